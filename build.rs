@@ -1,0 +1,13 @@
+//! Compiles the protocol, and fetches ONNX Runtime where the feature `bundled-onnxruntime` is on.
+
+#[path = "build/onnxruntime.rs"]
+mod onnxruntime;
+#[path = "build/protocol.rs"]
+mod protocol;
+
+fn main() {
+    protocol::compile();
+    if std::env::var_os("CARGO_FEATURE_BUNDLED_ONNXRUNTIME").is_some() {
+        onnxruntime::bundle();
+    }
+}

@@ -1,0 +1,98 @@
+//! The header `content-type` of raw audio: RFC 2586 (`audio/L16`), RFC 4856 (`audio/PCMU`, `audio/PCMA`), files.
+
+use mime::Mime;
+
+use super::{AudioFormat, BadAudio, Encoding};
+
+const ALLOWED: &str =
+    "allowed are audio/L16, audio/PCMU, audio/PCMA, audio/wav, audio/flac, audio/mpeg, audio/ogg";
+
+pub(super) fn parse(header: &str) -> Result<AudioFormat, BadAudio> {
+    read(header).map_err(|reason| BadAudio::ContentType { value: header.to_owned(), reason })
+}
+
+fn read(header: &str) -> Result<AudioFormat, String> {
+    let media: Mime = header.trim().parse().map_err(|error| format!("{error}; {ALLOWED}"))?;
+    if media.type_() != mime::AUDIO {
+        return Err(format!("not audio, {ALLOWED}"));
+    }
+    // The type is case-insensitive, and RFC 2586 writes it in capitals.
+    let (encoding, default_rate_hz) = match media.subtype().as_str().to_ascii_lowercase().as_str() {
+        "l16" => (linear_16(&media)?, None),
+        "pcmu" => (Encoding::MuLaw, Some(8_000)),
+        "pcma" => (Encoding::ALaw, Some(8_000)),
+        "wav" | "wave" | "x-wav" | "vnd.wave" | "flac" | "x-flac" | "mpeg" | "mp3" | "ogg" => {
+            return Ok(AudioFormat::FILE);
+        }
+        _ => return Err(format!("unknown, {ALLOWED}")),
+    };
+    let rate_hz = number(&media, "rate")?.or(default_rate_hz);
+    let rate_hz = rate_hz.ok_or("rate is missing, as in audio/L16;rate=16000")?;
+    let channels = number(&media, "channels")?.unwrap_or(1);
+    AudioFormat::new(encoding, rate_hz, channels).map_err(|error| error.to_string())
+}
+
+fn linear_16(media: &Mime) -> Result<Encoding, String> {
+    match media.get_param("endianness").map(|value| value.as_str().to_ascii_lowercase()).as_deref() {
+        None | Some("big-endian") => Ok(Encoding::PcmS16Be),
+        Some("little-endian") => Ok(Encoding::PcmS16Le),
+        Some(other) => Err(format!("endianness = {other}: allowed is big-endian or little-endian")),
+    }
+}
+
+fn number(media: &Mime, key: &str) -> Result<Option<u32>, String> {
+    let Some(value) = media.get_param(key) else { return Ok(None) };
+    value.as_str().parse().map(Some).map_err(|_| format!("{key} = {value}: allowed is a whole number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn headers_that_are_taken() {
+        let of = |encoding, rate, channels| AudioFormat::new(encoding, rate, channels);
+        for (header, expected) in [
+            ("audio/L16;rate=16000;channels=1", of(Encoding::PcmS16Be, 16_000, 1)),
+            ("audio/l16; rate=44100; channels=2", of(Encoding::PcmS16Be, 44_100, 2)),
+            ("audio/L16;rate=16000;endianness=little-endian", of(Encoding::PcmS16Le, 16_000, 1)),
+            ("Audio/L16;RATE=\"16000\";endianness=big-endian", of(Encoding::PcmS16Be, 16_000, 1)),
+            ("audio/PCMU", of(Encoding::MuLaw, 8_000, 1)),
+            ("audio/pcma;rate=16000;channels=2", of(Encoding::ALaw, 16_000, 2)),
+            ("audio/wav", Ok(AudioFormat::FILE)),
+            ("audio/mpeg", Ok(AudioFormat::FILE)),
+        ] {
+            assert_eq!(parse(header), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn headers_that_are_refused_say_why() {
+        for (header, part) in [
+            ("", "allowed are audio/L16"),
+            ("audio", "allowed are audio/L16"),
+            ("text/plain", "not audio"),
+            ("audio/opus", "unknown"),
+            ("audio/L16", "rate is missing"),
+            ("audio/L16;rate=fast", "rate = fast"),
+            ("audio/L16;rate=4000", "sample_rate_hz = 4000"),
+            ("audio/L16;rate=16000;channels=9", "channels = 9"),
+            ("audio/L16;rate=16000;endianness=middle", "endianness = middle"),
+        ] {
+            let message = parse(header).unwrap_err().to_string();
+            assert!(message.contains(part) && message.contains(header), "{header}: {message}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_gets_an_answer(header in "\\PC{0,40}", parameters in "(;[a-z]{1,8}=\\PC{0,8}){0,3}") {
+            let _ = parse(&header);
+            if let Ok(format) = parse(&format!("audio/L16{parameters}")) {
+                prop_assert!(super::super::SAMPLE_RATES_HZ.contains(&format.sample_rate_hz()));
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! From bytes to samples: formats, decoding, resampling, files.
+//!
+//! In data order: [`AudioFormat`] (what the bytes are) → [`decode`] (bytes to one buffer a channel) →
+//! [`Resampler`] (to the model's rate, its phase from the absolute sample index). Samples are f32 at full scale ±1
+//! from the decoder on. Whole files go through [`decode_file`] instead.
+
+mod bad_audio;
+mod content_type;
+mod decode;
+mod dot;
+mod file_error;
+mod files;
+mod format;
+mod g711;
+mod kernel;
+mod resample;
+mod resampler_plan;
+mod wav_header;
+
+pub use bad_audio::*;
+pub use decode::*;
+pub(crate) use dot::dot;
+pub use file_error::*;
+pub use files::*;
+pub use format::*;
+pub use resample::*;
+pub use resampler_plan::*;

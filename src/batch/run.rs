@@ -1,0 +1,103 @@
+//! One thread a session: batches in, answers out.
+//!
+//! In: batches. Out: each batch with one answer a job. A batch that fails is tried once more window by window, so
+//! that a bad one does not take its neighbours along. Never panics on what a session does.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use metrics::histogram;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::{Job, Scored};
+use crate::metrics::INFERENCE_SECONDS;
+use crate::model::{EngineError, Session};
+
+/// What turns the features of a batch into probabilities: the model's session, and fakes in tests.
+pub trait Infer: Send + 'static {
+    /// As [`Session::run`].
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    fn infer(&mut self, features: &[f32], batch: usize, out: &mut Vec<f32>) -> Result<(), EngineError>;
+}
+
+impl Infer for Session {
+    fn infer(&mut self, features: &[f32], batch: usize, out: &mut Vec<f32>) -> Result<(), EngineError> {
+        self.run(features, batch, out)
+    }
+}
+
+/// Jobs on their way to a session, with the room that they take.
+pub(super) struct Batch<O> {
+    pub number: u64,
+    pub jobs: Vec<Job<O>>,
+    pub slot: OwnedSemaphorePermit,
+    pub unsent: OwnedSemaphorePermit,
+}
+
+/// Answers on their way out, with the room that they take.
+pub(super) struct Done<O> {
+    pub number: u64,
+    pub windows: Vec<Scored<O>>,
+    /// Given back when the answers are out.
+    pub unsent: OwnedSemaphorePermit,
+}
+
+/// Runs batches until none will come or nobody takes the answers.
+pub(super) fn run<O>(
+    mut session: impl Infer,
+    batches: &crossbeam_channel::Receiver<Batch<O>>,
+    done: &mpsc::Sender<Done<O>>,
+) {
+    let (mut features, mut out) = (Vec::new(), Vec::new());
+    for Batch { number, jobs, slot, unsent } in batches {
+        features.clear();
+        jobs.iter().for_each(|job| features.extend_from_slice(&job.features));
+        let windows = match infer(&mut session, &features, jobs.len(), &mut out) {
+            Ok(()) => answers(jobs, &out),
+            Err(error) => {
+                tracing::warn!(windows = jobs.len(), %error, "a batch failed: trying its windows one by one");
+                jobs.into_iter().map(|job| alone(&mut session, job, &mut out)).collect()
+            }
+        };
+        drop(slot);
+        if done.blocking_send(Done { number, windows, unsent }).is_err() {
+            return;
+        }
+    }
+}
+
+fn answers<O>(jobs: Vec<Job<O>>, out: &[f32]) -> Vec<Scored<O>> {
+    let rows = out.chunks_exact(out.len() / jobs.len());
+    jobs.into_iter().zip(rows).map(|(job, row)| scored(job, Ok(row.to_vec()))).collect()
+}
+
+fn alone<O>(session: &mut impl Infer, job: Job<O>, out: &mut Vec<f32>) -> Scored<O> {
+    let result = infer(session, &job.features, 1, out).map(|()| out.clone());
+    if let Err(error) = &result {
+        tracing::error!(%error, "a window has no answer");
+    }
+    scored(job, result)
+}
+
+fn scored<O>(job: Job<O>, probabilities: Result<Vec<f32>, EngineError>) -> Scored<O> {
+    Scored { probabilities, origin: job.origin, submitted_at: job.submitted_at }
+}
+
+/// One timed run. Whatever goes wrong becomes an error, also a wrong number of values and a panic.
+fn infer(
+    session: &mut impl Infer,
+    features: &[f32],
+    batch: usize,
+    out: &mut Vec<f32>,
+) -> Result<(), EngineError> {
+    let start = Instant::now();
+    let result = catch_unwind(AssertUnwindSafe(|| session.infer(features, batch, out)));
+    histogram!(INFERENCE_SECONDS).record(start.elapsed());
+    result.unwrap_or_else(|_| Err(EngineError::Run("the session panicked".to_owned())))?;
+    if out.is_empty() || !out.len().is_multiple_of(batch) {
+        return Err(EngineError::Run(format!("{} output values for {batch} windows", out.len())));
+    }
+    Ok(())
+}

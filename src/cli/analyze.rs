@@ -1,0 +1,216 @@
+//! `affectd analyze`: the timeline of recordings, made in this process by the code that serves.
+//!
+//! In: recordings. Out: one line a window on stdout. Never connects to anything.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::event_table::{EventTable, seconds, stdout_has_colour};
+use super::streams::{EventFormat, first_of, print};
+use crate::audio::{self, AudioFormat, Encoding, Recording};
+use crate::client::{ChunkOptions, Script};
+use crate::config::{Config, Engine};
+use crate::model::{Model, ModelSource};
+use crate::proto::{self, EmotionEvent};
+use crate::publish::EventFactory;
+use crate::publish::event::WindowName;
+use crate::stream::{Chunk, StreamFrontEnd, StreamSetup, Window, Workbench};
+
+/// Audio that is handed to the front end at once.
+const CHUNK: Duration = Duration::from_secs(1);
+
+/// Arguments of `affectd analyze`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Recordings: WAV, FLAC, MP3 or Ogg
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// How the timeline is written
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+    /// ONNX file [default: the configured model, else the built-in one]
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+}
+
+/// How the timeline is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Lines for people
+    Table,
+    /// proto3 JSON, one event a line
+    Jsonl,
+    /// One row a window, one column a label
+    Csv,
+}
+
+/// Runs the command.
+pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
+    let config = context.loaded.config;
+    tokio::task::spawn_blocking(move || analyze(args, &config)).await.context("the analysis panicked")?
+}
+
+fn analyze(args: Args, config: &Config) -> anyhow::Result<()> {
+    let mut analyzer = Analyzer::new(args.model, config)?;
+    let mut out = Timeline::new(args.format);
+    let mut failures = Vec::new();
+    for path in &args.files {
+        match audio::decode_file(path) {
+            Ok(recording) => analyzer.file(path, &recording, &mut out)?,
+            Err(error) => failures.push(error.into()),
+        }
+    }
+    out.finish()?;
+    first_of(failures)
+}
+
+/// A model with its front end, window after window on one thread.
+struct Analyzer {
+    model: Model,
+    setup: StreamSetup,
+    bench: Workbench,
+    events: EventFactory,
+    batch_size: usize,
+}
+
+impl Analyzer {
+    fn new(model: Option<PathBuf>, config: &Config) -> anyhow::Result<Self> {
+        let source = model.map_or_else(|| ModelSource::configured(&config.model), ModelSource::File);
+        let engine = Engine { sessions: 1, ..config.engine.clone() };
+        let model = Model::load(source, &engine)?;
+        let mut setup = StreamSetup::new(&model.contract, &config.window, &config.audio)?;
+        // The limit guards against clients; here the chunks are our own.
+        setup.max_chunk_bytes = usize::MAX;
+        let (bench, events) = (setup.workbench(), EventFactory::new(&model.contract));
+        Ok(Self { model, setup, bench, events, batch_size: config.batch.max_size })
+    }
+
+    /// All windows of one recording, in batches.
+    fn file(&mut self, path: &Path, recording: &Recording, out: &mut Timeline) -> anyhow::Result<()> {
+        out.begin(path, recording)?;
+        let name = path.display().to_string();
+        let mut chunks = chunks(recording)?.into_iter().peekable();
+        let first = chunks.peek().context("a recording has samples")?;
+        let mut stream = StreamFrontEnd::begin(&self.setup, first)?;
+        let mut windows = Vec::new();
+        let mut count = 0;
+        for chunk in chunks {
+            stream.accept(&mut self.bench, &chunk, &mut |window| windows.push(window))?;
+            if chunk.last {
+                stream.end(&mut self.bench, &mut |window| windows.push(window))?;
+            }
+            while windows.len() >= self.batch_size || (chunk.last && !windows.is_empty()) {
+                let rest = windows.split_off(windows.len().min(self.batch_size));
+                count += windows.len();
+                self.batch(&name, &windows, out)?;
+                windows = rest;
+            }
+        }
+        if count == 0 {
+            tracing::warn!("{name}: too short for a window (window.min_length)");
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, stream_id: &str, windows: &[Window], out: &mut Timeline) -> anyhow::Result<()> {
+        let features: Vec<f32> = windows.iter().flat_map(|window| &window.features).copied().collect();
+        let mut probabilities = Vec::new();
+        let session = self.model.sessions.first_mut().context("a loaded model has a session")?;
+        session.run(&features, windows.len(), &mut probabilities)?;
+        for (window, row) in windows.iter().zip(probabilities.chunks_exact(self.model.contract.labels.len()))
+        {
+            let Window { channel, index, partial, .. } = *window;
+            let name = WindowName { stream_id, channel, index, partial };
+            out.event(&self.events.scored(name, window.start..window.end, row))?;
+        }
+        Ok(())
+    }
+}
+
+/// The recording as the front end takes it: floats, so that nothing is lost.
+fn chunks(recording: &Recording) -> anyhow::Result<Vec<Chunk>> {
+    let Recording { sample_rate_hz, channels } = recording;
+    let options = ChunkOptions {
+        stream_id: String::new(),
+        chunk: CHUNK,
+        encoding: proto::Encoding::PcmF32le,
+        first_sample: false,
+    };
+    let count = u32::try_from(channels.len())?;
+    let format = Some(AudioFormat::new(Encoding::PcmF32Le, *sample_rate_hz, count)?);
+    let script = Script::of_samples(channels, *sample_rate_hz, &options);
+    let chunk = |(_, chunk): (Duration, proto::AudioChunk)| Chunk {
+        sequence: chunk.sequence,
+        format,
+        audio: chunk.audio,
+        last: chunk.last,
+        ..Chunk::default()
+    };
+    Ok(script.into_chunks().map(chunk).collect())
+}
+
+/// Where events are written, in one of the formats.
+struct Timeline {
+    format: Format,
+    table: EventTable,
+    /// Events of the file so far.
+    shown: usize,
+    csv: csv::Writer<io::Stdout>,
+    csv_begun: bool,
+}
+
+impl Timeline {
+    fn new(format: Format) -> Self {
+        let table = EventTable::new(false, stdout_has_colour());
+        Self { format, table, shown: 0, csv: csv::Writer::from_writer(io::stdout()), csv_begun: false }
+    }
+
+    fn begin(&mut self, path: &Path, recording: &Recording) -> io::Result<()> {
+        self.shown = 0;
+        if self.format != Format::Table {
+            return Ok(());
+        }
+        let (rate_hz, channels) = (recording.sample_rate_hz, recording.channels.len());
+        let length = recording.channels.first().map_or(0, Vec::len) as f64 / f64::from(rate_hz);
+        let plural = if channels == 1 { "" } else { "s" };
+        writeln!(io::stdout(), "{}: {length:.1} s, {rate_hz} Hz, {channels} channel{plural}", path.display())
+    }
+
+    fn event(&mut self, event: &EmotionEvent) -> anyhow::Result<()> {
+        let first = self.shown == 0;
+        self.shown += 1;
+        match self.format {
+            Format::Csv => self.row(event),
+            Format::Table => print(&mut io::stdout(), event, EventFormat::Table, &self.table, first),
+            Format::Jsonl => print(&mut io::stdout(), event, EventFormat::Jsonl, &self.table, first),
+        }
+    }
+
+    fn row(&mut self, event: &EmotionEvent) -> anyhow::Result<()> {
+        if !self.csv_begun {
+            let columns = ["stream_id", "channel", "window_index", "start_seconds", "end_seconds", "partial"];
+            let labels = event.scores.iter().map(|score| score.emotion.as_str());
+            self.csv.write_record(columns.into_iter().chain(["emotion", "confidence"]).chain(labels))?;
+            self.csv_begun = true;
+        }
+        let fixed = [
+            event.stream_id.clone(),
+            event.channel.to_string(),
+            event.window_index.to_string(),
+            seconds(event.start).to_string(),
+            seconds(event.end).to_string(),
+            event.partial.to_string(),
+            event.emotion.clone(),
+            event.confidence.to_string(),
+        ];
+        let scores = event.scores.iter().map(|score| score.probability.to_string());
+        Ok(self.csv.write_record(fixed.into_iter().chain(scores))?)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.csv.flush()
+    }
+}

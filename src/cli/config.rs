@@ -1,0 +1,90 @@
+//! `affectd config`: the effective configuration and where each value came from, or just whether it is valid.
+//!
+//! In: the loaded configuration. Out: TOML-like lines or JSON on stdout. Never shows a secret.
+
+use std::io::{self, Write};
+
+use crate::config::{KAFKA_PROPERTIES, Setting};
+
+/// Arguments of `affectd config`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// What to do with the configuration.
+#[derive(Debug, clap::Subcommand)]
+pub enum Action {
+    /// Every key with its value and where that came from
+    Print {
+        /// table: a TOML file with comments; json: one object
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Say ok, or what is wrong (exit code 64)
+    Check,
+}
+
+/// How the configuration is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A TOML file with comments.
+    Table,
+    /// One object: key → value and origin.
+    Json,
+}
+
+/// Runs the command. The configuration is valid already: else this is never reached.
+pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match args.action {
+        Action::Check => writeln!(out, "configuration ok")?,
+        Action::Print { format: Format::Table } => write_toml(&mut out, &context.loaded.settings)?,
+        Action::Print { format: Format::Json } => {
+            writeln!(out, "{:#}", to_json(&context.loaded.settings))?;
+        }
+    }
+    Ok(())
+}
+
+/// A file that would give this configuration, with each value's origin beside it.
+fn write_toml(out: &mut impl Write, settings: &[Setting]) -> io::Result<()> {
+    let mut section = "";
+    for setting in settings {
+        let (name, key) = match setting.key.strip_prefix(KAFKA_PROPERTIES) {
+            Some(property) => ("kafka.properties", format!("{property:?}")),
+            None => setting.key.split_once('.').map_or(("", String::new()), |(name, key)| (name, key.into())),
+        };
+        if name != section {
+            let gap = if section.is_empty() { "" } else { "\n" };
+            writeln!(out, "{gap}[{name}]")?;
+            section = name;
+        }
+        let line = match &setting.value {
+            Some(value) if setting.is_text => format!("{key} = {value:?}"),
+            Some(value) => format!("{key} = {value}"),
+            None => format!("# {key}"),
+        };
+        let origin = if setting.value.is_some() { setting.origin.to_string() } else { "not set".to_owned() };
+        writeln!(out, "{line:<44} # {origin}")?;
+    }
+    Ok(())
+}
+
+fn to_json(settings: &[Setting]) -> serde_json::Value {
+    let value = |setting: &Setting| match &setting.value {
+        Some(value) if setting.is_text => value.clone().into(),
+        Some(value) => serde_json::from_str(value).unwrap_or_else(|_| value.clone().into()),
+        None => serde_json::Value::Null,
+    };
+    settings
+        .iter()
+        .map(|setting| {
+            let entry = serde_json::json!({"value": value(setting), "origin": setting.origin.to_string()});
+            (setting.key.clone(), entry)
+        })
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}

@@ -1,0 +1,152 @@
+//! `affectd evaluate`: how good a model is on labelled data, here or on a running daemon.
+//!
+//! In: a dataset, a split, a model or a server. Out: the report on stdout, what was skipped and why on stderr, and
+//! each clip's prediction as CSV where asked. Shows progress on a terminal only.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::model::Format;
+use crate::config::Config;
+use crate::evaluation::datasets::{self, Clip, DatasetSpec, Split, TessProtocol};
+use crate::evaluation::{Report, client, local};
+use crate::model::Model;
+use crate::proto::ClipResult;
+
+/// Arguments of `affectd evaluate`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Labelled data: tess:DIR, crema-d:DIR or manifest:FILE.csv
+    #[arg(long, value_name = "NAME:PATH")]
+    pub data: DatasetSpec,
+    /// Which part of it: train, validation, test or all
+    #[arg(long, default_value = "all")]
+    pub split: Split,
+    /// For TESS: the actress that tests while the other one trains: OAF or YAF [default: YAF]
+    #[arg(long, value_name = "ACTRESS", value_parser = TessProtocol::test_on)]
+    pub test_speaker: Option<TessProtocol>,
+    /// Evaluate the model of a running daemon, over gRPC
+    #[arg(long, value_name = "URL", conflicts_with = "model")]
+    pub server: Option<String>,
+    /// An ONNX file [default: the configured model, else the built-in one]
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// How the report is written
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+    /// Write id, truth, prediction and the probability of each label of every clip
+    #[arg(long, value_name = "FILE.csv")]
+    pub predictions: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub async fn run(mut args: Args, context: super::Context) -> anyhow::Result<()> {
+    args.data.tess = args.test_speaker.unwrap_or(args.data.tess);
+    let clips = datasets::load(&args.data, args.split)?;
+    let mut record = Record::new(clips.len() as u64, args.predictions)?;
+    let report = evaluate(args.server, args.model, context.loaded.config, clips, &mut record).await?;
+    record.finish()?;
+    let mut out = io::stdout().lock();
+    match args.format {
+        Format::Table => write!(out, "{report}")?,
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+    }
+    if report.clips == 0 {
+        anyhow::bail!("score one clip: all {} were skipped", report.skipped);
+    }
+    Ok(())
+}
+
+async fn evaluate(
+    server: Option<String>,
+    model: Option<PathBuf>,
+    config: Config,
+    clips: Vec<Clip>,
+    record: &mut Record,
+) -> anyhow::Result<Report> {
+    if let Some(url) = server {
+        return Ok(client::evaluate(&url, clips, |result| record.take(result)).await?);
+    }
+    let source = super::model::source(model, &config);
+    let engine = config.engine.clone();
+    let model = tokio::task::spawn_blocking(move || Model::load(source, &engine)).await??;
+    Ok(local::evaluate(model, &config, clips, |result| record.take(result)).await?)
+}
+
+/// What is kept of each clip besides the report.
+struct Record {
+    progress: ProgressBar,
+    predictions: Option<Predictions>,
+    /// By reason, without what differs from clip to clip: how many, and the first one.
+    skipped: BTreeMap<String, (u64, String)>,
+}
+
+impl Record {
+    fn new(clips: u64, predictions: Option<PathBuf>) -> anyhow::Result<Self> {
+        // Drawn on stderr, and only where that is a terminal.
+        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} clips, {eta} left")?;
+        let progress = ProgressBar::new(clips).with_style(style);
+        let predictions = predictions.map(Predictions::create).transpose()?;
+        Ok(Self { progress, predictions, skipped: BTreeMap::new() })
+    }
+
+    fn take(&mut self, result: &ClipResult) {
+        self.progress.inc(1);
+        if result.skipped.is_empty() {
+            if let Some(predictions) = &mut self.predictions {
+                predictions.write(result);
+            }
+            return;
+        }
+        let (kind, detail) = result.skipped.split_once(": ").unwrap_or((&result.skipped, ""));
+        let example = if detail.is_empty() { result.id.clone() } else { format!("{}: {detail}", result.id) };
+        self.skipped.entry(kind.to_owned()).or_insert((0, example)).0 += 1;
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        self.progress.finish_and_clear();
+        for (reason, (count, example)) in self.skipped {
+            eprintln!("skipped {count} clips: {reason} (the first one: {example})");
+        }
+        self.predictions.map_or(Ok(()), Predictions::finish)
+    }
+}
+
+/// The CSV of predictions.
+struct Predictions {
+    path: PathBuf,
+    rows: csv::Writer<File>,
+    has_header: bool,
+    /// The first failure; shown at the end.
+    failed: Option<csv::Error>,
+}
+
+impl Predictions {
+    fn create(path: PathBuf) -> anyhow::Result<Self> {
+        let file = File::create(&path).with_context(|| format!("write {}", path.display()))?;
+        Ok(Self { path, rows: csv::Writer::from_writer(file), has_header: false, failed: None })
+    }
+
+    fn write(&mut self, result: &ClipResult) {
+        if !self.has_header {
+            let labels = result.scores.iter().map(|score| score.emotion.as_str());
+            let written = self.rows.write_record(["id", "truth", "prediction"].into_iter().chain(labels));
+            self.failed = self.failed.take().or(written.err());
+            self.has_header = true;
+        }
+        let names = [result.id.clone(), result.truth.clone(), result.prediction.clone()];
+        let scores = result.scores.iter().map(|score| format!("{:.6}", score.probability));
+        let written = self.rows.write_record(names.into_iter().chain(scores));
+        self.failed = self.failed.take().or(written.err());
+    }
+
+    fn finish(mut self) -> anyhow::Result<()> {
+        let written = self.failed.map_or(Ok(()), Err).and_then(|()| Ok(self.rows.flush()?));
+        written.with_context(|| format!("write {}", self.path.display()))
+    }
+}

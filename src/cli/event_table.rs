@@ -1,0 +1,173 @@
+//! Events as lines for people: time, stream, channel, emotion, and a bar shared out among the probabilities.
+//!
+//! In: events. Out: strings of at most 80 columns, coloured only where asked. Never prints.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use crate::proto::{EmotionEvent, EmotionScore};
+
+/// Columns of a line.
+const WIDTH: usize = 80;
+/// ANSI background colours, by the label's place in the model.
+const COLOURS: [u8; 7] = [41, 43, 45, 42, 47, 44, 46];
+
+/// How events become lines.
+#[derive(Debug, Clone)]
+pub struct EventTable {
+    /// Width of the stream's column; 0 leaves it out.
+    stream_width: usize,
+    colour: bool,
+}
+
+/// Whether stdout shows colours: a terminal, and no wish against it.
+pub fn stdout_has_colour() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+impl EventTable {
+    /// With a column for the stream's name, or without.
+    pub fn new(with_stream: bool, colour: bool) -> Self {
+        Self { stream_width: if with_stream { 17 } else { 0 }, colour }
+    }
+
+    /// Two lines above the first event: what each letter of the bar means, and the columns.
+    pub fn header(&self, event: &EmotionEvent) -> String {
+        let letters = letters(&event.scores);
+        let entry = |(index, score): (usize, &EmotionScore)| {
+            format!("{} {}", self.painted(index, &letters[index].to_string()), score.emotion)
+        };
+        let legend: Vec<String> = event.scores.iter().enumerate().map(entry).collect();
+        format!("{}\n{}", legend.join("  "), self.columns("seconds", "stream", "ch", "emotion", "conf"))
+    }
+
+    /// One event.
+    pub fn row(&self, event: &EmotionEvent) -> String {
+        let time = format!("{:.1} – {:.1}", seconds(event.start), seconds(event.end));
+        let confidence = format!("{:.2}", event.confidence);
+        let channel = event.channel.to_string();
+        let cells = self.columns(&time, &event.stream_id, &channel, &event.emotion, &confidence);
+        format!("{cells}  {}", self.bar(&event.scores, WIDTH - cells.chars().count() - 2))
+    }
+
+    fn columns(&self, time: &str, stream: &str, channel: &str, emotion: &str, confidence: &str) -> String {
+        let stream = match self.stream_width {
+            0 => String::new(),
+            width => format!("{:<width$}  ", shortened(stream, width)),
+        };
+        let emotion = shortened(emotion, 9);
+        format!("{time:>15}  {stream}{channel:>2}  {emotion:<9}  {confidence:>4}")
+    }
+
+    fn bar(&self, scores: &[EmotionScore], width: usize) -> String {
+        let letters = letters(scores);
+        let cells = apportion(scores, width);
+        let part =
+            |(index, count): (usize, &usize)| self.painted(index, &letters[index].to_string().repeat(*count));
+        cells.iter().enumerate().filter(|(_, count)| **count > 0).map(part).collect()
+    }
+
+    fn painted(&self, index: usize, text: &str) -> String {
+        match self.colour {
+            true => format!("\x1b[30;{}m{text}\x1b[0m", COLOURS[index % COLOURS.len()]),
+            false => text.to_owned(),
+        }
+    }
+}
+
+/// A protobuf duration in seconds.
+pub fn seconds(duration: Option<pbjson_types::Duration>) -> f64 {
+    let duration = duration.unwrap_or_default();
+    duration.seconds as f64 + f64::from(duration.nanos) * 1e-9
+}
+
+/// A span for people: `850 ms`, `12.4 s`.
+pub fn span(duration: Duration) -> String {
+    match duration.as_secs_f64() {
+        seconds if seconds < 0.01 => format!("{:.2} ms", seconds * 1e3),
+        seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
+        seconds => format!("{seconds:.1} s"),
+    }
+}
+
+/// The end of a name tells it apart: the middle goes first.
+fn shortened(text: &str, width: usize) -> String {
+    let characters: Vec<char> = text.chars().collect();
+    if characters.len() <= width {
+        return text.to_owned();
+    }
+    let tail = (width - 1) / 2;
+    let head: String = characters[..width - 1 - tail].iter().collect();
+    let end: String = characters[characters.len() - tail..].iter().collect();
+    format!("{head}…{end}")
+}
+
+/// A letter for each label: the first of its own that no label before it took.
+fn letters(scores: &[EmotionScore]) -> Vec<char> {
+    let mut taken = Vec::with_capacity(scores.len());
+    for score in scores {
+        let own = score.emotion.chars().filter(|letter| letter.is_alphanumeric());
+        let upper = own.flat_map(char::to_uppercase);
+        let letter = upper.chain('0'..='9').find(|letter| !taken.contains(letter)).unwrap_or('?');
+        taken.push(letter);
+    }
+    taken
+}
+
+/// Shares `width` cells out by largest remainder, so that they add up whatever the rounding.
+fn apportion(scores: &[EmotionScore], width: usize) -> Vec<usize> {
+    let shares: Vec<f64> =
+        scores.iter().map(|score| f64::from(score.probability).clamp(0.0, 1.0) * width as f64).collect();
+    let mut cells: Vec<usize> = shares.iter().map(|share| *share as usize).collect();
+    let mut order: Vec<usize> = (0..shares.len()).collect();
+    order.sort_by(|a, b| shares[*b].fract().total_cmp(&shares[*a].fract()));
+    let missing = width.saturating_sub(cells.iter().sum());
+    for index in order.into_iter().take(missing) {
+        cells[index] += 1;
+    }
+    cells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(probabilities: &[(&str, f32)]) -> EmotionEvent {
+        let score =
+            |&(emotion, probability): &(&str, f32)| EmotionScore { emotion: emotion.into(), probability };
+        EmotionEvent {
+            stream_id: "a-very-long-name-of-a-recording-7".into(),
+            emotion: probabilities[0].0.into(),
+            confidence: probabilities[0].1,
+            end: Some(pbjson_types::Duration { seconds: 3, nanos: 500_000_000 }),
+            scores: probabilities.iter().map(score).collect(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn every_row_is_80_columns_and_the_bar_follows_the_probabilities() {
+        let event = event(&[("sadness", 0.5), ("surprise", 0.333), ("fear", 0.167)]);
+        for with_stream in [true, false] {
+            let row = EventTable::new(with_stream, false).row(&event);
+            assert_eq!(row.chars().count(), WIDTH, "{row}");
+            let count = |letter| row.rsplit(' ').next().unwrap().matches(letter).count();
+            assert!(count('S') > count('U') && count('U') > count('F') && count('F') > 0, "{row}");
+        }
+    }
+
+    #[test]
+    fn the_header_explains_each_letter_and_colours_appear_only_where_asked() {
+        let event = event(&[("sadness", 0.5), ("surprise", 0.5)]);
+        let plain = EventTable::new(true, false);
+        assert!(plain.header(&event).starts_with("S sadness  U surprise\n"));
+        assert!(!plain.row(&event).contains('\x1b'));
+        assert!(EventTable::new(true, true).row(&event).contains("\x1b[30;41m"));
+    }
+
+    #[test]
+    fn probabilities_that_add_up_to_more_than_one_do_not_break_the_line() {
+        let row = EventTable::new(false, false).row(&event(&[("a", f32::NAN), ("b", 7.0), ("c", -1.0)]));
+        assert!(row.contains("b") || row.contains("B"), "{row}");
+    }
+}

@@ -1,0 +1,195 @@
+//! The command line: one file a command.
+//!
+//! In: arguments. Out: results on stdout, logs and one line for an error on stderr, and the exit code: 0 good,
+//! 1 failed, 2 usage, 64 bad configuration. A closed pipe on stdout ends a command quietly.
+
+pub mod analyze;
+pub mod config;
+pub mod demo;
+pub mod evaluate;
+mod event_table;
+pub mod features;
+mod logging;
+pub mod model;
+pub mod send;
+pub mod serve;
+mod streams;
+pub mod tail;
+#[cfg(feature = "train")]
+pub mod train;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+pub use logging::LogFormat;
+
+use crate::config::{ConfigError, LoadOptions, Loaded};
+use crate::pipeline::DaemonError;
+use crate::stream::SetupError;
+
+/// Listens to speech and publishes emotion.
+#[derive(Debug, clap::Parser)]
+#[command(version, about, max_term_width = 100)]
+pub struct Cli {
+    /// Options that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// TOML file with the configuration [default: the one that AFFECTD_CONFIG names, else none]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Set one key of the configuration, over file and environment; repeatable
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE", value_parser = parse_setting)]
+    pub set: Vec<(String, String)>,
+    /// How logs are written to stderr
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// What is logged: error, warn, info, debug, trace, or directives as in RUST_LOG
+    /// [default: RUST_LOG, else info for serve and warn for the others]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = logging::parse_filter)]
+    pub log_level: Option<String>,
+}
+
+/// One command each.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Run the daemon
+    Serve(serve::Args),
+    /// Show it at work: daemon and sample speech in one process
+    Demo(demo::Args),
+    /// The timeline of a recording
+    Analyze(analyze::Args),
+    /// Accuracy, recall, F1 and confusion matrix on labelled data
+    Evaluate(evaluate::Args),
+    /// Train a model and write it as one ONNX file
+    #[cfg(feature = "train")]
+    Train(train::Args),
+    /// The feature matrix that a model would see
+    Features(features::Args),
+    /// Stream recordings as a client would
+    Send(send::Args),
+    /// The published events, live
+    Tail(tail::Args),
+    /// The model's contract
+    Model(model::Args),
+    /// The effective configuration
+    Config(config::Args),
+}
+
+/// What every command is given besides its own arguments.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The valid configuration and where each value came from.
+    pub loaded: Loaded,
+}
+
+/// Arguments that are wrong in a way that only the command itself can see: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// Runs one command and says how it went.
+pub async fn run(cli: Cli) -> ExitCode {
+    let serving = matches!(cli.command, Command::Serve(_));
+    // ONNX Runtime's binding tells of every version but one; the file decoders, of every file that anybody sends.
+    logging::start(&cli.global, if serving { "info,ort=warn,symphonia=error" } else { "warn" });
+    let result = match crate::config::load(&load_options(&cli.global)) {
+        Ok(loaded) => dispatch(cli.command, Context { loaded }).await,
+        Err(error) => Err(error.into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+async fn dispatch(command: Command, context: Context) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(args) => serve::run(args, context).await,
+        Command::Demo(args) => demo::run(args, context).await,
+        Command::Analyze(args) => analyze::run(args, context).await,
+        Command::Evaluate(args) => evaluate::run(args, context).await,
+        #[cfg(feature = "train")]
+        Command::Train(args) => train::run(args, context).await,
+        Command::Features(args) => features::run(args, context).await,
+        Command::Send(args) => send::run(args, context).await,
+        Command::Tail(args) => tail::run(args, context).await,
+        Command::Model(args) => model::run(args, context).await,
+        Command::Config(args) => config::run(args, context).await,
+    }
+}
+
+/// One line for people, and the exit code: the kinds are told apart anywhere in the chain.
+fn report(error: &anyhow::Error) -> ExitCode {
+    let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    if error.root_cause().is::<std::io::Error>() && error.chain().any(broken_pipe) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {}", one_line(error));
+    if error.chain().any(is_configuration) {
+        ExitCode::from(64)
+    } else if error.chain().any(|cause| cause.is::<UsageError>()) {
+        ExitCode::from(2)
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Whether a value of the configuration is to blame, some of which show only beside the model.
+fn is_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let setup = match cause.downcast_ref() {
+        Some(DaemonError::Setup(setup)) => Some(setup),
+        _ => cause.downcast_ref(),
+    };
+    cause.is::<ConfigError>() || matches!(setup, Some(SetupError::Hop { .. }))
+}
+
+/// The whole chain; a cause that its effect has quoted already is not said again.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            let separator = if text.is_empty() { "" } else { ": " };
+            text = format!("{text}{separator}{cause}");
+        }
+    }
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.join(" ")
+}
+
+fn load_options(global: &Global) -> LoadOptions {
+    let variable = || std::env::var_os("AFFECTD_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+        .collect();
+    let flag = |(key, value): &(String, String)| (key.clone(), value.clone(), "--set".to_owned());
+    LoadOptions {
+        file: global.config.clone().or_else(variable),
+        environment,
+        flags: global.set.iter().map(flag).collect(),
+    }
+}
+
+/// Ends at SIGINT or SIGTERM, which end a command that follows something in good order.
+async fn signal() -> anyhow::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => Ok(result?),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()));
+    pair.filter(|(key, _)| key.contains('.')).ok_or_else(|| "expected SECTION.KEY=VALUE".to_owned())
+}

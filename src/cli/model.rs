@@ -1,0 +1,170 @@
+//! `affectd model`: what a model says of itself, and whether it can be used.
+//!
+//! In: an ONNX file, else the configured model, else the one inside the binary. Out: a table or JSON on stdout.
+//! `inspect` reads the contract and needs no ONNX Runtime; `verify` loads the model as the daemon would.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use comfy_table::{Table, presets};
+use serde_json::json;
+
+use crate::config;
+use crate::model::{Contract, Model, ModelSource};
+
+/// Arguments of `affectd model`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// What to do with a model.
+#[derive(Debug, clap::Subcommand)]
+pub enum Action {
+    /// Show the contract: labels, front end, window, provenance
+    Inspect(Target),
+    /// Load it as the daemon would: check the contract against the graph and run a trial batch
+    Verify(Target),
+}
+
+/// Which model, and how to write.
+#[derive(Debug, clap::Args)]
+pub struct Target {
+    /// An ONNX file [default: the configured model, else the built-in one]
+    pub file: Option<PathBuf>,
+    /// How the result is written
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+}
+
+/// How a result is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// One object, for programs.
+    Json,
+}
+
+/// Runs the command.
+pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
+    let config = context.loaded.config;
+    match args.action {
+        Action::Inspect(target) => inspect(&source(target.file, &config), target.format)?,
+        Action::Verify(target) => {
+            let source = source(target.file, &config);
+            let engine = config::Engine { sessions: 1, ..config.engine };
+            verify(source, target.format, engine).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The file that was named, else the configured model.
+pub(super) fn source(file: Option<PathBuf>, config: &config::Config) -> ModelSource {
+    file.map_or_else(|| ModelSource::configured(&config.model), ModelSource::File)
+}
+
+fn inspect(source: &ModelSource, format: Format) -> anyhow::Result<()> {
+    let contract = source.contract()?;
+    let mut out = io::stdout().lock();
+    match format {
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&contract)?)?,
+        Format::Table => write!(out, "{}", table(&describe(source, &contract)))?,
+    }
+    Ok(())
+}
+
+async fn verify(source: ModelSource, format: Format, engine: config::Engine) -> anyhow::Result<()> {
+    let name = source.to_string();
+    let model = tokio::task::spawn_blocking(move || Model::load(source, &engine)).await??;
+    let mut out = io::stdout().lock();
+    let library = model.library.display();
+    match format {
+        Format::Json => {
+            let verdict = json!({
+                "ok": true, "model": model.contract.full_name(), "file": name, "engine": model.engine,
+                "library": library.to_string(), "device": model.device,
+            });
+            writeln!(out, "{verdict:#}")?;
+        }
+        Format::Table => {
+            let rows = [
+                ("model", model.contract.full_name()),
+                ("file", name),
+                ("graph", "fits the contract; a trial batch ran".to_owned()),
+                ("engine", format!("{} ({library})", model.engine)),
+                ("device", model.device),
+            ];
+            write!(out, "{}", table(&rows))?;
+        }
+    }
+    Ok(())
+}
+
+fn describe(source: &ModelSource, contract: &Contract) -> Vec<(&'static str, String)> {
+    let seconds = |samples: usize| samples as f64 / f64::from(contract.sample_rate_hz);
+    let provenance = &contract.provenance;
+    let metrics: Vec<String> =
+        provenance.metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+    let mut rows = vec![
+        ("model", contract.full_name()),
+        ("file", source.to_string()),
+        ("labels", contract.labels.join(", ")),
+        (
+            "input",
+            format!(
+                "{} frames × {} coefficients, {}",
+                contract.rows(),
+                contract.coefficients(),
+                contract.layout.name()
+            ),
+        ),
+        ("output", format!("{:?}, temperature {}", contract.output, contract.temperature).to_lowercase()),
+        ("sample rate", format!("{} Hz", contract.sample_rate_hz)),
+        (
+            "window",
+            format!(
+                "{} s every {} s",
+                seconds(contract.window.length_samples),
+                seconds(contract.window.hop_samples)
+            ),
+        ),
+    ];
+    if let Some(mfcc) = &contract.mfcc {
+        rows.push((
+            "frame",
+            format!(
+                "{} samples every {}, FFT {}, {} mel bands from {} to {} Hz, {} coefficients, deltas {}",
+                mfcc.win_length,
+                mfcc.hop_length,
+                mfcc.n_fft,
+                mfcc.n_mels,
+                mfcc.f_min_hz,
+                mfcc.f_max_hz,
+                mfcc.n_mfcc,
+                mfcc.deltas
+            ),
+        ));
+    }
+    let known = [
+        ("data", provenance.datasets.join(", ")),
+        ("protocol", provenance.protocol.clone()),
+        ("measured", metrics.join(", ")),
+        ("trained", provenance.trained_at.clone()),
+    ];
+    rows.extend(known.into_iter().filter(|(_, value)| !value.is_empty()));
+    rows
+}
+
+fn table(rows: &[(&str, String)]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for (key, value) in rows {
+        table.add_row([*key, value]);
+    }
+    let lines: Vec<String> = table.lines().map(|line| format!("{}\n", line.trim())).collect();
+    lines.concat()
+}

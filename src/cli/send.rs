@@ -1,0 +1,185 @@
+//! `affectd send`: streams recordings as a client would, one stream a file, side by side.
+//!
+//! In: recordings. Out: over gRPC the events as they come, over Kafka what the brokers acknowledged.
+//! Never goes on with a stream that was refused; its neighbours do.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use rdkafka::producer::FutureProducer;
+
+use super::UsageError;
+use super::streams::{EventFormat, NamedScript, first_of, recognize_all, script, stem};
+use crate::client::{self, Acknowledged, ChunkOptions, Pace, RecordFormat, Target};
+use crate::proto::Encoding;
+
+/// Arguments of `affectd send`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Recordings: WAV, FLAC, MP3 or Ogg
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// grpc://host:port, or kafka://host:port/topic with brokers separated by commas; without a topic it is
+    /// kafka.input_topic
+    #[arg(long, value_name = "URL")]
+    pub to: Target,
+    /// real-time, max, or how many times as fast
+    #[arg(long, value_name = "SPEED", default_value = "real-time")]
+    pub speed: Pace,
+    /// Audio in one chunk, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    pub chunk_ms: u64,
+    /// How results are written
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: EventFormat,
+    /// Name of the stream; of several files, the first one's is ID-1 [default: the file's name and a random part]
+    #[arg(long, value_name = "ID")]
+    pub stream_id: Option<String>,
+    /// How samples are written; file sends the file's own bytes
+    #[arg(long, value_enum, default_value = "pcm_s16le")]
+    pub encoding: EncodingName,
+    /// Kafka: the audio alone as the record's value, described by headers
+    #[arg(long)]
+    pub raw: bool,
+    /// Leave out where each chunk begins, as most clients do
+    #[arg(long)]
+    pub no_first_sample: bool,
+}
+
+/// Encodings by their names in ffmpeg and in the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the protocol documents them")]
+pub enum EncodingName {
+    PcmS16le,
+    PcmS24le,
+    PcmS32le,
+    PcmF32le,
+    Mulaw,
+    Alaw,
+    File,
+}
+
+impl From<EncodingName> for Encoding {
+    fn from(name: EncodingName) -> Self {
+        match name {
+            EncodingName::PcmS16le => Self::PcmS16le,
+            EncodingName::PcmS24le => Self::PcmS24le,
+            EncodingName::PcmS32le => Self::PcmS32le,
+            EncodingName::PcmF32le => Self::PcmF32le,
+            EncodingName::Mulaw => Self::Mulaw,
+            EncodingName::Alaw => Self::Alaw,
+            EncodingName::File => Self::File,
+        }
+    }
+}
+
+/// Runs the command. Cancelling it cancels the streams.
+pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
+    check_raw(&args)?;
+    let scripts = scripts(&args)?;
+    match &args.to {
+        Target::Grpc { authority } => to_grpc(authority, scripts, &args).await,
+        Target::Kafka { brokers, topic } => {
+            let kafka = context.loaded.kafka_at(brokers);
+            let topic = topic.clone().unwrap_or_else(|| kafka.input_topic.clone());
+            let producer = client::producer(brokers, &kafka.properties)?;
+            to_kafka(&producer, &topic, scripts, &args).await
+        }
+    }
+}
+
+fn check_raw(args: &Args) -> Result<(), UsageError> {
+    let named = [EncodingName::PcmS16le, EncodingName::Mulaw, EncodingName::Alaw, EncodingName::File];
+    let is_wav =
+        |path: &PathBuf| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("wav"));
+    match args {
+        Args { raw: false, .. } => Ok(()),
+        Args { to: Target::Grpc { .. }, .. } => Err(UsageError("--raw is for kafka:// alone".to_owned())),
+        _ if !named.contains(&args.encoding) => {
+            Err(UsageError("--raw: expected --encoding pcm_s16le, mulaw, alaw or file".to_owned()))
+        }
+        _ if args.encoding == EncodingName::File && !args.files.iter().all(is_wav) => {
+            Err(UsageError("--raw --encoding file: expected .wav files".to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads and cuts every file before anything is sent, so that a bad one stops the command at once.
+fn scripts(args: &Args) -> anyhow::Result<Vec<NamedScript>> {
+    let named = |(index, path): (usize, &PathBuf)| {
+        let stream_id = match &args.stream_id {
+            Some(id) if args.files.len() == 1 => id.clone(),
+            Some(id) => format!("{id}-{}", index + 1),
+            None => format!("{}-{}", stem(path), &uuid::Uuid::new_v4().simple().to_string()[..8]),
+        };
+        let options = ChunkOptions {
+            stream_id: stream_id.clone(),
+            chunk: Duration::from_millis(args.chunk_ms),
+            encoding: args.encoding.into(),
+            first_sample: !args.no_first_sample,
+        };
+        Ok(NamedScript { stream_id, script: script(path, &options)? })
+    };
+    args.files.iter().enumerate().map(named).collect()
+}
+
+async fn to_grpc(authority: &str, streams: Vec<NamedScript>, args: &Args) -> anyhow::Result<()> {
+    let channel = client::connect(authority).await?;
+    let tally = recognize_all(&channel, streams, args.speed, args.format).await?;
+    if args.format == EventFormat::Table {
+        writeln!(io::stdout(), "{}", tally.summary())?;
+    }
+    first_of(tally.failures)
+}
+
+async fn to_kafka(
+    producer: &FutureProducer,
+    topic: &str,
+    streams: Vec<NamedScript>,
+    args: &Args,
+) -> anyhow::Result<()> {
+    let record = if args.raw { RecordFormat::Raw } else { RecordFormat::Protobuf };
+    let mut running: FuturesUnordered<_> = streams
+        .into_iter()
+        .map(async |NamedScript { stream_id, script }| {
+            let audio = script.audio();
+            let result = client::send_to_kafka(producer, topic, script, args.speed, record).await;
+            (stream_id, audio, result)
+        })
+        .collect();
+    let mut failures = Vec::new();
+    while let Some((stream_id, audio, result)) = running.next().await {
+        match result {
+            Ok(acknowledged) => print_acknowledged(&stream_id, audio, acknowledged, args.format)?,
+            Err(error) => failures.push(anyhow::Error::from(error).context(format!("stream {stream_id}"))),
+        }
+    }
+    first_of(failures)
+}
+
+fn print_acknowledged(
+    stream_id: &str,
+    audio: Duration,
+    acknowledged: Acknowledged,
+    format: EventFormat,
+) -> anyhow::Result<()> {
+    let Acknowledged { chunks, bytes, partition, last_offset } = acknowledged;
+    let seconds = audio.as_secs_f64();
+    let line = match format {
+        EventFormat::Table => format!(
+            "{stream_id}: {chunks} chunks acknowledged, {seconds:.1} s of audio, {bytes} bytes, \
+             partition {partition} up to offset {last_offset}"
+        ),
+        EventFormat::Jsonl => serde_json::json!({
+            "streamId": stream_id, "chunks": chunks, "audioSeconds": seconds, "bytes": bytes,
+            "partition": partition, "lastOffset": last_offset,
+        })
+        .to_string(),
+    };
+    Ok(writeln!(io::stdout(), "{line}")?)
+}

@@ -1,0 +1,72 @@
+//! `affectd serve`: the daemon, until SIGTERM or SIGINT.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Loaded;
+use crate::ingest::kafka::KafkaFault;
+use crate::model::{Contract, ModelSource, Runtime};
+use crate::pipeline::{self, DaemonError, Listeners};
+use crate::stream::{SetupError, StreamSetup};
+
+/// Arguments of `affectd serve`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs the command.
+pub async fn run(_args: Args, context: super::Context) -> anyhow::Result<()> {
+    check(&context.loaded)?;
+    let config = context.loaded.config;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let listeners = Listeners {
+        grpc: bind("grpc.address", config.grpc.address).await?,
+        http: bind("http.address", config.http.address).await?,
+    };
+    let (grpc, http) = (listeners.grpc.local_addr()?, listeners.http.local_addr()?);
+    tracing::info!("listening grpc={grpc} http={http}");
+    pipeline::run(config, listeners, shutdown).await.map_err(|error| match error {
+        DaemonError::Kafka(KafkaFault::Broker { .. }) => anyhow::Error::new(error).context(
+            "use Kafka (kafka.brokers must name brokers that answer; where it is not set, Kafka is off)",
+        ),
+        other => other.into(),
+    })
+}
+
+/// Finds out what can be known before anything listens: whether there is a model, whether its windows are the configured ones,
+/// whether there is an ONNX Runtime.
+fn check(loaded: &Loaded) -> anyhow::Result<()> {
+    let config = &loaded.config;
+    let contract = ModelSource::configured(&config.model).contract();
+    let contract = contract.context("use model.path (where it is not set, the built-in model is used)")?;
+    fits(&contract, loaded)?;
+    Runtime::load(config.engine.library.as_deref())?;
+    Ok(())
+}
+
+/// Refuses windows that the model's frames do not divide.
+fn fits(contract: &Contract, loaded: &Loaded) -> anyhow::Result<()> {
+    match StreamSetup::new(contract, &loaded.config.window, &loaded.config.audio) {
+        Ok(_) => Ok(()),
+        Err(SetupError::Hop { frame, .. }) => {
+            let allowed = format!("a whole multiple of the model's frame hop, {frame:?}");
+            Err(loaded.reject("window.hop", allowed).into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listen on {address}: choose another port with {key}"))
+}

@@ -1,0 +1,175 @@
+//! Several streams side by side over one gRPC connection, their events printed as they come.
+//!
+//! In: recordings cut into scripts. Out: lines on stdout, and a [`Tally`]. Never lets one stream's failure
+//! end another.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use prost::bytes::Bytes;
+use tokio::sync::mpsc;
+use tonic::transport::Channel;
+
+use super::event_table::{EventTable, span, stdout_has_colour};
+use crate::audio;
+use crate::client::{self, ChunkOptions, ClientError, Pace, Received, Script};
+use crate::proto::{EmotionEvent, Encoding};
+
+/// Events that may wait to be printed.
+const PRINT_QUEUE: usize = 64;
+
+/// How events are written to stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum EventFormat {
+    /// Lines for people
+    Table,
+    /// proto3 JSON, one event a line
+    Jsonl,
+}
+
+/// A stream before it is sent.
+pub(super) struct NamedScript {
+    pub stream_id: String,
+    pub script: Script,
+}
+
+/// What became of the streams.
+pub(super) struct Tally {
+    pub audio: Duration,
+    pub elapsed: Duration,
+    /// One for each event, ascending.
+    pub latencies: Vec<Duration>,
+    /// One for each stream that failed.
+    pub failures: Vec<anyhow::Error>,
+}
+
+/// A file's name without folder and extension.
+pub(super) fn stem(path: &Path) -> String {
+    path.file_stem().map_or_else(|| "stream".to_owned(), |stem| stem.to_string_lossy().into_owned())
+}
+
+/// Reads a file and cuts it.
+pub(super) fn script(path: &Path, options: &ChunkOptions) -> anyhow::Result<Script> {
+    let recording = audio::decode_file(path)?;
+    if options.encoding == Encoding::File {
+        let bytes = Bytes::from(std::fs::read(path).with_context(|| path.display().to_string())?);
+        let frames = recording.channels.first().map_or(0, Vec::len);
+        let length = Duration::from_secs_f64(frames as f64 / f64::from(recording.sample_rate_hz));
+        return Ok(Script::of_file(&bytes, length, options));
+    }
+    Ok(Script::of_samples(&recording.channels, recording.sample_rate_hz, options))
+}
+
+/// Sends all streams at once and prints until the last one has ended. Cancelling it cancels them all.
+///
+/// # Errors
+/// Where stdout takes no more; failures of streams are part of the tally.
+pub(super) async fn recognize_all(
+    channel: &Channel,
+    streams: Vec<NamedScript>,
+    pace: Pace,
+    format: EventFormat,
+) -> anyhow::Result<Tally> {
+    let start = Instant::now();
+    let audio = streams.iter().map(|stream| stream.script.audio()).sum();
+    let (events, received) = mpsc::channel(PRINT_QUEUE);
+    let call = |stream| one_call(channel.clone(), stream, pace, events.clone());
+    let mut running: FuturesUnordered<_> = streams.into_iter().map(call).collect();
+    drop(events);
+    let finished = async {
+        let mut failures = Vec::new();
+        while let Some(result) = running.next().await {
+            failures.extend(result.err());
+        }
+        anyhow::Ok(failures)
+    };
+    let (failures, mut latencies) = tokio::try_join!(finished, print_all(received, format))?;
+    latencies.sort_unstable();
+    Ok(Tally { audio, elapsed: start.elapsed(), latencies, failures })
+}
+
+/// One stream to its end. Its error names it.
+async fn one_call(
+    channel: Channel,
+    stream: NamedScript,
+    pace: Pace,
+    events: mpsc::Sender<Received>,
+) -> anyhow::Result<()> {
+    let receive = async {
+        let mut recognition = client::recognize(channel, stream.script, pace).await?;
+        while let Some(received) = recognition.next().await? {
+            if events.send(received).await.is_err() {
+                break;
+            }
+        }
+        Ok::<(), ClientError>(())
+    };
+    receive.await.with_context(|| format!("stream {}", stream.stream_id))
+}
+
+/// Prints until every stream has ended; the latencies of all events.
+async fn print_all(
+    mut received: mpsc::Receiver<Received>,
+    format: EventFormat,
+) -> anyhow::Result<Vec<Duration>> {
+    let table = EventTable::new(true, stdout_has_colour());
+    let mut latencies = Vec::new();
+    while let Some(Received { event, latency }) = received.recv().await {
+        print(&mut io::stdout().lock(), &event, format, &table, latencies.is_empty())?;
+        latencies.push(latency);
+    }
+    Ok(latencies)
+}
+
+/// One event on its line; above the first one of a table stands its header.
+pub(super) fn print(
+    out: &mut impl Write,
+    event: &EmotionEvent,
+    format: EventFormat,
+    table: &EventTable,
+    first: bool,
+) -> anyhow::Result<()> {
+    match format {
+        EventFormat::Jsonl => writeln!(out, "{}", serde_json::to_string(event)?)?,
+        EventFormat::Table if first => writeln!(out, "{}\n{}", table.header(event), table.row(event))?,
+        EventFormat::Table => writeln!(out, "{}", table.row(event))?,
+    }
+    Ok(())
+}
+
+impl Tally {
+    /// Audio, windows, speed and latency in a sentence.
+    pub fn summary(&self) -> String {
+        let Self { audio, elapsed, latencies, .. } = self;
+        let (audio, elapsed) = (audio.as_secs_f64(), elapsed.as_secs_f64());
+        let windows = latencies.len();
+        let speed = audio / elapsed.max(1e-9);
+        let latency = match latencies.as_slice() {
+            [] => String::new(),
+            sorted => format!(
+                "; latency p50 {}, p99 {}",
+                span(percentile(sorted, 0.5)),
+                span(percentile(sorted, 0.99))
+            ),
+        };
+        format!("{audio:.1} s of audio, {windows} windows, {speed:.1} × real time{latency}")
+    }
+}
+
+/// The nearest rank; `sorted` holds at least one.
+fn percentile(sorted: &[Duration], share: f64) -> Duration {
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted[rank.clamp(1, sorted.len()) - 1]
+}
+
+/// The first failure; the others are logged.
+pub(super) fn first_of(failures: Vec<anyhow::Error>) -> anyhow::Result<()> {
+    let mut failures = failures.into_iter();
+    let Some(first) = failures.next() else { return Ok(()) };
+    failures.for_each(|other| tracing::error!("{other:#}"));
+    Err(first)
+}

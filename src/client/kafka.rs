@@ -1,0 +1,160 @@
+//! A recording as Kafka records: protobuf chunks, or raw bytes with headers.
+//!
+//! In: a [`Script`]. Out: what the brokers acknowledged. Never reads what comes of it (see `affectd tail`).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
+use prost::Message;
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
+use tokio::time::Instant;
+
+use super::{ClientError, Pace, Script, stamped, wait};
+use crate::proto::{AudioChunk, AudioFormat, Encoding};
+
+/// Records that may be on their way at once.
+const IN_FLIGHT: usize = 512;
+
+/// How chunks become records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordFormat {
+    /// The protobuf message `affectd.v1.AudioChunk`.
+    Protobuf,
+    /// The audio alone, described by the header `content-type`.
+    Raw,
+}
+
+/// What the brokers took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Records.
+    pub chunks: u64,
+    /// Bytes of audio.
+    pub bytes: u64,
+    /// Partition of the last record.
+    pub partition: i32,
+    /// Offset of the last record.
+    pub last_offset: i64,
+}
+
+/// A producer for clients: one record after the other, none twice.
+///
+/// # Errors
+/// [`ClientError::Connect`] where a property is unknown or has a bad value.
+pub fn producer(brokers: &str, properties: &BTreeMap<String, String>) -> Result<FutureProducer, ClientError> {
+    let mut config = ClientConfig::new();
+    config.set("message.timeout.ms", "30000");
+    config.extend(properties.iter().map(|(key, value)| (key.clone(), value.clone())));
+    config.set("bootstrap.servers", brokers).set("enable.idempotence", "true");
+    let error = |cause: KafkaError| ClientError::Connect {
+        target: format!("kafka://{brokers}"),
+        reason: cause.to_string(),
+    };
+    config.create().map_err(error)
+}
+
+/// Sends a stream at its pace; returns once every record is acknowledged.
+///
+/// # Errors
+/// [`ClientError::Kafka`] at the first record that is refused, or not taken within 30 s.
+pub async fn send_to_kafka(
+    producer: &FutureProducer,
+    topic: &str,
+    script: Script,
+    pace: Pace,
+    format: RecordFormat,
+) -> Result<Acknowledged, ClientError> {
+    let mut result = Acknowledged::default();
+    let mut on_their_way: FuturesOrdered<DeliveryFuture> = FuturesOrdered::new();
+    let start = Instant::now();
+    for (end, chunk) in script.into_chunks() {
+        wait(start, pace, end).await;
+        if on_their_way.len() >= IN_FLIGHT {
+            result.settle(on_their_way.next().await, topic)?;
+        }
+        result.bytes += chunk.audio.len() as u64;
+        on_their_way.push_back(enqueue(producer, topic, stamped(chunk), format).await?);
+    }
+    while let Some(delivery) = on_their_way.next().await {
+        result.settle(Some(delivery), topic)?;
+    }
+    Ok(result)
+}
+
+type Delivered = <DeliveryFuture as Future>::Output;
+
+impl Acknowledged {
+    fn settle(&mut self, delivery: Option<Delivered>, topic: &str) -> Result<(), ClientError> {
+        let error = |reason: String| ClientError::Kafka { topic: topic.to_owned(), reason };
+        match delivery {
+            Some(Ok(Ok(delivery))) => {
+                self.chunks += 1;
+                (self.partition, self.last_offset) = (delivery.partition, delivery.offset);
+                Ok(())
+            }
+            Some(Ok(Err((cause, _)))) => Err(error(cause.to_string())),
+            Some(Err(_)) | None => Err(error("the producer was closed".to_owned())),
+        }
+    }
+}
+
+/// Hands one record to librdkafka, and waits while its queue is full.
+async fn enqueue(
+    producer: &FutureProducer,
+    topic: &str,
+    chunk: AudioChunk,
+    format: RecordFormat,
+) -> Result<DeliveryFuture, ClientError> {
+    let key = chunk.stream_id.clone();
+    let headers = (format == RecordFormat::Raw).then(|| headers(&chunk));
+    let value = match format {
+        RecordFormat::Protobuf => chunk.encode_to_vec(),
+        RecordFormat::Raw => chunk.audio.to_vec(),
+    };
+    loop {
+        let record = FutureRecord { headers: headers.clone(), ..FutureRecord::to(topic) };
+        match producer.send_result(record.key(&key).payload(&value)) {
+            Ok(delivery) => return Ok(delivery),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Err((cause, _)) => {
+                return Err(ClientError::Kafka { topic: topic.to_owned(), reason: cause.to_string() });
+            }
+        }
+    }
+}
+
+fn headers(chunk: &AudioChunk) -> OwnedHeaders {
+    let mut headers = OwnedHeaders::new();
+    let add = |headers: OwnedHeaders, key: &str, value: &str| {
+        headers.insert(Header { key, value: Some(value.as_bytes()) })
+    };
+    if let Some(content_type) = chunk.format.as_ref().and_then(content_type) {
+        headers = add(headers, "content-type", &content_type);
+    }
+    if let Some(first) = chunk.first_sample {
+        headers = add(headers, "affectd-first-sample", &first.to_string());
+    }
+    if chunk.last {
+        headers = add(headers, "affectd-last", "true");
+    }
+    headers
+}
+
+/// The media type of raw bytes; `None` for encodings that have none.
+pub fn content_type(format: &AudioFormat) -> Option<String> {
+    let parameters = format!("rate={};channels={}", format.sample_rate_hz, format.channels);
+    match format.encoding() {
+        Encoding::PcmS16le => Some(format!("audio/L16;{parameters};endianness=little-endian")),
+        Encoding::Mulaw => Some(format!("audio/PCMU;{parameters}")),
+        Encoding::Alaw => Some(format!("audio/PCMA;{parameters}")),
+        Encoding::File => Some("audio/wav".to_owned()),
+        _ => None,
+    }
+}

@@ -1,0 +1,142 @@
+//! The layers a configuration is made of, merged by the crate `config`: defaults, file, environment, flags.
+//!
+//! In: a file's path, environment variables, `key=value` pairs. Out: for each key its raw value and [`Origin`].
+//! Never judges a value.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use config::{File, FileFormat, Map, Source, Value, ValueKind};
+
+use super::keys::{KAFKA_PROPERTIES, KEYS};
+use super::{ConfigError, Origin};
+
+/// Prefix of the environment variables that set a key.
+pub const VARIABLE_PREFIX: &str = "AFFECTD__";
+
+/// Where a configuration is read from.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// A TOML file; it must exist where it is named.
+    pub file: Option<PathBuf>,
+    /// Environment variables by name; those without [`VARIABLE_PREFIX`] are ignored.
+    pub environment: Vec<(String, String)>,
+    /// `(key, value, flag)` from the command line; the last one wins.
+    pub flags: Vec<(String, String, String)>,
+}
+
+/// A raw value and who set it.
+pub(super) struct Raw {
+    pub kind: ValueKind,
+    pub origin: Origin,
+}
+
+/// One layer in canonical form: full dotted key → value, with one origin per key.
+#[derive(Debug, Clone)]
+struct Layer(BTreeMap<String, (ValueKind, String)>);
+
+impl Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    /// Tables only one level deep: everything past the section is one key, dots included, so that
+    /// `sasl.password` merges alike whether it was written as one key or as a table.
+    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
+        let mut sections: Map<String, Map<String, Value>> = Map::new();
+        for (key, (kind, origin)) in &self.0 {
+            let (section, rest) = key.split_once('.').unwrap_or(("", key));
+            let value = Value::new(Some(origin), kind.clone());
+            sections.entry(section.to_owned()).or_default().insert(rest.to_owned(), value);
+        }
+        Ok(sections.into_iter().map(|(section, keys)| (section, Value::new(None, keys))).collect())
+    }
+}
+
+/// All layers merged, later ones over earlier ones.
+pub(super) fn merge(options: &LoadOptions) -> Result<BTreeMap<String, Raw>, ConfigError> {
+    let mut origins = Vec::new();
+    let mut builder = config::Config::builder();
+    for layer in [defaults(), file(options.file.as_deref())?, environment(options), flags(options)] {
+        let mut named = BTreeMap::new();
+        for (key, raw) in layer {
+            // The crate carries an origin as text: the place in `origins` finds it again.
+            named.insert(key, (raw.kind, origins.len().to_string()));
+            origins.push(raw.origin);
+        }
+        builder = builder.add_source(Layer(named));
+    }
+    let merged = builder.build().expect("layers hold plain values and cannot fail");
+    let sections = merged.collect().expect("a merged configuration is a table");
+    let mut result = BTreeMap::new();
+    for (section, table) in sections {
+        for (rest, value) in table.into_table().expect("every layer holds tables of keys") {
+            let index: usize =
+                value.origin().and_then(|index| index.parse().ok()).expect("every value has an origin");
+            let key = if section.is_empty() { rest } else { format!("{section}.{rest}") };
+            result.insert(key, Raw { kind: value.kind, origin: origins[index].clone() });
+        }
+    }
+    Ok(result)
+}
+
+fn defaults() -> Vec<(String, Raw)> {
+    let value = |default: Option<&str>| default.map_or(ValueKind::Nil, ValueKind::from);
+    KEYS.iter()
+        .map(|key| (key.name.to_owned(), Raw { kind: value(key.default), origin: Origin::Default }))
+        .collect()
+}
+
+fn file(path: Option<&Path>) -> Result<Vec<(String, Raw)>, ConfigError> {
+    let Some(path) = path else { return Ok(Vec::new()) };
+    let error = |reason: String| ConfigError::File { path: path.to_owned(), reason };
+    let text = std::fs::read_to_string(path).map_err(|cause| error(cause.to_string()))?;
+    let table = File::from_str(&text, FileFormat::Toml).collect().map_err(|cause| error(one_line(&cause)))?;
+    let mut flat = Vec::new();
+    flatten("", table, &mut flat);
+    let raw = |kind| Raw { kind, origin: Origin::File(path.to_owned()) };
+    Ok(flat.into_iter().map(|(key, kind)| (key, raw(kind))).collect())
+}
+
+/// The place and the reason of a TOML error, without the drawing between them.
+fn one_line(cause: &config::ConfigError) -> String {
+    let text = cause.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or("not TOML").to_owned();
+    lines.next_back().map_or(first.clone(), |reason| format!("{first}: {reason}"))
+}
+
+fn flatten(prefix: &str, table: Map<String, Value>, flat: &mut Vec<(String, ValueKind)>) {
+    for (name, value) in table {
+        let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+        match value.kind {
+            ValueKind::Table(inner) => flatten(&key, inner, flat),
+            kind => flat.push((key, kind)),
+        }
+    }
+}
+
+fn environment(options: &LoadOptions) -> Vec<(String, Raw)> {
+    let mut layer = Vec::new();
+    for (variable, value) in &options.environment {
+        let Some(name) = variable.strip_prefix(VARIABLE_PREFIX) else { continue };
+        let origin = Origin::Environment(variable.clone());
+        layer.push((variable_key(name), Raw { kind: value.as_str().into(), origin }));
+    }
+    layer
+}
+
+/// `AUDIO__MAX_GAP` → `audio.max_gap`. Shells refuse dots in names, so below `kafka.properties`, whose
+/// names have dots and no underscores, an underscore stands for a dot.
+fn variable_key(name: &str) -> String {
+    let key = name.to_lowercase().replace("__", ".");
+    match key.strip_prefix(KAFKA_PROPERTIES) {
+        Some(property) => format!("{KAFKA_PROPERTIES}{}", property.replace('_', ".")),
+        None => key,
+    }
+}
+
+fn flags(options: &LoadOptions) -> Vec<(String, Raw)> {
+    let raw = |value: &str, flag: &str| Raw { kind: value.into(), origin: Origin::Flag(flag.to_owned()) };
+    options.flags.iter().map(|(key, value, flag)| (key.clone(), raw(value, flag))).collect()
+}

@@ -1,0 +1,265 @@
+//! The validated configuration, one struct a section: what each stage is given, and nothing else.
+//!
+//! In: nothing (see `load`). Out: plain values that need no further check. Never reads a file.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::values::Values;
+
+/// Everything the daemon was told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `[model]`
+    pub model: Model,
+    /// `[audio]`
+    pub audio: Audio,
+    /// `[window]`
+    pub window: Window,
+    /// `[batch]`
+    pub batch: Batch,
+    /// `[engine]`
+    pub engine: Engine,
+    /// `[grpc]`
+    pub grpc: Grpc,
+    /// `[http]`
+    pub http: Http,
+    /// `[kafka]`; `None` while `kafka.brokers` is not set.
+    pub kafka: Option<Kafka>,
+    /// `[publish]`
+    pub publish: Publish,
+    /// `[limits]`
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        super::load(&super::LoadOptions::default()).expect("the defaults are valid").config
+    }
+}
+
+impl Config {
+    pub(super) fn from_values(values: &Values) -> Self {
+        Self {
+            model: Model { path: values.path("model.path") },
+            audio: Audio {
+                idle_timeout: values.duration("audio.idle_timeout"),
+                max_gap: values.duration("audio.max_gap"),
+                max_chunk_bytes: values.size("audio.max_chunk_bytes"),
+                max_file_bytes: values.size("audio.max_file_bytes"),
+            },
+            window: Window {
+                hop: values.optional_duration("window.hop"),
+                min_length: values.duration("window.min_length"),
+            },
+            batch: Batch {
+                max_size: values.size("batch.max_size"),
+                max_delay: values.duration("batch.max_delay"),
+                queue_size: values.size("batch.queue_size"),
+            },
+            engine: Engine::from_values(values),
+            grpc: Grpc { address: values.address("grpc.address") },
+            http: Http { address: values.address("http.address") },
+            kafka: values.optional_text("kafka.brokers").map(|brokers| Kafka::from_values(brokers, values)),
+            publish: Publish { kafka_for_grpc: values.boolean("publish.kafka_for_grpc") },
+            limits: Limits {
+                max_streams: values.size("limits.max_streams"),
+                shards: values.size("limits.shards"),
+                shard_queue: values.size("limits.shard_queue"),
+                grace_period: values.duration("limits.grace_period"),
+            },
+        }
+    }
+}
+
+/// `[model]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    /// `model.path`: an ONNX file; `None` means the model built into the binary.
+    pub path: Option<PathBuf>,
+}
+
+/// `[audio]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Audio {
+    /// `audio.idle_timeout` (30 s): a stream without chunks for so long ends.
+    pub idle_timeout: Duration,
+    /// `audio.max_gap` (1 s): the longest jump of `first_sample` that becomes silence.
+    pub max_gap: Duration,
+    /// `audio.max_chunk_bytes` (1 MiB): the largest chunk of raw samples.
+    pub max_chunk_bytes: usize,
+    /// `audio.max_file_bytes` (64 MiB): the largest file, whole or spread over chunks.
+    pub max_file_bytes: usize,
+}
+
+/// `[window]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Window {
+    /// `window.hop`: overrides the model's hop; a whole number of frames.
+    pub hop: Option<Duration>,
+    /// `window.min_length` (1 s): the shortest partial window that is published.
+    pub min_length: Duration,
+}
+
+/// `[batch]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// `batch.max_size` (32): windows in one run of the model, at most.
+    pub max_size: usize,
+    /// `batch.max_delay` (0): how long a batch that is not full may wait for more windows.
+    pub max_delay: Duration,
+    /// `batch.queue_size` (256): windows that may wait for a batch before the front end waits.
+    pub queue_size: usize,
+}
+
+/// `[engine]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Engine {
+    /// `engine.library`: path of ONNX Runtime's shared library; final where it is set.
+    pub library: Option<PathBuf>,
+    /// `engine.device` (`auto`).
+    pub device: Device,
+    /// `engine.sessions` (0: one a core, or one on a GPU): models that run side by side.
+    pub sessions: usize,
+    /// `engine.threads` (1): threads inside one session.
+    pub threads: usize,
+}
+
+impl Engine {
+    fn from_values(values: &Values) -> Self {
+        let device = match values.text("engine.device").as_str() {
+            "cpu" => Device::Cpu,
+            "cuda" => Device::Cuda,
+            _ => Device::Auto,
+        };
+        Self {
+            library: values.path("engine.library"),
+            device,
+            sessions: values.size("engine.sessions"),
+            threads: values.size("engine.threads"),
+        }
+    }
+}
+
+/// `engine.device`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// A GPU where one is usable, else the CPU; the log says which and why.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// An NVIDIA GPU, or an error.
+    Cuda,
+}
+
+/// `[grpc]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grpc {
+    /// `grpc.address` (127.0.0.1:50051)
+    pub address: SocketAddr,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Http {
+    /// `http.address` (127.0.0.1:8080)
+    pub address: SocketAddr,
+}
+
+/// `[kafka]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kafka {
+    /// `kafka.brokers`: `host:port` pairs, separated by commas.
+    pub brokers: String,
+    /// `kafka.group_id` (affectd)
+    pub group_id: String,
+    /// `kafka.input_topic` (affectd.audio)
+    pub input_topic: String,
+    /// `kafka.output_topic` (affectd.emotions)
+    pub output_topic: String,
+    /// `kafka.dead_letter_topic` (affectd.dead-letters)
+    pub dead_letter_topic: String,
+    /// `kafka.progress_topic` (affectd.progress): compacted, the input's partition count.
+    pub progress_topic: String,
+    /// `kafka.value_format` (protobuf): how events are written.
+    pub value_format: ValueFormat,
+    /// `kafka.commit_interval` (1 s): how often settled offsets are committed.
+    pub commit_interval: Duration,
+    /// `kafka.on_lost_progress` (fail): what to do where no progress fits the committed offset.
+    pub on_lost_progress: OnLostProgress,
+    /// `kafka.create_topics` (true): create missing topics at start.
+    pub create_topics: bool,
+    /// `[kafka.properties]`: handed to librdkafka as they are (TLS, SASL, tuning).
+    pub properties: BTreeMap<String, String>,
+}
+
+impl Kafka {
+    /// The defaults with these brokers.
+    pub fn new(brokers: &str) -> Self {
+        super::load(&super::LoadOptions::default()).expect("the defaults are valid").kafka_at(brokers)
+    }
+
+    pub(super) fn from_values(brokers: &str, values: &Values) -> Self {
+        let value_format = match values.text("kafka.value_format").as_str() {
+            "json" => ValueFormat::Json,
+            _ => ValueFormat::Protobuf,
+        };
+        let on_lost_progress = match values.text("kafka.on_lost_progress").as_str() {
+            "restart" => OnLostProgress::Restart,
+            _ => OnLostProgress::Fail,
+        };
+        Self {
+            brokers: brokers.to_owned(),
+            group_id: values.text("kafka.group_id"),
+            input_topic: values.text("kafka.input_topic"),
+            output_topic: values.text("kafka.output_topic"),
+            dead_letter_topic: values.text("kafka.dead_letter_topic"),
+            progress_topic: values.text("kafka.progress_topic"),
+            value_format,
+            commit_interval: values.duration("kafka.commit_interval"),
+            on_lost_progress,
+            create_topics: values.boolean("kafka.create_topics"),
+            properties: values.properties.clone(),
+        }
+    }
+}
+
+/// `kafka.value_format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueFormat {
+    /// The protobuf message `affectd.v1.EmotionEvent`.
+    Protobuf,
+    /// The same in proto3 JSON.
+    Json,
+}
+
+/// `kafka.on_lost_progress`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLostProgress {
+    /// Stop with an error that names the stream and the offset.
+    Fail,
+    /// Begin the stream anew at position 0.
+    Restart,
+}
+
+/// `[publish]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Publish {
+    /// `publish.kafka_for_grpc` (true): with Kafka on, events of gRPC streams go to the topic too.
+    pub kafka_for_grpc: bool,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// `limits.max_streams` (10,000): streams open over gRPC at once.
+    pub max_streams: usize,
+    /// `limits.shards` (0: one a core): threads of the front end.
+    pub shards: usize,
+    /// `limits.shard_queue` (64): chunks that may wait for a shard.
+    pub shard_queue: usize,
+    /// `limits.grace_period` (25 s): how long a drain may take.
+    pub grace_period: Duration,
+}

@@ -1,0 +1,212 @@
+//! Raw values to typed ones, by the table of keys: here every value is judged, and here alone.
+//!
+//! In: the merged layers. Out: [`Values`], which the sections are filled from. Never reads a file.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use config::ValueKind;
+use humantime_serde::re::humantime;
+
+use super::keys::{KAFKA_PROPERTIES, KEYS, Key, Kind, RESERVED_PROPERTIES, is_secret, nearest};
+use super::layers::Raw;
+use super::{ConfigError, Origin, Setting};
+
+/// A value that its key allows.
+#[derive(Debug, Clone)]
+enum Value {
+    Duration(Duration),
+    Integer(u64),
+    Boolean(bool),
+    Address(SocketAddr),
+    Text(String),
+}
+
+/// Checked values by key; a key that is not set is absent.
+pub(super) struct Values {
+    values: BTreeMap<&'static str, Value>,
+    pub properties: BTreeMap<String, String>,
+    pub settings: Vec<Setting>,
+}
+
+impl Values {
+    /// Checks every value, in the order of the table.
+    pub fn check(mut raw: BTreeMap<String, Raw>) -> Result<Self, ConfigError> {
+        let mut result = Self { values: BTreeMap::new(), properties: BTreeMap::new(), settings: Vec::new() };
+        for key in KEYS {
+            let Raw { kind, origin } = raw.remove(key.name).expect("the defaults hold every key");
+            result.take(key, &kind, origin)?;
+        }
+        for (key, Raw { kind, origin }) in raw {
+            result.take_property(key, &kind, origin)?;
+        }
+        Ok(result)
+    }
+
+    fn take(&mut self, key: &'static Key, kind: &ValueKind, origin: Origin) -> Result<(), ConfigError> {
+        let unset = matches!(kind, ValueKind::Nil) || *kind == ValueKind::from("");
+        let value = if unset && key.default.is_none() { None } else { Some(parse(key, kind, &origin)?) };
+        self.settings.push(Setting {
+            key: key.name.to_owned(),
+            value: value.as_ref().map(render),
+            is_text: !matches!(value, Some(Value::Integer(_) | Value::Boolean(_))),
+            origin,
+        });
+        self.values.extend(value.map(|value| (key.name, value)));
+        Ok(())
+    }
+
+    fn take_property(&mut self, key: String, kind: &ValueKind, origin: Origin) -> Result<(), ConfigError> {
+        let Some(property) = key.strip_prefix(KAFKA_PROPERTIES) else {
+            return Err(ConfigError::UnknownKey { nearest: nearest(&key), key, origin });
+        };
+        let reserved = RESERVED_PROPERTIES.iter().find(|(name, _)| *name == property);
+        let allowed = match (reserved, kind) {
+            (Some((_, instead)), _) => Some(*instead),
+            (None, ValueKind::Array(_) | ValueKind::Nil) => Some("text, a number, true or false"),
+            (None, _) => None,
+        };
+        if let Some(allowed) = allowed {
+            return Err(reject(&key, kind, &origin, allowed));
+        }
+        let value = kind.to_string();
+        self.properties.insert(property.to_owned(), value.clone());
+        let shown = if is_secret(&key) { "********".to_owned() } else { value };
+        self.settings.push(Setting { key, value: Some(shown), is_text: true, origin });
+        Ok(())
+    }
+
+    pub fn optional_duration(&self, key: &str) -> Option<Duration> {
+        match self.values.get(key)? {
+            Value::Duration(duration) => Some(*duration),
+            other => unreachable!("{key} is no duration: {other:?}"),
+        }
+    }
+
+    pub fn duration(&self, key: &str) -> Duration {
+        self.optional_duration(key).expect("the key has a default")
+    }
+
+    pub fn size(&self, key: &str) -> usize {
+        match self.values.get(key) {
+            Some(Value::Integer(size)) => usize::try_from(*size).expect("the table's limits fit in 32 bits"),
+            other => unreachable!("{key} is no integer: {other:?}"),
+        }
+    }
+
+    pub fn boolean(&self, key: &str) -> bool {
+        match self.values.get(key) {
+            Some(Value::Boolean(value)) => *value,
+            other => unreachable!("{key} is no boolean: {other:?}"),
+        }
+    }
+
+    pub fn address(&self, key: &str) -> SocketAddr {
+        match self.values.get(key) {
+            Some(Value::Address(address)) => *address,
+            other => unreachable!("{key} is no address: {other:?}"),
+        }
+    }
+
+    pub fn optional_text(&self, key: &str) -> Option<&str> {
+        match self.values.get(key)? {
+            Value::Text(text) => Some(text),
+            other => unreachable!("{key} is no text: {other:?}"),
+        }
+    }
+
+    pub fn text(&self, key: &str) -> String {
+        self.optional_text(key).expect("the key has a default").to_owned()
+    }
+
+    pub fn path(&self, key: &str) -> Option<PathBuf> {
+        self.optional_text(key).map(PathBuf::from)
+    }
+}
+
+/// The error for a value that a key does not allow.
+pub(super) fn reject(key: &str, kind: &ValueKind, origin: &Origin, allowed: &str) -> ConfigError {
+    let value = match kind {
+        _ if is_secret(key) => "********".to_owned(),
+        ValueKind::String(text) => format!("{text:?}"),
+        ValueKind::Array(_) => "a list".to_owned(),
+        other => other.to_string(),
+    };
+    ConfigError::Value { key: key.to_owned(), value, origin: origin.clone(), allowed: allowed.to_owned() }
+}
+
+fn parse(key: &Key, kind: &ValueKind, origin: &Origin) -> Result<Value, ConfigError> {
+    let value = match (key.kind, kind) {
+        (Kind::Integer { .. }, ValueKind::I64(value)) => {
+            u64::try_from(*value).ok().and_then(|value| integer(key.kind, value))
+        }
+        (Kind::Boolean, ValueKind::Boolean(value)) => Some(Value::Boolean(*value)),
+        (expected, ValueKind::String(text)) => from_text(expected, text.trim()),
+        _ => None,
+    };
+    value.ok_or_else(|| reject(key.name, kind, origin, &allowed(key.kind)))
+}
+
+fn integer(kind: Kind, value: u64) -> Option<Value> {
+    match kind {
+        Kind::Integer { min, max } if (min..=max).contains(&value) => Some(Value::Integer(value)),
+        _ => None,
+    }
+}
+
+fn from_text(kind: Kind, text: &str) -> Option<Value> {
+    match kind {
+        Kind::Duration { positive } => {
+            let duration = humantime::parse_duration(text).ok()?;
+            (!positive || !duration.is_zero()).then_some(Value::Duration(duration))
+        }
+        Kind::Integer { .. } => integer(kind, text.parse().ok()?),
+        Kind::Boolean => Some(Value::Boolean(text.parse().ok()?)),
+        Kind::Address => Some(Value::Address(text.parse().ok()?)),
+        Kind::Choice(words) => words.contains(&text).then(|| Value::Text(text.to_owned())),
+        Kind::Brokers => text.split(',').all(is_host_and_port).then(|| Value::Text(text.to_owned())),
+        Kind::Topic => is_topic(text).then(|| Value::Text(text.to_owned())),
+        Kind::Path | Kind::Text => (!text.is_empty()).then(|| Value::Text(text.to_owned())),
+    }
+}
+
+fn is_host_and_port(pair: &str) -> bool {
+    let port = |(host, port): (&str, &str)| !host.trim().is_empty() && port.trim().parse::<u16>().is_ok();
+    pair.rsplit_once(':').is_some_and(port)
+}
+
+/// Kafka's own rule: letters, digits, `.`, `_` and `-`, at most 249 of them, neither `.` nor `..`.
+fn is_topic(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=249).contains(&name.len()) && name.bytes().all(allowed) && name != "." && name != ".."
+}
+
+/// What a kind allows, for people.
+pub fn allowed(kind: Kind) -> String {
+    match kind {
+        Kind::Duration { positive: true } => "a duration above 0 with its unit, such as \"30s\"".to_owned(),
+        Kind::Duration { positive: false } => {
+            "a duration with its unit, such as \"30s\" or \"0s\"".to_owned()
+        }
+        Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
+        Kind::Boolean => "true or false".to_owned(),
+        Kind::Choice(words) => format!("one of {}", words.join(", ")),
+        Kind::Address => "an IP address and a port, such as \"127.0.0.1:8080\"".to_owned(),
+        Kind::Path => "a path".to_owned(),
+        Kind::Text => "text that is not empty".to_owned(),
+        Kind::Brokers => "host:port pairs separated by commas".to_owned(),
+        Kind::Topic => "a topic name: letters, digits, '.', '_' and '-', at most 249".to_owned(),
+    }
+}
+
+fn render(value: &Value) -> String {
+    match value {
+        Value::Duration(duration) => humantime::format_duration(*duration).to_string(),
+        Value::Integer(value) => value.to_string(),
+        Value::Boolean(value) => value.to_string(),
+        Value::Address(address) => address.to_string(),
+        Value::Text(text) => text.clone(),
+    }
+}

@@ -1,0 +1,87 @@
+//! Anybody's own data: a CSV of `path,label[,speaker]`, paths relative to the CSV.
+//!
+//! In: the CSV, with or without a header. Out: clips with their split. Never maps a label to another name.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{Clip, DatasetError, Member, Split};
+
+/// Of the speakers, one in so many validates and as many test.
+const PART: usize = 7;
+
+pub(super) fn members(file: &Path) -> Result<Vec<Member>, DatasetError> {
+    let source = std::fs::File::open(file)
+        .map_err(|source| DatasetError::Unreadable { path: file.to_owned(), source })?;
+    let folder = file.parent().unwrap_or_else(|| Path::new(""));
+    let mut rows = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .comment(Some(b'#'))
+        .from_reader(source);
+    let mut clips = Vec::new();
+    for row in rows.records() {
+        let row = row.map_err(|error| {
+            let line = error.position().map_or(0, csv::Position::line);
+            bad_row(file, line, error.to_string())
+        })?;
+        let line = row.position().map_or(0, csv::Position::line);
+        if is_header(&row) && clips.is_empty() {
+            continue;
+        }
+        clips.push(clip(&row, folder).map_err(|reason| bad_row(file, line, reason))?);
+    }
+    Ok(split(clips))
+}
+
+fn bad_row(file: &Path, line: u64, reason: String) -> DatasetError {
+    DatasetError::Row { path: file.to_owned(), line, reason }
+}
+
+fn is_header(row: &csv::StringRecord) -> bool {
+    row.get(0) == Some("path") && row.get(1) == Some("label")
+}
+
+fn clip(row: &csv::StringRecord, folder: &Path) -> Result<Clip, String> {
+    if !(2..=3).contains(&row.len()) {
+        return Err(format!("{} columns where path,label[,speaker] are wanted", row.len()));
+    }
+    let (path, label) = (&row[0], &row[1]);
+    if path.is_empty() || label.is_empty() {
+        return Err("path and label must not be empty".into());
+    }
+    let resolved = folder.join(path);
+    if !resolved.is_file() {
+        return Err(format!("no file {}", resolved.display()));
+    }
+    let speaker = row.get(2).filter(|it| !it.is_empty()).map(str::to_owned);
+    Ok(Clip { id: path.to_owned(), path: resolved, emotion: label.to_owned(), speaker })
+}
+
+/// Splits by speaker, or by clip where no speaker is given, in an order that depends on the names alone.
+fn split(clips: Vec<Clip>) -> Vec<Member> {
+    let group = |clip: &Clip| clip.speaker.clone().unwrap_or_else(|| clip.id.clone());
+    let mut groups: Vec<String> = clips.iter().map(group).collect();
+    groups.sort_by_key(|name| (hash(0, name), name.clone()));
+    groups.dedup();
+    let share = if groups.len() < 3 { 0 } else { groups.len().div_ceil(PART) };
+    let ranks: BTreeMap<String, usize> = groups.into_iter().zip(0..).collect();
+    let part = |clip: &Clip| match ranks[&group(clip)] {
+        rank if rank < share => Split::Test,
+        rank if rank < 2 * share => Split::Validation,
+        _ => Split::Train,
+    };
+    clips.iter().map(|clip| (clip.clone(), part(clip))).collect()
+}
+
+/// FNV-1a with a final avalanche (MurmurHash3's): the same on every machine and release, as a split has to be.
+pub(super) fn hash(seed: u64, text: &str) -> u64 {
+    let start = 0xcbf2_9ce4_8422_2325 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut state =
+        text.bytes().fold(start, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    for factor in [0xff51_afd7_ed55_8ccd_u64, 0xc4ce_b9fe_1a85_ec53] {
+        state = (state ^ (state >> 33)).wrapping_mul(factor);
+    }
+    state ^ (state >> 33)
+}

@@ -1,0 +1,156 @@
+//! How good predictions are, as the field counts it.
+//!
+//! In: the truth and the probabilities of each clip. Out: plain numbers, the same as scikit-learn's where it has them.
+//! Pure: the same clips give the same numbers, the bootstrap's seed included.
+
+use serde::{Deserialize, Serialize};
+
+use super::bootstrap::{Interval, intervals};
+
+/// Bins of confidence for the calibration error (Guo et al., "On Calibration of Modern Neural Networks", 2017).
+const CALIBRATION_BINS: usize = 15;
+
+/// One clip with its truth.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoredClip {
+    /// Index of the true label.
+    pub truth: usize,
+    /// One probability for each label: the mean over the clip's windows.
+    pub probabilities: Vec<f32>,
+    /// Who speaks; clips of one speaker are resampled together.
+    pub speaker: Option<String>,
+}
+
+impl ScoredClip {
+    /// Index of the most probable label; the first one of equals.
+    #[must_use]
+    pub fn prediction(&self) -> usize {
+        most_probable(&self.probabilities)
+    }
+}
+
+/// Index of the highest value; the first one of equals.
+#[must_use]
+pub fn most_probable(probabilities: &[f32]) -> usize {
+    let better = |best: usize, at: usize| if probabilities[at] > probabilities[best] { at } else { best };
+    (0..probabilities.len()).fold(0, better)
+}
+
+/// What one class reached.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClassMetrics {
+    /// The class.
+    pub label: String,
+    /// Of the clips predicted so, how many are so; 0 where none is predicted so.
+    pub precision: f64,
+    /// Of the clips that are so, how many are predicted so; 0 where there is none.
+    pub recall: f64,
+    /// Harmonic mean of both; 0 where both are.
+    pub f1: f64,
+    /// Clips that are so.
+    pub support: u64,
+}
+
+/// Everything that is reported of one evaluation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metrics {
+    /// Share of clips predicted right.
+    pub accuracy: f64,
+    /// Mean recall over the classes that occur (scikit-learn's `balanced_accuracy_score`).
+    pub unweighted_average_recall: f64,
+    /// Mean F1 over the classes that occur or are predicted (scikit-learn's `f1_score(average="macro")`).
+    pub macro_f1: f64,
+    /// Rows are the truth, columns the prediction.
+    pub confusion_matrix: Vec<Vec<u64>>,
+    /// In the order of the labels.
+    pub per_class: Vec<ClassMetrics>,
+    /// Mean distance of confidence and accuracy over equal bins of confidence, weighted by their clips.
+    pub expected_calibration_error: f64,
+    /// 95 % of bootstrap resamples by speaker lie within; `None` with fewer than two speakers.
+    pub accuracy_interval: Option<Interval>,
+    /// The same for the unweighted average recall.
+    pub unweighted_average_recall_interval: Option<Interval>,
+}
+
+impl Metrics {
+    /// Measures `clips` on a model with `labels`. Without clips every number is 0.
+    ///
+    /// # Panics
+    /// Where a truth or the number of probabilities does not fit the labels.
+    #[must_use]
+    pub fn of(labels: &[String], clips: &[ScoredClip]) -> Self {
+        let confusion_matrix = confusion(labels.len(), clips);
+        let per_class: Vec<ClassMetrics> = labels
+            .iter()
+            .enumerate()
+            .map(|(at, label)| class_metrics(label, at, &confusion_matrix))
+            .collect();
+        let is_seen = |at: usize| confusion_matrix.iter().any(|row| row[at] > 0) || per_class[at].support > 0;
+        let macro_f1 = mean((0..labels.len()).filter(|at| is_seen(*at)).map(|at| per_class[at].f1));
+        let (accuracy_interval, unweighted_average_recall_interval) = intervals(labels.len(), clips).unzip();
+        Self {
+            accuracy: accuracy(&confusion_matrix),
+            unweighted_average_recall: unweighted_average_recall(&confusion_matrix),
+            macro_f1,
+            expected_calibration_error: calibration_error(clips),
+            confusion_matrix,
+            per_class,
+            accuracy_interval,
+            unweighted_average_recall_interval,
+        }
+    }
+}
+
+/// Counts clips: rows are the truth, columns the prediction.
+pub(super) fn confusion<'a>(labels: usize, clips: impl IntoIterator<Item = &'a ScoredClip>) -> Vec<Vec<u64>> {
+    let mut matrix = vec![vec![0; labels]; labels];
+    for clip in clips {
+        assert_eq!(clip.probabilities.len(), labels, "one probability for each label");
+        matrix[clip.truth][clip.prediction()] += 1;
+    }
+    matrix
+}
+
+pub(super) fn accuracy(matrix: &[Vec<u64>]) -> f64 {
+    let right: u64 = matrix.iter().enumerate().map(|(at, row)| row[at]).sum();
+    ratio(right, matrix.iter().flatten().sum())
+}
+
+pub(super) fn unweighted_average_recall(matrix: &[Vec<u64>]) -> f64 {
+    let occurring = matrix.iter().enumerate().filter(|(_, row)| row.iter().any(|count| *count > 0));
+    mean(occurring.map(|(at, row)| ratio(row[at], row.iter().sum())))
+}
+
+fn class_metrics(label: &str, at: usize, matrix: &[Vec<u64>]) -> ClassMetrics {
+    let right = matrix[at][at];
+    let support = matrix[at].iter().sum();
+    let precision = ratio(right, matrix.iter().map(|row| row[at]).sum());
+    let recall = ratio(right, support);
+    let f1 = if right == 0 { 0.0 } else { 2.0 * precision * recall / (precision + recall) };
+    ClassMetrics { label: label.to_owned(), precision, recall, f1, support }
+}
+
+/// Bins are `(0, 1/15]`, `(1/15, 2/15]`, …; a confidence is the probability of the prediction.
+fn calibration_error(clips: &[ScoredClip]) -> f64 {
+    let mut bins = [(0_u64, 0.0_f64, 0_u64); CALIBRATION_BINS];
+    for clip in clips {
+        let prediction = clip.prediction();
+        let confidence = f64::from(clip.probabilities[prediction]).clamp(0.0, 1.0);
+        let at = ((confidence * CALIBRATION_BINS as f64).ceil() as usize).clamp(1, CALIBRATION_BINS) - 1;
+        let (count, confidences, right) = &mut bins[at];
+        *count += 1;
+        *confidences += confidence;
+        *right += u64::from(prediction == clip.truth);
+    }
+    let distances: f64 = bins.iter().map(|(_, confidences, right)| (confidences - *right as f64).abs()).sum();
+    if clips.is_empty() { 0.0 } else { distances / clips.len() as f64 }
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
+    if count == 0 { 0.0 } else { sum / f64::from(count) }
+}

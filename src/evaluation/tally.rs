@@ -1,0 +1,45 @@
+//! What became of all clips so far.
+//!
+//! In: outcomes. Out: the report. Never waits for anything.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{ClipOutcome, Metrics, Report, ScoredClip};
+use crate::model::Contract;
+
+/// Gathers the outcomes of one evaluation.
+#[derive(Debug)]
+pub struct Tally {
+    contract: Arc<Contract>,
+    clips: Vec<ScoredClip>,
+    skipped: u64,
+    started: Instant,
+}
+
+impl Tally {
+    /// Nothing yet; the time runs from here.
+    #[must_use]
+    pub fn new(contract: Arc<Contract>) -> Self {
+        Self { contract, clips: Vec::new(), skipped: 0, started: Instant::now() }
+    }
+
+    /// Counts a clip in.
+    pub fn add(&mut self, outcome: ClipOutcome) {
+        let truth = self.contract.labels.iter().position(|label| *label == outcome.truth);
+        match (truth, outcome.probabilities) {
+            (Some(truth), Ok(probabilities)) => {
+                self.clips.push(ScoredClip { truth, probabilities, speaker: outcome.speaker });
+            }
+            _ => self.skipped += 1,
+        }
+    }
+
+    /// Measures. Takes tens of milliseconds for the bootstrap.
+    #[must_use]
+    pub fn report(self) -> Report {
+        let metrics = Metrics::of(&self.contract.labels, &self.clips);
+        let seconds = self.started.elapsed().as_secs_f64();
+        Report::new(self.contract.full_name(), self.contract.labels.clone(), metrics, self.skipped, seconds)
+    }
+}

@@ -1,0 +1,129 @@
+//! Mel filters: triangles over the bins of a spectrum, kept sparse.
+//!
+//! In: a spectrum of `n_fft / 2 + 1` bins. Out: one energy a band. Equal to `librosa.filters.mel`.
+
+use super::{MelNorm, MelScale, MfccOptions};
+use crate::audio::dot;
+
+/// The mel filterbank of one front end.
+#[derive(Debug, Clone)]
+pub struct MelFilterbank {
+    bands: Vec<Band>,
+    /// The weights of all bands, one after the other.
+    weights: Vec<f32>,
+}
+
+/// One triangle: its weights are `weights[offset..offset + length]`, for the bins from `first_bin` on.
+#[derive(Debug, Clone, Copy)]
+struct Band {
+    first_bin: usize,
+    offset: usize,
+    length: usize,
+}
+
+impl MelFilterbank {
+    /// The filters of options that passed [`MfccOptions::check`]. A band too narrow for any bin stays empty.
+    pub fn new(options: &MfccOptions, sample_rate_hz: u32) -> Self {
+        let bin_hz = f64::from(sample_rate_hz) / options.n_fft as f64;
+        let edges = edges_hz(options);
+        let mut filterbank = Self { bands: Vec::with_capacity(options.n_mels), weights: Vec::new() };
+        for edge in edges.windows(3) {
+            let (lower, centre, upper) = (edge[0], edge[1], edge[2]);
+            let scale = match options.mel_norm {
+                MelNorm::Slaney => 2.0 / (upper - lower),
+                MelNorm::None => 1.0,
+            };
+            let weight = |bin: usize| {
+                let frequency = bin as f64 * bin_hz;
+                let rising = (frequency - lower) / (centre - lower);
+                let falling = (upper - frequency) / (upper - centre);
+                (scale * rising.min(falling).max(0.0)) as f32
+            };
+            filterbank.push((0..=options.n_fft / 2).map(weight));
+        }
+        filterbank
+    }
+
+    fn push(&mut self, weights: impl Iterator<Item = f32>) {
+        let offset = self.weights.len();
+        let mut first_bin = 0;
+        for (bin, weight) in weights.enumerate() {
+            if weight > 0.0 {
+                if self.weights.len() == offset {
+                    first_bin = bin;
+                }
+                self.weights.push(weight);
+            }
+        }
+        self.bands.push(Band { first_bin, offset, length: self.weights.len() - offset });
+    }
+
+    /// Number of bands.
+    pub fn n_mels(&self) -> usize {
+        self.bands.len()
+    }
+
+    /// Writes the energy of each band of `spectrum` to `energies`, which holds [`Self::n_mels`] values.
+    pub fn apply(&self, spectrum: &[f32], energies: &mut [f32]) {
+        for (energy, band) in energies.iter_mut().zip(&self.bands) {
+            let weights = &self.weights[band.offset..band.offset + band.length];
+            *energy = dot(weights, &spectrum[band.first_bin..band.first_bin + band.length]);
+        }
+    }
+}
+
+/// The `n_mels + 2` edges of the triangles, evenly spaced in mel.
+fn edges_hz(options: &MfccOptions) -> Vec<f64> {
+    let scale = options.mel_scale;
+    let (lowest, highest) = (hz_to_mel(scale, options.f_min_hz), hz_to_mel(scale, options.f_max_hz));
+    let step = (highest - lowest) / (options.n_mels + 1) as f64;
+    (0..options.n_mels + 2).map(|i| mel_to_hz(scale, lowest + step * i as f64)).collect()
+}
+
+/// Slaney's scale (Auditory Toolbox, 1998): 200/3 Hz a mel up to 1 kHz, then 27 mel for a factor of 6.4.
+const LINEAR_HZ_PER_MEL: f64 = 200.0 / 3.0;
+const BREAK_HZ: f64 = 1000.0;
+const BREAK_MEL: f64 = BREAK_HZ / LINEAR_HZ_PER_MEL;
+
+fn log_step() -> f64 {
+    6.4_f64.ln() / 27.0
+}
+
+fn hz_to_mel(scale: MelScale, hz: f64) -> f64 {
+    match scale {
+        MelScale::Htk => 2595.0 * (1.0 + hz / 700.0).log10(),
+        MelScale::Slaney if hz < BREAK_HZ => hz / LINEAR_HZ_PER_MEL,
+        MelScale::Slaney => BREAK_MEL + (hz / BREAK_HZ).ln() / log_step(),
+    }
+}
+
+fn mel_to_hz(scale: MelScale, mel: f64) -> f64 {
+    match scale {
+        MelScale::Htk => 700.0 * (10.0_f64.powf(mel / 2595.0) - 1.0),
+        MelScale::Slaney if mel < BREAK_MEL => mel * LINEAR_HZ_PER_MEL,
+        MelScale::Slaney => BREAK_HZ * (log_step() * (mel - BREAK_MEL)).exp(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn scales_are_invertible(hz in 0.0..96_000.0_f64) {
+            for scale in [MelScale::Slaney, MelScale::Htk] {
+                let back = mel_to_hz(scale, hz_to_mel(scale, hz));
+                prop_assert!((back - hz).abs() < 1e-6 * (1.0 + hz), "{scale:?}: {hz} became {back}");
+            }
+        }
+    }
+
+    #[test]
+    fn known_points() {
+        assert!((hz_to_mel(MelScale::Htk, 1000.0) - 999.985_537).abs() < 1e-5);
+        assert!((hz_to_mel(MelScale::Slaney, 6400.0) - 42.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,177 @@
+//! What one MFCC frame is: the options that a model's contract carries, in librosa's and torchaudio's terms.
+//!
+//! In: the contract's JSON. Out: plain values, checked by [`MfccOptions::check`]. Never computes.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// The front end of a model: the `mfcc` entry of its contract (log-mel models use all but the DCT).
+///
+/// Frames are those of `librosa.feature.mfcc(center=False)`: frame `t` spans the samples
+/// `[t·hop_length, t·hop_length + n_fft)`, the taper of `win_length` centred in it.
+///
+/// `center: true` and `top_db` of librosa are refused by name while the JSON is read: both would make a frame
+/// depend on audio outside it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self")]
+pub struct MfccOptions {
+    /// Length of the taper in samples, at most `n_fft`.
+    pub win_length: usize,
+    /// Samples from one frame to the next.
+    pub hop_length: usize,
+    /// Length of the Fourier transform in samples.
+    pub n_fft: usize,
+    /// Shape of the taper.
+    pub window: Taper,
+    /// Number of mel bands.
+    pub n_mels: usize,
+    /// Lower edge of the lowest mel band.
+    pub f_min_hz: f64,
+    /// Upper edge of the highest mel band, at most half the sample rate.
+    pub f_max_hz: f64,
+    /// Formula between hertz and mel.
+    pub mel_scale: MelScale,
+    /// Scaling of each mel band.
+    pub mel_norm: MelNorm,
+    /// Exponent of the magnitude spectrum: 1 (magnitude) or 2 (power).
+    #[serde(default = "default_power")]
+    pub power: f64,
+    /// Logarithm of the mel energies.
+    pub log: Log,
+    /// `max(x, log_floor)` before the logarithm, as librosa has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_floor: Option<f64>,
+    /// `x + log_offset` before the logarithm, as torchaudio has it. Excludes `log_floor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_offset: Option<f64>,
+    /// Number of cepstral coefficients, at most `n_mels`. Unused by log-mel models.
+    #[serde(default)]
+    pub n_mfcc: usize,
+    /// Scaling of the type-2 DCT.
+    #[serde(default)]
+    pub dct_norm: DctNorm,
+    /// Orders of deltas appended to each frame: 0, 1 (delta) or 2 (delta and delta-delta).
+    #[serde(default)]
+    pub deltas: usize,
+    /// First-order pre-emphasis of the samples under the taper, as Kaldi has it (0.97 is usual).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre_emphasis: Option<f64>,
+    /// Subtract the mean of the samples under the taper first, as Kaldi has it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub remove_dc: bool,
+}
+
+fn default_power() -> f64 {
+    2.0
+}
+
+impl Serialize for MfccOptions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for MfccOptions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut entries = serde_json::Map::deserialize(deserializer)?;
+        for (key, harmless) in
+            [("center", serde_json::Value::Bool(false)), ("top_db", serde_json::Value::Null)]
+        {
+            match entries.remove(key) {
+                Some(value) if value != harmless => return Err(de::Error::custom(refusal(key, &value))),
+                _ => {}
+            }
+        }
+        Self::deserialize(serde_json::Value::Object(entries)).map_err(de::Error::custom)
+    }
+}
+
+fn refusal(key: &str, value: &serde_json::Value) -> String {
+    format!("mfcc.{key} = {value}: not offered, a frame depends on nothing outside it; leave {key} out")
+}
+
+/// Shape of the taper. Hann and Hamming are periodic, as in `scipy.signal.get_window(fftbins=True)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Taper {
+    /// `0.5 − 0.5·cos`.
+    Hann,
+    /// `0.54 − 0.46·cos`.
+    Hamming,
+    /// Kaldi's: the symmetric Hann to the power 0.85.
+    Povey,
+}
+
+/// Formula between hertz and mel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MelScale {
+    /// Slaney's Auditory Toolbox: linear below 1 kHz, logarithmic above.
+    Slaney,
+    /// `2595·log10(1 + f/700)`.
+    Htk,
+}
+
+/// Scaling of each mel band.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MelNorm {
+    /// Equal area: each triangle times `2 / (upper − lower)`.
+    Slaney,
+    /// Peaks of 1.
+    None,
+}
+
+/// Logarithm of the mel energies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Log {
+    /// Natural.
+    Ln,
+    /// Decibel of a power: `10·log10`.
+    Db,
+}
+
+/// Scaling of the type-2 DCT.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DctNorm {
+    /// Orthonormal.
+    #[default]
+    Ortho,
+    /// SciPy's `norm=None`: twice the plain sum.
+    None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JSON: &str = r#"{"win_length": 400, "hop_length": 160, "n_fft": 512, "window": "hann", "n_mels": 40,
+        "f_min_hz": 20.0, "f_max_hz": 7400.0, "mel_scale": "slaney", "mel_norm": "slaney", "power": 2.0,
+        "log": "ln", "log_floor": 1e-10, "n_mfcc": 40, "dct_norm": "ortho", "deltas": 0EXTRA}"#;
+
+    fn parse(extra: &str) -> Result<MfccOptions, String> {
+        serde_json::from_str(&JSON.replace("EXTRA", extra)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn json_survives_the_round_trip() {
+        let options = parse("").unwrap();
+        let written = serde_json::to_string(&options).unwrap();
+        assert_eq!(serde_json::from_str::<MfccOptions>(&written).unwrap(), options);
+    }
+
+    #[test]
+    fn what_reaches_outside_a_frame_is_refused_by_name() {
+        assert!(parse(", \"center\": true").unwrap_err().contains("mfcc.center = true"));
+        assert!(parse(", \"top_db\": 80.0").unwrap_err().contains("mfcc.top_db = 80.0"));
+        assert!(parse(", \"center\": false, \"top_db\": null").is_ok());
+    }
+
+    #[test]
+    fn unknown_and_missing_keys_are_named() {
+        assert!(parse(", \"n_mell\": 1").unwrap_err().contains("n_mell"));
+        let error = serde_json::from_str::<MfccOptions>("{}").unwrap_err().to_string();
+        assert!(error.contains("win_length"), "{error}");
+    }
+}

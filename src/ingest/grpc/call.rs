@@ -1,0 +1,302 @@
+//! One call, one stream: reads its chunks and hands them to their shard, as fast as the client takes its events.
+//!
+//! In: requests. Out: chunks with room for their events; at the end the stream's last windows, or a refusal. Cancelling the task (by
+//! the server's end) forgets the stream.
+
+use std::sync::Arc;
+
+use prost::bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tonic::{Status, Streaming};
+
+use super::pieces::{chunks_of, events_of_a_piece, pieces};
+use super::refusal::{invalid, refusal, too_large};
+use super::registry::{NoPlace, Place};
+use super::service::{RecognitionLinks, draining};
+use crate::audio::{self, AudioFormat, CHANNELS, Encoding};
+use crate::envelope::{CallReply, StreamInfo};
+use crate::metrics;
+use crate::proto::{AudioChunk, RecognizeRequest};
+use crate::stream::shard::{ChunkEnvelope, Source, StreamKey, ToShard};
+use crate::stream::{BadChunk, Chunk, StreamSetup};
+
+/// Events of one call that may be under way, whatever its format.
+pub fn credits_of_a_call(setup: &StreamSetup) -> usize {
+    let widest = AudioFormat::new(Encoding::MuLaw, 8_000, u32::from(*CHANNELS.end()));
+    64 + widest.map_or(0, |widest| events_of_a_piece(setup, widest))
+}
+
+/// How reading ended.
+enum End {
+    /// The client closed its side, or said `last`.
+    Finished,
+    /// The daemon drains.
+    Drained,
+    /// The client has gone.
+    Gone,
+}
+
+/// A call's stream, once its first chunk is there.
+struct Opened {
+    info: Arc<StreamInfo>,
+    format: AudioFormat,
+    /// Sequence of the last chunk let in.
+    sequence: Option<u64>,
+    /// The bytes of a file that is not whole yet.
+    file: Vec<u8>,
+    /// Whether its shard has been given anything.
+    begun: bool,
+    _place: Place,
+}
+
+/// When the sender captured a chunk.
+type CapturedAt = Option<pbjson_types::Timestamp>;
+
+/// A call.
+pub struct Call {
+    number: u64,
+    links: Arc<RecognitionLinks>,
+    replies: mpsc::Sender<CallReply>,
+    /// What the shard refuses, and where that is heard. Apart from the replies, so that events under way are not lost to it.
+    refusals: mpsc::Sender<Status>,
+    refused: mpsc::Receiver<Status>,
+    credits: Arc<Semaphore>,
+    opened: Option<Opened>,
+}
+
+impl Call {
+    /// A call that answers on `replies`.
+    pub fn new(number: u64, links: Arc<RecognitionLinks>, replies: mpsc::Sender<CallReply>) -> Self {
+        let credits = Arc::new(Semaphore::new(credits_of_a_call(&links.setup)));
+        let (refusals, refused) = mpsc::channel(1);
+        Self { number, links, replies, refusals, refused, credits, opened: None }
+    }
+
+    /// Reads to the end, waits until every event has left for the client, then says why the call is over.
+    pub async fn run(mut self, mut inbound: Streaming<RecognizeRequest>) {
+        let end = match self.read(&mut inbound).await {
+            Ok(End::Gone) => return self.forget().await,
+            Ok(end) => self.close().await.map(|()| end),
+            Err(status) => Err(status),
+        };
+        let status = match end {
+            Ok(End::Finished | End::Gone) => None,
+            Ok(End::Drained) => Some(draining()),
+            Err(status) => {
+                self.forget().await;
+                Some(status)
+            }
+        };
+        self.all_sent().await;
+        // What a shard refused came before whatever ended the call.
+        let status = self.refused.try_recv().ok().or(status);
+        // The stream's place is free before the client can know that the call is over.
+        self.opened = None;
+        if let Some(status) = status {
+            // Where the client has left, nobody is there to hear it.
+            let _ = self.replies.send(CallReply::Refused(status)).await;
+        }
+    }
+
+    /// Waits until nothing is under way: every chunk taken in or refused, every event gone to the client.
+    async fn all_sent(&self) {
+        let all = credits_of_a_call(&self.links.setup) as u32;
+        tokio::select! {
+            _ = self.credits.acquire_many(all) => {}
+            () = self.replies.closed() => {}
+        }
+    }
+
+    async fn read(&mut self, inbound: &mut Streaming<RecognizeRequest>) -> Result<End, Status> {
+        let draining = self.links.draining.clone();
+        let replies = self.replies.clone();
+        let mut silent = false;
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = draining.cancelled() => return Ok(End::Drained),
+                () = replies.closed() => return Ok(End::Gone),
+                Some(status) = self.refused.recv() => return Err(status),
+                next = inbound.message() => next,
+                () = tokio::time::sleep(self.links.idle_timeout), if !silent => {
+                    silent = true;
+                    self.end_stretch().await?;
+                    continue;
+                }
+            };
+            match next {
+                Err(status) => return Err(too_large(status, &self.links.setup)),
+                Ok(None) => return Ok(End::Finished),
+                Ok(Some(request)) => {
+                    silent = false;
+                    let missing = || invalid("chunk_missing", "chunk: missing in the request");
+                    let chunk = request.chunk.ok_or_else(missing)?;
+                    if self.take(chunk).await? {
+                        return Ok(End::Finished);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes a chunk in. Says whether it was the last one.
+    async fn take(&mut self, mut chunk: AudioChunk) -> Result<bool, Status> {
+        let format = chunk.format.as_ref().map(AudioFormat::try_from).transpose().map_err(BadChunk::from);
+        let format = format.map_err(|bad| refusal(&bad))?;
+        if self.opened.is_none() {
+            self.open(std::mem::take(&mut chunk.stream_id), std::mem::take(&mut chunk.attributes), format)?;
+        }
+        let opened = self.opened.as_mut().expect("opened above");
+        if !chunk.stream_id.is_empty() && *chunk.stream_id != *opened.info.stream_id {
+            let (id, open) = (&chunk.stream_id, &opened.info.stream_id);
+            let text = format!("stream_id: {id:?} in the call of {open:?}; one call carries one stream");
+            return Err(invalid("stream_id", text));
+        }
+        if let Some(is) = format.filter(|is| *is != opened.format) {
+            return Err(refusal(&BadChunk::FormatChanged { was: opened.format, is }));
+        }
+        // Known here already: the pieces of a chunk have one sequence among them.
+        if chunk.sequence.zip(opened.sequence).is_some_and(|(new, seen)| new <= seen) {
+            metrics::rejected(metrics::Source::Grpc, "duplicate");
+            return Ok(false);
+        }
+        opened.sequence = chunk.sequence.or(opened.sequence);
+        let (format, last, captured_at) = (opened.format, chunk.last, chunk.captured_at);
+        if format.is_file() {
+            self.take_file(chunk.audio, last, captured_at).await?;
+            return Ok(last);
+        }
+        let whole = Chunk {
+            sequence: chunk.sequence,
+            first_sample: chunk.first_sample,
+            format: Some(format),
+            audio: chunk.audio,
+            last,
+        };
+        self.submit(format, whole, captured_at).await?;
+        Ok(last)
+    }
+
+    fn open(
+        &mut self,
+        stream_id: String,
+        attributes: std::collections::HashMap<String, String>,
+        format: Option<AudioFormat>,
+    ) -> Result<(), Status> {
+        let format = format.ok_or_else(|| refusal(&BadChunk::FormatMissing))?;
+        let stream_id = if stream_id.is_empty() { uuid::Uuid::new_v4().to_string() } else { stream_id };
+        let place = self.links.streams.open(&stream_id).map_err(|no| {
+            metrics::rejected(metrics::Source::Grpc, no.reason());
+            match no {
+                NoPlace::AlreadyOpen(_) => Status::already_exists(no.to_string()),
+                NoPlace::Full(_) => Status::resource_exhausted(no.to_string()),
+            }
+        })?;
+        let info = Arc::new(StreamInfo { stream_id: stream_id.into(), attributes });
+        self.opened =
+            Some(Opened { info, format, sequence: None, file: Vec::new(), begun: false, _place: place });
+        Ok(())
+    }
+
+    /// Collects a file; decodes it here once it is whole, so that its windows come no faster than the client takes the events.
+    async fn take_file(&mut self, audio: Bytes, last: bool, captured_at: CapturedAt) -> Result<(), Status> {
+        let limit = self.links.setup.max_file_bytes;
+        let opened = self.opened.as_mut().expect("a file's stream is open");
+        if opened.file.len() + audio.len() > limit {
+            return Err(refusal(&BadChunk::FileTooLarge { limit }));
+        }
+        opened.file.extend_from_slice(&audio);
+        if last && opened.file.is_empty() && !opened.begun {
+            let nothing = audio::decode_bytes(Bytes::new(), None);
+            return nothing.map(drop).map_err(|error| refusal(&error.into()));
+        }
+        if last { self.end_file(captured_at).await } else { Ok(()) }
+    }
+
+    /// Decodes the file that was collected, if any.
+    async fn end_file(&mut self, captured_at: CapturedAt) -> Result<(), Status> {
+        let file = self.opened.as_mut().map(|opened| std::mem::take(&mut opened.file)).unwrap_or_default();
+        if file.is_empty() {
+            return Ok(());
+        }
+        let decoded = tokio::task::spawn_blocking(move || audio::decode_bytes(Bytes::from(file), None)).await;
+        let recording = decoded.map_err(|panic| Status::internal(panic.to_string()))?;
+        let recording = recording.map_err(|error| refusal(&error.into()))?;
+        let (format, chunks) = chunks_of(recording).map_err(|bad| refusal(&bad))?;
+        for chunk in chunks {
+            self.submit(format, chunk, captured_at).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands a chunk to its shard, each piece once there is room for its events.
+    async fn submit(
+        &mut self,
+        format: AudioFormat,
+        chunk: Chunk,
+        captured_at: CapturedAt,
+    ) -> Result<(), Status> {
+        let events = events_of_a_piece(&self.links.setup, format);
+        let pieces = pieces(&self.links.setup, format, chunk).map_err(|bad| refusal(&bad))?;
+        for (number, chunk) in pieces.into_iter().enumerate() {
+            let Some(credits) = self.credits(events).await else { return Ok(()) };
+            let opened = self.opened.as_mut().expect("opened by its first chunk");
+            let info = opened.info.clone();
+            let source = Source::Call {
+                number: self.number,
+                first: !std::mem::replace(&mut opened.begun, true),
+                continues: number > 0,
+                replies: self.replies.clone(),
+                refusals: self.refusals.clone(),
+                credits,
+            };
+            let envelope = ChunkEnvelope { info, chunk, captured_at, source, resume: None };
+            self.tell(ToShard::Chunk(Box::new(envelope))).await?;
+        }
+        Ok(())
+    }
+
+    /// The stream was idle: its stretch ends, and it goes on with the next chunk.
+    async fn end_stretch(&mut self) -> Result<(), Status> {
+        self.end_file(None).await?;
+        self.end_with(|key, credits| ToShard::EndStretch { key, credits }).await
+    }
+
+    /// The stream's end: its last windows are given.
+    async fn close(&mut self) -> Result<(), Status> {
+        self.end_file(None).await?;
+        self.end_with(|key, credits| ToShard::Close { key, credits }).await
+    }
+
+    async fn end_with(
+        &mut self,
+        message: impl FnOnce(StreamKey, Option<OwnedSemaphorePermit>) -> ToShard,
+    ) -> Result<(), Status> {
+        if self.opened.is_none() {
+            return Ok(());
+        }
+        let events = credits_of_a_call(&self.links.setup) - 64;
+        let Some(credits) = self.credits(events).await else { return Ok(()) };
+        self.tell(message(StreamKey::Call(self.number), Some(credits))).await
+    }
+
+    async fn forget(&self) {
+        if self.opened.is_some() {
+            // Fails only where the shards have ended, and forgotten everything.
+            let _ = self.tell(ToShard::Forget(StreamKey::Call(self.number))).await;
+        }
+    }
+
+    async fn tell(&self, message: ToShard) -> Result<(), Status> {
+        let Some(opened) = &self.opened else { return Ok(()) };
+        self.links.shards.of(&opened.info.stream_id).send(message).await.map_err(|_| draining())
+    }
+
+    /// Room for `events`; `None` where the client has gone.
+    async fn credits(&self, events: usize) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            credits = self.credits.clone().acquire_many_owned(events as u32) => credits.ok(),
+            () = self.replies.closed() => None,
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Kafka in: partitions to chunks, settled offsets back, at least once.
+//!
+//! `record` (what a record holds) → `reader` (the thread that owns the consumer) → shards; `ledger` (which offsets are settled) and
+//! `progress` (where streams stand) are pure. Invariant: the group's offset never passes a chunk that a window still needs.
+
+mod client;
+mod commit;
+mod ledger;
+mod partition;
+mod progress;
+mod progress_topic;
+mod reader;
+mod rebalance;
+mod record;
+mod stream_books;
+
+pub(crate) use client::broker;
+pub use client::{KafkaFault, QUESTION, ensure_topics, settings};
+pub use ledger::{Idle, Ledger};
+pub use progress::{Entry, Progress, RESUMED, Record, State};
+pub use reader::{Reader, ReaderLinks};
+pub use record::{AudioRecord, BadRecord, CONTENT_TYPE, FIRST_SAMPLE, LAST, RawRecord, SEQUENCE};

@@ -1,0 +1,197 @@
+//! The progress topic: what each open stream needs to go on after a restart, beside the offset that it belongs to.
+//!
+//! In: entries from the ledger, records from the topic. Out: JSON, and the entry that fits a committed offset. Never touches a broker.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::audio::AudioFormat;
+use crate::envelope::{Standing, StreamInfo};
+use crate::stream::{Place, Resume, ResumePoint};
+
+/// Incarnation of a stream that another reader opened.
+pub const RESUMED: i64 = -1;
+
+/// Value of a record in the progress topic; its key is the stream's id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The group that reads the input; two groups must not share a progress topic.
+    pub group_id: String,
+    /// The entries.
+    #[serde(flatten)]
+    pub progress: Progress,
+}
+
+/// A stream's entries. A crash between the write of the record and the commit leaves `next` newer than the group's offset: then
+/// `acknowledged` fits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Belongs to the last commit that the broker had acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Entry>,
+    /// Belongs to the commit that follows the write.
+    pub next: Entry,
+}
+
+/// Where a stream stands for a reader that begins at an offset.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The input offset; `None` before the group's first commit.
+    pub offset: Option<i64>,
+    /// `None` where the stream has not begun or has ended.
+    pub state: Option<State>,
+    /// Positions at which the stream ended by wall time, ascending: a replay ends it there too.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub idle_ends: VecDeque<u64>,
+    /// Timestamp of the stream's last record before the offset, in ms.
+    pub last_timestamp: i64,
+    /// Highest timestamp in the partition before the offset, in ms.
+    pub highest_timestamp: i64,
+}
+
+/// The middle of a stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// The stream's format.
+    pub format: AudioFormat,
+    /// The sample at which its next chunk begins.
+    pub position: u64,
+    /// Sequence of the last chunk accepted.
+    pub sequence: Option<u64>,
+    /// First window of the open stretch; `None` after an idle end.
+    pub first_window: Option<u64>,
+    /// The next window of each channel.
+    pub next_windows: Vec<u64>,
+    /// Echoed in the stream's events.
+    #[serde(default, skip_serializing_if = "HashMap::is_empty")]
+    pub attributes: HashMap<String, String>,
+}
+
+impl State {
+    /// The state of a stream that stands at `standing`.
+    #[must_use]
+    pub fn new(standing: &Standing, info: &StreamInfo, format: AudioFormat) -> Self {
+        let Place { position, sequence, first_window, next_windows, .. } = standing.place.clone();
+        Self { format, position, sequence, first_window, next_windows, attributes: info.attributes.clone() }
+    }
+
+    /// The same for the ledger. Nothing before the position is needed: else the commit would lie below it.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let place = Place {
+            position: self.position,
+            sequence: self.sequence,
+            first_window: self.first_window,
+            open: self.first_window.is_some(),
+            needed_from: self.position,
+            next_windows: self.next_windows.clone(),
+        };
+        Standing { incarnation: RESUMED, place }
+    }
+
+    /// What the stream's events repeat.
+    #[must_use]
+    pub fn info(&self, stream_id: &Arc<str>) -> Arc<StreamInfo> {
+        Arc::new(StreamInfo { stream_id: stream_id.clone(), attributes: self.attributes.clone() })
+    }
+}
+
+impl Entry {
+    /// The entry of a stream that has not begun at `offset`.
+    #[must_use]
+    pub fn nothing(offset: Option<i64>) -> Self {
+        Self {
+            offset,
+            state: None,
+            idle_ends: VecDeque::new(),
+            last_timestamp: i64::MIN,
+            highest_timestamp: i64::MIN,
+        }
+    }
+
+    /// Whether the entry holds at its own offset only. A stream in the middle of a stretch always has a chunk at or behind
+    /// it; one without an open stretch may be silent for long, and its entry stays as it is.
+    #[must_use]
+    pub fn needs_exact_offset(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.first_window.is_some())
+    }
+
+    /// Whether both say the same of the stream, whatever their offsets.
+    #[must_use]
+    pub fn same_place(&self, other: &Self) -> bool {
+        self.state == other.state && self.idle_ends == other.idle_ends
+    }
+
+    /// Where the stream goes on.
+    #[must_use]
+    pub fn resume(&self) -> Option<Resume> {
+        let at = self.state.as_ref().map(|state| ResumePoint {
+            format: state.format,
+            position: state.position,
+            sequence: state.sequence,
+            first_window: state.first_window,
+            next_windows: state.next_windows.clone(),
+        });
+        (at.is_some() || !self.idle_ends.is_empty()).then(|| Resume { at, idle_ends: self.idle_ends.clone() })
+    }
+}
+
+impl Progress {
+    /// The entry that fits the group's committed offset. The acknowledged one belongs to its own offset alone: behind it the
+    /// stream may have had chunks.
+    #[must_use]
+    pub fn fitting(&self, committed: Option<i64>) -> Option<&Entry> {
+        let next = &self.next;
+        if next.offset == committed || (!next.needs_exact_offset() && next.offset < committed) {
+            return Some(next);
+        }
+        self.acknowledged.as_ref().filter(|entry| entry.offset == committed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::Encoding;
+
+    fn entry(offset: i64, first_window: Option<u64>) -> Entry {
+        let format = AudioFormat::new(Encoding::MuLaw, 8_000, 1).unwrap();
+        let state = State {
+            format,
+            position: 800,
+            sequence: None,
+            first_window,
+            next_windows: vec![0],
+            attributes: HashMap::new(),
+        };
+        Entry { state: Some(state), ..Entry::nothing(Some(offset)) }
+    }
+
+    #[test]
+    fn the_entry_of_the_committed_offset_fits_and_no_other() {
+        let progress = Progress { acknowledged: Some(entry(10, Some(0))), next: entry(20, Some(0)) };
+        assert_eq!(progress.fitting(Some(20)), Some(&progress.next));
+        assert_eq!(progress.fitting(Some(10)), progress.acknowledged.as_ref());
+        for lost in [None, Some(9), Some(15), Some(21)] {
+            assert_eq!(progress.fitting(lost), None, "{lost:?}");
+        }
+    }
+
+    #[test]
+    fn a_stream_without_an_open_stretch_may_be_silent_for_long() {
+        let progress = Progress { acknowledged: Some(Entry::nothing(None)), next: entry(20, None) };
+        assert_eq!(progress.fitting(Some(90)), Some(&progress.next));
+        assert_eq!(progress.fitting(None), progress.acknowledged.as_ref());
+        assert_eq!(progress.fitting(Some(19)), None, "not before its own offset");
+    }
+
+    #[test]
+    fn json_brings_the_same_record_back() {
+        let progress = Progress { acknowledged: None, next: entry(3, Some(1)) };
+        let record = Record { group_id: "affectd".into(), progress };
+        let json = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), record);
+    }
+}

@@ -1,0 +1,321 @@
+//! The thread that owns the consumer: records to shards, reports to the books, commits, rebalances.
+//!
+//! In: records, reports, the word to stop. Out: chunks, dead letters, commits. Invariants: it never waits for a shard (a full one pauses its
+//! partition), so reports are always heard; a partition is given up only when its books are in order or its time is up.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message, OwnedHeaders};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio_util::sync::CancellationToken;
+
+use super::client::{KafkaFault, QUESTION, ReaderContext, Rebalance, broker, settings};
+use super::commit::commit;
+use super::partition::{DeadLetter, Partition};
+use super::progress_topic::{ProgressTopic, ProgressWrite};
+use super::record::RawRecord;
+use crate::config;
+use crate::envelope::{Assignment, Report};
+use crate::http::Readiness;
+use crate::metrics;
+use crate::publish::kafka::{EventProducer, NotTaken, Outgoing};
+use crate::stream::shard::{Shards, ToShard};
+
+/// How long one look for a record may take; reports wait for so long at most.
+const POLL: Duration = Duration::from_millis(5);
+/// How often idle streams are looked for.
+const TICK: Duration = Duration::from_millis(200);
+/// How often the lag is asked for.
+const LAG: Duration = Duration::from_secs(5);
+
+/// What the reader is connected to.
+pub struct ReaderLinks {
+    /// Chunks go here.
+    pub shards: Shards,
+    /// What becomes of them comes from here.
+    pub reports: crossbeam_channel::Receiver<Report>,
+    /// Dead letters go here.
+    pub producer: EventProducer,
+    /// Is told when partitions are assigned.
+    pub readiness: Readiness,
+    /// How long a stream may be silent.
+    pub idle_timeout: Duration,
+    /// How long giving up a partition may take.
+    pub grace_period: Duration,
+}
+
+/// Partitions that are to be given up.
+pub(super) struct Leaving {
+    pub partitions: TopicPartitionList,
+    pub deadline: Instant,
+}
+
+/// The reader's state.
+pub struct Reader {
+    pub(super) kafka: config::Kafka,
+    pub(super) links: ReaderLinks,
+    pub(super) consumer: BaseConsumer<ReaderContext>,
+    rebalances: mpsc::Receiver<Rebalance>,
+    pub(super) progress: ProgressTopic,
+    pub(super) partitions: BTreeMap<i32, Partition>,
+    pub(super) leaving: VecDeque<Leaving>,
+    dead_letters: VecDeque<Outgoing>,
+    /// Shards that still have to hear of a partition given up.
+    pub(super) farewells: Vec<(tokio::sync::mpsc::Sender<ToShard>, Assignment)>,
+    pub(super) epoch: u64,
+}
+
+impl Reader {
+    /// Connects and joins the group.
+    ///
+    /// # Errors
+    /// Where librdkafka refuses a setting.
+    pub fn new(kafka: &config::Kafka, links: ReaderLinks) -> Result<Self, KafkaFault> {
+        let (context, rebalances) = ReaderContext::new();
+        let mut settings = settings(kafka);
+        settings
+            .set("group.id", &kafka.group_id)
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "earliest");
+        let consumer: BaseConsumer<ReaderContext> =
+            settings.create_with_context(context).map_err(broker(kafka, "set up a consumer"))?;
+        consumer
+            .subscribe(&[&kafka.input_topic])
+            .map_err(broker(kafka, format!("subscribe to {}", kafka.input_topic)))?;
+        Ok(Self {
+            progress: ProgressTopic::new(kafka)?,
+            kafka: kafka.clone(),
+            links,
+            consumer,
+            rebalances,
+            partitions: BTreeMap::new(),
+            leaving: VecDeque::new(),
+            dead_letters: VecDeque::new(),
+            farewells: Vec::new(),
+            epoch: 0,
+        })
+    }
+
+    /// Reads until told to stop, then drains. Gives the number of chunks that were left for the next reader to settle.
+    ///
+    /// # Errors
+    /// See [`KafkaFault`]; nothing unsettled was committed, so a restart reads it again.
+    pub fn run(mut self, stop: &CancellationToken) -> Result<(), KafkaFault> {
+        let (mut ticked, mut committed, mut asked) = (Instant::now(), Instant::now(), Instant::now());
+        while !stop.is_cancelled() {
+            self.step()?;
+            if ticked.elapsed() > TICK {
+                self.end_idle()?;
+                ticked = Instant::now();
+            }
+            if committed.elapsed() > self.kafka.commit_interval {
+                commit(&self.consumer, &self.progress, &self.kafka.input_topic, &mut self.partitions)?;
+                committed = Instant::now();
+            }
+            if asked.elapsed() > LAG {
+                self.ask_lag();
+                asked = Instant::now();
+            }
+        }
+        self.drain()
+    }
+
+    /// One turn: rebalances, reports, what waits, and a record.
+    fn step(&mut self) -> Result<(), KafkaFault> {
+        while let Ok(change) = self.rebalances.try_recv() {
+            match change {
+                Rebalance::Assign(partitions) => self.assign(partitions)?,
+                Rebalance::Revoke(partitions) => self.revoke(partitions),
+            }
+        }
+        self.hear()?;
+        self.send_dead_letters()?;
+        self.send_chunks();
+        self.say_farewells();
+        self.give_up_quiet()?;
+        match self.consumer.poll(POLL) {
+            Some(Ok(message)) => {
+                let (number, offset) = (message.partition(), message.offset());
+                let timestamp = message.timestamp().to_millis().unwrap_or(0);
+                let record = raw(&message);
+                drop(message);
+                self.take(number, record, offset, timestamp);
+            }
+            Some(Err(KafkaError::PartitionEOF(number))) => {
+                if let Some(partition) = self.partitions.get_mut(&number) {
+                    partition.at_end = true;
+                }
+            }
+            Some(Err(error)) => {
+                if let Some((code, reason)) = self.consumer.client().fatal_error() {
+                    return Err(KafkaFault::Publish(format!(
+                        "the consumer failed for good: {code}: {reason}"
+                    )));
+                }
+                tracing::warn!("reading from Kafka: {error}");
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, number: i32, record: RawRecord, offset: i64, timestamp: i64) {
+        let Some(partition) = self.partitions.get_mut(&number).filter(|partition| !partition.leaving) else {
+            return;
+        };
+        if let Some(letter) = partition.take(record, offset, timestamp) {
+            self.queue_dead_letter(letter, "record");
+        }
+    }
+
+    /// Hears every report that waits.
+    fn hear(&mut self) -> Result<(), KafkaFault> {
+        while let Ok(report) = self.links.reports.try_recv() {
+            let kind = match &report {
+                Report::Failed(reason) => return Err(KafkaFault::Publish(reason.clone())),
+                Report::Refused { kind, .. } => kind,
+                _ => "",
+            };
+            let at = assignment_of(&report);
+            let partition =
+                self.partitions.get_mut(&at.partition).filter(|partition| partition.assignment() == at);
+            if let Some(letter) = partition.and_then(|partition| partition.hear(report)) {
+                metrics::rejected(metrics::Source::Kafka, kind);
+                self.queue_dead_letter(letter, kind);
+            }
+        }
+        Ok(())
+    }
+
+    fn queue_dead_letter(&mut self, letter: DeadLetter, kind: &'static str) {
+        let DeadLetter { record, reason, ticket } = letter;
+        tracing::warn!(
+            partition = ticket.assignment.partition,
+            offset = ticket.offset,
+            "dead letter: {reason}"
+        );
+        metrics::dead_letter(kind);
+        self.dead_letters.push_back(self.links.producer.dead_letter(
+            record,
+            &self.kafka.input_topic,
+            &reason,
+            ticket,
+        ));
+    }
+
+    fn send_dead_letters(&mut self) -> Result<(), KafkaFault> {
+        while let Some(letter) = self.dead_letters.pop_front() {
+            match self.links.producer.send(letter) {
+                Ok(()) => {}
+                Err(NotTaken::Full(letter)) => {
+                    self.dead_letters.push_front(*letter);
+                    return Ok(());
+                }
+                Err(NotTaken::Failed(error)) => {
+                    return Err(KafkaFault::Publish(format!("a dead letter: {error}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends chunks on; a partition whose shard is full is paused until it has room.
+    fn send_chunks(&mut self) {
+        for (number, partition) in &mut self.partitions {
+            let hold = !partition.send(&self.links.shards);
+            if hold == partition.paused {
+                continue;
+            }
+            let mut list = TopicPartitionList::new();
+            list.add_partition(&self.kafka.input_topic, *number);
+            let done = if hold { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+            match done {
+                Ok(()) => partition.paused = hold,
+                Err(error) => tracing::warn!(partition = number, "pausing or resuming: {error}"),
+            }
+        }
+    }
+
+    /// Ends idle stretches. Those that only the clock could judge are written to the progress first: a replay then decides alike.
+    fn end_idle(&mut self) -> Result<(), KafkaFault> {
+        for (&number, partition) in &mut self.partitions {
+            for stream_id in partition.end_idle() {
+                let Some(progress) = partition.ledger.idle_end(&stream_id) else { continue };
+                let write = ProgressWrite {
+                    partition: number,
+                    stream_id: stream_id.clone(),
+                    progress: Some(progress),
+                };
+                self.progress.write(vec![write])?;
+                partition.end_stretch(&stream_id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the shards to drop the streams of partitions that were given up, when they have room.
+    fn say_farewells(&mut self) {
+        self.farewells.retain(|(shard, assignment)| {
+            matches!(shard.try_send(ToShard::ForgetAssignment(*assignment)), Err(TrySendError::Full(_)))
+        });
+    }
+
+    /// Stops reading, waits for what is under way, commits, leaves the group.
+    fn drain(mut self) -> Result<(), KafkaFault> {
+        let deadline = Instant::now() + self.links.grace_period;
+        self.partitions.values_mut().for_each(|partition| partition.leaving = true);
+        while !self.partitions.values().all(Partition::is_quiet) && Instant::now() < deadline {
+            self.step()?;
+        }
+        let quiet = self.partitions.values().all(Partition::is_quiet);
+        commit(&self.consumer, &self.progress, &self.kafka.input_topic, &mut self.partitions)?;
+        tracing::info!(settled = quiet, "Kafka drained: open windows are left to the next reader");
+        Ok(())
+    }
+
+    fn ask_lag(&self) {
+        for (number, partition) in &self.partitions {
+            if let Ok((_, high)) = self.consumer.fetch_watermarks(&self.kafka.input_topic, *number, QUESTION)
+            {
+                metrics::kafka_lag(
+                    *number,
+                    u64::try_from(high - partition.ledger.low_watermark()).unwrap_or(0),
+                );
+            }
+        }
+    }
+}
+
+impl Drop for Reader {
+    /// Closing the consumer asks for its partitions: nobody is left to put their books in order.
+    fn drop(&mut self) {
+        self.consumer.context().closing.store(true, Ordering::Release);
+    }
+}
+
+fn raw(message: &BorrowedMessage<'_>) -> RawRecord {
+    RawRecord {
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().unwrap_or_default().to_vec().into(),
+        headers: message.headers().map_or_else(OwnedHeaders::new, rdkafka::message::BorrowedHeaders::detach),
+    }
+}
+
+fn assignment_of(report: &Report) -> Assignment {
+    match report {
+        Report::Emitted(ticket) | Report::Delivered(ticket) => ticket.assignment,
+        Report::Taken(taken) => taken.assignment,
+        Report::Refused { assignment, .. } | Report::StretchEnded { assignment, .. } => *assignment,
+        Report::DeadLetterDelivered(ticket) => ticket.assignment,
+        Report::Failed(_) => Assignment { partition: -1, epoch: 0 },
+    }
+}

@@ -1,0 +1,124 @@
+//! The books of one stream: its records, the windows under way, where it stands.
+//!
+//! In: what the partition's ledger notes. Out: which offsets are settled, and the entry for any offset. Pure.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::progress::{Entry, State};
+use crate::audio::AudioFormat;
+use crate::envelope::{Standing, StreamInfo, Ticket};
+
+/// Behind every chunk of every life of a stream.
+const NOTHING_NEEDED: (i64, u64) = (i64::MAX, u64::MAX);
+
+/// One record of a stream that may still be read again.
+#[derive(Debug)]
+pub(super) struct Mark {
+    pub offset: i64,
+    /// Timestamp of the stream's record before this one.
+    pub last_timestamp_before: i64,
+    pub fate: Fate,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum Fate {
+    /// The shard has not answered yet.
+    Open,
+    /// Taken in; settles when nothing before `end` (life of the stream, sample) is needed.
+    Taken { before: Option<Standing>, end: (i64, u64) },
+    /// Refused; settles with its dead letter.
+    Refused,
+    /// Nobody needs it any more; `before` is lost for one that was refused.
+    Settled { before: Option<Option<Standing>> },
+}
+
+/// The books of one stream.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    pub marks: VecDeque<Mark>,
+    pub outstanding: Vec<Ticket>,
+    /// Where it stands after the last chunk that was answered.
+    pub standing: Option<Standing>,
+    /// Of the first chunk taken in.
+    pub about: Option<(Arc<StreamInfo>, AudioFormat)>,
+    pub last_timestamp: i64,
+    /// Positions at which it ended by wall time.
+    pub idle_ends: VecDeque<u64>,
+    /// Where it stood at the last acknowledged commit.
+    pub acknowledged: Option<Entry>,
+    /// Whether the progress topic has a record of it.
+    pub written: bool,
+}
+
+impl Stream {
+    /// Settles every chunk that ends before all that is still needed.
+    pub fn settle(&mut self, unsettled: &mut BTreeSet<i64>) {
+        let to_come =
+            self.standing.as_ref().map_or(NOTHING_NEEDED, |at| (at.incarnation, at.place.needed_from));
+        let under_way = self.outstanding.iter().map(|ticket| (ticket.incarnation, ticket.needed_from));
+        let needed = under_way.fold(to_come, Ord::min);
+        for mark in &mut self.marks {
+            match &mut mark.fate {
+                Fate::Taken { before, end } if *end <= needed => {
+                    mark.fate = Fate::Settled { before: Some(before.take()) };
+                    unsettled.remove(&mark.offset);
+                }
+                Fate::Taken { .. } => break,
+                Fate::Open | Fate::Refused | Fate::Settled { .. } => {}
+            }
+        }
+    }
+
+    /// Where the stream stands for a reader that begins at `offset`.
+    pub fn entry_at(&self, offset: i64, highest_timestamp: i64) -> Entry {
+        let from = self.marks.partition_point(|mark| mark.offset < offset);
+        let rest = || self.marks.range(from..);
+        let before = rest().find_map(|mark| match &mark.fate {
+            Fate::Taken { before, .. } | Fate::Settled { before: Some(before) } => Some(before.as_ref()),
+            Fate::Open => Some(self.standing.as_ref()),
+            Fate::Refused | Fate::Settled { before: None } => None,
+        });
+        let standing = before.unwrap_or(self.standing.as_ref());
+        let first = rest().next();
+        let state = standing.zip(self.about.as_ref()).map(|(standing, (info, format))| {
+            let mut state = State::new(standing, info, *format);
+            state.next_windows = self.next_windows(standing);
+            state
+        });
+        let position = state.as_ref().map_or(0, |state| state.position);
+        let closed = state.as_ref().is_some_and(|state| state.first_window.is_none());
+        let pending = |end: &&u64| **end > position || (**end == position && !closed);
+        Entry {
+            offset: Some(offset),
+            idle_ends: self.idle_ends.iter().filter(pending).copied().collect(),
+            state,
+            last_timestamp: first.map_or(self.last_timestamp, |mark| mark.last_timestamp_before),
+            highest_timestamp,
+        }
+    }
+
+    /// The lowest window of each channel that is not acknowledged.
+    fn next_windows(&self, standing: &Standing) -> Vec<u64> {
+        let newest = self.standing.as_ref().filter(|newest| newest.incarnation == standing.incarnation);
+        let given = &newest.unwrap_or(standing).place.next_windows;
+        let lowest = |(channel, given): (usize, &u64)| {
+            let of_channel = self.outstanding.iter().filter(|ticket| {
+                ticket.incarnation == standing.incarnation && ticket.channel as usize == channel
+            });
+            of_channel.map(|ticket| ticket.index).min().unwrap_or(*given)
+        };
+        given.iter().enumerate().map(lowest).collect()
+    }
+
+    /// Whether a stretch is open, or may be once the shard has answered.
+    pub fn may_have_stretch(&self) -> bool {
+        let open = self.standing.as_ref().is_some_and(|standing| standing.place.open);
+        open || self.awaits_shard()
+    }
+
+    /// Whether a chunk is still on its way through the shard.
+    pub fn awaits_shard(&self) -> bool {
+        self.marks.iter().any(|mark| mark.fate == Fate::Open)
+    }
+}

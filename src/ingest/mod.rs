@@ -1,0 +1,4 @@
+//! Where audio comes in: gRPC calls and Kafka's partitions.
+
+pub mod grpc;
+pub mod kafka;

@@ -1,0 +1,261 @@
+//! Every metric of the daemon: name, kind, labels, unit, buckets, help, in one table.
+//!
+//! In: what the stages report through the functions below. Out: Prometheus text, from the handle that
+//! [`install`] gives. Never holds a stream's id in a label, never opens a port.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use metrics::{Gauge, Unit, counter, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+pub use names::*;
+
+/// Names, as they are scraped.
+mod names {
+    /// Streams that are open now.
+    pub const STREAMS_ACTIVE: &str = "affectd_streams_active";
+    /// Chunks accepted.
+    pub const CHUNKS_TOTAL: &str = "affectd_chunks_total";
+    /// Seconds of audio accepted; a stream's channels count once.
+    pub const AUDIO_SECONDS_TOTAL: &str = "affectd_audio_seconds_total";
+    /// Windows that left the model or never reached it.
+    pub const WINDOWS_TOTAL: &str = "affectd_windows_total";
+    /// Events published.
+    pub const EVENTS_TOTAL: &str = "affectd_events_total";
+    /// Input refused.
+    pub const REJECTED_TOTAL: &str = "affectd_rejected_total";
+    /// Records sent to the dead-letter topic.
+    pub const DEAD_LETTERS_TOTAL: &str = "affectd_dead_letters_total";
+    /// Items that wait in front of a stage.
+    pub const QUEUE_DEPTH: &str = "affectd_queue_depth";
+    /// Time a window waits for its batch.
+    pub const QUEUE_SECONDS: &str = "affectd_queue_seconds";
+    /// Windows in one run of the model.
+    pub const BATCH_SIZE: &str = "affectd_batch_size";
+    /// Time of one run of the model.
+    pub const INFERENCE_SECONDS: &str = "affectd_inference_seconds";
+    /// Time to turn one chunk into frames.
+    pub const FEATURE_SECONDS: &str = "affectd_feature_seconds";
+    /// Time from a window's completion to its event's publication.
+    pub const END_TO_END_SECONDS: &str = "affectd_end_to_end_seconds";
+    /// Records between the position and the partition's end.
+    pub const KAFKA_LAG: &str = "affectd_kafka_lag";
+    /// Commits of offsets that the broker acknowledged.
+    pub const KAFKA_COMMITS_TOTAL: &str = "affectd_kafka_commits_total";
+    /// The model in use; always 1.
+    pub const MODEL_INFO: &str = "affectd_model_info";
+    /// Attempts to load another model.
+    pub const MODEL_RELOADS_TOTAL: &str = "affectd_model_reloads_total";
+}
+
+/// What a metric is to Prometheus.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MetricKind {
+    /// Only rises.
+    Counter,
+    /// Rises and falls.
+    Gauge,
+    /// Counts by upper bounds.
+    Histogram(&'static [f64]),
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// As it is scraped.
+    pub name: &'static str,
+    /// What it is to Prometheus.
+    pub kind: MetricKind,
+    /// Its labels, each with the values that are known beforehand: those start at 0.
+    pub labels: &'static [(&'static str, &'static [&'static str])],
+    /// What it is measured in.
+    pub unit: Unit,
+    /// One sentence for people.
+    pub help: &'static str,
+}
+
+const SOURCES: &[&str] = &["grpc", "kafka"];
+/// 0.1 ms to 10 s: waiting, inference and the whole way.
+const LATENCY: &[f64] =
+    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// 10 µs to 0.1 s: the front end's work on one chunk.
+const WORK: &[f64] =
+    &[0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1];
+const BATCH: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
+use MetricKind::{Counter, Gauge as Level, Histogram};
+
+const fn metric(
+    name: &'static str,
+    kind: MetricKind,
+    labels: &'static [(&'static str, &'static [&'static str])],
+    unit: Unit,
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind, labels, unit, help }
+}
+
+/// Every metric that the daemon has.
+#[rustfmt::skip]
+pub const METRICS: &[Metric] = &[
+    metric(STREAMS_ACTIVE, Level, &[], Unit::Count, "Streams that are open now"),
+    metric(CHUNKS_TOTAL, Counter, &[("source", SOURCES)], Unit::Count, "Chunks accepted"),
+    metric(AUDIO_SECONDS_TOTAL, Counter, &[("source", SOURCES)], Unit::Seconds, "Whole seconds of audio accepted; a stream's channels count once"),
+    metric(WINDOWS_TOTAL, Counter, &[("outcome", &["published", "failed", "dropped"])], Unit::Count, "Windows by what became of them"),
+    metric(EVENTS_TOTAL, Counter, &[("emotion", &[])], Unit::Count, "Events published"),
+    metric(REJECTED_TOTAL, Counter, &[("source", &[]), ("reason", &[])], Unit::Count, "Chunks or streams refused"),
+    metric(DEAD_LETTERS_TOTAL, Counter, &[("reason", &[])], Unit::Count, "Records sent to the dead-letter topic"),
+    metric(QUEUE_DEPTH, Level, &[("stage", &["shard", "batch", "publish"])], Unit::Count, "Items waiting in front of a stage"),
+    metric(QUEUE_SECONDS, Histogram(LATENCY), &[], Unit::Seconds, "Time a window waits for its batch"),
+    metric(BATCH_SIZE, Histogram(BATCH), &[], Unit::Count, "Windows in one run of the model"),
+    metric(INFERENCE_SECONDS, Histogram(LATENCY), &[], Unit::Seconds, "Time of one run of the model"),
+    metric(FEATURE_SECONDS, Histogram(WORK), &[], Unit::Seconds, "Time to turn one chunk into frames and windows"),
+    metric(END_TO_END_SECONDS, Histogram(LATENCY), &[], Unit::Seconds, "Time from a window's completion to its event's publication"),
+    metric(KAFKA_LAG, Level, &[("partition", &[])], Unit::Count, "Records between the position and the partition's end"),
+    metric(KAFKA_COMMITS_TOTAL, Counter, &[], Unit::Count, "Commits of offsets acknowledged"),
+    metric(MODEL_INFO, Level, &[("name", &[]), ("version", &[]), ("engine", &[]), ("device", &[])], Unit::Count, "The model in use, always 1"),
+    metric(MODEL_RELOADS_TOTAL, Counter, &[("outcome", &["ok", "failed"])], Unit::Count, "Attempts to load another model"),
+];
+
+/// Installs the process's recorder, once; later calls give the same handle.
+///
+/// The caller renders with [`PrometheusHandle::render`] and calls [`PrometheusHandle::run_upkeep`] now and
+/// then (the HTTP server does both).
+///
+/// # Panics
+/// Where another recorder was installed by someone else.
+pub fn install() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(install_recorder).clone()
+}
+
+fn install_recorder() -> PrometheusHandle {
+    let mut builder = PrometheusBuilder::new();
+    for metric in METRICS {
+        if let Histogram(buckets) = metric.kind {
+            let matcher = Matcher::Full(metric.name.to_owned());
+            builder = builder.set_buckets_for_metric(matcher, buckets).expect("the table has buckets");
+        }
+    }
+    let handle = builder.install_recorder().expect("affectd alone installs a recorder");
+    METRICS.iter().for_each(describe);
+    handle
+}
+
+/// Help and unit, and a zero for every series whose labels are known beforehand.
+fn describe(metric: &Metric) {
+    let Metric { name, unit, help, .. } = *metric;
+    match metric.kind {
+        Counter => metrics::describe_counter!(name, unit, help),
+        Level => metrics::describe_gauge!(name, unit, help),
+        Histogram(_) => metrics::describe_histogram!(name, unit, help),
+    }
+    match (metric.kind, metric.labels) {
+        (Counter, []) => counter!(name).absolute(0),
+        (Counter, [(label, values)]) => {
+            values.iter().for_each(|value| counter!(name, *label => *value).absolute(0));
+        }
+        (Level, []) => gauge!(name).set(0.0),
+        (Level, [(label, values)]) => {
+            values.iter().for_each(|value| gauge!(name, *label => *value).set(0.0));
+        }
+        _ => {}
+    }
+}
+
+/// One unit of a gauge, taken back when it is dropped.
+#[must_use = "the gauge falls again as soon as the guard is dropped"]
+pub struct GaugeGuard(Gauge);
+
+impl GaugeGuard {
+    /// Raises the gauge by 1.
+    pub fn raise(gauge: Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for GaugeGuard {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+/// Where audio comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A gRPC call.
+    Grpc,
+    /// A Kafka topic.
+    Kafka,
+}
+
+impl Source {
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Kafka => "kafka",
+        }
+    }
+}
+
+/// A stream is open for as long as the guard lives.
+pub fn stream_open() -> GaugeGuard {
+    GaugeGuard::raise(gauge!(STREAMS_ACTIVE))
+}
+
+/// So many items wait in front of a stage (`shard`, `batch`, `publish`).
+pub fn queue_depth(stage: &'static str, items: usize) {
+    gauge!(QUEUE_DEPTH, "stage" => stage).set(items as f64);
+}
+
+/// A chunk was accepted.
+pub fn chunk(source: Source) {
+    counter!(CHUNKS_TOTAL, "source" => source.as_str()).increment(1);
+}
+
+/// Audio of that length was accepted.
+pub fn audio(source: Source, audio: Duration) {
+    // Counters are whole numbers: microseconds gather here and are passed on by the second.
+    static MICROSECONDS: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+    let added = u64::try_from(audio.as_micros()).unwrap_or(u64::MAX / 2);
+    let before = MICROSECONDS[source as usize].fetch_add(added, Ordering::Relaxed);
+    let seconds = (before + added) / 1_000_000 - before / 1_000_000;
+    counter!(AUDIO_SECONDS_TOTAL, "source" => source.as_str()).increment(seconds);
+}
+
+/// A chunk or a stream was refused.
+pub fn rejected(source: Source, reason: &'static str) {
+    counter!(REJECTED_TOTAL, "source" => source.as_str(), "reason" => reason).increment(1);
+}
+
+/// A window left the pipeline: `published`, `failed` or `dropped`.
+pub fn window(outcome: &'static str) {
+    counter!(WINDOWS_TOTAL, "outcome" => outcome).increment(1);
+}
+
+/// An event was published, so long after its window was complete.
+pub fn event(emotion: &str, end_to_end: Duration) {
+    counter!(EVENTS_TOTAL, "emotion" => emotion.to_owned()).increment(1);
+    histogram!(END_TO_END_SECONDS).record(end_to_end);
+}
+
+/// A record went to the dead-letter topic.
+pub fn dead_letter(reason: &'static str) {
+    counter!(DEAD_LETTERS_TOTAL, "reason" => reason).increment(1);
+}
+
+/// How far a partition is behind its end.
+pub fn kafka_lag(partition: i32, records: u64) {
+    gauge!(KAFKA_LAG, "partition" => partition.to_string()).set(records as f64);
+}
+
+/// The model in use.
+pub fn model_info(name: &str, version: &str, engine: &str, device: &str) {
+    let labels = [("name", name), ("version", version), ("engine", engine), ("device", device)];
+    let labels: Vec<(String, String)> = labels.map(|(key, value)| (key.into(), value.into())).to_vec();
+    gauge!(MODEL_INFO, &labels).set(1.0);
+}

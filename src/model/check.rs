@@ -1,0 +1,180 @@
+//! What must hold inside a contract, whatever graph it comes with.
+//!
+//! In: the contract's JSON. Out: a [`Contract`] that describes one possible front end, or the first entry that does
+//! not fit. Never touches a file or a graph.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use super::{Contract, Input, Layout};
+use crate::features::{MfccOptions, OptionsError};
+
+/// The only version of the contract's layout so far.
+const SCHEMA: u32 = 1;
+
+/// Why a text is not a contract.
+#[derive(Debug, thiserror::Error)]
+pub enum ContractError {
+    /// Not JSON, a missing entry, or a value of the wrong kind.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    /// An entry with a value that cannot be.
+    #[error("{key} = {value}: must be {allowed}")]
+    Value {
+        /// The entry.
+        key: &'static str,
+        /// What stands there.
+        value: String,
+        /// What may stand there.
+        allowed: String,
+    },
+    /// Feature options that no front end can be built from.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+}
+
+impl Contract {
+    /// Reads a contract from its JSON and checks it.
+    ///
+    /// # Errors
+    /// The first entry that is missing, unknown inside `mfcc`, or does not fit the others.
+    pub fn parse(json: &str) -> Result<Self, ContractError> {
+        let mut value: serde_json::Value = serde_json::from_str(json)?;
+        if let Some(mfcc) = value.get_mut("mfcc").and_then(serde_json::Value::as_object_mut) {
+            refuse_unless(
+                mfcc.remove("center"),
+                "mfcc.center",
+                "false: frames begin at sample 0, without padding",
+            )?;
+            refuse_unless(
+                mfcc.remove("top_db"),
+                "mfcc.top_db",
+                "absent: it makes a frame depend on all others",
+            )?;
+        }
+        let contract: Self = serde_json::from_value(value)?;
+        contract.check()?;
+        Ok(contract)
+    }
+
+    /// Checks every entry by itself and against the others.
+    ///
+    /// # Errors
+    /// The first entry that does not fit.
+    pub fn check(&self) -> Result<(), ContractError> {
+        require(self.schema == SCHEMA, "schema", self.schema, &SCHEMA.to_string())?;
+        require(!self.name.trim().is_empty(), "name", "\"\"", "a name")?;
+        require(!self.version.trim().is_empty(), "version", "\"\"", "a version")?;
+        self.check_labels()?;
+        let temperature = self.temperature;
+        require(temperature.is_finite() && temperature > 0.0, "temperature", temperature, "above 0")?;
+        let rate = self.sample_rate_hz;
+        require((1_000..=192_000).contains(&rate), "sample_rate_hz", rate, "1000 to 192000")?;
+        let window = self.window;
+        require(window.length_samples > 0, "window.length_samples", window.length_samples, "above 0")?;
+        require(window.hop_samples > 0, "window.hop_samples", window.hop_samples, "above 0")?;
+        match (&self.mfcc, self.input) {
+            (_, Input::Waveform) => {
+                require(self.layout == Layout::Ns, "layout", self.layout.name(), "NS for a waveform")
+            }
+            (None, _) => require(false, "mfcc", "absent", "there, as input is not \"waveform\""),
+            (Some(mfcc), _) => self.check_frames(mfcc),
+        }
+    }
+
+    fn check_labels(&self) -> Result<(), ContractError> {
+        require(!self.labels.is_empty(), "labels", "[]", "at least one emotion")?;
+        let mut seen = BTreeSet::new();
+        for label in &self.labels {
+            require(
+                !label.trim().is_empty(),
+                "labels",
+                format!("{:?}", self.labels),
+                "names that are not empty",
+            )?;
+            require(seen.insert(label), "labels", format!("{label:?} twice"), "names that differ")?;
+        }
+        Ok(())
+    }
+
+    fn check_frames(&self, mfcc: &MfccOptions) -> Result<(), ContractError> {
+        mfcc.check(self.sample_rate_hz)?;
+        let (length, hop) = (self.window.length_samples, self.window.hop_samples);
+        require(self.layout != Layout::Ns, "layout", "NS", "NTC, NCT, N1TC or N1CT for frames")?;
+        let needs_cepstrum = self.input == Input::Mfcc;
+        require(
+            !needs_cepstrum || mfcc.n_mfcc > 0,
+            "mfcc.n_mfcc",
+            mfcc.n_mfcc,
+            "above 0 for input \"mfcc\"",
+        )?;
+        let whole = format!("a multiple of mfcc.hop_length ({})", mfcc.hop_length);
+        require(length.is_multiple_of(mfcc.hop_length), "window.length_samples", length, &whole)?;
+        require(hop.is_multiple_of(mfcc.hop_length), "window.hop_samples", hop, &whole)?;
+        let fits = format!("at least mfcc.n_fft ({})", mfcc.n_fft);
+        require(length >= mfcc.n_fft, "window.length_samples", length, &fits)?;
+        let frames = 1 + (length - mfcc.n_fft) / mfcc.hop_length;
+        let allowed = format!("{frames}, which is 1 + ({length} - {}) / {}", mfcc.n_fft, mfcc.hop_length);
+        let stands = self.frames.map_or("absent".to_owned(), |frames| frames.to_string());
+        require(self.frames == Some(frames), "frames", stands, &allowed)
+    }
+
+    /// Values in one frame as the graph sees it, deltas included; 1 for a waveform.
+    #[must_use]
+    pub fn coefficients(&self) -> usize {
+        let Some(mfcc) = &self.mfcc else { return 1 };
+        match self.input {
+            Input::Mfcc => mfcc.n_mfcc * (1 + mfcc.deltas),
+            Input::LogMel => mfcc.n_mels * (1 + mfcc.deltas),
+            Input::Waveform => 1,
+        }
+    }
+
+    /// Rows of one window: frames, or samples of a waveform.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        match self.input {
+            Input::Waveform => self.window.length_samples,
+            Input::Mfcc | Input::LogMel => self.frames.unwrap_or_default(),
+        }
+    }
+
+    /// Name and version as events carry them: `crema-d-cnn@1.0.0`.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        format!("{}@{}", self.name, self.version)
+    }
+}
+
+impl Layout {
+    /// As the contract spells it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ntc => "NTC",
+            Self::Nct => "NCT",
+            Self::N1tc => "N1TC",
+            Self::N1ct => "N1CT",
+            Self::Ns => "NS",
+        }
+    }
+}
+
+fn require(holds: bool, key: &'static str, value: impl Display, allowed: &str) -> Result<(), ContractError> {
+    if holds {
+        return Ok(());
+    }
+    Err(ContractError::Value { key, value: value.to_string(), allowed: allowed.to_owned() })
+}
+
+/// Lets options of other front ends pass where they are switched off, and names them where they are not.
+fn refuse_unless(
+    found: Option<serde_json::Value>,
+    key: &'static str,
+    allowed: &str,
+) -> Result<(), ContractError> {
+    match found {
+        None | Some(serde_json::Value::Null | serde_json::Value::Bool(false)) => Ok(()),
+        Some(value) => require(false, key, value, allowed),
+    }
+}

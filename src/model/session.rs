@@ -1,0 +1,128 @@
+//! One loaded graph on one thread: features in, probabilities out.
+//!
+//! In: a batch of windows as the front end makes them, `[batch, frames, coefficients]`. Out: `[batch, labels]`
+//! probabilities in the buffer of the caller. Hides layout, logits and temperature; never gives out a NaN.
+
+use std::sync::Arc;
+
+use ort::value::TensorRef;
+
+use super::graph::{Ports, input_shape};
+use super::{Contract, EngineError, Layout, Output};
+
+/// A model that is ready to run; each inference thread owns one.
+#[derive(Debug)]
+pub struct Session {
+    graph: ort::session::Session,
+    ports: Ports,
+    contract: Arc<Contract>,
+    /// Sizes of the input behind the batch axis.
+    window_shape: Vec<usize>,
+    /// The transposed input, where the layout has coefficients before frames.
+    transposed: Vec<f32>,
+}
+
+impl Session {
+    pub(super) fn new(graph: ort::session::Session, ports: Ports, contract: Arc<Contract>) -> Self {
+        let window_shape = input_shape(&contract).into_iter().flatten().collect();
+        Self { graph, ports, contract, window_shape, transposed: Vec::new() }
+    }
+
+    /// The model's contract.
+    #[must_use]
+    pub fn contract(&self) -> &Arc<Contract> {
+        &self.contract
+    }
+
+    /// Runs `batch` windows: `features` is `[batch, frames, coefficients]`, `out` becomes `[batch, labels]`
+    /// probabilities. `out` keeps its allocation.
+    ///
+    /// # Errors
+    /// A wrong number of values, a failure of ONNX Runtime, and an output that is not finite. `out` is empty then.
+    pub fn run(&mut self, features: &[f32], batch: usize, out: &mut Vec<f32>) -> Result<(), EngineError> {
+        out.clear();
+        let (rows, columns) = (self.contract.rows(), self.contract.coefficients());
+        let expected = batch * rows * columns;
+        if features.len() != expected || batch == 0 {
+            return Err(EngineError::Size { batch, expected, found: features.len() });
+        }
+        let input = match self.contract.layout {
+            Layout::Ntc | Layout::N1tc | Layout::Ns => features,
+            Layout::Nct | Layout::N1ct => {
+                transpose(features, rows, columns, &mut self.transposed);
+                &self.transposed
+            }
+        };
+        let shape: Vec<usize> = std::iter::once(batch).chain(self.window_shape.iter().copied()).collect();
+        let failed = |error: ort::Error| EngineError::Run(error.to_string());
+        let tensor = TensorRef::from_array_view((shape, input)).map_err(failed)?;
+        let outputs = self.graph.run(ort::inputs![self.ports.input.as_str() => tensor]).map_err(failed)?;
+        let (_, values) = outputs[self.ports.output.as_str()].try_extract_tensor::<f32>().map_err(failed)?;
+        check(values, batch, &self.contract.labels)?;
+        out.extend_from_slice(values);
+        if self.contract.output == Output::Logits {
+            for row in out.chunks_exact_mut(self.contract.labels.len()) {
+                softmax(row, self.contract.temperature as f32);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `[batch, rows, columns]` to `[batch, columns, rows]`.
+fn transpose(features: &[f32], rows: usize, columns: usize, out: &mut Vec<f32>) {
+    out.clear();
+    for window in features.chunks_exact(rows * columns) {
+        for column in 0..columns {
+            out.extend(window.iter().skip(column).step_by(columns));
+        }
+    }
+}
+
+/// Softmax of `row / temperature`, shifted by the maximum so that no exponential overflows
+/// (Guo et al., "On Calibration of Modern Neural Networks", 2017, for the temperature).
+fn softmax(row: &mut [f32], temperature: f32) {
+    let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for value in row.iter_mut() {
+        *value = ((*value - highest) / temperature).exp();
+        sum += *value;
+    }
+    for value in row {
+        *value /= sum;
+    }
+}
+
+fn check(values: &[f32], batch: usize, labels: &[String]) -> Result<(), EngineError> {
+    if values.len() != batch * labels.len() {
+        let found = values.len();
+        return Err(EngineError::Run(format!("{found} output values where {batch} × {} fit", labels.len())));
+    }
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(at) => Err(EngineError::NotFinite {
+            window: at / labels.len(),
+            label: labels[at % labels.len()].clone(),
+            value: values[at].to_string(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transpose_swaps_rows_and_columns_of_each_window() {
+        let mut out = vec![9.0];
+        transpose(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0], 3, 2, &mut out);
+        assert_eq!(out, [1.0, 3.0, 5.0, 2.0, 4.0, 6.0, 10.0, 30.0, 50.0, 20.0, 40.0, 60.0]);
+    }
+
+    #[test]
+    fn softmax_divides_by_the_temperature_and_bears_large_logits() {
+        let mut row = [1000.0, 1000.0 + 2.0 * 3.0_f32.ln()];
+        softmax(&mut row, 2.0);
+        assert!((row[0] - 0.25).abs() < 1e-4 && (row[1] - 0.75).abs() < 1e-4, "{row:?}");
+    }
+}

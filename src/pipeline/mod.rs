@@ -1,0 +1,307 @@
+//! The composition root: every stage and every channel between them, in the order in which the data flows.
+//!
+//! In: a valid configuration, bound ports, the word to stop. Out: the daemon's whole life, ending in a drain. Computes nothing itself.
+
+mod error;
+mod task;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use error::DaemonError;
+use task::Task;
+
+use crate::batch::{self, Batcher};
+use crate::config::{self, Config};
+use crate::envelope::JobOrigin;
+use crate::evaluation::Evaluator;
+use crate::evaluation::service::Evaluation;
+use crate::http::{self, Readiness};
+use crate::ingest::grpc::{OpenStreams, RecognitionLinks};
+use crate::ingest::kafka::{self, KafkaFault, Reader, ReaderLinks};
+
+use crate::metrics;
+use crate::model::{Model, ModelSource};
+use crate::publish::EventFactory;
+use crate::publish::kafka::EventProducer;
+use crate::publish::publisher::{PublishFault, Publisher};
+use crate::server;
+use crate::stream::shard::{self, ShardThreads, Shards};
+use crate::stream::{Outlets, StreamSetup};
+
+/// Reports that may wait for the Kafka reader.
+const REPORTS: usize = 4096;
+/// Scored batches that may wait for the publisher.
+const SCORED: usize = 16;
+/// How long connections may stay once no call is left on them: a client may follow the health of the daemon for ever.
+const LAST_CONNECTIONS: Duration = Duration::from_secs(2);
+
+/// Bound ports.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For gRPC.
+    pub grpc: TcpListener,
+    /// For HTTP.
+    pub http: TcpListener,
+}
+
+/// Runs the daemon until `shutdown`, or until a stage fails; then drains.
+///
+/// Dropping the future stops everything at once: what Kafka has not settled is read again by the next reader.
+///
+/// # Errors
+/// See [`DaemonError`].
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), DaemonError> {
+    let readiness =
+        Readiness::starting(if config.kafka.is_some() { &["model", "kafka"] } else { &["model"] });
+    tokio::pin!(shutdown);
+    let mut daemon = tokio::select! {
+        started = Daemon::start(config, listeners, readiness) => started?,
+        () = &mut shutdown => {
+            tracing::info!("stopped before it was ready");
+            return Ok(());
+        }
+    };
+    let failed = tokio::select! {
+        () = &mut shutdown => None,
+        error = daemon.failure() => Some(error),
+    };
+    let drained = daemon.drain().await;
+    failed.map_or(drained, Err)
+}
+
+/// The running stages, in data order.
+struct Daemon {
+    config: Config,
+    readiness: Readiness,
+    draining: CancellationToken,
+    calls: TaskTracker,
+    reader: Option<Task<Result<(), KafkaFault>>>,
+    grpc: Task<Result<(), tonic::transport::Error>>,
+    shards: Option<(Shards, ShardThreads)>,
+    batcher: Option<Batcher>,
+    publisher: Task<Result<(), PublishFault>>,
+    producer: Option<EventProducer>,
+    http_stop: CancellationToken,
+    http: JoinHandle<std::io::Result<()>>,
+}
+
+impl Daemon {
+    async fn start(config: Config, listeners: Listeners, readiness: Readiness) -> Result<Self, DaemonError> {
+        let handle = metrics::install();
+        let http_stop = CancellationToken::new();
+        // Where starting fails or is dropped, so does what was started.
+        let unless_started = http_stop.clone().drop_guard();
+        let state = http::State { metrics: handle, readiness: readiness.clone() };
+        let http = tokio::spawn(http::run(listeners.http, state, http_stop.clone().cancelled_owned()));
+
+        let model = load(&config).await?;
+        let setup = StreamSetup::new(&model.contract, &config.window, &config.audio)?;
+        let events = EventFactory::new(&model.contract);
+        let contract = model.contract.clone();
+        metrics::model_info(&contract.name, &contract.version, &model.engine, &model.device);
+
+        let (report, reports) = crossbeam_channel::bounded(REPORTS);
+        let producer = match &config.kafka {
+            None => None,
+            Some(kafka) => {
+                ensure_topics(kafka.clone()).await?;
+                Some(EventProducer::new(kafka, report.clone())?)
+            }
+        };
+
+        // Chunks → shards → jobs → batcher → scored batches → publisher.
+        let (jobs, waiting) = mpsc::channel::<batch::Job<JobOrigin>>(config.batch.queue_size);
+        let (scored, results) = mpsc::channel(SCORED);
+        let outlets = Outlets { jobs: jobs.clone(), reports: report };
+        let (shards, shard_threads) =
+            shard::start(&setup, shard_count(&config), config.limits.shard_queue, &outlets)?;
+        drop(outlets);
+        let reader = match (&config.kafka, &producer) {
+            (Some(kafka), Some(producer)) => {
+                let links = ReaderLinks {
+                    shards: shards.clone(),
+                    reports,
+                    producer: producer.clone(),
+                    readiness: readiness.clone(),
+                    idle_timeout: config.audio.idle_timeout,
+                    grace_period: config.limits.grace_period,
+                };
+                Some(Reader::new(kafka, links)?)
+            }
+            _ => None,
+        };
+        let batcher = batch::start(model, &config.batch, waiting, scored);
+        let kafka_for_grpc = config.publish.kafka_for_grpc;
+        let publisher = Publisher { events, kafka: producer.clone(), kafka_for_grpc };
+        let publisher = Task::spawn(|_| publisher.run(results));
+
+        let draining = CancellationToken::new();
+        let calls = TaskTracker::new();
+        let recognition = RecognitionLinks {
+            shards: shards.clone(),
+            setup: setup.clone(),
+            streams: OpenStreams::new(config.limits.max_streams),
+            idle_timeout: config.audio.idle_timeout,
+            draining: draining.clone(),
+            calls: calls.clone(),
+        };
+        let incoming = TcpListenerStream::new(listeners.grpc);
+        let evaluation = Evaluation::new(Evaluator::new(contract, setup, jobs), draining.clone());
+        let routes = server::routes(recognition, evaluation, readiness.clone());
+        let grpc = Task::spawn(|stop| routes.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()));
+
+        let reader = reader.map(|reader| Task::spawn_blocking(move |stop| reader.run(&stop)));
+        readiness.met("model");
+        unless_started.disarm();
+        Ok(Self {
+            config,
+            readiness,
+            draining,
+            calls,
+            reader,
+            grpc,
+            shards: Some((shards, shard_threads)),
+            batcher: Some(batcher),
+            publisher,
+            producer,
+            http_stop,
+            http,
+        })
+    }
+
+    /// Waits for a stage to fail.
+    async fn failure(&mut self) -> DaemonError {
+        let reader = async {
+            match &mut self.reader {
+                Some(reader) => reader.ended("Kafka reader").await,
+                None => std::future::pending().await,
+            }
+        };
+        let shards = async {
+            match &self.shards {
+                Some((_, threads)) => threads.any_ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            error = reader => error,
+            () = shards => DaemonError::Stage("shards"),
+            error = self.publisher.ended("publisher") => error,
+            error = self.grpc.ended("gRPC server") => error,
+        }
+    }
+
+    /// Stops taking work in, finishes what is under way in data order, and says what was left.
+    async fn drain(mut self) -> Result<(), DaemonError> {
+        let (grace, started) = (self.config.limits.grace_period, Instant::now());
+        tracing::info!(?grace, calls = self.calls.len(), "draining");
+        self.readiness.drain();
+        self.draining.cancel();
+        let outcome = tokio::time::timeout(grace, self.finish(started + grace)).await;
+        self.http_stop.cancel();
+        if tokio::time::timeout(Duration::from_secs(3), &mut self.http).await.is_err() {
+            self.http.abort();
+        }
+        match outcome {
+            Ok(done) => {
+                tracing::info!(after = ?started.elapsed(), "drained");
+                done
+            }
+            Err(_) => Err(DaemonError::OutOfTime { grace, left: self.left() }),
+        }
+    }
+
+    async fn finish(&mut self, deadline: Instant) -> Result<(), DaemonError> {
+        if let Some(reader) = &mut self.reader {
+            reader.finish().await.unwrap_or(Ok(()))?;
+        }
+        self.calls.close();
+        self.calls.wait().await;
+        // From here on every window has left for its client or for the producer's queue.
+        match tokio::time::timeout(LAST_CONNECTIONS, self.grpc.finish()).await {
+            Ok(served) => {
+                served.transpose()?;
+                self.join_stages().await?;
+            }
+            Err(_) => tracing::info!("cutting connections that have no call left"),
+        }
+        self.flush(deadline).await
+    }
+
+    async fn join_stages(&mut self) -> Result<(), DaemonError> {
+        if let Some((shards, threads)) = self.shards.take() {
+            drop(shards);
+            let joined = tokio::task::spawn_blocking(move || threads.join());
+            joined.await.map_err(|_| DaemonError::Stage("shards"))?;
+        }
+        if let Some(batcher) = self.batcher.take() {
+            batcher.join().await;
+        }
+        self.publisher.finish().await.transpose()?;
+        Ok(())
+    }
+
+    async fn flush(&mut self, deadline: Instant) -> Result<(), DaemonError> {
+        let Some(producer) = self.producer.take() else { return Ok(()) };
+        let limit = deadline.saturating_duration_since(Instant::now());
+        let flushed = tokio::task::spawn_blocking(move || producer.flush(limit)).await;
+        if flushed.map_err(|_| DaemonError::Stage("producer"))? {
+            return Ok(());
+        }
+        let left = "events that Kafka has not acknowledged".to_owned();
+        Err(DaemonError::OutOfTime { grace: self.config.limits.grace_period, left })
+    }
+
+    fn left(&self) -> String {
+        let stages = [
+            (
+                self.reader.as_ref().is_some_and(|reader| !reader.ended),
+                "unsettled offsets of Kafka (read again later)",
+            ),
+            (!self.calls.is_empty(), "open gRPC calls"),
+            (self.batcher.is_some(), "windows in the batcher"),
+        ];
+        let left: Vec<&str> = stages.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
+        left.join(", ")
+    }
+}
+
+async fn load(config: &Config) -> Result<Model, DaemonError> {
+    let (source, engine) = (ModelSource::configured(&config.model), config.engine.clone());
+    let loaded = tokio::task::spawn_blocking(move || Model::load(source, &engine)).await;
+    let model = loaded.map_err(|_| DaemonError::Stage("engine"))??;
+    tracing::info!(
+        name = model.contract.name,
+        version = model.contract.version,
+        device = model.device,
+        library = %model.library.display(),
+        "model loaded"
+    );
+    Ok(model)
+}
+
+/// On a task of its own: the question to the brokers holds its thread.
+async fn ensure_topics(kafka: config::Kafka) -> Result<(), DaemonError> {
+    let asked = tokio::spawn(async move { kafka::ensure_topics(&kafka).await }).await;
+    Ok(asked.map_err(|_| DaemonError::Stage("question for Kafka's topics"))??)
+}
+
+/// `limits.shards`, or one a core.
+fn shard_count(config: &Config) -> usize {
+    match config.limits.shards {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        shards => shards,
+    }
+}

@@ -1,0 +1,54 @@
+//! A stage that runs until it is told to stop, or fails.
+
+use std::future::Future;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::DaemonError;
+
+/// A stage's task and, once it has ended by itself, that it has.
+pub(super) struct Task<T> {
+    handle: JoinHandle<T>,
+    stop: CancellationToken,
+    pub ended: bool,
+}
+
+impl<T: Send + 'static> Task<T> {
+    pub fn spawn<F: Future<Output = T> + Send + 'static>(run: impl FnOnce(CancellationToken) -> F) -> Self {
+        let stop = CancellationToken::new();
+        Self { handle: tokio::spawn(run(stop.clone())), stop, ended: false }
+    }
+
+    pub fn spawn_blocking(run: impl FnOnce(CancellationToken) -> T + Send + 'static) -> Self {
+        let stop = CancellationToken::new();
+        let own = stop.clone();
+        Self { handle: tokio::task::spawn_blocking(move || run(own)), stop, ended: false }
+    }
+
+    /// Tells the stage to stop and waits for it; nothing where it has ended by itself.
+    pub async fn finish(&mut self) -> Option<T> {
+        if self.ended {
+            return None;
+        }
+        self.stop.cancel();
+        let ended = (&mut self.handle).await.ok();
+        self.ended = true;
+        ended
+    }
+}
+
+impl<E> Task<Result<(), E>>
+where
+    DaemonError: From<E>,
+{
+    /// Waits until the stage ends by itself, which it should not.
+    pub async fn ended(&mut self, name: &'static str) -> DaemonError {
+        let outcome = (&mut self.handle).await;
+        self.ended = true;
+        match outcome {
+            Ok(Err(error)) => error.into(),
+            Ok(Ok(())) | Err(_) => DaemonError::Stage(name),
+        }
+    }
+}

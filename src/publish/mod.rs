@@ -1,0 +1,7 @@
+//! Where events go: back to their gRPC call, to Kafka, or to an evaluation's reply.
+
+pub mod event;
+pub mod kafka;
+pub mod publisher;
+
+pub use event::EventFactory;

@@ -1,0 +1,119 @@
+//! The last stage: scored windows to events, and each event to whoever waits for it.
+//!
+//! In: scored batches in the order in which they were formed, so a channel's windows come in order. Out: events to gRPC calls and Kafka,
+//! probabilities to evaluations. Waits while Kafka's queue is full; never waits for a gRPC client, whose room was taken beforehand.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use super::event::{EventFactory, now};
+use super::kafka::{EventProducer, NotTaken, Outgoing, Settlement};
+use crate::batch::{Scored, ScoredBatch};
+use crate::envelope::{Answer, CallReply, JobOrigin, WindowEnvelope};
+use crate::metrics;
+use crate::model::EngineError;
+use crate::proto::{EmotionEvent, RecognizeResponse};
+
+/// Pause before a full producer is tried again.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// Why publishing cannot go on. What is not acknowledged is read again after a restart.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishFault {
+    /// The engine failed twice on a window of Kafka, which must not be lost.
+    #[error("analyse window {index} of stream {stream_id:?} from Kafka: {source}")]
+    Engine {
+        /// The stream.
+        stream_id: String,
+        /// Index of the window.
+        index: u64,
+        /// What the engine says.
+        #[source]
+        source: EngineError,
+    },
+    /// The producer refuses an event for good.
+    #[error("publish an event: {0}")]
+    Kafka(rdkafka::error::KafkaError),
+}
+
+/// The stage's state.
+pub struct Publisher {
+    /// Makes the events.
+    pub events: EventFactory,
+    /// Kafka, where it is on.
+    pub kafka: Option<EventProducer>,
+    /// Whether events of gRPC streams go to Kafka too.
+    pub kafka_for_grpc: bool,
+}
+
+impl Publisher {
+    /// Publishes until the batcher has gone.
+    ///
+    /// # Errors
+    /// See [`PublishFault`]. Cancelling loses only what was not acknowledged yet.
+    pub async fn run(self, mut scored: mpsc::Receiver<ScoredBatch<JobOrigin>>) -> Result<(), PublishFault> {
+        while let Some(batch) = scored.recv().await {
+            metrics::queue_depth("publish", scored.len());
+            for Scored { origin, probabilities, .. } in batch.windows {
+                match (origin, probabilities) {
+                    (JobOrigin::Clip(clip), outcome) => clip.answer(outcome),
+                    (JobOrigin::Window(envelope), Ok(probabilities)) => {
+                        self.publish(*envelope, &probabilities).await?
+                    }
+                    (JobOrigin::Window(envelope), Err(error)) => failed(*envelope, error)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, envelope: WindowEnvelope, probabilities: &[f32]) -> Result<(), PublishFault> {
+        let event = self.events.event(&envelope, probabilities, now());
+        metrics::window("published");
+        metrics::event(&event.emotion, envelope.completed_at.elapsed());
+        match envelope.answer {
+            Answer::Kafka(ticket) => self.to_kafka(&event, Settlement::Window(ticket)).await,
+            Answer::Call(answer) => {
+                if self.kafka_for_grpc {
+                    self.to_kafka(&event, Settlement::Nothing).await?;
+                }
+                let response = Box::new(RecognizeResponse { event: Some(event) });
+                // A client that has left wants no events.
+                let _ = answer.replies.try_send(CallReply::Event(response, answer.credit));
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands an event to Kafka, waiting while the producer's queue is full.
+    async fn to_kafka(&self, event: &EmotionEvent, settlement: Settlement) -> Result<(), PublishFault> {
+        let Some(producer) = &self.kafka else { return Ok(()) };
+        let mut message: Outgoing = producer.event(event, settlement);
+        loop {
+            match producer.send(message) {
+                Ok(()) => return Ok(()),
+                Err(NotTaken::Failed(error)) => return Err(PublishFault::Kafka(error)),
+                Err(NotTaken::Full(back)) => message = *back,
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}
+
+/// A window that the engine could not analyse: its call hears of it; for Kafka the daemon stops rather than lose it.
+fn failed(envelope: WindowEnvelope, source: EngineError) -> Result<(), PublishFault> {
+    metrics::window("failed");
+    match envelope.answer {
+        Answer::Call(answer) => {
+            let status = Status::internal(format!("window {}: {source}", envelope.index));
+            let _ = answer.replies.try_send(CallReply::Refused(status));
+            Ok(())
+        }
+        Answer::Kafka(_) => {
+            let stream_id = envelope.stream.stream_id.to_string();
+            Err(PublishFault::Engine { stream_id, index: envelope.index, source })
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The gRPC server: recognition, evaluation, health and reflection on one port.
+//!
+//! In: the services' links. Out: a router to be served. Health follows the daemon's readiness.
+
+use std::time::Duration;
+
+use tonic::transport::server::{Router, Server};
+use tonic_health::ServingStatus;
+
+use crate::envelope::JobOrigin;
+use crate::evaluation::service::Evaluation;
+use crate::http::Readiness;
+use crate::ingest::grpc::{Recognition, RecognitionLinks};
+use crate::proto::FILE_DESCRIPTOR_SET;
+use crate::proto::evaluation_service_server::SERVICE_NAME as EVALUATION;
+use crate::proto::recognition_service_server::{RecognitionServiceServer, SERVICE_NAME as RECOGNITION};
+
+/// What a message may have beside its audio.
+const ENVELOPE_BYTES: usize = 64 * 1024;
+
+/// What a client may send on one stream before its call takes it in.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// The same for all streams of a connection (200 of them, by HTTP/2's default): a call that is slowed leaves room for the others.
+const CONNECTION_WINDOW_BYTES: u32 = 200 * STREAM_WINDOW_BYTES;
+/// How often a silent client is asked whether it is still there, and how long it may take to answer: one that vanished must not
+/// keep its stream.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
+/// All services of the daemon.
+#[must_use]
+pub fn routes(
+    recognition: RecognitionLinks,
+    evaluation: Evaluation<JobOrigin>,
+    readiness: Readiness,
+) -> Router {
+    let setup = &recognition.setup;
+    let largest_file = setup.max_file_bytes;
+    let largest_chunk = setup.max_chunk_bytes.max(setup.max_file_bytes) + ENVELOPE_BYTES;
+    let (reporter, health) = tonic_health::server::health_reporter();
+    tokio::spawn(async move {
+        let mut status = readiness.subscribe();
+        loop {
+            let ready = status.borrow_and_update().is_ready();
+            let serving = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+            for service in ["", RECOGNITION, EVALUATION] {
+                reporter.set_service_status(service, serving).await;
+            }
+            if status.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("the descriptors are those of the build");
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_keepalive_interval(Some(KEEPALIVE.0))
+        .http2_keepalive_timeout(Some(KEEPALIVE.1))
+        .add_service(
+            RecognitionServiceServer::new(Recognition::new(recognition))
+                .max_decoding_message_size(largest_chunk),
+        )
+        .add_service(evaluation.into_server(largest_file))
+        .add_service(health)
+        .add_service(reflection)
+}

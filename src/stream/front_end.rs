@@ -1,0 +1,303 @@
+//! One stream: chunks in, windows out, and where the next chunk begins.
+//!
+//! In: chunks as they arrived, in order. Out: each complete window, and the partial one at an end.
+//! Invariants: positions are absolute source samples of one channel; any chunking of the same audio gives the same windows;
+//! bad input changes nothing. Never looks at a clock: whoever owns the stream decides when it is idle.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use prost::bytes::Bytes;
+
+use super::chunk::{BadChunk, Chunk, FURTHEST_SAMPLE, Outcome};
+use super::geometry::{time_of, whole_samples};
+use super::place::{Place, Resume};
+use super::stretch::Stretch;
+use super::window::{Window, needed_from};
+use super::{StreamSetup, Workbench};
+use crate::audio::{self, AudioFormat, FileError, Recording, ResamplerPlan};
+
+/// The state of one stream.
+#[derive(Debug)]
+pub struct StreamFrontEnd {
+    setup: StreamSetup,
+    format: AudioFormat,
+    /// `None` until a file says what rate it has.
+    plan: Option<Arc<ResamplerPlan>>,
+    position: u64,
+    sequence: Option<u64>,
+    stretch: Option<Stretch>,
+    /// The next window of each channel when the stretch began or, where none is open, when the last one ended; stretches begin
+    /// no earlier.
+    owed: Vec<u64>,
+    idle_ends: VecDeque<u64>,
+    file: Vec<u8>,
+}
+
+impl StreamFrontEnd {
+    /// A stream whose first chunk is `chunk` (which must still be given to [`Self::accept`]).
+    ///
+    /// # Errors
+    /// [`BadChunk::FormatMissing`].
+    pub fn begin(setup: &StreamSetup, chunk: &Chunk) -> Result<Self, BadChunk> {
+        let format = chunk.format.ok_or(BadChunk::FormatMissing)?;
+        Ok(Self::at(setup, format, chunk.first_sample.unwrap_or(0)))
+    }
+
+    fn at(setup: &StreamSetup, format: AudioFormat, position: u64) -> Self {
+        Self {
+            setup: setup.clone(),
+            format,
+            plan: None,
+            position,
+            sequence: None,
+            stretch: None,
+            owed: Vec::new(),
+            idle_ends: VecDeque::new(),
+            file: Vec::new(),
+        }
+    }
+
+    /// A stream that another reader left. Its next chunk, `chunk`, must be the one that begins there.
+    ///
+    /// # Errors
+    /// [`BadChunk::FormatMissing`] where the stream had not begun.
+    pub fn resume(
+        setup: &StreamSetup,
+        bench: &mut Workbench,
+        resume: Resume,
+        chunk: &Chunk,
+    ) -> Result<Self, BadChunk> {
+        let mut stream = match resume.at {
+            None => Self::begin(setup, chunk)?,
+            Some(at) => {
+                let mut stream = Self::at(setup, at.format, at.position);
+                stream.sequence = at.sequence;
+                stream.owed = at.next_windows;
+                if let Some(first_window) = at.first_window {
+                    stream.open_stretch(bench, first_window);
+                }
+                stream
+            }
+        };
+        stream.idle_ends = resume.idle_ends;
+        Ok(stream)
+    }
+
+    /// Where the stream stands.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        let next_windows: Vec<u64> = match &self.stretch {
+            Some(stretch) => stretch.next_windows(),
+            None => self.owed.clone(),
+        };
+        let lowest = next_windows.iter().min().zip(self.plan.as_ref());
+        let needed = lowest.map_or(0, |(next, plan)| needed_from(&self.setup, plan, *next));
+        Place {
+            position: self.position,
+            sequence: self.sequence,
+            first_window: self.stretch.as_ref().map(|stretch| stretch.first_window),
+            open: self.stretch.is_some() || !self.file.is_empty(),
+            needed_from: if self.stretch.is_some() { needed } else { self.position },
+            next_windows,
+        }
+    }
+
+    /// The stream's format.
+    #[must_use]
+    pub fn format(&self) -> AudioFormat {
+        self.format
+    }
+
+    /// Takes a chunk in and gives every window that it completes to `emit`. A chunk that is `last` must be followed by [`Self::end`].
+    ///
+    /// # Errors
+    /// See [`BadChunk`]; the stream is then as it was.
+    pub fn accept(
+        &mut self,
+        bench: &mut Workbench,
+        chunk: &Chunk,
+        emit: &mut dyn FnMut(Window),
+    ) -> Result<Outcome, BadChunk> {
+        if let (Some(new), Some(seen)) = (chunk.sequence, self.sequence)
+            && new <= seen
+        {
+            return Ok(Outcome { duplicate: true, ..Outcome::default() });
+        }
+        if let Some(is) = chunk.format.filter(|is| *is != self.format) {
+            return Err(BadChunk::FormatChanged { was: self.format, is });
+        }
+        if let Some(value) = chunk.first_sample.filter(|value| *value > FURTHEST_SAMPLE) {
+            return Err(BadChunk::FirstSample { value });
+        }
+        let samples = if self.format.is_file() {
+            self.take_file(bench, chunk, emit)?
+        } else {
+            self.take_samples(bench, chunk, emit)?
+        };
+        let missing_chunks = match (chunk.sequence, self.sequence) {
+            (Some(new), Some(seen)) => new - seen - 1,
+            _ => 0,
+        };
+        self.sequence = chunk.sequence.or(self.sequence);
+        Ok(Outcome { duplicate: false, missing_chunks, samples })
+    }
+
+    /// Ends the stretch: gives its partial window, where there is one. Positions and indexes go on.
+    ///
+    /// # Errors
+    /// Where a file that was not whole yet cannot be read; its bytes are dropped.
+    pub fn end(&mut self, bench: &mut Workbench, emit: &mut dyn FnMut(Window)) -> Result<(), BadChunk> {
+        let mut file = Ok(());
+        if !self.file.is_empty() {
+            match self.decode_file() {
+                Ok(recording) => drop(self.take_recording(bench, &recording, emit)),
+                Err((_, error)) => {
+                    // Past the file's chunks, so that nobody waits for them.
+                    self.position += 1;
+                    file = Err(error.into());
+                }
+            }
+        }
+        self.end_stretch(bench, emit);
+        file
+    }
+
+    fn end_stretch(&mut self, bench: &mut Workbench, emit: &mut dyn FnMut(Window)) {
+        let Some(stretch) = self.stretch.take() else { return };
+        let end = time_of(self.position, self.source_rate_hz());
+        self.owed = stretch.end(&self.setup, bench, end, emit);
+    }
+
+    /// The sample rate of the stream's own audio; 0 for a file that is not whole yet.
+    #[must_use]
+    pub fn source_rate_hz(&self) -> u32 {
+        self.plan.as_ref().map_or(self.format.sample_rate_hz(), |plan| plan.source_rate_hz())
+    }
+
+    fn take_samples(
+        &mut self,
+        bench: &mut Workbench,
+        chunk: &Chunk,
+        emit: &mut dyn FnMut(Window),
+    ) -> Result<u64, BadChunk> {
+        let (bytes, limit) = (chunk.audio.len(), self.setup.max_chunk_bytes);
+        if bytes > limit {
+            return Err(BadChunk::ChunkTooLarge { bytes, limit });
+        }
+        let mut planar = std::mem::take(&mut bench.planar);
+        let decoded = audio::decode(self.format, &chunk.audio, &mut planar);
+        if decoded.is_ok() {
+            self.place_samples(bench, chunk.first_sample, planar.channels(), emit);
+        }
+        let samples = planar.frames() as u64;
+        bench.planar = planar;
+        Ok(decoded.map(|()| samples)?)
+    }
+
+    /// Collects the file's bytes; decodes it when the last ones are there.
+    fn take_file(
+        &mut self,
+        bench: &mut Workbench,
+        chunk: &Chunk,
+        emit: &mut dyn FnMut(Window),
+    ) -> Result<u64, BadChunk> {
+        let (before, limit) = (self.file.len(), self.setup.max_file_bytes);
+        if before + chunk.audio.len() > limit {
+            return Err(BadChunk::FileTooLarge { limit });
+        }
+        self.file.extend_from_slice(&chunk.audio);
+        if !chunk.last {
+            return Ok(0);
+        }
+        match self.decode_file() {
+            Ok(recording) => Ok(self.take_recording(bench, &recording, emit)),
+            Err((mut file, error)) => {
+                file.truncate(before);
+                self.file = file;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Decodes the bytes collected so far, or gives them back.
+    fn decode_file(&mut self) -> Result<Recording, (Vec<u8>, FileError)> {
+        let file = Bytes::from(std::mem::take(&mut self.file));
+        audio::decode_bytes(file.clone(), None).map_err(|error| (file.into(), error))
+    }
+
+    fn take_recording(
+        &mut self,
+        bench: &mut Workbench,
+        recording: &Recording,
+        emit: &mut dyn FnMut(Window),
+    ) -> u64 {
+        self.plan = Some(bench.plan(recording.sample_rate_hz));
+        self.place_samples(bench, None, &recording.channels, emit);
+        recording.channels.first().map_or(0, Vec::len) as u64
+    }
+
+    /// Puts a chunk's samples where they belong: an overlap is cut off, a short gap becomes silence, a long one ends the stretch.
+    fn place_samples(
+        &mut self,
+        bench: &mut Workbench,
+        first_sample: Option<u64>,
+        planar: &[Vec<f32>],
+        emit: &mut dyn FnMut(Window),
+    ) {
+        while self.idle_ends.front().is_some_and(|end| *end <= self.position) {
+            self.idle_ends.pop_front();
+            self.end_stretch(bench, emit);
+        }
+        let begin = first_sample.unwrap_or(self.position);
+        let gap = begin.saturating_sub(self.position);
+        if gap > whole_samples(self.setup.max_gap, self.source_rate_hz())
+            || (gap > 0 && self.stretch.is_none())
+        {
+            self.end_stretch(bench, emit);
+            self.position = begin;
+        } else if gap > 0 {
+            let silence = vec![vec![0.0; gap as usize]; planar.len()];
+            self.feed(bench, &silence, 0, emit);
+        }
+        let overlap = self.position.saturating_sub(begin) as usize;
+        self.feed(bench, planar, overlap, emit);
+    }
+
+    /// Feeds the samples from `skip` on, a hop at a time and channel by channel, so that little is held at once.
+    fn feed(
+        &mut self,
+        bench: &mut Workbench,
+        planar: &[Vec<f32>],
+        skip: usize,
+        emit: &mut dyn FnMut(Window),
+    ) {
+        let length = planar.first().map_or(0, Vec::len);
+        if skip >= length {
+            return;
+        }
+        if self.stretch.is_none() {
+            let rate =
+                self.plan.get_or_insert_with(|| bench.plan(self.format.sample_rate_hz())).source_rate_hz();
+            let first_window = self.setup.geometry.first_window_from(self.position, rate);
+            self.owed.resize(planar.len(), 0);
+            for owed in &mut self.owed {
+                *owed = first_window.max(*owed);
+            }
+            self.open_stretch(bench, first_window);
+        }
+        let step = self.setup.geometry.hop as usize;
+        for from in (skip..length).step_by(step) {
+            let to = length.min(from + step);
+            let stretch = self.stretch.as_mut().expect("opened above");
+            stretch.push(&self.setup, bench, planar, from..to, emit);
+            self.position += (to - from) as u64;
+        }
+    }
+
+    /// Opens a stretch at the position, where each channel owes `self.owed`.
+    fn open_stretch(&mut self, bench: &mut Workbench, first_window: u64) {
+        let plan = self.plan.get_or_insert_with(|| bench.plan(self.format.sample_rate_hz())).clone();
+        self.stretch = Some(Stretch::open(&self.setup, plan, self.position, first_window, &self.owed));
+    }
+}

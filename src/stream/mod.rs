@@ -1,0 +1,127 @@
+//! Streams: where each chunk lies, which windows it completes, and the threads that own this state.
+//!
+//! `geometry` (arithmetic) → `windower` (one channel) → `stretch` → `front_end` (one stream) → `open_stream`
+//! (with its owner) → `shard` (the thread that owns many).
+//! All but the shard are pure: no clock, no channel, no I/O.
+
+mod chunk;
+mod front_end;
+mod geometry;
+mod open_stream;
+mod place;
+pub mod shard;
+mod stretch;
+mod window;
+mod windower;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use chunk::{BadChunk, Chunk, FURTHEST_SAMPLE, Outcome};
+pub use front_end::StreamFrontEnd;
+pub use geometry::{WindowGeometry, time_of, whole_samples};
+pub use open_stream::Outlets;
+pub use place::{Place, Resume, ResumePoint};
+pub use window::Window;
+
+use crate::audio::{Planar, ResamplerPlan};
+use crate::config;
+use crate::features::{FrameKind, FrontEnd, OptionsError};
+use crate::model::{Contract, Input};
+use windower::Tools;
+
+/// Why windows cannot be cut for a model. Ours to mend, not the sender's.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The model takes samples, or says nothing of its front end.
+    #[error(
+        "serve model {model}: it has no \"mfcc\" options in its contract (waveform models are not served)"
+    )]
+    NoFrontEnd {
+        /// The model's name.
+        model: String,
+    },
+    /// `window.hop` is not a whole number of frames.
+    #[error("use window.hop = {hop:?}: allowed is a whole multiple of the model's frame hop, {frame:?}")]
+    Hop {
+        /// The configured hop.
+        hop: Duration,
+        /// The time from one frame to the next.
+        frame: Duration,
+    },
+    /// The front end's options contradict each other.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+}
+
+/// What all streams of one model share: geometry, feature tables, limits. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct StreamSetup {
+    /// Where windows lie.
+    pub geometry: WindowGeometry,
+    /// The model's features.
+    pub front_end: FrontEnd,
+    /// The longest jump of `first_sample` that becomes silence.
+    pub max_gap: Duration,
+    /// The largest chunk of raw samples.
+    pub max_chunk_bytes: usize,
+    /// The largest file, whole or spread over chunks.
+    pub max_file_bytes: usize,
+}
+
+impl StreamSetup {
+    /// The setup for a model under a configuration.
+    ///
+    /// # Errors
+    /// See [`SetupError`].
+    pub fn new(
+        contract: &Contract,
+        window: &config::Window,
+        audio: &config::Audio,
+    ) -> Result<Self, SetupError> {
+        let geometry = WindowGeometry::new(contract, window)?;
+        let kind = if contract.input == Input::LogMel { FrameKind::LogMel } else { FrameKind::Mfcc };
+        let options = contract.mfcc.as_ref().expect("the geometry refused a contract without options");
+        Ok(Self {
+            geometry,
+            front_end: FrontEnd::new(options, contract.sample_rate_hz, kind)?,
+            max_gap: audio.max_gap,
+            max_chunk_bytes: audio.max_chunk_bytes,
+            max_file_bytes: audio.max_file_bytes,
+        })
+    }
+
+    /// The scratch of one thread.
+    #[must_use]
+    pub fn workbench(&self) -> Workbench {
+        Workbench {
+            tools: Tools::new(self.geometry.clone(), self.front_end.clone()),
+            plans: Vec::new(),
+            planar: Planar::new(),
+            resampled: Vec::new(),
+        }
+    }
+}
+
+/// The scratch of one thread: every stream that the thread owns computes with it, one after the other.
+#[derive(Debug)]
+pub struct Workbench {
+    tools: Tools,
+    /// Resampling tables by source rate.
+    plans: Vec<(u32, Arc<ResamplerPlan>)>,
+    /// A chunk's samples, channel by channel.
+    planar: Planar,
+    resampled: Vec<f32>,
+}
+
+impl Workbench {
+    /// The tables from `source_rate_hz` to the model's rate, made on first use.
+    fn plan(&mut self, source_rate_hz: u32) -> Arc<ResamplerPlan> {
+        if let Some((_, plan)) = self.plans.iter().find(|(rate, _)| *rate == source_rate_hz) {
+            return plan.clone();
+        }
+        let plan = Arc::new(ResamplerPlan::new(source_rate_hz, self.tools.geometry.sample_rate_hz));
+        self.plans.push((source_rate_hz, plan.clone()));
+        plan
+    }
+}

@@ -1,0 +1,233 @@
+//! An open stream with its owner: its windows become jobs, its progress reports.
+//!
+//! In: the chunks of one stream. Out: a job for each window, in order, and for Kafka first the report that it is on its way.
+//! Never waits for anything but room in the batcher's queue.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metrics::histogram;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::shard::{ChunkEnvelope, Source};
+use super::{BadChunk, Outcome, StreamFrontEnd, StreamSetup, Window, Workbench, time_of};
+use crate::batch::Job;
+use crate::envelope::{
+    Answer, Assignment, CallAnswer, CallReply, JobOrigin, Report, Standing, StreamInfo, Taken, Ticket,
+    WindowEnvelope,
+};
+use crate::ingest::kafka::RESUMED;
+use crate::metrics::{self as meter, GaugeGuard};
+
+/// Where results go.
+#[derive(Debug, Clone)]
+pub struct Outlets {
+    /// Windows, to the batcher.
+    pub jobs: mpsc::Sender<Job<JobOrigin>>,
+    /// What becomes of Kafka's chunks, to the partitions' reader; it never stops listening while there is one.
+    pub reports: crossbeam_channel::Sender<Report>,
+}
+
+impl Outlets {
+    /// Tells the partitions' reader. Without one nobody misses it.
+    pub fn report(&self, report: Report) {
+        let _ = self.reports.send(report);
+    }
+}
+
+/// Whether a stream goes on after a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    Open,
+    Ended,
+}
+
+/// A stream in a shard's care.
+pub(crate) struct OpenStream {
+    front_end: StreamFrontEnd,
+    info: Arc<StreamInfo>,
+    owner: Owner,
+    /// Whether an earlier chunk was taken in, here or by the reader that left the stream.
+    begun: bool,
+    /// When the last chunk with audio was captured: a stretch that ends, ends with it.
+    captured_at: Option<pbjson_types::Timestamp>,
+    _active: GaugeGuard,
+}
+
+/// Whom the windows are for.
+#[derive(Debug, Clone)]
+enum Owner {
+    Call(mpsc::Sender<CallReply>),
+    Kafka { assignment: Assignment, incarnation: i64 },
+}
+
+impl Owner {
+    fn source(&self) -> meter::Source {
+        match self {
+            Self::Call(_) => meter::Source::Grpc,
+            Self::Kafka { .. } => meter::Source::Kafka,
+        }
+    }
+}
+
+impl OpenStream {
+    /// Opens the stream of a first chunk, where another reader left it if the envelope says so.
+    pub fn open(
+        setup: &StreamSetup,
+        bench: &mut Workbench,
+        envelope: &mut ChunkEnvelope,
+    ) -> Result<Self, BadChunk> {
+        let resume = envelope.resume.take();
+        let begun = resume.as_ref().is_some_and(|resume| resume.at.is_some());
+        let owner = match &envelope.source {
+            Source::Call { replies, .. } => Owner::Call(replies.clone()),
+            Source::Kafka { assignment, offset } => {
+                Owner::Kafka { assignment: *assignment, incarnation: if begun { RESUMED } else { *offset } }
+            }
+        };
+        let front_end = match resume {
+            Some(resume) => StreamFrontEnd::resume(setup, bench, *resume, &envelope.chunk)?,
+            None => StreamFrontEnd::begin(setup, &envelope.chunk)?,
+        };
+        let (info, captured_at) = (envelope.info.clone(), None);
+        Ok(Self { front_end, info, owner, begun, captured_at, _active: meter::stream_open() })
+    }
+
+    /// Takes a chunk in; the last one ends the stream.
+    pub fn take(
+        &mut self,
+        bench: &mut Workbench,
+        outlets: &Outlets,
+        envelope: &mut ChunkEnvelope,
+    ) -> Result<After, BadChunk> {
+        let started = Instant::now();
+        let before = self.standing().filter(|_| self.begun);
+        let chunk = &envelope.chunk;
+        let mut credits = match &mut envelope.source {
+            Source::Call { credits, .. } => Some(credits),
+            Source::Kafka { .. } => None,
+        };
+        let mut exit =
+            Exit { info: &self.info, owner: &self.owner, outlets, captured_at: envelope.captured_at };
+        let outcome =
+            self.front_end.accept(bench, chunk, &mut |window| exit.submit(window, credits.as_deref_mut()))?;
+        if !chunk.audio.is_empty() && !outcome.duplicate {
+            self.captured_at = envelope.captured_at;
+        }
+        let after = if chunk.last && !outcome.duplicate { After::Ended } else { After::Open };
+        if after == After::Ended {
+            exit.captured_at = self.captured_at;
+            self.front_end.end(bench, &mut |window| exit.submit(window, credits.as_deref_mut()))?;
+        }
+        self.begun = true;
+        let whole = !matches!(envelope.source, Source::Call { continues: true, .. });
+        self.count(&outcome, whole, started.elapsed());
+        if let Source::Kafka { offset, .. } = envelope.source {
+            self.report_taken(outlets, offset, before, after);
+        }
+        Ok(after)
+    }
+
+    /// Ends the stretch, giving its partial windows; the stream goes on where it stands.
+    pub fn end_stretch(
+        &mut self,
+        bench: &mut Workbench,
+        outlets: &Outlets,
+        mut credits: Option<OwnedSemaphorePermit>,
+    ) {
+        let captured_at = self.captured_at;
+        let exit = Exit { info: &self.info, owner: &self.owner, outlets, captured_at };
+        let ended = self.front_end.end(bench, &mut |window| exit.submit(window, credits.as_mut()));
+        if let Err(bad) = ended {
+            self.say_bad_end(&bad);
+        }
+        if let (Owner::Kafka { assignment, .. }, Some(standing)) = (&self.owner, self.standing()) {
+            let (assignment, stream_id) = (*assignment, self.info.stream_id.clone());
+            outlets.report(Report::StretchEnded { assignment, stream_id, standing });
+        }
+    }
+
+    /// A file that its sender never finished cannot be read. Its chunks were fine one by one, so none is to blame. (Calls collect
+    /// their files themselves.)
+    fn say_bad_end(&self, bad: &BadChunk) {
+        tracing::warn!(stream_id = %self.info.stream_id, "dropped a file that ended early: {bad}");
+        meter::rejected(self.owner.source(), bad.reason());
+    }
+
+    /// Where a Kafka stream stands.
+    fn standing(&self) -> Option<Standing> {
+        match self.owner {
+            Owner::Call(_) => None,
+            Owner::Kafka { incarnation, .. } => Some(Standing { incarnation, place: self.front_end.place() }),
+        }
+    }
+
+    fn report_taken(&self, outlets: &Outlets, offset: i64, before: Option<Standing>, after: After) {
+        let (Owner::Kafka { assignment, .. }, Some(now)) = (&self.owner, self.standing()) else { return };
+        let format = self.front_end.format();
+        // A file's chunks are needed until it is whole and the position has moved behind it.
+        let end = now.place.position + u64::from(format.is_file());
+        outlets.report(Report::Taken(Box::new(Taken {
+            assignment: *assignment,
+            stream_id: self.info.stream_id.clone(),
+            offset,
+            end: (now.incarnation, end),
+            before,
+            after: Some(now).filter(|_| after == After::Open),
+            info: self.info.clone(),
+            format,
+        })));
+    }
+
+    /// Counts a chunk, where `whole` says that it is more than a further piece of one, and its audio.
+    fn count(&self, outcome: &Outcome, whole: bool, spent: Duration) {
+        let source = self.owner.source();
+        if outcome.duplicate {
+            return meter::rejected(source, "duplicate");
+        }
+        if outcome.missing_chunks > 0 {
+            meter::rejected(source, "missing");
+        }
+        if whole {
+            meter::chunk(source);
+        }
+        meter::audio(source, time_of(outcome.samples, self.front_end.source_rate_hz().max(1)));
+        histogram!(meter::FEATURE_SECONDS).record(spent);
+    }
+}
+
+/// The way out of a stream for one chunk's windows.
+struct Exit<'a> {
+    info: &'a Arc<StreamInfo>,
+    owner: &'a Owner,
+    outlets: &'a Outlets,
+    captured_at: Option<pbjson_types::Timestamp>,
+}
+
+impl Exit<'_> {
+    /// Hands a window to the batcher, waiting while it is full.
+    fn submit(&self, window: Window, credits: Option<&mut OwnedSemaphorePermit>) {
+        let answer = match self.owner {
+            Owner::Call(replies) => {
+                let credit = credits.and_then(|credits| credits.split(1));
+                let credit = credit.expect("whoever lets audio in takes room for all its windows first");
+                Answer::Call(CallAnswer { replies: replies.clone(), credit })
+            }
+            Owner::Kafka { assignment, incarnation } => {
+                let ticket = Ticket {
+                    assignment: *assignment,
+                    stream_id: self.info.stream_id.clone(),
+                    incarnation: *incarnation,
+                    channel: window.channel,
+                    index: window.index,
+                    needed_from: window.needed_from,
+                };
+                self.outlets.report(Report::Emitted(ticket.clone()));
+                Answer::Kafka(ticket)
+            }
+        };
+        let (features, envelope) = WindowEnvelope::seal(window, self.info.clone(), self.captured_at, answer);
+        // Fails only once the batcher has gone, at the end of a drain: nothing settles, so nothing is lost.
+        let _ = self.outlets.jobs.blocking_send(Job::new(features, JobOrigin::Window(Box::new(envelope))));
+    }
+}

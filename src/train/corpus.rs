@@ -1,0 +1,191 @@
+//! Clips as the model will meet them: windows cut as in serving, each with its features and label.
+//!
+//! In: labelled clips on disk. Out: a [`Corpus`] in memory, windows in the order of the clips whatever the number of
+//! threads. Never pads: [`Window::write_padded`] does, into the caller's buffer.
+
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use rayon::prelude::*;
+
+use super::progress;
+use crate::audio::{ResamplerPlan, decode_file, resample};
+use crate::evaluation::datasets::Clip;
+use crate::features::{
+    DctNorm, FrameKind, FrontEnd, Log, MelNorm, MelScale, MfccOptions, Taper, features_with_deltas,
+};
+use crate::model::{Input, WindowShape};
+
+/// A last window shorter than this is not cut, as in serving (`window.min_length`).
+const MIN_LENGTH_SECONDS: usize = 1;
+
+/// How samples become windows of features.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// The front end's options.
+    pub mfcc: MfccOptions,
+    /// `Mfcc` or `LogMel`.
+    pub input: Input,
+    /// Rate that the audio is brought to.
+    pub sample_rate_hz: u32,
+    /// Length and hop of a window.
+    pub window: WindowShape,
+}
+
+impl Default for Recipe {
+    /// 40 MFCCs of 40 mel bands at 16 kHz, 25 ms every 10 ms, windows of 3 s every 1 s. Bands end below 7.5 kHz, where
+    /// low-rate MP3 has nothing left.
+    fn default() -> Self {
+        let mfcc = MfccOptions {
+            win_length: 400,
+            hop_length: 160,
+            n_fft: 512,
+            window: Taper::Hann,
+            n_mels: 40,
+            f_min_hz: 20.0,
+            f_max_hz: 7_400.0,
+            mel_scale: MelScale::Slaney,
+            mel_norm: MelNorm::Slaney,
+            power: 2.0,
+            log: Log::Ln,
+            log_floor: Some(1e-10),
+            log_offset: None,
+            n_mfcc: 40,
+            dct_norm: DctNorm::Ortho,
+            deltas: 0,
+            pre_emphasis: None,
+            remove_dc: false,
+        };
+        let window = WindowShape { length_samples: 48_000, hop_samples: 16_000 };
+        Self { mfcc, input: Input::Mfcc, sample_rate_hz: 16_000, window }
+    }
+}
+
+impl Recipe {
+    /// Frames of a whole window.
+    pub fn frames(&self) -> usize {
+        1 + (self.window.length_samples - self.mfcc.n_fft) / self.mfcc.hop_length
+    }
+
+    /// Values of a frame.
+    pub fn coefficients(&self) -> usize {
+        let width = if self.input == Input::Mfcc { self.mfcc.n_mfcc } else { self.mfcc.n_mels };
+        width * (1 + self.mfcc.deltas)
+    }
+
+    /// Builds the front end.
+    pub fn front_end(&self) -> anyhow::Result<FrontEnd> {
+        let kind = if self.input == Input::Mfcc { FrameKind::Mfcc } else { FrameKind::LogMel };
+        Ok(FrontEnd::new(&self.mfcc, self.sample_rate_hz, kind)?)
+    }
+}
+
+/// One window of a clip.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Window {
+    /// `[frames * coefficients]`, only the frames that are there.
+    pub features: Vec<f32>,
+    /// Index of its label.
+    pub label: usize,
+    /// Index of its clip.
+    pub clip: usize,
+}
+
+impl Window {
+    /// Copies the features to the start of `out` and fills the rest with 0.
+    pub fn write_padded(&self, out: &mut [f32]) {
+        write_padded(&self.features, out);
+    }
+}
+
+/// Copies `features` to the start of `out`, as much as there is room for, and fills the rest with 0.
+pub fn write_padded(features: &[f32], out: &mut [f32]) {
+    let length = features.len().min(out.len());
+    out[..length].copy_from_slice(&features[..length]);
+    out[length..].fill(0.0);
+}
+
+/// All windows of a split.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Corpus {
+    /// Windows, clip after clip.
+    pub windows: Vec<Window>,
+    /// Label of each clip.
+    pub clip_labels: Vec<usize>,
+}
+
+impl Corpus {
+    /// Decodes and cuts all clips in parallel. `what` names them in the progress.
+    ///
+    /// # Errors
+    /// The first clip that cannot be decoded, or whose emotion is not among `labels`.
+    pub fn read(clips: &[Clip], labels: &[String], recipe: &Recipe, what: &str) -> anyhow::Result<Self> {
+        let front_end = recipe.front_end()?;
+        let bar = progress::bar(clips.len(), what);
+        let parts: Vec<Vec<Window>> = clips
+            .par_iter()
+            .enumerate()
+            .map(|(index, clip)| {
+                let label = label_of(clip, labels)?;
+                let samples = samples(clip, recipe.sample_rate_hz)?;
+                bar.inc(1);
+                Ok(windows(&samples, recipe, &front_end, (label, index)))
+            })
+            .collect::<anyhow::Result<_>>()?;
+        bar.finish_and_clear();
+        let clip_labels = parts.iter().map(|windows| windows[0].label).collect();
+        Ok(Self { windows: parts.into_iter().flatten().collect(), clip_labels })
+    }
+}
+
+fn label_of(clip: &Clip, labels: &[String]) -> anyhow::Result<usize> {
+    labels.iter().position(|label| *label == clip.emotion).ok_or_else(|| {
+        anyhow!(
+            "clip {}: emotion `{}` is not among the training labels ({})",
+            clip.id,
+            clip.emotion,
+            labels.join(", ")
+        )
+    })
+}
+
+/// A clip as one channel at the model's rate.
+fn samples(clip: &Clip, sample_rate_hz: u32) -> anyhow::Result<Vec<f32>> {
+    let recording = decode_file(&clip.path)?;
+    let mono = mean_of_channels(&recording.channels);
+    let plan = Arc::new(ResamplerPlan::new(recording.sample_rate_hz, sample_rate_hz));
+    Ok(if plan.is_identity() { mono } else { resample(&plan, &mono) })
+}
+
+fn mean_of_channels(channels: &[Vec<f32>]) -> Vec<f32> {
+    let scale = 1.0 / channels.len().max(1) as f32;
+    let length = channels.first().map_or(0, Vec::len);
+    (0..length).map(|at| channels.iter().map(|channel| channel[at]).sum::<f32>() * scale).collect()
+}
+
+/// The windows of a recording, at least one, each tagged with label and clip.
+fn windows(samples: &[f32], recipe: &Recipe, front_end: &FrontEnd, tag: (usize, usize)) -> Vec<Window> {
+    let ranges =
+        window_ranges(samples.len(), recipe.window, recipe.sample_rate_hz as usize * MIN_LENGTH_SECONDS);
+    ranges
+        .into_iter()
+        .map(|range| Window {
+            features: features_with_deltas(front_end, &samples[range]),
+            label: tag.0,
+            clip: tag.1,
+        })
+        .collect()
+}
+
+/// Samples of each window: all whole ones, then a shorter one where audio is left over that no window holds.
+pub fn window_ranges(samples: usize, shape: WindowShape, min_length: usize) -> Vec<std::ops::Range<usize>> {
+    let WindowShape { length_samples: length, hop_samples: hop } = shape;
+    let whole = if samples < length { 0 } else { 1 + (samples - length) / hop };
+    let mut ranges: Vec<_> = (0..whole).map(|k| k * hop..k * hop + length).collect();
+    let covered = ranges.last().map_or(0, |range| range.end);
+    let start = whole * hop;
+    if whole == 0 || (samples > covered && samples.saturating_sub(start) >= min_length) {
+        ranges.push(start..samples);
+    }
+    ranges
+}

@@ -1,0 +1,117 @@
+//! Builds an ONNX graph node by node: each call adds one operation and gives back the name of its result.
+//!
+//! In: operators, names of values, constants. Out: a [`ModelProto`] at operator set 17, IR version 8. Never checks
+//! shapes; the exported file goes through `onnx.checker` and the engine for that.
+
+use super::onnx::{
+    ATTRIBUTE_INT, ATTRIBUTE_INTS, AttributeProto, Dimension, DimensionValue, FLOAT, GraphProto, INT64,
+    ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto,
+    TensorTypeProto, TypeProto, ValueInfoProto,
+};
+
+/// Operator set of the exported graphs.
+const OPSET: i64 = 17;
+/// Version of the file format that goes with it.
+const IR_VERSION: i64 = 8;
+
+/// A graph that grows.
+#[derive(Debug, Default)]
+pub struct Graph {
+    nodes: Vec<NodeProto>,
+    constants: Vec<TensorProto>,
+}
+
+impl Graph {
+    /// Adds an operation and returns the name of its result.
+    pub fn op(&mut self, op_type: &str, inputs: &[&str]) -> String {
+        self.op_with(op_type, inputs, Vec::new())
+    }
+
+    /// Adds an operation with settings and returns the name of its result.
+    pub fn op_with(&mut self, op_type: &str, inputs: &[&str], attribute: Vec<AttributeProto>) -> String {
+        let name = format!("{}_{}", op_type.to_lowercase(), self.nodes.len());
+        self.nodes.push(NodeProto {
+            input: inputs.iter().map(|&it| it.to_owned()).collect(),
+            output: vec![name.clone()],
+            name: name.clone(),
+            op_type: op_type.to_owned(),
+            attribute,
+        });
+        name
+    }
+
+    /// Adds a constant of floats and returns its name.
+    pub fn floats(&mut self, name: &str, dims: &[usize], values: &[f32]) -> String {
+        debug_assert_eq!(dims.iter().product::<usize>(), values.len(), "shape of constant {name}");
+        self.constant(name, FLOAT, dims, values.iter().flat_map(|it| it.to_le_bytes()).collect())
+    }
+
+    /// Adds a constant vector of integers and returns its name.
+    pub fn ints(&mut self, name: &str, values: &[i64]) -> String {
+        self.constant(name, INT64, &[values.len()], values.iter().flat_map(|it| it.to_le_bytes()).collect())
+    }
+
+    fn constant(&mut self, name: &str, data_type: i32, dims: &[usize], raw_data: Vec<u8>) -> String {
+        let name = format!("{name}_{}", self.constants.len());
+        let dims = dims.iter().map(|&size| size as i64).collect();
+        self.constants.push(TensorProto { dims, data_type, name: name.clone(), raw_data });
+        name
+    }
+
+    /// Closes the graph: its last value gets the name `output`, its input and output the given axes.
+    pub fn finish(mut self, last: &str, input: Port, output: Port, metadata: (&str, String)) -> ModelProto {
+        let identity = NodeProto {
+            input: vec![last.to_owned()],
+            output: vec![output.name.to_owned()],
+            name: output.name.to_owned(),
+            op_type: "Identity".into(),
+            attribute: Vec::new(),
+        };
+        self.nodes.push(identity);
+        let graph = GraphProto {
+            node: self.nodes,
+            name: "affectd".into(),
+            initializer: self.constants,
+            input: vec![input.into()],
+            output: vec![output.into()],
+        };
+        ModelProto {
+            ir_version: IR_VERSION,
+            producer_name: "affectd".into(),
+            producer_version: env!("CARGO_PKG_VERSION").into(),
+            graph: Some(graph),
+            opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
+            metadata_props: vec![StringStringEntryProto { key: metadata.0.to_owned(), value: metadata.1 }],
+        }
+    }
+}
+
+/// An input or output of floats: a free first axis `batch`, then fixed sizes.
+#[derive(Debug)]
+pub struct Port {
+    /// Its name.
+    pub name: &'static str,
+    /// Sizes of the axes after `batch`.
+    pub sizes: Vec<usize>,
+}
+
+impl From<Port> for ValueInfoProto {
+    fn from(port: Port) -> Self {
+        let batch = DimensionValue::Name("batch".into());
+        let sizes = port.sizes.iter().map(|&size| DimensionValue::Size(size as i64));
+        let dim = std::iter::once(batch).chain(sizes).map(|value| Dimension { value: Some(value) }).collect();
+        let tensor = TensorTypeProto { elem_type: FLOAT, shape: Some(TensorShapeProto { dim }) };
+        ValueInfoProto { name: port.name.into(), r#type: Some(TypeProto { tensor_type: Some(tensor) }) }
+    }
+}
+
+/// A setting that is one integer.
+pub fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto { name: name.into(), i: Some(value), r#type: ATTRIBUTE_INT, ..Default::default() }
+}
+
+/// A setting that is a list of integers.
+pub fn ints(name: &str, values: &[usize]) -> AttributeProto {
+    let ints = values.iter().map(|&it| it as i64).collect();
+    AttributeProto { name: name.into(), ints, r#type: ATTRIBUTE_INTS, ..Default::default() }
+}

@@ -1,0 +1,78 @@
+//! How good logits are: per clip, as in evaluation (a clip's probabilities are the mean over its windows).
+//!
+//! In: logits of each window, and a corpus. Out: [`Score`]s, and the temperature that suits them best. Plain numbers;
+//! knows no tensor.
+
+use super::corpus::Corpus;
+use crate::evaluation::{Metrics, ScoredClip};
+
+/// What a network reaches on a corpus.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Score {
+    /// Share of clips whose likeliest label is the truth.
+    pub accuracy: f64,
+    /// Mean over the labels of the share of their clips that are found.
+    pub unweighted_average_recall: f64,
+    /// Mean over the labels of the harmonic mean of precision and recall.
+    pub macro_f1: f64,
+    /// Mean negative logarithm of the truth's probability.
+    pub loss: f64,
+}
+
+/// Scores the logits of each window at a temperature.
+pub fn score(corpus: &Corpus, logits: &[Vec<f32>], temperature: f64) -> Score {
+    let labels = vec![String::new(); logits.first().map_or(0, Vec::len)];
+    let clips = scored_clips(corpus, logits, temperature);
+    let metrics = Metrics::of(&labels, &clips);
+    Score {
+        accuracy: metrics.accuracy,
+        unweighted_average_recall: metrics.unweighted_average_recall,
+        macro_f1: metrics.macro_f1,
+        loss: mean_loss(&clips),
+    }
+}
+
+/// Mean negative logarithm of the truth's probability.
+fn mean_loss(clips: &[ScoredClip]) -> f64 {
+    let losses = clips.iter().map(|clip| -f64::from(clip.probabilities[clip.truth].max(1e-12)).ln());
+    losses.sum::<f64>() / clips.len().max(1) as f64
+}
+
+/// The temperature with the smallest loss, by ternary search over its logarithm between 1/5 and 5; the loss has one
+/// minimum there (Guo et al. 2017, <https://arxiv.org/abs/1706.04599>).
+pub fn best_temperature(corpus: &Corpus, logits: &[Vec<f32>]) -> f64 {
+    let loss = |exponent: f64| mean_loss(&scored_clips(corpus, logits, exponent.exp()));
+    let (mut low, mut high) = (-5.0_f64.ln(), 5.0_f64.ln());
+    for _ in 0..40 {
+        let third = (high - low) / 3.0;
+        if loss(low + third) < loss(high - third) {
+            high -= third;
+        } else {
+            low += third;
+        }
+    }
+    ((low + high) / 2.0).exp()
+}
+
+fn scored_clips(corpus: &Corpus, logits: &[Vec<f32>], temperature: f64) -> Vec<ScoredClip> {
+    let labels = logits.first().map_or(0, Vec::len);
+    let mut sums = vec![vec![0.0; labels]; corpus.clip_labels.len()];
+    let mut counts = vec![0.0; corpus.clip_labels.len()];
+    for (window, logits) in corpus.windows.iter().zip(logits) {
+        counts[window.clip] += 1.0;
+        let probabilities = softmax(logits, temperature);
+        sums[window.clip].iter_mut().zip(probabilities).for_each(|(sum, it)| *sum += it);
+    }
+    let mean = |(sum, count): (Vec<f64>, f64)| sum.iter().map(|it| (it / count) as f32).collect();
+    let means = sums.into_iter().zip(counts).map(mean);
+    let clip = |(probabilities, &truth)| ScoredClip { truth, probabilities, speaker: None };
+    means.zip(&corpus.clip_labels).map(clip).collect()
+}
+
+/// Probabilities of one window at a temperature.
+pub fn softmax(logits: &[f32], temperature: f64) -> Vec<f64> {
+    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f64> = logits.iter().map(|it| (f64::from(it - highest) / temperature).exp()).collect();
+    let total: f64 = powers.iter().sum();
+    powers.iter().map(|it| it / total).collect()
+}

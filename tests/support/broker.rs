@@ -1,0 +1,95 @@
+//! Something that speaks Kafka's protocol, for as long as it is held.
+//!
+//! In: nothing but `AFFECTD_TEST_KAFKA`. Out: an address and created topics. Never outlives the test process:
+//! the real broker ends when the pipe to it closes, the mock is in the process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc;
+
+use rdkafka::mocking::MockCluster;
+use tempfile::TempDir;
+
+/// Exit code of `tests/kafka-broker` where this machine cannot have a broker.
+const UNAVAILABLE: i32 = 3;
+
+/// An Apache Kafka broker in a JVM.
+pub struct Real {
+    pub address: String,
+    process: Child,
+    stdin: Option<ChildStdin>,
+    _folder: TempDir,
+}
+
+impl Real {
+    /// Starts one. `None` where there is no Java 17, no Maven, or no way to the jars.
+    pub fn start() -> Option<Real> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut process = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka-broker"))
+            .arg("run")
+            .arg(folder.path().join("broker"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("tests/kafka-broker can be run");
+        let stdin = process.stdin.take();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().expect("it is piped"))
+            .read_line(&mut line)
+            .expect("a line of text");
+        if let Some(address) = line.trim().strip_prefix("ready ") {
+            return Some(Real { address: address.to_owned(), process, stdin, _folder: folder });
+        }
+        let mut reason = String::new();
+        process.stderr.take().expect("it is piped").read_to_string(&mut reason).expect("text");
+        let status = process.wait().expect("the script ends");
+        assert_eq!(status.code(), Some(UNAVAILABLE), "no broker: {reason}");
+        eprintln!("{}", reason.trim());
+        None
+    }
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        self.process.wait().expect("the script ends with its input");
+    }
+}
+
+/// librdkafka's mock cluster. It has no lock of its own, so one thread owns it.
+pub struct Mock {
+    pub address: String,
+    topics: mpsc::SyncSender<NewTopic>,
+}
+
+struct NewTopic {
+    name: String,
+    partitions: i32,
+    done: mpsc::SyncSender<()>,
+}
+
+impl Mock {
+    /// Starts one with a single broker.
+    pub fn start() -> Mock {
+        let (started, address) = mpsc::sync_channel(1);
+        let (topics, wanted) = mpsc::sync_channel::<NewTopic>(1);
+        std::thread::spawn(move || {
+            let cluster = MockCluster::new(1).expect("a mock cluster");
+            started.send(cluster.bootstrap_servers()).expect("the test waits");
+            for topic in wanted {
+                cluster.create_topic(&topic.name, topic.partitions, 1).expect("a new topic");
+                topic.done.send(()).expect("the test waits");
+            }
+        });
+        Mock { address: address.recv().expect("the mock cluster starts"), topics }
+    }
+
+    /// Creates a topic; the mock knows no settings of topics.
+    pub fn create_topic(&self, name: &str, partitions: i32) {
+        let (done, created) = mpsc::sync_channel(1);
+        let topic = NewTopic { name: name.to_owned(), partitions, done };
+        self.topics.send(topic).expect("the mock cluster runs");
+        created.recv().expect("the topic is created");
+    }
+}

@@ -1,0 +1,202 @@
+//! The daemon as a process of its own: the real binary, on free ports.
+//!
+//! In: settings and environment. Out: its addresses, its log, signals to it. Killed when dropped; what it logged
+//! is shown when the test fails. Never reads the daemon's state but over its ports and its log.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+/// Longer than a start or a drain takes on a slow machine; reached only where something is broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a daemon is started with.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    settings: Vec<String>,
+    environment: Vec<(String, String)>,
+    config: Option<PathBuf>,
+}
+
+/// A running daemon.
+pub struct Daemon {
+    /// Where gRPC is served.
+    pub grpc: SocketAddr,
+    /// Where HTTP is served.
+    pub http: SocketAddr,
+    process: Child,
+    log: Arc<Mutex<String>>,
+}
+
+impl Options {
+    /// Free ports, nothing else set.
+    pub fn new() -> Options {
+        Options::default().set("grpc.address", "127.0.0.1:0").set("http.address", "127.0.0.1:0")
+    }
+
+    /// Sets one key of the configuration.
+    pub fn set(mut self, key: &str, value: &str) -> Options {
+        self.settings.push(format!("{key}={value}"));
+        self
+    }
+
+    /// Sets a variable of the environment.
+    pub fn env(mut self, name: &str, value: &str) -> Options {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Gives it a configuration file.
+    pub fn config(mut self, file: impl Into<PathBuf>) -> Options {
+        self.config = Some(file.into());
+        self
+    }
+
+    /// The command `affectd serve` with these options; nothing of the surrounding configuration gets in.
+    pub fn command(&self) -> Command {
+        let mut command = affectd();
+        command.arg("serve").envs(self.environment.iter().cloned());
+        if let Some(file) = &self.config {
+            command.arg("--config").arg(file);
+        }
+        for setting in &self.settings {
+            command.args(["--set", setting]);
+        }
+        command
+    }
+
+    /// Starts it and waits until `/readyz` says so; panics with its log where that fails.
+    pub async fn start(&self) -> Daemon {
+        let daemon = self.start_unready().await;
+        daemon.wait_ready().await;
+        daemon
+    }
+
+    /// Starts it and waits only until it listens.
+    pub async fn start_unready(&self) -> Daemon {
+        let mut process = self.command().stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let log = Arc::new(Mutex::new(String::new()));
+        let (found, addresses) = oneshot::channel();
+        let stderr = process.stderr.take().expect("it is piped");
+        tokio::spawn(follow(stderr, Arc::clone(&log), found));
+        match timeout(PATIENCE, addresses).await {
+            Ok(Ok((grpc, http))) => Daemon { grpc, http, process, log },
+            Ok(Err(_)) => panic!("the daemon ended before it listened:\n{}", text(&log)),
+            Err(_) => panic!("the daemon does not listen after {PATIENCE:?}:\n{}", text(&log)),
+        }
+    }
+}
+
+/// The binary under test, free of `AFFECTD*` variables, killed with its handle.
+pub fn affectd() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_affectd"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AFFECTD")) {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+impl Daemon {
+    /// The gRPC address as a client takes it.
+    pub fn grpc_url(&self) -> String {
+        format!("http://{}", self.grpc)
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        text(&self.log)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id().expect("it has not ended")
+    }
+
+    /// GET over HTTP: the status and the body.
+    pub async fn get(&self, path: &str) -> std::io::Result<(u16, String)> {
+        let mut stream = tokio::net::TcpStream::connect(self.http).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: affectd\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
+        Ok((status, body.to_owned()))
+    }
+
+    /// Waits until `/readyz` answers 200.
+    pub async fn wait_ready(&self) {
+        let ready = async {
+            let mut pause = Duration::from_millis(10);
+            while !matches!(self.get("/readyz").await, Ok((200, _))) {
+                sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_millis(250));
+            }
+        };
+        assert!(timeout(PATIENCE, ready).await.is_ok(), "not ready after {PATIENCE:?}:\n{}", self.log());
+    }
+
+    /// Asks it to drain and end.
+    pub fn terminate(&self) {
+        let kill = std::process::Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status();
+        assert!(kill.expect("kill is there").success(), "SIGTERM reaches the daemon");
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub async fn kill(mut self) {
+        self.process.kill().await.expect("SIGKILL reaches the daemon");
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        match timeout(PATIENCE, self.process.wait()).await {
+            Ok(status) => status.expect("the daemon's status"),
+            Err(_) => panic!("the daemon runs on after {PATIENCE:?}:\n{}", self.log()),
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the daemon's log ---\n{}--- end of the log ---", self.log());
+        }
+    }
+}
+
+/// Copies the log until the daemon ends, and passes on the addresses of its line `listening grpc=… http=…`.
+async fn follow(
+    stderr: ChildStderr,
+    log: Arc<Mutex<String>>,
+    found: oneshot::Sender<(SocketAddr, SocketAddr)>,
+) {
+    let (mut lines, mut found) = (BufReader::new(stderr).lines(), Some(found));
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Some(addresses) = addresses(&line)
+            && let Some(found) = found.take()
+        {
+            _ = found.send(addresses);
+        }
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.push_str(&line);
+        log.push('\n');
+    }
+}
+
+fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let value = |name: &str| line.split_whitespace().find_map(|word| word.strip_prefix(name)?.parse().ok());
+    line.contains("listening").then_some(())?;
+    Some((value("grpc=")?, value("http=")?))
+}
+
+fn text(log: &Mutex<String>) -> String {
+    log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}

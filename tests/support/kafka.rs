@@ -1,0 +1,219 @@
+//! A Kafka cluster for one test: a real broker where Java and Maven are there, else librdkafka's mock.
+//!
+//! In: topics and records. Out: what a topic holds and what a group has committed.
+//! `AFFECTD_TEST_KAFKA=mock` never starts the real one, `=real` fails without it. Never keeps anything between tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer, StreamConsumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::FutureProducer;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::broker::{Mock, Real};
+pub use super::records::{Record, Stored};
+
+/// Longer than anything on a slow machine takes; reached only where something is broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Which kind of cluster the test got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Apache Kafka.
+    Real,
+    /// `rdkafka::mocking`.
+    Mock,
+}
+
+/// A running cluster; dropping it ends it.
+pub struct Cluster {
+    /// `host:port`, as `kafka.brokers` takes it.
+    pub brokers: String,
+    /// Whether this is the real thing.
+    pub kind: Kind,
+    backend: Backend,
+}
+
+enum Backend {
+    Real { _broker: Real },
+    Mock(Mock),
+}
+
+impl Cluster {
+    /// Starts a cluster and says on stderr which kind it is.
+    pub async fn start() -> Cluster {
+        tokio::task::spawn_blocking(Cluster::start_blocking).await.expect("the cluster starts")
+    }
+
+    fn start_blocking() -> Cluster {
+        let wanted = std::env::var("AFFECTD_TEST_KAFKA").unwrap_or_default();
+        let real = if wanted == "mock" { None } else { Real::start() };
+        match real {
+            Some(broker) => {
+                eprintln!("kafka: a real broker on {}", broker.address);
+                let brokers = broker.address.clone();
+                Cluster { brokers, kind: Kind::Real, backend: Backend::Real { _broker: broker } }
+            }
+            None => {
+                assert_ne!(wanted, "real", "AFFECTD_TEST_KAFKA=real, and no real broker can be had");
+                eprintln!("kafka: no real broker, librdkafka's mock cluster instead");
+                let mock = Mock::start();
+                Cluster { brokers: mock.address.clone(), kind: Kind::Mock, backend: Backend::Mock(mock) }
+            }
+        }
+    }
+
+    /// Settings for a client of this cluster; add to them what the test needs.
+    pub fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers);
+        config
+    }
+
+    /// Creates a topic. The mock ignores its settings (such as `cleanup.policy`).
+    pub async fn create_topic(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+        if let Backend::Mock(mock) = &self.backend {
+            return mock.create_topic(name, partitions);
+        }
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        for (key, value) in settings {
+            topic = topic.set(key, value);
+        }
+        let admin: AdminClient<_> = self.client().create().expect("an admin client");
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
+        let results = admin.create_topics([&topic], &options).await.expect("an answer");
+        for result in results {
+            result.expect("a new topic");
+        }
+    }
+
+    /// Writes the records in order and waits until all are acknowledged; gives their partitions and offsets.
+    pub async fn produce(&self, topic: &str, records: &[Record]) -> Vec<(i32, i64)> {
+        let producer: FutureProducer = self
+            .client()
+            .set("linger.ms", "0")
+            .set("enable.idempotence", "true")
+            .create()
+            .expect("a producer");
+        let mut sent = Vec::with_capacity(records.len());
+        for record in records {
+            let delivery = producer.send_result(record.to_send(topic));
+            sent.push(delivery.map_err(|(error, _)| error).expect("room in the producer's queue"));
+        }
+        let mut places = Vec::with_capacity(sent.len());
+        for delivery in sent {
+            let place = delivery.await.expect("the producer lives").map_err(|(error, _)| error);
+            let place = place.expect("an acknowledgement");
+            places.push((place.partition, place.offset));
+        }
+        places
+    }
+
+    /// Everything that the topic holds now: each partition in offset order. Open and aborted transactions are left out.
+    pub async fn read(&self, topic: &str) -> Vec<Stored> {
+        let (consumer, partitions) = self.consumer_at_start(topic).await;
+        let (mut records, mut ended) = (Vec::new(), BTreeSet::new());
+        while ended.len() < partitions {
+            match tokio::time::timeout(PATIENCE, consumer.recv()).await.expect("the end of each partition") {
+                Ok(message) => records.push(Stored::from_message(&message)),
+                Err(KafkaError::PartitionEOF(partition)) => _ = ended.insert(partition),
+                Err(error) => panic!("{topic}: {error}"),
+            }
+        }
+        records.sort_by_key(|record| (record.partition, record.offset));
+        records
+    }
+
+    /// Reads on until `enough` says so of what has come; panics with what there was after `limit`.
+    pub async fn read_until(
+        &self,
+        topic: &str,
+        limit: Duration,
+        mut enough: impl FnMut(&[Stored]) -> bool,
+    ) -> Vec<Stored> {
+        let (consumer, _) = self.consumer_at_start(topic).await;
+        let (mut records, deadline) = (Vec::new(), tokio::time::Instant::now() + limit);
+        while !enough(&records) {
+            match tokio::time::timeout_at(deadline, consumer.recv()).await {
+                Ok(Ok(message)) => records.push(Stored::from_message(&message)),
+                Ok(Err(KafkaError::PartitionEOF(_))) => {}
+                Ok(Err(error)) => panic!("{topic}: {error}"),
+                Err(_) => panic!("{topic}: only {} records after {limit:?}", records.len()),
+            }
+        }
+        records
+    }
+
+    async fn consumer_at_start(&self, topic: &str) -> (StreamConsumer, usize) {
+        let consumer: StreamConsumer = self
+            .client()
+            .set("group.id", "affectd-test-reader")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed")
+            .create()
+            .expect("a consumer");
+        let partitions = self.partitions(topic).await;
+        let mut all = TopicPartitionList::new();
+        for partition in 0..partitions {
+            all.add_partition_offset(topic, partition, Offset::Beginning).expect("a valid offset");
+        }
+        consumer.assign(&all).expect("an assignment");
+        (consumer, usize::try_from(partitions).expect("a count"))
+    }
+
+    async fn partitions(&self, topic: &str) -> i32 {
+        let (config, topic) = (self.client(), topic.to_owned());
+        tokio::task::spawn_blocking(move || {
+            let consumer: BaseConsumer = config.create().expect("a consumer");
+            let metadata = consumer.fetch_metadata(Some(&topic), PATIENCE).expect("metadata");
+            let count = metadata.topics()[0].partitions().len();
+            assert_ne!(count, 0, "topic {topic} does not exist");
+            i32::try_from(count).expect("a partition count")
+        })
+        .await
+        .expect("metadata is fetched")
+    }
+
+    /// The offsets that a group has committed for a topic: `None` for a partition without one.
+    pub async fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, Option<i64>> {
+        let partitions = self.partitions(topic).await;
+        let (mut config, topic) = (self.client(), topic.to_owned());
+        config.set("group.id", group);
+        tokio::task::spawn_blocking(move || {
+            let consumer: BaseConsumer = config.create().expect("a consumer");
+            let mut asked = TopicPartitionList::new();
+            asked.add_partition_range(&topic, 0, partitions - 1);
+            let offsets = settled(|| consumer.committed_offsets(asked.clone(), PATIENCE));
+            offsets
+                .elements()
+                .iter()
+                .map(|e| (e.partition(), e.offset().to_raw().filter(|o| *o >= 0)))
+                .collect()
+        })
+        .await
+        .expect("offsets are fetched")
+    }
+}
+
+/// Asks again while the group's coordinator is on its way: the topic of the offsets is made at the first question.
+fn settled<T>(mut ask: impl FnMut() -> Result<T, KafkaError>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(error) if error.rdkafka_error_code().is_some_and(is_moving) && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(error) => panic!("no answer from the coordinator: {error}"),
+        }
+    }
+}
+
+fn is_moving(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    matches!(code, CoordinatorLoadInProgress | CoordinatorNotAvailable | NotCoordinator)
+}

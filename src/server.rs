@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tonic::transport::server::{Router, Server};
 use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
 use crate::envelope::JobOrigin;
 use crate::evaluation::service::Evaluation;
@@ -27,8 +28,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 200 * STREAM_WINDOW_BYTES;
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
 /// All services of the daemon.
-#[must_use]
-pub fn routes(
+pub async fn routes(
     recognition: RecognitionLinks,
     evaluation: Evaluation<JobOrigin>,
     readiness: Readiness,
@@ -37,17 +37,14 @@ pub fn routes(
     let largest_file = setup.max_file_bytes;
     let largest_chunk = setup.max_chunk_bytes.max(setup.max_file_bytes) + ENVELOPE_BYTES;
     let (reporter, health) = tonic_health::server::health_reporter();
+    let mut status = readiness.subscribe();
+    // Before the port is served: a client that asks at once is told to wait, never that there is no such service.
+    let ready = status.borrow_and_update().is_ready();
+    report(&reporter, ready).await;
     tokio::spawn(async move {
-        let mut status = readiness.subscribe();
-        loop {
+        while status.changed().await.is_ok() {
             let ready = status.borrow_and_update().is_ready();
-            let serving = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-            for service in ["", RECOGNITION, EVALUATION] {
-                reporter.set_service_status(service, serving).await;
-            }
-            if status.changed().await.is_err() {
-                return;
-            }
+            report(&reporter, ready).await;
         }
     });
     let reflection = tonic_reflection::server::Builder::configure()
@@ -67,4 +64,11 @@ pub fn routes(
         .add_service(evaluation.into_server(largest_file))
         .add_service(health)
         .add_service(reflection)
+}
+
+async fn report(reporter: &HealthReporter, ready: bool) {
+    let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+    for service in ["", RECOGNITION, EVALUATION] {
+        reporter.set_service_status(service, status).await;
+    }
 }

@@ -35,6 +35,9 @@ macro_rules! samples {
 /// Synthetic speech, made by `deploy/samples/make.sh`.
 const SAMPLES: [(&str, &[u8]); 5] = samples!["calm", "angry", "cheerful", "sad", "call-stereo-mulaw"];
 
+/// Said with them, so that nobody takes their labels for more than they are.
+const ABOUT_SAMPLES: &str = "a synthesiser speaks: its labels show events flowing, not how good the model is";
+
 /// Arguments of `affectd demo`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -62,13 +65,18 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     if args.format == EventFormat::Table {
         let (version, name) = (env!("CARGO_PKG_VERSION"), format!("{}@{}", model.name, model.version));
         let Place { grpc, http } = place;
+        let mut out = io::stdout();
         writeln!(
-            io::stdout(),
+            out,
             "affectd {version} in this process: gRPC {grpc}, HTTP {http}\n\
-             model {name}; {} recordings over gRPC, side by side, at speed {}\n",
+             model {name}; {} recordings over gRPC, side by side, at speed {}",
             streams.len(),
             args.speed
         )?;
+        if args.files.is_empty() {
+            writeln!(out, "{ABOUT_SAMPLES}")?;
+        }
+        writeln!(out)?;
     }
     let stop = CancellationToken::new();
     let daemon = pipeline::run(config, listeners, stop.clone().cancelled_owned());

@@ -159,7 +159,7 @@ impl Daemon {
         };
         let incoming = TcpListenerStream::new(listeners.grpc);
         let evaluation = Evaluation::new(Evaluator::new(contract, setup, jobs), draining.clone());
-        let routes = server::routes(recognition, evaluation, readiness.clone());
+        let routes = server::routes(recognition, evaluation, readiness.clone()).await;
         let grpc = Task::spawn(|stop| routes.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()));
 
         let reader = reader.map(|reader| Task::spawn_blocking(move |stop| reader.run(&stop)));

@@ -171,6 +171,20 @@ pub enum Report {
     Failed(String),
 }
 
+impl Report {
+    /// The assignment that it is about; `None` for a fault that is about all of them.
+    #[must_use]
+    pub fn assignment(&self) -> Option<Assignment> {
+        match self {
+            Self::Emitted(ticket) | Self::Delivered(ticket) => Some(ticket.assignment),
+            Self::Taken(taken) => Some(taken.assignment),
+            Self::Refused { assignment, .. } | Self::StretchEnded { assignment, .. } => Some(*assignment),
+            Self::DeadLetterDelivered(ticket) => Some(ticket.assignment),
+            Self::Failed(_) => None,
+        }
+    }
+}
+
 /// A chunk that was taken in.
 #[derive(Debug)]
 pub struct Taken {

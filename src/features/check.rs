@@ -94,34 +94,10 @@ fn require(holds: bool, key: &'static str, value: impl ToString, allowed: &str) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::{DctNorm, Log, MelNorm, MelScale, Taper};
-
-    fn good() -> MfccOptions {
-        MfccOptions {
-            win_length: 400,
-            hop_length: 160,
-            n_fft: 512,
-            window: Taper::Hann,
-            n_mels: 40,
-            f_min_hz: 20.0,
-            f_max_hz: 7400.0,
-            mel_scale: MelScale::Slaney,
-            mel_norm: MelNorm::Slaney,
-            power: 2.0,
-            log: Log::Ln,
-            log_floor: Some(1e-10),
-            log_offset: None,
-            n_mfcc: 40,
-            dct_norm: DctNorm::Ortho,
-            deltas: 0,
-            pre_emphasis: None,
-            remove_dc: false,
-        }
-    }
 
     /// The key that is blamed when `change` is made to good options.
     fn blamed(change: impl Fn(&mut MfccOptions)) -> &'static str {
-        let mut options = good();
+        let mut options = MfccOptions::default();
         change(&mut options);
         match options.check(16_000) {
             Err(OptionsError::OutOfRange { key, value, allowed }) => {
@@ -134,7 +110,7 @@ mod tests {
 
     #[test]
     fn good_options_pass() {
-        assert_eq!(good().check(16_000), Ok(()));
+        assert_eq!(MfccOptions::default().check(16_000), Ok(()));
     }
 
     #[test]
@@ -156,15 +132,15 @@ mod tests {
 
     #[test]
     fn silence_needs_exactly_one_guard() {
-        let both = MfccOptions { log_offset: Some(1e-6), ..good() };
+        let both = MfccOptions { log_offset: Some(1e-6), ..MfccOptions::default() };
         assert_eq!(both.check(16_000), Err(OptionsError::FloorAndOffset));
-        let neither = MfccOptions { log_floor: None, ..good() };
+        let neither = MfccOptions { log_floor: None, ..MfccOptions::default() };
         assert_eq!(neither.check(16_000), Err(OptionsError::NeitherFloorNorOffset));
     }
 
     #[test]
     fn the_message_names_key_value_and_what_is_allowed() {
-        let error = good().check(8_000).unwrap_err().to_string();
+        let error = MfccOptions::default().check(8_000).unwrap_err().to_string();
         assert_eq!(error, "mfcc.f_max_hz = 7400: must be at most 4000, half the sample rate");
     }
 }

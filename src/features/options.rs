@@ -60,6 +60,32 @@ pub struct MfccOptions {
     pub remove_dc: bool,
 }
 
+impl Default for MfccOptions {
+    /// 40 MFCCs of 40 mel bands at 16 kHz, 25 ms every 10 ms. Bands end below 7.5 kHz, where low-rate MP3 has nothing left.
+    fn default() -> Self {
+        Self {
+            win_length: 400,
+            hop_length: 160,
+            n_fft: 512,
+            window: Taper::Hann,
+            n_mels: 40,
+            f_min_hz: 20.0,
+            f_max_hz: 7_400.0,
+            mel_scale: MelScale::Slaney,
+            mel_norm: MelNorm::Slaney,
+            power: default_power(),
+            log: Log::Ln,
+            log_floor: Some(1e-10),
+            log_offset: None,
+            n_mfcc: 40,
+            dct_norm: DctNorm::Ortho,
+            deltas: 0,
+            pre_emphasis: None,
+            remove_dc: false,
+        }
+    }
+}
+
 fn default_power() -> f64 {
     2.0
 }

@@ -3,6 +3,7 @@
 //! In: a valid configuration, bound ports, the word to stop. Out: the daemon's whole life, ending in a drain. Computes nothing itself.
 
 mod error;
+mod prepare;
 mod task;
 
 use std::future::Future;
@@ -16,19 +17,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use error::DaemonError;
+use prepare::{ensure_topics, load, shard_count};
 use task::Task;
 
 use crate::batch::{self, Batcher};
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::envelope::JobOrigin;
 use crate::evaluation::Evaluator;
 use crate::evaluation::service::Evaluation;
 use crate::http::{self, Readiness};
 use crate::ingest::grpc::{OpenStreams, RecognitionLinks};
-use crate::ingest::kafka::{self, KafkaFault, Reader, ReaderLinks};
-
+use crate::ingest::kafka::{KafkaFault, Reader, ReaderLinks};
 use crate::metrics;
-use crate::model::{Model, ModelSource};
 use crate::publish::EventFactory;
 use crate::publish::kafka::EventProducer;
 use crate::publish::publisher::{PublishFault, Publisher};
@@ -275,33 +275,5 @@ impl Daemon {
         ];
         let left: Vec<&str> = stages.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
         left.join(", ")
-    }
-}
-
-async fn load(config: &Config) -> Result<Model, DaemonError> {
-    let (source, engine) = (ModelSource::configured(&config.model), config.engine.clone());
-    let loaded = tokio::task::spawn_blocking(move || Model::load(source, &engine)).await;
-    let model = loaded.map_err(|_| DaemonError::Stage("engine"))??;
-    tracing::info!(
-        name = model.contract.name,
-        version = model.contract.version,
-        device = model.device,
-        library = %model.library.display(),
-        "model loaded"
-    );
-    Ok(model)
-}
-
-/// On a task of its own: the question to the brokers holds its thread.
-async fn ensure_topics(kafka: config::Kafka) -> Result<(), DaemonError> {
-    let asked = tokio::spawn(async move { kafka::ensure_topics(&kafka).await }).await;
-    Ok(asked.map_err(|_| DaemonError::Stage("question for Kafka's topics"))??)
-}
-
-/// `limits.shards`, or one a core.
-fn shard_count(config: &Config) -> usize {
-    match config.limits.shards {
-        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        shards => shards,
     }
 }

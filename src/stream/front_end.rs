@@ -7,15 +7,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use prost::bytes::Bytes;
-
 use super::chunk::{BadChunk, Chunk, FURTHEST_SAMPLE, Outcome};
+use super::collected_file::CollectedFile;
 use super::geometry::{time_of, whole_samples};
 use super::place::{Place, Resume};
 use super::stretch::Stretch;
 use super::window::{Window, needed_from};
 use super::{StreamSetup, Workbench};
-use crate::audio::{self, AudioFormat, FileError, Recording, ResamplerPlan};
+use crate::audio::{self, AudioFormat, Recording, ResamplerPlan};
 
 /// The state of one stream.
 #[derive(Debug)]
@@ -31,7 +30,7 @@ pub struct StreamFrontEnd {
     /// no earlier.
     owed: Vec<u64>,
     idle_ends: VecDeque<u64>,
-    file: Vec<u8>,
+    file: CollectedFile,
 }
 
 impl StreamFrontEnd {
@@ -54,7 +53,7 @@ impl StreamFrontEnd {
             stretch: None,
             owed: Vec::new(),
             idle_ends: VecDeque::new(),
-            file: Vec::new(),
+            file: CollectedFile::default(),
         }
     }
 
@@ -150,12 +149,13 @@ impl StreamFrontEnd {
     pub fn end(&mut self, bench: &mut Workbench, emit: &mut dyn FnMut(Window)) -> Result<(), BadChunk> {
         let mut file = Ok(());
         if !self.file.is_empty() {
-            match self.decode_file() {
+            match self.file.finish(&[], self.setup.max_file_bytes) {
                 Ok(recording) => drop(self.take_recording(bench, &recording, emit)),
-                Err((_, error)) => {
+                Err(error) => {
+                    self.file = CollectedFile::default();
                     // Past the file's chunks, so that nobody waits for them.
                     self.position += 1;
-                    file = Err(error.into());
+                    file = Err(error);
                 }
             }
         }
@@ -202,28 +202,13 @@ impl StreamFrontEnd {
         chunk: &Chunk,
         emit: &mut dyn FnMut(Window),
     ) -> Result<u64, BadChunk> {
-        let (before, limit) = (self.file.len(), self.setup.max_file_bytes);
-        if before + chunk.audio.len() > limit {
-            return Err(BadChunk::FileTooLarge { limit });
-        }
-        self.file.extend_from_slice(&chunk.audio);
+        let limit = self.setup.max_file_bytes;
         if !chunk.last {
+            self.file.push(&chunk.audio, limit)?;
             return Ok(0);
         }
-        match self.decode_file() {
-            Ok(recording) => Ok(self.take_recording(bench, &recording, emit)),
-            Err((mut file, error)) => {
-                file.truncate(before);
-                self.file = file;
-                Err(error.into())
-            }
-        }
-    }
-
-    /// Decodes the bytes collected so far, or gives them back.
-    fn decode_file(&mut self) -> Result<Recording, (Vec<u8>, FileError)> {
-        let file = Bytes::from(std::mem::take(&mut self.file));
-        audio::decode_bytes(file.clone(), None).map_err(|error| (file.into(), error))
+        let recording = self.file.finish(&chunk.audio, limit)?;
+        Ok(self.take_recording(bench, &recording, emit))
     }
 
     fn take_recording(

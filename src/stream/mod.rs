@@ -5,6 +5,7 @@
 //! All but the shard are pure: no clock, no channel, no I/O.
 
 mod chunk;
+mod collected_file;
 mod front_end;
 mod geometry;
 mod open_stream;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use chunk::{BadChunk, Chunk, FURTHEST_SAMPLE, Outcome};
+pub use collected_file::CollectedFile;
 pub use front_end::StreamFrontEnd;
 pub use geometry::{WindowGeometry, time_of, whole_samples};
 pub use open_stream::Outlets;

@@ -11,9 +11,7 @@ use rayon::prelude::*;
 use super::progress;
 use crate::audio::{ResamplerPlan, decode_file, resample};
 use crate::evaluation::datasets::Clip;
-use crate::features::{
-    DctNorm, FrameKind, FrontEnd, Log, MelNorm, MelScale, MfccOptions, Taper, features_with_deltas,
-};
+use crate::features::{FrameKind, FrontEnd, MfccOptions, features_with_deltas};
 use crate::model::{Input, WindowShape};
 
 /// A last window shorter than this is not cut, as in serving (`window.min_length`).
@@ -33,31 +31,10 @@ pub struct Recipe {
 }
 
 impl Default for Recipe {
-    /// 40 MFCCs of 40 mel bands at 16 kHz, 25 ms every 10 ms, windows of 3 s every 1 s. Bands end below 7.5 kHz, where
-    /// low-rate MP3 has nothing left.
+    /// The default features in windows of 3 s every 1 s.
     fn default() -> Self {
-        let mfcc = MfccOptions {
-            win_length: 400,
-            hop_length: 160,
-            n_fft: 512,
-            window: Taper::Hann,
-            n_mels: 40,
-            f_min_hz: 20.0,
-            f_max_hz: 7_400.0,
-            mel_scale: MelScale::Slaney,
-            mel_norm: MelNorm::Slaney,
-            power: 2.0,
-            log: Log::Ln,
-            log_floor: Some(1e-10),
-            log_offset: None,
-            n_mfcc: 40,
-            dct_norm: DctNorm::Ortho,
-            deltas: 0,
-            pre_emphasis: None,
-            remove_dc: false,
-        };
         let window = WindowShape { length_samples: 48_000, hop_samples: 16_000 };
-        Self { mfcc, input: Input::Mfcc, sample_rate_hz: 16_000, window }
+        Self { mfcc: MfccOptions::default(), input: Input::Mfcc, sample_rate_hz: 16_000, window }
     }
 }
 

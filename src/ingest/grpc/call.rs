@@ -9,22 +9,16 @@ use prost::bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::{Status, Streaming};
 
-use super::pieces::{chunks_of, events_of_a_piece, pieces};
+use super::pieces::{chunks_of, credits_of_a_call, events_of_a_piece, most_events_of_a_piece, pieces};
 use super::refusal::{invalid, refusal, too_large};
 use super::registry::{NoPlace, Place};
 use super::service::{RecognitionLinks, draining};
-use crate::audio::{self, AudioFormat, CHANNELS, Encoding};
+use crate::audio::{self, AudioFormat};
 use crate::envelope::{CallReply, StreamInfo};
 use crate::metrics;
 use crate::proto::{AudioChunk, RecognizeRequest};
 use crate::stream::shard::{ChunkEnvelope, Source, StreamKey, ToShard};
-use crate::stream::{BadChunk, Chunk, StreamSetup};
-
-/// Events of one call that may be under way, whatever its format.
-pub fn credits_of_a_call(setup: &StreamSetup) -> usize {
-    let widest = AudioFormat::new(Encoding::MuLaw, 8_000, u32::from(*CHANNELS.end()));
-    64 + widest.map_or(0, |widest| events_of_a_piece(setup, widest))
-}
+use crate::stream::{BadChunk, Chunk, CollectedFile};
 
 /// How reading ended.
 enum End {
@@ -42,8 +36,8 @@ struct Opened {
     format: AudioFormat,
     /// Sequence of the last chunk let in.
     sequence: Option<u64>,
-    /// The bytes of a file that is not whole yet.
-    file: Vec<u8>,
+    /// A file that is not whole yet.
+    file: CollectedFile,
     /// Whether its shard has been given anything.
     begun: bool,
     _place: Place,
@@ -193,8 +187,14 @@ impl Call {
             }
         })?;
         let info = Arc::new(StreamInfo { stream_id: stream_id.into(), attributes });
-        self.opened =
-            Some(Opened { info, format, sequence: None, file: Vec::new(), begun: false, _place: place });
+        self.opened = Some(Opened {
+            info,
+            format,
+            sequence: None,
+            file: CollectedFile::default(),
+            begun: false,
+            _place: place,
+        });
         Ok(())
     }
 
@@ -202,10 +202,7 @@ impl Call {
     async fn take_file(&mut self, audio: Bytes, last: bool, captured_at: CapturedAt) -> Result<(), Status> {
         let limit = self.links.setup.max_file_bytes;
         let opened = self.opened.as_mut().expect("a file's stream is open");
-        if opened.file.len() + audio.len() > limit {
-            return Err(refusal(&BadChunk::FileTooLarge { limit }));
-        }
-        opened.file.extend_from_slice(&audio);
+        opened.file.push(&audio, limit).map_err(|bad| refusal(&bad))?;
         if last && opened.file.is_empty() && !opened.begun {
             let nothing = audio::decode_bytes(Bytes::new(), None);
             return nothing.map(drop).map_err(|error| refusal(&error.into()));
@@ -215,11 +212,11 @@ impl Call {
 
     /// Decodes the file that was collected, if any.
     async fn end_file(&mut self, captured_at: CapturedAt) -> Result<(), Status> {
-        let file = self.opened.as_mut().map(|opened| std::mem::take(&mut opened.file)).unwrap_or_default();
+        let file = self.opened.as_mut().map(|opened| opened.file.take()).unwrap_or_default();
         if file.is_empty() {
             return Ok(());
         }
-        let decoded = tokio::task::spawn_blocking(move || audio::decode_bytes(Bytes::from(file), None)).await;
+        let decoded = tokio::task::spawn_blocking(move || audio::decode_bytes(file, None)).await;
         let recording = decoded.map_err(|panic| Status::internal(panic.to_string()))?;
         let recording = recording.map_err(|error| refusal(&error.into()))?;
         let (format, chunks) = chunks_of(recording).map_err(|bad| refusal(&bad))?;
@@ -275,7 +272,7 @@ impl Call {
         if self.opened.is_none() {
             return Ok(());
         }
-        let events = credits_of_a_call(&self.links.setup) - 64;
+        let events = most_events_of_a_piece(&self.links.setup);
         let Some(credits) = self.credits(events).await else { return Ok(()) };
         self.tell(message(StreamKey::Call(self.number), Some(credits))).await
     }

@@ -5,7 +5,7 @@
 
 use prost::bytes::Bytes;
 
-use crate::audio::{self, AudioFormat, Encoding, Planar, Recording};
+use crate::audio::{self, AudioFormat, CHANNELS, Encoding, Planar, Recording, SAMPLE_RATES_HZ};
 use crate::stream::{BadChunk, Chunk, StreamSetup, whole_samples};
 
 /// Cuts `chunk` into pieces of at most one hop. What cannot be cut evenly stays whole: the shard refuses it.
@@ -71,6 +71,17 @@ pub fn events_of_a_piece(setup: &StreamSetup, format: AudioFormat) -> usize {
     let audio = whole_samples(setup.max_gap, rate) / hop_samples(setup, format).max(1) + 1;
     let per_channel = usize::try_from(audio).unwrap_or(usize::MAX / 16) + 3;
     per_channel.saturating_mul(usize::from(format.channels().max(1)))
+}
+
+/// The same for the format that causes most.
+pub fn most_events_of_a_piece(setup: &StreamSetup) -> usize {
+    let widest = AudioFormat::new(Encoding::MuLaw, *SAMPLE_RATES_HZ.start(), u32::from(*CHANNELS.end()));
+    widest.map_or(0, |widest| events_of_a_piece(setup, widest))
+}
+
+/// Events of one call that may be under way, whatever its format.
+pub fn credits_of_a_call(setup: &StreamSetup) -> usize {
+    64 + most_events_of_a_piece(setup)
 }
 
 /// One hop in samples of the stream, at least one.

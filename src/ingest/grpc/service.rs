@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::call::{Call, credits_of_a_call};
+use super::call::Call;
+use super::pieces::credits_of_a_call;
 use super::registry::OpenStreams;
 use crate::envelope::CallReply;
 use crate::proto::recognition_service_server::RecognitionService;

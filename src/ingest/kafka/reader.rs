@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Message, OwnedHeaders};
+use rdkafka::message::Message;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
@@ -146,7 +146,7 @@ impl Reader {
             Some(Ok(message)) => {
                 let (number, offset) = (message.partition(), message.offset());
                 let timestamp = message.timestamp().to_millis().unwrap_or(0);
-                let record = raw(&message);
+                let record = RawRecord::from(&message);
                 drop(message);
                 self.take(number, record, offset, timestamp);
             }
@@ -185,9 +185,10 @@ impl Reader {
                 Report::Refused { kind, .. } => kind,
                 _ => "",
             };
-            let at = assignment_of(&report);
-            let partition =
-                self.partitions.get_mut(&at.partition).filter(|partition| partition.assignment() == at);
+            let at = report.assignment();
+            let partition = at
+                .and_then(|at| self.partitions.get_mut(&at.partition))
+                .filter(|partition| Some(partition.assignment()) == at);
             if let Some(letter) = partition.and_then(|partition| partition.hear(report)) {
                 metrics::rejected(metrics::Source::Kafka, kind);
                 self.queue_dead_letter(letter, kind);
@@ -299,23 +300,5 @@ impl Drop for Reader {
     /// Closing the consumer asks for its partitions: nobody is left to put their books in order.
     fn drop(&mut self) {
         self.consumer.context().closing.store(true, Ordering::Release);
-    }
-}
-
-fn raw(message: &BorrowedMessage<'_>) -> RawRecord {
-    RawRecord {
-        key: message.key().map(<[u8]>::to_vec),
-        value: message.payload().unwrap_or_default().to_vec().into(),
-        headers: message.headers().map_or_else(OwnedHeaders::new, rdkafka::message::BorrowedHeaders::detach),
-    }
-}
-
-fn assignment_of(report: &Report) -> Assignment {
-    match report {
-        Report::Emitted(ticket) | Report::Delivered(ticket) => ticket.assignment,
-        Report::Taken(taken) => taken.assignment,
-        Report::Refused { assignment, .. } | Report::StretchEnded { assignment, .. } => *assignment,
-        Report::DeadLetterDelivered(ticket) => ticket.assignment,
-        Report::Failed(_) => Assignment { partition: -1, epoch: 0 },
     }
 }

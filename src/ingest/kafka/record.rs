@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use prost::bytes::Bytes;
-use rdkafka::message::{Headers, OwnedHeaders};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message as _, OwnedHeaders};
 
 use crate::audio::{AudioFormat, BadAudio};
 use crate::envelope::StreamInfo;
@@ -31,6 +31,16 @@ pub struct RawRecord {
     pub value: Bytes,
     /// Its headers.
     pub headers: OwnedHeaders,
+}
+
+impl From<&BorrowedMessage<'_>> for RawRecord {
+    fn from(message: &BorrowedMessage<'_>) -> Self {
+        Self {
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().unwrap_or_default().to_vec().into(),
+            headers: message.headers().map_or_else(OwnedHeaders::new, BorrowedHeaders::detach),
+        }
+    }
 }
 
 /// What a record holds.

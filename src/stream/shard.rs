@@ -184,8 +184,8 @@ impl Shard {
         let mut waiting = 0;
         while let Some(message) = inbox.blocking_recv() {
             // All shards share the gauge: each adds what has changed for itself.
-            depth.increment(inbox.len() as f64 - waiting as f64);
-            waiting = inbox.len();
+            let before = std::mem::replace(&mut waiting, inbox.len());
+            depth.increment(waiting as f64 - before as f64);
             match message {
                 ToShard::Chunk(envelope) => self.take(*envelope),
                 ToShard::EndStretch { key, credits } => {

@@ -225,6 +225,21 @@ impl Origin for JobOrigin {
             Self::Clip(clip) => clip.departed(),
         }
     }
+
+    fn is_live(&self) -> bool {
+        match self {
+            Self::Window(envelope) => matches!(envelope.answer, Answer::Call(_)),
+            Self::Clip(clip) => clip.is_live(),
+        }
+    }
+
+    fn stream(&self) -> u64 {
+        match self {
+            // Every window of an open stream shares it, and no two streams do.
+            Self::Window(envelope) => Arc::as_ptr(&envelope.stream).addr() as u64,
+            Self::Clip(clip) => clip.stream(),
+        }
+    }
 }
 
 impl From<ClipOrigin> for JobOrigin {

@@ -2,12 +2,15 @@
 //!
 //! In: [`Job`]s (features and where they came from). Out: [`ScoredBatch`]es in the order in which batches were
 //! formed, exactly one answer for each job whose origin is still there. In data order: `form` (reserve a slot,
-//! then form) → `run` (one thread a session) → `order` (back in order of formation).
+//! then form) → `run` (one thread a session) → `order` (back in order of formation). Sessions are replaced between
+//! two batches: all batches before run on the old ones, all after on the new ones.
 //!
 //! Never decides what an answer is for: the origin travels along untouched. Never holds more than one batch ahead
 //! of the sessions, so batches grow by themselves while the model is busy.
 
+mod fair_queue;
 mod form;
+mod generation;
 mod order;
 mod policy;
 mod run;
@@ -15,13 +18,15 @@ mod run;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 
+pub use fair_queue::FairQueue;
+pub use generation::Generation;
 pub use policy::{Forming, Policy};
 pub use run::Infer;
 
 use crate::config;
-use crate::model::{EngineError, Model};
+use crate::model::{Contract, EngineError};
 use form::Former;
 use run::Batch;
 
@@ -29,6 +34,12 @@ use run::Batch;
 pub trait Origin {
     /// Nobody waits for the answer any more: the window is dropped before it costs anything.
     fn departed(&self) -> bool;
+
+    /// Whether the answer is worth nothing once it is late: such a window may be dropped, any other must not.
+    fn is_live(&self) -> bool;
+
+    /// Tells streams apart: they take turns.
+    fn stream(&self) -> u64;
 }
 
 /// One window that waits for the model.
@@ -65,19 +76,32 @@ pub struct Scored<O> {
 pub struct ScoredBatch<O> {
     /// Counts batches from 0, without a gap.
     pub number: u64,
+    /// The model that ran it.
+    pub model: Arc<Contract>,
     /// At least one.
     pub windows: Vec<Scored<O>>,
 }
 
 /// The running stage. It ends by itself when all senders of jobs are gone and every job is answered.
 #[derive(Debug)]
-pub struct Batcher {
+pub struct Batcher<I> {
+    current: watch::Sender<Arc<Generation<I>>>,
     former: tokio::task::JoinHandle<()>,
     order: tokio::task::JoinHandle<()>,
     sessions: Vec<std::thread::JoinHandle<()>>,
 }
 
-impl Batcher {
+impl<I> Batcher<I> {
+    /// Has all batches that are formed from now on run by `sessions`, which must be as many as before and take the
+    /// same features. Batches already formed end on the old sessions.
+    ///
+    /// # Panics
+    /// Where the number of sessions differs.
+    pub fn replace(&self, model: Arc<Contract>, sessions: Vec<I>) {
+        assert_eq!(sessions.len(), self.sessions.len(), "one session for each inference thread");
+        self.current.send_replace(Arc::new(Generation::new(model, sessions)));
+    }
+
     /// Waits until the last answer is out and the threads have ended. Dropping the future leaves the stage running.
     pub async fn join(self) {
         // A panic of a task has been printed by then, and there is nobody left to answer.
@@ -89,47 +113,47 @@ impl Batcher {
     }
 }
 
-/// Starts the stage on the model's sessions, inside a tokio runtime.
-pub fn start<O: Origin + Send + 'static>(
-    model: Model,
-    options: &config::Batch,
-    jobs: mpsc::Receiver<Job<O>>,
-    results: mpsc::Sender<ScoredBatch<O>>,
-) -> Batcher {
-    start_with(model.sessions, options, jobs, results)
-}
+/// Jobs that may wait to be put into their stream's line.
+pub const INBOX: usize = 16;
 
-/// Starts the stage on anything that infers; at least one session.
-pub fn start_with<O: Origin + Send + 'static>(
-    sessions: Vec<impl Infer>,
+/// Starts the stage on the sessions of a model (or on anything that infers), at least one, inside a tokio runtime.
+pub fn start<O: Origin + Send + 'static, I: Infer>(
+    model: Arc<Contract>,
+    sessions: Vec<I>,
     options: &config::Batch,
     jobs: mpsc::Receiver<Job<O>>,
     results: mpsc::Sender<ScoredBatch<O>>,
-) -> Batcher {
-    let ahead = sessions.len() + 1;
+) -> Batcher<I> {
+    let threads = sessions.len();
+    let (current, generations) = watch::channel(Arc::new(Generation::new(model, sessions)));
+    let ahead = threads + 1;
     let former = Former {
         jobs,
-        policy: Policy { max_size: options.max_size.max(1), max_delay: options.max_delay },
+        generations,
+        policy: Policy {
+            max_size: options.max_size.max(1),
+            max_delay: options.max_delay,
+            max_age: options.max_age,
+        },
+        waiting: FairQueue::default(),
+        capacity: options.queue_size.max(1),
         slots: Arc::new(Semaphore::new(ahead)),
         // A slow batch holds back the answers of later ones: so many may wait behind it.
         unsent: Arc::new(Semaphore::new(ahead * 4)),
     };
-    let (batches, waiting) = crossbeam_channel::bounded::<Batch<O>>(ahead);
+    let (batches, waiting) = crossbeam_channel::bounded::<Batch<O, I>>(ahead);
     let (done, finished) = mpsc::channel(ahead * 4);
-    let sessions = sessions
-        .into_iter()
-        .enumerate()
-        .map(|(index, session)| {
-            let (waiting, done) = (waiting.clone(), done.clone());
-            std::thread::Builder::new()
-                .name(format!("inference-{index}"))
-                .spawn(move || run::run(session, &waiting, &done))
-                .expect("the system has a thread for each session")
-        })
-        .collect();
+    let threads = (0..threads).map(|index| {
+        let (waiting, done) = (waiting.clone(), done.clone());
+        std::thread::Builder::new()
+            .name(format!("inference-{index}"))
+            .spawn(move || run::run(&waiting, &done))
+            .expect("the system has a thread for each session")
+    });
     Batcher {
+        current,
+        sessions: threads.collect(),
         former: tokio::spawn(form::form(former, batches)),
         order: tokio::spawn(order::order(finished, results)),
-        sessions,
     }
 }

@@ -36,8 +36,8 @@ pub(super) async fn order<O>(mut finished: mpsc::Receiver<Done<O>>, results: mps
     let mut reorder = Reorder { next: 0, early: BTreeMap::new() };
     while let Some(done) = finished.recv().await {
         reorder.insert(done.number, done);
-        while let Some((number, Done { windows, unsent, .. })) = reorder.pop() {
-            if results.send(ScoredBatch { number, windows }).await.is_err() {
+        while let Some((number, Done { model, windows, unsent, .. })) = reorder.pop() {
+            if results.send(ScoredBatch { number, model, windows }).await.is_err() {
                 tracing::debug!(number, "nobody takes the answers of a batch");
             }
             drop(unsent);

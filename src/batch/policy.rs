@@ -1,10 +1,12 @@
 //! When a batch is complete.
 //!
-//! In: jobs one by one, and the time. Out: whether to take more, and how long to wait for it. No clock, no channel.
+//! In: jobs one by one, and the time. Out: whether to take more, how long to wait for it, and what is too old. No channel.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use super::{Job, Origin};
 
 /// `[batch]`, as far as it decides when a batch goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +15,17 @@ pub struct Policy {
     pub max_size: usize,
     /// How long the first job of a batch that is not full may wait in all; 0 never waits for more.
     pub max_delay: Duration,
+    /// The oldest that a job of a live stream may become while it waits.
+    pub max_age: Option<Duration>,
+}
+
+impl Policy {
+    /// Whether nobody wants the job any more because it waited for so long.
+    #[must_use]
+    pub fn is_stale<O: Origin>(&self, job: &Job<O>) -> bool {
+        let too_old = |max_age| job.submitted_at.elapsed() > max_age;
+        job.origin.is_live() && self.max_age.is_some_and(too_old)
+    }
 }
 
 /// A batch that is being formed.
@@ -77,7 +90,7 @@ mod tests {
 
     fn forming(max_size: usize, max_delay_ms: u64) -> (Forming<u32>, Instant) {
         let max_delay = Duration::from_millis(max_delay_ms);
-        (Forming::new(Policy { max_size, max_delay }), Instant::now())
+        (Forming::new(Policy { max_size, max_delay, max_age: None }), Instant::now())
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! One thread a session: batches in, answers out.
 //!
 //! In: batches. Out: each batch with one answer a job. A batch that fails is tried once more window by window, so
-//! that a bad one does not take its neighbours along. Never panics on what a session does.
+//! that a bad one does not take its neighbours along. A batch of a newer generation has the thread take a session of
+//! that generation first. Never panics on what a session does.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Instant;
 
 use metrics::histogram;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::{Job, Scored};
+use super::{Generation, Job, Scored};
 use crate::metrics::INFERENCE_SECONDS;
-use crate::model::{EngineError, Session};
+use crate::model::{Contract, EngineError, Session};
 
 /// What turns the features of a batch into probabilities: the model's session, and fakes in tests.
 pub trait Infer: Send + 'static {
@@ -29,8 +31,10 @@ impl Infer for Session {
 }
 
 /// Jobs on their way to a session, with the room that they take.
-pub(super) struct Batch<O> {
+pub(super) struct Batch<O, I> {
     pub number: u64,
+    /// Whose sessions run it; never older than that of the batch before.
+    pub generation: Arc<Generation<I>>,
     pub jobs: Vec<Job<O>>,
     pub slot: OwnedSemaphorePermit,
     pub unsent: OwnedSemaphorePermit,
@@ -39,19 +43,27 @@ pub(super) struct Batch<O> {
 /// Answers on their way out, with the room that they take.
 pub(super) struct Done<O> {
     pub number: u64,
+    pub model: Arc<Contract>,
     pub windows: Vec<Scored<O>>,
     /// Given back when the answers are out.
     pub unsent: OwnedSemaphorePermit,
 }
 
 /// Runs batches until none will come or nobody takes the answers.
-pub(super) fn run<O>(
-    mut session: impl Infer,
-    batches: &crossbeam_channel::Receiver<Batch<O>>,
+pub(super) fn run<O, I: Infer>(
+    batches: &crossbeam_channel::Receiver<Batch<O, I>>,
     done: &mpsc::Sender<Done<O>>,
 ) {
     let (mut features, mut out) = (Vec::new(), Vec::new());
-    for Batch { number, jobs, slot, unsent } in batches {
+    let mut current: Option<(Arc<Generation<I>>, I)> = None;
+    for Batch { number, generation, jobs, slot, unsent } in batches {
+        let (generation, mut session) = match current.take() {
+            Some((mine, session)) if Arc::ptr_eq(&mine, &generation) => (mine, session),
+            _ => {
+                let session = generation.session();
+                (generation, session)
+            }
+        };
         features.clear();
         jobs.iter().for_each(|job| features.extend_from_slice(&job.features));
         let windows = match infer(&mut session, &features, jobs.len(), &mut out) {
@@ -62,7 +74,9 @@ pub(super) fn run<O>(
             }
         };
         drop(slot);
-        if done.blocking_send(Done { number, windows, unsent }).is_err() {
+        let model = generation.model.clone();
+        current = Some((generation, session));
+        if done.blocking_send(Done { number, model, windows, unsent }).is_err() {
             return;
         }
     }

@@ -81,6 +81,7 @@ pub const KEYS: &[Key] = &[
     key("batch.max_size", integer(1, 65_536), "32", "windows in one run of the model, at most"),
     key("batch.max_delay", DURATION, "0s", "how long a batch that is not full may wait for more windows"),
     key("batch.queue_size", integer(1, 1_000_000), "256", "windows that may wait before the front end waits"),
+    optional("batch.max_age", POSITIVE, "windows of gRPC streams that wait longer are dropped, never those of Kafka; none where it is not set"),
 
     optional("engine.library", Kind::Path, "ONNX Runtime's shared library; final where it is set"),
     key("engine.device", Kind::Choice(&["auto", "cpu", "cuda"]), "auto", "where the model runs; auto takes a usable GPU, else the CPU"),

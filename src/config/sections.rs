@@ -58,6 +58,7 @@ impl Config {
                 max_size: values.size("batch.max_size"),
                 max_delay: values.duration("batch.max_delay"),
                 queue_size: values.size("batch.queue_size"),
+                max_age: values.optional_duration("batch.max_age"),
             },
             engine: Engine::from_values(values),
             grpc: Grpc { address: values.address("grpc.address") },
@@ -112,6 +113,8 @@ pub struct Batch {
     pub max_delay: Duration,
     /// `batch.queue_size` (256): windows that may wait for a batch before the front end waits.
     pub queue_size: usize,
+    /// `batch.max_age` (none): windows of gRPC streams that wait for longer are dropped; those of Kafka never.
+    pub max_age: Option<Duration>,
 }
 
 /// `[engine]`

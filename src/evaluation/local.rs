@@ -28,12 +28,12 @@ pub async fn evaluate(
     clips: Vec<datasets::Clip>,
     mut each: impl FnMut(&proto::ClipResult),
 ) -> Result<Report, EvaluationError> {
-    let (jobs, waiting) = mpsc::channel(config.batch.queue_size.max(1));
+    let (jobs, waiting) = mpsc::channel(batch::INBOX);
     let (scored, results) = mpsc::channel(SCORED);
     let contract = model.contract.clone();
     let setup = StreamSetup::new(&contract, &config.window, &config.audio)?;
     let evaluator: Evaluator<ClipOrigin> = Evaluator::new(contract.clone(), setup, jobs);
-    let batcher = batch::start(model, &config.batch, waiting, scored);
+    let batcher = batch::start(model.contract, model.sessions, &config.batch, waiting, scored);
     let answers = tokio::spawn(answer(results));
 
     let mut tally = Tally::new(contract.clone());

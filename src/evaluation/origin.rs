@@ -34,4 +34,13 @@ impl Origin for ClipOrigin {
     fn departed(&self) -> bool {
         self.reply.is_closed()
     }
+
+    fn is_live(&self) -> bool {
+        false
+    }
+
+    /// All clips together count as one stream: an evaluation never takes more than its turn.
+    fn stream(&self) -> u64 {
+        0
+    }
 }

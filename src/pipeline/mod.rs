@@ -29,7 +29,7 @@ use crate::http::{self, Readiness};
 use crate::ingest::grpc::{OpenStreams, RecognitionLinks};
 use crate::ingest::kafka::{KafkaFault, Reader, ReaderLinks};
 use crate::metrics;
-use crate::publish::EventFactory;
+use crate::model::Session;
 use crate::publish::kafka::EventProducer;
 use crate::publish::publisher::{PublishFault, Publisher};
 use crate::server;
@@ -90,7 +90,7 @@ struct Daemon {
     reader: Option<Task<Result<(), KafkaFault>>>,
     grpc: Task<Result<(), tonic::transport::Error>>,
     shards: Option<(Shards, ShardThreads)>,
-    batcher: Option<Batcher>,
+    batcher: Option<Batcher<Session>>,
     publisher: Task<Result<(), PublishFault>>,
     producer: Option<EventProducer>,
     http_stop: CancellationToken,
@@ -108,7 +108,6 @@ impl Daemon {
 
         let model = load(&config).await?;
         let setup = StreamSetup::new(&model.contract, &config.window, &config.audio)?;
-        let events = EventFactory::new(&model.contract);
         let contract = model.contract.clone();
         metrics::model_info(&contract.name, &contract.version, &model.engine, &model.device);
 
@@ -122,7 +121,7 @@ impl Daemon {
         };
 
         // Chunks → shards → jobs → batcher → scored batches → publisher.
-        let (jobs, waiting) = mpsc::channel::<batch::Job<JobOrigin>>(config.batch.queue_size);
+        let (jobs, waiting) = mpsc::channel::<batch::Job<JobOrigin>>(batch::INBOX);
         let (scored, results) = mpsc::channel(SCORED);
         let outlets = Outlets { jobs: jobs.clone(), reports: report };
         let (shards, shard_threads) =
@@ -142,9 +141,9 @@ impl Daemon {
             }
             _ => None,
         };
-        let batcher = batch::start(model, &config.batch, waiting, scored);
+        let batcher = batch::start(model.contract, model.sessions, &config.batch, waiting, scored);
         let kafka_for_grpc = config.publish.kafka_for_grpc;
-        let publisher = Publisher { events, kafka: producer.clone(), kafka_for_grpc };
+        let publisher = Publisher { kafka: producer.clone(), kafka_for_grpc };
         let publisher = Task::spawn(|_| publisher.run(results));
 
         let draining = CancellationToken::new();

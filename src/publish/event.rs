@@ -4,6 +4,7 @@
 //! Never asks for the time: the caller says when it publishes.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pbjson_types::Timestamp;
@@ -22,6 +23,26 @@ pub struct EventFactory {
     labels: Vec<String>,
     /// Name and version, as in `crema-d-cnn@1.0.0`.
     model: String,
+}
+
+/// The factory of each model that was heard of lately.
+#[derive(Debug, Default)]
+pub struct EventFactories(Vec<(Arc<Contract>, Arc<EventFactory>)>);
+
+impl EventFactories {
+    /// More models than are ever in service at once, but for many reloads.
+    const KEPT: usize = 16;
+
+    /// The factory of the model of `contract`.
+    pub fn of(&mut self, contract: &Arc<Contract>) -> Arc<EventFactory> {
+        if let Some((_, factory)) = self.0.iter().find(|(known, _)| Arc::ptr_eq(known, contract)) {
+            return factory.clone();
+        }
+        let factory = Arc::new(EventFactory::new(contract));
+        self.0.truncate(Self::KEPT - 1);
+        self.0.insert(0, (contract.clone(), factory.clone()));
+        factory
+    }
 }
 
 /// Which window of which stream.

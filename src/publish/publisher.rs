@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use super::event::{EventFactory, now};
+use super::event::{EventFactories, EventFactory, now};
 use super::kafka::{EventProducer, NotTaken, Outgoing, Settlement};
 use crate::batch::{Scored, ScoredBatch};
 use crate::envelope::{Answer, CallReply, JobOrigin, WindowEnvelope};
@@ -40,8 +40,6 @@ pub enum PublishFault {
 
 /// The stage's state.
 pub struct Publisher {
-    /// Makes the events.
-    pub events: EventFactory,
     /// Kafka, where it is on.
     pub kafka: Option<EventProducer>,
     /// Whether events of gRPC streams go to Kafka too.
@@ -54,13 +52,15 @@ impl Publisher {
     /// # Errors
     /// See [`PublishFault`]. Cancelling loses only what was not acknowledged yet.
     pub async fn run(self, mut scored: mpsc::Receiver<ScoredBatch<JobOrigin>>) -> Result<(), PublishFault> {
+        let mut factories = EventFactories::default();
         while let Some(batch) = scored.recv().await {
             metrics::queue_depth("publish", scored.len());
+            let events = factories.of(&batch.model);
             for Scored { origin, probabilities, .. } in batch.windows {
                 match (origin, probabilities) {
                     (JobOrigin::Clip(clip), outcome) => clip.answer(outcome),
                     (JobOrigin::Window(envelope), Ok(probabilities)) => {
-                        self.publish(*envelope, &probabilities).await?
+                        self.publish(&events, *envelope, &probabilities).await?
                     }
                     (JobOrigin::Window(envelope), Err(error)) => failed(*envelope, error)?,
                 }
@@ -69,8 +69,13 @@ impl Publisher {
         Ok(())
     }
 
-    async fn publish(&self, envelope: WindowEnvelope, probabilities: &[f32]) -> Result<(), PublishFault> {
-        let event = self.events.event(&envelope, probabilities, now());
+    async fn publish(
+        &self,
+        events: &EventFactory,
+        envelope: WindowEnvelope,
+        probabilities: &[f32],
+    ) -> Result<(), PublishFault> {
+        let event = events.event(&envelope, probabilities, now());
         metrics::window("published");
         metrics::event(&event.emotion, envelope.completed_at.elapsed());
         match envelope.answer {

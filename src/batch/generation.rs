@@ -1,0 +1,32 @@
+//! The sessions of one load of a model.
+//!
+//! In: sessions, all alike. Out: one for each inference thread, once. Never makes a session.
+
+use std::sync::Arc;
+
+use crate::model::Contract;
+
+/// What runs batches until the next load.
+#[derive(Debug)]
+pub struct Generation<I> {
+    /// What the model says of itself; travels with every answer.
+    pub model: Arc<Contract>,
+    /// One for each inference thread.
+    pool: crossbeam_channel::Receiver<I>,
+}
+
+impl<I> Generation<I> {
+    /// A generation of `sessions`, as many as there are inference threads.
+    pub(super) fn new(model: Arc<Contract>, sessions: Vec<I>) -> Self {
+        let (full, pool) = crossbeam_channel::bounded(sessions.len().max(1));
+        for session in sessions {
+            full.try_send(session).ok().expect("there is room for each");
+        }
+        Self { model, pool }
+    }
+
+    /// A session for the thread that asks for the first time.
+    pub(super) fn session(&self) -> I {
+        self.pool.try_recv().expect("there is one for each thread, and each asks once")
+    }
+}

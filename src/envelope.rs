@@ -21,6 +21,8 @@ pub struct StreamInfo {
     pub stream_id: Arc<str>,
     /// Echoed as they came with the stream's first chunk.
     pub attributes: HashMap<String, String>,
+    /// The model that the stream asked for; empty for the default one.
+    pub model: String,
 }
 
 /// A window on its way to the model and on to whoever wants its event.

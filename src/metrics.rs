@@ -253,6 +253,11 @@ pub fn kafka_lag(partition: i32, records: u64) {
     gauge!(KAFKA_LAG, "partition" => partition.to_string()).set(records as f64);
 }
 
+/// A model was loaded again: `ok`, or `failed` and the old one stays.
+pub fn model_reload(outcome: &'static str) {
+    counter!(MODEL_RELOADS_TOTAL, "outcome" => outcome).increment(1);
+}
+
 /// The model in use.
 pub fn model_info(name: &str, version: &str, engine: &str, device: &str) {
     let labels = [("name", name), ("version", version), ("engine", engine), ("device", device)];

@@ -33,9 +33,9 @@ pub async fn routes(
     evaluation: Evaluation<JobOrigin>,
     readiness: Readiness,
 ) -> Router {
-    let setup = &recognition.setup;
-    let largest_file = setup.max_file_bytes;
-    let largest_chunk = setup.max_chunk_bytes.max(setup.max_file_bytes) + ENVELOPE_BYTES;
+    let audio = &recognition.audio;
+    let largest_file = audio.max_file_bytes;
+    let largest_chunk = audio.max_chunk_bytes.max(audio.max_file_bytes) + ENVELOPE_BYTES;
     let (reporter, health) = tonic_health::server::health_reporter();
     let mut status = readiness.subscribe();
     // Before the port is served: a client that asks at once is told to wait, never that there is no such service.

@@ -155,7 +155,7 @@ async fn a_start_that_fails_in_a_process_that_goes_on_leaves_no_port_open() {
         ..Config::default()
     };
     let error = pipeline::run(config, listeners, std::future::pending()).await.unwrap_err();
-    assert!(matches!(error, DaemonError::Setup(_)), "{error}");
+    assert!(matches!(error, DaemonError::Model(_)), "{error}");
     for port in ports {
         closed(port).await;
     }

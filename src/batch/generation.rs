@@ -20,7 +20,7 @@ impl<I> Generation<I> {
     pub(super) fn new(model: Arc<Contract>, sessions: Vec<I>) -> Self {
         let (full, pool) = crossbeam_channel::bounded(sessions.len().max(1));
         for session in sessions {
-            full.try_send(session).ok().expect("there is room for each");
+            assert!(full.try_send(session).is_ok(), "there is room for each");
         }
         Self { model, pool }
     }

@@ -92,6 +92,18 @@ pub struct Batcher<I> {
 }
 
 impl<I> Batcher<I> {
+    /// Whether the last answer is out.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.order.is_finished()
+    }
+
+    /// Inference threads.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// Has all batches that are formed from now on run by `sessions`, which must be as many as before and take the
     /// same features. Batches already formed end on the old sessions.
     ///

@@ -25,6 +25,7 @@ pub use logging::LogFormat;
 
 use crate::config::{ConfigError, LoadOptions, Loaded};
 use crate::pipeline::DaemonError;
+use crate::serving::FleetError;
 use crate::stream::SetupError;
 
 /// Listens to speech and publishes emotion.
@@ -148,7 +149,7 @@ fn report(error: &anyhow::Error) -> ExitCode {
 /// Whether a value of the configuration is to blame, some of which show only beside the model.
 fn is_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
     let setup = match cause.downcast_ref() {
-        Some(DaemonError::Setup(setup)) => Some(setup),
+        Some(DaemonError::Model(FleetError::Setup(setup))) => Some(setup),
         _ => cause.downcast_ref(),
     };
     cause.is::<ConfigError>() || matches!(setup, Some(SetupError::Hop { .. }))

@@ -1,10 +1,11 @@
-//! `affectd serve`: the daemon, until SIGTERM or SIGINT.
+//! `affectd serve`: the daemon, until SIGTERM or SIGINT. SIGHUP loads the models again.
 
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use crate::config::Loaded;
 use crate::ingest::kafka::KafkaFault;
@@ -34,12 +35,26 @@ pub async fn run(_args: Args, context: super::Context) -> anyhow::Result<()> {
     };
     let (grpc, http) = (listeners.grpc.local_addr()?, listeners.http.local_addr()?);
     tracing::info!("listening grpc={grpc} http={http}");
-    pipeline::run(config, listeners, shutdown).await.map_err(|error| match error {
+    pipeline::run_with_reload(config, listeners, hang_ups()?, shutdown).await.map_err(|error| match error {
         DaemonError::Kafka(KafkaFault::Broker { .. }) => anyhow::Error::new(error).context(
             "use Kafka (kafka.brokers must name brokers that answer; where it is not set, Kafka is off)",
         ),
         other => other.into(),
     })
+}
+
+/// SIGHUP: load the models again. Where one is still being loaded, the next one waits and others add nothing.
+fn hang_ups() -> std::io::Result<mpsc::Receiver<()>> {
+    let mut signals = signal(SignalKind::hangup())?;
+    let (reload, told) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while signals.recv().await.is_some() {
+            if let Err(mpsc::error::TrySendError::Closed(())) = reload.try_send(()) {
+                return;
+            }
+        }
+    });
+    Ok(told)
 }
 
 /// Finds out what can be known before anything listens: whether there is a model, whether its windows are the configured ones,

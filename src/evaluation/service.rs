@@ -15,23 +15,29 @@ use crate::audio::AudioFormat;
 use crate::proto::evaluate_response::Response as Answer;
 use crate::proto::evaluation_service_server::{EvaluationService, EvaluationServiceServer};
 use crate::proto::{EvaluateRequest, EvaluateResponse};
+use crate::serving::UnknownModel;
 
 /// What a clip's message holds besides its audio, at most.
 const ENVELOPE_BYTES: usize = 64 * 1024;
 
 /// The service.
-#[derive(Debug)]
 pub struct Evaluation<O> {
-    evaluator: Evaluator<O>,
+    evaluator: Box<EvaluatorOf<O>>,
     draining: CancellationToken,
 }
 
+/// Gives the evaluator of the model of that name, or says which names there are.
+type EvaluatorOf<O> = dyn Fn(&str) -> Result<Evaluator<O>, UnknownModel> + Send + Sync;
+
 impl<O: From<ClipOrigin> + Send + Sync + 'static> Evaluation<O> {
-    /// A service on the daemon's batcher; calls end with UNAVAILABLE once `draining` is cancelled. Drop the service to
+    /// A service on the daemon's batchers, with an evaluator for each call; calls end with UNAVAILABLE once `draining` is cancelled. Drop the service to
     /// close the batcher's queue.
     #[must_use]
-    pub fn new(evaluator: Evaluator<O>, draining: CancellationToken) -> Self {
-        Self { evaluator, draining }
+    pub fn new(
+        evaluator: impl Fn(&str) -> Result<Evaluator<O>, UnknownModel> + Send + Sync + 'static,
+        draining: CancellationToken,
+    ) -> Self {
+        Self { evaluator: Box::new(evaluator), draining }
     }
 
     /// Ready for a server; clips may have `max_file_bytes` of audio.
@@ -56,7 +62,9 @@ impl<O: From<ClipOrigin> + Send + Sync + 'static> EvaluationService for Evaluati
             return Err(draining());
         }
         let stopped = self.draining.clone().cancelled_owned();
-        let answers = answers(self.evaluator.clone(), request.into_inner());
+        let evaluator =
+            (self.evaluator)("").map_err(|unknown| Status::invalid_argument(unknown.to_string()))?;
+        let answers = answers(evaluator, request.into_inner());
         // Drain: whoever evaluates has no report yet, and can ask again elsewhere.
         let answers = answers.take_until(stopped);
         let draining_token = self.draining.clone();

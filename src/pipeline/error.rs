@@ -3,19 +3,15 @@
 use std::time::Duration;
 
 use crate::ingest::kafka::KafkaFault;
-use crate::model::ModelError;
 use crate::publish::publisher::PublishFault;
-use crate::stream::SetupError;
+use crate::serving::FleetError;
 
 /// Why the daemon stopped, where nobody told it to, or why it never started.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// The model cannot be used.
+    /// A model cannot be used.
     #[error(transparent)]
-    Model(#[from] ModelError),
-    /// The model's windows cannot be cut.
-    #[error(transparent)]
-    Setup(#[from] SetupError),
+    Model(#[from] FleetError),
     /// Kafka cannot be used.
     #[error(transparent)]
     Kafka(#[from] KafkaFault),

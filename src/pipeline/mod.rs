@@ -17,24 +17,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use error::DaemonError;
-use prepare::{ensure_topics, load, shard_count};
+use prepare::{ensure_topics, shard_count};
 use task::Task;
 
-use crate::batch::{self, Batcher};
 use crate::config::Config;
-use crate::envelope::JobOrigin;
 use crate::evaluation::Evaluator;
 use crate::evaluation::service::Evaluation;
 use crate::http::{self, Readiness};
 use crate::ingest::grpc::{OpenStreams, RecognitionLinks};
 use crate::ingest::kafka::{KafkaFault, Reader, ReaderLinks};
 use crate::metrics;
-use crate::model::Session;
 use crate::publish::kafka::EventProducer;
 use crate::publish::publisher::{PublishFault, Publisher};
 use crate::server;
+use crate::serving::Fleet;
+use crate::stream::Outlets;
 use crate::stream::shard::{self, ShardThreads, Shards};
-use crate::stream::{Outlets, StreamSetup};
 
 /// Reports that may wait for the Kafka reader.
 const REPORTS: usize = 4096;
@@ -63,11 +61,25 @@ pub async fn run(
     listeners: Listeners,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), DaemonError> {
+    let (_never, reload) = mpsc::channel(1);
+    run_with_reload(config, listeners, reload, shutdown).await
+}
+
+/// As [`run`], and loads the models again whenever `reload` says so.
+///
+/// # Errors
+/// See [`DaemonError`].
+pub async fn run_with_reload(
+    config: Config,
+    listeners: Listeners,
+    reload: mpsc::Receiver<()>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), DaemonError> {
     let readiness =
         Readiness::starting(if config.kafka.is_some() { &["model", "kafka"] } else { &["model"] });
     tokio::pin!(shutdown);
     let mut daemon = tokio::select! {
-        started = Daemon::start(config, listeners, readiness) => started?,
+        started = Daemon::start(config, listeners, reload, readiness) => started?,
         () = &mut shutdown => {
             tracing::info!("stopped before it was ready");
             return Ok(());
@@ -90,7 +102,7 @@ struct Daemon {
     reader: Option<Task<Result<(), KafkaFault>>>,
     grpc: Task<Result<(), tonic::transport::Error>>,
     shards: Option<(Shards, ShardThreads)>,
-    batcher: Option<Batcher<Session>>,
+    fleet: Task<Fleet>,
     publisher: Task<Result<(), PublishFault>>,
     producer: Option<EventProducer>,
     http_stop: CancellationToken,
@@ -98,7 +110,12 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn start(config: Config, listeners: Listeners, readiness: Readiness) -> Result<Self, DaemonError> {
+    async fn start(
+        config: Config,
+        listeners: Listeners,
+        reload: mpsc::Receiver<()>,
+        readiness: Readiness,
+    ) -> Result<Self, DaemonError> {
         let handle = metrics::install();
         let http_stop = CancellationToken::new();
         // Where starting fails or is dropped, so does what was started.
@@ -106,10 +123,10 @@ impl Daemon {
         let state = http::State { metrics: handle, readiness: readiness.clone() };
         let http = tokio::spawn(http::run(listeners.http, state, http_stop.clone().cancelled_owned()));
 
-        let model = load(&config).await?;
-        let setup = StreamSetup::new(&model.contract, &config.window, &config.audio)?;
-        let contract = model.contract.clone();
-        metrics::model_info(&contract.name, &contract.version, &model.engine, &model.device);
+        // Scored batches of every model → publisher.
+        let (scored, results) = mpsc::channel(SCORED);
+        let fleet = Fleet::start(&config, scored).await?;
+        let lineups = fleet.lineups();
 
         let (report, reports) = crossbeam_channel::bounded(REPORTS);
         let producer = match &config.kafka {
@@ -120,17 +137,16 @@ impl Daemon {
             }
         };
 
-        // Chunks → shards → jobs → batcher → scored batches → publisher.
-        let (jobs, waiting) = mpsc::channel::<batch::Job<JobOrigin>>(batch::INBOX);
-        let (scored, results) = mpsc::channel(SCORED);
-        let outlets = Outlets { jobs: jobs.clone(), reports: report };
+        // Chunks → shards → jobs, each to its model's batcher → scored batches → publisher.
+        let outlets = Outlets { reports: report };
         let (shards, shard_threads) =
-            shard::start(&setup, shard_count(&config), config.limits.shard_queue, &outlets)?;
+            shard::start(shard_count(&config), config.limits.shard_queue, &outlets)?;
         drop(outlets);
         let reader = match (&config.kafka, &producer) {
             (Some(kafka), Some(producer)) => {
                 let links = ReaderLinks {
                     shards: shards.clone(),
+                    lineups: lineups.clone(),
                     reports,
                     producer: producer.clone(),
                     readiness: readiness.clone(),
@@ -141,7 +157,7 @@ impl Daemon {
             }
             _ => None,
         };
-        let batcher = batch::start(model.contract, model.sessions, &config.batch, waiting, scored);
+        let fleet = Task::spawn(|stop| fleet.run(reload, stop));
         let kafka_for_grpc = config.publish.kafka_for_grpc;
         let publisher = Publisher { kafka: producer.clone(), kafka_for_grpc };
         let publisher = Task::spawn(|_| publisher.run(results));
@@ -150,14 +166,20 @@ impl Daemon {
         let calls = TaskTracker::new();
         let recognition = RecognitionLinks {
             shards: shards.clone(),
-            setup: setup.clone(),
+            lineups: lineups.clone(),
+            audio: config.audio.clone(),
             streams: OpenStreams::new(config.limits.max_streams),
-            idle_timeout: config.audio.idle_timeout,
             draining: draining.clone(),
             calls: calls.clone(),
         };
         let incoming = TcpListenerStream::new(listeners.grpc);
-        let evaluation = Evaluation::new(Evaluator::new(contract, setup, jobs), draining.clone());
+        let evaluator = move |name: &str| {
+            lineups
+                .borrow()
+                .find(name)
+                .map(|model| Evaluator::new(model.contract.clone(), model.setup.clone(), model.jobs.clone()))
+        };
+        let evaluation = Evaluation::new(evaluator, draining.clone());
         let routes = server::routes(recognition, evaluation, readiness.clone()).await;
         let grpc = Task::spawn(|stop| routes.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()));
 
@@ -172,7 +194,7 @@ impl Daemon {
             reader,
             grpc,
             shards: Some((shards, shard_threads)),
-            batcher: Some(batcher),
+            fleet,
             publisher,
             producer,
             http_stop,
@@ -245,8 +267,8 @@ impl Daemon {
             let joined = tokio::task::spawn_blocking(move || threads.join());
             joined.await.map_err(|_| DaemonError::Stage("shards"))?;
         }
-        if let Some(batcher) = self.batcher.take() {
-            batcher.join().await;
+        if let Some(fleet) = self.fleet.finish().await {
+            fleet.join().await;
         }
         self.publisher.finish().await.transpose()?;
         Ok(())
@@ -270,7 +292,7 @@ impl Daemon {
                 "unsettled offsets of Kafka (read again later)",
             ),
             (!self.calls.is_empty(), "open gRPC calls"),
-            (self.batcher.is_some(), "windows in the batcher"),
+            (!self.fleet.ended, "windows in the batcher"),
         ];
         let left: Vec<&str> = stages.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
         left.join(", ")

@@ -10,7 +10,7 @@ use metrics::histogram;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::shard::{ChunkEnvelope, Source};
-use super::{BadChunk, Outcome, StreamFrontEnd, StreamSetup, Window, Workbench, time_of};
+use super::{BadChunk, Outcome, StreamFrontEnd, Window, Workbench, time_of};
 use crate::batch::Job;
 use crate::envelope::{
     Answer, Assignment, CallAnswer, CallReply, JobOrigin, Report, Standing, StreamInfo, Taken, Ticket,
@@ -18,12 +18,11 @@ use crate::envelope::{
 };
 use crate::ingest::kafka::RESUMED;
 use crate::metrics::{self as meter, GaugeGuard};
+use crate::serving::ServedModel;
 
 /// Where results go.
 #[derive(Debug, Clone)]
 pub struct Outlets {
-    /// Windows, to the batcher.
-    pub jobs: mpsc::Sender<Job<JobOrigin>>,
     /// What becomes of Kafka's chunks, to the partitions' reader; it never stops listening while there is one.
     pub reports: crossbeam_channel::Sender<Report>,
 }
@@ -45,6 +44,8 @@ pub(crate) enum After {
 /// A stream in a shard's care.
 pub(crate) struct OpenStream {
     front_end: StreamFrontEnd,
+    /// The model, and with it the batcher, that every window of the stream goes to.
+    model: Arc<ServedModel>,
     info: Arc<StreamInfo>,
     owner: Owner,
     /// Whether an earlier chunk was taken in, here or by the reader that left the stream.
@@ -72,11 +73,9 @@ impl Owner {
 
 impl OpenStream {
     /// Opens the stream of a first chunk, where another reader left it if the envelope says so.
-    pub fn open(
-        setup: &StreamSetup,
-        bench: &mut Workbench,
-        envelope: &mut ChunkEnvelope,
-    ) -> Result<Self, BadChunk> {
+    pub fn open(bench: &mut Workbench, envelope: &mut ChunkEnvelope) -> Result<Self, BadChunk> {
+        let model = envelope.model.clone();
+        let setup = &model.setup;
         let resume = envelope.resume.take();
         let begun = resume.as_ref().is_some_and(|resume| resume.at.is_some());
         let owner = match &envelope.source {
@@ -90,7 +89,12 @@ impl OpenStream {
             None => StreamFrontEnd::begin(setup, &envelope.chunk)?,
         };
         let (info, captured_at) = (envelope.info.clone(), None);
-        Ok(Self { front_end, info, owner, begun, captured_at, _active: meter::stream_open() })
+        Ok(Self { front_end, model, info, owner, begun, captured_at, _active: meter::stream_open() })
+    }
+
+    /// The stream's model.
+    pub fn model(&self) -> &Arc<ServedModel> {
+        &self.model
     }
 
     /// Takes a chunk in; the last one ends the stream.
@@ -107,8 +111,9 @@ impl OpenStream {
             Source::Call { credits, .. } => Some(credits),
             Source::Kafka { .. } => None,
         };
+        let jobs = &self.model.jobs;
         let mut exit =
-            Exit { info: &self.info, owner: &self.owner, outlets, captured_at: envelope.captured_at };
+            Exit { info: &self.info, owner: &self.owner, jobs, outlets, captured_at: envelope.captured_at };
         let outcome =
             self.front_end.accept(bench, chunk, &mut |window| exit.submit(window, credits.as_deref_mut()))?;
         if !chunk.audio.is_empty() && !outcome.duplicate {
@@ -135,8 +140,8 @@ impl OpenStream {
         outlets: &Outlets,
         mut credits: Option<OwnedSemaphorePermit>,
     ) {
-        let captured_at = self.captured_at;
-        let exit = Exit { info: &self.info, owner: &self.owner, outlets, captured_at };
+        let (jobs, captured_at) = (&self.model.jobs, self.captured_at);
+        let exit = Exit { info: &self.info, owner: &self.owner, jobs, outlets, captured_at };
         let ended = self.front_end.end(bench, &mut |window| exit.submit(window, credits.as_mut()));
         if let Err(bad) = ended {
             self.say_bad_end(&bad);
@@ -200,6 +205,7 @@ impl OpenStream {
 struct Exit<'a> {
     info: &'a Arc<StreamInfo>,
     owner: &'a Owner,
+    jobs: &'a mpsc::Sender<Job<JobOrigin>>,
     outlets: &'a Outlets,
     captured_at: Option<pbjson_types::Timestamp>,
 }
@@ -228,6 +234,6 @@ impl Exit<'_> {
         };
         let (features, envelope) = WindowEnvelope::seal(window, self.info.clone(), self.captured_at, answer);
         // Fails only once the batcher has gone, at the end of a drain: nothing settles, so nothing is lost.
-        let _ = self.outlets.jobs.blocking_send(Job::new(features, JobOrigin::Window(Box::new(envelope))));
+        let _ = self.jobs.blocking_send(Job::new(features, JobOrigin::Window(Box::new(envelope))));
     }
 }

@@ -3,7 +3,7 @@
 //! In: chunks of any source, bounded. Out: one job a window to the batcher (waiting while it is full), refusals to their call, reports
 //! to the partition's reader. Invariants: a stream belongs to one shard for life; no lock is taken; one bad chunk harms nobody else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::open_stream::{After, OpenStream, Outlets};
-use super::{BadChunk, Chunk, Resume, StreamSetup, Workbench};
+use super::{BadChunk, Chunk, Resume, Workbench};
 use crate::envelope::{Assignment, CallReply, Report, StreamInfo};
 use crate::metrics;
+use crate::serving::ServedModel;
 
 /// Names an open stream within the process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -39,6 +40,8 @@ pub struct ChunkEnvelope {
     pub source: Source,
     /// Where another reader left the stream, with its first chunk here.
     pub resume: Option<Box<Resume>>,
+    /// The model that the stream is opened with, where it is not open yet.
+    pub model: Arc<ServedModel>,
 }
 
 /// Who sent a chunk.
@@ -143,23 +146,13 @@ impl ShardThreads {
 ///
 /// # Errors
 /// Where the operating system has no thread to give.
-pub fn start(
-    setup: &StreamSetup,
-    count: usize,
-    queue: usize,
-    outlets: &Outlets,
-) -> std::io::Result<(Shards, ShardThreads)> {
+pub fn start(count: usize, queue: usize, outlets: &Outlets) -> std::io::Result<(Shards, ShardThreads)> {
     let mut senders = Vec::new();
     let mut threads = Vec::new();
     let ended = CancellationToken::new();
     for number in 0..count {
         let (sender, inbox) = mpsc::channel(queue);
-        let shard = Shard {
-            bench: setup.workbench(),
-            setup: setup.clone(),
-            streams: HashMap::new(),
-            outlets: outlets.clone(),
-        };
+        let shard = Shard { benches: HashMap::new(), streams: HashMap::new(), outlets: outlets.clone() };
         let guard = ended.clone().drop_guard();
         let thread = std::thread::Builder::new().name(format!("shard-{number}"));
         threads.push(thread.spawn(move || {
@@ -172,8 +165,8 @@ pub fn start(
 }
 
 struct Shard {
-    setup: StreamSetup,
-    bench: Workbench,
+    /// Scratch for each setup that a stream has, by its number.
+    benches: HashMap<u64, Workbench>,
     streams: HashMap<StreamKey, OpenStream>,
     outlets: Outlets,
 }
@@ -190,12 +183,12 @@ impl Shard {
                 ToShard::Chunk(envelope) => self.take(*envelope),
                 ToShard::EndStretch { key, credits } => {
                     if let Some(stream) = self.streams.get_mut(&key) {
-                        stream.end_stretch(&mut self.bench, &self.outlets, credits);
+                        stream.end_stretch(bench(&mut self.benches, stream.model()), &self.outlets, credits);
                     }
                 }
                 ToShard::Close { key, credits } => {
                     if let Some(mut stream) = self.streams.remove(&key) {
-                        stream.end_stretch(&mut self.bench, &self.outlets, credits);
+                        stream.end_stretch(bench(&mut self.benches, stream.model()), &self.outlets, credits);
                     }
                 }
                 ToShard::Forget(key) => drop(self.streams.remove(&key)),
@@ -214,13 +207,15 @@ impl Shard {
             None if matches!(envelope.source, Source::Call { first: false, .. }) => return,
             None => {
                 let resumed = envelope.resume.is_some();
-                match OpenStream::open(&self.setup, &mut self.bench, &mut envelope) {
+                self.forget_setups(&envelope.model);
+                match OpenStream::open(bench(&mut self.benches, &envelope.model.clone()), &mut envelope) {
                     Ok(stream) => (stream, resumed),
                     Err(bad) => return self.refuse(&envelope, &bad),
                 }
             }
         };
-        match stream.take(&mut self.bench, &self.outlets, &mut envelope) {
+        let bench = bench(&mut self.benches, &stream.model().clone());
+        match stream.take(bench, &self.outlets, &mut envelope) {
             Ok(After::Open) => drop(self.streams.insert(key, stream)),
             Ok(After::Ended) => {}
             Err(bad) => {
@@ -229,6 +224,15 @@ impl Shard {
                     self.streams.insert(key, stream);
                 }
             }
+        }
+    }
+
+    /// Before a stream with a new setup: scratch that no stream needs any more goes.
+    fn forget_setups(&mut self, coming: &ServedModel) {
+        if !self.benches.contains_key(&coming.setup_number) {
+            let used: HashSet<u64> =
+                self.streams.values().map(|stream| stream.model().setup_number).collect();
+            self.benches.retain(|number, _| used.contains(number));
         }
     }
 
@@ -249,4 +253,8 @@ impl Shard {
             }),
         }
     }
+}
+
+fn bench<'a>(benches: &'a mut HashMap<u64, Workbench>, model: &ServedModel) -> &'a mut Workbench {
+    benches.entry(model.setup_number).or_insert_with(|| model.setup.workbench())
 }

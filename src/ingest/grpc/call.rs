@@ -17,6 +17,7 @@ use crate::audio::{self, AudioFormat};
 use crate::envelope::{CallReply, StreamInfo};
 use crate::metrics;
 use crate::proto::{AudioChunk, RecognizeRequest};
+use crate::serving::{Lineup, ServedModel};
 use crate::stream::shard::{ChunkEnvelope, Source, StreamKey, ToShard};
 use crate::stream::{BadChunk, Chunk, CollectedFile};
 
@@ -33,6 +34,7 @@ enum End {
 /// A call's stream, once its first chunk is there.
 struct Opened {
     info: Arc<StreamInfo>,
+    model: Arc<ServedModel>,
     format: AudioFormat,
     /// Sequence of the last chunk let in.
     sequence: Option<u64>,
@@ -50,6 +52,8 @@ type CapturedAt = Option<pbjson_types::Timestamp>;
 pub struct Call {
     number: u64,
     links: Arc<RecognitionLinks>,
+    /// The models as they were when the call began.
+    lineup: Arc<Lineup>,
     replies: mpsc::Sender<CallReply>,
     /// What the shard refuses, and where that is heard. Apart from the replies, so that events under way are not lost to it.
     refusals: mpsc::Sender<Status>,
@@ -60,10 +64,15 @@ pub struct Call {
 
 impl Call {
     /// A call that answers on `replies`.
-    pub fn new(number: u64, links: Arc<RecognitionLinks>, replies: mpsc::Sender<CallReply>) -> Self {
-        let credits = Arc::new(Semaphore::new(credits_of_a_call(&links.setup)));
+    pub fn new(
+        number: u64,
+        links: Arc<RecognitionLinks>,
+        lineup: Arc<Lineup>,
+        replies: mpsc::Sender<CallReply>,
+    ) -> Self {
+        let credits = Arc::new(Semaphore::new(credits_of_a_call(&lineup)));
         let (refusals, refused) = mpsc::channel(1);
-        Self { number, links, replies, refusals, refused, credits, opened: None }
+        Self { number, links, lineup, replies, refusals, refused, credits, opened: None }
     }
 
     /// Reads to the end, waits until every event has left for the client, then says why the call is over.
@@ -94,7 +103,7 @@ impl Call {
 
     /// Waits until nothing is under way: every chunk taken in or refused, every event gone to the client.
     async fn all_sent(&self) {
-        let all = credits_of_a_call(&self.links.setup) as u32;
+        let all = credits_of_a_call(&self.lineup) as u32;
         tokio::select! {
             _ = self.credits.acquire_many(all) => {}
             () = self.replies.closed() => {}
@@ -112,14 +121,14 @@ impl Call {
                 () = replies.closed() => return Ok(End::Gone),
                 Some(status) = self.refused.recv() => return Err(status),
                 next = inbound.message() => next,
-                () = tokio::time::sleep(self.links.idle_timeout), if !silent => {
+                () = tokio::time::sleep(self.links.audio.idle_timeout), if !silent => {
                     silent = true;
                     self.end_stretch().await?;
                     continue;
                 }
             };
             match next {
-                Err(status) => return Err(too_large(status, &self.links.setup)),
+                Err(status) => return Err(too_large(status, self.links.audio.max_chunk_bytes)),
                 Ok(None) => return Ok(End::Finished),
                 Ok(Some(request)) => {
                     silent = false;
@@ -138,13 +147,18 @@ impl Call {
         let format = chunk.format.as_ref().map(AudioFormat::try_from).transpose().map_err(BadChunk::from);
         let format = format.map_err(|bad| refusal(&bad))?;
         if self.opened.is_none() {
-            self.open(std::mem::take(&mut chunk.stream_id), std::mem::take(&mut chunk.attributes), format)?;
+            self.open(&mut chunk, format)?;
         }
         let opened = self.opened.as_mut().expect("opened above");
         if !chunk.stream_id.is_empty() && *chunk.stream_id != *opened.info.stream_id {
             let (id, open) = (&chunk.stream_id, &opened.info.stream_id);
             let text = format!("stream_id: {id:?} in the call of {open:?}; one call carries one stream");
             return Err(invalid("stream_id", text));
+        }
+        if !chunk.model.is_empty() && chunk.model != opened.info.model {
+            let text =
+                format!("model: {:?} in a stream that began with {:?}", chunk.model, opened.info.model);
+            return Err(invalid("model", text));
         }
         if let Some(is) = format.filter(|is| *is != opened.format) {
             return Err(refusal(&BadChunk::FormatChanged { was: opened.format, is }));
@@ -171,14 +185,14 @@ impl Call {
         Ok(last)
     }
 
-    fn open(
-        &mut self,
-        stream_id: String,
-        attributes: std::collections::HashMap<String, String>,
-        format: Option<AudioFormat>,
-    ) -> Result<(), Status> {
+    /// Opens the stream that its first chunk names.
+    fn open(&mut self, chunk: &mut AudioChunk, format: Option<AudioFormat>) -> Result<(), Status> {
         let format = format.ok_or_else(|| refusal(&BadChunk::FormatMissing))?;
-        let stream_id = if stream_id.is_empty() { uuid::Uuid::new_v4().to_string() } else { stream_id };
+        let model = self.lineup.find(&chunk.model).map_err(|no| invalid("model", no.to_string()))?;
+        let stream_id = match std::mem::take(&mut chunk.stream_id) {
+            empty if empty.is_empty() => uuid::Uuid::new_v4().to_string(),
+            named => named,
+        };
         let place = self.links.streams.open(&stream_id).map_err(|no| {
             metrics::rejected(metrics::Source::Grpc, no.reason());
             match no {
@@ -186,9 +200,14 @@ impl Call {
                 NoPlace::Full(_) => Status::resource_exhausted(no.to_string()),
             }
         })?;
-        let info = Arc::new(StreamInfo { stream_id: stream_id.into(), attributes });
+        let info = Arc::new(StreamInfo {
+            stream_id: stream_id.into(),
+            attributes: std::mem::take(&mut chunk.attributes),
+            model: chunk.model.clone(),
+        });
         self.opened = Some(Opened {
             info,
+            model,
             format,
             sequence: None,
             file: CollectedFile::default(),
@@ -200,7 +219,7 @@ impl Call {
 
     /// Collects a file; decodes it here once it is whole, so that its windows come no faster than the client takes the events.
     async fn take_file(&mut self, audio: Bytes, last: bool, captured_at: CapturedAt) -> Result<(), Status> {
-        let limit = self.links.setup.max_file_bytes;
+        let limit = self.links.audio.max_file_bytes;
         let opened = self.opened.as_mut().expect("a file's stream is open");
         opened.file.push(&audio, limit).map_err(|bad| refusal(&bad))?;
         if last && opened.file.is_empty() && !opened.begun {
@@ -233,8 +252,9 @@ impl Call {
         chunk: Chunk,
         captured_at: CapturedAt,
     ) -> Result<(), Status> {
-        let events = events_of_a_piece(&self.links.setup, format);
-        let pieces = pieces(&self.links.setup, format, chunk).map_err(|bad| refusal(&bad))?;
+        let model = self.opened.as_ref().expect("opened by its first chunk").model.clone();
+        let events = events_of_a_piece(&model.setup, format);
+        let pieces = pieces(&model.setup, format, chunk).map_err(|bad| refusal(&bad))?;
         for (number, chunk) in pieces.into_iter().enumerate() {
             let Some(credits) = self.credits(events).await else { return Ok(()) };
             let opened = self.opened.as_mut().expect("opened by its first chunk");
@@ -247,7 +267,8 @@ impl Call {
                 refusals: self.refusals.clone(),
                 credits,
             };
-            let envelope = ChunkEnvelope { info, chunk, captured_at, source, resume: None };
+            let envelope =
+                ChunkEnvelope { info, chunk, captured_at, source, resume: None, model: model.clone() };
             self.tell(ToShard::Chunk(Box::new(envelope))).await?;
         }
         Ok(())
@@ -269,10 +290,8 @@ impl Call {
         &mut self,
         message: impl FnOnce(StreamKey, Option<OwnedSemaphorePermit>) -> ToShard,
     ) -> Result<(), Status> {
-        if self.opened.is_none() {
-            return Ok(());
-        }
-        let events = most_events_of_a_piece(&self.links.setup);
+        let Some(opened) = &self.opened else { return Ok(()) };
+        let events = most_events_of_a_piece(&opened.model.setup);
         let Some(credits) = self.credits(events).await else { return Ok(()) };
         self.tell(message(StreamKey::Call(self.number), Some(credits))).await
     }

@@ -6,6 +6,7 @@
 use prost::bytes::Bytes;
 
 use crate::audio::{self, AudioFormat, CHANNELS, Encoding, Planar, Recording, SAMPLE_RATES_HZ};
+use crate::serving::Lineup;
 use crate::stream::{BadChunk, Chunk, StreamSetup, whole_samples};
 
 /// Cuts `chunk` into pieces of at most one hop. What cannot be cut evenly stays whole: the shard refuses it.
@@ -79,9 +80,9 @@ pub fn most_events_of_a_piece(setup: &StreamSetup) -> usize {
     widest.map_or(0, |widest| events_of_a_piece(setup, widest))
 }
 
-/// Events of one call that may be under way, whatever its format.
-pub fn credits_of_a_call(setup: &StreamSetup) -> usize {
-    64 + most_events_of_a_piece(setup)
+/// Events of one call that may be under way, whatever its format and its model.
+pub fn credits_of_a_call(lineup: &Lineup) -> usize {
+    64 + lineup.iter().map(|model| most_events_of_a_piece(&model.setup)).max().unwrap_or(0)
 }
 
 /// One hop in samples of the stream, at least one.

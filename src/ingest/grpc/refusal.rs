@@ -5,7 +5,7 @@
 use tonic::{Code, Status};
 
 use crate::metrics;
-use crate::stream::{BadChunk, StreamSetup};
+use crate::stream::BadChunk;
 
 /// A bad chunk, counted.
 pub fn refusal(bad: &BadChunk) -> Status {
@@ -18,12 +18,12 @@ pub fn invalid(reason: &'static str, text: impl Into<String>) -> Status {
     Status::invalid_argument(text)
 }
 
-/// A message that the transport refused to read whole is a chunk over the limit.
-pub fn too_large(status: Status, setup: &StreamSetup) -> Status {
+/// A message that the transport refused to read whole is a chunk over the limit in bytes.
+pub fn too_large(status: Status, limit: usize) -> Status {
     if status.code() != Code::OutOfRange {
         return status;
     }
-    let (reason, limit) = (status.message(), setup.max_chunk_bytes);
+    let reason = status.message();
     let text = format!("audio: {reason}; at most {limit} bytes a chunk are allowed (audio.max_chunk_bytes)");
     invalid("chunk_too_large", text)
 }

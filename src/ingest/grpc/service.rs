@@ -5,7 +5,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use futures::Stream;
 use tokio::sync::mpsc;
@@ -16,10 +15,11 @@ use tonic::{Request, Response, Status, Streaming};
 use super::call::Call;
 use super::pieces::credits_of_a_call;
 use super::registry::OpenStreams;
+use crate::config;
 use crate::envelope::CallReply;
 use crate::proto::recognition_service_server::RecognitionService;
 use crate::proto::{RecognizeRequest, RecognizeResponse};
-use crate::stream::StreamSetup;
+use crate::serving::Lineups;
 use crate::stream::shard::Shards;
 
 /// What calls are connected to.
@@ -27,12 +27,12 @@ use crate::stream::shard::Shards;
 pub struct RecognitionLinks {
     /// Chunks go here.
     pub shards: Shards,
-    /// Windows and limits.
-    pub setup: StreamSetup,
+    /// Models to choose from.
+    pub lineups: Lineups,
+    /// Limits, and how long a stream may be silent before its stretch ends.
+    pub audio: config::Audio,
     /// Which streams are open.
     pub streams: OpenStreams,
-    /// How long a stream may be silent before its stretch ends.
-    pub idle_timeout: Duration,
     /// Cancelled when the daemon drains.
     pub draining: CancellationToken,
     /// The tasks of all calls.
@@ -73,8 +73,9 @@ impl RecognitionService for Recognition {
         if links.draining.is_cancelled() {
             return Err(draining());
         }
-        let (replies, inbox) = mpsc::channel(credits_of_a_call(&links.setup) + 8);
-        let call = Call::new(self.numbers.fetch_add(1, Ordering::Relaxed), links, replies);
+        let lineup = links.lineups.borrow().clone();
+        let (replies, inbox) = mpsc::channel(credits_of_a_call(&lineup) + 8);
+        let call = Call::new(self.numbers.fetch_add(1, Ordering::Relaxed), links, lineup, replies);
         self.links.calls.spawn(call.run(request.into_inner()));
         Ok(Response::new(Box::pin(responses(inbox))))
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::progress::{Entry, Progress, State};
 use super::stream_books::{Fate, Mark, Stream};
-use crate::envelope::{Standing, Taken, Ticket};
+use crate::envelope::{Standing, StreamInfo, Taken, Ticket};
 use crate::stream::Resume;
 
 /// The books of one partition.
@@ -236,6 +236,11 @@ impl Ledger {
     pub fn resume(&self, stream_id: &str) -> Option<Resume> {
         let stream = self.streams.get(stream_id).filter(|stream| stream.marks.is_empty())?;
         stream.acknowledged.as_ref().and_then(Entry::resume)
+    }
+
+    /// What the stream's first chunk said for all of them, where it was read.
+    pub fn info(&self, stream_id: &str) -> Option<&Arc<StreamInfo>> {
+        self.streams.get(stream_id)?.about.as_ref().map(|(info, _)| info)
     }
 }
 

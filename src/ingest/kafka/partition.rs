@@ -13,6 +13,7 @@ use super::progress::Entry;
 use super::record::RawRecord;
 use crate::envelope::{Assignment, DeadLetterTicket, Report};
 use crate::metrics;
+use crate::serving::Lineups;
 use crate::stream::Resume;
 use crate::stream::shard::{ChunkEnvelope, Shards, Source, StreamKey, ToShard};
 
@@ -47,6 +48,8 @@ pub struct Partition {
     /// A commit that was tried and not acknowledged; it comes first.
     pub pending_commit: Option<i64>,
     idle_timeout: Duration,
+    /// Models to choose from.
+    lineups: Lineups,
 }
 
 impl Partition {
@@ -56,7 +59,7 @@ impl Partition {
         assignment: Assignment,
         (start, committed): (i64, Option<i64>),
         left: &HashMap<Arc<str>, Entry>,
-        idle_timeout: Duration,
+        (idle_timeout, lineups): (Duration, Lineups),
     ) -> Self {
         Self {
             assignment,
@@ -69,6 +72,7 @@ impl Partition {
             leaving: false,
             pending_commit: None,
             idle_timeout,
+            lineups,
         }
     }
 
@@ -83,15 +87,17 @@ impl Partition {
         self.at_end = false;
         let audio = match record.parse() {
             Ok(audio) => audio,
-            Err(bad) => {
-                metrics::rejected(metrics::Source::Kafka, "record");
-                self.ledger.read(offset, None, timestamp);
-                let ticket = DeadLetterTicket { assignment: self.assignment, offset, stream_id: None };
-                return Some(DeadLetter { record, reason: bad.to_string(), ticket });
-            }
+            Err(bad) => return Some(self.refuse(record, offset, timestamp, bad.to_string())),
         };
         let stream_id = audio.info.stream_id.clone();
         let mut resume = self.ledger.resume(&stream_id);
+        let goes_on = resume.as_ref().is_some_and(|resume| resume.at.is_some());
+        let info = self.ledger.info(&stream_id).filter(|_| goes_on).cloned().unwrap_or(audio.info);
+        let found = self.lineups.borrow().find(&info.model);
+        let model = match found {
+            Ok(model) => model,
+            Err(unknown) => return Some(self.refuse(record, offset, timestamp, unknown.to_string())),
+        };
         if self.ledger.was_idle(&stream_id, timestamp, self.idle_ms()) {
             resume.iter_mut().for_each(end_where_it_stands);
             self.end_stretch(&stream_id);
@@ -100,7 +106,8 @@ impl Partition {
         self.in_doubt.insert(offset, record);
         self.heard.insert(stream_id.clone(), Instant::now());
         let envelope = ChunkEnvelope {
-            info: audio.info,
+            info,
+            model,
             chunk: audio.chunk,
             captured_at: audio.captured_at,
             source: Source::Kafka { assignment: self.assignment, offset },
@@ -108,6 +115,14 @@ impl Partition {
         };
         self.outbox.push_back((stream_id, ToShard::Chunk(Box::new(envelope))));
         None
+    }
+
+    /// A record that reaches no stream.
+    fn refuse(&mut self, record: RawRecord, offset: i64, timestamp: i64, reason: String) -> DeadLetter {
+        metrics::rejected(metrics::Source::Kafka, "record");
+        self.ledger.read(offset, None, timestamp);
+        let ticket = DeadLetterTicket { assignment: self.assignment, offset, stream_id: None };
+        DeadLetter { record, reason, ticket }
     }
 
     /// Sends what the shards have room for. Says whether all is sent.

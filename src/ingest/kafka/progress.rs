@@ -67,6 +67,9 @@ pub struct State {
     /// Echoed in the stream's events.
     #[serde(default, skip_serializing_if = "HashMap::is_empty")]
     pub attributes: HashMap<String, String>,
+    /// The model that the stream asked for; empty for the default one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub model: String,
 }
 
 impl State {
@@ -74,7 +77,8 @@ impl State {
     #[must_use]
     pub fn new(standing: &Standing, info: &StreamInfo, format: AudioFormat) -> Self {
         let Place { position, sequence, first_window, next_windows, .. } = standing.place.clone();
-        Self { format, position, sequence, first_window, next_windows, attributes: info.attributes.clone() }
+        let StreamInfo { attributes, model, .. } = info.clone();
+        Self { format, position, sequence, first_window, next_windows, attributes, model }
     }
 
     /// The same for the ledger. Nothing before the position is needed: else the commit would lie below it.
@@ -94,7 +98,8 @@ impl State {
     /// What the stream's events repeat.
     #[must_use]
     pub fn info(&self, stream_id: &Arc<str>) -> Arc<StreamInfo> {
-        Arc::new(StreamInfo { stream_id: stream_id.clone(), attributes: self.attributes.clone() })
+        let Self { attributes, model, .. } = self.clone();
+        Arc::new(StreamInfo { stream_id: stream_id.clone(), attributes, model })
     }
 }
 
@@ -165,6 +170,7 @@ mod tests {
             first_window,
             next_windows: vec![0],
             attributes: HashMap::new(),
+            model: String::new(),
         };
         Entry { state: Some(state), ..Entry::nothing(Some(offset)) }
     }

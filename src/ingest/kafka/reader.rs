@@ -25,6 +25,7 @@ use crate::envelope::{Assignment, Report};
 use crate::http::Readiness;
 use crate::metrics;
 use crate::publish::kafka::{EventProducer, NotTaken, Outgoing};
+use crate::serving::Lineups;
 use crate::stream::shard::{Shards, ToShard};
 
 /// How long one look for a record may take; reports wait for so long at most.
@@ -38,6 +39,8 @@ const LAG: Duration = Duration::from_secs(5);
 pub struct ReaderLinks {
     /// Chunks go here.
     pub shards: Shards,
+    /// Models to choose from.
+    pub lineups: Lineups,
     /// What becomes of them comes from here.
     pub reports: crossbeam_channel::Receiver<Report>,
     /// Dead letters go here.

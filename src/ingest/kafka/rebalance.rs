@@ -46,7 +46,8 @@ impl Reader {
             self.epoch += 1;
             let assignment = Assignment { partition: number, epoch: self.epoch };
             tracing::info!(partition = number, offset = start, streams = left.len(), "partition assigned");
-            let partition = Partition::new(assignment, (start, committed), &left, self.links.idle_timeout);
+            let links = (self.links.idle_timeout, self.links.lineups.clone());
+            let partition = Partition::new(assignment, (start, committed), &left, links);
             self.partitions.insert(number, partition);
             let added = starts.add_partition_offset(&kafka.input_topic, number, Offset::Offset(start));
             added.map_err(broker(kafka, "assign a partition"))?;

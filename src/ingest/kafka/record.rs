@@ -22,6 +22,9 @@ pub const SEQUENCE: &str = "affectd-sequence";
 /// `true` ends the stream after a raw chunk.
 pub const LAST: &str = "affectd-last";
 
+/// The model that a raw stream asks for.
+pub const MODEL: &str = "affectd-model";
+
 /// A record as it was read, to be kept until it is known to be good.
 #[derive(Debug, Clone)]
 pub struct RawRecord {
@@ -129,7 +132,8 @@ impl RawRecord {
             audio: self.value.clone(),
             last,
         };
-        let info = StreamInfo { stream_id: key.into(), ..StreamInfo::default() };
+        let model = self.header(MODEL).unwrap_or_default();
+        let info = StreamInfo { stream_id: key.into(), model, ..StreamInfo::default() };
         Ok(AudioRecord { info: Arc::new(info), chunk, captured_at: None })
     }
 
@@ -153,7 +157,7 @@ fn message(key: &str, chunk: proto::AudioChunk) -> Result<AudioRecord, BadRecord
         return Err(BadRecord::NoStream);
     }
     let format = chunk.format.as_ref().map(AudioFormat::try_from).transpose()?;
-    let info = StreamInfo { stream_id, attributes: chunk.attributes };
+    let info = StreamInfo { stream_id, attributes: chunk.attributes, model: chunk.model };
     Ok(AudioRecord {
         info: Arc::new(info),
         captured_at: chunk.captured_at,

@@ -1,0 +1,67 @@
+//! Which models new streams may choose from.
+//!
+//! In: a name. Out: the model, or which names there are. A snapshot: whoever holds one is not disturbed by an exchange.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::batch::Job;
+use crate::envelope::JobOrigin;
+use crate::model::Contract;
+use crate::stream::StreamSetup;
+
+/// A model in service, as its streams see it.
+#[derive(Debug, Clone)]
+pub struct ServedModel {
+    /// What it says of itself.
+    pub contract: Arc<Contract>,
+    /// How its windows are cut, and their features.
+    pub setup: StreamSetup,
+    /// Tells setups apart: models with the same number have the same one.
+    pub setup_number: u64,
+    /// Its batcher's queue.
+    pub jobs: mpsc::Sender<Job<JobOrigin>>,
+}
+
+/// The models in service, the default one first. Empty once the daemon has drained.
+#[derive(Debug, Clone, Default)]
+pub struct Lineup(Vec<Arc<ServedModel>>);
+
+/// Gives the lineup of the moment.
+pub type Lineups = watch::Receiver<Arc<Lineup>>;
+
+/// A stream asks for a model that is not there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("model: {name:?} is not served; allowed is {allowed}, or nothing for {default}")]
+pub struct UnknownModel {
+    name: String,
+    allowed: String,
+    default: String,
+}
+
+impl Lineup {
+    /// A lineup whose first model is the default one.
+    #[must_use]
+    pub fn new(models: Vec<Arc<ServedModel>>) -> Self {
+        Self(models)
+    }
+
+    /// All models, the default one first.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<ServedModel>> {
+        self.0.iter()
+    }
+
+    /// The model of that name; the default one where `name` is empty.
+    ///
+    /// # Errors
+    /// Names the models that there are.
+    pub fn find(&self, name: &str) -> Result<Arc<ServedModel>, UnknownModel> {
+        let found = self.iter().find(|model| name.is_empty() || model.contract.name == name);
+        found.cloned().ok_or_else(|| UnknownModel {
+            name: name.to_owned(),
+            allowed: self.iter().map(|model| model.contract.name.as_str()).collect::<Vec<_>>().join(", "),
+            default: self.0.first().map_or_else(String::new, |model| model.contract.name.clone()),
+        })
+    }
+}

@@ -12,6 +12,7 @@ use tonic::Status;
 use crate::batch::Origin;
 use crate::evaluation::ClipOrigin;
 use crate::proto::RecognizeResponse;
+use crate::serving::Agreement;
 use crate::stream::{Place, Window};
 
 /// What every event of a stream repeats.
@@ -46,6 +47,8 @@ pub struct WindowEnvelope {
     pub completed_at: Instant,
     /// Where the event goes.
     pub answer: Answer,
+    /// What other models say of the window is compared with its event.
+    pub agreements: Vec<Arc<Agreement>>,
 }
 
 impl WindowEnvelope {
@@ -59,7 +62,19 @@ impl WindowEnvelope {
     ) -> (Vec<f32>, Self) {
         let Window { channel, index, start, end, partial, features, needed_from: _ } = window;
         let completed_at = Instant::now();
-        (features, Self { stream, channel, index, start, end, partial, captured_at, completed_at, answer })
+        let envelope = Self {
+            stream,
+            channel,
+            index,
+            start,
+            end,
+            partial,
+            captured_at,
+            completed_at,
+            answer,
+            agreements: Vec::new(),
+        };
+        (features, envelope)
     }
 }
 
@@ -70,6 +85,8 @@ pub enum Answer {
     Call(CallAnswer),
     /// To Kafka; the ticket then settles.
     Kafka(Ticket),
+    /// To a shadow's own topic, or nowhere.
+    Shadow(Option<Arc<str>>),
 }
 
 /// The way back to a gRPC call. Never full: the credit was taken before the audio was let in.
@@ -222,7 +239,7 @@ impl Origin for JobOrigin {
         match self {
             Self::Window(envelope) => match &envelope.answer {
                 Answer::Call(answer) => answer.replies.is_closed(),
-                Answer::Kafka(_) => false,
+                Answer::Kafka(_) | Answer::Shadow(_) => false,
             },
             Self::Clip(clip) => clip.departed(),
         }
@@ -230,7 +247,7 @@ impl Origin for JobOrigin {
 
     fn is_live(&self) -> bool {
         match self {
-            Self::Window(envelope) => matches!(envelope.answer, Answer::Call(_)),
+            Self::Window(envelope) => !matches!(envelope.answer, Answer::Kafka(_)),
             Self::Clip(clip) => clip.is_live(),
         }
     }

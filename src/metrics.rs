@@ -46,6 +46,8 @@ mod names {
     pub const KAFKA_COMMITS_TOTAL: &str = "affectd_kafka_commits_total";
     /// The model in use; always 1.
     pub const MODEL_INFO: &str = "affectd_model_info";
+    /// `affectd_shadow_windows_total`
+    pub const SHADOW_WINDOWS_TOTAL: &str = "affectd_shadow_windows_total";
     /// Attempts to load another model.
     pub const MODEL_RELOADS_TOTAL: &str = "affectd_model_reloads_total";
 }
@@ -116,6 +118,7 @@ pub const METRICS: &[Metric] = &[
     metric(KAFKA_LAG, Level, &[("partition", &[])], Unit::Count, "Records between the position and the partition's end"),
     metric(KAFKA_COMMITS_TOTAL, Counter, &[], Unit::Count, "Commits of offsets acknowledged"),
     metric(MODEL_INFO, Level, &[("name", &[]), ("version", &[]), ("engine", &[]), ("device", &[])], Unit::Count, "The model in use, always 1"),
+    metric(SHADOW_WINDOWS_TOTAL, Counter, &[("model", &[]), ("outcome", &[])], Unit::Count, "Windows that a shadow saw, by whether it named the default model's emotion"),
     metric(MODEL_RELOADS_TOTAL, Counter, &[("outcome", &["ok", "failed"])], Unit::Count, "Attempts to load another model"),
 ];
 
@@ -251,6 +254,11 @@ pub fn dead_letter(reason: &'static str) {
 /// How far a partition is behind its end.
 pub fn kafka_lag(partition: i32, records: u64) {
     gauge!(KAFKA_LAG, "partition" => partition.to_string()).set(records as f64);
+}
+
+/// A window before a shadow: `agreed`, `disagreed`, `dropped` or `failed`.
+pub fn shadow_window(model: &str, outcome: &'static str) {
+    counter!(SHADOW_WINDOWS_TOTAL, "model" => model.to_owned(), "outcome" => outcome).increment(1);
 }
 
 /// A model was loaded again: `ok`, or `failed` and the old one stays.

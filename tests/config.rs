@@ -35,7 +35,7 @@ fn defaults_are_those_that_the_documentation_states() {
     let config = Config::default();
     assert_eq!(config.grpc.address.to_string(), "127.0.0.1:50051");
     assert_eq!(config.http.address.to_string(), "127.0.0.1:8080");
-    assert_eq!(config.model.path, None);
+    assert_eq!(config.models, [config::Model { path: None, role: config::Role::Serving }]);
     assert_eq!(config.kafka, None);
     assert_eq!(config.audio.idle_timeout, Duration::from_secs(30));
     assert_eq!(config.batch.max_delay, Duration::ZERO);

@@ -17,7 +17,7 @@ fn config() -> Config {
 #[test]
 fn it_is_what_runs_where_none_is_configured() {
     let config = config();
-    assert_eq!(ModelSource::configured(&config.model), ModelSource::BuiltIn);
+    assert_eq!(ModelSource::configured(config.default_model()), ModelSource::BuiltIn);
     let mut model = Model::load(ModelSource::BuiltIn, &config.engine).unwrap();
     assert_eq!(model.contract.labels, ["anger", "disgust", "fear", "happiness", "neutral", "sadness"]);
     let window = model.contract.rows() * model.contract.coefficients();

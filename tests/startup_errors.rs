@@ -149,7 +149,7 @@ async fn a_start_that_fails_in_a_process_that_goes_on_leaves_no_port_open() {
     let folder = tempfile::tempdir().unwrap();
     let model = model_fixture::tiny(folder.path(), Layout::Ntc, Output::Probabilities);
     let config = Config {
-        model: config::Model { path: Some(model) },
+        models: vec![config::Model { path: Some(model), role: config::Role::Serving }],
         engine: model_fixture::engine(),
         window: config::Window { hop: Some(Duration::from_millis(15)), ..Config::default().window },
         ..Config::default()

@@ -78,7 +78,7 @@ struct Analyzer {
 
 impl Analyzer {
     fn new(model: Option<PathBuf>, config: &Config) -> anyhow::Result<Self> {
-        let source = model.map_or_else(|| ModelSource::configured(&config.model), ModelSource::File);
+        let source = model.map_or_else(|| ModelSource::configured(config.default_model()), ModelSource::File);
         let engine = Engine { sessions: 1, ..config.engine.clone() };
         let model = Model::load(source, &engine)?;
         let mut setup = StreamSetup::new(&model.contract, &config.window, &config.audio)?;

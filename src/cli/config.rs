@@ -55,11 +55,18 @@ fn write_toml(out: &mut impl Write, settings: &[Setting]) -> io::Result<()> {
     for setting in settings {
         let (name, key) = match setting.key.strip_prefix(KAFKA_PROPERTIES) {
             Some(property) => ("kafka.properties", format!("{property:?}")),
+            // One of several models: `model.0.path`.
+            None if setting.key.matches('.').count() == 2 => {
+                setting.key.rsplit_once('.').map_or(("", String::new()), |(name, key)| (name, key.into()))
+            }
             None => setting.key.split_once('.').map_or(("", String::new()), |(name, key)| (name, key.into())),
         };
         if name != section {
             let gap = if section.is_empty() { "" } else { "\n" };
-            writeln!(out, "{gap}[{name}]")?;
+            match name.split_once('.') {
+                Some((list, index)) if index.parse::<usize>().is_ok() => writeln!(out, "{gap}[[{list}]]")?,
+                _ => writeln!(out, "{gap}[{name}]")?,
+            }
             section = name;
         }
         let line = match &setting.value {

@@ -48,11 +48,10 @@ pub enum Format {
 pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     let wanted = match &args.options {
         Some(path) => Wanted::from_file(path)?,
-        None => Wanted::from_model(
-            &args
-                .model
-                .map_or_else(|| ModelSource::configured(&context.loaded.config.model), ModelSource::File),
-        )?,
+        None => Wanted::from_model(&args.model.map_or_else(
+            || ModelSource::configured(context.loaded.config.default_model()),
+            ModelSource::File,
+        ))?,
     };
     let front_end = FrontEnd::new(&wanted.mfcc, wanted.sample_rate_hz, wanted.kind)?;
     let samples = channel_at(decode_file(&args.file)?, args.channel, wanted.sample_rate_hz)?;

@@ -64,7 +64,7 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
 
 /// The file that was named, else the configured model.
 pub(super) fn source(file: Option<PathBuf>, config: &config::Config) -> ModelSource {
-    file.map_or_else(|| ModelSource::configured(&config.model), ModelSource::File)
+    file.map_or_else(|| ModelSource::configured(config.default_model()), ModelSource::File)
 }
 
 fn inspect(source: &ModelSource, format: Format) -> anyhow::Result<()> {

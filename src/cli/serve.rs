@@ -61,9 +61,12 @@ fn hang_ups() -> std::io::Result<mpsc::Receiver<()>> {
 /// whether there is an ONNX Runtime.
 fn check(loaded: &Loaded) -> anyhow::Result<()> {
     let config = &loaded.config;
-    let contract = ModelSource::configured(&config.model).contract();
-    let contract = contract.context("use model.path (where it is not set, the built-in model is used)")?;
-    fits(&contract, loaded)?;
+    for model in &config.models {
+        let contract = ModelSource::configured(model).contract();
+        let contract =
+            contract.context("use model.path (where it is not set, the built-in model is used)")?;
+        fits(&contract, loaded)?;
+    }
     Runtime::load(config.engine.library.as_deref())?;
     Ok(())
 }

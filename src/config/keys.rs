@@ -46,6 +46,14 @@ pub struct Key {
     pub help: &'static str,
 }
 
+/// The keys of one model of several: each `[[model]]` has them, as `model.0.path` and so on in variables and flags.
+#[rustfmt::skip]
+pub const MODEL_KEYS: &[Key] = &[
+    optional("path", Kind::Path, "ONNX file of the model; the built-in one where it is not set"),
+    key("shadow", Kind::Boolean, "false", "sees the windows of the default model, and never answers a stream"),
+    optional("topic", Kind::Topic, "where a shadow's events go; nowhere where it is not set"),
+];
+
 /// Section and key under which librdkafka's own properties stand.
 pub const KAFKA_PROPERTIES: &str = "kafka.properties.";
 

@@ -111,6 +111,14 @@ fn flatten(prefix: &str, table: Map<String, Value>, flat: &mut Vec<(String, Valu
         let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
         match value.kind {
             ValueKind::Table(inner) => flatten(&key, inner, flat),
+            ValueKind::Array(models) if key == "model" => {
+                for (index, model) in models.into_iter().enumerate() {
+                    match model.kind {
+                        ValueKind::Table(inner) => flatten(&format!("{key}.{index}"), inner, flat),
+                        kind => flat.push((format!("{key}.{index}"), kind)),
+                    }
+                }
+            }
             kind => flat.push((key, kind)),
         }
     }

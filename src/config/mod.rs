@@ -10,7 +10,7 @@ mod sections;
 mod values;
 
 pub use error::{ConfigError, Origin};
-pub use keys::{KAFKA_PROPERTIES, KEYS, Key, Kind, is_secret};
+pub use keys::{KAFKA_PROPERTIES, KEYS, Key, Kind, MODEL_KEYS, is_secret};
 pub use layers::{LoadOptions, VARIABLE_PREFIX};
 pub use sections::*;
 pub use values::allowed;
@@ -70,19 +70,40 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, ConfigError> {
     let config = Config::from_values(&values);
     let kafka = Kafka::from_values("", &values);
     let loaded = Loaded { config, settings: values.settings, kafka };
+    check_models(&loaded)?;
     check_topics(&loaded)?;
     Ok(loaded)
+}
+
+/// Someone must answer, and only a shadow has a topic of its own.
+fn check_models(loaded: &Loaded) -> Result<(), ConfigError> {
+    if loaded.config.models.iter().all(|model| model.role != Role::Serving) {
+        return Err(loaded.reject("model.0.shadow", "false for at least one [[model]]"));
+    }
+    for (index, model) in loaded.config.models.iter().enumerate() {
+        let key = format!("model.{index}.topic");
+        let set = loaded.settings.iter().any(|setting| setting.key == key && setting.value.is_some());
+        if set && model.role == Role::Serving {
+            return Err(loaded.reject(&key, "a topic only beside shadow = true"));
+        }
+    }
+    Ok(())
 }
 
 /// One topic in two roles would feed the daemon its own output.
 fn check_topics(loaded: &Loaded) -> Result<(), ConfigError> {
     let Some(kafka) = &loaded.config.kafka else { return Ok(()) };
-    let topics = [
-        ("kafka.input_topic", &kafka.input_topic),
-        ("kafka.output_topic", &kafka.output_topic),
-        ("kafka.dead_letter_topic", &kafka.dead_letter_topic),
-        ("kafka.progress_topic", &kafka.progress_topic),
+    let mut topics = vec![
+        ("kafka.input_topic".to_owned(), &kafka.input_topic),
+        ("kafka.output_topic".to_owned(), &kafka.output_topic),
+        ("kafka.dead_letter_topic".to_owned(), &kafka.dead_letter_topic),
+        ("kafka.progress_topic".to_owned(), &kafka.progress_topic),
     ];
+    for (index, model) in loaded.config.models.iter().enumerate() {
+        if let Role::Shadow { topic: Some(topic) } = &model.role {
+            topics.push((format!("model.{index}.topic"), topic));
+        }
+    }
     for (index, (key, topic)) in topics.iter().enumerate() {
         if let Some((other, _)) = topics[..index].iter().find(|(_, earlier)| earlier == topic) {
             return Err(loaded.reject(key, format!("a topic of its own, not that of {other}")));

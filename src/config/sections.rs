@@ -12,8 +12,8 @@ use super::values::Values;
 /// Everything the daemon was told.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// `[model]`
-    pub model: Model,
+    /// `[model]`, or each `[[model]]`; at least one serves.
+    pub models: Vec<Model>,
     /// `[audio]`
     pub audio: Audio,
     /// `[window]`
@@ -41,9 +41,16 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The model of streams that name none, and of every command that takes one.
+    #[must_use]
+    pub fn default_model(&self) -> &Model {
+        let serving = self.models.iter().find(|model| model.role == Role::Serving);
+        serving.expect("the configuration was refused without one")
+    }
+
     pub(super) fn from_values(values: &Values) -> Self {
         Self {
-            model: Model { path: values.path("model.path") },
+            models: values.models(),
             audio: Audio {
                 idle_timeout: values.duration("audio.idle_timeout"),
                 max_gap: values.duration("audio.max_gap"),
@@ -75,11 +82,25 @@ impl Config {
     }
 }
 
-/// `[model]`
+/// `[model]`, or one of `[[model]]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
-    /// `model.path`: an ONNX file; `None` means the model built into the binary.
+    /// `path`: an ONNX file; `None` means the model built into the binary.
     pub path: Option<PathBuf>,
+    /// `shadow`, `topic`: whom it is for.
+    pub role: Role,
+}
+
+/// What a model is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// Answers streams; the first such model is the default one.
+    Serving,
+    /// Sees the windows of the default model, so that it can be compared.
+    Shadow {
+        /// Where its events go; `None` for nowhere.
+        topic: Option<String>,
+    },
 }
 
 /// `[audio]`

@@ -10,8 +10,9 @@ use std::time::Duration;
 use config::ValueKind;
 use humantime_serde::re::humantime;
 
-use super::keys::{KAFKA_PROPERTIES, KEYS, Key, Kind, RESERVED_PROPERTIES, is_secret, nearest};
+use super::keys::{KAFKA_PROPERTIES, KEYS, Key, Kind, MODEL_KEYS, RESERVED_PROPERTIES, is_secret, nearest};
 use super::layers::Raw;
+use super::sections::{Model, Role};
 use super::{ConfigError, Origin, Setting};
 
 /// A value that its key allows.
@@ -27,6 +28,8 @@ enum Value {
 /// Checked values by key; a key that is not set is absent.
 pub(super) struct Values {
     values: BTreeMap<&'static str, Value>,
+    /// `[[model]]`, where there are any: the keys of each.
+    models: Vec<BTreeMap<&'static str, Value>>,
     pub properties: BTreeMap<String, String>,
     pub settings: Vec<Setting>,
 }
@@ -34,10 +37,27 @@ pub(super) struct Values {
 impl Values {
     /// Checks every value, in the order of the table.
     pub fn check(mut raw: BTreeMap<String, Raw>) -> Result<Self, ConfigError> {
-        let mut result = Self { values: BTreeMap::new(), properties: BTreeMap::new(), settings: Vec::new() };
+        let mut result = Self {
+            values: BTreeMap::new(),
+            models: Vec::new(),
+            properties: BTreeMap::new(),
+            settings: Vec::new(),
+        };
+        while let Some(model) = result.take_model(&mut raw)? {
+            result.models.push(model);
+        }
         for key in KEYS {
             let Raw { kind, origin } = raw.remove(key.name).expect("the defaults hold every key");
-            result.take(key, &kind, origin)?;
+            if key.name == "model.path" && !result.models.is_empty() {
+                if !matches!(kind, ValueKind::Nil) {
+                    let allowed = "either [model] or [[model]] (model.0.path and so on), not both";
+                    return Err(reject(key.name, &kind, &origin, allowed));
+                }
+                continue;
+            }
+            if let Some(value) = result.take(key, key.name.to_owned(), &kind, origin)? {
+                result.values.insert(key.name, value);
+            }
         }
         for (key, Raw { kind, origin }) in raw {
             result.take_property(key, &kind, origin)?;
@@ -45,17 +65,67 @@ impl Values {
         Ok(result)
     }
 
-    fn take(&mut self, key: &'static Key, kind: &ValueKind, origin: Origin) -> Result<(), ConfigError> {
+    /// The next of `[[model]]`, where there is one.
+    fn take_model(
+        &mut self,
+        raw: &mut BTreeMap<String, Raw>,
+    ) -> Result<Option<BTreeMap<&'static str, Value>>, ConfigError> {
+        let prefix = format!("model.{}.", self.models.len());
+        if !raw.keys().any(|key| key.starts_with(&prefix)) {
+            return Ok(None);
+        }
+        let mut model = BTreeMap::new();
+        for key in MODEL_KEYS {
+            let name = format!("{prefix}{}", key.name);
+            let unset =
+                || Raw { kind: key.default.map_or(ValueKind::Nil, ValueKind::from), origin: Origin::Default };
+            let Raw { kind, origin } = raw.remove(&name).unwrap_or_else(unset);
+            if let Some(value) = self.take(key, name, &kind, origin)? {
+                model.insert(key.name, value);
+            }
+        }
+        Ok(Some(model))
+    }
+
+    fn take(
+        &mut self,
+        key: &Key,
+        name: String,
+        kind: &ValueKind,
+        origin: Origin,
+    ) -> Result<Option<Value>, ConfigError> {
         let unset = matches!(kind, ValueKind::Nil) || *kind == ValueKind::from("");
-        let value = if unset && key.default.is_none() { None } else { Some(parse(key, kind, &origin)?) };
+        let value = if unset && key.default.is_none() {
+            None
+        } else {
+            Some(parse((&name, key.kind), kind, &origin)?)
+        };
         self.settings.push(Setting {
-            key: key.name.to_owned(),
+            key: name,
             value: value.as_ref().map(render),
             is_text: !matches!(value, Some(Value::Integer(_) | Value::Boolean(_))),
             origin,
         });
-        self.values.extend(value.map(|value| (key.name, value)));
-        Ok(())
+        Ok(value)
+    }
+
+    /// Every model, in the order of the file; `[model]` is a list of one.
+    pub fn models(&self) -> Vec<Model> {
+        if self.models.is_empty() {
+            return vec![Model { path: self.path("model.path"), role: Role::Serving }];
+        }
+        let text = |model: &BTreeMap<&str, Value>, key| match model.get(key) {
+            Some(Value::Text(text)) => Some(text.clone()),
+            _ => None,
+        };
+        let model = |model: &BTreeMap<&'static str, Value>| Model {
+            path: text(model, "path").map(PathBuf::from),
+            role: match model.get("shadow") {
+                Some(Value::Boolean(true)) => Role::Shadow { topic: text(model, "topic") },
+                _ => Role::Serving,
+            },
+        };
+        self.models.iter().map(model).collect()
     }
 
     fn take_property(&mut self, key: String, kind: &ValueKind, origin: Origin) -> Result<(), ConfigError> {
@@ -137,16 +207,16 @@ pub(super) fn reject(key: &str, kind: &ValueKind, origin: &Origin, allowed: &str
     ConfigError::Value { key: key.to_owned(), value, origin: origin.clone(), allowed: allowed.to_owned() }
 }
 
-fn parse(key: &Key, kind: &ValueKind, origin: &Origin) -> Result<Value, ConfigError> {
-    let value = match (key.kind, kind) {
+fn parse((name, allows): (&str, Kind), kind: &ValueKind, origin: &Origin) -> Result<Value, ConfigError> {
+    let value = match (allows, kind) {
         (Kind::Integer { .. }, ValueKind::I64(value)) => {
-            u64::try_from(*value).ok().and_then(|value| integer(key.kind, value))
+            u64::try_from(*value).ok().and_then(|value| integer(allows, value))
         }
         (Kind::Boolean, ValueKind::Boolean(value)) => Some(Value::Boolean(*value)),
         (expected, ValueKind::String(text)) => from_text(expected, text.trim()),
         _ => None,
     };
-    value.ok_or_else(|| reject(key.name, kind, origin, &allowed(key.kind)))
+    value.ok_or_else(|| reject(name, kind, origin, &allowed(allows)))
 }
 
 fn integer(kind: Kind, value: u64) -> Option<Value> {

@@ -61,6 +61,14 @@ pub struct Outgoing {
     settlement: Box<Settlement>,
 }
 
+impl Outgoing {
+    /// The same message for another topic.
+    #[must_use]
+    pub fn to_topic(self, topic: &str) -> Self {
+        Self { topic: topic.to_owned(), ..self }
+    }
+}
+
 /// Why a message was not taken.
 #[derive(Debug)]
 pub enum NotTaken {

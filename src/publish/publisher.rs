@@ -76,9 +76,16 @@ impl Publisher {
         probabilities: &[f32],
     ) -> Result<(), PublishFault> {
         let event = events.event(&envelope, probabilities, now());
-        metrics::window("published");
-        metrics::event(&event.emotion, envelope.completed_at.elapsed());
+        envelope.agreements.iter().for_each(|agreement| agreement.says(&event.emotion));
+        if !matches!(envelope.answer, Answer::Shadow(_)) {
+            metrics::window("published");
+            metrics::event(&event.emotion, envelope.completed_at.elapsed());
+        }
         match envelope.answer {
+            Answer::Shadow(topic) => {
+                self.shadow_to_kafka(&event, topic.as_deref());
+                Ok(())
+            }
             Answer::Kafka(ticket) => self.to_kafka(&event, Settlement::Window(ticket)).await,
             Answer::Call(answer) => {
                 if self.kafka_for_grpc {
@@ -89,6 +96,15 @@ impl Publisher {
                 let _ = answer.replies.try_send(CallReply::Event(response, answer.credit));
                 Ok(())
             }
+        }
+    }
+
+    /// Hands a shadow's event to Kafka, where there is room.
+    fn shadow_to_kafka(&self, event: &EmotionEvent, topic: Option<&str>) {
+        let Some((producer, topic)) = self.kafka.as_ref().zip(topic) else { return };
+        let message = producer.event(event, Settlement::Nothing).to_topic(topic);
+        if let Err(not_taken) = producer.send(message) {
+            tracing::debug!(topic, "a shadow's event was not taken: {not_taken:?}");
         }
     }
 
@@ -109,13 +125,17 @@ impl Publisher {
 
 /// A window that the engine could not analyse: its call hears of it; for Kafka the daemon stops rather than lose it.
 fn failed(envelope: WindowEnvelope, source: EngineError) -> Result<(), PublishFault> {
-    metrics::window("failed");
+    envelope.agreements.iter().for_each(|agreement| agreement.is_off("failed"));
+    if !matches!(envelope.answer, Answer::Shadow(_)) {
+        metrics::window("failed");
+    }
     match envelope.answer {
         Answer::Call(answer) => {
             let status = Status::internal(format!("window {}: {source}", envelope.index));
             let _ = answer.replies.try_send(CallReply::Refused(status));
             Ok(())
         }
+        Answer::Shadow(_) => Ok(()),
         Answer::Kafka(_) => {
             let stream_id = envelope.stream.stream_id.to_string();
             Err(PublishFault::Engine { stream_id, index: envelope.index, source })

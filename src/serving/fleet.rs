@@ -11,13 +11,13 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::watch::FileWatch;
-use super::{Lineup, Lineups, ServedModel};
+use super::{Lineup, Lineups, ServedModel, Shadow};
 use crate::batch::{self, Batcher, ScoredBatch};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Role};
 use crate::envelope::JobOrigin;
 use crate::metrics;
 use crate::model::{Contract, Model, ModelError, ModelSource, Session};
-use crate::stream::{SetupError, StreamSetup};
+use crate::stream::{SetupError, StreamSetup, time_of};
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -34,6 +34,22 @@ pub enum FleetError {
     /// Streams could not tell it from another one.
     #[error("serve two models named {0:?}: give one of them another name in its contract")]
     SameName(String),
+    /// Its windows cannot be compared with those of the default model.
+    #[error(
+        "serve {shadow} as a shadow: its windows are {its:?} every {its_hop:?}, those of the default model {of:?} every {of_hop:?}"
+    )]
+    OtherWindows {
+        /// The shadow's name.
+        shadow: String,
+        /// Length of its windows.
+        its: Duration,
+        /// Hop of its windows.
+        its_hop: Duration,
+        /// Length of the default model's.
+        of: Duration,
+        /// Hop of the default model's.
+        of_hop: Duration,
+    },
     /// Loading panicked.
     #[error("load a model: the engine panicked")]
     Panicked,
@@ -54,6 +70,7 @@ pub struct Fleet {
 #[derive(Debug)]
 struct Member {
     source: ModelSource,
+    role: Role,
     file: Option<FileWatch>,
     served: Arc<ServedModel>,
     batcher: Batcher<Session>,
@@ -71,14 +88,14 @@ impl Fleet {
         let lineup = watch::Sender::new(Arc::new(Lineup::default()));
         let mut fleet =
             Self { config: config.clone(), members: vec![], retired: vec![], scored, lineup, setups: 0 };
-        for model in std::slice::from_ref(&config.model) {
-            let source = ModelSource::configured(model);
+        for model in &config.models {
+            let (source, role) = (ModelSource::configured(model), model.role.clone());
             let file = model.path.as_deref().map(FileWatch::new);
             let loaded = fleet.load(&source).await?;
-            fleet.check_name(&loaded.contract, fleet.members.len())?;
             let (served, batcher) = fleet.put_into_service(loaded)?;
-            fleet.members.push(Member { source, file, served, batcher });
+            fleet.members.push(Member { source, role, file, served, batcher });
         }
+        check(&fleet.members.iter().map(Member::place).collect::<Vec<_>>())?;
         fleet.announce();
         Ok(fleet)
     }
@@ -141,7 +158,10 @@ impl Fleet {
 
     async fn exchange(&mut self, index: usize) -> Result<(), FleetError> {
         let loaded = self.load(&self.members[index].source).await?;
-        self.check_name(&loaded.contract, index)?;
+        let setup = StreamSetup::new(&loaded.contract, &self.config.window, &self.config.audio)?;
+        let mut places: Vec<_> = self.members.iter().map(Member::place).collect();
+        places[index] = Place { name: &loaded.contract.name, setup: &setup, ..places[index] };
+        check(&places)?;
         let was = self.members[index].served.contract.clone();
         let member = &mut self.members[index];
         let same_shape = shape(&was) == shape(&loaded.contract);
@@ -183,14 +203,6 @@ impl Fleet {
         Ok(model)
     }
 
-    fn check_name(&self, contract: &Contract, index: usize) -> Result<(), FleetError> {
-        let others = self.members.iter().enumerate().filter(|(other, _)| *other != index);
-        match others.map(|(_, member)| &member.served.contract).find(|other| other.name == contract.name) {
-            Some(other) => Err(FleetError::SameName(other.name.clone())),
-            None => Ok(()),
-        }
-    }
-
     /// Starts a batcher of its own.
     fn put_into_service(&mut self, model: Model) -> Result<(Arc<ServedModel>, Batcher<Session>), FleetError> {
         let Model { contract, sessions, .. } = model;
@@ -199,13 +211,65 @@ impl Fleet {
         let batcher =
             batch::start(contract.clone(), sessions, &self.config.batch, waiting, self.scored.clone());
         self.setups += 1;
-        Ok((Arc::new(ServedModel { contract, setup, setup_number: self.setups, jobs }), batcher))
+        let served = ServedModel { contract, setup, setup_number: self.setups, jobs, shadows: Vec::new() };
+        Ok((Arc::new(served), batcher))
     }
 
+    /// Tells whoever opens streams: serving models in the order of the configuration, shadows beside the first.
     fn announce(&self) {
-        let models = self.members.iter().map(|member| member.served.clone()).collect();
-        self.lineup.send_replace(Arc::new(Lineup::new(models)));
+        let shadow = |member: &Member| match &member.role {
+            Role::Serving => None,
+            Role::Shadow { topic } => {
+                let topic = topic.as_deref().map(Arc::from);
+                Some(Shadow { model: member.served.clone(), topic })
+            }
+        };
+        let mut shadows: Vec<Shadow> = self.members.iter().filter_map(shadow).collect();
+        let serving = self.members.iter().filter(|member| member.role == Role::Serving);
+        let models = serving.map(|member| {
+            let shadows = std::mem::take(&mut shadows);
+            Arc::new(ServedModel { shadows, ..(*member.served).clone() })
+        });
+        self.lineup.send_replace(Arc::new(Lineup::new(models.collect())));
     }
+}
+
+/// What must fit among the members.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    role: &'a Role,
+    name: &'a str,
+    setup: &'a StreamSetup,
+}
+
+impl Member {
+    fn place(&self) -> Place<'_> {
+        Place { role: &self.role, name: &self.served.contract.name, setup: &self.served.setup }
+    }
+}
+
+/// Serving models have names of their own; shadows have the windows of the first of them.
+fn check(places: &[Place<'_>]) -> Result<(), FleetError> {
+    let (serving, shadows): (Vec<&Place<'_>>, Vec<&Place<'_>>) =
+        places.iter().partition(|place| *place.role == Role::Serving);
+    for (index, place) in serving.iter().enumerate() {
+        if serving[..index].iter().any(|earlier| earlier.name == place.name) {
+            return Err(FleetError::SameName(place.name.to_owned()));
+        }
+    }
+    let windows = |place: &Place<'_>| {
+        let geometry = &place.setup.geometry;
+        [geometry.length, geometry.hop].map(|samples| time_of(samples, geometry.sample_rate_hz))
+    };
+    let Some(default) = serving.first() else { return Ok(()) };
+    let [of, of_hop] = windows(default);
+    for place in shadows {
+        let [its, its_hop] = windows(place);
+        if (its, its_hop) != (of, of_hop) {
+            return Err(FleetError::OtherWindows { shadow: place.name.to_owned(), its, its_hop, of, of_hop });
+        }
+    }
+    Ok(())
 }
 
 /// All that the streams of a model depend on.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
+use super::Shadow;
 use crate::batch::Job;
 use crate::envelope::JobOrigin;
 use crate::model::Contract;
@@ -22,6 +23,8 @@ pub struct ServedModel {
     pub setup_number: u64,
     /// Its batcher's queue.
     pub jobs: mpsc::Sender<Job<JobOrigin>>,
+    /// Models on trial that see its windows; only the default model has any.
+    pub shadows: Vec<Shadow>,
 }
 
 /// The models in service, the default one first. Empty once the daemon has drained.

@@ -4,12 +4,14 @@
 //! (with its owner) → `shard` (the thread that owns many).
 //! All but the shard are pure: no clock, no channel, no I/O.
 
+mod bench;
 mod chunk;
 mod collected_file;
 mod front_end;
 mod geometry;
 mod open_stream;
 mod place;
+mod shadow_stream;
 pub mod shard;
 mod stretch;
 mod window;

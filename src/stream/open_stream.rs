@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use metrics::histogram;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use super::bench::Benches;
+use super::shadow_stream::ShadowStream;
 use super::shard::{ChunkEnvelope, Source};
-use super::{BadChunk, Outcome, StreamFrontEnd, Window, Workbench, time_of};
+use super::{BadChunk, Outcome, StreamFrontEnd, Window, time_of};
 use crate::batch::Job;
 use crate::envelope::{
     Answer, Assignment, CallAnswer, CallReply, JobOrigin, Report, Standing, StreamInfo, Taken, Ticket,
@@ -46,6 +48,8 @@ pub(crate) struct OpenStream {
     front_end: StreamFrontEnd,
     /// The model, and with it the batcher, that every window of the stream goes to.
     model: Arc<ServedModel>,
+    /// Models on trial beside it.
+    shadows: Vec<ShadowStream>,
     info: Arc<StreamInfo>,
     owner: Owner,
     /// Whether an earlier chunk was taken in, here or by the reader that left the stream.
@@ -73,9 +77,9 @@ impl Owner {
 
 impl OpenStream {
     /// Opens the stream of a first chunk, where another reader left it if the envelope says so.
-    pub fn open(bench: &mut Workbench, envelope: &mut ChunkEnvelope) -> Result<Self, BadChunk> {
+    pub fn open(benches: &mut Benches, envelope: &mut ChunkEnvelope) -> Result<Self, BadChunk> {
         let model = envelope.model.clone();
-        let setup = &model.setup;
+        let (setup, chunk) = (&model.setup, &envelope.chunk);
         let resume = envelope.resume.take();
         let begun = resume.as_ref().is_some_and(|resume| resume.at.is_some());
         let owner = match &envelope.source {
@@ -84,23 +88,27 @@ impl OpenStream {
                 Owner::Kafka { assignment: *assignment, incarnation: if begun { RESUMED } else { *offset } }
             }
         };
+        let shadows = model.shadows.iter().cloned();
+        let shadows = shadows.map(|shadow| ShadowStream::open(shadow, benches, resume.as_deref(), chunk));
+        let shadows = shadows.collect::<Result<_, _>>()?;
         let front_end = match resume {
-            Some(resume) => StreamFrontEnd::resume(setup, bench, *resume, &envelope.chunk)?,
-            None => StreamFrontEnd::begin(setup, &envelope.chunk)?,
+            Some(resume) => StreamFrontEnd::resume(setup, benches.of(&model), *resume, chunk)?,
+            None => StreamFrontEnd::begin(setup, chunk)?,
         };
         let (info, captured_at) = (envelope.info.clone(), None);
-        Ok(Self { front_end, model, info, owner, begun, captured_at, _active: meter::stream_open() })
+        Ok(Self { front_end, model, shadows, info, owner, begun, captured_at, _active: meter::stream_open() })
     }
 
-    /// The stream's model.
-    pub fn model(&self) -> &Arc<ServedModel> {
-        &self.model
+    /// The setups whose scratch the stream needs.
+    pub fn setup_numbers(&self) -> impl Iterator<Item = u64> {
+        let shadows = self.model.shadows.iter().map(|shadow| shadow.model.setup_number);
+        std::iter::once(self.model.setup_number).chain(shadows)
     }
 
     /// Takes a chunk in; the last one ends the stream.
     pub fn take(
         &mut self,
-        bench: &mut Workbench,
+        benches: &mut Benches,
         outlets: &Outlets,
         envelope: &mut ChunkEnvelope,
     ) -> Result<After, BadChunk> {
@@ -111,9 +119,10 @@ impl OpenStream {
             Source::Call { credits, .. } => Some(credits),
             Source::Kafka { .. } => None,
         };
-        let jobs = &self.model.jobs;
-        let mut exit =
-            Exit { info: &self.info, owner: &self.owner, jobs, outlets, captured_at: envelope.captured_at };
+        let (jobs, captured_at) = (&self.model.jobs, envelope.captured_at);
+        let shadows = &mut self.shadows;
+        let mut exit = Exit { info: &self.info, owner: &self.owner, jobs, shadows, outlets, captured_at };
+        let bench = benches.of(&self.model);
         let outcome =
             self.front_end.accept(bench, chunk, &mut |window| exit.submit(window, credits.as_deref_mut()))?;
         if !chunk.audio.is_empty() && !outcome.duplicate {
@@ -123,6 +132,12 @@ impl OpenStream {
         if after == After::Ended {
             exit.captured_at = self.captured_at;
             self.front_end.end(bench, &mut |window| exit.submit(window, credits.as_deref_mut()))?;
+        }
+        for shadow in &mut self.shadows {
+            shadow.take(benches, chunk, &self.info);
+            if after == After::Ended {
+                shadow.end(benches, &self.info);
+            }
         }
         self.begun = true;
         let whole = !matches!(envelope.source, Source::Call { continues: true, .. });
@@ -136,13 +151,16 @@ impl OpenStream {
     /// Ends the stretch, giving its partial windows; the stream goes on where it stands.
     pub fn end_stretch(
         &mut self,
-        bench: &mut Workbench,
+        benches: &mut Benches,
         outlets: &Outlets,
         mut credits: Option<OwnedSemaphorePermit>,
     ) {
         let (jobs, captured_at) = (&self.model.jobs, self.captured_at);
-        let exit = Exit { info: &self.info, owner: &self.owner, jobs, outlets, captured_at };
+        let shadows = &mut self.shadows;
+        let mut exit = Exit { info: &self.info, owner: &self.owner, jobs, shadows, outlets, captured_at };
+        let bench = benches.of(&self.model);
         let ended = self.front_end.end(bench, &mut |window| exit.submit(window, credits.as_mut()));
+        self.shadows.iter_mut().for_each(|shadow| shadow.end(benches, &self.info));
         if let Err(bad) = ended {
             self.say_bad_end(&bad);
         }
@@ -206,13 +224,14 @@ struct Exit<'a> {
     info: &'a Arc<StreamInfo>,
     owner: &'a Owner,
     jobs: &'a mpsc::Sender<Job<JobOrigin>>,
+    shadows: &'a mut [ShadowStream],
     outlets: &'a Outlets,
     captured_at: Option<pbjson_types::Timestamp>,
 }
 
 impl Exit<'_> {
     /// Hands a window to the batcher, waiting while it is full.
-    fn submit(&self, window: Window, credits: Option<&mut OwnedSemaphorePermit>) {
+    fn submit(&mut self, window: Window, credits: Option<&mut OwnedSemaphorePermit>) {
         let answer = match self.owner {
             Owner::Call(replies) => {
                 let credit = credits.and_then(|credits| credits.split(1));
@@ -232,7 +251,9 @@ impl Exit<'_> {
                 Answer::Kafka(ticket)
             }
         };
+        let agreements = self.shadows.iter_mut().map(|shadow| shadow.agreement(&window)).collect();
         let (features, envelope) = WindowEnvelope::seal(window, self.info.clone(), self.captured_at, answer);
+        let envelope = WindowEnvelope { agreements, ..envelope };
         // Fails only once the batcher has gone, at the end of a drain: nothing settles, so nothing is lost.
         let _ = self.jobs.blocking_send(Job::new(features, JobOrigin::Window(Box::new(envelope))));
     }

@@ -12,8 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use super::bench::Benches;
 use super::open_stream::{After, OpenStream, Outlets};
-use super::{BadChunk, Chunk, Resume, Workbench};
+use super::{BadChunk, Chunk, Resume};
 use crate::envelope::{Assignment, CallReply, Report, StreamInfo};
 use crate::metrics;
 use crate::serving::ServedModel;
@@ -152,7 +153,7 @@ pub fn start(count: usize, queue: usize, outlets: &Outlets) -> std::io::Result<(
     let ended = CancellationToken::new();
     for number in 0..count {
         let (sender, inbox) = mpsc::channel(queue);
-        let shard = Shard { benches: HashMap::new(), streams: HashMap::new(), outlets: outlets.clone() };
+        let shard = Shard { benches: Benches::default(), streams: HashMap::new(), outlets: outlets.clone() };
         let guard = ended.clone().drop_guard();
         let thread = std::thread::Builder::new().name(format!("shard-{number}"));
         threads.push(thread.spawn(move || {
@@ -165,8 +166,7 @@ pub fn start(count: usize, queue: usize, outlets: &Outlets) -> std::io::Result<(
 }
 
 struct Shard {
-    /// Scratch for each setup that a stream has, by its number.
-    benches: HashMap<u64, Workbench>,
+    benches: Benches,
     streams: HashMap<StreamKey, OpenStream>,
     outlets: Outlets,
 }
@@ -183,12 +183,12 @@ impl Shard {
                 ToShard::Chunk(envelope) => self.take(*envelope),
                 ToShard::EndStretch { key, credits } => {
                     if let Some(stream) = self.streams.get_mut(&key) {
-                        stream.end_stretch(bench(&mut self.benches, stream.model()), &self.outlets, credits);
+                        stream.end_stretch(&mut self.benches, &self.outlets, credits);
                     }
                 }
                 ToShard::Close { key, credits } => {
                     if let Some(mut stream) = self.streams.remove(&key) {
-                        stream.end_stretch(bench(&mut self.benches, stream.model()), &self.outlets, credits);
+                        stream.end_stretch(&mut self.benches, &self.outlets, credits);
                     }
                 }
                 ToShard::Forget(key) => drop(self.streams.remove(&key)),
@@ -208,14 +208,13 @@ impl Shard {
             None => {
                 let resumed = envelope.resume.is_some();
                 self.forget_setups(&envelope.model);
-                match OpenStream::open(bench(&mut self.benches, &envelope.model.clone()), &mut envelope) {
+                match OpenStream::open(&mut self.benches, &mut envelope) {
                     Ok(stream) => (stream, resumed),
                     Err(bad) => return self.refuse(&envelope, &bad),
                 }
             }
         };
-        let bench = bench(&mut self.benches, &stream.model().clone());
-        match stream.take(bench, &self.outlets, &mut envelope) {
+        match stream.take(&mut self.benches, &self.outlets, &mut envelope) {
             Ok(After::Open) => drop(self.streams.insert(key, stream)),
             Ok(After::Ended) => {}
             Err(bad) => {
@@ -229,10 +228,9 @@ impl Shard {
 
     /// Before a stream with a new setup: scratch that no stream needs any more goes.
     fn forget_setups(&mut self, coming: &ServedModel) {
-        if !self.benches.contains_key(&coming.setup_number) {
-            let used: HashSet<u64> =
-                self.streams.values().map(|stream| stream.model().setup_number).collect();
-            self.benches.retain(|number, _| used.contains(number));
+        if !self.benches.has(coming) {
+            let used: HashSet<u64> = self.streams.values().flat_map(OpenStream::setup_numbers).collect();
+            self.benches.keep(&used);
         }
     }
 
@@ -253,8 +251,4 @@ impl Shard {
             }),
         }
     }
-}
-
-fn bench<'a>(benches: &'a mut HashMap<u64, Workbench>, model: &ServedModel) -> &'a mut Workbench {
-    benches.entry(model.setup_number).or_insert_with(|| model.setup.workbench())
 }

@@ -9,17 +9,18 @@ use prost::bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::{Status, Streaming};
 
+use super::opened::Opened;
 use super::pieces::{chunks_of, credits_of_a_call, events_of_a_piece, most_events_of_a_piece, pieces};
 use super::refusal::{invalid, refusal, too_large};
-use super::registry::{NoPlace, Place};
+use super::registry::NoPlace;
 use super::service::{RecognitionLinks, draining};
 use crate::audio::{self, AudioFormat};
 use crate::envelope::{CallReply, StreamInfo};
 use crate::metrics;
 use crate::proto::{AudioChunk, RecognizeRequest};
-use crate::serving::{Lineup, ServedModel};
+use crate::serving::Lineup;
 use crate::stream::shard::{ChunkEnvelope, Source, StreamKey, ToShard};
-use crate::stream::{BadChunk, Chunk, CollectedFile};
+use crate::stream::{BadChunk, Chunk};
 
 /// How reading ended.
 enum End {
@@ -29,20 +30,6 @@ enum End {
     Drained,
     /// The client has gone.
     Gone,
-}
-
-/// A call's stream, once its first chunk is there.
-struct Opened {
-    info: Arc<StreamInfo>,
-    model: Arc<ServedModel>,
-    format: AudioFormat,
-    /// Sequence of the last chunk let in.
-    sequence: Option<u64>,
-    /// A file that is not whole yet.
-    file: CollectedFile,
-    /// Whether its shard has been given anything.
-    begun: bool,
-    _place: Place,
 }
 
 /// When the sender captured a chunk.
@@ -150,19 +137,7 @@ impl Call {
             self.open(&mut chunk, format)?;
         }
         let opened = self.opened.as_mut().expect("opened above");
-        if !chunk.stream_id.is_empty() && *chunk.stream_id != *opened.info.stream_id {
-            let (id, open) = (&chunk.stream_id, &opened.info.stream_id);
-            let text = format!("stream_id: {id:?} in the call of {open:?}; one call carries one stream");
-            return Err(invalid("stream_id", text));
-        }
-        if !chunk.model.is_empty() && chunk.model != opened.info.model {
-            let text =
-                format!("model: {:?} in a stream that began with {:?}", chunk.model, opened.info.model);
-            return Err(invalid("model", text));
-        }
-        if let Some(is) = format.filter(|is| *is != opened.format) {
-            return Err(refusal(&BadChunk::FormatChanged { was: opened.format, is }));
-        }
+        opened.check(&chunk, format)?;
         // Known here already: the pieces of a chunk have one sequence among them.
         if chunk.sequence.zip(opened.sequence).is_some_and(|(new, seen)| new <= seen) {
             metrics::rejected(metrics::Source::Grpc, "duplicate");
@@ -205,15 +180,7 @@ impl Call {
             attributes: std::mem::take(&mut chunk.attributes),
             model: chunk.model.clone(),
         });
-        self.opened = Some(Opened {
-            info,
-            model,
-            format,
-            sequence: None,
-            file: CollectedFile::default(),
-            begun: false,
-            _place: place,
-        });
+        self.opened = Some(Opened::new(info, model, format, place));
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! it lets the chunk in, so a client that does not read its events slows its own stream and nobody else's.
 
 mod call;
+mod opened;
 mod pieces;
 mod refusal;
 mod registry;

@@ -1,0 +1,84 @@
+//! A shadow's view of one stream: the same chunks through its own front end.
+//!
+//! In: what the stream's own front end takes. Out: the shadow's windows to its batcher, each beside the window that it is compared with.
+//! Invariant: never waits, never refuses: whatever goes wrong here is the shadow's own loss.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::bench::Benches;
+use super::{BadChunk, Chunk, Resume, StreamFrontEnd, Window};
+use crate::batch::Job;
+use crate::envelope::{Answer, JobOrigin, StreamInfo, WindowEnvelope};
+use crate::serving::{Agreement, Shadow};
+
+/// Channel, index, partial or not.
+type WindowKey = (u32, u64, bool);
+
+/// A shadow of one stream.
+#[derive(Debug)]
+pub(super) struct ShadowStream {
+    shadow: Shadow,
+    front_end: StreamFrontEnd,
+    /// Windows that only one of the two front ends has completed so far.
+    halves: HashMap<WindowKey, Arc<Agreement>>,
+}
+
+impl ShadowStream {
+    /// Begins where the stream's own front end does.
+    pub fn open(
+        shadow: Shadow,
+        benches: &mut Benches,
+        resume: Option<&Resume>,
+        chunk: &Chunk,
+    ) -> Result<Self, BadChunk> {
+        let setup = &shadow.model.setup;
+        let front_end = match resume {
+            Some(resume) => StreamFrontEnd::resume(setup, benches.of(&shadow.model), resume.clone(), chunk)?,
+            None => StreamFrontEnd::begin(setup, chunk)?,
+        };
+        Ok(Self { shadow, front_end, halves: HashMap::new() })
+    }
+
+    /// The comparison that a window takes part in, whichever front end completes it first.
+    pub fn agreement(&mut self, window: &Window) -> Arc<Agreement> {
+        let key = (window.channel, window.index, window.partial);
+        self.halves.remove(&key).unwrap_or_else(|| {
+            let agreement = Agreement::new(&self.shadow.model);
+            self.halves.insert(key, agreement.clone());
+            agreement
+        })
+    }
+
+    /// Takes a chunk in that the stream itself has taken.
+    pub fn take(&mut self, benches: &mut Benches, chunk: &Chunk, info: &Arc<StreamInfo>) {
+        let mut windows = Vec::new();
+        let taken =
+            self.front_end.accept(benches.of(&self.shadow.model), chunk, &mut |window| windows.push(window));
+        if let Err(bad) = taken {
+            tracing::debug!(stream_id = %info.stream_id, "a shadow refuses a chunk: {bad}");
+        }
+        self.submit(windows, info);
+    }
+
+    /// Ends the stretch.
+    pub fn end(&mut self, benches: &mut Benches, info: &Arc<StreamInfo>) {
+        let mut windows = Vec::new();
+        // A file that ended early is the stream's to report.
+        let _ = self.front_end.end(benches.of(&self.shadow.model), &mut |window| windows.push(window));
+        self.submit(windows, info);
+    }
+
+    fn submit(&mut self, windows: Vec<Window>, info: &Arc<StreamInfo>) {
+        for window in windows {
+            let agreement = self.agreement(&window);
+            let answer = Answer::Shadow(self.shadow.topic.clone());
+            let (features, envelope) = WindowEnvelope::seal(window, info.clone(), None, answer);
+            let envelope = WindowEnvelope { agreements: vec![agreement.clone()], ..envelope };
+            let job = Job::new(features, JobOrigin::Window(Box::new(envelope)));
+            if self.shadow.model.jobs.try_send(job).is_err() {
+                agreement.is_off("dropped");
+            }
+        }
+    }
+}

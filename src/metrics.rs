@@ -44,7 +44,7 @@ mod names {
     pub const KAFKA_LAG: &str = "affectd_kafka_lag";
     /// Commits of offsets that the broker acknowledged.
     pub const KAFKA_COMMITS_TOTAL: &str = "affectd_kafka_commits_total";
-    /// The model in use; always 1.
+    /// Models in use: 1.
     pub const MODEL_INFO: &str = "affectd_model_info";
     /// `affectd_shadow_windows_total`
     pub const SHADOW_WINDOWS_TOTAL: &str = "affectd_shadow_windows_total";
@@ -117,7 +117,7 @@ pub const METRICS: &[Metric] = &[
     metric(END_TO_END_SECONDS, Histogram(LATENCY), &[], Unit::Seconds, "Time from a window's completion to its event's publication"),
     metric(KAFKA_LAG, Level, &[("partition", &[])], Unit::Count, "Records between the position and the partition's end"),
     metric(KAFKA_COMMITS_TOTAL, Counter, &[], Unit::Count, "Commits of offsets acknowledged"),
-    metric(MODEL_INFO, Level, &[("name", &[]), ("version", &[]), ("engine", &[]), ("device", &[])], Unit::Count, "The model in use, always 1"),
+    metric(MODEL_INFO, Level, &[("name", &[]), ("version", &[]), ("engine", &[]), ("device", &[])], Unit::Count, "Models in use: 1"),
     metric(SHADOW_WINDOWS_TOTAL, Counter, &[("model", &[]), ("outcome", &[])], Unit::Count, "Windows that a shadow saw, by whether it named the default model's emotion"),
     metric(MODEL_RELOADS_TOTAL, Counter, &[("outcome", &["ok", "failed"])], Unit::Count, "Attempts to load another model"),
 ];
@@ -171,6 +171,12 @@ fn describe(metric: &Metric) {
 /// One unit of a gauge, taken back when it is dropped.
 #[must_use = "the gauge falls again as soon as the guard is dropped"]
 pub struct GaugeGuard(Gauge);
+
+impl std::fmt::Debug for GaugeGuard {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("GaugeGuard")
+    }
+}
 
 impl GaugeGuard {
     /// Raises the gauge by 1.
@@ -266,9 +272,9 @@ pub fn model_reload(outcome: &'static str) {
     counter!(MODEL_RELOADS_TOTAL, "outcome" => outcome).increment(1);
 }
 
-/// The model in use.
-pub fn model_info(name: &str, version: &str, engine: &str, device: &str) {
+/// A model is in use for as long as the guard lives.
+pub fn model_in_use(name: &str, version: &str, engine: &str, device: &str) -> GaugeGuard {
     let labels = [("name", name), ("version", version), ("engine", engine), ("device", device)];
     let labels: Vec<(String, String)> = labels.map(|(key, value)| (key.into(), value.into())).to_vec();
-    gauge!(MODEL_INFO, &labels).set(1.0);
+    GaugeGuard::raise(gauge!(MODEL_INFO, &labels))
 }

@@ -159,3 +159,40 @@ fn the_documented_example_holds_every_key_with_its_default() {
         assert!(keys.iter().any(|name| name == key.name), "{} is missing in deploy/config.toml", key.name);
     }
 }
+
+#[test]
+fn several_models_stand_in_a_list_and_variables_reach_each() {
+    let text = "[[model]]\npath = \"a.onnx\"\n[[model]]\n[[model]]\npath = \"c.onnx\"\nshadow = true\ntopic = \"trial\"\n";
+    let (_file, mut options) = with_file(text);
+    options.environment = vec![("AFFECTD__MODEL__0__PATH".to_owned(), "b.onnx".to_owned())];
+    let loaded = config::load(&options).unwrap();
+    let shadow = config::Role::Shadow { topic: Some("trial".to_owned()) };
+    let expected = [
+        (Some("b.onnx".into()), config::Role::Serving),
+        (None, config::Role::Serving),
+        (Some("c.onnx".into()), shadow),
+    ];
+    let found: Vec<_> =
+        loaded.config.models.iter().map(|model| (model.path.clone(), model.role.clone())).collect();
+    assert_eq!(found, expected);
+    assert_eq!(loaded.config.default_model().path, Some("b.onnx".into()));
+    assert!(matches!(origin(&loaded, "model.0.path"), Origin::Environment(_)));
+}
+
+#[test]
+fn a_list_of_models_that_makes_no_sense_is_refused_by_name() {
+    for (text, expected) in [
+        ("[[model]]\npath = \"a\"\nshadow = true\n", "`model.0.shadow`: \"true\""),
+        ("[[model]]\npath = \"a\"\ntopic = \"t\"\n", "`model.0.topic`: \"t\""),
+        ("[[model]]\npath = \"a\"\npaht = \"b\"\n", "`model.0.paht`"),
+        ("[[model]]\npath = 3\n", "`model.0.path`: 3"),
+        ("model = [1]\n", "`model.0`"),
+    ] {
+        let (_file, options) = with_file(text);
+        let error = error_of(&options);
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+    let (_file, mut options) = with_file("[[model]]\npath = \"a\"\n");
+    options.flags = vec![flag("model.path", "b")];
+    assert!(error_of(&options).contains("either [model] or [[model]]"), "{}", error_of(&options));
+}

@@ -114,6 +114,10 @@ fn flatten(prefix: &str, table: Map<String, Value>, flat: &mut Vec<(String, Valu
             ValueKind::Array(models) if key == "model" => {
                 for (index, model) in models.into_iter().enumerate() {
                     match model.kind {
+                        // A model with every default is a model too.
+                        ValueKind::Table(inner) if inner.is_empty() => {
+                            flat.push((format!("{key}.{index}.path"), ValueKind::Nil));
+                        }
                         ValueKind::Table(inner) => flatten(&format!("{key}.{index}"), inner, flat),
                         kind => flat.push((format!("{key}.{index}"), kind)),
                     }

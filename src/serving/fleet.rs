@@ -15,7 +15,7 @@ use super::{Lineup, Lineups, ServedModel, Shadow};
 use crate::batch::{self, Batcher, ScoredBatch};
 use crate::config::{self, Config, Role};
 use crate::envelope::JobOrigin;
-use crate::metrics;
+use crate::metrics::{self, GaugeGuard};
 use crate::model::{Contract, Model, ModelError, ModelSource, Session};
 use crate::stream::{SetupError, StreamSetup, time_of};
 
@@ -74,6 +74,7 @@ struct Member {
     file: Option<FileWatch>,
     served: Arc<ServedModel>,
     batcher: Batcher<Session>,
+    _in_use: GaugeGuard,
 }
 
 impl Fleet {
@@ -92,8 +93,9 @@ impl Fleet {
             let (source, role) = (ModelSource::configured(model), model.role.clone());
             let file = model.path.as_deref().map(FileWatch::new);
             let loaded = fleet.load(&source).await?;
+            let in_use = in_use(&loaded);
             let (served, batcher) = fleet.put_into_service(loaded)?;
-            fleet.members.push(Member { source, role, file, served, batcher });
+            fleet.members.push(Member { source, role, file, served, batcher, _in_use: in_use });
         }
         check(&fleet.members.iter().map(Member::place).collect::<Vec<_>>())?;
         fleet.announce();
@@ -164,6 +166,7 @@ impl Fleet {
         check(&places)?;
         let was = self.members[index].served.contract.clone();
         let member = &mut self.members[index];
+        member._in_use = in_use(&loaded);
         let same_shape = shape(&was) == shape(&loaded.contract);
         if same_shape && loaded.sessions.len() == member.batcher.threads() {
             let contract = loaded.contract.clone();
@@ -199,7 +202,6 @@ impl Fleet {
             library = %model.library.display(),
             "model loaded"
         );
-        metrics::model_info(name, version, &model.engine, &model.device);
         Ok(model)
     }
 
@@ -232,6 +234,10 @@ impl Fleet {
         });
         self.lineup.send_replace(Arc::new(Lineup::new(models.collect())));
     }
+}
+
+fn in_use(model: &Model) -> GaugeGuard {
+    metrics::model_in_use(&model.contract.name, &model.contract.version, &model.engine, &model.device)
 }
 
 /// What must fit among the members.

@@ -103,6 +103,7 @@ fn resumes(setup: &StreamSetup, format: AudioFormat, moments: &[Moment], cut: us
         sequence: begin.sequence,
         first_window: begin.first_window,
         next_windows: next_windows.clone(),
+        span: setup.geometry.span(),
     };
     let resume = Resume { at: Some(point), idle_ends };
     let first_chunk = moments[from + next].chunk.as_ref().unwrap();
@@ -178,4 +179,32 @@ fn one_channel_may_be_behind_the_other_when_a_stretch_ends() {
     for acknowledged in 0..=before_the_end {
         resumes(&setup, stereo, &moments, 3, acknowledged);
     }
+}
+
+#[test]
+fn a_reader_that_cuts_other_windows_begins_a_new_stretch_at_the_next_whole_one() {
+    let hop = |seconds| {
+        setup_with(&WindowSettings {
+            hop: Some(std::time::Duration::from_secs(seconds)),
+            min_length: std::time::Duration::from_secs(1),
+        })
+    };
+    let format = format(Encoding::PcmF32Le, 16_000, 1);
+    let moments = undisturbed(&hop(1), format, &[Step::Audio(5_500), Step::Audio(9_500)]);
+    let left = moments[0].after.clone().unwrap();
+    let point = ResumePoint {
+        format,
+        position: left.position,
+        sequence: left.sequence,
+        first_window: left.first_window,
+        next_windows: left.next_windows,
+        span: left.span,
+    };
+    let resume = Resume { at: Some(point), idle_ends: VecDeque::new() };
+    let chunk = moments[1].chunk.clone().unwrap();
+    let mut feed = Feed::resume(&hop(2), format, resume, &chunk);
+    feed.chunk(chunk).unwrap();
+    let found: Vec<_> = feed.windows.iter().map(|window| (window.index, window.start.as_secs())).collect();
+    // From 5.5 s on, windows of 3 s every 2 s: those that begin at 6, 8, 10 and 12 s.
+    assert_eq!(found, [(3, 6), (4, 8), (5, 10), (6, 12)]);
 }

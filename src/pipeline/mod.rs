@@ -132,7 +132,7 @@ impl Daemon {
         let producer = match &config.kafka {
             None => None,
             Some(kafka) => {
-                ensure_topics(kafka.clone()).await?;
+                ensure_topics(kafka.clone(), &config.models).await?;
                 Some(EventProducer::new(kafka, report.clone())?)
             }
         };

@@ -3,12 +3,17 @@
 //! In: the configuration. Out: each of them, or why it cannot be had. Keeps nothing.
 
 use super::DaemonError;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Role};
 use crate::ingest::kafka;
 
 /// On a task of its own: the question to the brokers holds its thread.
-pub(super) async fn ensure_topics(kafka: config::Kafka) -> Result<(), DaemonError> {
-    let asked = tokio::spawn(async move { kafka::ensure_topics(&kafka).await }).await;
+pub(super) async fn ensure_topics(kafka: config::Kafka, models: &[config::Model]) -> Result<(), DaemonError> {
+    let topic = |model: &config::Model| match &model.role {
+        Role::Serving => None,
+        Role::Shadow { topic } => topic.clone(),
+    };
+    let shadows: Vec<String> = models.iter().filter_map(topic).collect();
+    let asked = tokio::spawn(async move { kafka::ensure_topics(&kafka, &shadows).await }).await;
     Ok(asked.map_err(|_| DaemonError::Stage("question for Kafka's topics"))??)
 }
 

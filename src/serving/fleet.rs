@@ -17,7 +17,7 @@ use crate::config::{self, Config, Role};
 use crate::envelope::JobOrigin;
 use crate::metrics::{self, GaugeGuard};
 use crate::model::{Contract, Model, ModelError, ModelSource, Session};
-use crate::stream::{SetupError, StreamSetup, time_of};
+use crate::stream::{SetupError, StreamSetup, WindowSpan};
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -36,19 +36,16 @@ pub enum FleetError {
     SameName(String),
     /// Its windows cannot be compared with those of the default model.
     #[error(
-        "serve {shadow} as a shadow: its windows are {its:?} every {its_hop:?}, those of the default model {of:?} every {of_hop:?}"
+        "serve {shadow} as a shadow: its windows are {:?} every {:?}, those of the default model {:?} every {:?}",
+        its.length, its.hop, of.length, of.hop
     )]
     OtherWindows {
         /// The shadow's name.
         shadow: String,
-        /// Length of its windows.
-        its: Duration,
-        /// Hop of its windows.
-        its_hop: Duration,
-        /// Length of the default model's.
-        of: Duration,
-        /// Hop of the default model's.
-        of_hop: Duration,
+        /// Its windows.
+        its: WindowSpan,
+        /// Those of the default model.
+        of: WindowSpan,
     },
     /// Loading panicked.
     #[error("load a model: the engine panicked")]
@@ -263,19 +260,14 @@ fn check(places: &[Place<'_>]) -> Result<(), FleetError> {
             return Err(FleetError::SameName(place.name.to_owned()));
         }
     }
-    let windows = |place: &Place<'_>| {
-        let geometry = &place.setup.geometry;
-        [geometry.length, geometry.hop].map(|samples| time_of(samples, geometry.sample_rate_hz))
-    };
-    let Some(default) = serving.first() else { return Ok(()) };
-    let [of, of_hop] = windows(default);
-    for place in shadows {
-        let [its, its_hop] = windows(place);
-        if (its, its_hop) != (of, of_hop) {
-            return Err(FleetError::OtherWindows { shadow: place.name.to_owned(), its, its_hop, of, of_hop });
+    let Some(of) = serving.first().map(|default| default.setup.geometry.span()) else { return Ok(()) };
+    match shadows.iter().find(|shadow| shadow.setup.geometry.span() != of) {
+        None => Ok(()),
+        Some(shadow) => {
+            let its = shadow.setup.geometry.span();
+            Err(FleetError::OtherWindows { shadow: shadow.name.to_owned(), its, of })
         }
     }
-    Ok(())
 }
 
 /// All that the streams of a model depend on.

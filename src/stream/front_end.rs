@@ -57,7 +57,8 @@ impl StreamFrontEnd {
         }
     }
 
-    /// A stream that another reader left. Its next chunk, `chunk`, must be the one that begins there.
+    /// A stream that another reader left. Its next chunk, `chunk`, must be the one that begins there. Where that reader cut other
+    /// windows, a new stretch begins.
     ///
     /// # Errors
     /// [`BadChunk::FormatMissing`] where the stream had not begun.
@@ -72,9 +73,11 @@ impl StreamFrontEnd {
             Some(at) => {
                 let mut stream = Self::at(setup, at.format, at.position);
                 stream.sequence = at.sequence;
-                stream.owed = at.next_windows;
-                if let Some(first_window) = at.first_window {
-                    stream.open_stretch(bench, first_window);
+                if at.span == setup.geometry.span() {
+                    stream.owed = at.next_windows;
+                    if let Some(first_window) = at.first_window {
+                        stream.open_stretch(bench, first_window);
+                    }
                 }
                 stream
             }
@@ -99,6 +102,7 @@ impl StreamFrontEnd {
             open: self.stretch.is_some() || !self.file.is_empty(),
             needed_from: if self.stretch.is_some() { needed } else { self.position },
             next_windows,
+            span: self.setup.geometry.span(),
         }
     }
 

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::SetupError;
 use crate::config;
 use crate::model::{Contract, Input};
@@ -24,6 +26,15 @@ pub struct WindowGeometry {
     pub frame_length: u64,
     /// The shortest partial window, never below one frame.
     pub min_length: u64,
+}
+
+/// Length and hop of windows as time. Where they differ, the same index means another window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowSpan {
+    /// From a window's start to its end.
+    pub length: Duration,
+    /// From one window's start to the next one's.
+    pub hop: Duration,
 }
 
 impl WindowGeometry {
@@ -65,6 +76,13 @@ impl WindowGeometry {
     pub fn any_length(mut self) -> Self {
         self.min_length = self.frame_length;
         self
+    }
+
+    /// Length and hop as time.
+    #[must_use]
+    pub fn span(&self) -> WindowSpan {
+        let time = |samples| time_of(samples, self.sample_rate_hz);
+        WindowSpan { length: time(self.length), hop: time(self.hop) }
     }
 
     /// Frames wholly inside one full window.

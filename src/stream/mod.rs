@@ -23,7 +23,7 @@ use std::time::Duration;
 pub use chunk::{BadChunk, Chunk, FURTHEST_SAMPLE, Outcome};
 pub use collected_file::CollectedFile;
 pub use front_end::StreamFrontEnd;
-pub use geometry::{WindowGeometry, time_of, whole_samples};
+pub use geometry::{WindowGeometry, WindowSpan, time_of, whole_samples};
 pub use open_stream::Outlets;
 pub use place::{Place, Resume, ResumePoint};
 pub use window::Window;

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use super::WindowSpan;
 use crate::audio::AudioFormat;
 
 /// Where a stream stands between two chunks.
@@ -21,6 +22,8 @@ pub struct Place {
     pub needed_from: u64,
     /// The next window that each channel will give.
     pub next_windows: Vec<u64>,
+    /// What those numbers count.
+    pub span: WindowSpan,
 }
 
 /// All that a reader needs to go on where another one stopped.
@@ -45,4 +48,6 @@ pub struct ResumePoint {
     pub first_window: Option<u64>,
     /// The next window that each channel owes.
     pub next_windows: Vec<u64>,
+    /// What those numbers count. Where it is not what the reader cuts, a new stretch begins.
+    pub span: WindowSpan,
 }

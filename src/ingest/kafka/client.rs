@@ -209,15 +209,17 @@ impl ConsumerContext for ReaderContext {
     }
 }
 
-/// Sees to it that all topics exist and fit, creating what is missing where that is allowed.
+/// Sees to it that all topics exist and fit, those of shadows too, creating what is missing where that is allowed.
 ///
 /// # Errors
 /// Names the topic that is missing or does not fit.
-pub async fn ensure_topics(kafka: &config::Kafka) -> Result<(), KafkaFault> {
+pub async fn ensure_topics(kafka: &config::Kafka, shadows: &[String]) -> Result<(), KafkaFault> {
     let admin: AdminClient<DefaultClientContext> =
         settings(kafka).create().map_err(broker(kafka, "set up a client"))?;
     let input = ensure_topic(kafka, &admin, &kafka.input_topic, 1, false).await?;
-    ensure_topic(kafka, &admin, &kafka.output_topic, input, false).await?;
+    for topic in std::iter::once(&kafka.output_topic).chain(shadows) {
+        ensure_topic(kafka, &admin, topic, input, false).await?;
+    }
     ensure_topic(kafka, &admin, &kafka.dead_letter_topic, 1, false).await?;
     let found = ensure_topic(kafka, &admin, &kafka.progress_topic, input, true).await?;
     if found != input {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audio::AudioFormat;
 use crate::envelope::{Standing, StreamInfo};
-use crate::stream::{Place, Resume, ResumePoint};
+use crate::stream::{Place, Resume, ResumePoint, WindowSpan};
 
 /// Incarnation of a stream that another reader opened.
 pub const RESUMED: i64 = -1;
@@ -64,6 +64,8 @@ pub struct State {
     pub first_window: Option<u64>,
     /// The next window of each channel.
     pub next_windows: Vec<u64>,
+    /// What those numbers count.
+    pub span: WindowSpan,
     /// Echoed in the stream's events.
     #[serde(default, skip_serializing_if = "HashMap::is_empty")]
     pub attributes: HashMap<String, String>,
@@ -76,9 +78,9 @@ impl State {
     /// The state of a stream that stands at `standing`.
     #[must_use]
     pub fn new(standing: &Standing, info: &StreamInfo, format: AudioFormat) -> Self {
-        let Place { position, sequence, first_window, next_windows, .. } = standing.place.clone();
+        let Place { position, sequence, first_window, next_windows, span, .. } = standing.place.clone();
         let StreamInfo { attributes, model, .. } = info.clone();
-        Self { format, position, sequence, first_window, next_windows, attributes, model }
+        Self { format, position, sequence, first_window, next_windows, span, attributes, model }
     }
 
     /// The same for the ledger. Nothing before the position is needed: else the commit would lie below it.
@@ -91,6 +93,7 @@ impl State {
             open: self.first_window.is_some(),
             needed_from: self.position,
             next_windows: self.next_windows.clone(),
+            span: self.span,
         };
         Standing { incarnation: RESUMED, place }
     }
@@ -138,6 +141,7 @@ impl Entry {
             sequence: state.sequence,
             first_window: state.first_window,
             next_windows: state.next_windows.clone(),
+            span: state.span,
         });
         (at.is_some() || !self.idle_ends.is_empty()).then(|| Resume { at, idle_ends: self.idle_ends.clone() })
     }
@@ -158,6 +162,8 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::audio::Encoding;
 
@@ -169,6 +175,7 @@ mod tests {
             sequence: None,
             first_window,
             next_windows: vec![0],
+            span: WindowSpan { length: Duration::from_secs(3), hop: Duration::from_secs(1) },
             attributes: HashMap::new(),
             model: String::new(),
         };

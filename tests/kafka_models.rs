@@ -1,0 +1,128 @@
+//! Models on Kafka: asked for by header or field, kept over a restart, and a shadow with a topic of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod model_fixture;
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use affectd::model::{Contract, Layout, Output};
+use affectd::proto::{AudioChunk, AudioFormat, EmotionEvent, Encoding};
+use prost::Message;
+use support::daemon::Options;
+use support::kafka::{Cluster, Record, Stored};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A second of 8 kHz µ-law.
+fn second(seed: usize) -> Vec<u8> {
+    (0..8_000).map(|n| (n * 7 + seed * 13) as u8).collect()
+}
+
+/// Raw bytes, a second each; the first one names the model.
+fn raw(stream_id: &str, number: usize) -> Record {
+    let record = Record::new(stream_id, second(number)).header("content-type", "audio/PCMU");
+    if number == 0 { record.header("affectd-model", "second") } else { record }
+}
+
+/// Messages, a second each; the first one has the attributes.
+fn message(stream_id: &str, number: usize) -> Record {
+    let mut chunk = AudioChunk {
+        stream_id: stream_id.into(),
+        format: Some(AudioFormat { encoding: Encoding::Mulaw.into(), sample_rate_hz: 8_000, channels: 1 }),
+        audio: second(number).into(),
+        ..AudioChunk::default()
+    };
+    if number == 0 {
+        chunk.attributes.insert("caller".into(), "0042".into());
+    }
+    Record::new(stream_id, chunk.encode_to_vec())
+}
+
+fn config(cluster: &Cluster, folder: &Path) -> Options {
+    let mut text = format!(
+        "[window]\nmin_length = \"500ms\"\n[kafka]\nbrokers = {:?}\ncommit_interval = \"100ms\"\n\
+         [kafka.properties]\n\"session.timeout.ms\" = \"6000\"\n",
+        cluster.brokers
+    );
+    for (name, version, rest) in
+        [("first", "1", ""), ("second", "1", ""), ("first", "2", "shadow = true\ntopic = \"trial\"")]
+    {
+        let tiny = model_fixture::contract(Layout::Ntc, Output::Logits);
+        let contract = Contract { name: name.into(), version: version.into(), ..tiny };
+        let sub = folder.join(format!("{name}-{version}"));
+        std::fs::create_dir_all(&sub).unwrap();
+        let path = model_fixture::write(&sub, model_fixture::graph(&contract), &contract);
+        text += &format!("[[model]]\npath = {path:?}\n{rest}\n");
+    }
+    let config = folder.join("affectd.toml");
+    std::fs::write(&config, text).unwrap();
+    Options::new().config(config)
+}
+
+fn event(record: &Stored) -> EmotionEvent {
+    EmotionEvent::decode(record.value.as_deref().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_stream_keeps_its_model_and_attributes_over_a_restart_and_a_shadow_has_its_own_topic() {
+    let cluster = Cluster::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let options = config(&cluster, folder.path());
+    for topic in ["affectd.audio", "affectd.emotions", "affectd.dead-letters", "trial"] {
+        cluster.create_topic(topic, 1, &[]).await;
+    }
+    cluster.create_topic("affectd.progress", 1, &[("cleanup.policy", "compact")]).await;
+
+    // Two readers, one after the other: the second never sees the chunks that said how.
+    for part in [0..4, 4..8] {
+        let records: Vec<Record> =
+            part.clone().flat_map(|number| [raw("raw", number), message("message", number)]).collect();
+        cluster.produce("affectd.audio", &records).await;
+        let mut daemon = options.start().await;
+        // Windows of 1 s every 0.5 s: after n seconds of each stream 2n - 1 are whole.
+        let due = 2 * (2 * part.end - 1);
+        cluster.read_until("affectd.emotions", PATIENCE, |events| events.len() >= due).await;
+        daemon.terminate();
+        assert!(daemon.ended().await.success(), "{}", daemon.log());
+    }
+
+    let events: Vec<EmotionEvent> = cluster.read("affectd.emotions").await.iter().map(event).collect();
+    let models = |id: &str| -> BTreeSet<&str> {
+        events.iter().filter(|event| event.stream_id == id).map(|event| event.model.as_str()).collect()
+    };
+    assert_eq!((models("raw"), models("message")), (["second@1"].into(), ["first@1"].into()));
+    for event in events.iter().filter(|event| event.stream_id == "message") {
+        assert_eq!(
+            event.attributes.get("caller").map(String::as_str),
+            Some("0042"),
+            "{}",
+            event.window_index
+        );
+    }
+    let windows = |events: &mut dyn Iterator<Item = &EmotionEvent>| -> BTreeSet<u64> {
+        events.map(|event| event.window_index).collect()
+    };
+    let of_default = windows(&mut events.iter().filter(|event| event.stream_id == "message"));
+    let trial: Vec<EmotionEvent> = cluster.read("trial").await.iter().map(event).collect();
+    assert!(trial.iter().all(|event| event.stream_id == "message" && event.model == "first@2"));
+    assert_eq!(windows(&mut trial.iter()), of_default);
+    assert_eq!(of_default, (0..15).collect());
+}
+
+#[tokio::test]
+async fn a_model_that_nobody_serves_makes_a_dead_letter() {
+    let cluster = Cluster::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut daemon = config(&cluster, folder.path()).start().await;
+    let record = Record::new("call", second(0)).header("content-type", "audio/PCMU");
+    cluster.produce("affectd.audio", &[record.header("affectd-model", "third")]).await;
+    let letters = cluster.read_until("affectd.dead-letters", PATIENCE, |letters| !letters.is_empty()).await;
+    let reason = letters[0].header("affectd-error").unwrap();
+    assert!(reason.contains("\"third\" is not served; allowed is first, second"), "{reason}");
+    daemon.terminate();
+    assert!(daemon.ended().await.success(), "{}", daemon.log());
+}

@@ -160,11 +160,16 @@ fn without_a_usable_gpu_auto_takes_the_cpu_and_cuda_is_an_error() {
     let path = tiny(folder.path(), Layout::Ntc, Output::Logits);
     let on = |device| Model::load(ModelSource::File(path.clone()), &Engine { device, ..engine() });
     let auto = on(Device::Auto).unwrap();
-    match on(Device::Cuda) {
-        Ok(model) => assert_eq!((model.device.as_str(), auto.device.as_str()), ("cuda", "cuda")),
-        Err(error) => {
-            assert_eq!(auto.device, "cpu");
-            assert!(matches!(&error, ModelError::NoGpu { reason, .. } if !reason.is_empty()), "{error}");
-        }
+    for device in [Device::Cuda, Device::TensorRt] {
+        let error = match on(device) {
+            Ok(model) => {
+                assert_eq!((model.device.as_str(), auto.device.as_str()), (device.as_str(), "cuda"));
+                continue;
+            }
+            Err(error) => error,
+        };
+        assert_eq!(auto.device, "cpu");
+        assert!(matches!(&error, ModelError::NoGpu { reason, .. } if !reason.is_empty()), "{error}");
+        assert!(error.to_string().contains(device.as_str()), "{error}");
     }
 }

@@ -92,9 +92,12 @@ pub const KEYS: &[Key] = &[
     optional("batch.max_age", POSITIVE, "windows of gRPC streams that wait longer are dropped, never those of Kafka; none where it is not set"),
 
     optional("engine.library", Kind::Path, "ONNX Runtime's shared library; final where it is set"),
-    key("engine.device", Kind::Choice(&["auto", "cpu", "cuda"]), "auto", "where the model runs; auto takes a usable GPU, else the CPU"),
+    key("engine.device", Kind::Choice(&["auto", "cpu", "cuda", "tensorrt"]), "auto", "where the model runs; auto takes a usable GPU, else the CPU"),
     key("engine.sessions", integer(0, 1024), "0", "models side by side; 0 means one a core, or one on a GPU"),
     key("engine.threads", integer(1, 1024), "1", "threads inside one session"),
+    key("engine.spinning", Kind::Boolean, "false", "whether those threads keep their core busy between runs"),
+    key("engine.cpu_arena", Kind::Boolean, "true", "keep the memory of a run on the CPU for the next one"),
+    optional("engine.gpu_memory_limit_bytes", integer(1 << 20, 1 << 44), "what each session may take of a GPU's memory; all of it where it is not set"),
 
     key("grpc.address", Kind::Address, "127.0.0.1:50051", "where gRPC listens"),
     key("http.address", Kind::Address, "127.0.0.1:8080", "where metrics, health and the page are served"),

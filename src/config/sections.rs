@@ -149,6 +149,12 @@ pub struct Engine {
     pub sessions: usize,
     /// `engine.threads` (1): threads inside one session.
     pub threads: usize,
+    /// `engine.spinning` (false): whether those threads keep their core busy between runs.
+    pub spinning: bool,
+    /// `engine.cpu_arena` (true): whether the engine keeps the CPU memory of a run for the next one.
+    pub cpu_arena: bool,
+    /// `engine.gpu_memory_limit_bytes` (none): what the engine may take of a GPU's memory for each session.
+    pub gpu_memory_limit_bytes: Option<usize>,
 }
 
 impl Engine {
@@ -156,6 +162,7 @@ impl Engine {
         let device = match values.text("engine.device").as_str() {
             "cpu" => Device::Cpu,
             "cuda" => Device::Cuda,
+            "tensorrt" => Device::TensorRt,
             _ => Device::Auto,
         };
         Self {
@@ -163,6 +170,9 @@ impl Engine {
             device,
             sessions: values.size("engine.sessions"),
             threads: values.size("engine.threads"),
+            spinning: values.boolean("engine.spinning"),
+            cpu_arena: values.boolean("engine.cpu_arena"),
+            gpu_memory_limit_bytes: values.optional_size("engine.gpu_memory_limit_bytes"),
         }
     }
 }
@@ -176,6 +186,21 @@ pub enum Device {
     Cpu,
     /// An NVIDIA GPU, or an error.
     Cuda,
+    /// The same through TensorRT, or an error.
+    TensorRt,
+}
+
+impl Device {
+    /// As the configuration and `affectd_model_info` have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+            Self::TensorRt => "tensorrt",
+        }
+    }
 }
 
 /// `[grpc]`

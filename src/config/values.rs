@@ -159,11 +159,17 @@ impl Values {
         self.optional_duration(key).expect("the key has a default")
     }
 
-    pub fn size(&self, key: &str) -> usize {
-        match self.values.get(key) {
-            Some(Value::Integer(size)) => usize::try_from(*size).expect("the table's limits fit in 32 bits"),
+    pub fn optional_size(&self, key: &str) -> Option<usize> {
+        match self.values.get(key)? {
+            Value::Integer(size) => {
+                Some(usize::try_from(*size).expect("a machine that has so much can count it"))
+            }
             other => unreachable!("{key} is no integer: {other:?}"),
         }
+    }
+
+    pub fn size(&self, key: &str) -> usize {
+        self.optional_size(key).expect("the key has a default")
     }
 
     pub fn boolean(&self, key: &str) -> bool {

@@ -66,11 +66,13 @@ pub enum ModelError {
     },
     /// `engine.device` asks for a GPU that is not usable.
     #[error(
-        "use a GPU for model {model}, as engine.device = \"cuda\" asks: {reason}; \"auto\" would take the CPU"
+        "use a GPU for model {model}, as engine.device = {device:?} asks: {reason}; \"auto\" would take the CPU"
     )]
     NoGpu {
         /// The file.
         model: String,
+        /// What was asked for.
+        device: &'static str,
         /// What ONNX Runtime says.
         reason: String,
     },

@@ -84,7 +84,8 @@ pub fn tiny(folder: &Path, layout: Layout, output: Output) -> PathBuf {
 
 /// Two sessions on the CPU.
 pub fn engine() -> config::Engine {
-    config::Engine { library: None, device: config::Device::Cpu, sessions: 2, threads: 1 }
+    let engine = config::Config::default().engine;
+    config::Engine { device: config::Device::Cpu, sessions: 2, ..engine }
 }
 
 /// One window of features, `[frames, coefficients]`, with the given means of the first coefficients.

@@ -225,3 +225,37 @@ async fn models_that_do_not_go_together_are_refused_at_the_start() {
         assert!(stderr.lines().last().unwrap().contains(expected), "{stderr}");
     }
 }
+
+#[tokio::test]
+async fn a_stream_that_the_model_could_not_keep_up_with_is_refused_and_open_ones_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.onnx");
+    // A window every 10 ms of eight channels: more than a thousandth of a session's time, a hundredth of which is allowed in all.
+    let mut busy = named("tiny", "1");
+    busy.window.hop_samples = 80;
+    put(&path, &busy);
+    let daemon = Options::new()
+        .set("model.path", path.to_str().unwrap())
+        .set("limits.max_utilization_percent", "1")
+        .start()
+        .await;
+    let channel = connect(&daemon).await;
+    let eight = call_fixture::format(affectd::proto::Encoding::Mulaw, 8_000, 8);
+    let mut open: Vec<Call> = Vec::new();
+    let refused = loop {
+        assert!(open.len() < 100, "the hundred-and-first stream is let in");
+        let mut call =
+            Call::begin(&channel, chunk(&format!("call-{}", open.len()), eight, noise(8 * 8_000, 1))).await;
+        match call.try_event().await {
+            Ok(_) => open.push(call),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.message().contains("limits.max_utilization_percent"), "{refused}");
+    assert_eq!(metric(&daemon, "affectd_rejected_total{source=\"grpc\",reason=\"busy\"}").await, 1.0);
+    for mut call in open {
+        call.close();
+        assert!(call.rest().await.status.is_none(), "a stream that was let in is not failed");
+    }
+}

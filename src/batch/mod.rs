@@ -8,6 +8,7 @@
 //! Never decides what an answer is for: the origin travels along untouched. Never holds more than one batch ahead
 //! of the sessions, so batches grow by themselves while the model is busy.
 
+mod cost;
 mod fair_queue;
 mod form;
 mod generation;
@@ -20,6 +21,7 @@ use std::time::Instant;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
+pub use cost::InferenceCost;
 pub use fair_queue::FairQueue;
 pub use generation::Generation;
 pub use policy::{Forming, Policy};
@@ -85,6 +87,7 @@ pub struct ScoredBatch<O> {
 /// The running stage. It ends by itself when all senders of jobs are gone and every job is answered.
 #[derive(Debug)]
 pub struct Batcher<I> {
+    cost: Arc<InferenceCost>,
     current: watch::Sender<Arc<Generation<I>>>,
     former: tokio::task::JoinHandle<()>,
     order: tokio::task::JoinHandle<()>,
@@ -92,6 +95,12 @@ pub struct Batcher<I> {
 }
 
 impl<I> Batcher<I> {
+    /// What a window costs at the moment.
+    #[must_use]
+    pub fn cost(&self) -> &Arc<InferenceCost> {
+        &self.cost
+    }
+
     /// Whether the last answer is out.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -155,16 +164,18 @@ pub fn start<O: Origin + Send + 'static, I: Infer>(
     };
     let (batches, waiting) = crossbeam_channel::bounded::<Batch<O, I>>(ahead);
     let (done, finished) = mpsc::channel(ahead * 4);
+    let cost = Arc::new(InferenceCost::default());
     let threads = (0..threads).map(|index| {
-        let (waiting, done) = (waiting.clone(), done.clone());
+        let (waiting, done, cost) = (waiting.clone(), done.clone(), cost.clone());
         std::thread::Builder::new()
             .name(format!("inference-{index}"))
-            .spawn(move || run::run(&waiting, &done))
+            .spawn(move || run::run(&waiting, &done, &cost))
             .expect("the system has a thread for each session")
     });
     Batcher {
         current,
         sessions: threads.collect(),
+        cost,
         former: tokio::spawn(form::form(former, batches)),
         order: tokio::spawn(order::order(finished, results)),
     }

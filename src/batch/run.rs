@@ -11,7 +11,7 @@ use std::time::Instant;
 use metrics::histogram;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::{Generation, Job, Scored};
+use super::{Generation, InferenceCost, Job, Scored};
 use crate::metrics::INFERENCE_SECONDS;
 use crate::model::{Contract, EngineError, Session};
 
@@ -53,6 +53,7 @@ pub(super) struct Done<O> {
 pub(super) fn run<O, I: Infer>(
     batches: &crossbeam_channel::Receiver<Batch<O, I>>,
     done: &mpsc::Sender<Done<O>>,
+    cost: &InferenceCost,
 ) {
     let (mut features, mut out) = (Vec::new(), Vec::new());
     let mut current: Option<(Arc<Generation<I>>, I)> = None;
@@ -66,7 +67,10 @@ pub(super) fn run<O, I: Infer>(
         };
         features.clear();
         jobs.iter().for_each(|job| features.extend_from_slice(&job.features));
-        let windows = match infer(&mut session, &features, jobs.len(), &mut out) {
+        let start = Instant::now();
+        let outcome = infer(&mut session, &features, jobs.len(), &mut out);
+        cost.add(start.elapsed(), jobs.len());
+        let windows = match outcome {
             Ok(()) => answers(jobs, &out),
             Err(error) => {
                 tracing::warn!(windows = jobs.len(), %error, "a batch failed: trying its windows one by one");

@@ -4,12 +4,14 @@
 //! of keys ([`KEYS`]) says what each one allows. Out comes [`Loaded`], or the first [`ConfigError`].
 
 mod error;
+mod kafka;
 mod keys;
 mod layers;
 mod sections;
 mod values;
 
 pub use error::{ConfigError, Origin};
+pub use kafka::{Kafka, OnLostProgress, ValueFormat};
 pub use keys::{KAFKA_PROPERTIES, KEYS, Key, Kind, MODEL_KEYS, is_secret};
 pub use layers::{LoadOptions, VARIABLE_PREFIX};
 pub use sections::*;

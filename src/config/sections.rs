@@ -2,11 +2,11 @@
 //!
 //! In: nothing (see `load`). Out: plain values that need no further check. Never reads a file.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::kafka::Kafka;
 use super::values::Values;
 
 /// Everything the daemon was told.
@@ -74,6 +74,7 @@ impl Config {
             publish: Publish { kafka_for_grpc: values.boolean("publish.kafka_for_grpc") },
             limits: Limits {
                 max_streams: values.size("limits.max_streams"),
+                max_utilization_percent: values.size("limits.max_utilization_percent"),
                 shards: values.size("limits.shards"),
                 shard_queue: values.size("limits.shard_queue"),
                 grace_period: values.duration("limits.grace_period"),
@@ -217,82 +218,6 @@ pub struct Http {
     pub address: SocketAddr,
 }
 
-/// `[kafka]`
-#[derive(Debug, Clone, PartialEq)]
-pub struct Kafka {
-    /// `kafka.brokers`: `host:port` pairs, separated by commas.
-    pub brokers: String,
-    /// `kafka.group_id` (affectd)
-    pub group_id: String,
-    /// `kafka.input_topic` (affectd.audio)
-    pub input_topic: String,
-    /// `kafka.output_topic` (affectd.emotions)
-    pub output_topic: String,
-    /// `kafka.dead_letter_topic` (affectd.dead-letters)
-    pub dead_letter_topic: String,
-    /// `kafka.progress_topic` (affectd.progress): compacted, the input's partition count.
-    pub progress_topic: String,
-    /// `kafka.value_format` (protobuf): how events are written.
-    pub value_format: ValueFormat,
-    /// `kafka.commit_interval` (1 s): how often settled offsets are committed.
-    pub commit_interval: Duration,
-    /// `kafka.on_lost_progress` (fail): what to do where no progress fits the committed offset.
-    pub on_lost_progress: OnLostProgress,
-    /// `kafka.create_topics` (true): create missing topics at start.
-    pub create_topics: bool,
-    /// `[kafka.properties]`: handed to librdkafka as they are (TLS, SASL, tuning).
-    pub properties: BTreeMap<String, String>,
-}
-
-impl Kafka {
-    /// The defaults with these brokers.
-    pub fn new(brokers: &str) -> Self {
-        super::load(&super::LoadOptions::default()).expect("the defaults are valid").kafka_at(brokers)
-    }
-
-    pub(super) fn from_values(brokers: &str, values: &Values) -> Self {
-        let value_format = match values.text("kafka.value_format").as_str() {
-            "json" => ValueFormat::Json,
-            _ => ValueFormat::Protobuf,
-        };
-        let on_lost_progress = match values.text("kafka.on_lost_progress").as_str() {
-            "restart" => OnLostProgress::Restart,
-            _ => OnLostProgress::Fail,
-        };
-        Self {
-            brokers: brokers.to_owned(),
-            group_id: values.text("kafka.group_id"),
-            input_topic: values.text("kafka.input_topic"),
-            output_topic: values.text("kafka.output_topic"),
-            dead_letter_topic: values.text("kafka.dead_letter_topic"),
-            progress_topic: values.text("kafka.progress_topic"),
-            value_format,
-            commit_interval: values.duration("kafka.commit_interval"),
-            on_lost_progress,
-            create_topics: values.boolean("kafka.create_topics"),
-            properties: values.properties.clone(),
-        }
-    }
-}
-
-/// `kafka.value_format`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ValueFormat {
-    /// The protobuf message `affectd.v1.EmotionEvent`.
-    Protobuf,
-    /// The same in proto3 JSON.
-    Json,
-}
-
-/// `kafka.on_lost_progress`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnLostProgress {
-    /// Stop with an error that names the stream and the offset.
-    Fail,
-    /// Begin the stream anew at position 0.
-    Restart,
-}
-
 /// `[publish]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Publish {
@@ -305,6 +230,9 @@ pub struct Publish {
 pub struct Limits {
     /// `limits.max_streams` (10,000): streams open over gRPC at once.
     pub max_streams: usize,
+    /// `limits.max_utilization_percent` (90): a gRPC stream that would have open streams, at the pace of speech, take a larger
+    /// share of the sessions' time is refused.
+    pub max_utilization_percent: usize,
     /// `limits.shards` (0: one a core): threads of the front end.
     pub shards: usize,
     /// `limits.shard_queue` (64): chunks that may wait for a shard.

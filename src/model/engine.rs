@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::device::{Graph, place};
 use super::graph::fit;
@@ -62,6 +63,8 @@ pub struct Model {
     pub engine: String,
     /// The engine's library.
     pub library: PathBuf,
+    /// What a window took of a session in a trial batch.
+    pub window_takes: Duration,
 }
 
 impl Model {
@@ -81,10 +84,11 @@ impl Model {
         let placed = place(&runtime, graph, engine, &name)?;
         let unfit = |problem| ModelError::Unfit { model: name.clone(), problem };
         let mut sessions = Vec::with_capacity(placed.sessions.len());
+        let mut window_takes = Duration::ZERO;
         for session in placed.sessions {
             let ports = fit(session.inputs(), session.outputs(), &contract).map_err(unfit)?;
             let mut session = Session::new(session, ports, Arc::clone(&contract));
-            warm_up(&mut session).map_err(unfit)?;
+            window_takes = warm_up(&mut session).map_err(unfit)?;
             sessions.push(session);
         }
         Ok(Self {
@@ -93,6 +97,7 @@ impl Model {
             device: placed.device,
             engine: "onnxruntime".to_owned(),
             library: runtime.path,
+            window_takes,
         })
     }
 }
@@ -100,14 +105,19 @@ impl Model {
 /// Two windows, so that a graph that only bears a batch of one is found; no row is zero, as those mean padding.
 const WARM_UP_BATCH: usize = 2;
 
-fn warm_up(session: &mut Session) -> Result<(), String> {
+/// Says what a window took, once the engine had made room for it.
+fn warm_up(session: &mut Session) -> Result<Duration, String> {
     let contract = Arc::clone(session.contract());
     let size = WARM_UP_BATCH * contract.rows() * contract.coefficients();
     let features: Vec<f32> = (1..=size).map(|n| (n as f32 * 0.7).sin() * 0.5).collect();
     let mut out = Vec::new();
-    session
-        .run(&features, WARM_UP_BATCH, &mut out)
-        .map_err(|error| format!("a trial batch failed: {error}"))?;
+    let mut took = Duration::ZERO;
+    for _ in 0..2 {
+        let start = Instant::now();
+        let run = session.run(&features, WARM_UP_BATCH, &mut out);
+        run.map_err(|error| format!("a trial batch failed: {error}"))?;
+        took = start.elapsed();
+    }
     if contract.output == Output::Probabilities {
         for row in out.chunks_exact(contract.labels.len()) {
             let sum: f32 = row.iter().sum();
@@ -118,5 +128,5 @@ fn warm_up(session: &mut Session) -> Result<(), String> {
             }
         }
     }
-    Ok(())
+    Ok(took / WARM_UP_BATCH as u32)
 }

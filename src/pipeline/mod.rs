@@ -168,6 +168,7 @@ impl Daemon {
             shards: shards.clone(),
             lineups: lineups.clone(),
             audio: config.audio.clone(),
+            max_utilization_percent: config.limits.max_utilization_percent,
             streams: OpenStreams::new(config.limits.max_streams),
             draining: draining.clone(),
             calls: calls.clone(),

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::watch::FileWatch;
-use super::{Lineup, Lineups, ServedModel, Shadow};
+use super::{Lineup, Lineups, ServedModel, Shadow, Utilization};
 use crate::batch::{self, Batcher, ScoredBatch};
 use crate::config::{self, Config, Role};
 use crate::envelope::JobOrigin;
@@ -204,13 +204,17 @@ impl Fleet {
 
     /// Starts a batcher of its own.
     fn put_into_service(&mut self, model: Model) -> Result<(Arc<ServedModel>, Batcher<Session>), FleetError> {
-        let Model { contract, sessions, .. } = model;
+        let Model { contract, sessions, window_takes, .. } = model;
         let setup = StreamSetup::new(&contract, &self.config.window, &self.config.audio)?;
         let (jobs, waiting) = mpsc::channel(batch::INBOX);
         let batcher =
             batch::start(contract.clone(), sessions, &self.config.batch, waiting, self.scored.clone());
         self.setups += 1;
-        let served = ServedModel { contract, setup, setup_number: self.setups, jobs, shadows: Vec::new() };
+        batcher.cost().add(window_takes, 1);
+        let hop = setup.geometry.span().hop;
+        let utilization = Utilization::new(batcher.cost().clone(), batcher.threads(), hop);
+        let (setup_number, shadows) = (self.setups, Vec::new());
+        let served = ServedModel { contract, setup, setup_number, jobs, utilization, shadows };
         Ok((Arc::new(served), batcher))
     }
 

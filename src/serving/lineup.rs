@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use super::Shadow;
+use super::{Shadow, Utilization};
 use crate::batch::Job;
 use crate::envelope::JobOrigin;
 use crate::model::Contract;
@@ -23,6 +23,8 @@ pub struct ServedModel {
     pub setup_number: u64,
     /// Its batcher's queue.
     pub jobs: mpsc::Sender<Job<JobOrigin>>,
+    /// How busy its streams keep its sessions.
+    pub utilization: Arc<Utilization>,
     /// Models on trial that see its windows; only the default model has any.
     pub shadows: Vec<Shadow>,
 }
@@ -53,6 +55,17 @@ impl Lineup {
     /// All models, the default one first.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<ServedModel>> {
         self.0.iter()
+    }
+
+    /// The share of the sessions' time that open streams of all models take, with `more` channels of `model` beside them. All
+    /// models share the same processor.
+    #[must_use]
+    pub fn utilization_with(&self, model: &ServedModel, more: usize) -> f64 {
+        let with = |served: &ServedModel| {
+            let own = served.setup_number == model.setup_number;
+            served.utilization.with(if own { more } else { 0 })
+        };
+        self.iter().map(|served| with(served)).sum()
     }
 
     /// The model of that name; the default one where `name` is empty.

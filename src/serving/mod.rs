@@ -7,8 +7,10 @@
 mod fleet;
 mod lineup;
 mod shadow;
+mod utilization;
 mod watch;
 
 pub use fleet::*;
 pub use lineup::*;
 pub use shadow::*;
+pub use utilization::*;

@@ -20,7 +20,7 @@ use crate::envelope::{
 };
 use crate::ingest::kafka::RESUMED;
 use crate::metrics::{self as meter, GaugeGuard};
-use crate::serving::ServedModel;
+use crate::serving::{Seat, ServedModel};
 
 /// Where results go.
 #[derive(Debug, Clone)]
@@ -57,6 +57,8 @@ pub(crate) struct OpenStream {
     /// When the last chunk with audio was captured: a stretch that ends, ends with it.
     captured_at: Option<pbjson_types::Timestamp>,
     _active: GaugeGuard,
+    /// Counts the stream among those that keep the model busy; calls do so themselves, when they are let in.
+    _seat: Option<Seat>,
 }
 
 /// Whom the windows are for.
@@ -96,7 +98,13 @@ impl OpenStream {
             None => StreamFrontEnd::begin(setup, chunk)?,
         };
         let (info, captured_at) = (envelope.info.clone(), None);
-        Ok(Self { front_end, model, shadows, info, owner, begun, captured_at, _active: meter::stream_open() })
+        let channels = usize::from(front_end.format().channels().max(1));
+        let seat = match owner {
+            Owner::Call(_) => None,
+            Owner::Kafka { .. } => Some(model.utilization.enter(channels)),
+        };
+        let active = meter::stream_open();
+        Ok(Self { front_end, model, shadows, info, owner, begun, captured_at, _active: active, _seat: seat })
     }
 
     /// The setups whose scratch the stream needs.

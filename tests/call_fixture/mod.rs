@@ -137,6 +137,12 @@ impl Call {
         self.requests = None;
     }
 
+    /// The next event, or how the call ended.
+    pub async fn try_event(&mut self) -> Result<EmotionEvent, Status> {
+        let next = bounded("an event", self.events.message()).await?;
+        Ok(next.and_then(|response| response.event).expect("an event"))
+    }
+
     /// The next event.
     pub async fn event(&mut self) -> EmotionEvent {
         let next = bounded("an event", self.events.message()).await.expect("the call goes on");

@@ -9,7 +9,7 @@ use prost::bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::{Status, Streaming};
 
-use super::opened::Opened;
+use super::opened::{Opened, channels};
 use super::pieces::{chunks_of, credits_of_a_call, events_of_a_piece, most_events_of_a_piece, pieces};
 use super::refusal::{invalid, refusal, too_large};
 use super::registry::NoPlace;
@@ -168,13 +168,10 @@ impl Call {
             empty if empty.is_empty() => uuid::Uuid::new_v4().to_string(),
             named => named,
         };
-        let place = self.links.streams.open(&stream_id).map_err(|no| {
-            metrics::rejected(metrics::Source::Grpc, no.reason());
-            match no {
-                NoPlace::AlreadyOpen(_) => Status::already_exists(no.to_string()),
-                NoPlace::Full(_) => Status::resource_exhausted(no.to_string()),
-            }
-        })?;
+        let limit = self.links.max_utilization_percent;
+        let busy = self.lineup.utilization_with(&model, channels(format)) * 100.0 > limit as f64;
+        let place = if busy { Err(NoPlace::Busy(limit)) } else { self.links.streams.open(&stream_id) };
+        let place = place.map_err(|no| no.refusal())?;
         let info = Arc::new(StreamInfo {
             stream_id: stream_id.into(),
             attributes: std::mem::take(&mut chunk.attributes),

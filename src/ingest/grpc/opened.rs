@@ -11,7 +11,7 @@ use super::registry::Place;
 use crate::audio::AudioFormat;
 use crate::envelope::StreamInfo;
 use crate::proto::AudioChunk;
-use crate::serving::ServedModel;
+use crate::serving::{Seat, ServedModel};
 use crate::stream::{BadChunk, CollectedFile};
 
 /// An open stream.
@@ -26,13 +26,15 @@ pub(super) struct Opened {
     /// Whether its shard has been given anything.
     pub begun: bool,
     _place: Place,
+    _seat: Seat,
 }
 
 impl Opened {
     /// A stream of which nothing has been let in.
     pub fn new(info: Arc<StreamInfo>, model: Arc<ServedModel>, format: AudioFormat, place: Place) -> Self {
         let file = CollectedFile::default();
-        Self { info, model, format, sequence: None, file, begun: false, _place: place }
+        let seat = model.utilization.enter(channels(format));
+        Self { info, model, format, sequence: None, file, begun: false, _place: place, _seat: seat }
     }
 
     /// Refuses a chunk that says it is of another stream, model or format.
@@ -52,4 +54,9 @@ impl Opened {
             None => Ok(()),
         }
     }
+}
+
+/// Channels of a stream, as far as they are known: a file says later.
+pub(super) fn channels(format: AudioFormat) -> usize {
+    usize::from(format.channels().max(1))
 }

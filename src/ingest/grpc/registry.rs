@@ -6,23 +6,44 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tonic::Status;
+
+use crate::metrics;
+
 /// Why a stream may not open.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoPlace {
     /// Another call has it.
     #[error("stream_id {0:?} is already open in another call")]
     AlreadyOpen(String),
+    /// The model could not keep up with one more.
+    #[error(
+        "one more stream would take over {0} % of the model's time, the most that is allowed \
+         (limits.max_utilization_percent)"
+    )]
+    Busy(usize),
     /// The limit is reached.
     #[error("{0} streams are open already, the most that are allowed (limits.max_streams)")]
     Full(usize),
 }
 
 impl NoPlace {
+    /// What the call hears; counted.
+    #[must_use]
+    pub fn refusal(&self) -> Status {
+        metrics::rejected(metrics::Source::Grpc, self.reason());
+        match self {
+            Self::AlreadyOpen(_) => Status::already_exists(self.to_string()),
+            Self::Full(_) | Self::Busy(_) => Status::resource_exhausted(self.to_string()),
+        }
+    }
+
     /// The metric's label.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
             Self::AlreadyOpen(_) => "already_open",
+            Self::Busy(_) => "busy",
             Self::Full(_) => "stream_limit",
         }
     }

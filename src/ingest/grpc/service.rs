@@ -31,6 +31,8 @@ pub struct RecognitionLinks {
     pub lineups: Lineups,
     /// Limits, and how long a stream may be silent before its stretch ends.
     pub audio: config::Audio,
+    /// What share of the models' time open streams may take, in percent.
+    pub max_utilization_percent: usize,
     /// Which streams are open.
     pub streams: OpenStreams,
     /// Cancelled when the daemon drains.

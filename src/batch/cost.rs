@@ -1,0 +1,50 @@
+//! What a window costs at the moment: a session's time for one run, divided by the windows in it, as a moving average.
+//!
+//! In: runs, from every inference thread. Out: the average. A lost update among threads does no harm: the next run follows at once.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The weight of one run in the average is one part in so many.
+const MEMORY: u64 = 32;
+
+/// A moving average of the time that one window takes of a session. Give it a first guess with [`InferenceCost::add`].
+#[derive(Debug, Default)]
+pub struct InferenceCost {
+    /// Nanoseconds; 0 before the first run.
+    average: AtomicU64,
+}
+
+impl InferenceCost {
+    /// A run of `windows` took so long.
+    pub fn add(&self, took: Duration, windows: usize) {
+        let sample = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX / 2) / windows.max(1) as u64;
+        let average = match self.average.load(Ordering::Relaxed) {
+            0 => sample,
+            before => (before * (MEMORY - 1) + sample) / MEMORY,
+        };
+        self.average.store(average.max(1), Ordering::Relaxed);
+    }
+
+    /// The average; 0 before the first run.
+    #[must_use]
+    pub fn per_window(&self) -> Duration {
+        Duration::from_nanos(self.average.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_average_follows_what_a_window_costs() {
+        let cost = InferenceCost::default();
+        assert_eq!(cost.per_window(), Duration::ZERO);
+        cost.add(Duration::from_millis(8), 4);
+        assert_eq!(cost.per_window(), Duration::from_millis(2));
+        (0..400).for_each(|_| cost.add(Duration::from_millis(1), 1));
+        let now = cost.per_window();
+        assert!(now > Duration::from_micros(999) && now < Duration::from_micros(1_001), "{now:?}");
+    }
+}

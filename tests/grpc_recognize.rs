@@ -23,7 +23,8 @@ use tonic::Code;
 const SAMPLE: &[u8] = include_bytes!("../deploy/samples/call-stereo-mulaw.wav");
 
 fn expected_id(event: &EmotionEvent) -> String {
-    let factory = EventFactory::new(&model_fixture::contract(Layout::Ntc, Output::Probabilities));
+    let contract = model_fixture::contract(Layout::Ntc, Output::Probabilities);
+    let factory = EventFactory::new(&contract, &affectd::config::Config::default().publish);
     let (stream_id, channel, index) = (event.stream_id.as_str(), event.channel, event.window_index);
     factory.event_id(WindowName { stream_id, channel, index, partial: event.partial }).to_string()
 }

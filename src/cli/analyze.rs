@@ -84,7 +84,7 @@ impl Analyzer {
         let mut setup = StreamSetup::new(&model.contract, &config.window, &config.audio)?;
         // The limit guards against clients; here the chunks are our own.
         setup.max_chunk_bytes = usize::MAX;
-        let (bench, events) = (setup.workbench(), EventFactory::new(&model.contract));
+        let (bench, events) = (setup.workbench(), EventFactory::new(&model.contract, &config.publish));
         Ok(Self { model, setup, bench, events, batch_size: config.batch.max_size })
     }
 

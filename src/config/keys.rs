@@ -17,6 +17,8 @@ pub enum Kind {
         /// The largest allowed.
         max: u64,
     },
+    /// A number from 0 to 1.
+    Share,
     /// `true` or `false`.
     Boolean,
     /// One of a few words.
@@ -114,6 +116,7 @@ pub const KEYS: &[Key] = &[
     key("kafka.create_topics", Kind::Boolean, "true", "create missing topics at start"),
 
     key("publish.kafka_for_grpc", Kind::Boolean, "true", "with Kafka on, events of gRPC streams go to the topic too"),
+    key("publish.uncertain_below", Kind::Share, "0", "a window whose best probability is lower is published as uncertain; its scores stay"),
 
     key("limits.max_streams", integer(1, 10_000_000), "10000", "streams open over gRPC at once"),
     key("limits.max_utilization_percent", integer(1, 1_000_000), "90", "the share of the models' time that open streams may take at the pace of speech; a stream beyond it is refused"),

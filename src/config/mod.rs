@@ -6,6 +6,7 @@
 mod error;
 mod kafka;
 mod keys;
+mod kinds;
 mod layers;
 mod sections;
 mod values;
@@ -13,9 +14,9 @@ mod values;
 pub use error::{ConfigError, Origin};
 pub use kafka::{Kafka, OnLostProgress, ValueFormat};
 pub use keys::{KAFKA_PROPERTIES, KEYS, Key, Kind, MODEL_KEYS, is_secret};
+pub use kinds::allowed;
 pub use layers::{LoadOptions, VARIABLE_PREFIX};
 pub use sections::*;
-pub use values::allowed;
 
 use values::Values;
 

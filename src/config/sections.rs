@@ -71,7 +71,10 @@ impl Config {
             grpc: Grpc { address: values.address("grpc.address") },
             http: Http { address: values.address("http.address") },
             kafka: values.optional_text("kafka.brokers").map(|brokers| Kafka::from_values(brokers, values)),
-            publish: Publish { kafka_for_grpc: values.boolean("publish.kafka_for_grpc") },
+            publish: Publish {
+                kafka_for_grpc: values.boolean("publish.kafka_for_grpc"),
+                uncertain_below: values.share("publish.uncertain_below"),
+            },
             limits: Limits {
                 max_streams: values.size("limits.max_streams"),
                 max_utilization_percent: values.size("limits.max_utilization_percent"),
@@ -223,6 +226,8 @@ pub struct Http {
 pub struct Publish {
     /// `publish.kafka_for_grpc` (true): with Kafka on, events of gRPC streams go to the topic too.
     pub kafka_for_grpc: bool,
+    /// `publish.uncertain_below` (0): a window whose best probability is lower is published as `uncertain`.
+    pub uncertain_below: f64,
 }
 
 /// `[limits]`

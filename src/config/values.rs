@@ -11,6 +11,7 @@ use config::ValueKind;
 use humantime_serde::re::humantime;
 
 use super::keys::{KAFKA_PROPERTIES, KEYS, Key, Kind, MODEL_KEYS, RESERVED_PROPERTIES, is_secret, nearest};
+use super::kinds::{allowed, is_host_and_port, is_topic};
 use super::layers::Raw;
 use super::sections::{Model, Role};
 use super::{ConfigError, Origin, Setting};
@@ -20,6 +21,7 @@ use super::{ConfigError, Origin, Setting};
 enum Value {
     Duration(Duration),
     Integer(u64),
+    Share(f64),
     Boolean(bool),
     Address(SocketAddr),
     Text(String),
@@ -103,7 +105,7 @@ impl Values {
         self.settings.push(Setting {
             key: name,
             value: value.as_ref().map(render),
-            is_text: !matches!(value, Some(Value::Integer(_) | Value::Boolean(_))),
+            is_text: !matches!(value, Some(Value::Integer(_) | Value::Share(_) | Value::Boolean(_))),
             origin,
         });
         Ok(value)
@@ -172,6 +174,13 @@ impl Values {
         self.optional_size(key).expect("the key has a default")
     }
 
+    pub fn share(&self, key: &str) -> f64 {
+        match self.values.get(key) {
+            Some(Value::Share(share)) => *share,
+            other => unreachable!("{key} is no share: {other:?}"),
+        }
+    }
+
     pub fn boolean(&self, key: &str) -> bool {
         match self.values.get(key) {
             Some(Value::Boolean(value)) => *value,
@@ -219,6 +228,8 @@ fn parse((name, allows): (&str, Kind), kind: &ValueKind, origin: &Origin) -> Res
             u64::try_from(*value).ok().and_then(|value| integer(allows, value))
         }
         (Kind::Boolean, ValueKind::Boolean(value)) => Some(Value::Boolean(*value)),
+        (Kind::Share, ValueKind::Float(value)) => share(*value),
+        (Kind::Share, ValueKind::I64(value)) => share(*value as f64),
         (expected, ValueKind::String(text)) => from_text(expected, text.trim()),
         _ => None,
     };
@@ -239,6 +250,7 @@ fn from_text(kind: Kind, text: &str) -> Option<Value> {
             (!positive || !duration.is_zero()).then_some(Value::Duration(duration))
         }
         Kind::Integer { .. } => integer(kind, text.parse().ok()?),
+        Kind::Share => share(text.parse().ok()?),
         Kind::Boolean => Some(Value::Boolean(text.parse().ok()?)),
         Kind::Address => Some(Value::Address(text.parse().ok()?)),
         Kind::Choice(words) => words.contains(&text).then(|| Value::Text(text.to_owned())),
@@ -248,39 +260,15 @@ fn from_text(kind: Kind, text: &str) -> Option<Value> {
     }
 }
 
-fn is_host_and_port(pair: &str) -> bool {
-    let port = |(host, port): (&str, &str)| !host.trim().is_empty() && port.trim().parse::<u16>().is_ok();
-    pair.rsplit_once(':').is_some_and(port)
-}
-
-/// Kafka's own rule: letters, digits, `.`, `_` and `-`, at most 249 of them, neither `.` nor `..`.
-fn is_topic(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    (1..=249).contains(&name.len()) && name.bytes().all(allowed) && name != "." && name != ".."
-}
-
-/// What a kind allows, for people.
-pub fn allowed(kind: Kind) -> String {
-    match kind {
-        Kind::Duration { positive: true } => "a duration above 0 with its unit, such as \"30s\"".to_owned(),
-        Kind::Duration { positive: false } => {
-            "a duration with its unit, such as \"30s\" or \"0s\"".to_owned()
-        }
-        Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
-        Kind::Boolean => "true or false".to_owned(),
-        Kind::Choice(words) => format!("one of {}", words.join(", ")),
-        Kind::Address => "an IP address and a port, such as \"127.0.0.1:8080\"".to_owned(),
-        Kind::Path => "a path".to_owned(),
-        Kind::Text => "text that is not empty".to_owned(),
-        Kind::Brokers => "host:port pairs separated by commas".to_owned(),
-        Kind::Topic => "a topic name: letters, digits, '.', '_' and '-', at most 249".to_owned(),
-    }
+fn share(value: f64) -> Option<Value> {
+    (0.0..=1.0).contains(&value).then_some(Value::Share(value))
 }
 
 fn render(value: &Value) -> String {
     match value {
         Value::Duration(duration) => humantime::format_duration(*duration).to_string(),
         Value::Integer(value) => value.to_string(),
+        Value::Share(value) => value.to_string(),
         Value::Boolean(value) => value.to_string(),
         Value::Address(address) => address.to_string(),
         Value::Text(text) => text.clone(),

@@ -156,8 +156,7 @@ impl Daemon {
             _ => None,
         };
         let fleet = Task::spawn(|stop| fleet.run(reload, stop));
-        let kafka_for_grpc = config.publish.kafka_for_grpc;
-        let publisher = Publisher { kafka: producer.clone(), kafka_for_grpc };
+        let publisher = Publisher { kafka: producer.clone(), options: config.publish.clone() };
         let publisher = Task::spawn(|_| publisher.run(results));
 
         let draining = CancellationToken::new();

@@ -10,6 +10,7 @@ use std::time::Duration;
 use pbjson_types::Timestamp;
 use uuid::Uuid;
 
+use crate::config;
 use crate::envelope::WindowEnvelope;
 use crate::model::Contract;
 use crate::proto::{EmotionEvent, EmotionScore};
@@ -23,24 +24,38 @@ pub struct EventFactory {
     labels: Vec<String>,
     /// Name and version, as in `crema-d-cnn@1.0.0`.
     model: String,
+    /// A best probability below it names no emotion.
+    uncertain_below: f32,
 }
 
+/// Said in place of an emotion where the model is not sure enough of any.
+pub const UNCERTAIN: &str = "uncertain";
+
 /// The factory of each model that was heard of lately.
-#[derive(Debug, Default)]
-pub struct EventFactories(Vec<(Arc<Contract>, Arc<EventFactory>)>);
+#[derive(Debug)]
+pub struct EventFactories {
+    decision: config::Publish,
+    known: Vec<(Arc<Contract>, Arc<EventFactory>)>,
+}
 
 impl EventFactories {
     /// More models than are ever in service at once, but for many reloads.
     const KEPT: usize = 16;
 
+    /// Of no model yet; all decide alike.
+    #[must_use]
+    pub fn new(decision: config::Publish) -> Self {
+        Self { decision, known: Vec::new() }
+    }
+
     /// The factory of the model of `contract`.
     pub fn of(&mut self, contract: &Arc<Contract>) -> Arc<EventFactory> {
-        if let Some((_, factory)) = self.0.iter().find(|(known, _)| Arc::ptr_eq(known, contract)) {
+        if let Some((_, factory)) = self.known.iter().find(|(known, _)| Arc::ptr_eq(known, contract)) {
             return factory.clone();
         }
-        let factory = Arc::new(EventFactory::new(contract));
-        self.0.truncate(Self::KEPT - 1);
-        self.0.insert(0, (contract.clone(), factory.clone()));
+        let factory = Arc::new(EventFactory::new(contract, &self.decision));
+        self.known.truncate(Self::KEPT - 1);
+        self.known.insert(0, (contract.clone(), factory.clone()));
         factory
     }
 }
@@ -59,10 +74,14 @@ pub struct WindowName<'a> {
 }
 
 impl EventFactory {
-    /// For the model of a contract.
+    /// For the model of a contract, deciding as the configuration says.
     #[must_use]
-    pub fn new(contract: &Contract) -> Self {
-        Self { labels: contract.labels.clone(), model: format!("{}@{}", contract.name, contract.version) }
+    pub fn new(contract: &Contract, decision: &config::Publish) -> Self {
+        Self {
+            labels: contract.labels.clone(),
+            model: format!("{}@{}", contract.name, contract.version),
+            uncertain_below: decision.uncertain_below as f32,
+        }
     }
 
     /// The model's name and version.
@@ -124,7 +143,11 @@ impl EventFactory {
             window_index: name.index,
             start: Some(time.start.into()),
             end: Some(time.end.into()),
-            emotion: best.emotion,
+            emotion: if best.probability < self.uncertain_below {
+                UNCERTAIN.to_owned()
+            } else {
+                best.emotion
+            },
             confidence: best.probability,
             scores,
             model: self.model.clone(),
@@ -146,12 +169,26 @@ mod tests {
     use super::*;
 
     fn factory(version: &str) -> EventFactory {
-        EventFactory { labels: vec!["anger".into(), "sadness".into()], model: format!("m@{version}") }
+        let labels = vec!["anger".into(), "sadness".into()];
+        EventFactory { labels, model: format!("m@{version}"), uncertain_below: 0.6 }
     }
 
     #[test]
     fn the_namespace_is_what_it_says() {
         assert_eq!(NAMESPACE, Uuid::new_v5(&Uuid::NAMESPACE_DNS, b"affectd"));
+    }
+
+    #[test]
+    fn a_best_probability_below_the_threshold_names_no_emotion_and_the_scores_stay() {
+        let name = WindowName { stream_id: "call", channel: 0, index: 0, partial: false };
+        let time = Duration::ZERO..Duration::from_secs(3);
+        for (scores, emotion, confidence) in
+            [([0.6, 0.4], "anger", 0.6), ([0.59, 0.41], UNCERTAIN, 0.59), ([0.1, 0.9], "sadness", 0.9)]
+        {
+            let event = factory("1").scored(name, time.clone(), &scores);
+            assert_eq!((event.emotion.as_str(), event.confidence), (emotion, confidence));
+            assert_eq!(event.scores.iter().map(|score| score.probability).collect::<Vec<_>>(), scores);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tonic::Status;
 use super::event::{EventFactories, EventFactory, now};
 use super::kafka::{EventProducer, NotTaken, Outgoing, Settlement};
 use crate::batch::{Scored, ScoredBatch};
+use crate::config;
 use crate::envelope::{Answer, CallReply, JobOrigin, WindowEnvelope};
 use crate::metrics;
 use crate::model::EngineError;
@@ -42,8 +43,8 @@ pub enum PublishFault {
 pub struct Publisher {
     /// Kafka, where it is on.
     pub kafka: Option<EventProducer>,
-    /// Whether events of gRPC streams go to Kafka too.
-    pub kafka_for_grpc: bool,
+    /// What is published where, and how it is decided.
+    pub options: config::Publish,
 }
 
 impl Publisher {
@@ -52,7 +53,7 @@ impl Publisher {
     /// # Errors
     /// See [`PublishFault`]. Cancelling loses only what was not acknowledged yet.
     pub async fn run(self, mut scored: mpsc::Receiver<ScoredBatch<JobOrigin>>) -> Result<(), PublishFault> {
-        let mut factories = EventFactories::default();
+        let mut factories = EventFactories::new(self.options.clone());
         while let Some(batch) = scored.recv().await {
             metrics::queue_depth("publish", scored.len());
             let events = factories.of(&batch.model);
@@ -88,7 +89,7 @@ impl Publisher {
             }
             Answer::Kafka(ticket) => self.to_kafka(&event, Settlement::Window(ticket)).await,
             Answer::Call(answer) => {
-                if self.kafka_for_grpc {
+                if self.options.kafka_for_grpc {
                     self.to_kafka(&event, Settlement::Nothing).await?;
                 }
                 let response = Box::new(RecognizeResponse { event: Some(event) });

@@ -69,21 +69,56 @@ pub async fn send_to_kafka(
     pace: Pace,
     format: RecordFormat,
 ) -> Result<Acknowledged, ClientError> {
-    let mut result = Acknowledged::default();
-    let mut on_their_way: FuturesOrdered<DeliveryFuture> = FuturesOrdered::new();
+    let mut records = Records::new(producer, topic, format);
     let start = Instant::now();
     for (end, chunk) in script.into_chunks() {
         wait(start, pace, end).await;
-        if on_their_way.len() >= IN_FLIGHT {
-            result.settle(on_their_way.next().await, topic)?;
+        records.send(stamped(chunk)).await?;
+    }
+    records.finish().await
+}
+
+/// The records of one stream on their way to a topic. Dropping it forgets those that are not acknowledged yet.
+pub struct Records<'a> {
+    producer: &'a FutureProducer,
+    topic: &'a str,
+    format: RecordFormat,
+    on_their_way: FuturesOrdered<DeliveryFuture>,
+    acknowledged: Acknowledged,
+}
+
+impl<'a> Records<'a> {
+    /// A stream whose records go to `topic`.
+    #[must_use]
+    pub fn new(producer: &'a FutureProducer, topic: &'a str, format: RecordFormat) -> Self {
+        let (on_their_way, acknowledged) = (FuturesOrdered::new(), Acknowledged::default());
+        Self { producer, topic, format, on_their_way, acknowledged }
+    }
+
+    /// Sends one chunk, keyed by its stream. Waits only where too many are on their way already.
+    ///
+    /// # Errors
+    /// [`ClientError::Kafka`] where this record or an earlier one is refused.
+    pub async fn send(&mut self, chunk: AudioChunk) -> Result<(), ClientError> {
+        if self.on_their_way.len() >= IN_FLIGHT {
+            let delivery = self.on_their_way.next().await;
+            self.acknowledged.settle(delivery, self.topic)?;
         }
-        result.bytes += chunk.audio.len() as u64;
-        on_their_way.push_back(enqueue(producer, topic, stamped(chunk), format).await?);
+        self.acknowledged.bytes += chunk.audio.len() as u64;
+        self.on_their_way.push_back(enqueue(self.producer, self.topic, chunk, self.format).await?);
+        Ok(())
     }
-    while let Some(delivery) = on_their_way.next().await {
-        result.settle(Some(delivery), topic)?;
+
+    /// Waits until every record is acknowledged.
+    ///
+    /// # Errors
+    /// [`ClientError::Kafka`] at the first record that is refused, or not taken within 30 s.
+    pub async fn finish(mut self) -> Result<Acknowledged, ClientError> {
+        while let Some(delivery) = self.on_their_way.next().await {
+            self.acknowledged.settle(Some(delivery), self.topic)?;
+        }
+        Ok(self.acknowledged)
     }
-    Ok(result)
 }
 
 type Delivered = <DeliveryFuture as Future>::Output;

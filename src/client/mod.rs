@@ -3,6 +3,7 @@
 //! In: a [`Script`] and a [`Pace`]. Out: events with their latency. Never reads a file, never prints.
 
 mod encode;
+mod events;
 mod kafka;
 mod pace;
 mod script;
@@ -20,7 +21,8 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 pub use encode::{encode, sample_bytes};
-pub use kafka::{Acknowledged, RecordFormat, content_type, producer, send_to_kafka};
+pub use events::{Events, StartAt};
+pub use kafka::{Acknowledged, RecordFormat, Records, content_type, producer, send_to_kafka};
 pub use pace::Pace;
 pub use script::{ChunkOptions, Script};
 pub use target::Target;
@@ -46,6 +48,20 @@ pub enum ClientError {
     /// The server refused the stream or gave it up.
     #[error("the server answered {:?}: {}", .0.code(), .0.message())]
     Refused(Box<tonic::Status>),
+    /// A topic is missing.
+    #[error("topic {topic} does not exist")]
+    NoTopic {
+        /// The topic.
+        topic: String,
+    },
+    /// A topic cannot be read.
+    #[error("read topic {topic}: {reason}")]
+    Read {
+        /// The topic.
+        topic: String,
+        /// Why not.
+        reason: String,
+    },
     /// A record was not taken.
     #[error("send to topic {topic}: {reason}")]
     Kafka {
@@ -165,7 +181,8 @@ fn wait(start: Instant, pace: Pace, position: Duration) -> impl Future<Output = 
     }
 }
 
-fn stamped(chunk: AudioChunk) -> AudioChunk {
+/// The chunk as if it had been captured now.
+pub(crate) fn stamped(chunk: AudioChunk) -> AudioChunk {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let captured_at = pbjson_types::Timestamp {
         seconds: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),

@@ -20,6 +20,8 @@ pub mod evaluation;
 pub mod features;
 pub mod http;
 pub mod ingest;
+pub mod load;
+pub mod measure;
 pub mod metrics;
 pub mod model;
 pub mod pipeline;

@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::samples;
 use super::streams::{EventFormat, NamedScript, Tally, first_of, recognize_all, stem};
 use crate::audio::{self, Recording};
 use crate::client::{self, ChunkOptions, Pace, Script};
@@ -25,15 +26,6 @@ use crate::proto::Encoding;
 const CHUNK: Duration = Duration::from_millis(100);
 /// The rate at which telephones speak µ-law.
 const TELEPHONE_HZ: u32 = 8_000;
-
-macro_rules! samples {
-    ($($name:literal),+) => {
-        [$(($name, include_bytes!(concat!("../../deploy/samples/", $name, ".wav")))),+]
-    };
-}
-
-/// Synthetic speech, made by `deploy/samples/make.sh`.
-const SAMPLES: [(&str, &[u8]); 5] = samples!["calm", "angry", "cheerful", "sad", "call-stereo-mulaw"];
 
 /// Said with them, so that nobody takes their labels for more than they are.
 const ABOUT_SAMPLES: &str = "a synthesiser speaks: its labels show events flowing, not how good the model is";
@@ -142,10 +134,7 @@ fn summary(tally: &Tally) -> String {
 /// The user's files, else the samples; two of one name get numbers.
 fn streams(files: &[PathBuf]) -> anyhow::Result<Vec<NamedScript>> {
     let recordings = if files.is_empty() {
-        SAMPLES
-            .iter()
-            .map(|(name, bytes)| Ok(((*name).to_owned(), audio::decode_bytes(bytes, Some(name))?)))
-            .collect::<anyhow::Result<Vec<_>>>()?
+        samples::recordings()?.into_iter().map(|(name, recording)| (name.to_owned(), recording)).collect()
     } else {
         files
             .iter()

@@ -9,8 +9,10 @@ pub mod demo;
 pub mod evaluate;
 mod event_table;
 pub mod features;
+pub mod load;
 mod logging;
 pub mod model;
+mod samples;
 pub mod send;
 pub mod serve;
 mod streams;
@@ -79,6 +81,8 @@ pub enum Command {
     Send(send::Args),
     /// The published events, live
     Tail(tail::Args),
+    /// Put many streams on a daemon and measure it
+    Load(load::Args),
     /// The model's contract
     Model(model::Args),
     /// The effective configuration
@@ -123,6 +127,7 @@ async fn dispatch(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Features(args) => features::run(args, context).await,
         Command::Send(args) => send::run(args, context).await,
         Command::Tail(args) => tail::run(args, context).await,
+        Command::Load(args) => load::run(args, context).await,
         Command::Model(args) => model::run(args, context).await,
         Command::Config(args) => config::run(args, context).await,
     }

@@ -17,6 +17,7 @@ use tonic::transport::Channel;
 use super::event_table::{EventTable, span, stdout_has_colour};
 use crate::audio;
 use crate::client::{self, ChunkOptions, ClientError, Pace, Received, Script};
+use crate::measure::percentile;
 use crate::proto::{EmotionEvent, Encoding};
 
 /// Events that may wait to be printed.
@@ -158,12 +159,6 @@ impl Tally {
         };
         format!("{audio:.1} s of audio, {windows} windows, {speed:.1} × real time{latency}")
     }
-}
-
-/// The nearest rank; `sorted` holds at least one.
-fn percentile(sorted: &[Duration], share: f64) -> Duration {
-    let rank = (share * sorted.len() as f64).ceil() as usize;
-    sorted[rank.clamp(1, sorted.len()) - 1]
 }
 
 /// The first failure; the others are logged.

@@ -1,0 +1,45 @@
+//! The sample speech inside the binary, made by `deploy/samples/make.sh`.
+//!
+//! In: nothing. Out: recordings. The samples of one channel are all at 16 kHz (a test holds them to it).
+
+use crate::audio::{FileError, Recording, decode_bytes};
+
+macro_rules! samples {
+    ($($name:literal),+) => {
+        [$(($name, include_bytes!(concat!("../../deploy/samples/", $name, ".wav")))),+]
+    };
+}
+
+/// Each sample by its name, as a WAV file.
+const SAMPLES: [(&str, &[u8]); 5] = samples!["calm", "angry", "cheerful", "sad", "call-stereo-mulaw"];
+
+/// Decodes all samples, in order.
+pub(super) fn recordings() -> Result<Vec<(&'static str, Recording)>, FileError> {
+    SAMPLES.iter().map(|(name, bytes)| Ok((*name, decode_bytes(bytes, Some(name))?))).collect()
+}
+
+/// All samples of one channel and one rate, one behind the other.
+pub(super) fn one_voice() -> Result<Recording, FileError> {
+    let mut joined = Recording { sample_rate_hz: 0, channels: vec![Vec::new()] };
+    for (_, Recording { sample_rate_hz, channels }) in recordings()? {
+        let [channel] = channels.as_slice() else { continue };
+        joined.sample_rate_hz = sample_rate_hz;
+        joined.channels[0].extend_from_slice(channel);
+    }
+    Ok(joined)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_voices_of_one_channel_have_one_rate() {
+        let mono = |(_, recording): &(&str, Recording)| recording.channels.len() == 1;
+        let recordings: Vec<_> = recordings().unwrap().into_iter().filter(mono).collect();
+        assert!(recordings.len() > 1);
+        assert!(recordings.iter().all(|(_, recording)| recording.sample_rate_hz == 16_000));
+        let lengths = recordings.iter().map(|(_, recording)| recording.channels[0].len());
+        assert_eq!(one_voice().unwrap().channels[0].len(), lengths.sum::<usize>());
+    }
+}

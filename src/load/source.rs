@@ -1,0 +1,158 @@
+//! One stream of the load: makes its chunks, and remembers when each one left.
+//!
+//! In: a schedule and the speech that all streams share. Out: chunks; for a window, its latency and how late its audio
+//! was. The sending side writes the times, the receiving side reads them: plain atomics, as the two are tasks apart.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::schedule::Schedule;
+use super::speech::Speech;
+use crate::client::{stamped, window_end};
+use crate::proto::{AudioChunk, EmotionEvent};
+
+/// Audio whose times are kept: more than any flow control lets be on its way.
+const KEPT: Duration = Duration::from_secs(64);
+/// Bounds of the number of times kept.
+const KEPT_CHUNKS: std::ops::RangeInclusive<usize> = 64..=16_384;
+
+/// What one event says of the daemon and of the load itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sample {
+    /// From sending the chunk that completes the window to receiving the event.
+    pub latency: Duration,
+    /// How long after its due time that chunk left; `None` where nothing is ever due.
+    pub late: Option<Duration>,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub stream_id: String,
+    pub schedule: Schedule,
+    number: usize,
+    speech: Arc<Speech>,
+    /// Chunks sent. Written by the sending side alone.
+    sent: AtomicU64,
+    /// Nanoseconds from the schedule's start to the sending of chunk `index`, at `index % len`.
+    times: Box<[AtomicU64]>,
+}
+
+impl Source {
+    /// Stream `number`.
+    pub fn new(stream_id: String, number: usize, schedule: Schedule, speech: Arc<Speech>) -> Self {
+        let chunks = KEPT.div_duration_f64(speech.length_of(1)) as usize;
+        let kept = chunks.clamp(*KEPT_CHUNKS.start(), *KEPT_CHUNKS.end());
+        let times = (0..kept).map(|_| AtomicU64::new(0)).collect();
+        Self { stream_id, schedule, number, speech, sent: AtomicU64::new(0), times }
+    }
+
+    /// The next chunk, once it is due. Its audio is shared, its time is kept.
+    pub async fn next(&self) -> AudioChunk {
+        let index = self.sent.load(Ordering::Relaxed);
+        if let Some(due) = self.schedule.due(&self.speech, index) {
+            tokio::time::sleep_until(due).await;
+        }
+        let now = Instant::now();
+        self.mark(index, now);
+        stamped(AudioChunk {
+            sequence: Some(index),
+            format: Some(self.speech.format()),
+            audio: self.speech.chunk(self.number, index),
+            last: self.schedule.is_last(&self.speech, index, now),
+            ..Default::default()
+        })
+    }
+
+    fn mark(&self, index: u64, now: Instant) {
+        let nanos = now.saturating_duration_since(self.schedule.start).as_nanos() as u64;
+        self.times[self.slot(index)].store(nanos, Ordering::Relaxed);
+        self.sent.store(index + 1, Ordering::Release);
+    }
+
+    fn slot(&self, index: u64) -> usize {
+        (index % self.times.len() as u64) as usize
+    }
+
+    /// What the arrival of `event` at `now` says.
+    pub fn sample(&self, event: &EmotionEvent, now: Instant) -> Sample {
+        let sent = self.sent.load(Ordering::Acquire);
+        let index = self.speech.chunk_at(window_end(event)).min(sent.saturating_sub(1));
+        // A time that is no longer kept counts as the oldest one that is: the latency is that long at least.
+        let kept = index.max(sent.saturating_sub(self.times.len() as u64));
+        let left = Duration::from_nanos(self.times[self.slot(kept)].load(Ordering::Relaxed));
+        let left = self.schedule.start + left;
+        let due = self.schedule.due(&self.speech, kept);
+        Sample {
+            latency: now.saturating_duration_since(left),
+            late: due.map(|due| left.saturating_duration_since(due)),
+        }
+    }
+
+    /// Audio sent so far.
+    pub fn audio(&self) -> Duration {
+        self.speech.length_of(self.sent.load(Ordering::Acquire))
+    }
+
+    /// Chunks that hold `time` of audio, at least one.
+    pub fn chunks_in(&self, time: Duration) -> u64 {
+        self.speech.chunk_at(time) + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Pace;
+    use crate::proto::Encoding;
+
+    fn source(pace: Pace) -> Source {
+        let speech =
+            Speech::new(&[vec![0.5; 16_000]], 16_000, Encoding::PcmS16le, Duration::from_millis(100));
+        let schedule = Schedule::of_stream(Instant::now(), pace, Duration::from_secs(100), (0, 1));
+        Source::new("s".into(), 0, schedule, Arc::new(speech))
+    }
+
+    fn ending_at(seconds: u64) -> EmotionEvent {
+        EmotionEvent { end: Some(Duration::from_secs(seconds).into()), ..Default::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn latency_counts_from_the_chunk_that_completes_the_window() {
+        let source = source(Pace::REAL_TIME);
+        for _ in 0..35 {
+            source.next().await;
+        }
+        tokio::time::advance(Duration::from_millis(20)).await;
+        let sample = source.sample(&ending_at(3), Instant::now());
+        assert_eq!(sample.late, Some(Duration::ZERO));
+        // The thirtieth chunk left at 3.0 s, and it is 3.52 s now.
+        assert!(sample.latency.abs_diff(Duration::from_millis(520)) < Duration::from_millis(3), "{sample:?}");
+        assert_eq!(source.audio(), Duration::from_millis(3_500));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_chunk_shows_as_late_and_not_as_latency() {
+        let source = source(Pace::REAL_TIME);
+        tokio::time::advance(Duration::from_millis(1_700)).await;
+        for _ in 0..10 {
+            source.next().await;
+        }
+        let sample = source.sample(&ending_at(1), Instant::now());
+        assert_eq!((sample.latency, sample.late), (Duration::ZERO, Some(Duration::from_millis(700))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_that_is_no_longer_kept_never_makes_latency_smaller() {
+        let source = source(Pace::Max);
+        for _ in 0..3_000 {
+            source.next().await;
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        let sample = source.sample(&ending_at(1), Instant::now());
+        assert_eq!(sample, Sample { latency: Duration::from_millis(640), late: None });
+    }
+}

@@ -1,0 +1,110 @@
+//! What another process has used of the machine: CPU time and memory, as Linux tells under `/proc`.
+//!
+//! In: a process id. Out: its CPU time so far and the most memory that it ever held. Never touches the process.
+
+use std::time::Duration;
+
+/// Why a process cannot be watched.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// Nothing runs under this id.
+    #[error("process {pid} is not there")]
+    Gone {
+        /// Its id.
+        pid: u32,
+    },
+    /// The system does not tell.
+    #[error("read /proc/{pid}/{file}: {reason}")]
+    Unreadable {
+        /// Its id.
+        pid: u32,
+        /// The file.
+        file: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// There is no `/proc` of Linux's kind.
+    #[error("watch process {pid}: only Linux tells what another process uses")]
+    Unsupported {
+        /// Its id.
+        pid: u32,
+    },
+}
+
+/// What a process has used up to now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessUse {
+    /// User and system time of all its threads, in steps of the kernel's tick (10 ms).
+    pub cpu: Duration,
+    /// The most memory that it held at any time since it began.
+    pub peak_memory_bytes: u64,
+}
+
+impl ProcessUse {
+    /// Reads both figures of process `pid`.
+    ///
+    /// # Errors
+    /// See [`ProcessError`].
+    pub fn of(pid: u32) -> Result<Self, ProcessError> {
+        if !cfg!(target_os = "linux") {
+            return Err(ProcessError::Unsupported { pid });
+        }
+        let unreadable =
+            |file, reason: &str| ProcessError::Unreadable { pid, file, reason: reason.to_owned() };
+        let ticks = ticks_of(&text(pid, "stat")?).ok_or_else(|| unreadable("stat", "no CPU times in it"))?;
+        let status = text(pid, "status")?;
+        let peak =
+            peak_bytes_of(&status).ok_or_else(|| unreadable("status", "no VmHWM in it: it has ended"))?;
+        let tick = rustix::param::clock_ticks_per_second();
+        Ok(Self { cpu: Duration::from_secs_f64(ticks as f64 / tick as f64), peak_memory_bytes: peak })
+    }
+}
+
+fn text(pid: u32, file: &'static str) -> Result<String, ProcessError> {
+    std::fs::read_to_string(format!("/proc/{pid}/{file}")).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => ProcessError::Gone { pid },
+        _ => ProcessError::Unreadable { pid, file, reason: error.to_string() },
+    })
+}
+
+/// Fields 14 and 15 of proc_pid_stat(5). The second one, the name, may hold anything but ends at the last parenthesis.
+fn ticks_of(stat: &str) -> Option<u64> {
+    let (_, behind_name) = stat.rsplit_once(')')?;
+    let mut fields = behind_name.split_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(next()? + next()?)
+}
+
+/// `VmHWM` of proc_pid_status(5), which is in kibibytes.
+fn peak_bytes_of(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_and_spaces_is_skipped() {
+        let stat = "42 (a) (b c) S 1 42 42 0 -1 4194560 900 0 0 0 150 25 7 8 20 0 9 0 123";
+        assert_eq!(ticks_of(stat), Some(175));
+        assert_eq!(ticks_of("42 (cut off) S 1"), None);
+    }
+
+    #[test]
+    fn the_peak_is_in_bytes() {
+        assert_eq!(peak_bytes_of("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n"), Some(2 << 20));
+        assert_eq!(peak_bytes_of("Name:\tx\n"), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn this_process_is_there_and_an_impossible_one_is_not() {
+        let own = ProcessUse::of(std::process::id()).unwrap();
+        assert!(own.peak_memory_bytes > 1 << 20, "{own:?}");
+        let error = ProcessUse::of(u32::MAX).unwrap_err();
+        assert!(matches!(error, ProcessError::Gone { pid: u32::MAX }), "{error}");
+    }
+}

@@ -12,6 +12,7 @@
 
 pub mod audio;
 pub mod batch;
+pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -57,6 +57,37 @@ fn verify_runs_the_configured_model() {
 }
 
 #[test]
+fn bench_tells_windows_a_second_by_batch_size_and_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = tiny(folder.path(), Layout::Ntc, Kind::Probabilities);
+    let path = path.to_str().unwrap();
+    let options = ["--seconds", "1", "--set", "engine.device=cpu"];
+    let output = affectd(&[&["model", "bench", path, "--format", "json"], &options[..]].concat());
+    assert!(output.status.success(), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let named = (&report["model"], &report["engine"], &report["device"]);
+    assert_eq!(named, (&"tiny@1.0.0".into(), &"onnxruntime".into(), &"cpu".into()));
+    assert!(report["features_cpu_ms"].as_f64().unwrap() > 0.0, "{report}");
+    let rows = report["rows"].as_array().unwrap();
+    for row in rows {
+        for figure in ["windows_per_second", "latency_ms", "cpu_ms_per_window"] {
+            assert!(row[figure].as_f64().unwrap() > 0.0, "{figure}: {row}");
+        }
+    }
+    let of = |threads: usize, sessions: usize| {
+        let same = |row: &&serde_json::Value| row["threads"] == threads && row["sessions"] == sessions;
+        rows.iter().filter(same).map(|row| row["batch"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert!(of(1, 1).starts_with(&[1, 2]), "small batches come first: {report}");
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert!(of(1, cores).starts_with(&[1]) && of(cores, 1).starts_with(&[1]), "{report}");
+
+    let table =
+        String::from_utf8(affectd(&[&["model", "bench", path], &options[..]].concat()).stdout).unwrap();
+    assert!(table.contains("CPU ms/window") && table.contains("ms of CPU for one hop of audio"), "{table}");
+}
+
+#[test]
 fn a_file_that_is_no_model_gets_one_line_that_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

@@ -4,6 +4,7 @@
 //! 1 failed, 2 usage, 64 bad configuration. A closed pipe on stdout ends a command quietly.
 
 pub mod analyze;
+pub mod bench;
 pub mod config;
 pub mod demo;
 pub mod evaluate;

@@ -1,7 +1,8 @@
-//! `affectd model`: what a model says of itself, and whether it can be used.
+//! `affectd model`: what a model says of itself, whether it can be used, and how fast it is.
 //!
 //! In: an ONNX file, else the configured model, else the one inside the binary. Out: a table or JSON on stdout.
-//! `inspect` reads the contract and needs no ONNX Runtime; `verify` loads the model as the daemon would.
+//! `inspect` reads the contract and needs no ONNX Runtime; `verify` loads the model as the daemon would; for
+//! `bench` see there.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -27,6 +28,8 @@ pub enum Action {
     Inspect(Target),
     /// Load it as the daemon would: check the contract against the graph and run a trial batch
     Verify(Target),
+    /// Windows a second by batch size and threads, and what the front end costs, within 30 s
+    Bench(super::bench::Args),
 }
 
 /// Which model, and how to write.
@@ -58,6 +61,7 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
             let engine = config::Engine { sessions: 1, ..config.engine };
             verify(source, target.format, engine).await?;
         }
+        Action::Bench(args) => super::bench::run(args, config).await?,
     }
     Ok(())
 }

@@ -169,7 +169,7 @@ mod tests {
 
     fn outcome(latencies_ms: &[u64], result: Result<(), StreamError>) -> Outcome {
         let sample = |ms: &u64| Sample { latency: Duration::from_millis(*ms), late: None };
-        Outcome { samples: latencies_ms.iter().map(sample).collect(), audio: Duration::from_secs(10), result }
+        Outcome { samples: latencies_ms.iter().map(sample).collect(), audio: Duration::from_secs(12), result }
     }
 
     #[test]
@@ -186,7 +186,7 @@ mod tests {
         let used = Used { elapsed: Duration::from_secs(6), load_cpu: Duration::from_millis(120), target };
         let report = Report::new(outcomes, used);
         assert_eq!((report.streams, report.errors, report.refused, report.windows), (3, 1, 1, 3));
-        assert_eq!((report.windows_per_second, report.audio_seconds_per_second), (0.5, 5.0));
+        assert_eq!((report.windows_per_second, report.audio_seconds_per_second), (0.5, 4.0));
         assert_eq!((report.latency_ms.p50, report.latency_ms.max), (Some(20.0), Some(30.0)));
         assert_eq!((report.target_cpu_seconds, report.target_rss_mib), (Some(5.0), Some(80.0)));
         assert!(report.failure.as_ref().unwrap().to_string().contains("Unavailable: gone"));

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     fn speech(frames: usize, rate: u32, chunk_ms: u64) -> Speech {
-        let samples = (0..frames).map(|n| (n % 100) as f32 / 100.0).collect();
+        let samples = (0..frames).map(|n| n as f32 / frames as f32).collect();
         Speech::new(&[samples], rate, Encoding::PcmS16le, Duration::from_millis(chunk_ms))
     }
 

@@ -132,7 +132,7 @@ fn speech(args: &Args) -> anyhow::Result<Speech> {
 
 /// Draws progress on stderr, where that is a terminal, until it is dropped.
 async fn draw(seconds: u64, windows: &AtomicU64) -> anyhow::Result<Infallible> {
-    let style = ProgressStyle::with_template("{bar:40} {elapsed} of {len} s, {msg} windows")?;
+    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} s, {msg} windows")?;
     let bar = ProgressBar::new(seconds).with_style(style).with_finish(indicatif::ProgressFinish::AndClear);
     let mut ticks = tokio::time::interval(DRAW_EVERY);
     loop {

@@ -69,7 +69,7 @@ fn steady() -> Echo {
 }
 
 fn options(max_size: usize, max_delay: Duration) -> config::Batch {
-    config::Batch { max_size, max_delay, queue_size: 64, max_age: None }
+    config::Batch { max_size: Some(max_size), max_delay, queue_size: 64, max_age: None }
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -55,7 +55,7 @@ fn each_layer_overrides_the_one_before_and_is_named_as_the_origin() {
     let loaded = config::load(&options).unwrap();
     assert_eq!(loaded.config.audio.idle_timeout, Duration::from_secs(5));
     assert_eq!(loaded.config.audio.max_gap, Duration::from_secs(3));
-    assert_eq!(loaded.config.batch.max_size, 64);
+    assert_eq!(loaded.config.batch.max_size, Some(64));
     assert_eq!(origin(&loaded, "audio.idle_timeout"), &Origin::File(file.path().to_owned()));
     assert_eq!(origin(&loaded, "audio.max_gap"), &Origin::Environment("AFFECTD__AUDIO__MAX_GAP".into()));
     assert_eq!(origin(&loaded, "batch.max_size"), &Origin::Flag("--set".into()));
@@ -79,6 +79,8 @@ fn a_bad_value_is_named_with_its_key_its_origin_and_what_is_allowed() {
         ("audio.idle_timeout", "soon", "30s"),
         ("batch.max_size", "0", "from 1 to"),
         ("batch.max_size", "-1", "from 1 to"),
+        ("batch.max_size", "automatic", "auto, or a whole number"),
+        ("publish.uncertain_below", "1.5", "from 0 to 1"),
         ("batch.max_size", "1.5", "whole number"),
         ("engine.device", "gpu", "auto, cpu, cuda"),
         ("grpc.address", "50051", "an IP address and a port"),

@@ -259,3 +259,17 @@ async fn a_stream_that_the_model_could_not_keep_up_with_is_refused_and_open_ones
         assert!(call.rest().await.status.is_none(), "a stream that was let in is not failed");
     }
 }
+
+#[tokio::test]
+async fn a_batch_size_is_found_at_the_start_where_it_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.onnx");
+    put(&path, &named("tiny", "1"));
+    let options = Options::new().set("model.path", path.to_str().unwrap()).set("batch.max_size", "auto");
+    let daemon = options.start().await;
+    let log = daemon.log();
+    assert!(log.contains("batch size found") && log.contains("1: ") && log.contains("/s, 2: "), "{log}");
+    let channel = connect(&daemon).await;
+    let events = recognize(&channel, vec![last(chunk("call", telephone(), noise(12_000, 1)))]).await.good();
+    assert_eq!(events.len(), 2);
+}

@@ -134,6 +134,9 @@ impl<I> Batcher<I> {
     }
 }
 
+/// Windows in one run, where nothing is known.
+pub const DEFAULT_SIZE: usize = 32;
+
 /// Jobs that may wait to be put into their stream's line.
 pub const INBOX: usize = 16;
 
@@ -152,7 +155,7 @@ pub fn start<O: Origin + Send + 'static, I: Infer>(
         jobs,
         generations,
         policy: Policy {
-            max_size: options.max_size.max(1),
+            max_size: options.max_size.unwrap_or(DEFAULT_SIZE).max(1),
             max_delay: options.max_delay,
             max_age: options.max_age,
         },

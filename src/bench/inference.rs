@@ -36,7 +36,7 @@ impl Cores {
 /// Measures the batch sizes from small to large, each for its share of `budget`, and leaves out those of which not even two runs
 /// fit.
 pub(super) fn rows(
-    mut sessions: Vec<Session>,
+    sessions: &mut [Session],
     cores: Cores,
     batches: &[usize],
     budget: Duration,
@@ -51,7 +51,7 @@ pub(super) fn rows(
         if run * (1 + LEAST_RUNS as u32) > left {
             break;
         }
-        rows.push(row(&mut sessions, cores, *batch, left.div_f64((batches.len() - done) as f64))?);
+        rows.push(row(sessions, cores, *batch, left.div_f64((batches.len() - done) as f64))?);
     }
     Ok(rows)
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 pub use report::{Report, Row};
 
 use crate::config::{self, Config};
-use crate::model::{EngineError, Model, ModelError, ModelSource};
+use crate::model::{EngineError, Model, ModelError, ModelSource, Session};
 use crate::stream::{SetupError, StreamSetup};
 use inference::Cores;
 
@@ -52,16 +52,34 @@ pub fn run(source: &ModelSource, config: &Config, budget: Duration) -> Result<Re
     let (contract, engine, device) = (first.contract.clone(), first.engine.clone(), first.device.clone());
     let (mut rows, mut loaded) = (Vec::new(), Some(first));
     for (done, setting) in settings.iter().enumerate() {
-        let model = match loaded.take() {
+        let mut model = match loaded.take() {
             Some(model) => model,
             None => load(source, &config.engine, *setting)?,
         };
         let left = budget.saturating_sub(start.elapsed());
         let share = left.div_f64((settings.len() - done) as f64);
-        rows.extend(inference::rows(model.sessions, *setting, &BATCHES, share)?);
+        rows.extend(inference::rows(&mut model.sessions, *setting, &BATCHES, share)?);
     }
     let features_cpu_ms = features.map(|cpu| cpu.as_secs_f64() * 1e3);
     Ok(Report { model: contract.full_name(), engine, device, features_cpu_ms, rows })
+}
+
+/// A short sweep over batch sizes on one session, for about `budget`: each size with its windows a second.
+///
+/// # Errors
+/// See [`Session::run`].
+pub fn sweep(session: &mut Session, budget: Duration) -> Result<Vec<(usize, f64)>, EngineError> {
+    let alone = Cores { threads: 1, sessions: 1 };
+    let rows = inference::rows(std::slice::from_mut(session), alone, &BATCHES, budget)?;
+    Ok(rows.into_iter().map(|row| (row.batch, row.windows_per_second)).collect())
+}
+
+/// The smallest batch size that is nearly as fast as the fastest: more only makes windows wait for each other.
+#[must_use]
+pub fn best_size(sweep: &[(usize, f64)]) -> usize {
+    const NEARLY: f64 = 0.97;
+    let fastest = sweep.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
+    sweep.iter().find(|(_, rate)| *rate >= NEARLY * fastest).map_or(1, |(size, _)| *size)
 }
 
 fn load(source: &ModelSource, engine: &config::Engine, cores: Cores) -> Result<Model, ModelError> {
@@ -71,4 +89,16 @@ fn load(source: &ModelSource, engine: &config::Engine, cores: Cores) -> Result<M
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::best_size;
+
+    #[test]
+    fn the_best_size_is_the_smallest_that_is_nearly_the_fastest() {
+        assert_eq!(best_size(&[(1, 100.0), (2, 180.0), (4, 297.0), (8, 300.0), (16, 250.0)]), 4);
+        assert_eq!(best_size(&[(1, 100.0), (2, 99.0)]), 1);
+        assert_eq!(best_size(&[]), 1);
+    }
 }

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use super::event_table::{EventTable, seconds, stdout_has_colour};
 use super::streams::{EventFormat, first_of, print};
 use crate::audio::{self, AudioFormat, Encoding, Recording};
+use crate::batch;
 use crate::client::{ChunkOptions, Script};
 use crate::config::{Config, Engine};
 use crate::model::{Model, ModelSource};
@@ -85,7 +86,13 @@ impl Analyzer {
         // The limit guards against clients; here the chunks are our own.
         setup.max_chunk_bytes = usize::MAX;
         let (bench, events) = (setup.workbench(), EventFactory::new(&model.contract, &config.publish));
-        Ok(Self { model, setup, bench, events, batch_size: config.batch.max_size })
+        Ok(Self {
+            model,
+            setup,
+            bench,
+            events,
+            batch_size: config.batch.max_size.unwrap_or(batch::DEFAULT_SIZE),
+        })
     }
 
     /// All windows of one recording, in batches.

@@ -17,6 +17,13 @@ pub enum Kind {
         /// The largest allowed.
         max: u64,
     },
+    /// A whole number, both ends included, or `auto`.
+    IntegerOrAuto {
+        /// The smallest allowed.
+        min: u64,
+        /// The largest allowed.
+        max: u64,
+    },
     /// A number from 0 to 1.
     Share,
     /// `true` or `false`.
@@ -88,7 +95,7 @@ pub const KEYS: &[Key] = &[
     optional("window.hop", POSITIVE, "from one window to the next; the model's own hop where it is not set"),
     key("window.min_length", POSITIVE, "1s", "the shortest partial window that is published"),
 
-    key("batch.max_size", integer(1, 65_536), "32", "windows in one run of the model, at most"),
+    key("batch.max_size", Kind::IntegerOrAuto { min: 1, max: 65_536 }, "32", "windows in one run of the model, at most; auto tries sizes for 2 s when a model is loaded"),
     key("batch.max_delay", DURATION, "0s", "how long a batch that is not full may wait for more windows"),
     key("batch.queue_size", integer(1, 1_000_000), "256", "windows that may wait before the front end waits"),
     optional("batch.max_age", POSITIVE, "windows of gRPC streams that wait longer are dropped, never those of Kafka; none where it is not set"),

@@ -24,6 +24,7 @@ pub fn allowed(kind: Kind) -> String {
             "a duration with its unit, such as \"30s\" or \"0s\"".to_owned()
         }
         Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
+        Kind::IntegerOrAuto { min, max } => format!("auto, or a whole number from {min} to {max}"),
         Kind::Share => "a number from 0 to 1".to_owned(),
         Kind::Boolean => "true or false".to_owned(),
         Kind::Choice(words) => format!("one of {}", words.join(", ")),

@@ -62,7 +62,7 @@ impl Config {
                 min_length: values.duration("window.min_length"),
             },
             batch: Batch {
-                max_size: values.size("batch.max_size"),
+                max_size: values.optional_size("batch.max_size"),
                 max_delay: values.duration("batch.max_delay"),
                 queue_size: values.size("batch.queue_size"),
                 max_age: values.optional_duration("batch.max_age"),
@@ -132,8 +132,8 @@ pub struct Window {
 /// `[batch]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    /// `batch.max_size` (32): windows in one run of the model, at most.
-    pub max_size: usize,
+    /// `batch.max_size` (32): windows in one run of the model, at most; `None` for `auto`: found by trying when a model is loaded.
+    pub max_size: Option<usize>,
     /// `batch.max_delay` (0): how long a batch that is not full may wait for more windows.
     pub max_delay: Duration,
     /// `batch.queue_size` (256): windows that may wait for a batch before the front end waits.

@@ -21,6 +21,7 @@ use super::{ConfigError, Origin, Setting};
 enum Value {
     Duration(Duration),
     Integer(u64),
+    Auto,
     Share(f64),
     Boolean(bool),
     Address(SocketAddr),
@@ -161,8 +162,10 @@ impl Values {
         self.optional_duration(key).expect("the key has a default")
     }
 
+    /// `None` where it is not set, or `auto`.
     pub fn optional_size(&self, key: &str) -> Option<usize> {
         match self.values.get(key)? {
+            Value::Auto => None,
             Value::Integer(size) => {
                 Some(usize::try_from(*size).expect("a machine that has so much can count it"))
             }
@@ -224,7 +227,7 @@ pub(super) fn reject(key: &str, kind: &ValueKind, origin: &Origin, allowed: &str
 
 fn parse((name, allows): (&str, Kind), kind: &ValueKind, origin: &Origin) -> Result<Value, ConfigError> {
     let value = match (allows, kind) {
-        (Kind::Integer { .. }, ValueKind::I64(value)) => {
+        (Kind::Integer { .. } | Kind::IntegerOrAuto { .. }, ValueKind::I64(value)) => {
             u64::try_from(*value).ok().and_then(|value| integer(allows, value))
         }
         (Kind::Boolean, ValueKind::Boolean(value)) => Some(Value::Boolean(*value)),
@@ -238,7 +241,9 @@ fn parse((name, allows): (&str, Kind), kind: &ValueKind, origin: &Origin) -> Res
 
 fn integer(kind: Kind, value: u64) -> Option<Value> {
     match kind {
-        Kind::Integer { min, max } if (min..=max).contains(&value) => Some(Value::Integer(value)),
+        Kind::Integer { min, max } | Kind::IntegerOrAuto { min, max } if (min..=max).contains(&value) => {
+            Some(Value::Integer(value))
+        }
         _ => None,
     }
 }
@@ -249,7 +254,8 @@ fn from_text(kind: Kind, text: &str) -> Option<Value> {
             let duration = humantime::parse_duration(text).ok()?;
             (!positive || !duration.is_zero()).then_some(Value::Duration(duration))
         }
-        Kind::Integer { .. } => integer(kind, text.parse().ok()?),
+        Kind::IntegerOrAuto { .. } if text == "auto" => Some(Value::Auto),
+        Kind::Integer { .. } | Kind::IntegerOrAuto { .. } => integer(kind, text.parse().ok()?),
         Kind::Share => share(text.parse().ok()?),
         Kind::Boolean => Some(Value::Boolean(text.parse().ok()?)),
         Kind::Address => Some(Value::Address(text.parse().ok()?)),
@@ -268,6 +274,7 @@ fn render(value: &Value) -> String {
     match value {
         Value::Duration(duration) => humantime::format_duration(*duration).to_string(),
         Value::Integer(value) => value.to_string(),
+        Value::Auto => "auto".to_owned(),
         Value::Share(value) => value.to_string(),
         Value::Boolean(value) => value.to_string(),
         Value::Address(address) => address.to_string(),

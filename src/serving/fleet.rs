@@ -13,14 +13,18 @@ use tokio_util::sync::CancellationToken;
 use super::watch::FileWatch;
 use super::{Lineup, Lineups, ServedModel, Shadow, Utilization};
 use crate::batch::{self, Batcher, ScoredBatch};
+use crate::bench;
 use crate::config::{self, Config, Role};
 use crate::envelope::JobOrigin;
 use crate::metrics::{self, GaugeGuard};
-use crate::model::{Contract, Model, ModelError, ModelSource, Session};
+use crate::model::{Contract, EngineError, Model, ModelError, ModelSource, Session};
 use crate::stream::{SetupError, StreamSetup, WindowSpan};
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long the search for a batch size takes.
+const SWEEP: Duration = Duration::from_secs(2);
 
 /// Why a model cannot be put into service.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +51,9 @@ pub enum FleetError {
         /// Those of the default model.
         of: WindowSpan,
     },
+    /// It failed in the search for a batch size.
+    #[error("find a batch size: {0}")]
+    Sweep(EngineError),
     /// Loading panicked.
     #[error("load a model: the engine panicked")]
     Panicked,
@@ -204,11 +211,14 @@ impl Fleet {
 
     /// Starts a batcher of its own.
     fn put_into_service(&mut self, model: Model) -> Result<(Arc<ServedModel>, Batcher<Session>), FleetError> {
-        let Model { contract, sessions, window_takes, .. } = model;
+        let Model { contract, mut sessions, window_takes, .. } = model;
+        let mut options = self.config.batch.clone();
+        if options.max_size.is_none() {
+            options.max_size = Some(size_by_sweep(&contract, &mut sessions[0])?);
+        }
         let setup = StreamSetup::new(&contract, &self.config.window, &self.config.audio)?;
         let (jobs, waiting) = mpsc::channel(batch::INBOX);
-        let batcher =
-            batch::start(contract.clone(), sessions, &self.config.batch, waiting, self.scored.clone());
+        let batcher = batch::start(contract.clone(), sessions, &options, waiting, self.scored.clone());
         self.setups += 1;
         batcher.cost().add(window_takes, 1);
         let hop = setup.geometry.span().hop;
@@ -235,6 +245,15 @@ impl Fleet {
         });
         self.lineup.send_replace(Arc::new(Lineup::new(models.collect())));
     }
+}
+
+/// What `batch.max_size = "auto"` comes to on this machine. Holds its thread for about [`SWEEP`].
+fn size_by_sweep(contract: &Contract, session: &mut Session) -> Result<usize, FleetError> {
+    let sweep = tokio::task::block_in_place(|| bench::sweep(session, SWEEP)).map_err(FleetError::Sweep)?;
+    let size = bench::best_size(&sweep);
+    let table: Vec<_> = sweep.iter().map(|(size, rate)| format!("{size}: {rate:.0}/s")).collect();
+    tracing::info!(model = contract.name, size, sweep = table.join(", "), "batch size found");
+    Ok(size)
 }
 
 fn in_use(model: &Model) -> GaugeGuard {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::fit::{Place, check, shape};
 use super::watch::FileWatch;
 use super::{Lineup, Lineups, ServedModel, Shadow, Utilization};
 use crate::batch::{self, Batcher, ScoredBatch};
@@ -97,7 +98,7 @@ impl Fleet {
             let (source, role) = (ModelSource::configured(model), model.role.clone());
             let file = model.path.as_deref().map(FileWatch::new);
             let loaded = fleet.load(&source).await?;
-            let in_use = in_use(&loaded);
+            let in_use = in_use(&loaded.model);
             let (served, batcher) = fleet.put_into_service(loaded)?;
             fleet.members.push(Member { source, role, file, served, batcher, _in_use: in_use });
         }
@@ -146,36 +147,43 @@ impl Fleet {
     /// Loads those from files again that `wanted` picks.
     async fn reload(&mut self, wanted: impl Fn(&mut Member) -> bool) {
         self.retired.retain(|batcher| !batcher.has_ended());
+        let mut exchanged = false;
         for index in 0..self.members.len() {
             let ModelSource::File(path) = self.members[index].source.clone() else { continue };
             if !wanted(&mut self.members[index]) {
                 continue;
             }
             match self.exchange(index).await {
-                Ok(()) => metrics::model_reload("ok"),
+                Ok(()) => {
+                    exchanged = true;
+                    metrics::model_reload("ok");
+                }
                 Err(error) => {
                     metrics::model_reload("failed");
                     tracing::error!(model = %path.display(), "kept the model in service: failed to {error}");
                 }
             }
         }
-        self.announce();
+        if exchanged {
+            self.announce();
+        }
     }
 
     async fn exchange(&mut self, index: usize) -> Result<(), FleetError> {
         let loaded = self.load(&self.members[index].source).await?;
-        let setup = StreamSetup::new(&loaded.contract, &self.config.window, &self.config.audio)?;
+        let new = &loaded.model;
+        let setup = StreamSetup::new(&new.contract, &self.config.window, &self.config.audio)?;
         let mut places: Vec<_> = self.members.iter().map(Member::place).collect();
-        places[index] = Place { name: &loaded.contract.name, setup: &setup, ..places[index] };
+        places[index] = Place { name: &new.contract.name, setup: &setup, ..places[index] };
         check(&places)?;
         let was = self.members[index].served.contract.clone();
         let member = &mut self.members[index];
-        member._in_use = in_use(&loaded);
-        let same_shape = shape(&was) == shape(&loaded.contract);
-        if same_shape && loaded.sessions.len() == member.batcher.threads() {
-            let contract = loaded.contract.clone();
+        member._in_use = in_use(new);
+        let same_shape = shape(&was) == shape(&new.contract);
+        if same_shape && new.sessions.len() == member.batcher.threads() {
+            let contract = new.contract.clone();
             member.served = Arc::new(ServedModel { contract: contract.clone(), ..(*member.served).clone() });
-            member.batcher.replace(contract, loaded.sessions);
+            member.batcher.replace(contract, loaded.model.sessions);
         } else {
             let (served, batcher) = self.put_into_service(loaded)?;
             let member = &mut self.members[index];
@@ -194,10 +202,19 @@ impl Fleet {
     }
 
     /// Reads, checks and warms up a model on a thread of its own.
-    async fn load(&self, source: &ModelSource) -> Result<Model, FleetError> {
-        let (source, engine): (_, config::Engine) = (source.clone(), self.config.engine.clone());
-        let loaded = tokio::task::spawn_blocking(move || Model::load(source, &engine)).await;
-        let model = loaded.map_err(|_| FleetError::Panicked)??;
+    async fn load(&self, source: &ModelSource) -> Result<Loaded, FleetError> {
+        let (source, engine) = (source.clone(), self.config.engine.clone());
+        let max_size = self.config.batch.max_size;
+        let load = move || {
+            let mut model = Model::load(source, &engine)?;
+            let max_size = match max_size {
+                Some(size) => size,
+                None => size_by_sweep(&model.contract, &mut model.sessions[0])?,
+            };
+            Ok::<_, FleetError>(Loaded { model, max_size })
+        };
+        let loaded = tokio::task::spawn_blocking(load).await.map_err(|_| FleetError::Panicked)??;
+        let model = &loaded.model;
         let Contract { name, version, .. } = &*model.contract;
         tracing::info!(
             name,
@@ -206,16 +223,16 @@ impl Fleet {
             library = %model.library.display(),
             "model loaded"
         );
-        Ok(model)
+        Ok(loaded)
     }
 
     /// Starts a batcher of its own.
-    fn put_into_service(&mut self, model: Model) -> Result<(Arc<ServedModel>, Batcher<Session>), FleetError> {
-        let Model { contract, mut sessions, window_takes, .. } = model;
-        let mut options = self.config.batch.clone();
-        if options.max_size.is_none() {
-            options.max_size = Some(size_by_sweep(&contract, &mut sessions[0])?);
-        }
+    fn put_into_service(
+        &mut self,
+        Loaded { model, max_size }: Loaded,
+    ) -> Result<(Arc<ServedModel>, Batcher<Session>), FleetError> {
+        let Model { contract, sessions, window_takes, .. } = model;
+        let options = config::Batch { max_size: Some(max_size), ..self.config.batch.clone() };
         let setup = StreamSetup::new(&contract, &self.config.window, &self.config.audio)?;
         let (jobs, waiting) = mpsc::channel(batch::INBOX);
         let batcher = batch::start(contract.clone(), sessions, &options, waiting, self.scored.clone());
@@ -247,9 +264,15 @@ impl Fleet {
     }
 }
 
+/// A model and the largest batch that it is given.
+struct Loaded {
+    model: Model,
+    max_size: usize,
+}
+
 /// What `batch.max_size = "auto"` comes to on this machine. Holds its thread for about [`SWEEP`].
 fn size_by_sweep(contract: &Contract, session: &mut Session) -> Result<usize, FleetError> {
-    let sweep = tokio::task::block_in_place(|| bench::sweep(session, SWEEP)).map_err(FleetError::Sweep)?;
+    let sweep = bench::sweep(session, SWEEP).map_err(FleetError::Sweep)?;
     let size = bench::best_size(&sweep);
     let table: Vec<_> = sweep.iter().map(|(size, rate)| format!("{size}: {rate:.0}/s")).collect();
     tracing::info!(model = contract.name, size, sweep = table.join(", "), "batch size found");
@@ -260,41 +283,8 @@ fn in_use(model: &Model) -> GaugeGuard {
     metrics::model_in_use(&model.contract.name, &model.contract.version, &model.engine, &model.device)
 }
 
-/// What must fit among the members.
-#[derive(Debug, Clone, Copy)]
-struct Place<'a> {
-    role: &'a Role,
-    name: &'a str,
-    setup: &'a StreamSetup,
-}
-
 impl Member {
     fn place(&self) -> Place<'_> {
         Place { role: &self.role, name: &self.served.contract.name, setup: &self.served.setup }
     }
-}
-
-/// Serving models have names of their own; shadows have the windows of the first of them.
-fn check(places: &[Place<'_>]) -> Result<(), FleetError> {
-    let (serving, shadows): (Vec<&Place<'_>>, Vec<&Place<'_>>) =
-        places.iter().partition(|place| *place.role == Role::Serving);
-    for (index, place) in serving.iter().enumerate() {
-        if serving[..index].iter().any(|earlier| earlier.name == place.name) {
-            return Err(FleetError::SameName(place.name.to_owned()));
-        }
-    }
-    let Some(of) = serving.first().map(|default| default.setup.geometry.span()) else { return Ok(()) };
-    match shadows.iter().find(|shadow| shadow.setup.geometry.span() != of) {
-        None => Ok(()),
-        Some(shadow) => {
-            let its = shadow.setup.geometry.span();
-            Err(FleetError::OtherWindows { shadow: shadow.name.to_owned(), its, of })
-        }
-    }
-}
-
-/// All that the streams of a model depend on.
-fn shape(contract: &Contract) -> impl PartialEq + use<> {
-    let Contract { labels, input, sample_rate_hz, window, frames, mfcc, .. } = contract.clone();
-    (labels, input, sample_rate_hz, window, frames, mfcc)
 }

@@ -1,9 +1,10 @@
 //! The models in service: which there are, the batcher behind each, and how one is exchanged for another.
 //!
-//! In data order: `lineup` (what a stream is given when it opens) → `batch` (elsewhere) behind each model. `fleet` owns the batchers and
-//! loads models; `shadow` is a model on trial; `watch` tells when one's file has changed. Streams that are open keep the model that they opened with, or a newer one
-//! of the same shape; nothing under way is lost by an exchange.
+//! `lineup` is what a stream is given when it opens, `utilization` how busy open streams keep a model, `shadow` a model on trial. `fleet`
+//! owns the batchers and loads models; `fit` says whether they go together, `watch` whether a file has changed. Streams that are open keep
+//! the model that they opened with, or a newer one of the same shape; nothing under way is lost by an exchange.
 
+mod fit;
 mod fleet;
 mod lineup;
 mod shadow;

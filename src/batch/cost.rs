@@ -13,6 +13,8 @@ const MEMORY: u64 = 32;
 pub struct InferenceCost {
     /// Nanoseconds; 0 before the first run.
     average: AtomicU64,
+    /// Windows so far.
+    windows: AtomicU64,
 }
 
 impl InferenceCost {
@@ -24,6 +26,13 @@ impl InferenceCost {
             before => (before * (MEMORY - 1) + sample) / MEMORY,
         };
         self.average.store(average.max(1), Ordering::Relaxed);
+        self.windows.fetch_add(windows as u64, Ordering::Relaxed);
+    }
+
+    /// Windows that have been run so far.
+    #[must_use]
+    pub fn windows(&self) -> u64 {
+        self.windows.load(Ordering::Relaxed)
     }
 
     /// The average; 0 before the first run.

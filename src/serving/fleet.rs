@@ -12,11 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::fit::{Place, check, shape};
 use super::watch::FileWatch;
-use super::{Lineup, Lineups, ServedModel, Shadow, Utilization};
+use super::{Lineup, Lineups, ProcessorCost, ServedModel, Shadow, Utilization};
 use crate::batch::{self, Batcher, ScoredBatch};
 use crate::bench;
 use crate::config::{self, Config, Role};
 use crate::envelope::JobOrigin;
+use crate::measure::process_cpu;
 use crate::metrics::{self, GaugeGuard};
 use crate::model::{Contract, EngineError, Model, ModelError, ModelSource, Session};
 use crate::stream::{SetupError, StreamSetup, WindowSpan};
@@ -70,6 +71,9 @@ pub struct Fleet {
     scored: mpsc::Sender<ScoredBatch<JobOrigin>>,
     lineup: watch::Sender<Arc<Lineup>>,
     setups: u64,
+    processor: Arc<ProcessorCost>,
+    /// CPU time and windows at the last look.
+    seen: (Duration, u64),
 }
 
 #[derive(Debug)]
@@ -92,8 +96,16 @@ impl Fleet {
         scored: mpsc::Sender<ScoredBatch<JobOrigin>>,
     ) -> Result<Self, FleetError> {
         let lineup = watch::Sender::new(Arc::new(Lineup::default()));
-        let mut fleet =
-            Self { config: config.clone(), members: vec![], retired: vec![], scored, lineup, setups: 0 };
+        let mut fleet = Self {
+            config: config.clone(),
+            members: vec![],
+            retired: vec![],
+            scored,
+            lineup,
+            setups: 0,
+            processor: Arc::default(),
+            seen: Default::default(),
+        };
         for model in &config.models {
             let (source, role) = (ModelSource::configured(model), model.role.clone());
             let file = model.path.as_deref().map(FileWatch::new);
@@ -122,10 +134,19 @@ impl Fleet {
                 () = stop.cancelled() => return self,
                 Some(()) = reload.recv() => self.reload(|_| true).await,
                 _ = looks.tick() => {
+                    self.look_at_the_processor();
                     self.reload(|member| member.file.as_mut().is_some_and(FileWatch::has_changed)).await;
                 }
             }
         }
+    }
+
+    /// What the windows since the last look have cost the process.
+    fn look_at_the_processor(&mut self) {
+        let windows = self.members.iter().map(|member| member.served.utilization.cost().windows()).sum();
+        let now = (process_cpu(), windows);
+        let (cpu, before) = std::mem::replace(&mut self.seen, now);
+        self.processor.add(now.0.saturating_sub(cpu), windows.saturating_sub(before));
     }
 
     /// Takes all models out of service and waits until their last answers are out.
@@ -260,7 +281,7 @@ impl Fleet {
             let shadows = std::mem::take(&mut shadows);
             Arc::new(ServedModel { shadows, ..(*member.served).clone() })
         });
-        self.lineup.send_replace(Arc::new(Lineup::new(models.collect())));
+        self.lineup.send_replace(Arc::new(Lineup::new(models.collect(), self.processor.clone())));
     }
 }
 

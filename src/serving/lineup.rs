@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use super::{Shadow, Utilization};
+use super::{ProcessorCost, Shadow, Utilization};
 use crate::batch::Job;
 use crate::envelope::JobOrigin;
 use crate::model::Contract;
@@ -31,7 +31,10 @@ pub struct ServedModel {
 
 /// The models in service, the default one first. Empty once the daemon has drained.
 #[derive(Debug, Clone, Default)]
-pub struct Lineup(Vec<Arc<ServedModel>>);
+pub struct Lineup {
+    models: Vec<Arc<ServedModel>>,
+    processor: Arc<ProcessorCost>,
+}
 
 /// Gives the lineup of the moment.
 pub type Lineups = watch::Receiver<Arc<Lineup>>;
@@ -48,24 +51,24 @@ pub struct UnknownModel {
 impl Lineup {
     /// A lineup whose first model is the default one.
     #[must_use]
-    pub fn new(models: Vec<Arc<ServedModel>>) -> Self {
-        Self(models)
+    pub fn new(models: Vec<Arc<ServedModel>>, processor: Arc<ProcessorCost>) -> Self {
+        Self { models, processor }
     }
 
     /// All models, the default one first.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<ServedModel>> {
-        self.0.iter()
+        self.models.iter()
     }
 
-    /// The share of the sessions' time that open streams of all models take, with `more` channels of `model` beside them. All
-    /// models share the same processor.
+    /// The share of the sessions' time, or of the processor's where that is larger, that open streams of all models take, with
+    /// `more` channels of `model` beside them. Models share both.
     #[must_use]
     pub fn utilization_with(&self, model: &ServedModel, more: usize) -> f64 {
-        let with = |served: &ServedModel| {
-            let own = served.setup_number == model.setup_number;
-            served.utilization.with(if own { more } else { 0 })
-        };
-        self.iter().map(|served| with(served)).sum()
+        let more = |served: &ServedModel| if served.setup_number == model.setup_number { more } else { 0 };
+        let of_sessions = self.iter().map(|served| served.utilization.of_sessions(more(served))).sum();
+        let windows = self.iter().map(|served| served.utilization.windows_per_second(more(served))).sum();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        self.processor.of_cores(windows, cores).max(of_sessions)
     }
 
     /// The model of that name; the default one where `name` is empty.
@@ -77,7 +80,7 @@ impl Lineup {
         found.cloned().ok_or_else(|| UnknownModel {
             name: name.to_owned(),
             allowed: self.iter().map(|model| model.contract.name.as_str()).collect::<Vec<_>>().join(", "),
-            default: self.0.first().map_or_else(String::new, |model| model.contract.name.clone()),
+            default: self.models.first().map_or_else(String::new, |model| model.contract.name.clone()),
         })
     }
 }

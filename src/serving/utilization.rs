@@ -1,13 +1,18 @@
-//! How much of the sessions' time the open streams take, if each keeps the pace of speech.
+//! How much of the machine the open streams take, if each keeps the pace of speech.
 //!
-//! In: streams that open and end, the cost of a window. Out: a share, known before a new stream's first window is whole: seconds of
+//! In: streams that open and end, what a window costs. Out: a share, known before a new stream's first window is whole: seconds of
 //! speech pass until then, too late to find out by a queue that grows. Never refuses by itself.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::batch::InferenceCost;
+
+/// The weight of one interval in the average is one part in so many.
+const MEMORY: f64 = 4.0;
+/// Fewer windows than these in an interval say nothing of what one costs.
+const TELLING: u64 = 20;
 
 /// The load that one model's streams put on its sessions.
 #[derive(Debug)]
@@ -33,12 +38,22 @@ impl Utilization {
         Arc::new(Self { cost, sessions, hop, channels: AtomicUsize::new(0) })
     }
 
-    /// The share of the sessions' time that open streams take, with `more` channels beside them; 1 is all of it.
+    /// What a window costs the model.
     #[must_use]
-    pub fn with(&self, more: usize) -> f64 {
-        let windows = (self.channels.load(Ordering::Relaxed) + more) as f64;
-        windows * self.cost.per_window().as_secs_f64()
-            / (self.hop.as_secs_f64() * self.sessions.max(1) as f64)
+    pub fn cost(&self) -> &InferenceCost {
+        &self.cost
+    }
+
+    /// Windows a second of the open streams and `more` channels.
+    #[must_use]
+    pub fn windows_per_second(&self, more: usize) -> f64 {
+        (self.channels.load(Ordering::Relaxed) + more) as f64 / self.hop.as_secs_f64()
+    }
+
+    /// The share of the sessions' time that they take; 1 is all of it.
+    #[must_use]
+    pub fn of_sessions(&self, more: usize) -> f64 {
+        self.windows_per_second(more) * self.cost.per_window().as_secs_f64() / self.sessions.max(1) as f64
     }
 
     /// A stream of so many channels opens.
@@ -55,6 +70,34 @@ impl Drop for Seat {
     }
 }
 
+/// What a window costs the whole process, from the audio that comes in to the event that goes out.
+#[derive(Debug, Default)]
+pub struct ProcessorCost {
+    /// Nanoseconds of CPU time a window; 0 while nothing is known.
+    per_window: AtomicU64,
+}
+
+impl ProcessorCost {
+    /// So much CPU time went into so many windows since the last look.
+    pub fn add(&self, cpu: Duration, windows: u64) {
+        if windows < TELLING {
+            return;
+        }
+        let sample = cpu.as_nanos() as f64 / windows as f64;
+        let average = match self.per_window.load(Ordering::Relaxed) {
+            0 => sample,
+            before => before as f64 + (sample - before as f64) / MEMORY,
+        };
+        self.per_window.store(average as u64, Ordering::Relaxed);
+    }
+
+    /// The share of `cores` that so many windows a second take; 0 while nothing is known.
+    #[must_use]
+    pub fn of_cores(&self, windows_per_second: f64, cores: usize) -> f64 {
+        windows_per_second * self.per_window.load(Ordering::Relaxed) as f64 * 1e-9 / cores.max(1) as f64
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,12 +106,23 @@ mod tests {
     fn streams_count_by_their_channels_while_they_are_open() {
         let cost = Arc::new(InferenceCost::default());
         let load = Utilization::new(cost.clone(), 2, Duration::from_secs(1));
-        assert!(load.with(1_000) < f64::EPSILON, "nothing is known before the first run");
+        assert!(load.of_sessions(1_000) < f64::EPSILON, "nothing is known before the first run");
         cost.add(Duration::from_millis(1), 1);
         let stereo = load.enter(2);
         let _mono = load.enter(1);
-        assert!((load.with(1) - 0.002).abs() < 1e-9, "{}", load.with(1));
+        assert!((load.of_sessions(1) - 0.002).abs() < 1e-9, "{}", load.of_sessions(1));
         drop(stereo);
-        assert!((load.with(0) - 0.000_5).abs() < 1e-9, "{}", load.with(0));
+        assert!((load.of_sessions(0) - 0.000_5).abs() < 1e-9, "{}", load.of_sessions(0));
+    }
+
+    #[test]
+    fn the_processors_share_follows_the_measured_cost_of_a_window() {
+        let cost = ProcessorCost::default();
+        cost.add(Duration::from_secs(1), TELLING - 1);
+        assert!(cost.of_cores(1e6, 1) < f64::EPSILON, "too few windows tell nothing");
+        cost.add(Duration::from_millis(500), 1_000);
+        assert!((cost.of_cores(2_000.0, 2) - 0.5).abs() < 1e-6, "{}", cost.of_cores(2_000.0, 2));
+        (0..40).for_each(|_| cost.add(Duration::from_millis(1_000), 1_000));
+        assert!((cost.of_cores(1_000.0, 1) - 1.0).abs() < 1e-3, "{}", cost.of_cores(1_000.0, 1));
     }
 }

@@ -259,6 +259,7 @@ impl Fleet {
         let batcher = batch::start(contract.clone(), sessions, &options, waiting, self.scored.clone());
         self.setups += 1;
         batcher.cost().add(window_takes, 1);
+        self.processor.guess(window_takes);
         let hop = setup.geometry.span().hop;
         let utilization = Utilization::new(batcher.cost().clone(), batcher.threads(), hop);
         let (setup_number, shadows) = (self.setups, Vec::new());

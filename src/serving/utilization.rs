@@ -11,6 +11,8 @@ use crate::batch::InferenceCost;
 
 /// The weight of one interval in the average is one part in so many.
 const MEMORY: f64 = 4.0;
+/// What a window costs beside the model, as a first guess: ten chunks over gRPC, a second of features, an event.
+const BESIDE_THE_MODEL: Duration = Duration::from_micros(400);
 /// Fewer windows than these in an interval say nothing of what one costs.
 const TELLING: u64 = 20;
 
@@ -78,6 +80,13 @@ pub struct ProcessorCost {
 }
 
 impl ProcessorCost {
+    /// A first guess, where a window takes the model so long and nothing has been measured.
+    pub fn guess(&self, window_takes: Duration) {
+        let guess = (window_takes + BESIDE_THE_MODEL).as_nanos() as u64;
+        // Where there is a figure already, that is the better one.
+        let _ = self.per_window.compare_exchange(0, guess, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     /// So much CPU time went into so many windows since the last look.
     pub fn add(&self, cpu: Duration, windows: u64) {
         if windows < TELLING {
@@ -120,7 +129,10 @@ mod tests {
         let cost = ProcessorCost::default();
         cost.add(Duration::from_secs(1), TELLING - 1);
         assert!(cost.of_cores(1e6, 1) < f64::EPSILON, "too few windows tell nothing");
+        cost.guess(Duration::from_micros(100));
+        assert!((cost.of_cores(1_000.0, 1) - 0.5).abs() < 1e-6, "{}", cost.of_cores(1_000.0, 1));
         cost.add(Duration::from_millis(500), 1_000);
+        cost.guess(Duration::from_secs(1));
         assert!((cost.of_cores(2_000.0, 2) - 0.5).abs() < 1e-6, "{}", cost.of_cores(2_000.0, 2));
         (0..40).for_each(|_| cost.add(Duration::from_millis(1_000), 1_000));
         assert!((cost.of_cores(1_000.0, 1) - 1.0).abs() < 1e-3, "{}", cost.of_cores(1_000.0, 1));

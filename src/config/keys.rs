@@ -126,7 +126,7 @@ pub const KEYS: &[Key] = &[
     key("publish.uncertain_below", Kind::Share, "0", "a window whose best probability is lower is published as uncertain; its scores stay"),
 
     key("limits.max_streams", integer(1, 10_000_000), "10000", "streams open over gRPC at once"),
-    key("limits.max_utilization_percent", integer(1, 1_000_000), "90", "the share of the models' time that open streams may take at the pace of speech; a stream beyond it is refused"),
+    key("limits.max_utilization_percent", integer(1, 1_000_000), "80", "the share of the models' time that open streams may take at the pace of speech; a stream beyond it is refused"),
     key("limits.shards", integer(0, 1024), "0", "threads of the front end; 0 means one a core"),
     key("limits.shard_queue", integer(1, 1_000_000), "64", "chunks that may wait for a shard"),
     key("limits.grace_period", DURATION, "25s", "how long a drain may take"),

@@ -235,7 +235,7 @@ pub struct Publish {
 pub struct Limits {
     /// `limits.max_streams` (10,000): streams open over gRPC at once.
     pub max_streams: usize,
-    /// `limits.max_utilization_percent` (90): a gRPC stream that would have open streams, at the pace of speech, take a larger
+    /// `limits.max_utilization_percent` (80): a gRPC stream that would have open streams, at the pace of speech, take a larger
     /// share of the sessions' time is refused.
     pub max_utilization_percent: usize,
     /// `limits.shards` (0: one a core): threads of the front end.

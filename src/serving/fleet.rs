@@ -12,54 +12,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::fit::{Place, check, shape};
 use super::watch::FileWatch;
-use super::{Lineup, Lineups, ProcessorCost, ServedModel, Shadow, Utilization};
+use super::{FleetError, Lineup, Lineups, ProcessorCost, ServedModel, Shadow, Utilization};
 use crate::batch::{self, Batcher, ScoredBatch};
 use crate::bench;
 use crate::config::{self, Config, Role};
 use crate::envelope::JobOrigin;
 use crate::measure::process_cpu;
 use crate::metrics::{self, GaugeGuard};
-use crate::model::{Contract, EngineError, Model, ModelError, ModelSource, Session};
-use crate::stream::{SetupError, StreamSetup, WindowSpan};
+use crate::model::{Contract, Model, ModelSource, Session};
+use crate::stream::StreamSetup;
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How long the search for a batch size takes.
 const SWEEP: Duration = Duration::from_secs(2);
-
-/// Why a model cannot be put into service.
-#[derive(Debug, thiserror::Error)]
-pub enum FleetError {
-    /// It cannot be loaded.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// Its windows cannot be cut.
-    #[error(transparent)]
-    Setup(#[from] SetupError),
-    /// Streams could not tell it from another one.
-    #[error("serve two models named {0:?}: give one of them another name in its contract")]
-    SameName(String),
-    /// Its windows cannot be compared with those of the default model.
-    #[error(
-        "serve {shadow} as a shadow: its windows are {:?} every {:?}, those of the default model {:?} every {:?}",
-        its.length, its.hop, of.length, of.hop
-    )]
-    OtherWindows {
-        /// The shadow's name.
-        shadow: String,
-        /// Its windows.
-        its: WindowSpan,
-        /// Those of the default model.
-        of: WindowSpan,
-    },
-    /// It failed in the search for a batch size.
-    #[error("find a batch size: {0}")]
-    Sweep(EngineError),
-    /// Loading panicked.
-    #[error("load a model: the engine panicked")]
-    Panicked,
-}
 
 /// All models in service, with their batchers.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! owns the batchers and loads models; `fit` says whether they go together, `watch` whether a file has changed. Streams that are open keep
 //! the model that they opened with, or a newer one of the same shape; nothing under way is lost by an exchange.
 
+mod error;
 mod fit;
 mod fleet;
 mod lineup;
@@ -11,6 +12,7 @@ mod shadow;
 mod utilization;
 mod watch;
 
+pub use error::*;
 pub use fleet::*;
 pub use lineup::*;
 pub use shadow::*;

@@ -6,6 +6,7 @@
 mod client;
 mod commit;
 mod ledger;
+mod links;
 mod partition;
 mod progress;
 mod progress_topic;
@@ -17,6 +18,7 @@ mod stream_books;
 pub(crate) use client::broker;
 pub use client::{KafkaFault, QUESTION, ensure_topics, settings};
 pub use ledger::{Idle, Ledger};
+pub use links::ReaderLinks;
 pub use progress::{Entry, Progress, RESUMED, Record, State};
-pub use reader::{Reader, ReaderLinks};
+pub use reader::Reader;
 pub use record::{AudioRecord, BadRecord, CONTENT_TYPE, FIRST_SAMPLE, LAST, RawRecord, SEQUENCE};

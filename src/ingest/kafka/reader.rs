@@ -17,16 +17,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::{KafkaFault, QUESTION, ReaderContext, Rebalance, broker, settings};
 use super::commit::commit;
+use super::links::ReaderLinks;
 use super::partition::{DeadLetter, Partition};
 use super::progress_topic::{ProgressTopic, ProgressWrite};
 use super::record::RawRecord;
 use crate::config;
 use crate::envelope::{Assignment, Report};
-use crate::http::Readiness;
 use crate::metrics;
-use crate::publish::kafka::{EventProducer, NotTaken, Outgoing};
-use crate::serving::Lineups;
-use crate::stream::shard::{Shards, ToShard};
+use crate::publish::kafka::{NotTaken, Outgoing};
+use crate::stream::shard::ToShard;
 
 /// How long one look for a record may take; reports wait for so long at most.
 const POLL: Duration = Duration::from_millis(5);
@@ -34,24 +33,6 @@ const POLL: Duration = Duration::from_millis(5);
 const TICK: Duration = Duration::from_millis(200);
 /// How often the lag is asked for.
 const LAG: Duration = Duration::from_secs(5);
-
-/// What the reader is connected to.
-pub struct ReaderLinks {
-    /// Chunks go here.
-    pub shards: Shards,
-    /// Models to choose from.
-    pub lineups: Lineups,
-    /// What becomes of them comes from here.
-    pub reports: crossbeam_channel::Receiver<Report>,
-    /// Dead letters go here.
-    pub producer: EventProducer,
-    /// Is told when partitions are assigned.
-    pub readiness: Readiness,
-    /// How long a stream may be silent.
-    pub idle_timeout: Duration,
-    /// How long giving up a partition may take.
-    pub grace_period: Duration,
-}
 
 /// Partitions that are to be given up.
 pub(super) struct Leaving {

@@ -26,15 +26,15 @@ pub struct Evaluation<O> {
     draining: CancellationToken,
 }
 
-/// Gives the evaluator of the model of that name, or says which names there are.
-type EvaluatorOf<O> = dyn Fn(&str) -> Result<Evaluator<O>, UnknownModel> + Send + Sync;
+/// Gives an evaluator of the default model, which none is once the daemon has drained.
+type EvaluatorOf<O> = dyn Fn() -> Result<Evaluator<O>, UnknownModel> + Send + Sync;
 
 impl<O: From<ClipOrigin> + Send + Sync + 'static> Evaluation<O> {
     /// A service on the daemon's batchers, with an evaluator for each call; calls end with UNAVAILABLE once `draining` is cancelled. Drop the service to
     /// close the batcher's queue.
     #[must_use]
     pub fn new(
-        evaluator: impl Fn(&str) -> Result<Evaluator<O>, UnknownModel> + Send + Sync + 'static,
+        evaluator: impl Fn() -> Result<Evaluator<O>, UnknownModel> + Send + Sync + 'static,
         draining: CancellationToken,
     ) -> Self {
         Self { evaluator: Box::new(evaluator), draining }
@@ -63,7 +63,7 @@ impl<O: From<ClipOrigin> + Send + Sync + 'static> EvaluationService for Evaluati
         }
         let stopped = self.draining.clone().cancelled_owned();
         let evaluator =
-            (self.evaluator)("").map_err(|unknown| Status::invalid_argument(unknown.to_string()))?;
+            (self.evaluator)().map_err(|unknown| Status::invalid_argument(unknown.to_string()))?;
         let answers = answers(evaluator, request.into_inner());
         // Drain: whoever evaluates has no report yet, and can ask again elsewhere.
         let answers = answers.take_until(stopped);

@@ -21,7 +21,6 @@ use prepare::{ensure_topics, shard_count};
 use task::Task;
 
 use crate::config::Config;
-use crate::evaluation::Evaluator;
 use crate::evaluation::service::Evaluation;
 use crate::http::{self, Readiness};
 use crate::ingest::grpc::{OpenStreams, RecognitionLinks};
@@ -140,21 +139,17 @@ impl Daemon {
         let (shards, shard_threads) =
             shard::start(shard_count(&config), config.limits.shard_queue, &outlets)?;
         drop(outlets);
-        let reader = match (&config.kafka, &producer) {
-            (Some(kafka), Some(producer)) => {
-                let links = ReaderLinks {
-                    shards: shards.clone(),
-                    lineups: lineups.clone(),
-                    reports,
-                    producer: producer.clone(),
-                    readiness: readiness.clone(),
-                    idle_timeout: config.audio.idle_timeout,
-                    grace_period: config.limits.grace_period,
-                };
-                Some(Reader::new(kafka, links)?)
-            }
-            _ => None,
-        };
+        let links = producer.clone().map(|producer| ReaderLinks {
+            shards: shards.clone(),
+            lineups: lineups.clone(),
+            reports,
+            producer,
+            readiness: readiness.clone(),
+            idle_timeout: config.audio.idle_timeout,
+            grace_period: config.limits.grace_period,
+        });
+        let reader = config.kafka.as_ref().zip(links);
+        let reader = reader.map(|(kafka, links)| Reader::new(kafka, links)).transpose()?;
         let fleet = Task::spawn(|stop| fleet.run(reload, stop));
         let publisher = Publisher { kafka: producer.clone(), options: config.publish.clone() };
         let publisher = Task::spawn(|_| publisher.run(results));
@@ -171,12 +166,7 @@ impl Daemon {
             calls: calls.clone(),
         };
         let incoming = TcpListenerStream::new(listeners.grpc);
-        let evaluator = move |name: &str| {
-            lineups
-                .borrow()
-                .find(name)
-                .map(|model| Evaluator::new(model.contract.clone(), model.setup.clone(), model.jobs.clone()))
-        };
+        let evaluator = move || lineups.borrow().find("").map(|model| model.evaluator());
         let evaluation = Evaluation::new(evaluator, draining.clone());
         let routes = server::routes(recognition, evaluation, readiness.clone()).await;
         let grpc = Task::spawn(|stop| routes.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()));

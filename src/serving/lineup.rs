@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use super::{ProcessorCost, Shadow, Utilization};
 use crate::batch::Job;
 use crate::envelope::JobOrigin;
+use crate::evaluation::Evaluator;
 use crate::model::Contract;
 use crate::stream::StreamSetup;
 
@@ -46,6 +47,14 @@ pub struct UnknownModel {
     name: String,
     allowed: String,
     default: String,
+}
+
+impl ServedModel {
+    /// What evaluates clips with the model, by its streams' batcher.
+    #[must_use]
+    pub fn evaluator(&self) -> Evaluator<JobOrigin> {
+        Evaluator::new(self.contract.clone(), self.setup.clone(), self.jobs.clone())
+    }
 }
 
 impl Lineup {

@@ -10,10 +10,13 @@ use anyhow::Context as _;
 use super::UsageError;
 use crate::evaluation::datasets::{DatasetName, DatasetSpec, TessProtocol};
 use crate::features::MfccOptions;
+use crate::model::Input;
 use crate::train::architecture::Kind;
 use crate::train::augment::Strength;
 use crate::train::corpus::Recipe;
-use crate::train::fit::{FitOptions, Optimizer};
+use crate::train::fit::FitOptions;
+use crate::train::optimizer::{Optimizer, Schedule};
+use crate::train::waveform::WaveformStrength;
 use crate::train::{Identity, Trained, Training};
 
 /// Arguments of `affectd train`.
@@ -38,20 +41,44 @@ pub struct Args {
     #[arg(long, value_name = "TEXT")]
     data_title: Option<String>,
     /// How weights are moved
-    #[arg(long, value_enum, default_value = "adam")]
+    #[arg(long, value_enum, default_value = "adamw")]
     optimizer: Optimizer,
-    /// Passes over the training clips
-    #[arg(long, default_value = "30", value_parser = clap::value_parser!(u32).range(1..))]
-    epochs: u32,
-    /// Windows in one step
-    #[arg(long, default_value = "32", value_parser = clap::value_parser!(u32).range(2..))]
-    batch_size: u32,
-    /// Highest learning rate [default: 0.003 for adam, 0.05 for sgd]
-    #[arg(long)]
+    /// The learning rate over the run
+    #[arg(long, value_enum, default_value = "one-cycle")]
+    schedule: Schedule,
+    /// Passes over the training clips [default: 27 for cnn, 30 for dense]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: Option<u32>,
+    /// Windows in one step [default: 64 for cnn, 128 for dense]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
+    batch_size: Option<u32>,
+    /// Highest learning rate [default: 0.002 for adam and adamw, 0.05 for sgd]
+    #[arg(long, value_parser = positive)]
     learning_rate: Option<f64>,
-    /// Largest share of a second window that is mixed into a training window
-    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
-    mixup: f32,
+    /// Pull of the weights towards 0 [default: 0.05 for adamw, 0.0005 for adam and sgd]
+    #[arg(long, value_parser = amount)]
+    weight_decay: Option<f32>,
+    /// Longest gradient of all weights together; 0 clips nothing
+    #[arg(long, default_value = "2", value_parser = amount)]
+    clip_norm: f32,
+    /// Share of the target that is spread over all labels
+    #[arg(long, value_name = "SHARE", default_value = "0.1", value_parser = share)]
+    label_smoothing: f32,
+    /// Let rare labels count more, so that each label counts alike
+    #[arg(long)]
+    class_weights: bool,
+    /// Mix training windows by a share from the beta distribution with this parameter; 0 mixes none
+    /// [default: 0 for cnn, 0.4 for dense]
+    #[arg(long, value_name = "ALPHA", value_parser = amount)]
+    mixup: Option<f32>,
+    /// Keep the weights of the best epoch, not their average over the steps
+    #[arg(long)]
+    no_weight_averaging: bool,
+    /// End the run after so many epochs without a better one; 0 never does
+    #[arg(long, value_name = "EPOCHS", default_value = "0")]
+    patience: usize,
+    #[command(flatten)]
+    changes: Changes,
     /// Where all randomness comes from
     #[arg(long, default_value = "0")]
     seed: u64,
@@ -61,9 +88,87 @@ pub struct Args {
     /// For TESS: a random split with both voices everywhere, which promises nothing for another speaker
     #[arg(long, conflicts_with = "test_speaker")]
     speaker_dependent: bool,
-    /// The front end as JSON: the contract's "mfcc" entry [default: 40 MFCCs of 40 mel bands, 20 to 7400 Hz]
+    /// What the model gets of a frame
+    #[arg(long, value_enum, default_value = "mfcc")]
+    input: InputKind,
+    /// The front end as JSON: the contract's "mfcc" entry [default: 64 mel bands from 20 to 7400 Hz; all 64 MFCCs for cnn,
+    /// 24 for dense]
     #[arg(long, value_name = "FILE")]
     options: Option<PathBuf>,
+}
+
+/// How training windows are changed. Where nothing is said, by what suits the kind of network.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Augmentation")]
+struct Changes {
+    /// Change neither samples nor features, but for what is asked for here
+    #[arg(long)]
+    no_augmentation: bool,
+    /// Share of windows that pass a telephone line, 8 kHz and µ-law [default: 0.2 for cnn, 0.5 for dense]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    telephone: Option<f32>,
+    /// Share of windows with white noise [default: 0]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    noise: Option<f32>,
+    /// Lowest and highest signal-to-noise ratio of that noise [default: 5 30]
+    #[arg(long, value_name = "DB", num_args = 2, allow_negative_numbers = true)]
+    noise_snr_db: Option<Vec<f32>>,
+    /// Largest gain or loss [default: 0]
+    #[arg(long, value_name = "DB", value_parser = amount)]
+    gain_db: Option<f32>,
+    /// Share of windows played at 0.9 to 1.1 times their speed and pitch [default: 0]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    speed: Option<f32>,
+    /// Largest stretch left out at the start [default: 0]
+    #[arg(long, value_name = "SECONDS", value_parser = amount)]
+    shift_seconds: Option<f32>,
+    /// Largest logarithm of a change of tempo [default: 0.12 for cnn, 0 for dense]
+    #[arg(long, value_name = "LN", value_parser = amount)]
+    tempo: Option<f32>,
+    /// Largest logarithm of a stretch of the mel axis, as by another vocal tract [default: 0.06 for cnn, 0 for dense]
+    #[arg(long, value_name = "LN", value_parser = amount)]
+    warp: Option<f32>,
+    /// Most frames left out in a row [default: 30 for cnn, 0 for dense]
+    #[arg(long, value_name = "FRAMES")]
+    frame_mask: Option<usize>,
+    /// Largest share of neighbouring mel bands left out [default: 0.18 for cnn, 0 for dense]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    band_mask: Option<f32>,
+}
+
+impl Changes {
+    fn waveform(&self, kind: Kind) -> WaveformStrength {
+        let none = WaveformStrength::NONE;
+        let base = if self.no_augmentation { none } else { WaveformStrength::of(kind) };
+        WaveformStrength {
+            telephone: self.telephone.unwrap_or(base.telephone),
+            noise: self.noise.unwrap_or(base.noise),
+            noise_snr_db: self.noise_snr_db.as_ref().map_or(base.noise_snr_db, |it| (it[0].min(it[1]), it[0].max(it[1]))),
+            gain_db: self.gain_db.unwrap_or(base.gain_db),
+            speed: self.speed.unwrap_or(base.speed),
+            shift_seconds: self.shift_seconds.unwrap_or(base.shift_seconds),
+        }
+    }
+
+    fn features(&self, kind: Kind) -> Strength {
+        let base = if self.no_augmentation { Strength::NONE } else { Strength::of(kind) };
+        Strength {
+            tempo: self.tempo.unwrap_or(base.tempo),
+            warp: self.warp.unwrap_or(base.warp),
+            frame_mask: self.frame_mask.unwrap_or(base.frame_mask),
+            band_mask: self.band_mask.unwrap_or(base.band_mask),
+            ..base
+        }
+    }
+}
+
+/// What the model gets of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum InputKind {
+    /// Mel-frequency cepstral coefficients
+    Mfcc,
+    /// Logarithms of mel bands
+    LogMel,
 }
 
 /// Runs the command.
@@ -87,7 +192,8 @@ impl Args {
     }
 
     fn training(self) -> anyhow::Result<Training> {
-        let mut recipe = Recipe::default();
+        let mut recipe = Recipe::of(self.architecture);
+        recipe.input = if self.input == InputKind::Mfcc { Input::Mfcc } else { Input::LogMel };
         if let Some(path) = &self.options {
             recipe.mfcc = read_options(path)?;
         }
@@ -105,25 +211,45 @@ impl Args {
             data,
             recipe,
             kind: self.architecture,
-            strength: Strength::of(self.architecture),
+            waveform: self.changes.waveform(self.architecture),
+            strength: self.changes.features(self.architecture),
             fit: self.fit(),
         })
     }
 
     fn fit(&self) -> FitOptions {
-        let mut fit = FitOptions::of(self.architecture, self.optimizer);
-        fit.epochs = self.epochs as usize;
-        fit.batch_size = self.batch_size as usize;
-        fit.learning_rate = self.learning_rate.unwrap_or(fit.learning_rate);
-        fit.mixup = self.mixup;
-        fit.seed = self.seed;
-        fit
+        let base = FitOptions::of(self.architecture, self.optimizer);
+        FitOptions {
+            epochs: self.epochs.map_or(base.epochs, |it| it as usize),
+            batch_size: self.batch_size.map_or(base.batch_size, |it| it as usize),
+            learning_rate: self.learning_rate.unwrap_or(base.learning_rate),
+            schedule: self.schedule,
+            weight_decay: self.weight_decay.unwrap_or(base.weight_decay),
+            clip_norm: self.clip_norm,
+            label_smoothing: self.label_smoothing,
+            class_weights: self.class_weights,
+            mixup: self.mixup.unwrap_or(base.mixup),
+            weight_averaging: !self.no_weight_averaging,
+            patience: self.patience,
+            seed: self.seed,
+            ..base
+        }
     }
 }
 
 fn share(text: &str) -> Result<f32, String> {
-    let share = text.parse().ok().filter(|it| (0.0..=0.5).contains(it));
-    share.ok_or_else(|| "expected a number from 0 to 0.5".to_owned())
+    let share = text.parse().ok().filter(|it| (0.0..=1.0).contains(it));
+    share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+fn amount(text: &str) -> Result<f32, String> {
+    let amount = text.parse().ok().filter(|it: &f32| it.is_finite() && *it >= 0.0);
+    amount.ok_or_else(|| "expected a number of at least 0".to_owned())
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let amount = text.parse().ok().filter(|it: &f64| it.is_finite() && *it > 0.0);
+    amount.ok_or_else(|| "expected a number above 0".to_owned())
 }
 
 /// Hours of training must not end at a folder that is not there.

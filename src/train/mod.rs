@@ -1,21 +1,25 @@
 //! Training: labelled clips in, one self-describing ONNX file out.
 //!
-//! In data order: `corpus` (clips to windows of features, cut as in serving) → `front` (mask, level, normalisation) and
-//! `augment` → `batch` → `network` under `fit` (loop, best epoch) → `score` (temperature) → `export` (the same
-//! computation as an ONNX `graph`, with its contract). Test clips are touched once, after everything is chosen.
+//! In data order: `corpus` (clips to windows of features, cut as in serving) → `waveform` and `augment` (changed copies)
+//! → `batch` → `front` (mask, level, normalisation) → `feed` → `network` under `fit` (loop, best epoch) with its
+//! `optimizer` → `score` (temperature) → `export` (the same computation as an ONNX `graph`, with its contract). Test
+//! clips are touched once, after everything is chosen.
 
 pub mod architecture;
 pub mod augment;
 pub mod batch;
 pub mod corpus;
 mod export;
+mod feed;
 pub mod fit;
 pub mod front;
 mod graph;
 pub mod network;
 pub mod onnx;
+pub mod optimizer;
 mod progress;
 pub mod score;
+pub mod waveform;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -26,16 +30,21 @@ use burn::module::Module;
 use prost::Message;
 
 use crate::evaluation::datasets::{self, DatasetSpec, Split};
-use crate::features::DctNorm;
+use crate::features::{DctNorm, Log, MfccOptions};
 use crate::model::{Contract, Input, Layout, Output, Provenance};
 
 use architecture::{Architecture, Kind};
 use augment::{Augmentation, Strength};
-use batch::BatchShape;
+use batch::{BatchShape, Changes};
 use corpus::{Corpus, Recipe, Window};
 use fit::{Fit, FitOptions, Fitted};
-use front::{Front, LevelIn};
+use front::{Front, LevelIn, Scaling};
+use network::statistics::StatisticsShape;
 use score::Score;
+use waveform::{Waveform, WaveformStrength};
+
+/// Coefficients that statistics are measured of where the features are log-mel bands.
+const CEPSTRUM: usize = 24;
 
 /// What to train, on what, and how.
 #[derive(Debug, Clone)]
@@ -46,7 +55,9 @@ pub struct Training {
     pub recipe: Recipe,
     /// Which network.
     pub kind: Kind,
-    /// How training windows are changed.
+    /// How the samples of training windows are changed.
+    pub waveform: WaveformStrength,
+    /// How their features are changed.
     pub strength: Strength,
     /// Settings of the loop.
     pub fit: FitOptions,
@@ -85,31 +96,48 @@ impl Training {
     /// Data that cannot be read, and front-end options that fit no front end.
     pub fn run(&self) -> anyhow::Result<Trained> {
         let labels = self.labels()?;
-        let train = self.corpus(Split::Train, &labels)?;
-        let validation = self.corpus(Split::Validation, &labels)?;
-        let (coefficients, rotation) = (self.recipe.coefficients(), self.rotation());
-        let level =
-            if self.recipe.input == Input::Mfcc { LevelIn::FirstCoefficient } else { LevelIn::MeanOfBands };
-        let windows = train.windows.iter().map(|window| window.features.as_slice());
-        let front = Front::fit(windows, coefficients, level, rotation.clone());
-        let architecture = Architecture::new(self.kind, self.recipe.frames(), front.bands, labels.len());
-        let has_bands = rotation.is_some() || self.recipe.input == Input::LogMel;
-        let augmentation = Augmentation::new(self.strength, coefficients, rotation.as_deref(), has_bands);
-        let fit = Fit {
-            front,
-            architecture: architecture.clone(),
-            augmentation,
-            options: self.fit.clone(),
-            train: &train,
-            validation: &validation,
-        };
-        let shape = fit.shape();
-        let fitted = fit.run();
+        let view = View::of(self.kind, &self.recipe);
+        let keep = Recipe { keep_samples: !self.waveform.is_none(), ..view.recipe.clone() };
+        let train = self.corpus(Split::Train, &labels, &keep)?;
+        let validation = self.corpus(Split::Validation, &labels, &view.recipe)?;
+        let fit = self.fit(&view, (&train, &validation), labels.len())?;
+        let (architecture, shape) = (fit.architecture.clone(), fit.shape());
+        let mut fitted = fit.run();
         drop(train);
-        let test = self.corpus(Split::Test, &labels)?;
+        let test = self.corpus(Split::Test, &labels, &view.recipe)?;
         let logits = fit::logits(&fitted.front, &fitted.network, &test.windows, shape);
         let test = score::score(&test, &logits, fitted.temperature);
+        if let Some(rotation) = view.behind {
+            fitted.front = fitted.front.behind(rotation);
+        }
         Ok(Trained { training: self.clone(), labels, fitted, test, architecture })
+    }
+
+    fn fit<'a>(
+        &self,
+        view: &View,
+        (train, validation): (&'a Corpus, &'a Corpus),
+        labels: usize,
+    ) -> anyhow::Result<Fit<'a>> {
+        let (recipe, frames) = (&view.recipe, view.recipe.frames());
+        let windows = train.windows.iter().map(|window| window.features.as_slice());
+        let treatment = (view.level, view.scaling);
+        let front = Front::fit(windows, recipe.coefficients(), treatment, view.rotation.clone());
+        let architecture = match self.kind {
+            Kind::Cnn => Architecture::cnn([frames, front.bands], labels),
+            Kind::Dense => {
+                let loudness = loudness_of_first(&recipe.mfcc);
+                Architecture::dense(StatisticsShape::new(frames, &front, loudness), labels)
+            }
+        };
+        let waveform = match self.waveform.is_none() {
+            true => None,
+            false => Some(Waveform::new(self.waveform, recipe.front_end()?, recipe.sample_rate_hz)),
+        };
+        let (strength, width) = (self.strength, recipe.coefficients());
+        let features = Augmentation { strength, width, has_bands: recipe.input == Input::LogMel };
+        let changes = Changes { waveform, features };
+        Ok(Fit { front, architecture, changes, options: self.fit.clone(), train, validation })
     }
 
     /// Every emotion of the training clips, sorted.
@@ -121,23 +149,55 @@ impl Training {
         Ok(labels.into_iter().collect())
     }
 
-    fn corpus(&self, split: Split, labels: &[String]) -> anyhow::Result<Corpus> {
+    fn corpus(&self, split: Split, labels: &[String], recipe: &Recipe) -> anyhow::Result<Corpus> {
         let mut clips = Vec::new();
         for spec in &self.data {
             clips.extend(datasets::load(spec, split)?);
         }
-        Corpus::read(&clips, labels, &self.recipe, &split.to_string())
+        Corpus::read(&clips, labels, recipe, &split.to_string())
     }
+}
 
-    /// From a full orthonormal cepstrum back to log-mel bands, `[coefficients, bands]`, so that convolutions meet
-    /// neighbouring bands; `None` where the features are not such a cepstrum.
-    fn rotation(&self) -> Option<Vec<f32>> {
-        let mfcc = &self.recipe.mfcc;
-        let full = self.recipe.input == Input::Mfcc
-            && mfcc.n_mfcc == mfcc.n_mels
-            && mfcc.dct_norm == DctNorm::Ortho
-            && mfcc.deltas == 0;
-        full.then(|| cepstrum_to_bands(mfcc.n_mels))
+/// What training sees of the features that the model will get: convolutions need neighbouring mel bands, statistics
+/// need a cepstrum.
+struct View {
+    /// Features of the training windows.
+    recipe: Recipe,
+    /// From those to what the network sees, where they differ.
+    rotation: Option<Vec<f32>>,
+    /// From the model's features to the training windows', where they differ.
+    behind: Option<Vec<f32>>,
+    level: LevelIn,
+    scaling: Scaling,
+}
+
+impl View {
+    fn of(kind: Kind, recipe: &Recipe) -> Self {
+        let mfcc = &recipe.mfcc;
+        let cepstrum = recipe.input == Input::Mfcc;
+        let full = cepstrum && mfcc.n_mfcc == mfcc.n_mels && mfcc.dct_norm == DctNorm::Ortho && mfcc.deltas == 0;
+        let view = Self {
+            recipe: recipe.clone(),
+            rotation: None,
+            behind: None,
+            level: if cepstrum { LevelIn::FirstCoefficient } else { LevelIn::MeanOfBands },
+            scaling: if cepstrum { Scaling::EachBand } else { Scaling::AllBands },
+        };
+        let (first, each) = (LevelIn::FirstCoefficient, Scaling::EachBand);
+        match (kind, recipe.input) {
+            (Kind::Cnn, Input::Mfcc) if full => Self {
+                recipe: Recipe { input: Input::LogMel, ..recipe.clone() },
+                behind: Some(cepstrum_to_bands(mfcc.n_mels)),
+                level: LevelIn::MeanOfBands,
+                scaling: Scaling::AllBands,
+                ..view
+            },
+            (Kind::Dense, Input::LogMel) => {
+                let rotation = Some(bands_to_cepstrum(mfcc.n_mels, recipe.coefficients()));
+                Self { rotation, level: first, scaling: each, ..view }
+            }
+            _ => view,
+        }
     }
 }
 
@@ -216,12 +276,29 @@ fn now() -> String {
     serde_json::to_value(timestamp).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
+/// What a cepstrum's first coefficient is multiplied by to be the mean over the bands of the logarithm of power.
+fn loudness_of_first(mfcc: &MfccOptions) -> f32 {
+    let bands = mfcc.n_mels as f32;
+    let mean = match mfcc.dct_norm {
+        DctNorm::Ortho => 1.0 / bands.sqrt(),
+        DctNorm::None => 0.5 / bands,
+    };
+    if mfcc.log == Log::Db { mean * std::f32::consts::LN_10 / 10.0 } else { mean }
+}
+
 /// The inverse of the orthonormal type-2 DCT: row `k` is the cosine of coefficient `k` over the bands.
 fn cepstrum_to_bands(n_mels: usize) -> Vec<f32> {
+    (0..n_mels).flat_map(|k| (0..n_mels).map(move |n| cosine(k, n, n_mels))).collect()
+}
+
+/// The first coefficients of the orthonormal type-2 DCT, `[width, coefficients]`; rows past the bands (deltas) are 0.
+fn bands_to_cepstrum(n_mels: usize, width: usize) -> Vec<f32> {
+    let entry = |n: usize, k: usize| if n < n_mels { cosine(k, n, n_mels) } else { 0.0 };
+    (0..width).flat_map(|n| (0..n_mels.min(CEPSTRUM)).map(move |k| entry(n, k))).collect()
+}
+
+fn cosine(k: usize, n: usize, n_mels: usize) -> f32 {
     let length = n_mels as f64;
-    let entry = |k: usize, n: usize| {
-        let scale = if k == 0 { (1.0 / length).sqrt() } else { (2.0 / length).sqrt() };
-        scale * (std::f64::consts::PI * k as f64 * (2 * n + 1) as f64 / (2.0 * length)).cos()
-    };
-    (0..n_mels).flat_map(|k| (0..n_mels).map(move |n| entry(k, n) as f32)).collect()
+    let scale = if k == 0 { (1.0 / length).sqrt() } else { (2.0 / length).sqrt() };
+    (scale * (std::f64::consts::PI * k as f64 * (2 * n + 1) as f64 / (2.0 * length)).cos()) as f32
 }

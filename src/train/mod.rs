@@ -19,6 +19,7 @@ pub mod onnx;
 pub mod optimizer;
 mod progress;
 pub mod score;
+pub mod state;
 pub mod waveform;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +38,7 @@ use architecture::{Architecture, Kind};
 use augment::{Augmentation, Strength};
 use batch::{BatchShape, Changes};
 use corpus::{Corpus, Recipe, Window};
-use fit::{Fit, FitOptions, Fitted};
+use fit::{Fit, FitOptions, Fitted, Keeping};
 use front::{Front, LevelIn, Scaling};
 use network::statistics::StatisticsShape;
 use score::Score;
@@ -61,6 +62,8 @@ pub struct Training {
     pub strength: Strength,
     /// Settings of the loop.
     pub fit: FitOptions,
+    /// What outlives a run that is stopped.
+    pub keeping: Keeping,
 }
 
 /// How the file will name the model.
@@ -102,7 +105,7 @@ impl Training {
         let validation = self.corpus(Split::Validation, &labels, &view.recipe)?;
         let fit = self.fit(&view, (&train, &validation), labels.len())?;
         let (architecture, shape) = (fit.architecture.clone(), fit.shape());
-        let mut fitted = fit.run();
+        let mut fitted = fit.run(&self.keeping)?;
         drop(train);
         let test = self.corpus(Split::Test, &labels, &view.recipe)?;
         let logits = fit::logits(&fitted.front, &fitted.network, &test.windows, shape);
@@ -269,10 +272,13 @@ impl Trained {
     }
 }
 
-/// RFC 3339, through the protocol's own timestamp.
+/// RFC 3339, through the protocol's own timestamp; `SOURCE_DATE_EPOCH` in the clock's place where it is set
+/// (<https://reproducible-builds.org/specs/source-date-epoch/>).
 fn now() -> String {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let timestamp = pbjson_types::Timestamp { seconds: since.as_secs() as i64, nanos: 0 };
+    let fixed = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| seconds.parse().ok());
+    let since = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = fixed.unwrap_or_else(|| since().as_secs() as i64);
+    let timestamp = pbjson_types::Timestamp { seconds, nanos: 0 };
     serde_json::to_value(timestamp).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
 }
 

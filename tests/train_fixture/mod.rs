@@ -9,7 +9,7 @@ use affectd::model::WindowShape;
 use affectd::train::architecture::Kind;
 use affectd::train::augment::Strength;
 use affectd::train::corpus::Recipe;
-use affectd::train::fit::FitOptions;
+use affectd::train::fit::{FitOptions, Keeping};
 use affectd::train::optimizer::Optimizer;
 use affectd::train::waveform::WaveformStrength;
 use affectd::train::{Trained, Training};
@@ -69,7 +69,7 @@ pub fn training(data: DatasetSpec, kind: Kind, optimizer: Optimizer, seed: u64) 
     let window = WindowShape { length_samples: RATE_HZ, hop_samples: RATE_HZ / 2 };
     let recipe = Recipe { window, ..Recipe::of(kind) };
     let (waveform, strength) = (WaveformStrength::of(kind), Strength::of(kind));
-    Training { data: vec![data], recipe, kind, waveform, strength, fit }
+    Training { data: vec![data], recipe, kind, waveform, strength, fit, keeping: Keeping::default() }
 }
 
 /// Trains with AdamW from a seed.

@@ -15,6 +15,7 @@ mod graph;
 pub mod network;
 pub mod onnx;
 mod progress;
+pub mod quantize;
 pub mod score;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -18,6 +18,7 @@ pub mod network;
 pub mod onnx;
 pub mod optimizer;
 mod progress;
+pub mod quantize;
 pub mod score;
 pub mod state;
 pub mod waveform;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context as _;
 
 use super::UsageError;
+use crate::config::Engine;
 use crate::evaluation::datasets::{DatasetName, DatasetSpec, TessProtocol};
 use crate::features::MfccOptions;
 use crate::model::Input;
@@ -17,7 +18,10 @@ use crate::train::architecture::Kind;
 use crate::train::augment::Strength;
 use crate::train::corpus::Recipe;
 use crate::train::fit::{FitOptions, Keeping};
+use crate::train::int8::{self, Int8};
+use crate::train::join::{self, Parts};
 use crate::train::optimizer::{Optimizer, Schedule};
+use crate::train::score::Score;
 use crate::train::waveform::WaveformStrength;
 use crate::train::{Identity, Trained, Training};
 
@@ -28,8 +32,11 @@ pub struct Args {
     #[arg(long, required = true, value_name = "NAME:PATH", value_parser = DatasetSpec::parse)]
     data: Vec<DatasetSpec>,
     /// The kind of network
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, required_unless_present = "join", default_value_if("join", clap::builder::ArgPredicate::IsPresent, "cnn"))]
     architecture: Kind,
+    /// Train nothing: join model files with the same labels and front end into one; repeatable
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["architecture", "checkpoint", "quantize"])]
+    join: Vec<PathBuf>,
     /// The ONNX file to write
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
@@ -82,6 +89,9 @@ pub struct Args {
     /// Keep the run's state here after each epoch, and go on from it where it is there
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
+    /// Write a second file beside the model, in 8-bit integers
+    #[arg(long, value_enum)]
+    quantize: Option<Integers>,
     /// Write over a file that is there
     #[arg(long)]
     force: bool,
@@ -170,6 +180,13 @@ impl Changes {
     }
 }
 
+/// Integers that a model may be written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Integers {
+    /// 8 bits, static ranges from training windows
+    Int8,
+}
+
 /// What the model gets of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum InputKind {
@@ -180,20 +197,42 @@ enum InputKind {
 }
 
 /// Runs the command.
-pub async fn run(args: Args, _context: super::Context) -> anyhow::Result<()> {
-    let output = args.output.clone();
-    let identity = args.identity()?;
-    check_output(&output, args.force)?;
-    let training = args.training()?;
-    let checkpoint = training.keeping.checkpoint.clone();
-    stop_on_interrupt(training.keeping.stopped.clone());
-    let trained = tokio::task::spawn_blocking(move || training.run()).await??;
+pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
+    check_output(&args.output, args.force)?;
+    let engine = context.loaded.config.engine;
+    let stopped = Arc::new(AtomicBool::new(false));
+    stop_on_interrupt(stopped.clone());
+    tokio::task::spawn_blocking(move || match args.join.is_empty() {
+        true => train(args, stopped, &engine),
+        false => join(args, &engine),
+    })
+    .await?
+}
+
+fn train(args: Args, stopped: Arc<AtomicBool>, engine: &Engine) -> anyhow::Result<()> {
+    let (output, identity) = (args.output.clone(), args.identity()?);
+    let (int8, force) = (args.quantize.map(|Integers::Int8| int8::path_beside(&output)), args.force);
+    int8.iter().try_for_each(|path| check_output(path, force))?;
+    let training = args.training(stopped)?;
+    let trained = training.run()?;
     trained.write(&output, &identity)?;
-    if let Some(checkpoint) = checkpoint {
+    if let Some(checkpoint) = &training.keeping.checkpoint {
         // The run is over: its next one starts afresh.
         let _ = std::fs::remove_file(checkpoint);
     }
     print(&trained, &output);
+    if int8.is_some() {
+        print_int8(&trained.write_int8(&output, &identity, engine)?);
+    }
+    Ok(())
+}
+
+fn join(args: Args, engine: &Engine) -> anyhow::Result<()> {
+    let (identity, data) = (args.identity()?, args.data());
+    let parts = Parts::read(&args.join)?;
+    let joined = join::write(&parts, &data, (&args.output, &identity), engine)?;
+    println!("wrote {}: {} models in one", args.output.display(), args.join.len());
+    print_scores(&joined.validation, &joined.test);
     Ok(())
 }
 
@@ -217,31 +256,35 @@ impl Args {
         Ok(Identity { name, version: self.version.clone(), data: self.data_title.clone() })
     }
 
-    fn training(self) -> anyhow::Result<Training> {
+    fn training(self, stopped: Arc<AtomicBool>) -> anyhow::Result<Training> {
         let mut recipe = Recipe::of(self.architecture);
         recipe.input = if self.input == InputKind::Mfcc { Input::Mfcc } else { Input::LogMel };
         if let Some(path) = &self.options {
             recipe.mfcc = read_options(path)?;
         }
+        Ok(Training {
+            data: self.data(),
+            recipe,
+            kind: self.architecture,
+            waveform: self.changes.waveform(self.architecture),
+            strength: self.changes.features(self.architecture),
+            fit: self.fit(),
+            keeping: Keeping { checkpoint: self.checkpoint.clone(), stopped },
+        })
+    }
+
+    /// The datasets, TESS by the protocol that is asked for.
+    fn data(&self) -> Vec<DatasetSpec> {
         let protocol = match self.speaker_dependent {
             true => Some(TessProtocol::SpeakerDependent { seed: self.seed }),
             false => self.test_speaker.clone(),
         };
         let mut data = self.data.clone();
         if let Some(protocol) = protocol {
-            data.iter_mut()
-                .filter(|it| it.name == DatasetName::Tess)
-                .for_each(|it| it.tess = protocol.clone());
+            let tess = data.iter_mut().filter(|it| it.name == DatasetName::Tess);
+            tess.for_each(|it| it.tess = protocol.clone());
         }
-        Ok(Training {
-            data,
-            recipe,
-            kind: self.architecture,
-            waveform: self.changes.waveform(self.architecture),
-            strength: self.changes.features(self.architecture),
-            fit: self.fit(),
-            keeping: Keeping { checkpoint: self.checkpoint.clone(), ..Keeping::default() },
-        })
+        data
     }
 
     fn fit(&self) -> FitOptions {
@@ -306,10 +349,27 @@ fn print(trained: &Trained, output: &Path) {
         trained.fitted.epoch,
         trained.fitted.temperature
     );
-    for (what, score) in [("validation", &trained.fitted.validation), ("test", &trained.test)] {
+    print_scores(&trained.fitted.validation, &trained.test);
+}
+
+fn print_scores(validation: &Score, test: &Score) {
+    for (what, score) in [("validation", validation), ("test", test)] {
         println!(
             "{what:<10} accuracy {:.4}  UAR {:.4}  macro F1 {:.4}  loss {:.4}",
             score.accuracy, score.unweighted_average_recall, score.macro_f1, score.loss
+        );
+    }
+}
+
+fn print_int8(int8: &Int8) {
+    println!("wrote {}: {:.2} times as fast", int8.path.display(), int8.speed_up);
+    for (what, [float, int8]) in [("validation", int8.validation), ("test", int8.test)] {
+        println!(
+            "{what:<10} accuracy {:.4} ({:+.4})  UAR {:.4} ({:+.4})",
+            int8.accuracy,
+            int8.accuracy - float.accuracy,
+            int8.unweighted_average_recall,
+            int8.unweighted_average_recall - float.unweighted_average_recall
         );
     }
 }

@@ -14,6 +14,9 @@ mod feed;
 pub mod fit;
 pub mod front;
 mod graph;
+pub mod int8;
+pub mod join;
+pub mod measure;
 pub mod network;
 pub mod onnx;
 pub mod optimizer;
@@ -21,6 +24,7 @@ mod progress;
 pub mod quantize;
 pub mod score;
 pub mod state;
+mod view;
 pub mod waveform;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +36,6 @@ use burn::module::Module;
 use prost::Message;
 
 use crate::evaluation::datasets::{self, DatasetSpec, Split};
-use crate::features::{DctNorm, Log, MfccOptions};
 use crate::model::{Contract, Input, Layout, Output, Provenance};
 
 use architecture::{Architecture, Kind};
@@ -40,13 +43,11 @@ use augment::{Augmentation, Strength};
 use batch::{BatchShape, Changes};
 use corpus::{Corpus, Recipe, Window};
 use fit::{Fit, FitOptions, Fitted, Keeping};
-use front::{Front, LevelIn, Scaling};
+use front::Front;
 use network::statistics::StatisticsShape;
 use score::Score;
+use view::{View, loudness_of_first};
 use waveform::{Waveform, WaveformStrength};
-
-/// Coefficients that statistics are measured of where the features are log-mel bands.
-const CEPSTRUM: usize = 24;
 
 /// What to train, on what, and how.
 #[derive(Debug, Clone)]
@@ -154,55 +155,22 @@ impl Training {
     }
 
     fn corpus(&self, split: Split, labels: &[String], recipe: &Recipe) -> anyhow::Result<Corpus> {
-        let mut clips = Vec::new();
-        for spec in &self.data {
-            clips.extend(datasets::load(spec, split)?);
-        }
-        Corpus::read(&clips, labels, recipe, &split.to_string())
+        corpus_of(&self.data, split, labels, recipe)
     }
 }
 
-/// What training sees of the features that the model will get: convolutions need neighbouring mel bands, statistics
-/// need a cepstrum.
-struct View {
-    /// Features of the training windows.
-    recipe: Recipe,
-    /// From those to what the network sees, where they differ.
-    rotation: Option<Vec<f32>>,
-    /// From the model's features to the training windows', where they differ.
-    behind: Option<Vec<f32>>,
-    level: LevelIn,
-    scaling: Scaling,
-}
-
-impl View {
-    fn of(kind: Kind, recipe: &Recipe) -> Self {
-        let mfcc = &recipe.mfcc;
-        let cepstrum = recipe.input == Input::Mfcc;
-        let full = cepstrum && mfcc.n_mfcc == mfcc.n_mels && mfcc.dct_norm == DctNorm::Ortho && mfcc.deltas == 0;
-        let view = Self {
-            recipe: recipe.clone(),
-            rotation: None,
-            behind: None,
-            level: if cepstrum { LevelIn::FirstCoefficient } else { LevelIn::MeanOfBands },
-            scaling: if cepstrum { Scaling::EachBand } else { Scaling::AllBands },
-        };
-        let (first, each) = (LevelIn::FirstCoefficient, Scaling::EachBand);
-        match (kind, recipe.input) {
-            (Kind::Cnn, Input::Mfcc) if full => Self {
-                recipe: Recipe { input: Input::LogMel, ..recipe.clone() },
-                behind: Some(cepstrum_to_bands(mfcc.n_mels)),
-                level: LevelIn::MeanOfBands,
-                scaling: Scaling::AllBands,
-                ..view
-            },
-            (Kind::Dense, Input::LogMel) => {
-                let rotation = Some(bands_to_cepstrum(mfcc.n_mels, recipe.coefficients()));
-                Self { rotation, level: first, scaling: each, ..view }
-            }
-            _ => view,
-        }
+/// One split of several datasets together.
+fn corpus_of(
+    data: &[DatasetSpec],
+    split: Split,
+    labels: &[String],
+    recipe: &Recipe,
+) -> anyhow::Result<Corpus> {
+    let mut clips = Vec::new();
+    for spec in data {
+        clips.extend(datasets::load(spec, split)?);
     }
+    Corpus::read(&clips, labels, recipe, &split.to_string())
 }
 
 impl Trained {
@@ -238,27 +206,11 @@ impl Trained {
             frames: Some(recipe.frames()),
             mfcc: Some(recipe.mfcc.clone()),
             temperature: self.fitted.temperature,
-            provenance: self.provenance(identity),
-        }
-    }
-
-    fn provenance(&self, identity: &Identity) -> Provenance {
-        let scores = [("validation", &self.fitted.validation), ("test", &self.test)];
-        let metrics = scores.iter().flat_map(|(split, score)| {
-            [
-                (format!("{split}_accuracy"), score.accuracy),
-                (format!("{split}_unweighted_average_recall"), score.unweighted_average_recall),
-                (format!("{split}_macro_f1"), score.macro_f1),
-            ]
-        });
-        let titles = || self.training.data.iter().map(|spec| spec.title().to_owned()).collect();
-        let protocols: Vec<String> = self.training.data.iter().map(DatasetSpec::protocol).collect();
-        Provenance {
-            datasets: identity.data.clone().map_or_else(titles, |data| vec![data]),
-            protocol: protocols.join("; "),
-            metrics: metrics.collect::<BTreeMap<_, _>>(),
-            trained_at: now(),
-            seed: self.training.fit.seed,
+            provenance: provenance(
+                (&self.training.data, identity),
+                (&self.fitted.validation, &self.test),
+                self.training.fit.seed,
+            ),
         }
     }
 
@@ -273,6 +225,35 @@ impl Trained {
     }
 }
 
+/// What a model was made of and what it reached.
+fn provenance(
+    (data, identity): (&[DatasetSpec], &Identity),
+    (validation, test): (&Score, &Score),
+    seed: u64,
+) -> Provenance {
+    let titles = || data.iter().map(|spec| spec.title().to_owned()).collect();
+    let protocols: Vec<String> = data.iter().map(DatasetSpec::protocol).collect();
+    Provenance {
+        datasets: identity.data.clone().map_or_else(titles, |data| vec![data]),
+        protocol: protocols.join("; "),
+        metrics: metrics(validation, test),
+        trained_at: now(),
+        seed,
+    }
+}
+
+/// The figures that a contract carries.
+fn metrics(validation: &Score, test: &Score) -> BTreeMap<String, f64> {
+    let figures = |(split, score): (&str, &Score)| {
+        [
+            (format!("{split}_accuracy"), score.accuracy),
+            (format!("{split}_unweighted_average_recall"), score.unweighted_average_recall),
+            (format!("{split}_macro_f1"), score.macro_f1),
+        ]
+    };
+    [("validation", validation), ("test", test)].into_iter().flat_map(figures).collect()
+}
+
 /// RFC 3339, through the protocol's own timestamp; `SOURCE_DATE_EPOCH` in the clock's place where it is set
 /// (<https://reproducible-builds.org/specs/source-date-epoch/>).
 fn now() -> String {
@@ -281,31 +262,4 @@ fn now() -> String {
     let seconds = fixed.unwrap_or_else(|| since().as_secs() as i64);
     let timestamp = pbjson_types::Timestamp { seconds, nanos: 0 };
     serde_json::to_value(timestamp).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-/// What a cepstrum's first coefficient is multiplied by to be the mean over the bands of the logarithm of power.
-fn loudness_of_first(mfcc: &MfccOptions) -> f32 {
-    let bands = mfcc.n_mels as f32;
-    let mean = match mfcc.dct_norm {
-        DctNorm::Ortho => 1.0 / bands.sqrt(),
-        DctNorm::None => 0.5 / bands,
-    };
-    if mfcc.log == Log::Db { mean * std::f32::consts::LN_10 / 10.0 } else { mean }
-}
-
-/// The inverse of the orthonormal type-2 DCT: row `k` is the cosine of coefficient `k` over the bands.
-fn cepstrum_to_bands(n_mels: usize) -> Vec<f32> {
-    (0..n_mels).flat_map(|k| (0..n_mels).map(move |n| cosine(k, n, n_mels))).collect()
-}
-
-/// The first coefficients of the orthonormal type-2 DCT, `[width, coefficients]`; rows past the bands (deltas) are 0.
-fn bands_to_cepstrum(n_mels: usize, width: usize) -> Vec<f32> {
-    let entry = |n: usize, k: usize| if n < n_mels { cosine(k, n, n_mels) } else { 0.0 };
-    (0..width).flat_map(|n| (0..n_mels.min(CEPSTRUM)).map(move |k| entry(n, k))).collect()
-}
-
-fn cosine(k: usize, n: usize, n_mels: usize) -> f32 {
-    let length = n_mels as f64;
-    let scale = if k == 0 { (1.0 / length).sqrt() } else { (2.0 / length).sqrt() };
-    (scale * (std::f64::consts::PI * k as f64 * (2 * n + 1) as f64 / (2.0 * length)).cos()) as f32
 }

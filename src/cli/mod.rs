@@ -13,6 +13,7 @@ pub mod features;
 pub mod load;
 mod logging;
 pub mod model;
+mod protocol;
 mod samples;
 pub mod send;
 pub mod serve;

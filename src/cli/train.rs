@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::UsageError;
-use crate::evaluation::datasets::{DatasetName, DatasetSpec, TessProtocol};
+use super::protocol::ProtocolArgs;
+use crate::evaluation::datasets::{DatasetSpec, Protocol};
 use crate::features::MfccOptions;
 use crate::train::architecture::Kind;
 use crate::train::augment::Strength;
@@ -55,15 +56,12 @@ pub struct Args {
     /// Where all randomness comes from
     #[arg(long, default_value = "0")]
     seed: u64,
-    /// For TESS: the actress that tests while the other one trains: OAF or YAF [default: YAF]
-    #[arg(long, value_name = "ACTRESS", value_parser = TessProtocol::test_on)]
-    test_speaker: Option<TessProtocol>,
-    /// For TESS: a random split with both voices everywhere, which promises nothing for another speaker
-    #[arg(long, conflicts_with = "test_speaker")]
-    speaker_dependent: bool,
     /// The front end as JSON: the contract's "mfcc" entry [default: 40 MFCCs of 40 mel bands, 20 to 7400 Hz]
     #[arg(long, value_name = "FILE")]
     options: Option<PathBuf>,
+    /// Speakers and labels.
+    #[command(flatten)]
+    protocol: ProtocolArgs,
 }
 
 /// Runs the command.
@@ -91,18 +89,14 @@ impl Args {
         if let Some(path) = &self.options {
             recipe.mfcc = read_options(path)?;
         }
-        let protocol = match self.speaker_dependent {
-            true => Some(TessProtocol::SpeakerDependent { seed: self.seed }),
-            false => self.test_speaker.clone(),
-        };
         let mut data = self.data.clone();
-        if let Some(protocol) = protocol {
-            data.iter_mut()
-                .filter(|it| it.name == DatasetName::Tess)
-                .for_each(|it| it.tess = protocol.clone());
-        }
+        self.protocol.settle(&mut data);
+        let protocol = self.protocol.protocol(self.seed)?;
+        warn_of_shared_speakers(&protocol);
         Ok(Training {
             data,
+            label_map: self.protocol.labels()?,
+            protocol,
             recipe,
             kind: self.architecture,
             strength: Strength::of(self.architecture),
@@ -118,6 +112,15 @@ impl Args {
         fit.mixup = self.mixup;
         fit.seed = self.seed;
         fit
+    }
+}
+
+fn warn_of_shared_speakers(protocol: &Protocol) {
+    if matches!(protocol, Protocol::Random { .. }) {
+        eprintln!(
+            "WARNING: with the protocol random the same speakers train and test: the figures promise nothing for \
+             another speaker"
+        );
     }
 }
 

@@ -25,7 +25,7 @@ use anyhow::Context;
 use burn::module::Module;
 use prost::Message;
 
-use crate::evaluation::datasets::{self, DatasetSpec, Split};
+use crate::evaluation::datasets::{Clip, DatasetSpec, LabelMap, Partition, Pool, Protocol};
 use crate::features::DctNorm;
 use crate::model::{Contract, Input, Layout, Output, Provenance};
 
@@ -42,6 +42,10 @@ use score::Score;
 pub struct Training {
     /// Datasets, all of them together.
     pub data: Vec<DatasetSpec>,
+    /// Which labels become which.
+    pub label_map: LabelMap,
+    /// Who trains, validates and tests.
+    pub protocol: Protocol,
     /// How samples become windows.
     pub recipe: Recipe,
     /// Which network.
@@ -84,9 +88,10 @@ impl Training {
     /// # Errors
     /// Data that cannot be read, and front-end options that fit no front end.
     pub fn run(&self) -> anyhow::Result<Trained> {
-        let labels = self.labels()?;
-        let train = self.corpus(Split::Train, &labels)?;
-        let validation = self.corpus(Split::Validation, &labels)?;
+        let Partition { train, validation, test } = self.partition()?;
+        let labels = labels(&train);
+        let train = Corpus::read(&train, &labels, &self.recipe, "train")?;
+        let validation = Corpus::read(&validation, &labels, &self.recipe, "validation")?;
         let (coefficients, rotation) = (self.recipe.coefficients(), self.rotation());
         let level =
             if self.recipe.input == Input::Mfcc { LevelIn::FirstCoefficient } else { LevelIn::MeanOfBands };
@@ -106,27 +111,15 @@ impl Training {
         let shape = fit.shape();
         let fitted = fit.run();
         drop(train);
-        let test = self.corpus(Split::Test, &labels)?;
+        let test = Corpus::read(&test, &labels, &self.recipe, "test")?;
         let logits = fit::logits(&fitted.front, &fitted.network, &test.windows, shape);
         let test = score::score(&test, &logits, fitted.temperature);
         Ok(Trained { training: self.clone(), labels, fitted, test, architecture })
     }
 
-    /// Every emotion of the training clips, sorted.
-    fn labels(&self) -> anyhow::Result<Vec<String>> {
-        let mut labels = BTreeSet::new();
-        for spec in &self.data {
-            labels.extend(datasets::load(spec, Split::Train)?.into_iter().map(|clip| clip.emotion));
-        }
-        Ok(labels.into_iter().collect())
-    }
-
-    fn corpus(&self, split: Split, labels: &[String]) -> anyhow::Result<Corpus> {
-        let mut clips = Vec::new();
-        for spec in &self.data {
-            clips.extend(datasets::load(spec, split)?);
-        }
-        Corpus::read(&clips, labels, &self.recipe, &split.to_string())
+    /// All clips in their parts.
+    fn partition(&self) -> anyhow::Result<Partition> {
+        Ok(Pool::read(&self.data, &self.label_map)?.divide(&self.protocol)?)
     }
 
     /// From a full orthonormal cepstrum back to log-mel bands, `[coefficients, bands]`, so that convolutions meet
@@ -188,10 +181,9 @@ impl Trained {
             ]
         });
         let titles = || self.training.data.iter().map(|spec| spec.title().to_owned()).collect();
-        let protocols: Vec<String> = self.training.data.iter().map(DatasetSpec::protocol).collect();
         Provenance {
             datasets: identity.data.clone().map_or_else(titles, |data| vec![data]),
-            protocol: protocols.join("; "),
+            protocol: self.training.protocol.describe(&self.training.data),
             metrics: metrics.collect::<BTreeMap<_, _>>(),
             trained_at: now(),
             seed: self.training.fit.seed,
@@ -207,6 +199,11 @@ impl Trained {
         let model = export::export(&self.fitted, frames, &self.contract(identity))?;
         std::fs::write(path, model.encode_to_vec()).with_context(|| format!("write {}", path.display()))
     }
+}
+
+/// Every emotion of the training clips, sorted.
+fn labels(train: &[Clip]) -> Vec<String> {
+    train.iter().map(|clip| clip.emotion.clone()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// RFC 3339, through the protocol's own timestamp.

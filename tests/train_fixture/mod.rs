@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use affectd::evaluation::datasets::DatasetSpec;
+use affectd::evaluation::datasets::{DatasetSpec, LabelMap, Protocol};
 use affectd::model::WindowShape;
 use affectd::train::architecture::Kind;
 use affectd::train::augment::Strength;
@@ -66,7 +66,8 @@ pub fn training(data: DatasetSpec, kind: Kind, optimizer: Optimizer, seed: u64) 
     (fit.epochs, fit.batch_size, fit.seed) = (4, 16, seed);
     let window = WindowShape { length_samples: RATE_HZ, hop_samples: RATE_HZ / 2 };
     let recipe = Recipe { window, ..Recipe::default() };
-    Training { data: vec![data], recipe, kind, strength: Strength::of(kind), fit }
+    let (label_map, protocol) = (LabelMap::default(), Protocol::SpeakerIndependent);
+    Training { data: vec![data], label_map, protocol, recipe, kind, strength: Strength::of(kind), fit }
 }
 
 /// Trains with Adam from a seed.

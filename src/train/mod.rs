@@ -5,6 +5,7 @@
 //! computation as an ONNX `graph`, with its contract). Test clips are touched once, after everything is chosen.
 
 pub mod architecture;
+pub mod audit;
 pub mod augment;
 pub mod batch;
 pub mod corpus;
@@ -30,6 +31,7 @@ use crate::features::DctNorm;
 use crate::model::{Contract, Input, Layout, Output, Provenance};
 
 use architecture::{Architecture, Kind};
+use audit::{Audit, Frame, Heard};
 use augment::{Augmentation, Strength};
 use batch::BatchShape;
 use corpus::{Corpus, Recipe, Window};
@@ -72,6 +74,8 @@ pub struct Identity {
 pub struct Trained {
     /// What it was trained on, and how.
     pub training: Training,
+    /// What was found in the data.
+    pub audit: Audit,
     /// Emotions in the order of the output.
     pub labels: Vec<String>,
     /// The network and its first stage.
@@ -88,7 +92,8 @@ impl Training {
     /// # Errors
     /// Data that cannot be read, and front-end options that fit no front end.
     pub fn run(&self) -> anyhow::Result<Trained> {
-        let Partition { train, validation, test } = self.partition()?;
+        let (Partition { train, validation, test }, audit) = self.partition()?;
+        eprint!("{audit}");
         let labels = labels(&train);
         let train = Corpus::read(&train, &labels, &self.recipe, "train")?;
         let validation = Corpus::read(&validation, &labels, &self.recipe, "validation")?;
@@ -114,12 +119,16 @@ impl Training {
         let test = Corpus::read(&test, &labels, &self.recipe, "test")?;
         let logits = fit::logits(&fitted.front, &fitted.network, &test.windows, shape);
         let test = score::score(&test, &logits, fitted.temperature);
-        Ok(Trained { training: self.clone(), labels, fitted, test, architecture })
+        Ok(Trained { training: self.clone(), audit, labels, fitted, test, architecture })
     }
 
-    /// All clips in their parts.
-    fn partition(&self) -> anyhow::Result<Partition> {
-        Ok(Pool::read(&self.data, &self.label_map)?.divide(&self.protocol)?)
+    /// All clips that can be used in their parts, and all others.
+    fn partition(&self) -> anyhow::Result<(Partition, Audit)> {
+        let pool = Pool::read(&self.data, &self.label_map)?;
+        let found = Audit::of_pool(&pool);
+        let frame = Frame { length: self.recipe.mfcc.n_fft, sample_rate_hz: self.recipe.sample_rate_hz };
+        let partition = pool.divide(&self.protocol)?;
+        audit::audit(partition, self.protocol.name(), frame, found, Heard::file)
     }
 
     /// From a full orthonormal cepstrum back to log-mel bands, `[coefficients, bands]`, so that convolutions meet

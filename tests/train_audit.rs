@@ -164,7 +164,7 @@ fn only_the_first_of_many_are_named_and_the_report_has_them_all() {
     }
     let (_, audit) = collection.audit().unwrap();
     let text = audit.to_string();
-    assert!(text.contains("9 clips hold no sound (left out):") && text.contains("and 4 more"), "{text}");
+    assert!(text.contains("9 clips without sound (left out):") && text.contains("and 4 more"), "{text}");
     assert!(!text.contains("silent-5.wav"), "{text}");
     let json = serde_json::to_value(&audit).unwrap();
     assert_eq!(json["findings"]["silent"].as_array().unwrap().len(), 9);

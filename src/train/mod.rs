@@ -16,6 +16,7 @@ mod graph;
 pub mod network;
 pub mod onnx;
 mod progress;
+pub mod report;
 pub mod score;
 
 use std::collections::{BTreeMap, BTreeSet};

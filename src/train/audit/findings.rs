@@ -65,18 +65,25 @@ impl Kind {
         !matches!(self, Self::DuplicateAcrossSplits | Self::OddSampleRate)
     }
 
-    /// In words, for a number of clips.
-    #[must_use]
-    pub fn title(self) -> &'static str {
+    /// In words, behind "clips".
+    fn title(self) -> &'static str {
         match self {
             Self::UnknownName => "not named as the dataset names its clips",
-            Self::Unreadable => "cannot be read",
-            Self::Silent => "hold no sound",
-            Self::TooShort => "are shorter than one frame",
-            Self::ContradictoryLabels => "stand under two labels with the same sound",
-            Self::DuplicateAcrossSplits => "stand in two splits with the same sound",
-            Self::OddSampleRate => "have an unusual sample rate",
+            Self::Unreadable => "unreadable",
+            Self::Silent => "without sound",
+            Self::TooShort => "shorter than one frame",
+            Self::ContradictoryLabels => "with the same sound under two labels",
+            Self::DuplicateAcrossSplits => "with the same sound in two splits",
+            Self::OddSampleRate => "with an unusual sample rate",
         }
+    }
+}
+
+impl Kind {
+    /// So many clips of this kind, in words.
+    #[must_use]
+    pub fn count(self, clips: usize) -> String {
+        format!("{clips} {} {}", if clips == 1 { "clip" } else { "clips" }, self.title())
     }
 }
 
@@ -137,7 +144,7 @@ impl fmt::Display for Audit {
         }
         for (kind, findings) in self.by_kind() {
             let verdict = if kind.is_left_out() { "left out" } else { "kept" };
-            writeln!(out, "{} clips {} ({verdict}):", findings.len(), kind.title())?;
+            writeln!(out, "{} ({verdict}):", kind.count(findings.len()))?;
             // Clips under two labels are never summed up: whoever keeps the data has to mend each one.
             let named = if kind == Kind::ContradictoryLabels { findings.len() } else { NAMED };
             for Finding { clip, reason, .. } in findings.iter().take(named) {

@@ -11,6 +11,7 @@ use affectd::model::{Model, ModelSource, load_contract};
 use affectd::train::architecture::Kind;
 use affectd::train::batch::{self, BatchShape};
 use affectd::train::corpus::{Corpus, Window};
+use affectd::train::network::Dropout;
 use affectd::train::onnx::{GraphProto, ModelProto};
 use affectd::train::{Identity, Trained};
 use burn::tensor::Device;
@@ -90,8 +91,9 @@ fn padding_changes_no_logit() {
         let logits = |frames| {
             let shape = BatchShape { frames, coefficients, labels };
             let input = batch::features(std::slice::from_ref(&short), shape, &Device::flex());
-            let input = trained.fitted.front.apply(input);
-            trained.fitted.network.forward(input, None).try_into_vec_as::<f32>().unwrap()
+            let seen = trained.fitted.network.encode(trained.fitted.front.apply(input));
+            let logits = trained.fitted.network.forward(seen, &mut Dropout::none());
+            logits.try_into_vec_as::<f32>().unwrap()
         };
         let alone = logits(short.features.len() / coefficients);
         for frames in [97, 150] {

@@ -12,7 +12,7 @@ use affectd::model::WindowShape;
 use affectd::train::architecture::{Architecture, Kind};
 use affectd::train::audit;
 use affectd::train::corpus::window_ranges;
-use affectd::train::fit::Optimizer;
+use affectd::train::optimizer::Optimizer;
 use train_fixture::{speech, training};
 
 #[test]
@@ -20,7 +20,7 @@ fn tones_and_noises_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let data = speech(folder.path());
     for (kind, optimizer) in
-        [(Kind::Cnn, Optimizer::Adam), (Kind::Cnn, Optimizer::Sgd), (Kind::Dense, Optimizer::Adam)]
+        [(Kind::Cnn, Optimizer::AdamW), (Kind::Cnn, Optimizer::Sgd), (Kind::Dense, Optimizer::Adam)]
     {
         let mut training = training(data.clone(), kind, optimizer, 0);
         training.fit.mixup = if optimizer == Optimizer::Sgd { 0.4 } else { 0.0 };
@@ -45,7 +45,7 @@ fn windows_are_cut_as_in_serving() {
 
 #[test]
 fn the_cnn_is_cheap_enough_for_a_cpu() {
-    let cnn = Architecture::new(Kind::Cnn, 297, 40, 6);
+    let cnn = Architecture::cnn([297, 64], 6);
     assert!(cnn.operations() <= 60_000_000, "{}", cnn.operations());
 }
 

@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::UsageError;
+use super::augmentation::{Changes, amount, share};
 use super::protocol::ProtocolArgs;
 use crate::evaluation::datasets::{DatasetSpec, Protocol};
 use crate::features::MfccOptions;
+use crate::model::Input;
 use crate::train::architecture::Kind;
-use crate::train::augment::Strength;
 use crate::train::corpus::Recipe;
-use crate::train::fit::{FitOptions, Optimizer};
+use crate::train::fit::FitOptions;
+use crate::train::optimizer::{Optimizer, Schedule};
 use crate::train::{Identity, Trained, Training};
 
 /// Arguments of `affectd train`.
@@ -39,29 +41,66 @@ pub struct Args {
     #[arg(long, value_name = "TEXT")]
     data_title: Option<String>,
     /// How weights are moved
-    #[arg(long, value_enum, default_value = "adam")]
+    #[arg(long, value_enum, default_value = "adamw")]
     optimizer: Optimizer,
-    /// Passes over the training clips
-    #[arg(long, default_value = "30", value_parser = clap::value_parser!(u32).range(1..))]
-    epochs: u32,
-    /// Windows in one step
-    #[arg(long, default_value = "32", value_parser = clap::value_parser!(u32).range(2..))]
-    batch_size: u32,
-    /// Highest learning rate [default: 0.003 for adam, 0.05 for sgd]
-    #[arg(long)]
+    /// The learning rate over the run
+    #[arg(long, value_enum, default_value = "one-cycle")]
+    schedule: Schedule,
+    /// Passes over the training clips [default: 27 for cnn, 30 for dense]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: Option<u32>,
+    /// Windows in one step [default: 64 for cnn, 128 for dense]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
+    batch_size: Option<u32>,
+    /// Highest learning rate [default: 0.002 for adam and adamw, 0.05 for sgd]
+    #[arg(long, value_parser = positive)]
     learning_rate: Option<f64>,
-    /// Largest share of a second window that is mixed into a training window
-    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
-    mixup: f32,
+    /// Pull of the weights towards 0 [default: 0.05 for adamw, 0.0005 for adam and sgd]
+    #[arg(long, value_parser = amount)]
+    weight_decay: Option<f32>,
+    /// Longest gradient of all weights together; 0 clips nothing
+    #[arg(long, default_value = "2", value_parser = amount)]
+    clip_norm: f32,
+    /// Share of the target that is spread over all labels
+    #[arg(long, value_name = "SHARE", default_value = "0.1", value_parser = share)]
+    label_smoothing: f32,
+    /// Let rare labels count more, so that each label counts alike
+    #[arg(long)]
+    class_weights: bool,
+    /// Mix training windows by a share from the beta distribution with this parameter; 0 mixes none
+    /// [default: 0 for cnn, 0.4 for dense]
+    #[arg(long, value_name = "ALPHA", value_parser = amount)]
+    mixup: Option<f32>,
+    /// Keep the weights of the best epoch, not their average over the steps
+    #[arg(long)]
+    no_weight_averaging: bool,
+    /// End the run after so many epochs without a better one; 0 never does
+    #[arg(long, value_name = "EPOCHS", default_value = "0")]
+    patience: usize,
+    #[command(flatten)]
+    changes: Changes,
     /// Where all randomness comes from
     #[arg(long, default_value = "0")]
     seed: u64,
-    /// The front end as JSON: the contract's "mfcc" entry [default: 40 MFCCs of 40 mel bands, 20 to 7400 Hz]
+    /// What the model gets of a frame
+    #[arg(long, value_enum, default_value = "mfcc")]
+    input: InputKind,
+    /// The front end as JSON: the contract's "mfcc" entry [default: 64 mel bands from 20 to 7400 Hz; all 64 MFCCs for cnn,
+    /// 24 for dense]
     #[arg(long, value_name = "FILE")]
     options: Option<PathBuf>,
     /// Speakers and labels.
     #[command(flatten)]
     protocol: ProtocolArgs,
+}
+
+/// What the model gets of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum InputKind {
+    /// Mel-frequency cepstral coefficients
+    Mfcc,
+    /// Logarithms of mel bands
+    LogMel,
 }
 
 /// Runs the command.
@@ -85,7 +124,8 @@ impl Args {
     }
 
     fn training(self) -> anyhow::Result<Training> {
-        let mut recipe = Recipe::default();
+        let mut recipe = Recipe::of(self.architecture);
+        recipe.input = if self.input == InputKind::Mfcc { Input::Mfcc } else { Input::LogMel };
         if let Some(path) = &self.options {
             recipe.mfcc = read_options(path)?;
         }
@@ -99,19 +139,29 @@ impl Args {
             protocol,
             recipe,
             kind: self.architecture,
-            strength: Strength::of(self.architecture),
+            waveform: self.changes.waveform(self.architecture),
+            strength: self.changes.features(self.architecture),
             fit: self.fit(),
         })
     }
 
     fn fit(&self) -> FitOptions {
-        let mut fit = FitOptions::of(self.architecture, self.optimizer);
-        fit.epochs = self.epochs as usize;
-        fit.batch_size = self.batch_size as usize;
-        fit.learning_rate = self.learning_rate.unwrap_or(fit.learning_rate);
-        fit.mixup = self.mixup;
-        fit.seed = self.seed;
-        fit
+        let base = FitOptions::of(self.architecture, self.optimizer);
+        FitOptions {
+            epochs: self.epochs.map_or(base.epochs, |it| it as usize),
+            batch_size: self.batch_size.map_or(base.batch_size, |it| it as usize),
+            learning_rate: self.learning_rate.unwrap_or(base.learning_rate),
+            schedule: self.schedule,
+            weight_decay: self.weight_decay.unwrap_or(base.weight_decay),
+            clip_norm: self.clip_norm,
+            label_smoothing: self.label_smoothing,
+            class_weights: self.class_weights,
+            mixup: self.mixup.unwrap_or(base.mixup),
+            weight_averaging: !self.no_weight_averaging,
+            patience: self.patience,
+            seed: self.seed,
+            ..base
+        }
     }
 }
 
@@ -124,9 +174,9 @@ fn warn_of_shared_speakers(protocol: &Protocol) {
     }
 }
 
-fn share(text: &str) -> Result<f32, String> {
-    let share = text.parse().ok().filter(|it| (0.0..=0.5).contains(it));
-    share.ok_or_else(|| "expected a number from 0 to 0.5".to_owned())
+fn positive(text: &str) -> Result<f64, String> {
+    let amount = text.parse().ok().filter(|it: &f64| it.is_finite() && *it > 0.0);
+    amount.ok_or_else(|| "expected a number above 0".to_owned())
 }
 
 /// Hours of training must not end at a folder that is not there.

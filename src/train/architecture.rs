@@ -2,28 +2,67 @@
 //!
 //! In: the name of an architecture and the sizes of input and output. Out: an [`Architecture`]. Holds no weights.
 
+use super::network::statistics::StatisticsShape;
+
 /// Which kind of network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
-    /// Statistics over time, then dense layers
+    /// Fixed statistics of the cepstrum over time, then dense layers
     Dense,
-    /// Convolutions over time and mel bands, then statistics over time and dense layers
+    /// Convolutions over time and mel bands, channel attention, attentive and second-order pooling
     Cnn,
 }
 
 /// The shape of a network.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
-    /// Convolutions, in order.
-    pub blocks: Vec<BlockShape>,
-    /// Bands of a frame at the first block.
-    pub bands: usize,
     /// Frames of a window.
     pub frames: usize,
-    /// Widths of the dense layers between statistics and labels.
-    pub hidden: Vec<usize>,
+    /// Values of a frame behind the first stage: mel bands for convolutions, cepstral coefficients for statistics.
+    pub bands: usize,
     /// Number of labels.
     pub labels: usize,
+    /// What stands between.
+    pub body: Body,
+}
+
+/// The middle of a network.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// See [`super::network::Dense`].
+    Dense(DenseShape),
+    /// See [`super::network::Cnn`].
+    Cnn(CnnShape),
+}
+
+/// Statistics, one hidden layer, labels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DenseShape {
+    /// What is measured in a window.
+    pub statistics: StatisticsShape,
+    /// Units of the hidden layer.
+    pub hidden: usize,
+}
+
+/// Convolutions over frames and bands, residual blocks over frames, two poolings, labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CnnShape {
+    /// Convolutions over frames and bands, in order.
+    pub blocks: Vec<BlockShape>,
+    /// Channels of a frame once its bands are folded together.
+    pub width: usize,
+    /// Residual blocks over frames.
+    pub residuals: usize,
+    /// Frames under a residual block's kernel, odd.
+    pub kernel: usize,
+    /// Units that channel attention squeezes the channels into.
+    pub squeeze: usize,
+    /// Hidden units of the attention over time.
+    pub attention: usize,
+    /// Channels whose products are pooled.
+    pub second_order: usize,
+    /// What those products are projected to.
+    pub projection: usize,
 }
 
 /// The shape of one convolution.
@@ -33,82 +72,117 @@ pub struct BlockShape {
     pub channels_in: usize,
     /// Channels that go out.
     pub channels_out: usize,
-    /// Frames and bands under the kernel, both odd.
+    /// Frames and bands under the kernel.
     pub kernel: [usize; 2],
     /// Steps over frames and bands.
     pub stride: [usize; 2],
+    /// Zeros around frames and bands.
+    pub padding: [usize; 2],
 }
 
 impl BlockShape {
-    /// Zeros around the input, so that output `i` is centred on input `i * stride`.
-    pub fn padding(&self) -> [usize; 2] {
-        [self.kernel[0] / 2, self.kernel[1] / 2]
+    /// A block whose output `i` is centred on input `i * stride`; `kernel` is odd.
+    pub fn centred(channels: [usize; 2], kernel: [usize; 2], stride: [usize; 2]) -> Self {
+        let padding = [kernel[0] / 2, kernel[1] / 2];
+        Self { channels_in: channels[0], channels_out: channels[1], kernel, stride, padding }
     }
 
-    fn out(&self, size: [usize; 2]) -> [usize; 2] {
-        [size[0].div_ceil(self.stride[0]), size[1].div_ceil(self.stride[1])]
+    /// Frames and bands behind the block.
+    pub fn out(&self, size: [usize; 2]) -> [usize; 2] {
+        [0, 1].map(|axis| (size[axis] + 2 * self.padding[axis] - self.kernel[axis]) / self.stride[axis] + 1)
+    }
+
+    fn operations(&self, size: [usize; 2]) -> usize {
+        let [frames, bands] = self.out(size);
+        2 * frames * bands * self.channels_out * self.channels_in * self.kernel[0] * self.kernel[1]
     }
 }
 
 impl Architecture {
-    /// The network of a kind for windows of `frames` by `bands`.
-    pub fn new(kind: Kind, frames: usize, bands: usize, labels: usize) -> Self {
-        let block = |channels_in, channels_out, kernel, stride| BlockShape {
-            channels_in,
-            channels_out,
-            kernel,
-            stride,
-        };
-        let (blocks, hidden) = match kind {
-            Kind::Dense => (Vec::new(), vec![256, 128]),
-            // Coarse at once: neighbouring frames overlap, and the early maps cost most.
-            Kind::Cnn => (
-                vec![
-                    block(1, 16, [5, 5], [3, 2]),
-                    block(16, 32, [3, 3], [2, 2]),
-                    block(32, 48, [3, 3], [2, 2]),
-                ],
-                vec![64],
-            ),
-        };
-        Self { blocks, bands, frames, hidden, labels }
+    /// Statistics and a hidden layer.
+    pub fn dense(statistics: StatisticsShape, labels: usize) -> Self {
+        let (frames, bands) = (statistics.frames, statistics.coefficients);
+        Self { frames, bands, labels, body: Body::Dense(DenseShape { statistics, hidden: 320 }) }
     }
 
-    /// Statistics, hidden layers, labels.
-    pub fn layer_widths(&self) -> Vec<usize> {
-        std::iter::once(self.statistics()).chain(self.hidden.iter().copied()).chain([self.labels]).collect()
+    /// Convolutions for windows of `frames` by `bands`.
+    pub fn cnn([frames, bands]: [usize; 2], labels: usize) -> Self {
+        Self { frames, bands, labels, body: Body::Cnn(CnnShape::new()) }
     }
 
-    /// Width of the statistics: mean and deviation of each channel and band.
-    pub fn statistics(&self) -> usize {
-        let bands = self.sizes().last().map_or(self.bands, |size| size[1]);
-        2 * bands * self.blocks.last().map_or(1, |block| block.channels_out)
-    }
-
-    /// Floating-point operations of one window, a multiplication and an addition as two; convolutions and dense layers.
+    /// Floating-point operations of one window, a multiplication and an addition as two: convolutions, dense layers,
+    /// products of matrices.
     pub fn operations(&self) -> usize {
-        let convolutions: usize = self
-            .blocks
-            .iter()
-            .zip(self.sizes())
-            .map(|(block, size)| {
-                let kernel = block.channels_in * block.kernel[0] * block.kernel[1];
-                2 * size[0] * size[1] * block.channels_out * kernel
-            })
-            .sum();
-        let dense: usize = self.layer_widths().windows(2).map(|pair| 2 * pair[0] * pair[1]).sum();
-        convolutions + dense
+        let size = [self.frames, self.bands];
+        match &self.body {
+            Body::Dense(shape) => shape.operations(self.labels),
+            Body::Cnn(shape) => shape.operations(size, self.labels),
+        }
+    }
+}
+
+impl DenseShape {
+    fn operations(&self, labels: usize) -> usize {
+        self.statistics.operations() + 2 * self.hidden * (self.statistics.width() + labels)
+    }
+}
+
+impl CnnShape {
+    /// 48 MFLOP for windows of 297 frames and 64 bands.
+    fn new() -> Self {
+        // Coarse at once: neighbouring frames overlap, and the early maps cost most.
+        let blocks = vec![
+            BlockShape::centred([1, 16], [5, 5], [2, 2]),
+            BlockShape::centred([16, 32], [3, 3], [2, 2]),
+            BlockShape::centred([32, 48], [3, 3], [2, 2]),
+            BlockShape::centred([48, 64], [3, 3], [1, 2]),
+        ];
+        Self {
+            blocks,
+            width: 128,
+            residuals: 2,
+            kernel: 5,
+            squeeze: 16,
+            attention: 64,
+            second_order: 24,
+            projection: 64,
+        }
     }
 
-    /// Frames and bands behind each block.
-    fn sizes(&self) -> Vec<[usize; 2]> {
-        let mut size = [self.frames, self.bands];
-        self.blocks
-            .iter()
-            .map(|block| {
-                size = block.out(size);
-                size
-            })
-            .collect()
+    /// Frames and bands behind the convolutions.
+    pub fn map_size(&self, size: [usize; 2]) -> [usize; 2] {
+        self.blocks.iter().fold(size, |size, block| block.out(size))
+    }
+
+    /// Folds all bands of a frame into its channels.
+    pub fn fold(&self, bands: usize) -> BlockShape {
+        let channels_in = self.blocks.last().map_or(1, |block| block.channels_out);
+        let (kernel, stride, padding) = ([1, bands], [1, 1], [0, 0]);
+        BlockShape { channels_in, channels_out: self.width, kernel, stride, padding }
+    }
+
+    /// A residual block's convolution.
+    pub fn residual(&self) -> BlockShape {
+        BlockShape::centred([self.width; 2], [self.kernel, 1], [1, 1])
+    }
+
+    /// Width of what is pooled: mean and deviation of each channel, and the projected products.
+    pub fn pooled(&self) -> usize {
+        2 * self.width + self.projection
+    }
+
+    fn operations(&self, mut size: [usize; 2], labels: usize) -> usize {
+        let mut total = 0;
+        for block in &self.blocks {
+            total += block.operations(size);
+            size = block.out(size);
+        }
+        total += self.fold(size[1]).operations(size);
+        let (frames, products) = (size[0], self.second_order * self.second_order);
+        let residual = self.residual().operations([frames, 1]) + 4 * self.width * self.squeeze;
+        let attention = 4 * frames * self.width * self.attention;
+        let second_order = 2 * frames * (self.width * self.second_order + 2 * products);
+        let dense = 2 * (products * self.projection + self.pooled() * labels);
+        total + self.residuals * residual + attention + second_order + dense
     }
 }

@@ -1,103 +1,168 @@
-//! Changes a training window at random as another voice, pace or room would: tempo, vocal-tract length, colour, and
-//! stretches of time or bands left out (SpecAugment, <https://arxiv.org/abs/1904.08779>).
+//! Changes the features of a training window at random as another voice, pace or room would: tempo, vocal-tract
+//! length, colour, dynamics, a noise floor, and a stretch of time and of bands left out (SpecAugment,
+//! <https://arxiv.org/abs/1904.08779>).
 //!
-//! In: features of one window, and a generator. Out: changed features of about as many frames. Works on log-mel
-//! bands; a full cepstrum is rotated there and back. Never used outside training.
+//! In: features of one window, and a generator. Out: changed features of about as many frames. What needs mel bands is
+//! left out for other features. Never used outside training.
 
-use rand::Rng;
+use rand::RngExt;
 use rand::rngs::StdRng;
+use rand_distr::StandardNormal;
 
 use super::architecture::Kind;
-use super::front::multiply;
 
-/// How strongly windows are changed; all zero changes nothing.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// How strongly windows are changed; all zero changes nothing. Levels are natural logarithms of power.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Strength {
-    /// Largest relative change of tempo.
+    /// Largest logarithm of the change of tempo.
     pub tempo: f32,
-    /// Largest relative shift of the mel axis.
+    /// Largest logarithm of the stretch of the mel axis.
     pub warp: f32,
-    /// Largest tilt from the lowest to the highest band, in natural-log units.
+    /// Largest shift of the mel axis, as a share of all bands.
+    pub shift: f32,
+    /// Deviation of a tilt from the lowest to the middle band.
     pub tilt: f32,
-    /// Number and greatest width of the stretches of frames left out.
-    pub frame_masks: (usize, usize),
-    /// Number and greatest width of the groups of bands flattened to their mean.
-    pub band_masks: (usize, usize),
+    /// Deviation of a curvature over the bands.
+    pub curve: f32,
+    /// Deviation of one slow wave over the bands.
+    pub ripple: f32,
+    /// Deviation of the logarithm of what all levels are multiplied by.
+    pub dynamics: f32,
+    /// Share of windows with a noise floor 8 to 14 below the loudest cell.
+    pub noise_floor: f32,
+    /// Greatest number of frames left out.
+    pub frame_mask: usize,
+    /// Greatest share of bands left out.
+    pub band_mask: f32,
 }
 
 impl Strength {
-    /// What suits a kind of network: the dense net is small, and learns too little from windows that change much.
+    /// No change.
+    pub const NONE: Self = Self {
+        tempo: 0.0,
+        warp: 0.0,
+        shift: 0.0,
+        tilt: 0.0,
+        curve: 0.0,
+        ripple: 0.0,
+        dynamics: 0.0,
+        noise_floor: 0.0,
+        frame_mask: 0,
+        band_mask: 0.0,
+    };
+
+    /// What suits a kind of network on a few hours of speech: the dense net learns most from windows as they are.
     pub fn of(kind: Kind) -> Self {
         match kind {
-            Kind::Dense => {
-                Self { tempo: 0.05, warp: 0.03, tilt: 0.2, frame_masks: (1, 20), band_masks: (0, 0) }
-            }
-            Kind::Cnn => Self { tempo: 0.1, warp: 0.06, tilt: 0.5, frame_masks: (2, 20), band_masks: (2, 4) },
+            Kind::Dense => Self::NONE,
+            Kind::Cnn => Self {
+                tempo: 0.12,
+                warp: 0.06,
+                shift: 0.03,
+                tilt: 0.4,
+                curve: 0.28,
+                ripple: 0.2,
+                dynamics: 0.05,
+                noise_floor: 0.15,
+                frame_mask: 30,
+                band_mask: 0.18,
+            },
         }
     }
 }
 
-/// Augments windows of one front end.
-#[derive(Debug, Clone)]
+/// Augments windows of one kind of feature.
+#[derive(Debug, Clone, Copy)]
 pub struct Augmentation {
-    strength: Strength,
-    coefficients: usize,
-    /// `[coefficients, bands]` and its inverse; `None` where features are no rotation of log-mel bands, or are bands.
-    rotation: Option<(Vec<f32>, Vec<f32>)>,
-    /// Whether the changes that need bands apply.
-    has_bands: bool,
+    /// How strongly.
+    pub strength: Strength,
+    /// Values of a frame.
+    pub width: usize,
+    /// Whether those are neighbouring mel bands.
+    pub has_bands: bool,
 }
 
 impl Augmentation {
-    /// For features of `coefficients`; `rotation` is an orthonormal `[coefficients, bands]` from cepstrum to log-mel.
-    pub fn new(strength: Strength, coefficients: usize, rotation: Option<&[f32]>, has_bands: bool) -> Self {
-        let rotation = rotation.map(|forth| (forth.to_vec(), transposed(forth, coefficients)));
-        Self { strength, coefficients, rotation, has_bands }
-    }
-
     /// Changes one window, at most `max_frames` long.
     pub fn apply(&self, features: &[f32], max_frames: usize, rng: &mut StdRng) -> Vec<f32> {
-        let width = self.coefficients;
-        let pace = 1.0 + self.strength.tempo * rng.random_range(-1.0..=1.0_f32);
-        let mut frames = at_tempo(features, width, pace, max_frames);
+        let pace = (self.strength.tempo * rng.random_range(-1.0..=1.0_f32)).exp();
+        let mut frames = at_tempo(features, self.width, pace);
+        crop(&mut frames, max_frames * self.width, self.width, rng);
         if self.has_bands {
-            match &self.rotation {
-                None => self.change_bands(&mut frames, rng),
-                Some((forth, back)) => {
-                    let mut bands = multiply(&frames, forth, width);
-                    self.change_bands(&mut bands, rng);
-                    frames = multiply(&bands, back, width);
-                }
-            }
+            self.warp(&mut frames, rng);
+            self.colour(&mut frames, rng);
+            self.add_floor(&mut frames, rng);
         }
-        self.leave_out_frames(&mut frames, rng);
+        let fill = frames.iter().sum::<f32>() / frames.len().max(1) as f32;
+        self.mask_frames(&mut frames, rng);
+        if self.has_bands {
+            self.mask_bands(&mut frames, fill, rng);
+        }
         frames
     }
 
-    fn change_bands(&self, frames: &mut [f32], rng: &mut StdRng) {
-        let width = self.coefficients;
-        let warp = 1.0 + self.strength.warp * rng.random_range(-1.0..=1.0_f32);
-        let tilt = self.strength.tilt * rng.random_range(-0.5..=0.5_f32);
-        let mut source = vec![0.0; width];
-        for frame in frames.chunks_exact_mut(width) {
+    /// Stretches and shifts the mel axis, as a shorter or longer vocal tract does.
+    fn warp(&self, frames: &mut [f32], rng: &mut StdRng) {
+        let stretch = (self.strength.warp * rng.random_range(-1.0..=1.0_f32)).exp();
+        let shift = self.strength.shift * self.width as f32 * rng.random_range(-1.0..=1.0_f32);
+        let mut source = vec![0.0; self.width];
+        for frame in frames.chunks_exact_mut(self.width) {
             source.copy_from_slice(frame);
             for (band, value) in frame.iter_mut().enumerate() {
-                let slope = band as f32 / (width - 1).max(1) as f32 * 2.0 - 1.0;
-                *value = interpolated(&source, band as f32 * warp) + tilt * slope;
+                *value = interpolated(&source, band as f32 * stretch + shift);
             }
-        }
-        for _ in 0..self.strength.band_masks.0 {
-            let (start, length) = stretch(width, self.strength.band_masks.1, rng);
-            flatten_bands(frames, width, start..start + length);
         }
     }
 
-    fn leave_out_frames(&self, frames: &mut [f32], rng: &mut StdRng) {
-        let count = frames.len() / self.coefficients;
-        for _ in 0..self.strength.frame_masks.0 {
-            // Never more than an eighth of a short clip at once.
-            let (start, length) = stretch(count, self.strength.frame_masks.1.min(count / 8), rng);
-            frames[start * self.coefficients..(start + length) * self.coefficients].fill(0.0);
+    /// Changes the spectrum of the line and the range between loud and soft.
+    fn colour(&self, frames: &mut [f32], rng: &mut StdRng) {
+        let mut normal = || rng.sample::<f32, _>(StandardNormal);
+        let (tilt, curve) = (self.strength.tilt * normal(), self.strength.curve * normal());
+        let (ripple, dynamics) = (self.strength.ripple * normal(), (self.strength.dynamics * normal()).exp());
+        let phase = rng.random_range(0.0..std::f32::consts::TAU);
+        let level = |band: usize| {
+            let place = 2.0 * band as f32 / (self.width - 1).max(1) as f32 - 1.0;
+            let wave = (std::f32::consts::TAU * place + phase).cos();
+            tilt * place + curve * (place * place - 1.0 / 3.0) + ripple * wave
+        };
+        let levels: Vec<f32> = (0..self.width).map(level).collect();
+        for frame in frames.chunks_exact_mut(self.width) {
+            frame.iter_mut().zip(&levels).for_each(|(it, level)| *it = (*it + level) * dynamics);
+        }
+    }
+
+    fn add_floor(&self, frames: &mut [f32], rng: &mut StdRng) {
+        if rng.random::<f32>() >= self.strength.noise_floor {
+            return;
+        }
+        let loudest = frames.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let floor = loudest - 8.0 - rng.random_range(0.0..=6.0_f32);
+        for value in frames {
+            let noise = floor + 0.5 * rng.sample::<f32, _>(StandardNormal);
+            *value = value.max(noise) + (-(*value - noise).abs()).exp().ln_1p();
+        }
+    }
+
+    /// Fills a stretch of frames with the mean frame, but never more than an eighth of a short clip.
+    fn mask_frames(&self, frames: &mut [f32], rng: &mut StdRng) {
+        let count = frames.len() / self.width;
+        let (start, length) = stretch(count, self.strength.frame_mask.min(count / 8), rng);
+        if length == 0 {
+            return;
+        }
+        let mut mean = vec![0.0; self.width];
+        for frame in frames.chunks_exact(self.width) {
+            mean.iter_mut().zip(frame).for_each(|(sum, it)| *sum += it / count as f32);
+        }
+        let masked = &mut frames[start * self.width..(start + length) * self.width];
+        masked.chunks_exact_mut(self.width).for_each(|frame| frame.copy_from_slice(&mean));
+    }
+
+    fn mask_bands(&self, frames: &mut [f32], fill: f32, rng: &mut StdRng) {
+        let (start, length) =
+            stretch(self.width, (self.strength.band_mask * self.width as f32) as usize, rng);
+        for frame in frames.chunks_exact_mut(self.width) {
+            frame[start..start + length].fill(fill);
         }
     }
 }
@@ -108,19 +173,19 @@ fn stretch(size: usize, longest: usize, rng: &mut StdRng) -> (usize, usize) {
     (rng.random_range(0..=size - length), length)
 }
 
-/// Replaces each of the bands by its mean over time.
-fn flatten_bands(frames: &mut [f32], width: usize, bands: std::ops::Range<usize>) {
-    let count = (frames.len() / width).max(1) as f32;
-    for band in bands {
-        let mean = frames.iter().skip(band).step_by(width).sum::<f32>() / count;
-        frames.iter_mut().skip(band).step_by(width).for_each(|value| *value = mean);
+/// Keeps a random stretch of at most `longest` values, whole frames of `width`.
+fn crop(frames: &mut Vec<f32>, longest: usize, width: usize, rng: &mut StdRng) {
+    let surplus = frames.len().saturating_sub(longest) / width;
+    if surplus > 0 {
+        frames.drain(..rng.random_range(0..=surplus) * width);
+        frames.truncate(longest);
     }
 }
 
 /// Resamples along time: `pace` above 1 is faster, so shorter.
-fn at_tempo(features: &[f32], width: usize, pace: f32, max_frames: usize) -> Vec<f32> {
+fn at_tempo(features: &[f32], width: usize, pace: f32) -> Vec<f32> {
     let count = features.len() / width;
-    let wanted = ((count as f32 / pace).round() as usize).min(max_frames);
+    let wanted = (count as f32 / pace).round() as usize;
     let mut out = Vec::with_capacity(wanted * width);
     for frame in 0..wanted {
         let at = (frame as f32 * pace).min((count - 1) as f32);
@@ -133,13 +198,8 @@ fn at_tempo(features: &[f32], width: usize, pace: f32, max_frames: usize) -> Vec
 }
 
 fn interpolated(values: &[f32], at: f32) -> f32 {
-    let at = at.min((values.len() - 1) as f32);
+    let at = at.clamp(0.0, (values.len() - 1) as f32);
     let (left, share) = (at as usize, at.fract());
     let right = (left + 1).min(values.len() - 1);
     values[left] * (1.0 - share) + values[right] * share
-}
-
-fn transposed(matrix: &[f32], rows: usize) -> Vec<f32> {
-    let columns = matrix.len() / rows;
-    (0..matrix.len()).map(|at| matrix[at % rows * columns + at / rows]).collect()
 }

@@ -1,4 +1,4 @@
-//! Batches of windows: shuffled, augmented and padded for training; in order and untouched for scoring.
+//! Batches of windows: shuffled, changed at random and padded for training; in order and untouched for scoring.
 //!
 //! In: a [`Corpus`]. Out: tensors `[batch, frames, coefficients]` and soft targets `[batch, labels]`. The same from the
 //! same seed, whatever the number of threads: each window has a generator of its own.
@@ -6,11 +6,12 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rayon::prelude::*;
 
 use super::augment::Augmentation;
 use super::corpus::{Corpus, Window, write_padded};
+use super::waveform::Waveform;
 
 /// What a batch of windows has to be brought to.
 #[derive(Debug, Clone, Copy)]
@@ -23,13 +24,20 @@ pub struct BatchShape {
     pub labels: usize,
 }
 
-/// Features and soft targets.
+/// How training windows are changed.
 #[derive(Debug)]
-pub struct Batch {
-    /// `[batch, frames, coefficients]`, missing frames 0.
-    pub features: Tensor<3>,
-    /// `[batch, labels]`, rows that add up to 1.
-    pub targets: Tensor<2>,
+pub struct Changes {
+    /// Of the samples; needs windows that kept theirs.
+    pub waveform: Option<Waveform>,
+    /// Of the features.
+    pub features: Augmentation,
+}
+
+impl Changes {
+    fn apply(&self, window: &Window, max_frames: usize, rng: &mut StdRng) -> Vec<f32> {
+        let changed = self.waveform.as_ref().and_then(|waveform| waveform.apply(&window.samples, rng));
+        self.features.apply(changed.as_ref().unwrap_or(&window.features), max_frames, rng)
+    }
 }
 
 /// The windows of a corpus in random order.
@@ -39,25 +47,34 @@ pub fn shuffled(corpus: &Corpus, rng: &mut StdRng) -> Vec<usize> {
     order
 }
 
-/// A training batch: augmented windows; the truth gets `1 - smoothing`, the rest is spread over all labels.
-pub fn training(
+/// Changed windows as one tensor.
+pub fn changed(
     windows: &[&Window],
     shape: BatchShape,
-    augmentation: &Augmentation,
-    smoothing: f32,
+    changes: &Changes,
     (rng, device): (&mut StdRng, &Device),
-) -> Batch {
+) -> Tensor<3> {
     let seeds: Vec<u64> = windows.iter().map(|_| rng.random()).collect();
-    let augmented = windows.par_iter().zip(seeds).map(|(window, seed)| {
-        augmentation.apply(&window.features, shape.frames, &mut StdRng::seed_from_u64(seed))
-    });
-    let augmented: Vec<Vec<f32>> = augmented.collect();
-    let mut targets = vec![smoothing / shape.labels as f32; windows.len() * shape.labels];
-    for (row, window) in targets.chunks_exact_mut(shape.labels).zip(windows) {
+    let changed = windows
+        .par_iter()
+        .zip(seeds)
+        .map(|(window, seed)| changes.apply(window, shape.frames, &mut StdRng::seed_from_u64(seed)));
+    let changed: Vec<Vec<f32>> = changed.collect();
+    padded(changed.iter().map(Vec::as_slice), shape, device)
+}
+
+/// Soft targets `[batch, labels]`: the truth gets `1 - smoothing`, the rest is spread over all labels.
+pub fn targets(windows: &[&Window], labels: usize, smoothing: f32, device: &Device) -> Tensor<2> {
+    let mut targets = vec![smoothing / labels as f32; windows.len() * labels];
+    for (row, window) in targets.chunks_exact_mut(labels).zip(windows) {
         row[window.label] += 1.0 - smoothing;
     }
-    let targets = Tensor::from_data(TensorData::new(targets, [windows.len(), shape.labels]), device);
-    Batch { features: padded(augmented.iter().map(Vec::as_slice), shape, device), targets }
+    Tensor::from_data(TensorData::new(targets, [windows.len(), labels]), device)
+}
+
+/// The features of some windows, not all in a row, as one tensor.
+pub fn unchanged(windows: &[&Window], shape: BatchShape, device: &Device) -> Tensor<3> {
+    padded(windows.iter().map(|window| window.features.as_slice()), shape, device)
 }
 
 /// The features of some windows as one tensor.

@@ -6,8 +6,10 @@
 use std::sync::Arc;
 
 use anyhow::anyhow;
+use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
+use super::architecture::Kind;
 use super::progress;
 use crate::audio::{ResamplerPlan, decode_file, resample};
 use crate::evaluation::datasets::Clip;
@@ -28,17 +30,20 @@ pub struct Recipe {
     pub sample_rate_hz: u32,
     /// Length and hop of a window.
     pub window: WindowShape,
-}
-
-impl Default for Recipe {
-    /// The default features in windows of 3 s every 1 s.
-    fn default() -> Self {
-        let window = WindowShape { length_samples: 48_000, hop_samples: 16_000 };
-        Self { mfcc: MfccOptions::default(), input: Input::Mfcc, sample_rate_hz: 16_000, window }
-    }
+    /// Whether windows keep their samples.
+    pub keep_samples: bool,
 }
 
 impl Recipe {
+    /// What suits a kind of network, in windows of 3 s every 1 s at 16 kHz: cepstra that convolutions can turn back into
+    /// 64 mel bands without loss, and the smooth part of the same for statistics.
+    pub fn of(kind: Kind) -> Self {
+        let n_mfcc = if kind == Kind::Cnn { 64 } else { 24 };
+        let mfcc = MfccOptions { n_mels: 64, n_mfcc, ..MfccOptions::default() };
+        let window = WindowShape { length_samples: 48_000, hop_samples: 16_000 };
+        Self { mfcc, input: Input::Mfcc, sample_rate_hz: 16_000, window, keep_samples: false }
+    }
+
     /// Frames of a whole window.
     pub fn frames(&self) -> usize {
         1 + (self.window.length_samples - self.mfcc.n_fft) / self.mfcc.hop_length
@@ -66,6 +71,8 @@ pub struct Window {
     pub label: usize,
     /// Index of its clip.
     pub clip: usize,
+    /// The samples themselves at 16 bits, where they will be changed; else empty.
+    pub samples: Vec<i16>,
 }
 
 impl Window {
@@ -115,6 +122,17 @@ impl Corpus {
     }
 }
 
+impl Corpus {
+    /// What the windows of each label count, `[1, labels]`, so that every label counts alike and the mean is 1.
+    pub fn label_weights(&self, labels: usize, device: &Device) -> Tensor<2> {
+        let mut counts = vec![0.0_f32; labels];
+        self.windows.iter().for_each(|window| counts[window.label] += 1.0);
+        let weight = |count: &f32| self.windows.len() as f32 / (labels as f32 * count.max(1.0));
+        let weights: Vec<f32> = counts.iter().map(weight).collect();
+        Tensor::from_data(TensorData::new(weights, [1, labels]), device)
+    }
+}
+
 fn label_of(clip: &Clip, labels: &[String]) -> anyhow::Result<usize> {
     labels.iter().position(|label| *label == clip.emotion).ok_or_else(|| {
         anyhow!(
@@ -147,11 +165,16 @@ fn windows(samples: &[f32], recipe: &Recipe, front_end: &FrontEnd, tag: (usize, 
     ranges
         .into_iter()
         .map(|range| Window {
-            features: features_with_deltas(front_end, &samples[range]),
+            features: features_with_deltas(front_end, &samples[range.clone()]),
             label: tag.0,
             clip: tag.1,
+            samples: if recipe.keep_samples { at_16_bits(&samples[range]) } else { Vec::new() },
         })
         .collect()
+}
+
+fn at_16_bits(samples: &[f32]) -> Vec<i16> {
+    samples.iter().map(|it| (it * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16).collect()
 }
 
 /// Samples of each window: all whole ones, then a shorter one where audio is left over that no window holds.

@@ -1,62 +1,83 @@
-//! The training loop: categorical cross-entropy on soft targets, one cosine down from a short warm-up, the best
-//! validation epoch kept.
+//! The training loop: categorical cross-entropy on soft targets, the best validation epoch kept.
 //!
 //! In: training and validation windows, settings. Out: [`Fitted`]. The same weights from the same seed. Never sees the
 //! test clips.
 
+use std::time::Instant;
+
 use burn::module::Module;
-use burn::optim::decay::WeightDecayConfig;
-use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 
 use super::architecture::{Architecture, Kind};
-use super::augment::Augmentation;
-use super::batch::{self, Batch, BatchShape};
+use super::batch::{self, BatchShape, Changes};
 use super::corpus::{Corpus, Window};
-use super::front::{Front, Normalised};
-use super::network::Network;
+use super::feed::Feed;
+use super::front::Front;
+use super::network::{Dropout, Encoded, Network};
+use super::optimizer::{Average, Optimizer, Schedule, clip};
 use super::progress;
 use super::score::{Score, best_temperature, score};
 
 /// Windows that are scored together.
-const SCORING_BATCH: usize = 64;
-/// Share of the steps over which the learning rate rises.
-const WARM_UP: f64 = 0.1;
-
-/// How weights are moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Optimizer {
-    /// Stochastic gradient descent with Nesterov momentum 0.9
-    Sgd,
-    /// Adam with decoupled weight decay
-    Adam,
-}
+pub(super) const SCORING_BATCH: usize = 64;
 
 /// Settings of a training run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct FitOptions {
     /// Passes over the training windows.
     pub epochs: usize,
     /// Windows in one step.
     pub batch_size: usize,
-    /// Highest learning rate.
-    pub learning_rate: f64,
     /// How weights are moved.
     pub optimizer: Optimizer,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// The learning rate over the run.
+    pub schedule: Schedule,
     /// Pull of the weights towards 0.
     pub weight_decay: f32,
+    /// Longest gradient of all weights together; 0 clips nothing.
+    pub clip_norm: f32,
     /// Share of the target that is spread over all labels.
     pub label_smoothing: f32,
-    /// Largest share of a second window in a mixture (mixup, <https://arxiv.org/abs/1710.09412>); 0 mixes nothing.
+    /// Whether rare labels count more, so that each label counts alike.
+    pub class_weights: bool,
+    /// Both parameters of the beta distribution that a mixture's share is drawn from (mixup,
+    /// <https://arxiv.org/abs/1710.09412>); 0 mixes nothing.
     pub mixup: f32,
-    /// Share of the statistics that are dropped in a step.
-    pub dropout: f32,
+    /// Whether the weights' average over the steps is scored and kept instead of the weights.
+    pub weight_averaging: bool,
+    /// Epochs without a better one after which the run ends early; 0 never does.
+    pub patience: usize,
     /// Where all randomness comes from.
     pub seed: u64,
+}
+
+impl FitOptions {
+    /// What suits a kind of network and an optimizer, from seed 0.
+    pub fn of(kind: Kind, optimizer: Optimizer) -> Self {
+        // The dense net is trained on statistics, in seconds, and learns them by heart unless they are mixed.
+        let (epochs, batch_size, mixup) = if kind == Kind::Cnn { (27, 64, 0.0) } else { (30, 128, 0.4) };
+        Self {
+            epochs,
+            batch_size,
+            optimizer,
+            learning_rate: optimizer.default_learning_rate(),
+            schedule: Schedule::OneCycle,
+            weight_decay: optimizer.default_weight_decay(),
+            clip_norm: 2.0,
+            label_smoothing: 0.1,
+            class_weights: false,
+            mixup,
+            weight_averaging: true,
+            patience: 0,
+            seed: 0,
+        }
+    }
 }
 
 /// A trained network and what it reached on the validation clips.
@@ -81,7 +102,7 @@ pub struct Fit<'a> {
     /// The network's shape.
     pub architecture: Architecture,
     /// How training windows are changed.
-    pub augmentation: Augmentation,
+    pub changes: Changes,
     /// Settings.
     pub options: FitOptions,
     /// What is learnt from.
@@ -90,80 +111,116 @@ pub struct Fit<'a> {
     pub validation: &'a Corpus,
 }
 
+/// What changes during a run.
+struct State {
+    network: Network,
+    optimizer: ModuleOptimizer,
+    average: Average,
+    rng: StdRng,
+}
+
+/// The best epoch so far.
+struct Best {
+    network: Network,
+    epoch: usize,
+    reached: Score,
+}
+
 impl Fit<'_> {
     /// Trains from fresh weights.
     pub fn run(self) -> Fitted {
         let device = Device::flex().autodiff();
         let mut rng = StdRng::seed_from_u64(self.options.seed);
         let mut network = Network::new(&self.architecture, &mut rng, &device);
-        let mut optimizer = self.options.optimizer();
-        let mut best: Option<(Network, usize, Score)> = None;
+        let feed = Feed::new(&self, &mut network, &mut rng);
+        let optimizer = self.options.optimizer.build(&network, self.options.weight_decay);
+        let mut state = State { network, optimizer, average: Average::default(), rng };
+        let mut best: Option<Best> = None;
         for epoch in 0..self.options.epochs {
-            let loss;
-            (network, loss) = self.epoch(network, &mut optimizer, epoch, &mut rng);
-            let candidate = network.valid();
-            let reached = score(self.validation, &self.logits(&candidate, self.validation), 1.0);
-            report(epoch + 1, self.options.epochs, loss, &reached);
-            let better = |best: &Score| (reached.accuracy, -reached.loss) > (best.accuracy, -best.loss);
-            if best.as_ref().is_none_or(|(_, _, score)| better(score)) {
-                best = Some((candidate, epoch + 1, reached));
+            let began = Instant::now();
+            let loss = self.epoch(&mut state, &feed, epoch);
+            let seconds = began.elapsed().as_secs_f64();
+            let network = self.candidate(&state);
+            let reached = score(self.validation, &self.logits(&network, self.validation), 1.0);
+            self.report(epoch + 1, loss, &reached, seconds);
+            if best.as_ref().is_none_or(|best| is_better(&reached, &best.reached)) {
+                best = Some(Best { network, epoch: epoch + 1, reached });
+            }
+            let since = epoch + 1 - best.as_ref().map_or(0, |best| best.epoch);
+            if self.options.patience > 0 && since >= self.options.patience {
+                break;
             }
         }
-        let (network, epoch, _) = best.expect("there is at least one epoch");
-        let logits = self.logits(&network, self.validation);
-        let temperature = best_temperature(self.validation, &logits);
-        let validation = score(self.validation, &logits, temperature);
-        Fitted { front: self.front, network, temperature, epoch, validation }
+        self.finished(best.expect("there is at least one epoch"))
     }
 
-    fn epoch(
-        &self,
-        mut network: Network,
-        optimizer: &mut ModuleOptimizer,
-        epoch: usize,
-        rng: &mut StdRng,
-    ) -> (Network, f64) {
-        let device = Device::flex().autodiff();
-        let order = batch::shuffled(self.train, rng);
+    fn finished(self, best: Best) -> Fitted {
+        let logits = self.logits(&best.network, self.validation);
+        let temperature = best_temperature(self.validation, &logits);
+        let validation = score(self.validation, &logits, temperature);
+        Fitted { front: self.front, network: best.network, temperature, epoch: best.epoch, validation }
+    }
+
+    /// What is scored after an epoch, without gradients.
+    fn candidate(&self, state: &State) -> Network {
+        match self.options.weight_averaging {
+            true => state.average.network(&state.network),
+            false => state.network.valid(),
+        }
+    }
+
+    fn epoch(&self, state: &mut State, feed: &Feed, epoch: usize) -> f64 {
+        let order = batch::shuffled(self.train, &mut state.rng);
         let steps = order.len().div_ceil(self.options.batch_size);
         let bar = progress::bar(steps, &format!("epoch {}", epoch + 1));
         let mut total = 0.0;
         for (step, chosen) in order.chunks(self.options.batch_size).enumerate() {
-            let windows: Vec<&Window> = chosen.iter().map(|&index| &self.train.windows[index]).collect();
-            let smoothing = self.options.label_smoothing;
-            let batch =
-                batch::training(&windows, self.shape(), &self.augmentation, smoothing, (rng, &device));
-            let loss = self.loss(&network, batch, rng);
+            let loss = self.loss(state, feed, chosen);
             total += f64::from(loss.clone().into_scalar::<f32>());
-            let gradients = GradientsParams::from_grads(loss.backward(), &network);
             let done = (epoch * steps + step) as f64 / (self.options.epochs * steps) as f64;
-            network = optimizer.step(self.options.rate_at(done), network, gradients);
+            self.step(state, loss, done);
             bar.inc(1);
         }
         bar.finish_and_clear();
-        (network, total / steps as f64)
+        total / steps as f64
     }
 
-    fn loss(&self, network: &Network, batch: Batch, rng: &mut StdRng) -> Tensor<1> {
-        let (mut input, mut targets) = (self.front.apply(batch.features), batch.targets);
-        if self.options.mixup > 0.0 {
-            let share = 1.0 - self.options.mixup * rng.random_range(0.0..1.0_f32).powi(2);
-            targets = targets.clone() * share + targets.flip([0]) * (1.0 - share);
-            input = mixed(input, share);
+    fn step(&self, state: &mut State, loss: Tensor<1>, done: f64) {
+        let mut gradients = GradientsParams::from_grads(loss.backward(), &state.network);
+        if self.options.clip_norm > 0.0 {
+            clip(&mut gradients, &state.network, self.options.clip_norm);
         }
-        let [count, _] = targets.dims();
-        let dropout = self.dropout(count, &targets.device(), rng);
-        let logits = network.forward(input, Some(dropout));
-        -(log_softmax(logits, 1) * targets).sum() / count as f32
+        let rate = self.options.learning_rate * self.options.schedule.factor(done);
+        state.network = state.optimizer.step(rate, state.network.clone(), gradients);
+        if self.options.weight_averaging {
+            state.average.add(&state.network);
+        }
     }
 
-    /// What each statistic is multiplied by: 0, or what keeps its expectation.
-    fn dropout(&self, count: usize, device: &Device, rng: &mut StdRng) -> Tensor<2> {
-        let (width, share) = (self.architecture.statistics(), self.options.dropout);
-        let kept = 1.0 / (1.0 - share);
-        let draw = |_| if rng.random_range(0.0..1.0_f32) < share { 0.0 } else { kept };
-        let values: Vec<f32> = (0..count * width).map(draw).collect();
-        Tensor::from_data(TensorData::new(values, [count, width]), device)
+    fn loss(&self, state: &mut State, feed: &Feed, chosen: &[usize]) -> Tensor<1> {
+        let windows: Vec<&Window> = chosen.iter().map(|&index| &self.train.windows[index]).collect();
+        let device = Device::flex().autodiff();
+        let seen = feed.batch(self, chosen, &mut state.rng);
+        let smoothing = self.options.label_smoothing;
+        let targets = batch::targets(&windows, self.architecture.labels, smoothing, &device);
+        let (seen, targets) = feed.mixed(seen, targets, self.options.mixup, &mut state.rng);
+        let logits = state.network.forward(seen, &mut Dropout::training(&mut state.rng));
+        let weighted = match self.options.class_weights {
+            true => targets * self.train.label_weights(self.architecture.labels, &device),
+            false => targets,
+        };
+        -(log_softmax(logits, 1) * weighted.clone()).sum() / weighted.sum()
+    }
+
+    fn report(&self, epoch: usize, loss: f64, reached: &Score, seconds: f64) {
+        eprintln!(
+            "epoch {epoch}/{}: training loss {loss:.4}, validation loss {:.4}, accuracy {:.4}, UAR {:.4}; {:.0} windows/s",
+            self.options.epochs,
+            reached.loss,
+            reached.accuracy,
+            reached.unweighted_average_recall,
+            self.train.windows.len() as f64 / seconds
+        );
     }
 
     /// Logits of every window of a corpus.
@@ -183,74 +240,19 @@ impl Fit<'_> {
 
 /// Logits of windows, without gradients: `[windows][labels]`.
 pub fn logits(front: &Front, network: &Network, windows: &[Window], shape: BatchShape) -> Vec<Vec<f32>> {
-    let device = Device::flex();
     let score = |windows: &[Window]| {
-        let input = front.apply(batch::features(windows, shape, &device));
-        let values: Vec<f32> =
-            network.forward(input, None).try_into_vec_as().expect("flex keeps f32 in memory");
+        let logits = network.forward(encoded(front, network, windows, shape), &mut Dropout::none());
+        let values: Vec<f32> = logits.try_into_vec_as().expect("flex keeps f32 in memory");
         values.chunks_exact(shape.labels).map(<[f32]>::to_vec).collect::<Vec<_>>()
     };
     windows.chunks(SCORING_BATCH).flat_map(score).collect()
 }
 
-/// Each window mixed with the one at the mirrored place of the shuffled batch; a frame is there where either has it.
-fn mixed(input: Normalised, share: f32) -> Normalised {
-    let features = input.features.clone() * share + input.features.flip([0]) * (1.0 - share);
-    let mask = input.mask.clone().max_pair(input.mask.flip([0]));
-    Normalised { features, mask }
+/// What a network's learnt layers see of windows, without gradients.
+pub(super) fn encoded(front: &Front, network: &Network, windows: &[Window], shape: BatchShape) -> Encoded {
+    network.encode(front.apply(batch::features(windows, shape, &Device::flex())))
 }
 
-impl FitOptions {
-    /// What suits a kind of network; a run of 30 epochs from seed 0.
-    pub fn of(kind: Kind, optimizer: Optimizer) -> Self {
-        let (learning_rate, weight_decay) = match optimizer {
-            Optimizer::Adam => (3e-3, 0.01),
-            Optimizer::Sgd => (0.05, 5e-4),
-        };
-        let dropout = match kind {
-            Kind::Dense => 0.3,
-            Kind::Cnn => 0.2,
-        };
-        Self {
-            epochs: 30,
-            batch_size: 32,
-            learning_rate,
-            optimizer,
-            weight_decay,
-            label_smoothing: 0.05,
-            mixup: 0.0,
-            dropout,
-            seed: 0,
-        }
-    }
-
-    fn optimizer(&self) -> ModuleOptimizer {
-        match self.optimizer {
-            Optimizer::Adam => {
-                AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(self.weight_decay).init()
-            }
-            Optimizer::Sgd => SgdConfig::new()
-                .with_momentum(Some(MomentumConfig::new().with_momentum(0.9).with_nesterov(true)))
-                .with_weight_decay(Some(WeightDecayConfig::new(self.weight_decay)))
-                .init(),
-        }
-    }
-
-    /// The learning rate when this share of all steps is done: up in a line, down in half a cosine.
-    fn rate_at(&self, done: f64) -> f64 {
-        let factor = if done < WARM_UP {
-            (done / WARM_UP).max(0.01)
-        } else {
-            let fall = (done - WARM_UP) / (1.0 - WARM_UP);
-            0.5 * (1.0 + (std::f64::consts::PI * fall).cos())
-        };
-        self.learning_rate * factor
-    }
-}
-
-fn report(epoch: usize, epochs: usize, loss: f64, reached: &Score) {
-    eprintln!(
-        "epoch {epoch}/{epochs}: training loss {loss:.4}, validation loss {:.4}, accuracy {:.4}, UAR {:.4}",
-        reached.loss, reached.accuracy, reached.unweighted_average_recall
-    );
+fn is_better(reached: &Score, best: &Score) -> bool {
+    (reached.unweighted_average_recall, -reached.loss) > (best.unweighted_average_recall, -best.loss)
 }

@@ -1,8 +1,9 @@
 //! Training: labelled clips in, one self-describing ONNX file out.
 //!
-//! In data order: `corpus` (clips to windows of features, cut as in serving) → `front` (mask, level, normalisation) and
-//! `augment` → `batch` → `network` under `fit` (loop, best epoch) → `score` (temperature) → `export` (the same
-//! computation as an ONNX `graph`, with its contract). Test clips are touched once, after everything is chosen.
+//! In data order: `audit` (what is wrong with the clips) → `corpus` (clips to windows of features, cut as in serving) → `waveform` and `augment` (changed copies)
+//! → `batch` → `front` (mask, level, normalisation) → `feed` → `network` under `fit` (loop, best epoch) with its
+//! `optimizer` → `score` (temperature) → `export` (the same computation as an ONNX `graph`, with its contract) and
+//! `report`. Test clips are touched once, after everything is chosen.
 
 pub mod architecture;
 pub mod audit;
@@ -10,14 +11,18 @@ pub mod augment;
 pub mod batch;
 pub mod corpus;
 mod export;
+mod feed;
 pub mod fit;
 pub mod front;
 mod graph;
 pub mod network;
 pub mod onnx;
+pub mod optimizer;
 mod progress;
 pub mod report;
 pub mod score;
+mod view;
+pub mod waveform;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -28,17 +33,19 @@ use burn::module::Module;
 use prost::Message;
 
 use crate::evaluation::datasets::{Clip, DatasetSpec, LabelMap, Partition, Pool, Protocol};
-use crate::features::DctNorm;
 use crate::model::{Contract, Input, Layout, Output, Provenance};
 
 use architecture::{Architecture, Kind};
 use audit::{Audit, Frame, Heard};
 use augment::{Augmentation, Strength};
-use batch::BatchShape;
+use batch::{BatchShape, Changes};
 use corpus::{Corpus, Recipe, Window};
 use fit::{Fit, FitOptions, Fitted};
-use front::{Front, LevelIn};
+use front::Front;
+use network::statistics::StatisticsShape;
 use score::Score;
+use view::{View, loudness_of_first};
+use waveform::{Waveform, WaveformStrength};
 
 /// What to train, on what, and how.
 #[derive(Debug, Clone)]
@@ -53,7 +60,9 @@ pub struct Training {
     pub recipe: Recipe,
     /// Which network.
     pub kind: Kind,
-    /// How training windows are changed.
+    /// How the samples of training windows are changed.
+    pub waveform: WaveformStrength,
+    /// How their features are changed.
     pub strength: Strength,
     /// Settings of the loop.
     pub fit: FitOptions,
@@ -96,31 +105,48 @@ impl Training {
         let (Partition { train, validation, test }, audit) = self.partition()?;
         eprint!("{audit}");
         let labels = labels(&train);
-        let train = Corpus::read(&train, &labels, &self.recipe, "train")?;
-        let validation = Corpus::read(&validation, &labels, &self.recipe, "validation")?;
-        let (coefficients, rotation) = (self.recipe.coefficients(), self.rotation());
-        let level =
-            if self.recipe.input == Input::Mfcc { LevelIn::FirstCoefficient } else { LevelIn::MeanOfBands };
-        let windows = train.windows.iter().map(|window| window.features.as_slice());
-        let front = Front::fit(windows, coefficients, level, rotation.clone());
-        let architecture = Architecture::new(self.kind, self.recipe.frames(), front.bands, labels.len());
-        let has_bands = rotation.is_some() || self.recipe.input == Input::LogMel;
-        let augmentation = Augmentation::new(self.strength, coefficients, rotation.as_deref(), has_bands);
-        let fit = Fit {
-            front,
-            architecture: architecture.clone(),
-            augmentation,
-            options: self.fit.clone(),
-            train: &train,
-            validation: &validation,
-        };
-        let shape = fit.shape();
-        let fitted = fit.run();
+        let view = View::of(self.kind, &self.recipe);
+        let keep = Recipe { keep_samples: !self.waveform.is_none(), ..view.recipe.clone() };
+        let train = Corpus::read(&train, &labels, &keep, "train")?;
+        let validation = Corpus::read(&validation, &labels, &view.recipe, "validation")?;
+        let fit = self.fit(&view, (&train, &validation), labels.len())?;
+        let (architecture, shape) = (fit.architecture.clone(), fit.shape());
+        let mut fitted = fit.run();
         drop(train);
-        let test = Corpus::read(&test, &labels, &self.recipe, "test")?;
+        let test = Corpus::read(&test, &labels, &view.recipe, "test")?;
         let logits = fit::logits(&fitted.front, &fitted.network, &test.windows, shape);
         let test = score::score(&test, &logits, fitted.temperature);
+        if let Some(rotation) = view.behind {
+            fitted.front = fitted.front.behind(rotation);
+        }
         Ok(Trained { training: self.clone(), audit, labels, fitted, test, architecture })
+    }
+
+    fn fit<'a>(
+        &self,
+        view: &View,
+        (train, validation): (&'a Corpus, &'a Corpus),
+        labels: usize,
+    ) -> anyhow::Result<Fit<'a>> {
+        let (recipe, frames) = (&view.recipe, view.recipe.frames());
+        let windows = train.windows.iter().map(|window| window.features.as_slice());
+        let treatment = (view.level, view.scaling);
+        let front = Front::fit(windows, recipe.coefficients(), treatment, view.rotation.clone());
+        let architecture = match self.kind {
+            Kind::Cnn => Architecture::cnn([frames, front.bands], labels),
+            Kind::Dense => {
+                let loudness = loudness_of_first(&recipe.mfcc);
+                Architecture::dense(StatisticsShape::new(frames, &front, loudness), labels)
+            }
+        };
+        let waveform = match self.waveform.is_none() {
+            true => None,
+            false => Some(Waveform::new(self.waveform, recipe.front_end()?, recipe.sample_rate_hz)),
+        };
+        let (strength, width) = (self.strength, recipe.coefficients());
+        let features = Augmentation { strength, width, has_bands: recipe.input == Input::LogMel };
+        let changes = Changes { waveform, features };
+        Ok(Fit { front, architecture, changes, options: self.fit.clone(), train, validation })
     }
 
     /// All clips that can be used in their parts, and all others.
@@ -130,17 +156,6 @@ impl Training {
         let frame = Frame { length: self.recipe.mfcc.n_fft, sample_rate_hz: self.recipe.sample_rate_hz };
         let partition = pool.divide(&self.protocol)?;
         audit::audit(partition, self.protocol.name(), frame, found, Heard::file)
-    }
-
-    /// From a full orthonormal cepstrum back to log-mel bands, `[coefficients, bands]`, so that convolutions meet
-    /// neighbouring bands; `None` where the features are not such a cepstrum.
-    fn rotation(&self) -> Option<Vec<f32>> {
-        let mfcc = &self.recipe.mfcc;
-        let full = self.recipe.input == Input::Mfcc
-            && mfcc.n_mfcc == mfcc.n_mels
-            && mfcc.dct_norm == DctNorm::Ortho
-            && mfcc.deltas == 0;
-        full.then(|| cepstrum_to_bands(mfcc.n_mels))
     }
 }
 
@@ -221,14 +236,4 @@ fn now() -> String {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let timestamp = pbjson_types::Timestamp { seconds: since.as_secs() as i64, nanos: 0 };
     serde_json::to_value(timestamp).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-/// The inverse of the orthonormal type-2 DCT: row `k` is the cosine of coefficient `k` over the bands.
-fn cepstrum_to_bands(n_mels: usize) -> Vec<f32> {
-    let length = n_mels as f64;
-    let entry = |k: usize, n: usize| {
-        let scale = if k == 0 { (1.0 / length).sqrt() } else { (2.0 / length).sqrt() };
-        scale * (std::f64::consts::PI * k as f64 * (2 * n + 1) as f64 / (2.0 * length)).cos()
-    };
-    (0..n_mels).flat_map(|k| (0..n_mels).map(move |n| entry(k, n) as f32)).collect()
 }

@@ -9,7 +9,9 @@ use affectd::model::WindowShape;
 use affectd::train::architecture::Kind;
 use affectd::train::augment::Strength;
 use affectd::train::corpus::Recipe;
-use affectd::train::fit::{FitOptions, Optimizer};
+use affectd::train::fit::FitOptions;
+use affectd::train::optimizer::Optimizer;
+use affectd::train::waveform::WaveformStrength;
 use affectd::train::{Trained, Training};
 
 const RATE_HZ: usize = 16_000;
@@ -65,12 +67,13 @@ pub fn training(data: DatasetSpec, kind: Kind, optimizer: Optimizer, seed: u64) 
     let mut fit = FitOptions::of(kind, optimizer);
     (fit.epochs, fit.batch_size, fit.seed) = (4, 16, seed);
     let window = WindowShape { length_samples: RATE_HZ, hop_samples: RATE_HZ / 2 };
-    let recipe = Recipe { window, ..Recipe::default() };
+    let recipe = Recipe { window, ..Recipe::of(kind) };
     let (label_map, protocol) = (LabelMap::default(), Protocol::SpeakerIndependent);
-    Training { data: vec![data], label_map, protocol, recipe, kind, strength: Strength::of(kind), fit }
+    let (waveform, strength) = (WaveformStrength::of(kind), Strength::of(kind));
+    Training { data: vec![data], label_map, protocol, recipe, kind, waveform, strength, fit }
 }
 
-/// Trains with Adam from a seed.
+/// Trains with AdamW from a seed.
 pub fn trained(folder: &Path, kind: Kind, seed: u64) -> Trained {
-    training(speech(folder), kind, Optimizer::Adam, seed).run().unwrap()
+    training(speech(folder), kind, Optimizer::AdamW, seed).run().unwrap()
 }

@@ -1,0 +1,105 @@
+//! Layers as graph operations, with the normalisation beside them folded in.
+//!
+//! In: layers without gradients. Out: nodes and constants. A batch normalisation is `x·s + t` with `s = γ/√(σ²+ε)` and
+//! `t = β − μ·s` per channel.
+
+use burn::module::Param;
+use burn::nn::BatchNorm;
+use burn::tensor::Tensor;
+
+use crate::train::graph::{Graph, ints};
+use crate::train::network::{Convolution, Linear};
+
+/// A batch normalisation at inference.
+pub(super) struct Affine {
+    pub(super) scale: Vec<f32>,
+    pub(super) offset: Vec<f32>,
+}
+
+impl Affine {
+    pub(super) fn of(norm: &BatchNorm) -> Self {
+        let (gamma, beta) = (values(norm.gamma.val()), values(norm.beta.val()));
+        let (mean, variance) = (values(norm.running_mean.value()), values(norm.running_var.value()));
+        let epsilon = norm.epsilon as f32;
+        let scale: Vec<f32> =
+            gamma.iter().zip(&variance).map(|(it, variance)| it / (variance + epsilon).sqrt()).collect();
+        let offset = (0..scale.len()).map(|at| beta[at] - mean[at] * scale[at]).collect();
+        Self { scale, offset }
+    }
+}
+
+/// A dense layer's numbers, ready to be changed.
+pub(super) struct Dense {
+    /// `[inputs, outputs]`
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Dense {
+    pub(super) fn of(layer: &Linear) -> Self {
+        Self { weight: values(layer.weight.val()), bias: values(layer.bias.val()) }
+    }
+
+    /// The layer behind a normalisation of its first inputs.
+    pub(super) fn after(mut self, norm: &Affine) -> Self {
+        let outputs = self.bias.len();
+        for (input, row) in self.weight.chunks_exact_mut(outputs).take(norm.scale.len()).enumerate() {
+            for (weight, bias) in row.iter_mut().zip(&mut self.bias) {
+                *bias += *weight * norm.offset[input];
+                *weight *= norm.scale[input];
+            }
+        }
+        self
+    }
+
+    /// The layer before a normalisation of its outputs.
+    pub(super) fn before(self, norm: &Affine) -> Self {
+        let outputs = self.bias.len();
+        let scaled = |values: &[f32]| -> Vec<f32> {
+            values.iter().enumerate().map(|(at, it)| it * norm.scale[at % outputs]).collect()
+        };
+        let bias = scaled(&self.bias).iter().zip(&norm.offset).map(|(bias, offset)| bias + offset).collect();
+        Self { weight: scaled(&self.weight), bias }
+    }
+
+    /// The layer with its outputs divided by the temperature.
+    pub(super) fn cooled(self, temperature: f64) -> Self {
+        let outputs = self.bias.len();
+        let norm = Affine { scale: vec![1.0 / temperature as f32; outputs], offset: vec![0.0; outputs] };
+        self.before(&norm)
+    }
+
+    pub(super) fn write(self, graph: &mut Graph, input: &str) -> String {
+        let outputs = self.bias.len();
+        let weight = graph.floats("weight", &[self.weight.len() / outputs, outputs], &self.weight);
+        let bias = graph.floats("bias", &[outputs], &self.bias);
+        graph.op("Gemm", &[input, &weight, &bias])
+    }
+}
+
+/// A convolution with its normalisation folded in, where it has one.
+pub(super) fn convolution(graph: &mut Graph, layer: &Convolution, maps: &str) -> String {
+    let dims = layer.weight.dims();
+    let mut weight = values(layer.weight.val());
+    let mut bias = layer.bias.as_ref().map(Param::val).map_or(vec![0.0; dims[0]], values);
+    if let Some(norm) = layer.norm.as_ref().map(Affine::of) {
+        let per_channel = weight.len() / dims[0];
+        weight.iter_mut().enumerate().for_each(|(at, it)| *it *= norm.scale[at / per_channel]);
+        for (channel, bias) in bias.iter_mut().enumerate() {
+            *bias = *bias * norm.scale[channel] + norm.offset[channel];
+        }
+    }
+    let weight = graph.floats("weight", &dims, &weight);
+    let bias = graph.floats("bias", &[dims[0]], &bias);
+    let [frames, bands] = layer.padding;
+    let settings = vec![
+        ints("kernel_shape", &dims[2..]),
+        ints("strides", &layer.stride),
+        ints("pads", &[frames, bands, frames, bands]),
+    ];
+    graph.op_with("Conv", &[maps, &weight, &bias], settings)
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.try_into_vec_as().expect("flex keeps f32 in memory")
+}

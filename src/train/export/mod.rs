@@ -1,0 +1,95 @@
+//! A trained network as an ONNX file that says all about itself.
+//!
+//! In: [`Fitted`] and the contract. Out: a [`ModelProto`] whose input is `input` `[batch, frames, coefficients]` and whose
+//! output is `probabilities` `[batch, labels]`. Normalisations are folded into the layers beside them, the temperature
+//! into the last layer. Never trains; the equality with the trainer's own forward pass is under test.
+
+mod cnn;
+mod dense;
+mod layers;
+
+use super::fit::Fitted;
+use super::front::{Front, LevelIn, first_of};
+use super::graph::{Graph, Port, int, ints};
+use super::network::Network;
+use super::onnx::{FLOAT, ModelProto};
+use crate::model::{Contract, METADATA_KEY};
+
+/// Name of the graph's input.
+const INPUT: &str = "input";
+/// Name of the graph's output.
+const OUTPUT: &str = "probabilities";
+
+/// Values of a batch on their way through the graph.
+struct Series {
+    /// `[batch, frames, bands]`, 0 in missing frames.
+    values: String,
+    /// `[batch, frames, 1]`
+    mask: String,
+}
+
+/// Writes the whole computation down, from features to probabilities.
+///
+/// # Errors
+/// A contract that is no JSON, which none of ours is.
+pub fn export(fitted: &Fitted, frames: usize, contract: &Contract) -> anyhow::Result<ModelProto> {
+    let mut graph = Graph::default();
+    let series = front(&mut graph, &fitted.front);
+    let logits = match &fitted.network {
+        Network::Cnn(network) => cnn::logits(&mut graph, network, series, fitted.temperature),
+        Network::Dense(network) => dense::logits(&mut graph, network, series, fitted.temperature),
+    };
+    let probabilities = graph.op_with("Softmax", &[&logits], vec![int("axis", 1)]);
+    let input = Port { name: INPUT, sizes: vec![frames, fitted.front.coefficients] };
+    let output = Port { name: OUTPUT, sizes: vec![contract.labels.len()] };
+    let json = serde_json::to_string(contract)?;
+    Ok(graph.finish(&probabilities, input, output, (METADATA_KEY, json)))
+}
+
+/// Mask, rotation, level removal, normalisation.
+fn front(graph: &mut Graph, front: &Front) -> Series {
+    let (width, bands) = (front.coefficients, front.bands);
+    let magnitude = graph.op("Abs", &[INPUT]);
+    let settings = vec![ints("axes", &[2]), int("keepdims", 1)];
+    let peak = graph.op_with("ReduceMax", &[&magnitude], settings);
+    let zero = graph.floats("zero", &[], &[0.0]);
+    let present = graph.op("Greater", &[&peak, &zero]);
+    let mask = graph.op_with("Cast", &[&present], vec![int("to", i64::from(FLOAT))]);
+    let rotated = front.rotation.as_ref().map_or(INPUT.to_owned(), |rotation| {
+        let rotation = graph.floats("rotation", &[width, bands], rotation);
+        graph.op("MatMul", &[INPUT, &rotation])
+    });
+    let count = frame_count(graph, &mask, 1);
+    let mean_frame = mean_over(graph, &rotated, &count, 1);
+    let level = match front.level {
+        LevelIn::MeanOfBands => {
+            let settings = vec![ints("axes", &[2]), int("keepdims", 1)];
+            graph.op_with("ReduceMean", &[&mean_frame], settings)
+        }
+        LevelIn::FirstCoefficient => {
+            let first = graph.floats("level", &[bands], &first_of(bands));
+            graph.op("Mul", &[&mean_frame, &first])
+        }
+    };
+    let mean = graph.floats("mean", &[bands], &front.mean);
+    let centre = graph.op("Add", &[&level, &mean]);
+    let centred = graph.op("Sub", &[&rotated, &centre]);
+    let scale = graph.floats("scale", &[bands], &front.scale);
+    let scaled = graph.op("Mul", &[&centred, &scale]);
+    Series { values: graph.op("Mul", &[&scaled, &mask]), mask }
+}
+
+/// Number of frames that are there, at least 1, from a mask with its frames on `axis`.
+fn frame_count(graph: &mut Graph, mask: &str, axis: i64) -> String {
+    let axis = graph.ints("frames_axis", &[axis]);
+    let one = graph.floats("one", &[], &[1.0]);
+    let present = graph.op("ReduceSum", &[mask, &axis]);
+    graph.op("Max", &[&present, &one])
+}
+
+/// Sum over the frames (rows of 0 where none is) by their number.
+fn mean_over(graph: &mut Graph, values: &str, count: &str, axis: i64) -> String {
+    let axis = graph.ints("frames_axis", &[axis]);
+    let sum = graph.op("ReduceSum", &[values, &axis]);
+    graph.op("Div", &[&sum, count])
+}

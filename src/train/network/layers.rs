@@ -1,0 +1,126 @@
+//! The layers that networks are made of: convolution, dense layer, dropout.
+//!
+//! In: tensors with the batch first. Out: tensors. Weights and dropout come from a generator of the caller: the
+//! library's is one for the whole process, and runs side by side would disturb each other.
+
+use burn::module::{Module, Param};
+use burn::nn::{BatchNorm, BatchNormConfig};
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use crate::train::architecture::BlockShape;
+
+/// A convolution over frames and bands, with or without batch normalisation.
+#[derive(Module, Debug)]
+pub struct Convolution {
+    /// `[channels out, channels in, frames, bands]`
+    pub weight: Param<Tensor<4>>,
+    /// `[channels out]`; none where a normalisation follows.
+    pub bias: Option<Param<Tensor<1>>>,
+    /// Normalisation of each channel.
+    pub norm: Option<BatchNorm>,
+    /// Steps over frames and bands.
+    pub stride: [usize; 2],
+    /// Zeros put around frames and bands.
+    pub padding: [usize; 2],
+}
+
+impl Convolution {
+    /// A convolution with batch normalisation behind it.
+    pub fn normalised(shape: &BlockShape, rng: &mut StdRng, device: &Device) -> Self {
+        let norm = Some(BatchNormConfig::new(shape.channels_out).init(device));
+        Self { bias: None, norm, ..Self::plain(shape, rng, device) }
+    }
+
+    /// One frame and one band under the kernel, with a bias.
+    pub fn pointwise(channels: [usize; 2], rng: &mut StdRng, device: &Device) -> Self {
+        Self::plain(&BlockShape::centred(channels, [1, 1], [1, 1]), rng, device)
+    }
+
+    fn plain(shape: &BlockShape, rng: &mut StdRng, device: &Device) -> Self {
+        let dims = [shape.channels_out, shape.channels_in, shape.kernel[0], shape.kernel[1]];
+        Self {
+            weight: uniform(dims, dims[1..].iter().product(), rng, device),
+            bias: Some(zeros(shape.channels_out, device)),
+            norm: None,
+            stride: shape.stride,
+            padding: shape.padding,
+        }
+    }
+
+    /// `[batch, channels in, frames, bands]` to `[batch, channels out, …]`.
+    pub fn forward(&self, maps: Tensor<4>) -> Tensor<4> {
+        let options = ConvOptions::new(self.stride, self.padding, [1, 1], 1);
+        let bias = self.bias.as_ref().map(Param::val);
+        let out = conv2d(maps, self.weight.val(), bias, options);
+        self.norm.iter().fold(out, |out, norm| norm.forward(out))
+    }
+}
+
+/// A dense layer.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// `[inputs, outputs]`
+    pub weight: Param<Tensor<2>>,
+    /// `[outputs]`
+    pub bias: Param<Tensor<1>>,
+}
+
+impl Linear {
+    /// Fresh weights.
+    pub fn new(inputs: usize, outputs: usize, rng: &mut StdRng, device: &Device) -> Self {
+        Self { weight: uniform([inputs, outputs], inputs, rng, device), bias: zeros(outputs, device) }
+    }
+
+    /// `[batch, inputs]` to `[batch, outputs]`.
+    pub fn forward(&self, values: Tensor<2>) -> Tensor<2> {
+        values.matmul(self.weight.val()) + self.bias.val().unsqueeze()
+    }
+}
+
+/// Leaves values out at random while a network is trained (<https://jmlr.org/papers/v15/srivastava14a.html>).
+#[derive(Debug)]
+pub struct Dropout<'a> {
+    rng: Option<&'a mut StdRng>,
+}
+
+impl<'a> Dropout<'a> {
+    /// For training.
+    pub fn training(rng: &'a mut StdRng) -> Self {
+        Self { rng: Some(rng) }
+    }
+
+    /// Leaves everything as it is.
+    pub fn none() -> Self {
+        Self { rng: None }
+    }
+
+    /// Sets a share of the values to 0 and scales the others so that the expectation stays.
+    pub fn apply<const D: usize>(&mut self, values: Tensor<D>, share: f32) -> Tensor<D> {
+        let Some(rng) = self.rng.as_deref_mut() else { return values };
+        let (dims, device) = (values.dims(), values.device());
+        let (threshold, kept) = ((f64::from(share) * 65_536.0) as u16, 1.0 / (1.0 - share));
+        let draw = |_| if rng.random::<u16>() < threshold { 0.0 } else { kept };
+        let factors: Vec<f32> = (0..dims.iter().product::<usize>()).map(draw).collect();
+        values * Tensor::from_data(TensorData::new(factors, dims), &device)
+    }
+}
+
+fn zeros(size: usize, device: &Device) -> Param<Tensor<1>> {
+    Param::from_data(TensorData::new(vec![0.0_f32; size], [size]), device)
+}
+
+/// He's uniform initialisation for ReLU (<https://arxiv.org/abs/1502.01852>).
+fn uniform<const D: usize>(
+    dims: [usize; D],
+    fan_in: usize,
+    rng: &mut StdRng,
+    device: &Device,
+) -> Param<Tensor<D>> {
+    let bound = (6.0 / fan_in as f32).sqrt();
+    let values: Vec<f32> = (0..dims.iter().product()).map(|_| rng.random_range(-bound..bound)).collect();
+    Param::from_data(TensorData::new(values, dims), device)
+}

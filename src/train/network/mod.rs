@@ -1,0 +1,72 @@
+//! The learnt part of a model: a [`Cnn`] over frames and bands, or a [`Dense`] net on statistics.
+//!
+//! In: [`Normalised`] features. Out: logits `[batch, labels]`. What is missing in a window is masked and never changes
+//! a logit. Never knows the front end's units.
+
+mod cnn;
+mod dense;
+mod layers;
+mod pooling;
+pub mod statistics;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use rand::rngs::StdRng;
+
+pub use cnn::{Cnn, Residual};
+pub use dense::{Dense, FURTHEST};
+pub use layers::{Convolution, Dropout, Linear};
+pub use pooling::{
+    AttentivePool, MISSING, PRODUCT_LAG, PRODUCT_VARIANCE_FLOOR, SecondOrderPool, VARIANCE_FLOOR, triangles,
+};
+
+use super::architecture::{Architecture, Body};
+use super::front::Normalised;
+
+/// A network that is being trained, or runs.
+#[derive(Module, Debug)]
+pub enum Network {
+    /// Convolutions.
+    Cnn(Cnn),
+    /// Dense layers on statistics.
+    Dense(Dense),
+}
+
+/// What a network's learnt layers see of a batch.
+#[derive(Debug, Clone)]
+pub enum Encoded {
+    /// The windows themselves.
+    Windows(Normalised),
+    /// Statistics `[batch, statistics]`.
+    Statistics(Tensor<2>),
+}
+
+impl Network {
+    /// Fresh weights for an architecture; the same from the same generator.
+    pub fn new(architecture: &Architecture, rng: &mut StdRng, device: &Device) -> Self {
+        match &architecture.body {
+            Body::Dense(shape) => Self::Dense(Dense::new(shape, architecture.labels, rng, device)),
+            Body::Cnn(shape) => Self::Cnn(Cnn::new(shape, architecture, rng, device)),
+        }
+    }
+
+    /// The part without learnt numbers, which is the same in every epoch.
+    pub fn encode(&self, input: Normalised) -> Encoded {
+        match self {
+            Self::Cnn(_) => Encoded::Windows(input),
+            Self::Dense(dense) => Encoded::Statistics(dense.statistics.measure(input)),
+        }
+    }
+
+    /// Logits `[batch, labels]`.
+    ///
+    /// # Panics
+    /// If `encoded` comes from another kind of network.
+    pub fn forward(&self, encoded: Encoded, dropout: &mut Dropout) -> Tensor<2> {
+        match (self, encoded) {
+            (Self::Cnn(cnn), Encoded::Windows(input)) => cnn.forward(input, dropout),
+            (Self::Dense(dense), Encoded::Statistics(values)) => dense.forward(values, dropout),
+            _ => panic!("what a network sees comes from its own `encode`"),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Changes a training window's samples at random as another line or room would: telephone, noise, gain, pace, shift.
+//!
+//! In: samples of one window, and a generator. Out: features of the changed samples. Each change has its own
+//! probability. Never used outside training.
+
+use std::sync::Arc;
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand_distr::StandardNormal;
+
+use super::architecture::Kind;
+use crate::audio::{AudioFormat, Encoding, Planar, ResamplerPlan, decode, resample};
+use crate::client::encode;
+use crate::features::{FrontEnd, features_with_deltas};
+use crate::proto;
+
+/// Rate of a telephone line.
+const TELEPHONE_RATE_HZ: u32 = 8_000;
+/// Paces that a window may be played at; pitch goes with them.
+const SPEEDS: [f64; 4] = [0.9, 0.95, 1.05, 1.1];
+
+/// How often and how strongly samples are changed; all zero changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct WaveformStrength {
+    /// Share of windows that pass a telephone line: 8 kHz, µ-law.
+    pub telephone: f32,
+    /// Share of windows with white noise.
+    pub noise: f32,
+    /// Lowest and highest signal-to-noise ratio.
+    pub noise_snr_db: (f32, f32),
+    /// Largest gain or loss; what passes full scale is clipped.
+    pub gain_db: f32,
+    /// Share of windows played at another speed, 0.9 to 1.1, so that pitch changes too.
+    pub speed: f32,
+    /// Largest stretch left out at the start.
+    pub shift_seconds: f32,
+}
+
+impl WaveformStrength {
+    /// No change.
+    pub const NONE: Self = Self {
+        telephone: 0.0,
+        noise: 0.0,
+        noise_snr_db: (5.0, 30.0),
+        gain_db: 0.0,
+        speed: 0.0,
+        shift_seconds: 0.0,
+    };
+
+    /// What suits a kind of network; of the dense net's windows, every second is a changed copy.
+    pub fn of(kind: Kind) -> Self {
+        Self { telephone: if kind == Kind::Cnn { 0.2 } else { 0.5 }, ..Self::NONE }
+    }
+
+    /// Whether any window is ever changed.
+    pub fn is_none(&self) -> bool {
+        let amounts = [self.telephone, self.noise, self.gain_db, self.speed, self.shift_seconds];
+        amounts.iter().all(|&it| it == 0.0)
+    }
+}
+
+/// Changes samples at one rate and computes their features.
+#[derive(Debug)]
+pub struct Waveform {
+    strength: WaveformStrength,
+    front_end: FrontEnd,
+    sample_rate_hz: u32,
+    /// To the telephone's rate and back.
+    telephone: [Arc<ResamplerPlan>; 2],
+    speeds: Vec<Arc<ResamplerPlan>>,
+}
+
+impl Waveform {
+    /// For samples at `sample_rate_hz`.
+    pub fn new(strength: WaveformStrength, front_end: FrontEnd, sample_rate_hz: u32) -> Self {
+        let plan = |from, to| Arc::new(ResamplerPlan::new(from, to));
+        let telephone = [plan(sample_rate_hz, TELEPHONE_RATE_HZ), plan(TELEPHONE_RATE_HZ, sample_rate_hz)];
+        let played = |speed: &f64| plan((f64::from(sample_rate_hz) * speed).round() as u32, sample_rate_hz);
+        Self { strength, front_end, sample_rate_hz, telephone, speeds: SPEEDS.iter().map(played).collect() }
+    }
+
+    /// Features of the changed samples, `[frames * coefficients]`, or `None` where this window stays as it is.
+    pub fn apply(&self, samples: &[i16], rng: &mut StdRng) -> Option<Vec<f32>> {
+        let mut changed = samples.iter().map(|&it| f32::from(it) / 32_768.0).collect::<Vec<f32>>();
+        let any = [
+            self.change_speed(&mut changed, rng),
+            self.shift(&mut changed, rng),
+            self.add_noise(&mut changed, rng),
+            self.change_gain(&mut changed, rng),
+            self.pass_telephone(&mut changed, rng),
+        ];
+        if !any.contains(&true) {
+            return None;
+        }
+        changed.truncate(samples.len().max(self.front_end.n_fft()));
+        Some(features_with_deltas(&self.front_end, &changed)).filter(|it| !it.is_empty())
+    }
+
+    fn change_speed(&self, samples: &mut Vec<f32>, rng: &mut StdRng) -> bool {
+        let happens = rng.random::<f32>() < self.strength.speed;
+        if happens {
+            *samples = resample(&self.speeds[rng.random_range(0..self.speeds.len())], samples);
+        }
+        happens
+    }
+
+    fn shift(&self, samples: &mut Vec<f32>, rng: &mut StdRng) -> bool {
+        let longest = (self.strength.shift_seconds * self.sample_rate_hz as f32) as usize;
+        let shift = rng.random_range(0..=longest.min(samples.len() / 4));
+        samples.drain(..shift);
+        shift > 0
+    }
+
+    fn add_noise(&self, samples: &mut [f32], rng: &mut StdRng) -> bool {
+        let happens = rng.random::<f32>() < self.strength.noise;
+        if happens {
+            let (low, high) = self.strength.noise_snr_db;
+            let snr_db = rng.random_range(low..=high);
+            let power = samples.iter().map(|it| it * it).sum::<f32>() / samples.len().max(1) as f32;
+            let deviation = (power / 10.0_f32.powf(snr_db / 10.0)).sqrt();
+            samples.iter_mut().for_each(|it| *it += deviation * rng.sample::<f32, _>(StandardNormal));
+        }
+        happens
+    }
+
+    fn change_gain(&self, samples: &mut [f32], rng: &mut StdRng) -> bool {
+        let gain_db = self.strength.gain_db * rng.random_range(-1.0..=1.0_f32);
+        let factor = 10.0_f32.powf(gain_db / 20.0);
+        samples.iter_mut().for_each(|it| *it = (*it * factor).clamp(-1.0, 1.0));
+        gain_db != 0.0
+    }
+
+    fn pass_telephone(&self, samples: &mut Vec<f32>, rng: &mut StdRng) -> bool {
+        let happens = rng.random::<f32>() < self.strength.telephone;
+        if happens {
+            let [down, up] = &self.telephone;
+            *samples = resample(up, &through_mulaw(&resample(down, samples)));
+        }
+        happens
+    }
+}
+
+/// What a µ-law line leaves of samples.
+fn through_mulaw(samples: &[f32]) -> Vec<f32> {
+    let bytes = encode(&[samples.to_vec()], proto::Encoding::Mulaw);
+    let format =
+        AudioFormat::new(Encoding::MuLaw, TELEPHONE_RATE_HZ, 1).expect("a telephone's format is valid");
+    let mut planar = Planar::new();
+    decode(format, &bytes, &mut planar).expect("every byte is a µ-law sample");
+    planar.into_channels().pop().unwrap_or_default()
+}

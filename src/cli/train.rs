@@ -17,6 +17,7 @@ use crate::train::architecture::Kind;
 use crate::train::corpus::Recipe;
 use crate::train::fit::FitOptions;
 use crate::train::optimizer::{Optimizer, Schedule};
+use crate::train::report::{self, TrainingReport};
 use crate::train::{Identity, Trained, Training};
 
 /// Arguments of `affectd train`.
@@ -31,6 +32,12 @@ pub struct Args {
     /// The ONNX file to write
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
+    /// The folder for figures, curves and a page with both [default: the output's name with -report behind it]
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// Overwrite a report that is there
+    #[arg(long)]
+    force: bool,
     /// The model's name, part of every event's id [default: the file's name]
     #[arg(long)]
     name: Option<String>,
@@ -108,10 +115,14 @@ pub async fn run(args: Args, _context: super::Context) -> anyhow::Result<()> {
     let output = args.output.clone();
     let identity = args.identity()?;
     check_folder(&output)?;
+    let report = args.report_folder();
+    report::check_folder(&report, args.force).map_err(|error| UsageError(format!("--report: {error}")))?;
     let training = args.training()?;
     let trained = tokio::task::spawn_blocking(move || training.run()).await??;
     trained.write(&output, &identity)?;
+    TrainingReport::of(&trained, &identity, std::env::args().collect()).write(&report)?;
     print(&trained, &output);
+    println!("report     {}", report.join("index.html").display());
     Ok(())
 }
 
@@ -121,6 +132,11 @@ impl Args {
         let unnamed = || UsageError(format!("--output {} names no file", self.output.display()));
         let name = self.name.clone().or(stem).ok_or_else(unnamed)?;
         Ok(Identity { name, version: self.version.clone(), data: self.data_title.clone() })
+    }
+
+    fn report_folder(&self) -> PathBuf {
+        let stem = self.output.file_stem().map(|it| it.to_string_lossy()).unwrap_or_default();
+        self.report.clone().unwrap_or_else(|| self.output.with_file_name(format!("{stem}-report")))
     }
 
     fn training(self) -> anyhow::Result<Training> {

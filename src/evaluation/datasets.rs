@@ -115,6 +115,13 @@ impl FromStr for DatasetSpec {
     }
 }
 
+/// As the command line names it.
+impl std::fmt::Display for DatasetSpec {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}:{}", self.title().to_ascii_lowercase(), self.path.display())
+    }
+}
+
 impl FromStr for Split {
     type Err = DatasetError;
 

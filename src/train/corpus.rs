@@ -96,6 +96,8 @@ pub struct Corpus {
     pub windows: Vec<Window>,
     /// Label of each clip.
     pub clip_labels: Vec<usize>,
+    /// Who speaks in each clip, where that is known.
+    pub clip_speakers: Vec<Option<String>>,
 }
 
 impl Corpus {
@@ -118,7 +120,8 @@ impl Corpus {
             .collect::<anyhow::Result<_>>()?;
         bar.finish_and_clear();
         let clip_labels = parts.iter().map(|windows| windows[0].label).collect();
-        Ok(Self { windows: parts.into_iter().flatten().collect(), clip_labels })
+        let clip_speakers = clips.iter().map(|clip| clip.speaker.clone()).collect();
+        Ok(Self { windows: parts.into_iter().flatten().collect(), clip_labels, clip_speakers })
     }
 }
 

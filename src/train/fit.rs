@@ -20,7 +20,9 @@ use super::front::Front;
 use super::network::{Dropout, Encoded, Network};
 use super::optimizer::{Average, Optimizer, Schedule, clip};
 use super::progress;
-use super::score::{Score, best_temperature, score};
+use super::report::{EpochRecord, EpochScore};
+use super::score::{self, Score, best_temperature, score, scored_clips};
+use crate::evaluation::ScoredClip;
 
 /// Windows that are scored together.
 pub(super) const SCORING_BATCH: usize = 64;
@@ -93,6 +95,10 @@ pub struct Fitted {
     pub epoch: usize,
     /// What it reached there.
     pub validation: Score,
+    /// The validation clips there, at that temperature.
+    pub validation_clips: Vec<ScoredClip>,
+    /// Every epoch, in order.
+    pub history: Vec<EpochRecord>,
 }
 
 /// All that stays the same during a run.
@@ -136,6 +142,7 @@ impl Fit<'_> {
         let optimizer = self.options.optimizer.build(&network, self.options.weight_decay);
         let mut state = State { network, optimizer, average: Average::default(), rng };
         let mut best: Option<Best> = None;
+        let mut history = Vec::new();
         for epoch in 0..self.options.epochs {
             let began = Instant::now();
             let loss = self.epoch(&mut state, &feed, epoch);
@@ -143,6 +150,7 @@ impl Fit<'_> {
             let network = self.candidate(&state);
             let reached = score(self.validation, &self.logits(&network, self.validation), 1.0);
             self.report(epoch + 1, loss, &reached, seconds);
+            history.push(self.record(epoch, loss, &reached));
             if best.as_ref().is_none_or(|best| is_better(&reached, &best.reached)) {
                 best = Some(Best { network, epoch: epoch + 1, reached });
             }
@@ -151,14 +159,25 @@ impl Fit<'_> {
                 break;
             }
         }
-        self.finished(best.expect("there is at least one epoch"))
+        self.finished(best.expect("there is at least one epoch"), history)
     }
 
-    fn finished(self, best: Best) -> Fitted {
+    fn finished(self, best: Best, history: Vec<EpochRecord>) -> Fitted {
         let logits = self.logits(&best.network, self.validation);
         let temperature = best_temperature(self.validation, &logits);
-        let validation = score(self.validation, &logits, temperature);
-        Fitted { front: self.front, network: best.network, temperature, epoch: best.epoch, validation }
+        let validation_clips = scored_clips(self.validation, &logits, temperature);
+        let validation = score::of_clips(&validation_clips);
+        let Best { network, epoch, .. } = best;
+        Fitted { front: self.front, network, temperature, epoch, validation, validation_clips, history }
+    }
+
+    fn record(&self, epoch: usize, loss: f64, reached: &Score) -> EpochRecord {
+        let Score { loss: validation_loss, accuracy, unweighted_average_recall, .. } = *reached;
+        let validation = EpochScore { loss: validation_loss, accuracy, unweighted_average_recall };
+        let steps = self.train.windows.len().div_ceil(self.options.batch_size);
+        let done = ((epoch + 1) * steps - 1) as f64 / (self.options.epochs * steps) as f64;
+        let learning_rate = self.options.learning_rate * self.options.schedule.factor(done);
+        EpochRecord { epoch: epoch + 1, loss, validation, learning_rate }
     }
 
     /// What is scored after an epoch, without gradients.

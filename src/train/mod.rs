@@ -26,12 +26,13 @@ pub mod waveform;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use anyhow::Context;
 use burn::module::Module;
 use prost::Message;
 
+use crate::evaluation::ScoredClip;
 use crate::evaluation::datasets::{Clip, DatasetSpec, LabelMap, Partition, Pool, Protocol};
 use crate::model::{Contract, Input, Layout, Output, Provenance};
 
@@ -92,6 +93,12 @@ pub struct Trained {
     pub fitted: Fitted,
     /// The test clips' score.
     pub test: Score,
+    /// The test clips, at the model's temperature.
+    pub test_clips: Vec<ScoredClip>,
+    /// How many clips it learnt from.
+    pub training_clips: usize,
+    /// How long everything took, the audit included.
+    pub seconds: f64,
     /// The shape of the network.
     pub architecture: Architecture,
 }
@@ -102,6 +109,7 @@ impl Training {
     /// # Errors
     /// Data that cannot be read, and front-end options that fit no front end.
     pub fn run(&self) -> anyhow::Result<Trained> {
+        let began = Instant::now();
         let (Partition { train, validation, test }, audit) = self.partition()?;
         eprint!("{audit}");
         let labels = labels(&train);
@@ -112,14 +120,26 @@ impl Training {
         let fit = self.fit(&view, (&train, &validation), labels.len())?;
         let (architecture, shape) = (fit.architecture.clone(), fit.shape());
         let mut fitted = fit.run();
+        let training_clips = train.clip_labels.len();
         drop(train);
         let test = Corpus::read(&test, &labels, &view.recipe, "test")?;
         let logits = fit::logits(&fitted.front, &fitted.network, &test.windows, shape);
-        let test = score::score(&test, &logits, fitted.temperature);
+        let test_clips = score::scored_clips(&test, &logits, fitted.temperature);
+        let test = score::of_clips(&test_clips);
         if let Some(rotation) = view.behind {
             fitted.front = fitted.front.behind(rotation);
         }
-        Ok(Trained { training: self.clone(), audit, labels, fitted, test, architecture })
+        Ok(Trained {
+            training: self.clone(),
+            audit,
+            labels,
+            fitted,
+            test,
+            test_clips,
+            training_clips,
+            seconds: began.elapsed().as_secs_f64(),
+            architecture,
+        })
     }
 
     fn fit<'a>(

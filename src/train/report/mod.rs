@@ -10,6 +10,7 @@ mod curves;
 mod figures;
 mod page;
 mod reliability;
+mod run;
 mod svg;
 
 use std::path::Path;

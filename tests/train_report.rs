@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use affectd::evaluation::ScoredClip;
 use affectd::train::audit::{Audit, Finding, Kind};
-use affectd::train::report::{EpochRecord, EpochScore, TrainingReport, check_folder};
+use affectd::train::report::{TrainingReport, check_folder};
+use affectd::train::score::Score;
+use affectd::train::state::EpochRecord;
 
 const LABELS: [&str; 6] = ["anger", "disgust", "fear", "happiness", "neutral", "sadness"];
 
@@ -27,7 +29,8 @@ fn clips(count: usize) -> Vec<ScoredClip> {
 
 fn epoch(epoch: usize) -> EpochRecord {
     let done = epoch as f64 / 27.0;
-    let validation = EpochScore {
+    let validation = Score {
+        macro_f1: 0.5,
         loss: 1.1 + 0.6 * (-4.0 * done).exp() + 0.15 * done,
         accuracy: 0.6 - 0.4 * (-5.0 * done).exp() + 0.01 * (epoch as f64).sin(),
         unweighted_average_recall: 0.59 - 0.42 * (-5.0 * done).exp() + 0.01 * (epoch as f64 * 1.3).cos(),

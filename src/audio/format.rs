@@ -140,6 +140,23 @@ impl AudioFormat {
         self.channels
     }
 
+    /// As a message has it; `None` where messages know no such encoding (big-endian samples).
+    pub fn to_proto(self) -> Option<proto::AudioFormat> {
+        use proto::Encoding as Sent;
+        let encoding = match self.encoding {
+            Encoding::PcmS16Le => Sent::PcmS16le,
+            Encoding::PcmS24Le => Sent::PcmS24le,
+            Encoding::PcmS32Le => Sent::PcmS32le,
+            Encoding::PcmF32Le => Sent::PcmF32le,
+            Encoding::MuLaw => Sent::Mulaw,
+            Encoding::ALaw => Sent::Alaw,
+            Encoding::File => Sent::File,
+            Encoding::PcmS16Be => return None,
+        };
+        let (sample_rate_hz, channels) = (self.sample_rate_hz, self.channels.into());
+        Some(proto::AudioFormat { encoding: encoding.into(), sample_rate_hz, channels })
+    }
+
     /// Whether the bytes are a file rather than samples.
     pub fn is_file(&self) -> bool {
         self.encoding == Encoding::File

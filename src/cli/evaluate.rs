@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -15,7 +16,7 @@ use super::model::Format;
 use super::protocol::ProtocolArgs;
 use crate::config::Config;
 use crate::evaluation::datasets::{Clip, DatasetSpec, Pool, Split};
-use crate::evaluation::{Report, client, local};
+use crate::evaluation::{Line, Report, client, local};
 use crate::model::Model;
 use crate::proto::ClipResult;
 
@@ -40,6 +41,12 @@ pub struct Args {
     /// An ONNX file [default: the configured model, else the built-in one]
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
+    /// Pass every clip over a telephone line first: 8 kHz, µ-law
+    #[arg(long)]
+    pub telephone: bool,
+    /// Make every clip so much louder or softer first, at 16 bits; what passes full scale is clipped
+    #[arg(long, value_name = "DB", allow_negative_numbers = true, value_parser = gain)]
+    pub gain_db: Option<f64>,
     /// How the report is written
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
@@ -53,8 +60,13 @@ pub async fn run(mut args: Args, context: super::Context) -> anyhow::Result<()> 
     args.protocol.settle(std::slice::from_mut(&mut args.data));
     let clips = clips(&args)?;
     let mut record = Record::new(clips.len() as u64, args.predictions)?;
-    let report = evaluate(args.server, args.model, context.loaded.config, clips, &mut record).await?;
+    let line = Arc::new(Line::new(args.gain_db, args.telephone));
+    let measured = (clips, line.clone());
+    let report = evaluate((args.server, args.model), context.loaded.config, measured, &mut record).await?;
     record.finish()?;
+    if line.clipped() > 0 {
+        eprintln!("{} clips were clipped at full scale", line.clipped());
+    }
     let mut out = io::stdout().lock();
     match args.format {
         Format::Table => write!(out, "{report}")?,
@@ -78,20 +90,24 @@ fn clips(args: &Args) -> anyhow::Result<Vec<Clip>> {
     }
 }
 
+fn gain(text: &str) -> Result<f64, String> {
+    let gain = text.parse().ok().filter(|it: &f64| (-120.0..=120.0).contains(it));
+    gain.ok_or_else(|| "expected decibels from -120 to 120".to_owned())
+}
+
 async fn evaluate(
-    server: Option<String>,
-    model: Option<PathBuf>,
+    (server, model): (Option<String>, Option<PathBuf>),
     config: Config,
-    clips: Vec<Clip>,
+    (clips, line): (Vec<Clip>, Arc<Line>),
     record: &mut Record,
 ) -> anyhow::Result<Report> {
     if let Some(url) = server {
-        return Ok(client::evaluate(&url, clips, |result| record.take(result)).await?);
+        return Ok(client::evaluate(&url, (clips, line), |result| record.take(result)).await?);
     }
     let source = super::model::source(model, &config);
     let engine = config.engine.clone();
     let model = tokio::task::spawn_blocking(move || Model::load(source, &engine)).await??;
-    Ok(local::evaluate(model, &config, clips, |result| record.take(result)).await?)
+    Ok(local::evaluate(model, &config, (clips, &line), |result| record.take(result)).await?)
 }
 
 /// What is kept of each clip besides the report.

@@ -4,6 +4,8 @@
 //! validation clips alone; the test clips are measured once, at the end.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 
@@ -15,7 +17,7 @@ use crate::features::MfccOptions;
 use crate::model::Input;
 use crate::train::architecture::Kind;
 use crate::train::corpus::Recipe;
-use crate::train::fit::FitOptions;
+use crate::train::fit::{FitOptions, Keeping};
 use crate::train::optimizer::{Optimizer, Schedule};
 use crate::train::report::{self, TrainingReport};
 use crate::train::{Identity, Trained, Training};
@@ -35,9 +37,6 @@ pub struct Args {
     /// The folder for figures, curves and a page with both [default: the output's name with -report behind it]
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
-    /// Overwrite a report that is there
-    #[arg(long)]
-    force: bool,
     /// The model's name, part of every event's id [default: the file's name]
     #[arg(long)]
     name: Option<String>,
@@ -84,6 +83,12 @@ pub struct Args {
     /// End the run after so many epochs without a better one; 0 never does
     #[arg(long, value_name = "EPOCHS", default_value = "0")]
     patience: usize,
+    /// Keep the run's state here after each epoch, and go on from it where it is there
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Write over a model and a report that are there
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     changes: Changes,
     /// Where all randomness comes from
@@ -114,16 +119,34 @@ enum InputKind {
 pub async fn run(args: Args, _context: super::Context) -> anyhow::Result<()> {
     let output = args.output.clone();
     let identity = args.identity()?;
-    check_folder(&output)?;
+    check_output(&output, args.force)?;
     let report = args.report_folder();
     report::check_folder(&report, args.force).map_err(|error| UsageError(format!("--report: {error}")))?;
     let training = args.training()?;
+    let checkpoint = training.keeping.checkpoint.clone();
+    stop_on_interrupt(training.keeping.stopped.clone());
     let trained = tokio::task::spawn_blocking(move || training.run()).await??;
     trained.write(&output, &identity)?;
     TrainingReport::of(&trained, &identity, std::env::args().collect()).write(&report)?;
+    if let Some(checkpoint) = checkpoint {
+        // The run is over: its next one starts afresh.
+        let _ = std::fs::remove_file(checkpoint);
+    }
     print(&trained, &output);
     println!("report     {}", report.join("index.html").display());
     Ok(())
+}
+
+/// The first Ctrl-C ends the run and keeps its best epoch; the second one ends the process.
+fn stop_on_interrupt(stopped: Arc<AtomicBool>) {
+    tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            if stopped.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+            eprintln!("ending the run; once more to end it without a model");
+        }
+    });
 }
 
 impl Args {
@@ -158,6 +181,7 @@ impl Args {
             waveform: self.changes.waveform(self.architecture),
             strength: self.changes.features(self.architecture),
             fit: self.fit(),
+            keeping: Keeping { checkpoint: self.checkpoint.clone(), ..Keeping::default() },
         })
     }
 
@@ -195,8 +219,15 @@ fn positive(text: &str) -> Result<f64, String> {
     amount.ok_or_else(|| "expected a number above 0".to_owned())
 }
 
-/// Hours of training must not end at a folder that is not there.
-fn check_folder(output: &Path) -> anyhow::Result<()> {
+/// Hours of training must not end at a folder that is not there, or at a file that has to stay.
+fn check_output(output: &Path, force: bool) -> anyhow::Result<()> {
+    if output.is_file() && !force {
+        return Err(UsageError(format!(
+            "--output {}: it is there; --force writes over it",
+            output.display()
+        ))
+        .into());
+    }
     let folder = output.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if folder.is_dir() && !output.is_dir() {
         return Ok(());

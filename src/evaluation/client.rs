@@ -1,13 +1,15 @@
 //! Evaluation on a daemon, over gRPC.
 //!
 //! In: the server's address and clips on disk. Out: each clip's result in the order of the clips, then the report. Files
-//! are sent as they are; the server decodes them.
+//! are sent as they are; the server decodes them. Only where a line stands between are samples sent.
+
+use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
 use tokio::sync::oneshot;
 use tonic::transport::Endpoint;
 
-use super::{EvaluationError, LabelledClip, Report, datasets};
+use super::{EvaluationError, LabelledClip, Line, Report, datasets};
 use crate::proto;
 use crate::proto::evaluate_response::Response as Answer;
 use crate::proto::evaluation_service_client::EvaluationServiceClient;
@@ -15,7 +17,7 @@ use crate::proto::evaluation_service_client::EvaluationServiceClient;
 /// Files read ahead of the one that is being sent.
 const READ_AHEAD: usize = 4;
 
-/// Has the daemon at `url` evaluate its model on `clips`, telling `each` of every clip.
+/// Has the daemon at `url` evaluate its model on `clips` as a line leaves them, telling `each` of every clip.
 ///
 /// Dropping the future ends the call.
 ///
@@ -23,7 +25,7 @@ const READ_AHEAD: usize = 4;
 /// A file that cannot be read, a server that is not there or ends the call.
 pub async fn evaluate(
     url: &str,
-    clips: Vec<datasets::Clip>,
+    (clips, line): (Vec<datasets::Clip>, Arc<Line>),
     mut each: impl FnMut(&proto::ClipResult),
 ) -> Result<Report, EvaluationError> {
     let mut client = connect(url).await?;
@@ -33,7 +35,7 @@ pub async fn evaluate(
         code: status.code(),
         message: status.message().to_owned(),
     };
-    let answers = client.evaluate(requests(clips, unread)).await.map_err(server);
+    let answers = client.evaluate(requests(clips, line, unread)).await.map_err(server);
     let report = async {
         let mut answers = answers?.into_inner();
         while let Some(answer) = answers.message().await.map_err(server)? {
@@ -71,6 +73,7 @@ async fn connect(url: &str) -> Result<EvaluationServiceClient<tonic::transport::
 /// The clips as messages, read when they are needed; ends at the first that cannot be read and leaves why.
 fn requests(
     clips: Vec<datasets::Clip>,
+    line: Arc<Line>,
     unread: oneshot::Sender<EvaluationError>,
 ) -> impl Stream<Item = proto::EvaluateRequest> + Send + 'static {
     let request = |clip: LabelledClip| proto::EvaluateRequest {
@@ -78,13 +81,13 @@ fn requests(
             id: clip.id,
             label: clip.label,
             speaker: clip.speaker.unwrap_or_default(),
-            format: Some(proto::AudioFormat { encoding: proto::Encoding::File.into(), ..Default::default() }),
+            format: clip.format.to_proto(),
             audio: clip.audio,
         }),
     };
     let read = futures::stream::iter(clips).map(LabelledClip::read).buffered(READ_AHEAD);
     read.scan(Some(unread), move |unread, clip| {
         let clip = clip.map_err(|error| unread.take().map(|unread| unread.send(error)));
-        futures::future::ready(clip.ok().map(request))
+        futures::future::ready(clip.ok().map(|clip| request(line.carry(clip))))
     })
 }

@@ -86,7 +86,7 @@ impl ClipFrontEnd {
 }
 
 /// The mean of all channels, and the sample rate.
-fn mixed_down(format: AudioFormat, bytes: &[u8]) -> Result<(Vec<f32>, u32), String> {
+pub(super) fn mixed_down(format: AudioFormat, bytes: &[u8]) -> Result<(Vec<f32>, u32), String> {
     if format.is_file() {
         let file = audio::decode_bytes(bytes, None).map_err(|error| error.problem.to_string())?;
         return Ok((mean(&file.channels), file.sample_rate_hz));

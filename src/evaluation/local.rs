@@ -6,7 +6,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 
 use super::evaluator::clips_in_flight;
-use super::{ClipOrigin, EvaluationError, Evaluator, LabelledClip, Report, Tally, datasets};
+use super::{ClipOrigin, EvaluationError, Evaluator, LabelledClip, Line, Report, Tally, datasets};
 use crate::batch::{self, ScoredBatch};
 use crate::config::Config;
 use crate::model::Model;
@@ -16,7 +16,7 @@ use crate::stream::StreamSetup;
 /// Scored batches that may wait to be handed to their clips.
 const SCORED: usize = 16;
 
-/// Evaluates `model` on `clips`, telling `each` of every clip.
+/// Evaluates `model` on `clips` as a line leaves them, telling `each` of every clip.
 ///
 /// Dropping the future stops the evaluation.
 ///
@@ -25,7 +25,7 @@ const SCORED: usize = 16;
 pub async fn evaluate(
     model: Model,
     config: &Config,
-    clips: Vec<datasets::Clip>,
+    (clips, line): (Vec<datasets::Clip>, &Line),
     mut each: impl FnMut(&proto::ClipResult),
 ) -> Result<Report, EvaluationError> {
     let (jobs, waiting) = mpsc::channel(batch::INBOX);
@@ -38,7 +38,7 @@ pub async fn evaluate(
 
     let mut tally = Tally::new(contract.clone());
     let mut outcomes = futures::stream::iter(clips)
-        .map(|clip| async { evaluator.score(LabelledClip::read(clip).await?).await })
+        .map(|clip| async { evaluator.score(line.carry(LabelledClip::read(clip).await?)).await })
         .buffered(clips_in_flight());
     while let Some(outcome) = outcomes.try_next().await? {
         each(&outcome.to_proto(&contract.labels));

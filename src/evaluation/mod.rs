@@ -1,6 +1,6 @@
 //! Models measured on labelled speech.
 //!
-//! In data order: [`datasets`] (clips on disk) → `clip` (bytes to windows) → `evaluator` (through a batcher) → `tally`
+//! In data order: [`datasets`] (clips on disk) → `line` (a gain or a telephone, where asked for) → `clip` (bytes to windows) → `evaluator` (through a batcher) → `tally`
 //! → `metrics`, `bootstrap` → `report`. [`local`] runs it in this process, [`service`] behind a daemon's gRPC port on the
 //! batcher that live streams use, [`client`] asks such a daemon. Never publishes an event.
 
@@ -10,6 +10,7 @@ mod clip;
 pub mod datasets;
 mod error;
 mod evaluator;
+mod line;
 pub mod local;
 mod metrics;
 mod origin;
@@ -22,6 +23,7 @@ pub use bootstrap::Interval;
 pub use clip::*;
 pub use error::*;
 pub use evaluator::*;
+pub use line::*;
 pub use metrics::*;
 pub use origin::*;
 pub use report::*;

@@ -2,6 +2,7 @@
 //!
 //! In data order: `contract` and `check` (what a model says of itself), `read` (from a file), `library` (ONNX
 //! Runtime), `device` (GPU or CPU), `graph` (does it fit the contract), `engine` (load and try out), `session` (run).
+//! For training alone, `observe` shows values from inside a graph.
 
 pub mod builtin;
 mod check;
@@ -11,6 +12,8 @@ mod engine;
 mod error;
 mod graph;
 mod library;
+#[cfg(feature = "train")]
+mod observe;
 mod read;
 mod session;
 
@@ -19,5 +22,7 @@ pub use contract::*;
 pub use engine::*;
 pub use error::*;
 pub use library::*;
+#[cfg(feature = "train")]
+pub use observe::*;
 pub use read::*;
 pub use session::*;

@@ -3,10 +3,14 @@
 //! In: training and validation windows, settings. Out: [`Fitted`]. The same weights from the same seed. Never sees the
 //! test clips.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use anyhow::Context;
 use burn::module::Module;
-use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::optim::GradientsParams;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
@@ -18,10 +22,10 @@ use super::corpus::{Corpus, Window};
 use super::feed::Feed;
 use super::front::Front;
 use super::network::{Dropout, Encoded, Network};
-use super::optimizer::{Average, Optimizer, Schedule, clip};
+use super::optimizer::{Average, Optimizer, Schedule, clip, replaced};
 use super::progress;
-use super::report::{EpochRecord, EpochScore};
 use super::score::{self, Score, best_temperature, score, scored_clips};
+use super::state::{Best, EpochRecord, State, run_number};
 use crate::evaluation::ScoredClip;
 
 /// Windows that are scored together.
@@ -80,6 +84,20 @@ impl FitOptions {
             seed: 0,
         }
     }
+
+    /// The learning rate when this share of all steps is done.
+    fn rate_at(&self, done: f64) -> f64 {
+        self.learning_rate * self.schedule.factor(done)
+    }
+}
+
+/// What outlives a run that is stopped.
+#[derive(Debug, Clone, Default)]
+pub struct Keeping {
+    /// Where the state is kept after each epoch, and taken from.
+    pub checkpoint: Option<PathBuf>,
+    /// Set from outside: the run ends, and the best epoch so far is kept.
+    pub stopped: Arc<AtomicBool>,
 }
 
 /// A trained network and what it reached on the validation clips.
@@ -97,7 +115,7 @@ pub struct Fitted {
     pub validation: Score,
     /// The validation clips there, at that temperature.
     pub validation_clips: Vec<ScoredClip>,
-    /// Every epoch, in order.
+    /// What each epoch gave.
     pub history: Vec<EpochRecord>,
 }
 
@@ -117,49 +135,62 @@ pub struct Fit<'a> {
     pub validation: &'a Corpus,
 }
 
-/// What changes during a run.
-struct State {
-    network: Network,
-    optimizer: ModuleOptimizer,
-    average: Average,
-    rng: StdRng,
-}
-
-/// The best epoch so far.
-struct Best {
-    network: Network,
-    epoch: usize,
-    reached: Score,
-}
-
 impl Fit<'_> {
-    /// Trains from fresh weights.
-    pub fn run(self) -> Fitted {
+    /// Trains from fresh weights, or from the checkpoint where it is there.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be read or written or belongs to another run; a run stopped in its first epoch.
+    pub fn run(self, keeping: &Keeping) -> anyhow::Result<Fitted> {
         let device = Device::flex().autodiff();
         let mut rng = StdRng::seed_from_u64(self.options.seed);
         let mut network = Network::new(&self.architecture, &mut rng, &device);
         let feed = Feed::new(&self, &mut network, &mut rng);
-        let optimizer = self.options.optimizer.build(&network, self.options.weight_decay);
-        let mut state = State { network, optimizer, average: Average::default(), rng };
-        let mut best: Option<Best> = None;
-        let mut history = Vec::new();
-        for epoch in 0..self.options.epochs {
-            let began = Instant::now();
-            let loss = self.epoch(&mut state, &feed, epoch);
-            let seconds = began.elapsed().as_secs_f64();
-            let network = self.candidate(&state);
-            let reached = score(self.validation, &self.logits(&network, self.validation), 1.0);
-            self.report(epoch + 1, loss, &reached, seconds);
-            history.push(self.record(epoch, loss, &reached));
-            if best.as_ref().is_none_or(|best| is_better(&reached, &best.reached)) {
-                best = Some(Best { network, epoch: epoch + 1, reached });
-            }
-            let since = epoch + 1 - best.as_ref().map_or(0, |best| best.epoch);
-            if self.options.patience > 0 && since >= self.options.patience {
+        let mut state = self.begin(network, keeping)?;
+        while state.history.len() < self.options.epochs && !self.is_tired(&state) {
+            let epoch = state.history.len();
+            let Some(loss) = self.epoch(&mut state, &feed, &keeping.stopped) else {
+                eprintln!("stopped in epoch {}: the best one before it is kept", epoch + 1);
                 break;
+            };
+            self.assess(&mut state, loss);
+            if let Some(path) = &keeping.checkpoint {
+                state.save(path, run_number(&self))?;
             }
         }
-        self.finished(best.expect("there is at least one epoch"), history)
+        let best = state.best.take().context("stopped before the first epoch was done")?;
+        Ok(self.finished(best, state.history))
+    }
+
+    fn begin(&self, network: Network, keeping: &Keeping) -> anyhow::Result<State> {
+        let optimizer = self.options.optimizer.build(&network, self.options.weight_decay);
+        let fresh =
+            State { network, optimizer, average: Average::default(), best: None, history: Vec::new() };
+        let Some(path) = keeping.checkpoint.as_ref().filter(|path| path.exists()) else { return Ok(fresh) };
+        let state = fresh.load(path, run_number(self))?;
+        eprintln!("going on after epoch {} of {}", state.history.len(), path.display());
+        Ok(state)
+    }
+
+    /// Whether the run has gone on for long enough without a better epoch.
+    fn is_tired(&self, state: &State) -> bool {
+        let since = state.history.len() - state.best.as_ref().map_or(0, |best| best.epoch);
+        self.options.patience > 0 && since >= self.options.patience
+    }
+
+    /// Scores the network after an epoch, and keeps it where it is the best.
+    fn assess(&self, state: &mut State, (loss, seconds): (f64, f64)) {
+        let epoch = state.history.len() + 1;
+        let network = match self.options.weight_averaging {
+            true => replaced(state.network.valid(), &state.average.values),
+            false => state.network.valid(),
+        };
+        let reached = score(self.validation, &self.logits(&network, self.validation), 1.0);
+        self.report(epoch, loss, &reached, seconds);
+        let learning_rate = self.options.rate_at(epoch as f64 / self.options.epochs as f64);
+        state.history.push(EpochRecord { epoch, loss, learning_rate, validation: reached });
+        if state.best.as_ref().is_none_or(|best| is_better(&reached, &best.reached)) {
+            state.best = Some(Best { network, epoch, reached });
+        }
     }
 
     fn finished(self, best: Best, history: Vec<EpochRecord>) -> Fitted {
@@ -167,41 +198,32 @@ impl Fit<'_> {
         let temperature = best_temperature(self.validation, &logits);
         let validation_clips = scored_clips(self.validation, &logits, temperature);
         let validation = score::of_clips(&validation_clips);
-        let Best { network, epoch, .. } = best;
+        let (network, epoch) = (best.network, best.epoch);
         Fitted { front: self.front, network, temperature, epoch, validation, validation_clips, history }
     }
 
-    fn record(&self, epoch: usize, loss: f64, reached: &Score) -> EpochRecord {
-        let Score { loss: validation_loss, accuracy, unweighted_average_recall, .. } = *reached;
-        let validation = EpochScore { loss: validation_loss, accuracy, unweighted_average_recall };
-        let steps = self.train.windows.len().div_ceil(self.options.batch_size);
-        let done = ((epoch + 1) * steps - 1) as f64 / (self.options.epochs * steps) as f64;
-        let learning_rate = self.options.learning_rate * self.options.schedule.factor(done);
-        EpochRecord { epoch: epoch + 1, loss, validation, learning_rate }
-    }
-
-    /// What is scored after an epoch, without gradients.
-    fn candidate(&self, state: &State) -> Network {
-        match self.options.weight_averaging {
-            true => state.average.network(&state.network),
-            false => state.network.valid(),
-        }
-    }
-
-    fn epoch(&self, state: &mut State, feed: &Feed, epoch: usize) -> f64 {
-        let order = batch::shuffled(self.train, &mut state.rng);
+    /// One pass over the training windows: mean loss and seconds, or `None` where it was stopped.
+    fn epoch(&self, state: &mut State, feed: &Feed, stopped: &AtomicBool) -> Option<(f64, f64)> {
+        let (epoch, began) = (state.history.len(), Instant::now());
+        // Each epoch has a generator of its own, so that a checkpoint needs to keep none.
+        let mut rng = StdRng::seed_from_u64(self.options.seed.wrapping_add((epoch as u64 + 1) << 32));
+        let order = batch::shuffled(self.train, &mut rng);
         let steps = order.len().div_ceil(self.options.batch_size);
         let bar = progress::bar(steps, &format!("epoch {}", epoch + 1));
         let mut total = 0.0;
         for (step, chosen) in order.chunks(self.options.batch_size).enumerate() {
-            let loss = self.loss(state, feed, chosen);
+            if stopped.load(Ordering::Relaxed) {
+                bar.finish_and_clear();
+                return None;
+            }
+            let loss = self.loss((&state.network, &mut rng), feed, chosen);
             total += f64::from(loss.clone().into_scalar::<f32>());
-            let done = (epoch * steps + step) as f64 / (self.options.epochs * steps) as f64;
-            self.step(state, loss, done);
+            self.step(state, loss, (epoch * steps + step) as f64 / (self.options.epochs * steps) as f64);
+            bar.set_message(format!("loss {:.3}", total / (step + 1) as f64));
             bar.inc(1);
         }
         bar.finish_and_clear();
-        total / steps as f64
+        Some((total / steps as f64, began.elapsed().as_secs_f64()))
     }
 
     fn step(&self, state: &mut State, loss: Tensor<1>, done: f64) {
@@ -209,21 +231,20 @@ impl Fit<'_> {
         if self.options.clip_norm > 0.0 {
             clip(&mut gradients, &state.network, self.options.clip_norm);
         }
-        let rate = self.options.learning_rate * self.options.schedule.factor(done);
-        state.network = state.optimizer.step(rate, state.network.clone(), gradients);
+        state.network = state.optimizer.step(self.options.rate_at(done), state.network.clone(), gradients);
         if self.options.weight_averaging {
             state.average.add(&state.network);
         }
     }
 
-    fn loss(&self, state: &mut State, feed: &Feed, chosen: &[usize]) -> Tensor<1> {
+    fn loss(&self, (network, rng): (&Network, &mut StdRng), feed: &Feed, chosen: &[usize]) -> Tensor<1> {
         let windows: Vec<&Window> = chosen.iter().map(|&index| &self.train.windows[index]).collect();
         let device = Device::flex().autodiff();
-        let seen = feed.batch(self, chosen, &mut state.rng);
+        let seen = feed.batch(self, chosen, rng);
         let smoothing = self.options.label_smoothing;
         let targets = batch::targets(&windows, self.architecture.labels, smoothing, &device);
-        let (seen, targets) = feed.mixed(seen, targets, self.options.mixup, &mut state.rng);
-        let logits = state.network.forward(seen, &mut Dropout::training(&mut state.rng));
+        let (seen, targets) = feed.mixed(seen, targets, self.options.mixup, rng);
+        let logits = network.forward(seen, &mut Dropout::training(rng));
         let weighted = match self.options.class_weights {
             true => targets * self.train.label_weights(self.architecture.labels, &device),
             false => targets,

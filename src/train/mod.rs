@@ -19,8 +19,10 @@ pub mod network;
 pub mod onnx;
 pub mod optimizer;
 mod progress;
+pub mod quantize;
 pub mod report;
 pub mod score;
+pub mod state;
 mod view;
 pub mod waveform;
 
@@ -41,7 +43,7 @@ use audit::{Audit, Frame, Heard};
 use augment::{Augmentation, Strength};
 use batch::{BatchShape, Changes};
 use corpus::{Corpus, Recipe, Window};
-use fit::{Fit, FitOptions, Fitted};
+use fit::{Fit, FitOptions, Fitted, Keeping};
 use front::Front;
 use network::statistics::StatisticsShape;
 use score::Score;
@@ -67,6 +69,8 @@ pub struct Training {
     pub strength: Strength,
     /// Settings of the loop.
     pub fit: FitOptions,
+    /// What outlives a run that is stopped.
+    pub keeping: Keeping,
 }
 
 /// How the file will name the model.
@@ -119,7 +123,7 @@ impl Training {
         let validation = Corpus::read(&validation, &labels, &view.recipe, "validation")?;
         let fit = self.fit(&view, (&train, &validation), labels.len())?;
         let (architecture, shape) = (fit.architecture.clone(), fit.shape());
-        let mut fitted = fit.run();
+        let mut fitted = fit.run(&self.keeping)?;
         let training_clips = train.clip_labels.len();
         drop(train);
         let test = Corpus::read(&test, &labels, &view.recipe, "test")?;
@@ -251,9 +255,12 @@ fn labels(train: &[Clip]) -> Vec<String> {
     train.iter().map(|clip| clip.emotion.clone()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// RFC 3339, through the protocol's own timestamp.
+/// RFC 3339, through the protocol's own timestamp; `SOURCE_DATE_EPOCH` in the clock's place where it is set
+/// (<https://reproducible-builds.org/specs/source-date-epoch/>).
 fn now() -> String {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let timestamp = pbjson_types::Timestamp { seconds: since.as_secs() as i64, nanos: 0 };
+    let fixed = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| seconds.parse().ok());
+    let since = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = fixed.unwrap_or_else(|| since().as_secs() as i64);
+    let timestamp = pbjson_types::Timestamp { seconds, nanos: 0 };
     serde_json::to_value(timestamp).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
 }

@@ -153,8 +153,9 @@ impl ModuleVisitor for Scaled<'_> {
 #[derive(Debug, Clone, Default)]
 pub struct Average {
     /// One buffer a tensor, in the network's order; running statistics too.
-    values: Vec<Vec<f32>>,
-    steps: usize,
+    pub values: Vec<Vec<f32>>,
+    /// Steps that went into it.
+    pub steps: usize,
 }
 
 impl Average {
@@ -164,37 +165,45 @@ impl Average {
     /// Takes in the network after a step; early steps count more, so that fresh weights are soon forgotten.
     pub fn add(&mut self, network: &Network) {
         let decay = Self::DECAY.min((1 + self.steps) as f32 / (10 + self.steps) as f32);
-        let mut now = Collected(Vec::new());
-        network.visit(&mut now);
+        let now = collected(network);
         if self.steps == 0 {
-            self.values = now.0;
+            self.values = now;
         } else {
-            for (mean, value) in self.values.iter_mut().flatten().zip(now.0.iter().flatten()) {
+            for (mean, value) in self.values.iter_mut().flatten().zip(now.iter().flatten()) {
                 *mean += (1.0 - decay) * (value - *mean);
             }
         }
         self.steps += 1;
     }
-
-    /// The network with the average in place of its numbers, without gradients.
-    pub fn network(&self, network: &Network) -> Network {
-        network.valid().map(&mut Replaced(self.values.iter()))
-    }
 }
 
-struct Collected(Vec<Vec<f32>>);
-
-impl ModuleVisitor for Collected {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0.push(param.val().try_into_vec_as().expect("flex keeps f32 in memory"));
+/// All numbers of a network, one buffer a tensor, running statistics too.
+pub fn collected(network: &Network) -> Vec<Vec<f32>> {
+    struct Collected(Vec<Vec<f32>>);
+    impl ModuleVisitor for Collected {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(param.val().try_into_vec_as().expect("flex keeps f32 in memory"));
+        }
     }
+    let mut found = Collected(Vec::new());
+    network.visit(&mut found);
+    found.0
 }
 
-struct Replaced<'a>(std::slice::Iter<'a, Vec<f32>>);
-
-impl ModuleMapper for Replaced<'_> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let values = self.0.next().expect("as many tensors as were collected").clone();
-        param.map(|old| Tensor::from_data(TensorData::new(values, old.dims()), &old.device()))
+/// The network with other numbers in place of its own, in the order of [`collected`].
+///
+/// # Panics
+/// If they come from a network of another shape.
+pub fn replaced(network: Network, values: &[Vec<f32>]) -> Network {
+    struct Replaced<'a>(std::slice::Iter<'a, Vec<f32>>);
+    impl ModuleMapper for Replaced<'_> {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let values = self.0.next().expect("as many tensors as were collected").clone();
+            param.map(|old| {
+                let data = TensorData::new(values, old.dims());
+                Tensor::from_data(data, &old.device()).set_require_grad(old.is_require_grad())
+            })
+        }
     }
+    network.map(&mut Replaced(values.iter()))
 }

@@ -7,7 +7,7 @@ use super::corpus::Corpus;
 use crate::evaluation::{Metrics, ScoredClip};
 
 /// What a network reaches on a corpus.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
 pub struct Score {
     /// Share of clips whose likeliest label is the truth.
     pub accuracy: f64,

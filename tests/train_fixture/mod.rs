@@ -9,7 +9,7 @@ use affectd::model::WindowShape;
 use affectd::train::architecture::Kind;
 use affectd::train::augment::Strength;
 use affectd::train::corpus::Recipe;
-use affectd::train::fit::FitOptions;
+use affectd::train::fit::{FitOptions, Keeping};
 use affectd::train::optimizer::Optimizer;
 use affectd::train::waveform::WaveformStrength;
 use affectd::train::{Trained, Training};
@@ -70,7 +70,8 @@ pub fn training(data: DatasetSpec, kind: Kind, optimizer: Optimizer, seed: u64) 
     let recipe = Recipe { window, ..Recipe::of(kind) };
     let (label_map, protocol) = (LabelMap::default(), Protocol::SpeakerIndependent);
     let (waveform, strength) = (WaveformStrength::of(kind), Strength::of(kind));
-    Training { data: vec![data], label_map, protocol, recipe, kind, waveform, strength, fit }
+    let keeping = Keeping::default();
+    Training { data: vec![data], label_map, protocol, recipe, kind, waveform, strength, fit, keeping }
 }
 
 /// Trains with AdamW from a seed.

@@ -9,7 +9,7 @@ mod layers;
 mod pooling;
 pub mod statistics;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 use rand::rngs::StdRng;
 
@@ -32,6 +32,16 @@ pub enum Network {
     Dense(Dense),
 }
 
+/// Numbers tensors from 1. The library draws their ids at random, and a checkpoint must find them again.
+struct Numbered(u64);
+
+impl ModuleMapper for Numbered {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        self.0 += 1;
+        Param::initialized(ParamId::from(self.0), param.into_value())
+    }
+}
+
 /// What a network's learnt layers see of a batch.
 #[derive(Debug, Clone)]
 pub enum Encoded {
@@ -44,10 +54,11 @@ pub enum Encoded {
 impl Network {
     /// Fresh weights for an architecture; the same from the same generator.
     pub fn new(architecture: &Architecture, rng: &mut StdRng, device: &Device) -> Self {
-        match &architecture.body {
+        let network = match &architecture.body {
             Body::Dense(shape) => Self::Dense(Dense::new(shape, architecture.labels, rng, device)),
             Body::Cnn(shape) => Self::Cnn(Cnn::new(shape, architecture, rng, device)),
-        }
+        };
+        network.map(&mut Numbered(0))
     }
 
     /// The part without learnt numbers, which is the same in every epoch.

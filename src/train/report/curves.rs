@@ -2,9 +2,9 @@
 //!
 //! In: the history and the best epoch. Out: three pictures. What is no number leaves a gap.
 
-use super::EpochRecord;
 use super::chart::{Frame, RIGHT, Range, Titles, WIDTH, around};
 use super::svg::{Anchor, Svg};
+use crate::train::state::EpochRecord;
 
 /// A line of a plot.
 struct Series {

@@ -5,7 +5,8 @@
 use serde::Serialize;
 
 use super::super::audit::Audit;
-use super::{EpochRecord, TrainingReport};
+use super::super::state::EpochRecord;
+use super::TrainingReport;
 use crate::evaluation::{ClassMetrics, Interval, Metrics, ScoredClip};
 
 /// Everything in `metrics.json`.

@@ -15,11 +15,10 @@ mod svg;
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
-use serde::Serialize;
-
 use super::audit::Audit;
+use super::state::EpochRecord;
 use crate::evaluation::ScoredClip;
+use anyhow::{Context, bail};
 
 use figures::Figures;
 use svg::Svg;
@@ -37,7 +36,8 @@ pub struct TrainingReport {
     pub labels: Vec<String>,
     /// Training clips.
     pub training_clips: usize,
-    /// Every epoch, in order.
+    /// Every epoch, in order. Its training loss is of changed windows and smoothed targets: not to be held against the
+    /// validation loss.
     pub history: Vec<EpochRecord>,
     /// The epoch whose network was kept, from 1.
     pub best_epoch: usize,
@@ -61,31 +61,6 @@ pub struct TrainingReport {
     pub command: Vec<String>,
     /// Every setting that was used, as a JSON object.
     pub settings: serde_json::Value,
-}
-
-/// One epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct EpochRecord {
-    /// From 1.
-    pub epoch: usize,
-    /// Mean loss over the training steps, with augmentation and smoothed targets: not to be held against the
-    /// validation loss.
-    pub loss: f64,
-    /// What the validation clips gave after it.
-    pub validation: EpochScore,
-    /// The learning rate of its last step.
-    pub learning_rate: f64,
-}
-
-/// What the validation clips gave after one epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct EpochScore {
-    /// Mean negative logarithm of the truth's probability.
-    pub loss: f64,
-    /// Share of clips whose likeliest label is the truth.
-    pub accuracy: f64,
-    /// Mean over the labels of the share of their clips that are found.
-    pub unweighted_average_recall: f64,
 }
 
 /// The pictures with their files' names.

@@ -1,0 +1,119 @@
+//! What recordings pass before they are measured: a gain, a telephone line. Shows what a model is worth on other audio
+//! than it was trained on.
+//!
+//! In: a labelled recording. Out: the same recording as the line leaves it, as samples. A recording that cannot be
+//! decoded passes as it is, and is skipped later with its reason.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::LabelledClip;
+use super::clip::mixed_down;
+use crate::audio::{AudioFormat, Encoding, ResamplerPlan, resample};
+use crate::client::encode;
+use crate::proto;
+
+/// Rate of a telephone line.
+const TELEPHONE_RATE_HZ: u32 = 8_000;
+
+/// A gain, then perhaps a telephone.
+#[derive(Debug, Default)]
+pub struct Line {
+    /// Samples are multiplied by `10^(gain_db / 20)`, brought to 16 bits and clipped.
+    pub gain_db: Option<f64>,
+    /// Samples are brought to 8 kHz and µ-law (ITU-T G.711).
+    pub telephone: bool,
+    /// Clips that held samples past full scale.
+    clipped: AtomicU64,
+}
+
+impl Line {
+    /// A line with a gain, a telephone, both or none.
+    pub fn new(gain_db: Option<f64>, telephone: bool) -> Self {
+        Self { gain_db, telephone, clipped: AtomicU64::new(0) }
+    }
+
+    /// How many clips were clipped so far.
+    pub fn clipped(&self) -> u64 {
+        self.clipped.load(Ordering::Relaxed)
+    }
+
+    /// What the line leaves of a clip.
+    pub fn carry(&self, clip: LabelledClip) -> LabelledClip {
+        if self.gain_db.is_none() && !self.telephone {
+            return clip;
+        }
+        match mixed_down(clip.format, &clip.audio) {
+            Ok((samples, rate_hz)) => self.carried(clip, samples, rate_hz),
+            Err(_) => clip,
+        }
+    }
+
+    fn carried(&self, clip: LabelledClip, mut samples: Vec<f32>, mut rate_hz: u32) -> LabelledClip {
+        let factor = 10.0_f64.powf(self.gain_db.unwrap_or(0.0) / 20.0) as f32;
+        samples.iter_mut().for_each(|it| *it *= factor);
+        if samples.iter().any(|it| it.abs() > 1.0) {
+            self.clipped.fetch_add(1, Ordering::Relaxed);
+            samples.iter_mut().for_each(|it| *it = it.clamp(-1.0, 1.0));
+        }
+        let (mut encoding, mut wire) = (Encoding::PcmS16Le, proto::Encoding::PcmS16le);
+        if self.telephone {
+            samples = resample(&Arc::new(ResamplerPlan::new(rate_hz, TELEPHONE_RATE_HZ)), &samples);
+            (rate_hz, encoding, wire) = (TELEPHONE_RATE_HZ, Encoding::MuLaw, proto::Encoding::Mulaw);
+        }
+        match AudioFormat::new(encoding, rate_hz, 1) {
+            Ok(format) => LabelledClip { format, audio: encode(&[samples], wire), ..clip },
+            Err(_) => clip,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clip(samples: &[f32]) -> LabelledClip {
+        LabelledClip {
+            id: "one".into(),
+            label: "anger".into(),
+            speaker: None,
+            format: AudioFormat::new(Encoding::PcmS16Le, 16_000, 1).expect("a valid format"),
+            audio: encode(&[samples.to_vec()], proto::Encoding::PcmS16le),
+        }
+    }
+
+    fn samples(clip: &LabelledClip) -> Vec<f32> {
+        mixed_down(clip.format, &clip.audio).expect("samples").0
+    }
+
+    #[test]
+    fn a_gain_scales_and_clips() {
+        let line = Line::new(Some(20.0), false);
+        let carried = samples(&line.carry(clip(&[0.01, -0.05, 0.5])));
+        for (found, wanted) in carried.iter().zip([0.1, -0.5, 1.0]) {
+            assert!((found - wanted).abs() < 1e-3, "{carried:?}");
+        }
+        assert_eq!(line.clipped(), 1);
+        assert_eq!(Line::new(Some(-20.0), false).clipped(), 0);
+    }
+
+    #[test]
+    fn a_telephone_keeps_what_lies_below_4_khz() {
+        let tone = |hz: f32| -> Vec<f32> {
+            (0..16_000).map(|at| 0.5 * (std::f32::consts::TAU * hz * at as f32 / 16_000.0).sin()).collect()
+        };
+        let power = |hz| {
+            let carried = Line::new(None, true).carry(clip(&tone(hz)));
+            assert_eq!((carried.format.sample_rate_hz(), carried.audio.len()), (8_000, 8_000));
+            samples(&carried).iter().map(|it| it * it).sum::<f32>() / 8_000.0
+        };
+        assert!((power(1_000.0) - 0.125).abs() < 0.01, "{}", power(1_000.0));
+        assert!(power(5_000.0) < 1e-3, "{}", power(5_000.0));
+    }
+
+    #[test]
+    fn no_line_changes_nothing() {
+        let clip = clip(&[0.1, 0.2]);
+        assert_eq!(Line::default().carry(clip.clone()).audio, clip.audio);
+    }
+}

@@ -1,0 +1,109 @@
+//! Weights and biases as integers, one scale for each output channel.
+//!
+//! In: float constants and the axis of the output channels. Out: 8-bit weights, 32-bit biases and their scales. Symmetric:
+//! 0 is integer 0, as the engine's fast kernels demand.
+
+/// The largest integer that a weight becomes; -128 is left out, so that negation is exact.
+const HIGHEST: f32 = 127.0;
+/// The largest integer that a bias becomes: half of what fits, so that the sum over a kernel fits on top of it.
+const HIGHEST_BIAS: f32 = (1 << 30) as f32;
+
+/// Where the output channels of a constant lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Channels {
+    /// How many there are.
+    pub count: usize,
+    /// Elements from one to the next.
+    pub stride: usize,
+}
+
+impl Channels {
+    /// The channels of a constant of some shape along one of its axes.
+    pub fn of(dims: &[i64], axis: usize) -> Self {
+        let stride = dims[axis + 1..].iter().map(|&size| size as usize).product();
+        Self { count: dims[axis] as usize, stride }
+    }
+
+    /// The channel of an element.
+    fn at(self, element: usize) -> usize {
+        element / self.stride % self.count
+    }
+}
+
+/// The step of each channel. `biases` may be empty; `input_scale` is that of what the weights are multiplied by.
+pub(super) fn scales(weights: &[f32], channels: Channels, biases: &[f32], input_scale: f32) -> Vec<f32> {
+    let mut highest = vec![0.0_f32; channels.count];
+    for (element, weight) in weights.iter().enumerate() {
+        let highest = &mut highest[channels.at(element)];
+        *highest = highest.max(weight.abs());
+    }
+    let steps = highest.iter().map(|highest| highest / HIGHEST).enumerate();
+    // A bias counts in steps of weight times input: nearly dead weights must not make it overflow.
+    let least =
+        |channel: usize| biases.get(channel).map_or(0.0, |it| it.abs() / (input_scale * HIGHEST_BIAS));
+    let step = |(channel, step): (usize, f32)| step.max(least(channel));
+    steps.map(step).map(|step| if step.is_normal() { step } else { 1.0 }).collect()
+}
+
+/// Weights in steps of their channel.
+pub(super) fn integers(weights: &[f32], channels: Channels, scales: &[f32]) -> Vec<i8> {
+    let integer = |(element, weight): (usize, &f32)| {
+        (weight / scales[channels.at(element)]).round().clamp(-HIGHEST, HIGHEST) as i8
+    };
+    weights.iter().enumerate().map(integer).collect()
+}
+
+/// Biases in steps of weight times input.
+pub(super) fn bias_integers(biases: &[f32], scales: &[f32]) -> Vec<i32> {
+    biases.iter().zip(scales).map(|(bias, scale)| (bias / scale).round() as i32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Channels of very different sizes, one of them dead.
+    fn weights(dims: [i64; 3], axis: usize) -> (Vec<f32>, Channels) {
+        let channels = Channels::of(&dims, axis);
+        let size = dims.iter().product::<i64>() as usize;
+        let weight =
+            |element: usize| (element as f32 * 1.7).sin() * 10_f32.powi(channels.at(element) as i32 - 2);
+        let dead = |element: usize| channels.at(element) == 1;
+        ((0..size).map(|it| if dead(it) { 0.0 } else { weight(it) }).collect(), channels)
+    }
+
+    #[test]
+    fn no_weight_is_off_by_more_than_half_a_step_of_its_own_channel() {
+        for axis in 0..3 {
+            let (weights, channels) = weights([4, 3, 5], axis);
+            let scales = scales(&weights, channels, &[], 1.0);
+            assert_eq!(scales.len(), [4, 3, 5][axis]);
+            let integers = integers(&weights, channels, &scales);
+            for (element, (weight, integer)) in weights.iter().zip(integers).enumerate() {
+                let scale = scales[element / channels.stride % channels.count];
+                let error = (f32::from(integer) * scale - weight).abs();
+                assert!(
+                    error <= scale * 0.500_01,
+                    "axis {axis}, element {element}: {weight} is off by {error}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_weight_of_a_channel_is_127() {
+        let channels = Channels::of(&[2, 2], 0);
+        let scales = scales(&[0.5, -1.0, 3.0, 2.0], channels, &[], 1.0);
+        assert_eq!(integers(&[0.5, -1.0, 3.0, 2.0], channels, &scales), [64, -127, 127, 85]);
+    }
+
+    #[test]
+    fn a_large_bias_over_tiny_weights_does_not_overflow() {
+        let channels = Channels::of(&[1, 2], 0);
+        let input_scale = 1e-3;
+        let scales = scales(&[1e-12, -1e-12], channels, &[5.0], input_scale);
+        let bias_scale = scales[0] * input_scale;
+        let bias = bias_integers(&[5.0], &[bias_scale])[0];
+        assert!((bias as f32 * bias_scale - 5.0).abs() < 1e-4, "{bias} steps of {bias_scale}");
+    }
+}

@@ -1,0 +1,215 @@
+//! What changes during a training run, and the file that a stopped run goes on from.
+//!
+//! In: the network after each epoch. Out: the same state again, from a checkpoint of the same run. A checkpoint is
+//! written whole or not at all. Never trains.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use burn::optim::ModuleOptimizer;
+use burn::tensor::Bytes;
+use prost::Message;
+
+use super::fit::Fit;
+use super::network::Network;
+use super::optimizer::{Average, collected, replaced};
+use super::score::Score;
+
+/// What an epoch gave.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct EpochRecord {
+    /// From 1.
+    pub epoch: usize,
+    /// Mean training loss over its steps, on changed windows and soft targets.
+    pub loss: f64,
+    /// The learning rate at its end.
+    pub learning_rate: f64,
+    /// What the validation clips gave, at temperature 1.
+    pub validation: Score,
+}
+
+/// The best epoch so far.
+#[derive(Debug)]
+pub struct Best {
+    /// Its network, without gradients.
+    pub network: Network,
+    /// From 1.
+    pub epoch: usize,
+    /// What it reached.
+    pub reached: Score,
+}
+
+/// What changes during a run.
+pub struct State {
+    /// The network that is being trained.
+    pub network: Network,
+    /// What it is moved by.
+    pub optimizer: ModuleOptimizer,
+    /// Its average over the steps.
+    pub average: Average,
+    /// The best epoch so far.
+    pub best: Option<Best>,
+    /// What each epoch gave.
+    pub history: Vec<EpochRecord>,
+}
+
+impl State {
+    /// Writes the state to `path`, in place of what is there.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn save(&self, path: &Path, run: u64) -> anyhow::Result<()> {
+        let optimizer = self.optimizer.into_bytes().map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        let best = self.best.as_ref().map(|best| BestMessage {
+            network: tensors(collected(&best.network)),
+            epoch: best.epoch as u64,
+            reached: Some(best.reached.into()),
+        });
+        let checkpoint = Checkpoint {
+            run,
+            network: tensors(collected(&self.network)),
+            average: tensors(self.average.values.clone()),
+            average_steps: self.average.steps as u64,
+            optimizer: optimizer.to_vec(),
+            best,
+            history: self.history.iter().map(EpochMessage::from).collect(),
+        };
+        let unfinished = path.with_extension("unfinished");
+        std::fs::write(&unfinished, checkpoint.encode_to_vec())
+            .and_then(|()| std::fs::rename(&unfinished, path))
+            .with_context(|| format!("write checkpoint {}", path.display()))
+    }
+
+    /// Takes over what a checkpoint of the same run holds.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is no checkpoint, or belongs to another run.
+    pub fn load(self, path: &Path, run: u64) -> anyhow::Result<Self> {
+        let named = || format!("read checkpoint {}", path.display());
+        let bytes = std::fs::read(path).with_context(named)?;
+        let saved = Checkpoint::decode(bytes.as_slice()).with_context(named)?;
+        ensure!(
+            saved.run == run,
+            "checkpoint {}: it belongs to a run with other data or settings; remove it or name another file",
+            path.display()
+        );
+        let optimizer = Bytes::from_bytes_vec(saved.optimizer);
+        let optimizer = self.optimizer.from_bytes(optimizer).map_err(|error| anyhow::anyhow!("{error:?}"));
+        let best = saved.best.map(|best| Best {
+            network: replaced(burn::module::Module::valid(&self.network), &values(best.network)),
+            epoch: best.epoch as usize,
+            reached: best.reached.unwrap_or_default().into(),
+        });
+        Ok(Self {
+            network: replaced(self.network, &values(saved.network)),
+            optimizer: optimizer.with_context(named)?,
+            average: Average { values: values(saved.average), steps: saved.average_steps as usize },
+            best,
+            history: saved.history.into_iter().map(EpochRecord::from).collect(),
+        })
+    }
+}
+
+/// A number that two runs share where data and settings are the same.
+pub fn run_number(fit: &Fit) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    format!("{:?} {:?} {:?} {:?}", fit.options, fit.architecture, fit.front, fit.changes.features)
+        .hash(&mut hasher);
+    (fit.train.windows.len(), fit.validation.windows.len()).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn tensors(values: Vec<Vec<f32>>) -> Vec<Tensor> {
+    values.into_iter().map(|values| Tensor { values }).collect()
+}
+
+fn values(tensors: Vec<Tensor>) -> Vec<Vec<f32>> {
+    tensors.into_iter().map(|tensor| tensor.values).collect()
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Checkpoint {
+    #[prost(fixed64, tag = "1")]
+    run: u64,
+    #[prost(message, repeated, tag = "2")]
+    network: Vec<Tensor>,
+    #[prost(message, repeated, tag = "3")]
+    average: Vec<Tensor>,
+    #[prost(uint64, tag = "4")]
+    average_steps: u64,
+    #[prost(bytes = "vec", tag = "5")]
+    optimizer: Vec<u8>,
+    #[prost(message, optional, tag = "6")]
+    best: Option<BestMessage>,
+    #[prost(message, repeated, tag = "7")]
+    history: Vec<EpochMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Tensor {
+    #[prost(float, repeated, tag = "1")]
+    values: Vec<f32>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct BestMessage {
+    #[prost(message, repeated, tag = "1")]
+    network: Vec<Tensor>,
+    #[prost(uint64, tag = "2")]
+    epoch: u64,
+    #[prost(message, optional, tag = "3")]
+    reached: Option<ScoreMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct EpochMessage {
+    #[prost(uint64, tag = "1")]
+    epoch: u64,
+    #[prost(double, tag = "2")]
+    loss: f64,
+    #[prost(double, tag = "3")]
+    learning_rate: f64,
+    #[prost(message, optional, tag = "4")]
+    validation: Option<ScoreMessage>,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct ScoreMessage {
+    #[prost(double, tag = "1")]
+    accuracy: f64,
+    #[prost(double, tag = "2")]
+    unweighted_average_recall: f64,
+    #[prost(double, tag = "3")]
+    macro_f1: f64,
+    #[prost(double, tag = "4")]
+    loss: f64,
+}
+
+impl From<Score> for ScoreMessage {
+    fn from(score: Score) -> Self {
+        let Score { accuracy, unweighted_average_recall, macro_f1, loss } = score;
+        Self { accuracy, unweighted_average_recall, macro_f1, loss }
+    }
+}
+
+impl From<ScoreMessage> for Score {
+    fn from(message: ScoreMessage) -> Self {
+        let ScoreMessage { accuracy, unweighted_average_recall, macro_f1, loss } = message;
+        Self { accuracy, unweighted_average_recall, macro_f1, loss }
+    }
+}
+
+impl From<&EpochRecord> for EpochMessage {
+    fn from(record: &EpochRecord) -> Self {
+        let EpochRecord { epoch, loss, learning_rate, validation } = *record;
+        Self { epoch: epoch as u64, loss, learning_rate, validation: Some(validation.into()) }
+    }
+}
+
+impl From<EpochMessage> for EpochRecord {
+    fn from(message: EpochMessage) -> Self {
+        let EpochMessage { epoch, loss, learning_rate, validation } = message;
+        Self { epoch: epoch as usize, loss, learning_rate, validation: validation.unwrap_or_default().into() }
+    }
+}

@@ -174,9 +174,9 @@ fn only_the_first_of_many_are_named_and_the_report_has_them_all() {
 #[test]
 fn a_file_is_heard_as_it_is() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tone.flac");
-    let heard = Heard::file(&golden).unwrap();
+    let heard = Heard::file(&golden, None).unwrap();
     assert!(heard.peak > 0.05 && heard.seconds > 0.1, "{heard:?}");
-    assert_eq!(heard.content, Heard::file(&golden).unwrap().content);
-    assert!(Heard::file(Path::new("nowhere.wav")).unwrap_err().contains("No such file"));
+    assert_eq!(heard.content, Heard::file(&golden, None).unwrap().content);
+    assert!(Heard::file(Path::new("nowhere.wav"), None).unwrap_err().contains("No such file"));
     assert!(Heard::bytes(b"text, and no audio").is_err());
 }

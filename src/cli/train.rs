@@ -16,6 +16,7 @@ use crate::evaluation::datasets::{DatasetSpec, Protocol};
 use crate::features::MfccOptions;
 use crate::model::Input;
 use crate::train::architecture::Kind;
+use crate::train::cache;
 use crate::train::corpus::Recipe;
 use crate::train::fit::{FitOptions, Keeping};
 use crate::train::optimizer::{Optimizer, Schedule};
@@ -86,6 +87,13 @@ pub struct Args {
     /// Keep the run's state here after each epoch, and go on from it where it is there
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
+    /// The folder that keeps decoded clips and features from run to run
+    /// [default: affectd/features in the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Keep no decoded clips and features
+    #[arg(long, conflicts_with = "cache")]
+    no_cache: bool,
     /// Write over a model and a report that are there
     #[arg(long)]
     force: bool,
@@ -164,6 +172,7 @@ impl Args {
 
     fn training(self) -> anyhow::Result<Training> {
         let mut recipe = Recipe::of(self.architecture);
+        recipe.cache = if self.no_cache { None } else { self.cache.clone().or_else(cache::default_folder) };
         recipe.input = if self.input == InputKind::Mfcc { Input::Mfcc } else { Input::LogMel };
         if let Some(path) = &self.options {
             recipe.mfcc = read_options(path)?;

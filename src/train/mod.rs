@@ -1,6 +1,6 @@
 //! Training: labelled clips in, one self-describing ONNX file out.
 //!
-//! In data order: `audit` (what is wrong with the clips) → `corpus` (clips to windows of features, cut as in serving) → `waveform` and `augment` (changed copies)
+//! In data order: `audit` (what is wrong with the clips) → `corpus` with its `cache` (clips to windows of features, cut as in serving) → `waveform` and `augment` (changed copies)
 //! → `batch` → `front` (mask, level, normalisation) → `feed` → `network` under `fit` (loop, best epoch) with its
 //! `optimizer` → `score` (temperature) → `export` (the same computation as an ONNX `graph`, with its contract) and
 //! `report`. Test clips are touched once, after everything is chosen.
@@ -9,7 +9,9 @@ pub mod architecture;
 pub mod audit;
 pub mod augment;
 pub mod batch;
+pub mod cache;
 pub mod corpus;
+mod cut;
 mod export;
 mod feed;
 pub mod fit;
@@ -42,6 +44,7 @@ use architecture::{Architecture, Kind};
 use audit::{Audit, Frame, Heard};
 use augment::{Augmentation, Strength};
 use batch::{BatchShape, Changes};
+use cache::Cache;
 use corpus::{Corpus, Recipe, Window};
 use fit::{Fit, FitOptions, Fitted, Keeping};
 use front::Front;
@@ -179,7 +182,9 @@ impl Training {
         let found = Audit::of_pool(&pool);
         let frame = Frame { length: self.recipe.mfcc.n_fft, sample_rate_hz: self.recipe.sample_rate_hz };
         let partition = pool.divide(&self.protocol)?;
-        audit::audit(partition, self.protocol.name(), frame, found, Heard::file)
+        let folder = self.recipe.cache.as_ref();
+        let cache = folder.map(|folder| Cache::open(folder, &"heard".into())).transpose()?;
+        audit::audit(partition, self.protocol.name(), frame, found, |path| Heard::file(path, cache.as_ref()))
     }
 }
 

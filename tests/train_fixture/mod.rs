@@ -78,3 +78,8 @@ pub fn training(data: DatasetSpec, kind: Kind, optimizer: Optimizer, seed: u64) 
 pub fn trained(folder: &Path, kind: Kind, seed: u64) -> Trained {
     training(speech(folder), kind, Optimizer::AdamW, seed).run().unwrap()
 }
+
+/// The toy's labels as a training sorts them.
+pub fn labels() -> Vec<String> {
+    ["fear", "joy", "neutral"].map(str::to_owned).to_vec()
+}

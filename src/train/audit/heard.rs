@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::super::cache::{Cache, Entry};
 use crate::audio::{Recording, decode_bytes};
 
 /// Names samples; any constant would do.
@@ -27,13 +28,16 @@ pub struct Heard {
 }
 
 impl Heard {
-    /// Reads and decodes the file at `path`.
+    /// Reads and decodes the file at `path`, or takes what the cache knows of the same bytes.
     ///
     /// # Errors
     /// Why it cannot be heard.
-    pub fn file(path: &Path) -> Result<Self, String> {
+    pub fn file(path: &Path, cache: Option<&Cache>) -> Result<Self, String> {
         let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-        Self::bytes(&bytes)
+        match cache {
+            Some(cache) => cache.get_or(&bytes, Self::bytes),
+            None => Self::bytes(&bytes),
+        }
     }
 
     /// Decodes the bytes of a file.
@@ -58,5 +62,16 @@ impl Heard {
             peak: samples().fold(0.0, |peak, sample| sample.abs().max(peak)),
             content: Uuid::new_v5(&SAMPLES, &bytes),
         }
+    }
+}
+
+/// As JSON.
+impl Entry for Heard {
+    fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use affectd::evaluation::datasets::{Clip, DatasetError, DatasetSpec, Split, TessProtocol, load};
+use affectd::evaluation::datasets::{Actress, Clip, DatasetError, DatasetSpec, Split, load};
 
 fn touch(folder: &Path, name: &str) {
     let path = folder.join(name);
@@ -47,7 +47,7 @@ fn a_missing_folder_and_an_empty_one_are_named() {
     assert!(matches!(missing, DatasetError::Unreadable { .. }));
     assert!(missing.to_string().contains("nowhere"), "{missing}");
     let empty = load(&spec("tess", folder.path()), Split::Test).unwrap_err().to_string();
-    assert!(empty.contains("no clip for the split `test`"), "{empty}");
+    assert!(empty.contains("holds no clip (<OAF|YAF>_<word>_"), "{empty}");
 }
 
 #[test]
@@ -104,24 +104,14 @@ fn tess_tests_on_the_actress_that_did_not_train() {
     let Some(path) = real("tess") else { return };
     let mut spec = spec("tess", &path);
     for (test, train) in [("YAF", "OAF"), ("OAF", "YAF")] {
-        spec.tess = TessProtocol::test_on(test).unwrap();
+        spec.test_actress = test.parse().unwrap();
         let parts = [Split::Train, Split::Validation, Split::Test].map(|split| load(&spec, split).unwrap());
         assert_eq!(parts.each_ref().map(Vec::len), [1260, 140, 1400]);
         assert_eq!(speakers(&parts[0]), BTreeSet::from([train.to_owned()]));
         assert_eq!(speakers(&parts[1]), BTreeSet::from([train.to_owned()]));
         assert_eq!(speakers(&parts[2]), BTreeSet::from([test.to_owned()]));
     }
-    assert!(TessProtocol::test_on("XAF").unwrap_err().to_string().contains("OAF, YAF"));
-}
-
-#[test]
-fn a_random_split_of_tess_has_both_voices_and_says_so() {
-    let Some(path) = real("tess") else { return };
-    let mut spec = spec("tess", &path);
-    spec.tess = TessProtocol::SpeakerDependent { seed: 0 };
-    let test = load(&spec, Split::Test).unwrap();
-    assert_eq!((test.len(), speakers(&test).len()), (560, 2));
-    assert!(spec.protocol().contains("speaker-dependent"));
+    assert!("XAF".parse::<Actress>().unwrap_err().to_string().contains("OAF, YAF"));
 }
 
 #[test]

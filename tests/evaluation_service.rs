@@ -229,7 +229,9 @@ async fn a_server_that_is_not_there_is_named() {
     let spec = DatasetSpec::parse(&format!("manifest:{}", dataset(folder.path()).display())).unwrap();
     let clips = datasets::load(&spec, Split::All).unwrap();
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let refused = client::evaluate(&format!("grpc://{unused}"), (clips.clone(), Arc::default()), |_| {}).await.unwrap_err();
+    let refused = client::evaluate(&format!("grpc://{unused}"), (clips.clone(), Arc::default()), |_| {})
+        .await
+        .unwrap_err();
     assert!(refused.to_string().starts_with(&format!("connect to grpc://{unused}: ")), "{refused}");
     let wrong = client::evaluate("localhost", (clips, Arc::default()), |_| {}).await.unwrap_err();
     assert!(wrong.to_string().contains("expected grpc://host:port"), "{wrong}");

@@ -34,7 +34,7 @@ fn written(folder: &Path, kind: Kind, name: &str) -> (Trained, PathBuf) {
 /// All clips in the features that a model gets.
 fn clips(trained: &Trained) -> Corpus {
     let training = &trained.training;
-    let clips = affectd::evaluation::datasets::load(&training.data[0], Split::All).unwrap();
+    let clips = affectd::evaluation::datasets::load(&training.selection.data[0], Split::All).unwrap();
     Corpus::read(&clips, &trained.labels, &training.recipe, "all").unwrap()
 }
 
@@ -46,7 +46,7 @@ fn two_models_join_into_the_mean_of_their_logarithms() {
     let path = folder.path().join("both.onnx");
     // The one that sees more coefficients decides what the whole sees, in whatever order they come.
     let parts = Parts::read(&[dense_path.clone(), cnn_path.clone()]).unwrap();
-    join::write(&parts, &cnn.training.data, (&path, &named("both")), &engine()).unwrap();
+    join::write(&parts, (&cnn.training.selection, None), (&path, &named("both")), &engine()).unwrap();
 
     let contract = affectd::model::load_contract(&path).unwrap();
     assert_eq!((contract.name.as_str(), contract.coefficients()), ("both", 64));

@@ -5,9 +5,12 @@
 
 mod train_fixture;
 
+use std::path::Path;
+
 use affectd::evaluation::datasets::DatasetSpec;
 use affectd::model::WindowShape;
 use affectd::train::architecture::{Architecture, Kind};
+use affectd::train::audit;
 use affectd::train::corpus::window_ranges;
 use affectd::train::optimizer::Optimizer;
 use train_fixture::{speech, training};
@@ -46,13 +49,30 @@ fn the_cnn_is_cheap_enough_for_a_cpu() {
     assert!(cnn.operations() <= 60_000_000, "{}", cnn.operations());
 }
 
+/// Writes the toy's speech, then spoils some of the clips called `joy`.
+fn spoilt(folder: &Path, count: usize) -> DatasetSpec {
+    let data = speech(folder);
+    for index in 0..count {
+        std::fs::write(folder.join(format!("joy-{index}.wav")), b"no audio at all").unwrap();
+    }
+    data
+}
+
 #[test]
-fn a_clip_that_is_no_audio_is_named() {
+fn clips_that_are_no_audio_are_left_out_and_named() {
     let folder = tempfile::tempdir().unwrap();
-    speech(folder.path());
-    std::fs::write(folder.path().join("joy-3.wav"), b"no audio at all").unwrap();
-    let data =
-        DatasetSpec::parse(&format!("manifest:{}", folder.path().join("clips.csv").display())).unwrap();
-    let error = training(data, Kind::Dense, Optimizer::Adam, 0).run().unwrap_err();
-    assert!(format!("{error:#}").contains("joy-3.wav"), "{error:#}");
+    let trained = training(spoilt(folder.path(), 2), Kind::Dense, Optimizer::Adam, 0).run().unwrap();
+    let named: Vec<&str> = trained.audit.of(audit::Kind::Unreadable).map(|it| it.clip.as_str()).collect();
+    assert!(named.len() == 2 && named[0].ends_with("joy-0.wav"), "{named:?}");
+}
+
+#[test]
+fn too_many_clips_that_are_no_audio_stop_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = training(spoilt(folder.path(), 5), Kind::Dense, Optimizer::Adam, 0).run().unwrap_err();
+    let error = format!("{error:#}");
+    assert!(
+        error.contains("5 of 84 clips") && error.contains("joy-") && error.contains("no audio"),
+        "{error}"
+    );
 }

@@ -13,8 +13,9 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::model::Format;
+use super::protocol::ProtocolArgs;
 use crate::config::Config;
-use crate::evaluation::datasets::{self, Clip, DatasetSpec, Split, TessProtocol};
+use crate::evaluation::datasets::{Clip, DatasetSpec, Pool, Split};
 use crate::evaluation::{Line, Report, client, local};
 use crate::model::Model;
 use crate::proto::ClipResult;
@@ -28,9 +29,12 @@ pub struct Args {
     /// Which part of it: train, validation, test or all
     #[arg(long, default_value = "all")]
     pub split: Split,
-    /// For TESS: the actress that tests while the other one trains: OAF or YAF [default: YAF]
-    #[arg(long, value_name = "ACTRESS", value_parser = TessProtocol::test_on)]
-    pub test_speaker: Option<TessProtocol>,
+    /// The seed that the model was trained with, where its protocol draws from it
+    #[arg(long, default_value = "0")]
+    pub seed: u64,
+    /// Speakers and labels.
+    #[command(flatten)]
+    pub protocol: ProtocolArgs,
     /// Evaluate the model of a running daemon, over gRPC
     #[arg(long, value_name = "URL", conflicts_with = "model")]
     pub server: Option<String>,
@@ -53,8 +57,8 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(mut args: Args, context: super::Context) -> anyhow::Result<()> {
-    args.data.tess = args.test_speaker.unwrap_or(args.data.tess);
-    let clips = datasets::load(&args.data, args.split)?;
+    args.protocol.settle(std::slice::from_mut(&mut args.data));
+    let clips = clips(&args)?;
     let mut record = Record::new(clips.len() as u64, args.predictions)?;
     let line = Arc::new(Line::new(args.gain_db, args.telephone));
     let measured = (clips, line.clone());
@@ -72,6 +76,18 @@ pub async fn run(mut args: Args, context: super::Context) -> anyhow::Result<()> 
         anyhow::bail!("score one clip: all {} were skipped", report.skipped);
     }
     Ok(())
+}
+
+fn clips(args: &Args) -> anyhow::Result<Vec<Clip>> {
+    let protocol = args.protocol.protocol(args.seed)?;
+    let pool = Pool::read(std::slice::from_ref(&args.data), &args.protocol.labels()?)?.strict()?;
+    for (label, count) in &pool.left_out {
+        eprintln!("left out {count} clips of {label}, as asked");
+    }
+    match args.split {
+        Split::All => Ok(pool.all()),
+        split => Ok(pool.divide(&protocol)?.into_part(split)),
+    }
 }
 
 fn gain(text: &str) -> Result<f64, String> {

@@ -4,6 +4,8 @@
 //! 1 failed, 2 usage, 64 bad configuration. A closed pipe on stdout ends a command quietly.
 
 pub mod analyze;
+#[cfg(feature = "train")]
+mod augmentation;
 pub mod bench;
 pub mod config;
 pub mod demo;
@@ -13,6 +15,7 @@ pub mod features;
 pub mod load;
 mod logging;
 pub mod model;
+mod protocol;
 mod samples;
 pub mod send;
 pub mod serve;

@@ -9,20 +9,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 
+use clap::builder::ArgPredicate;
+
 use super::UsageError;
+use super::augmentation::{Changes, amount, share};
+use super::protocol::ProtocolArgs;
 use crate::config::Engine;
-use crate::evaluation::datasets::{DatasetName, DatasetSpec, TessProtocol};
+use crate::evaluation::datasets::{DatasetSpec, Protocol};
 use crate::features::MfccOptions;
 use crate::model::Input;
 use crate::train::architecture::Kind;
-use crate::train::augment::Strength;
+use crate::train::cache;
 use crate::train::corpus::Recipe;
 use crate::train::fit::{FitOptions, Keeping};
 use crate::train::int8::{self, Int8};
 use crate::train::join::{self, Parts};
 use crate::train::optimizer::{Optimizer, Schedule};
+use crate::train::report::{self, TrainingReport};
 use crate::train::score::Score;
-use crate::train::waveform::WaveformStrength;
+use crate::train::selection::Selection;
 use crate::train::{Identity, Trained, Training};
 
 /// Arguments of `affectd train`.
@@ -32,14 +37,22 @@ pub struct Args {
     #[arg(long, required = true, value_name = "NAME:PATH", value_parser = DatasetSpec::parse)]
     data: Vec<DatasetSpec>,
     /// The kind of network
-    #[arg(long, value_enum, required_unless_present = "join", default_value_if("join", clap::builder::ArgPredicate::IsPresent, "cnn"))]
+    #[arg(
+        long,
+        value_enum,
+        required_unless_present = "join",
+        default_value_if("join", ArgPredicate::IsPresent, "cnn")
+    )]
     architecture: Kind,
     /// Train nothing: join model files with the same labels and front end into one; repeatable
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["architecture", "checkpoint", "quantize"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["architecture", "checkpoint", "quantize", "report"])]
     join: Vec<PathBuf>,
     /// The ONNX file to write
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
+    /// The folder for figures, curves and a page with both [default: the output's name with -report behind it]
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
     /// The model's name, part of every event's id [default: the file's name]
     #[arg(long)]
     name: Option<String>,
@@ -92,7 +105,14 @@ pub struct Args {
     /// Write a second file beside the model, in 8-bit integers
     #[arg(long, value_enum)]
     quantize: Option<Integers>,
-    /// Write over a file that is there
+    /// The folder that keeps decoded clips and features from run to run
+    /// [default: affectd/features in the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Keep no decoded clips and features
+    #[arg(long, conflicts_with = "cache")]
+    no_cache: bool,
+    /// Write over a model and a report that are there
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -100,12 +120,6 @@ pub struct Args {
     /// Where all randomness comes from
     #[arg(long, default_value = "0")]
     seed: u64,
-    /// For TESS: the actress that tests while the other one trains: OAF or YAF [default: YAF]
-    #[arg(long, value_name = "ACTRESS", value_parser = TessProtocol::test_on)]
-    test_speaker: Option<TessProtocol>,
-    /// For TESS: a random split with both voices everywhere, which promises nothing for another speaker
-    #[arg(long, conflicts_with = "test_speaker")]
-    speaker_dependent: bool,
     /// What the model gets of a frame
     #[arg(long, value_enum, default_value = "mfcc")]
     input: InputKind,
@@ -113,71 +127,9 @@ pub struct Args {
     /// 24 for dense]
     #[arg(long, value_name = "FILE")]
     options: Option<PathBuf>,
-}
-
-/// How training windows are changed. Where nothing is said, by what suits the kind of network.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Augmentation")]
-struct Changes {
-    /// Change neither samples nor features, but for what is asked for here
-    #[arg(long)]
-    no_augmentation: bool,
-    /// Share of windows that pass a telephone line, 8 kHz and µ-law [default: 0.2 for cnn, 0.5 for dense]
-    #[arg(long, value_name = "SHARE", value_parser = share)]
-    telephone: Option<f32>,
-    /// Share of windows with white noise [default: 0]
-    #[arg(long, value_name = "SHARE", value_parser = share)]
-    noise: Option<f32>,
-    /// Lowest and highest signal-to-noise ratio of that noise [default: 5 30]
-    #[arg(long, value_name = "DB", num_args = 2, allow_negative_numbers = true)]
-    noise_snr_db: Option<Vec<f32>>,
-    /// Largest gain or loss [default: 0]
-    #[arg(long, value_name = "DB", value_parser = amount)]
-    gain_db: Option<f32>,
-    /// Share of windows played at 0.9 to 1.1 times their speed and pitch [default: 0]
-    #[arg(long, value_name = "SHARE", value_parser = share)]
-    speed: Option<f32>,
-    /// Largest stretch left out at the start [default: 0]
-    #[arg(long, value_name = "SECONDS", value_parser = amount)]
-    shift_seconds: Option<f32>,
-    /// Largest logarithm of a change of tempo [default: 0.12 for cnn, 0 for dense]
-    #[arg(long, value_name = "LN", value_parser = amount)]
-    tempo: Option<f32>,
-    /// Largest logarithm of a stretch of the mel axis, as by another vocal tract [default: 0.06 for cnn, 0 for dense]
-    #[arg(long, value_name = "LN", value_parser = amount)]
-    warp: Option<f32>,
-    /// Most frames left out in a row [default: 30 for cnn, 0 for dense]
-    #[arg(long, value_name = "FRAMES")]
-    frame_mask: Option<usize>,
-    /// Largest share of neighbouring mel bands left out [default: 0.18 for cnn, 0 for dense]
-    #[arg(long, value_name = "SHARE", value_parser = share)]
-    band_mask: Option<f32>,
-}
-
-impl Changes {
-    fn waveform(&self, kind: Kind) -> WaveformStrength {
-        let none = WaveformStrength::NONE;
-        let base = if self.no_augmentation { none } else { WaveformStrength::of(kind) };
-        WaveformStrength {
-            telephone: self.telephone.unwrap_or(base.telephone),
-            noise: self.noise.unwrap_or(base.noise),
-            noise_snr_db: self.noise_snr_db.as_ref().map_or(base.noise_snr_db, |it| (it[0].min(it[1]), it[0].max(it[1]))),
-            gain_db: self.gain_db.unwrap_or(base.gain_db),
-            speed: self.speed.unwrap_or(base.speed),
-            shift_seconds: self.shift_seconds.unwrap_or(base.shift_seconds),
-        }
-    }
-
-    fn features(&self, kind: Kind) -> Strength {
-        let base = if self.no_augmentation { Strength::NONE } else { Strength::of(kind) };
-        Strength {
-            tempo: self.tempo.unwrap_or(base.tempo),
-            warp: self.warp.unwrap_or(base.warp),
-            frame_mask: self.frame_mask.unwrap_or(base.frame_mask),
-            band_mask: self.band_mask.unwrap_or(base.band_mask),
-            ..base
-        }
-    }
+    /// Speakers and labels.
+    #[command(flatten)]
+    protocol: ProtocolArgs,
 }
 
 /// Integers that a model may be written in.
@@ -204,33 +156,37 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     stop_on_interrupt(stopped.clone());
     tokio::task::spawn_blocking(move || match args.join.is_empty() {
         true => train(args, stopped, &engine),
-        false => join(args, &engine),
+        false => join(&args, &engine),
     })
     .await?
 }
 
 fn train(args: Args, stopped: Arc<AtomicBool>, engine: &Engine) -> anyhow::Result<()> {
     let (output, identity) = (args.output.clone(), args.identity()?);
-    let (int8, force) = (args.quantize.map(|Integers::Int8| int8::path_beside(&output)), args.force);
-    int8.iter().try_for_each(|path| check_output(path, force))?;
+    let report = args.report_folder();
+    report::check_folder(&report, args.force).map_err(|error| UsageError(format!("--report: {error}")))?;
+    let int8 = args.quantize.map(|Integers::Int8| int8::path_beside(&output));
+    int8.iter().try_for_each(|path| check_output(path, args.force))?;
     let training = args.training(stopped)?;
     let trained = training.run()?;
     trained.write(&output, &identity)?;
+    TrainingReport::of(&trained, &identity, std::env::args().collect()).write(&report)?;
     if let Some(checkpoint) = &training.keeping.checkpoint {
         // The run is over: its next one starts afresh.
         let _ = std::fs::remove_file(checkpoint);
     }
     print(&trained, &output);
+    println!("report     {}", report.join("index.html").display());
     if int8.is_some() {
         print_int8(&trained.write_int8(&output, &identity, engine)?);
     }
     Ok(())
 }
 
-fn join(args: Args, engine: &Engine) -> anyhow::Result<()> {
-    let (identity, data) = (args.identity()?, args.data());
+fn join(args: &Args, engine: &Engine) -> anyhow::Result<()> {
+    let (identity, selection) = (args.identity()?, args.selection()?);
     let parts = Parts::read(&args.join)?;
-    let joined = join::write(&parts, &data, (&args.output, &identity), engine)?;
+    let joined = join::write(&parts, (&selection, args.cache()), (&args.output, &identity), engine)?;
     println!("wrote {}: {} models in one", args.output.display(), args.join.len());
     print_scores(&joined.validation, &joined.test);
     Ok(())
@@ -256,14 +212,20 @@ impl Args {
         Ok(Identity { name, version: self.version.clone(), data: self.data_title.clone() })
     }
 
+    fn report_folder(&self) -> PathBuf {
+        let stem = self.output.file_stem().map(|it| it.to_string_lossy()).unwrap_or_default();
+        self.report.clone().unwrap_or_else(|| self.output.with_file_name(format!("{stem}-report")))
+    }
+
     fn training(self, stopped: Arc<AtomicBool>) -> anyhow::Result<Training> {
         let mut recipe = Recipe::of(self.architecture);
+        recipe.cache = self.cache();
         recipe.input = if self.input == InputKind::Mfcc { Input::Mfcc } else { Input::LogMel };
         if let Some(path) = &self.options {
             recipe.mfcc = read_options(path)?;
         }
         Ok(Training {
-            data: self.data(),
+            selection: self.selection()?,
             recipe,
             kind: self.architecture,
             waveform: self.changes.waveform(self.architecture),
@@ -273,18 +235,16 @@ impl Args {
         })
     }
 
-    /// The datasets, TESS by the protocol that is asked for.
-    fn data(&self) -> Vec<DatasetSpec> {
-        let protocol = match self.speaker_dependent {
-            true => Some(TessProtocol::SpeakerDependent { seed: self.seed }),
-            false => self.test_speaker.clone(),
-        };
+    fn selection(&self) -> anyhow::Result<Selection> {
         let mut data = self.data.clone();
-        if let Some(protocol) = protocol {
-            let tess = data.iter_mut().filter(|it| it.name == DatasetName::Tess);
-            tess.for_each(|it| it.tess = protocol.clone());
-        }
-        data
+        self.protocol.settle(&mut data);
+        let protocol = self.protocol.protocol(self.seed)?;
+        warn_of_shared_speakers(&protocol);
+        Ok(Selection { data, label_map: self.protocol.labels()?, protocol })
+    }
+
+    fn cache(&self) -> Option<PathBuf> {
+        if self.no_cache { None } else { self.cache.clone().or_else(cache::default_folder) }
     }
 
     fn fit(&self) -> FitOptions {
@@ -307,14 +267,13 @@ impl Args {
     }
 }
 
-fn share(text: &str) -> Result<f32, String> {
-    let share = text.parse().ok().filter(|it| (0.0..=1.0).contains(it));
-    share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
-}
-
-fn amount(text: &str) -> Result<f32, String> {
-    let amount = text.parse().ok().filter(|it: &f32| it.is_finite() && *it >= 0.0);
-    amount.ok_or_else(|| "expected a number of at least 0".to_owned())
+fn warn_of_shared_speakers(protocol: &Protocol) {
+    if matches!(protocol, Protocol::Random { .. }) {
+        eprintln!(
+            "WARNING: with the protocol random the same speakers train and test: the figures promise nothing for \
+             another speaker"
+        );
+    }
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -325,7 +284,11 @@ fn positive(text: &str) -> Result<f64, String> {
 /// Hours of training must not end at a folder that is not there, or at a file that has to stay.
 fn check_output(output: &Path, force: bool) -> anyhow::Result<()> {
     if output.is_file() && !force {
-        return Err(UsageError(format!("--output {}: it is there; --force writes over it", output.display())).into());
+        return Err(UsageError(format!(
+            "--output {}: it is there; --force writes over it",
+            output.display()
+        ))
+        .into());
     }
     let folder = output.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if folder.is_dir() && !output.is_dir() {

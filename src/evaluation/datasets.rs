@@ -1,17 +1,24 @@
 //! Labelled speech on disk: which clips there are, what each is called, and who takes part in which split.
 //!
-//! In: `NAME:PATH` and a split. Out: [`Clip`]s, sorted by id. Never opens an audio file.
+//! In: `NAME:PATH`, other names for labels, a protocol. Out: [`Clip`]s, sorted by id: a `pool` of all, then their
+//! [`Partition`]. Never opens an audio file.
 
 mod crema_d;
+mod error;
+mod labels;
 mod manifest;
+mod pool;
+mod protocol;
 mod tess;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use thiserror::Error;
-
-pub use tess::TessProtocol;
+pub use error::DatasetError;
+pub use labels::{LabelMap, LabelRule};
+pub use pool::{Partition, Pool};
+pub use protocol::Protocol;
+pub use tess::Actress;
 
 /// One labelled recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +29,7 @@ pub struct Clip {
     pub path: PathBuf,
     /// The emotion by its canonical name, such as `anger`; a manifest's labels are taken as they stand.
     pub emotion: String,
-    /// Who speaks, where that is known.
+    /// Who speaks, where that is known; with the dataset's name in front where there are several.
     pub speaker: Option<String>,
 }
 
@@ -44,8 +51,8 @@ pub struct DatasetSpec {
     pub name: DatasetName,
     /// The folder, or a manifest's file.
     pub path: PathBuf,
-    /// How TESS is split; the others take no notice of it.
-    pub tess: TessProtocol,
+    /// Who tests where TESS is split by speaker; the others take no notice of it.
+    pub test_actress: Actress,
 }
 
 /// A part of a dataset.
@@ -62,59 +69,6 @@ pub enum Split {
     All,
 }
 
-/// Why a dataset could not be read.
-#[derive(Debug, Error)]
-pub enum DatasetError {
-    /// Not `NAME:PATH`.
-    #[error("dataset `{0}` is not NAME:PATH, for instance crema-d:data/crema-d")]
-    Spec(String),
-    /// No such collection.
-    #[error("dataset name `{0}` is unknown (allowed: tess, crema-d, manifest)")]
-    UnknownName(String),
-    /// No such split.
-    #[error("split `{0}` is unknown (allowed: train, validation, test, all)")]
-    UnknownSplit(String),
-    /// No such test speaker.
-    #[error("test speaker `{0}` is unknown (allowed for tess: OAF, YAF)")]
-    UnknownSpeaker(String),
-    /// The folder or file is not there, or cannot be read.
-    #[error("dataset {} cannot be read: {source}", path.display())]
-    Unreadable {
-        /// What was to be read.
-        path: PathBuf,
-        /// The operating system's reason.
-        source: std::io::Error,
-    },
-    /// Nothing to work on.
-    #[error("dataset {} holds no clip for the split `{split}` ({expected})", path.display())]
-    Empty {
-        /// The folder or manifest.
-        path: PathBuf,
-        /// The split that was asked for.
-        split: Split,
-        /// What was looked for.
-        expected: &'static str,
-    },
-    /// An audio file whose name does not say what it holds.
-    #[error("file name {} does not follow {expected}", path.display())]
-    FileName {
-        /// The file.
-        path: PathBuf,
-        /// The pattern and its allowed values.
-        expected: &'static str,
-    },
-    /// A row of a manifest that is not `path,label[,speaker]`.
-    #[error("manifest {} line {line}: {reason}", path.display())]
-    Row {
-        /// The manifest.
-        path: PathBuf,
-        /// Line in the file, from 1.
-        line: u64,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
-
 impl DatasetSpec {
     /// Reads `NAME:PATH`.
     pub fn parse(text: &str) -> Result<Self, DatasetError> {
@@ -128,7 +82,7 @@ impl DatasetSpec {
         if path.is_empty() {
             return Err(DatasetError::Spec(text.to_owned()));
         }
-        Ok(Self { name, path: PathBuf::from(path), tess: TessProtocol::default() })
+        Ok(Self { name, path: PathBuf::from(path), test_actress: Actress::default() })
     }
 
     /// The collection's own name.
@@ -140,12 +94,15 @@ impl DatasetSpec {
         }
     }
 
-    /// In one line: the data and how it was split, for a report or a model's provenance.
+    /// In one line: the data and how it is split by speaker.
     pub fn protocol(&self) -> String {
         match self.name {
             DatasetName::CremaD => "CREMA-D, speaker-independent (63/9/19 actors)".into(),
-            DatasetName::Tess => self.tess.to_string(),
-            DatasetName::Manifest => "manifest, split by speaker where given, else by file".into(),
+            DatasetName::Tess => {
+                let test = self.test_actress;
+                format!("TESS, across actresses (train {}, test {test})", test.other())
+            }
+            DatasetName::Manifest => "manifest, speaker-independent".into(),
         }
     }
 }
@@ -155,6 +112,13 @@ impl FromStr for DatasetSpec {
 
     fn from_str(text: &str) -> Result<Self, DatasetError> {
         Self::parse(text)
+    }
+}
+
+/// As the command line names it.
+impl std::fmt::Display for DatasetSpec {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}:{}", self.title().to_ascii_lowercase(), self.path.display())
     }
 }
 
@@ -183,27 +147,28 @@ impl std::fmt::Display for Split {
     }
 }
 
-/// The clips of one split, sorted by id; at least one.
+/// The clips of one split of one dataset by its own protocol, sorted by id; at least one.
+///
+/// # Errors
+/// A dataset that cannot be read, and a file in it whose name is not of its pattern.
 pub fn load(spec: &DatasetSpec, split: Split) -> Result<Vec<Clip>, DatasetError> {
-    let (members, expected) = match spec.name {
-        DatasetName::Tess => (tess::members(&spec.path, &spec.tess)?, tess::PATTERN),
-        DatasetName::CremaD => (crema_d::members(&spec.path)?, crema_d::PATTERN),
-        DatasetName::Manifest => (manifest::members(&spec.path)?, "rows of path,label[,speaker]"),
-    };
-    let mut clips: Vec<Clip> = members
-        .into_iter()
-        .filter(|(_, part)| split == Split::All || *part == split)
-        .map(|(clip, _)| clip)
-        .collect();
-    if clips.is_empty() {
-        return Err(DatasetError::Empty { path: spec.path.clone(), split, expected });
+    let pool = Pool::read(std::slice::from_ref(spec), &LabelMap::default())?.strict()?;
+    match split {
+        Split::All => Ok(pool.all()),
+        part => Ok(pool.divide(&Protocol::SpeakerIndependent)?.into_part(part)),
     }
-    clips.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(clips)
 }
 
-/// A clip and the part that it belongs to.
+/// A clip and the part that it belongs to by its dataset's own protocol.
 type Member = (Clip, Split);
+
+/// What a loader finds in a folder.
+#[derive(Debug, Default)]
+struct Found {
+    members: Vec<Member>,
+    /// Audio files whose names are not of the dataset's pattern.
+    unknown: Vec<PathBuf>,
+}
 
 /// The audio files directly inside `folder`, hidden ones left out, sorted.
 fn audio_files(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {

@@ -159,7 +159,8 @@ impl Augmentation {
     }
 
     fn mask_bands(&self, frames: &mut [f32], fill: f32, rng: &mut StdRng) {
-        let (start, length) = stretch(self.width, (self.strength.band_mask * self.width as f32) as usize, rng);
+        let (start, length) =
+            stretch(self.width, (self.strength.band_mask * self.width as f32) as usize, rng);
         for frame in frames.chunks_exact_mut(self.width) {
             frame[start..start + length].fill(fill);
         }

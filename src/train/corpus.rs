@@ -3,15 +3,18 @@
 //! In: labelled clips on disk. Out: a [`Corpus`] in memory, windows in the order of the clips whatever the number of
 //! threads. Never pads: [`Window::write_padded`] does, into the caller's buffer.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::architecture::Kind;
+use super::cache::Cache;
+use super::cut::{CutClip, CutWindow};
 use super::progress;
-use crate::audio::{ResamplerPlan, decode_file, resample};
+use crate::audio::{ResamplerPlan, decode_bytes, resample};
 use crate::evaluation::datasets::Clip;
 use crate::features::{FrameKind, FrontEnd, MfccOptions, features_with_deltas};
 use crate::model::{Input, WindowShape};
@@ -32,6 +35,8 @@ pub struct Recipe {
     pub window: WindowShape,
     /// Whether windows keep their samples.
     pub keep_samples: bool,
+    /// The folder that keeps what clips became, from run to run; `None` keeps nothing.
+    pub cache: Option<PathBuf>,
 }
 
 impl Recipe {
@@ -41,7 +46,7 @@ impl Recipe {
         let n_mfcc = if kind == Kind::Cnn { 64 } else { 24 };
         let mfcc = MfccOptions { n_mels: 64, n_mfcc, ..MfccOptions::default() };
         let window = WindowShape { length_samples: 48_000, hop_samples: 16_000 };
-        Self { mfcc, input: Input::Mfcc, sample_rate_hz: 16_000, window, keep_samples: false }
+        Self { mfcc, input: Input::Mfcc, sample_rate_hz: 16_000, window, keep_samples: false, cache: None }
     }
 
     /// Frames of a whole window.
@@ -53,6 +58,13 @@ impl Recipe {
     pub fn coefficients(&self) -> usize {
         let width = if self.input == Input::Mfcc { self.mfcc.n_mfcc } else { self.mfcc.n_mels };
         width * (1 + self.mfcc.deltas)
+    }
+
+    /// The cache of what clips become by this recipe.
+    fn open_cache(&self) -> anyhow::Result<Option<Cache>> {
+        let settings =
+            serde_json::json!([self.mfcc, self.input, self.sample_rate_hz, self.window, self.keep_samples]);
+        self.cache.as_ref().map(|folder| Cache::open(folder, &settings)).transpose()
     }
 
     /// Builds the front end.
@@ -96,6 +108,8 @@ pub struct Corpus {
     pub windows: Vec<Window>,
     /// Label of each clip.
     pub clip_labels: Vec<usize>,
+    /// Who speaks in each clip, where that is known.
+    pub clip_speakers: Vec<Option<String>>,
 }
 
 impl Corpus {
@@ -105,20 +119,28 @@ impl Corpus {
     /// The first clip that cannot be decoded, or whose emotion is not among `labels`.
     pub fn read(clips: &[Clip], labels: &[String], recipe: &Recipe, what: &str) -> anyhow::Result<Self> {
         let front_end = recipe.front_end()?;
+        let cache = recipe.open_cache()?;
         let bar = progress::bar(clips.len(), what);
         let parts: Vec<Vec<Window>> = clips
             .par_iter()
             .enumerate()
             .map(|(index, clip)| {
                 let label = label_of(clip, labels)?;
-                let samples = samples(clip, recipe.sample_rate_hz)?;
+                let bytes =
+                    std::fs::read(&clip.path).with_context(|| format!("read {}", clip.path.display()))?;
+                let cut = |bytes: &[u8]| cut(bytes, clip, recipe, &front_end);
+                let cut = match &cache {
+                    Some(cache) => cache.get_or(&bytes, cut)?,
+                    None => cut(&bytes)?,
+                };
                 bar.inc(1);
-                Ok(windows(&samples, recipe, &front_end, (label, index)))
+                Ok(cut.windows(label, index))
             })
             .collect::<anyhow::Result<_>>()?;
         bar.finish_and_clear();
         let clip_labels = parts.iter().map(|windows| windows[0].label).collect();
-        Ok(Self { windows: parts.into_iter().flatten().collect(), clip_labels })
+        let clip_speakers = clips.iter().map(|clip| clip.speaker.clone()).collect();
+        Ok(Self { windows: parts.into_iter().flatten().collect(), clip_labels, clip_speakers })
     }
 }
 
@@ -145,8 +167,8 @@ fn label_of(clip: &Clip, labels: &[String]) -> anyhow::Result<usize> {
 }
 
 /// A clip as one channel at the model's rate.
-fn samples(clip: &Clip, sample_rate_hz: u32) -> anyhow::Result<Vec<f32>> {
-    let recording = decode_file(&clip.path)?;
+fn samples(bytes: &[u8], clip: &Clip, sample_rate_hz: u32) -> anyhow::Result<Vec<f32>> {
+    let recording = decode_bytes(bytes, Some(&clip.path.display().to_string()))?;
     let mono = mean_of_channels(&recording.channels);
     let plan = Arc::new(ResamplerPlan::new(recording.sample_rate_hz, sample_rate_hz));
     Ok(if plan.is_identity() { mono } else { resample(&plan, &mono) })
@@ -158,19 +180,16 @@ fn mean_of_channels(channels: &[Vec<f32>]) -> Vec<f32> {
     (0..length).map(|at| channels.iter().map(|channel| channel[at]).sum::<f32>() * scale).collect()
 }
 
-/// The windows of a recording, at least one, each tagged with label and clip.
-fn windows(samples: &[f32], recipe: &Recipe, front_end: &FrontEnd, tag: (usize, usize)) -> Vec<Window> {
-    let ranges =
-        window_ranges(samples.len(), recipe.window, recipe.sample_rate_hz as usize * MIN_LENGTH_SECONDS);
-    ranges
-        .into_iter()
-        .map(|range| Window {
-            features: features_with_deltas(front_end, &samples[range.clone()]),
-            label: tag.0,
-            clip: tag.1,
-            samples: if recipe.keep_samples { at_16_bits(&samples[range]) } else { Vec::new() },
-        })
-        .collect()
+/// The windows of a clip, at least one.
+fn cut(bytes: &[u8], clip: &Clip, recipe: &Recipe, front_end: &FrontEnd) -> anyhow::Result<CutClip> {
+    let samples = samples(bytes, clip, recipe.sample_rate_hz)?;
+    let min_length = recipe.sample_rate_hz as usize * MIN_LENGTH_SECONDS;
+    let ranges = window_ranges(samples.len(), recipe.window, min_length);
+    let window = |range: std::ops::Range<usize>| CutWindow {
+        features: features_with_deltas(front_end, &samples[range.clone()]),
+        samples: if recipe.keep_samples { at_16_bits(&samples[range]) } else { Vec::new() },
+    };
+    Ok(CutClip(ranges.into_iter().map(window).collect()))
 }
 
 fn at_16_bits(samples: &[f32]) -> Vec<i16> {

@@ -36,9 +36,8 @@ impl Feed {
         let Network::Dense(dense) = &*network else { return Self::Windows };
         let (device, shape, width) = (Device::flex(), fit.shape(), dense.mean.len());
         let unchanged = measured(network, &mut |chunk| batch::unchanged(chunk, shape, &device));
-        let changed = measured(network, &mut |chunk| {
-            batch::changed(chunk, shape, &fit.changes, (&mut *rng, &device))
-        });
+        let changed =
+            measured(network, &mut |chunk| batch::changed(chunk, shape, &fit.changes, (&mut *rng, &device)));
         if let Network::Dense(dense) = network {
             dense.standardise(&unchanged);
         }

@@ -24,8 +24,9 @@ use super::front::Front;
 use super::network::{Dropout, Encoded, Network};
 use super::optimizer::{Average, Optimizer, Schedule, clip, replaced};
 use super::progress;
-use super::score::{Score, best_temperature, score};
+use super::score::{self, Score, best_temperature, score, scored_clips};
 use super::state::{Best, EpochRecord, State, run_number};
+use crate::evaluation::ScoredClip;
 
 /// Windows that are scored together.
 pub(super) const SCORING_BATCH: usize = 64;
@@ -112,6 +113,8 @@ pub struct Fitted {
     pub epoch: usize,
     /// What it reached there.
     pub validation: Score,
+    /// The validation clips there, at that temperature.
+    pub validation_clips: Vec<ScoredClip>,
     /// What each epoch gave.
     pub history: Vec<EpochRecord>,
 }
@@ -160,7 +163,8 @@ impl Fit<'_> {
 
     fn begin(&self, network: Network, keeping: &Keeping) -> anyhow::Result<State> {
         let optimizer = self.options.optimizer.build(&network, self.options.weight_decay);
-        let fresh = State { network, optimizer, average: Average::default(), best: None, history: Vec::new() };
+        let fresh =
+            State { network, optimizer, average: Average::default(), best: None, history: Vec::new() };
         let Some(path) = keeping.checkpoint.as_ref().filter(|path| path.exists()) else { return Ok(fresh) };
         let state = fresh.load(path, run_number(self))?;
         eprintln!("going on after epoch {} of {}", state.history.len(), path.display());
@@ -192,9 +196,10 @@ impl Fit<'_> {
     fn finished(self, best: Best, history: Vec<EpochRecord>) -> Fitted {
         let logits = self.logits(&best.network, self.validation);
         let temperature = best_temperature(self.validation, &logits);
-        let validation = score(self.validation, &logits, temperature);
+        let validation_clips = scored_clips(self.validation, &logits, temperature);
+        let validation = score::of_clips(&validation_clips);
         let (network, epoch) = (best.network, best.epoch);
-        Fitted { front: self.front, network, temperature, epoch, validation, history }
+        Fitted { front: self.front, network, temperature, epoch, validation, validation_clips, history }
     }
 
     /// One pass over the training windows: mean loss and seconds, or `None` where it was stopped.
@@ -232,12 +237,7 @@ impl Fit<'_> {
         }
     }
 
-    fn loss(
-        &self,
-        (network, rng): (&Network, &mut StdRng),
-        feed: &Feed,
-        chosen: &[usize],
-    ) -> Tensor<1> {
+    fn loss(&self, (network, rng): (&Network, &mut StdRng), feed: &Feed, chosen: &[usize]) -> Tensor<1> {
         let windows: Vec<&Window> = chosen.iter().map(|&index| &self.train.windows[index]).collect();
         let device = Device::flex().autodiff();
         let seen = feed.batch(self, chosen, rng);

@@ -14,9 +14,10 @@ use super::measure::{Measured, speed_up};
 use super::onnx::ModelProto;
 use super::quantize::{QuantizeOptions, quantize};
 use super::score::Score;
-use super::{Identity, Trained, metrics};
+use super::selection::metrics;
+use super::{Identity, Trained};
 use crate::config;
-use crate::evaluation::datasets::Split;
+use crate::evaluation::datasets::{Clip, Partition};
 use crate::model::METADATA_KEY;
 
 /// Training windows that ranges are taken from.
@@ -46,17 +47,25 @@ impl Trained {
     ///
     /// # Errors
     /// Data that cannot be read, and whatever quantizing and running models may meet.
-    pub fn write_int8(&self, float: &Path, identity: &Identity, engine: &config::Engine) -> anyhow::Result<Int8> {
-        let corpus = |split| self.training.corpus(split, &self.labels, &self.training.recipe);
+    pub fn write_int8(
+        &self,
+        float: &Path,
+        identity: &Identity,
+        engine: &config::Engine,
+    ) -> anyhow::Result<Int8> {
+        let recipe = &self.training.recipe;
+        let (Partition { train, validation, test }, _) = self.training.selection.partition(recipe)?;
+        let corpus = |clips: &[Clip], what| Corpus::read(clips, &self.labels, recipe, what);
         let path = path_beside(float);
         let bytes = std::fs::read(float).with_context(|| format!("read {}", float.display()))?;
-        let calibration = self.padded(&spread(corpus(Split::Train)?.windows));
-        let mut model = quantize(&ModelProto::decode(bytes.as_slice())?, &calibration, &self.options(), engine)?;
+        let calibration = self.padded(&spread(corpus(&spread(train), "calibration")?.windows));
+        let mut model =
+            quantize(&ModelProto::decode(bytes.as_slice())?, &calibration, &self.options(), engine)?;
         let write = |model: &ModelProto| {
             std::fs::write(&path, model.encode_to_vec()).with_context(|| format!("write {}", path.display()))
         };
         write(&model)?;
-        let (validation, test) = (corpus(Split::Validation)?, corpus(Split::Test)?);
+        let (validation, test) = (corpus(&validation, "validation")?, corpus(&test, "test")?);
         let (mut slow, mut fast) = (Measured::load(float, engine)?, Measured::load(&path, engine)?);
         let mut both = |corpus: &Corpus| anyhow::Ok([slow.score(corpus)?, fast.score(corpus)?]);
         let (validation_scores, test_scores) = (both(&validation)?, both(&test)?);
@@ -102,8 +111,8 @@ impl Trained {
     }
 }
 
-/// Windows from all over the corpus.
-fn spread(windows: Vec<Window>) -> Vec<Window> {
-    let step = windows.len().div_ceil(CALIBRATION_WINDOWS).max(1);
-    windows.into_iter().step_by(step).collect()
+/// Some from all over.
+fn spread<T>(all: Vec<T>) -> Vec<T> {
+    let step = all.len().div_ceil(CALIBRATION_WINDOWS).max(1);
+    all.into_iter().step_by(step).collect()
 }

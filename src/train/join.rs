@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use prost::Message;
 
+use super::Identity;
 use super::corpus::{Corpus, Recipe};
 use super::graph::{Graph, Port, int};
 use super::measure::Measured;
 use super::onnx::ModelProto;
 use super::score::{Score, best_temperature};
-use super::{Identity, corpus_of, provenance};
+use super::selection::Selection;
 use crate::config;
-use crate::evaluation::datasets::{DatasetSpec, Split};
+use crate::evaluation::datasets::{Clip, Partition};
 use crate::features::MfccOptions;
 use crate::model::{Contract, Input, METADATA_KEY, load_contract};
 
@@ -63,7 +64,7 @@ impl Parts {
         let contract = self.contract();
         let mfcc = contract.mfcc.clone().context("join models: they take no frames")?;
         let (sample_rate_hz, window) = (contract.sample_rate_hz, contract.window);
-        Ok(Recipe { mfcc, input: contract.input, sample_rate_hz, window, keep_samples: false })
+        Ok(Recipe { mfcc, input: contract.input, sample_rate_hz, window, keep_samples: false, cache: None })
     }
 
     /// The temperature that suits the mean of the parts on a corpus.
@@ -95,7 +96,8 @@ impl Parts {
                 false => first_coefficients(&mut graph, width),
             };
             let inner = part.model.graph.clone();
-            let inner = inner.with_context(|| format!("join models: {} holds no graph", part.path.display()))?;
+            let inner =
+                inner.with_context(|| format!("join models: {} holds no graph", part.path.display()))?;
             let probabilities = graph.adopt(inner, &format!("part_{index}"), &input);
             let least = graph.floats("least", &[], &[1e-7]);
             let clamped = graph.op("Max", &[&probabilities, &least]);
@@ -116,7 +118,8 @@ impl Parts {
 impl Part {
     fn read(path: &Path) -> anyhow::Result<Self> {
         let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
-        let model = ModelProto::decode(bytes.as_slice()).with_context(|| format!("read {}", path.display()))?;
+        let model =
+            ModelProto::decode(bytes.as_slice()).with_context(|| format!("read {}", path.display()))?;
         Ok(Self { path: path.to_owned(), model, contract: load_contract(path)? })
     }
 
@@ -130,7 +133,8 @@ impl Part {
         let own = self.contract.coefficients();
         let mut windows = corpus.windows.clone();
         for window in &mut windows {
-            window.features = window.features.chunks_exact(width).flat_map(|frame| &frame[..own]).copied().collect();
+            window.features =
+                window.features.chunks_exact(width).flat_map(|frame| &frame[..own]).copied().collect();
         }
         Measured::load(&self.path, engine)?.logits(&windows)
     }
@@ -167,13 +171,15 @@ pub struct Joined {
 /// Parts that do not fit together, data that cannot be read, a file that cannot be written.
 pub fn write(
     parts: &Parts,
-    data: &[DatasetSpec],
+    (selection, cache): (&Selection, Option<PathBuf>),
     (path, identity): (&Path, &Identity),
     engine: &config::Engine,
 ) -> anyhow::Result<Joined> {
-    let (recipe, labels) = (parts.recipe()?, parts.contract().labels.clone());
-    let corpus = |split| corpus_of(data, split, &labels, &recipe);
-    let validation = corpus(Split::Validation)?;
+    let recipe = Recipe { cache, ..parts.recipe()? };
+    let (Partition { validation, test, .. }, audit) = selection.partition(&recipe)?;
+    eprint!("{audit}");
+    let corpus = |clips: &[Clip], what| Corpus::read(clips, &parts.contract().labels, &recipe, what);
+    let validation = corpus(&validation, "validation")?;
     let mut contract = parts.contract().clone();
     (contract.name, contract.version) = (identity.name.clone(), identity.version.clone());
     contract.temperature = parts.temperature(&validation, engine)?;
@@ -183,10 +189,9 @@ pub fn write(
     };
     written(&contract)?;
     let mut file = Measured::load(path, engine)?;
-    let joined =
-        Joined { validation: file.score(&validation)?, test: file.score(&corpus(Split::Test)?)? };
+    let joined = Joined { validation: file.score(&validation)?, test: file.score(&corpus(&test, "test")?)? };
     let seed = contract.provenance.seed;
-    contract.provenance = provenance((data, identity), (&joined.validation, &joined.test), seed);
+    contract.provenance = selection.provenance(identity, (&joined.validation, &joined.test), seed);
     written(&contract)?;
     Ok(joined)
 }

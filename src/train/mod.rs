@@ -1,14 +1,17 @@
 //! Training: labelled clips in, one self-describing ONNX file out.
 //!
-//! In data order: `corpus` (clips to windows of features, cut as in serving) → `waveform` and `augment` (changed copies)
+//! In data order: `audit` (what is wrong with the clips) → `corpus` with its `cache` (clips to windows of features, cut as in serving) → `waveform` and `augment` (changed copies)
 //! → `batch` → `front` (mask, level, normalisation) → `feed` → `network` under `fit` (loop, best epoch) with its
-//! `optimizer` → `score` (temperature) → `export` (the same computation as an ONNX `graph`, with its contract). Test
-//! clips are touched once, after everything is chosen.
+//! `optimizer` → `score` (temperature) → `export` (the same computation as an ONNX `graph`, with its contract) and
+//! `report`. Test clips are touched once, after everything is chosen.
 
 pub mod architecture;
+pub mod audit;
 pub mod augment;
 pub mod batch;
+pub mod cache;
 pub mod corpus;
+mod cut;
 mod export;
 mod feed;
 pub mod fit;
@@ -22,23 +25,27 @@ pub mod onnx;
 pub mod optimizer;
 mod progress;
 pub mod quantize;
+pub mod report;
 pub mod score;
+pub mod selection;
 pub mod state;
 mod view;
 pub mod waveform;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::Instant;
 
 use anyhow::Context;
 use burn::module::Module;
 use prost::Message;
 
-use crate::evaluation::datasets::{self, DatasetSpec, Split};
-use crate::model::{Contract, Input, Layout, Output, Provenance};
+use crate::evaluation::ScoredClip;
+use crate::evaluation::datasets::{Clip, Partition};
+use crate::model::{Contract, Input, Layout, Output};
 
 use architecture::{Architecture, Kind};
+use audit::Audit;
 use augment::{Augmentation, Strength};
 use batch::{BatchShape, Changes};
 use corpus::{Corpus, Recipe, Window};
@@ -46,14 +53,15 @@ use fit::{Fit, FitOptions, Fitted, Keeping};
 use front::Front;
 use network::statistics::StatisticsShape;
 use score::Score;
+use selection::Selection;
 use view::{View, loudness_of_first};
 use waveform::{Waveform, WaveformStrength};
 
 /// What to train, on what, and how.
 #[derive(Debug, Clone)]
 pub struct Training {
-    /// Datasets, all of them together.
-    pub data: Vec<DatasetSpec>,
+    /// Which clips take part.
+    pub selection: Selection,
     /// How samples become windows.
     pub recipe: Recipe,
     /// Which network.
@@ -84,12 +92,20 @@ pub struct Identity {
 pub struct Trained {
     /// What it was trained on, and how.
     pub training: Training,
+    /// What was found in the data.
+    pub audit: Audit,
     /// Emotions in the order of the output.
     pub labels: Vec<String>,
     /// The network and its first stage.
     pub fitted: Fitted,
     /// The test clips' score.
     pub test: Score,
+    /// The test clips, at the model's temperature.
+    pub test_clips: Vec<ScoredClip>,
+    /// How many clips it learnt from.
+    pub training_clips: usize,
+    /// How long everything took, the audit included.
+    pub seconds: f64,
     /// The shape of the network.
     pub architecture: Architecture,
 }
@@ -100,22 +116,37 @@ impl Training {
     /// # Errors
     /// Data that cannot be read, and front-end options that fit no front end.
     pub fn run(&self) -> anyhow::Result<Trained> {
-        let labels = self.labels()?;
+        let began = Instant::now();
+        let (Partition { train, validation, test }, audit) = self.selection.partition(&self.recipe)?;
+        eprint!("{audit}");
+        let labels = labels(&train);
         let view = View::of(self.kind, &self.recipe);
         let keep = Recipe { keep_samples: !self.waveform.is_none(), ..view.recipe.clone() };
-        let train = self.corpus(Split::Train, &labels, &keep)?;
-        let validation = self.corpus(Split::Validation, &labels, &view.recipe)?;
+        let train = Corpus::read(&train, &labels, &keep, "train")?;
+        let validation = Corpus::read(&validation, &labels, &view.recipe, "validation")?;
         let fit = self.fit(&view, (&train, &validation), labels.len())?;
         let (architecture, shape) = (fit.architecture.clone(), fit.shape());
         let mut fitted = fit.run(&self.keeping)?;
+        let training_clips = train.clip_labels.len();
         drop(train);
-        let test = self.corpus(Split::Test, &labels, &view.recipe)?;
+        let test = Corpus::read(&test, &labels, &view.recipe, "test")?;
         let logits = fit::logits(&fitted.front, &fitted.network, &test.windows, shape);
-        let test = score::score(&test, &logits, fitted.temperature);
+        let test_clips = score::scored_clips(&test, &logits, fitted.temperature);
+        let test = score::of_clips(&test_clips);
         if let Some(rotation) = view.behind {
             fitted.front = fitted.front.behind(rotation);
         }
-        Ok(Trained { training: self.clone(), labels, fitted, test, architecture })
+        Ok(Trained {
+            training: self.clone(),
+            audit,
+            labels,
+            fitted,
+            test,
+            test_clips,
+            training_clips,
+            seconds: began.elapsed().as_secs_f64(),
+            architecture,
+        })
     }
 
     fn fit<'a>(
@@ -144,33 +175,6 @@ impl Training {
         let changes = Changes { waveform, features };
         Ok(Fit { front, architecture, changes, options: self.fit.clone(), train, validation })
     }
-
-    /// Every emotion of the training clips, sorted.
-    fn labels(&self) -> anyhow::Result<Vec<String>> {
-        let mut labels = BTreeSet::new();
-        for spec in &self.data {
-            labels.extend(datasets::load(spec, Split::Train)?.into_iter().map(|clip| clip.emotion));
-        }
-        Ok(labels.into_iter().collect())
-    }
-
-    fn corpus(&self, split: Split, labels: &[String], recipe: &Recipe) -> anyhow::Result<Corpus> {
-        corpus_of(&self.data, split, labels, recipe)
-    }
-}
-
-/// One split of several datasets together.
-fn corpus_of(
-    data: &[DatasetSpec],
-    split: Split,
-    labels: &[String],
-    recipe: &Recipe,
-) -> anyhow::Result<Corpus> {
-    let mut clips = Vec::new();
-    for spec in data {
-        clips.extend(datasets::load(spec, split)?);
-    }
-    Corpus::read(&clips, labels, recipe, &split.to_string())
 }
 
 impl Trained {
@@ -206,8 +210,8 @@ impl Trained {
             frames: Some(recipe.frames()),
             mfcc: Some(recipe.mfcc.clone()),
             temperature: self.fitted.temperature,
-            provenance: provenance(
-                (&self.training.data, identity),
+            provenance: self.training.selection.provenance(
+                identity,
                 (&self.fitted.validation, &self.test),
                 self.training.fit.seed,
             ),
@@ -225,41 +229,7 @@ impl Trained {
     }
 }
 
-/// What a model was made of and what it reached.
-fn provenance(
-    (data, identity): (&[DatasetSpec], &Identity),
-    (validation, test): (&Score, &Score),
-    seed: u64,
-) -> Provenance {
-    let titles = || data.iter().map(|spec| spec.title().to_owned()).collect();
-    let protocols: Vec<String> = data.iter().map(DatasetSpec::protocol).collect();
-    Provenance {
-        datasets: identity.data.clone().map_or_else(titles, |data| vec![data]),
-        protocol: protocols.join("; "),
-        metrics: metrics(validation, test),
-        trained_at: now(),
-        seed,
-    }
-}
-
-/// The figures that a contract carries.
-fn metrics(validation: &Score, test: &Score) -> BTreeMap<String, f64> {
-    let figures = |(split, score): (&str, &Score)| {
-        [
-            (format!("{split}_accuracy"), score.accuracy),
-            (format!("{split}_unweighted_average_recall"), score.unweighted_average_recall),
-            (format!("{split}_macro_f1"), score.macro_f1),
-        ]
-    };
-    [("validation", validation), ("test", test)].into_iter().flat_map(figures).collect()
-}
-
-/// RFC 3339, through the protocol's own timestamp; `SOURCE_DATE_EPOCH` in the clock's place where it is set
-/// (<https://reproducible-builds.org/specs/source-date-epoch/>).
-fn now() -> String {
-    let fixed = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| seconds.parse().ok());
-    let since = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let seconds = fixed.unwrap_or_else(|| since().as_secs() as i64);
-    let timestamp = pbjson_types::Timestamp { seconds, nanos: 0 };
-    serde_json::to_value(timestamp).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
+/// Every emotion of the training clips, sorted.
+fn labels(train: &[Clip]) -> Vec<String> {
+    train.iter().map(|clip| clip.emotion.clone()).collect::<BTreeSet<_>>().into_iter().collect()
 }

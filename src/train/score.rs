@@ -21,14 +21,18 @@ pub struct Score {
 
 /// Scores the logits of each window at a temperature.
 pub fn score(corpus: &Corpus, logits: &[Vec<f32>], temperature: f64) -> Score {
-    let labels = vec![String::new(); logits.first().map_or(0, Vec::len)];
-    let clips = scored_clips(corpus, logits, temperature);
-    let metrics = Metrics::of(&labels, &clips);
+    of_clips(&scored_clips(corpus, logits, temperature))
+}
+
+/// Scores clips.
+pub fn of_clips(clips: &[ScoredClip]) -> Score {
+    let labels = vec![String::new(); clips.first().map_or(0, |clip| clip.probabilities.len())];
+    let metrics = Metrics::of(&labels, clips);
     Score {
         accuracy: metrics.accuracy,
         unweighted_average_recall: metrics.unweighted_average_recall,
         macro_f1: metrics.macro_f1,
-        loss: mean_loss(&clips),
+        loss: mean_loss(clips),
     }
 }
 
@@ -54,7 +58,8 @@ pub fn best_temperature(corpus: &Corpus, logits: &[Vec<f32>]) -> f64 {
     ((low + high) / 2.0).exp()
 }
 
-fn scored_clips(corpus: &Corpus, logits: &[Vec<f32>], temperature: f64) -> Vec<ScoredClip> {
+/// Each clip's probabilities at a temperature, with its truth and speaker.
+pub fn scored_clips(corpus: &Corpus, logits: &[Vec<f32>], temperature: f64) -> Vec<ScoredClip> {
     let labels = logits.first().map_or(0, Vec::len);
     let mut sums = vec![vec![0.0; labels]; corpus.clip_labels.len()];
     let mut counts = vec![0.0; corpus.clip_labels.len()];
@@ -65,8 +70,13 @@ fn scored_clips(corpus: &Corpus, logits: &[Vec<f32>], temperature: f64) -> Vec<S
     }
     let mean = |(sum, count): (Vec<f64>, f64)| sum.iter().map(|it| (it / count) as f32).collect();
     let means = sums.into_iter().zip(counts).map(mean);
-    let clip = |(probabilities, &truth)| ScoredClip { truth, probabilities, speaker: None };
-    means.zip(&corpus.clip_labels).map(clip).collect()
+    let known = corpus.clip_labels.iter().zip(&corpus.clip_speakers);
+    let clip = |(probabilities, (&truth, speaker)): (_, (&usize, &Option<String>))| ScoredClip {
+        truth,
+        probabilities,
+        speaker: speaker.clone(),
+    };
+    means.zip(known).map(clip).collect()
 }
 
 /// Probabilities of one window at a temperature.

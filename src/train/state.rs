@@ -17,7 +17,7 @@ use super::optimizer::{Average, collected, replaced};
 use super::score::Score;
 
 /// What an epoch gave.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct EpochRecord {
     /// From 1.
     pub epoch: usize,
@@ -114,7 +114,8 @@ impl State {
 /// A number that two runs share where data and settings are the same.
 pub fn run_number(fit: &Fit) -> u64 {
     let mut hasher = DefaultHasher::new();
-    format!("{:?} {:?} {:?} {:?}", fit.options, fit.architecture, fit.front, fit.changes.features).hash(&mut hasher);
+    format!("{:?} {:?} {:?} {:?}", fit.options, fit.architecture, fit.front, fit.changes.features)
+        .hash(&mut hasher);
     (fit.train.windows.len(), fit.validation.windows.len()).hash(&mut hasher);
     hasher.finish()
 }

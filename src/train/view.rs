@@ -1,7 +1,7 @@
-//! What training sees of the features that the model will get.
+//! What training sees of the features that the model will get, and the cosines between bands and cepstrum.
 //!
-//! In: a kind of network and the model's front end. Out: the features that training windows have, and the rotations
-//! between those, the model's and the network's. Knows the cosines of the cepstrum, and no data.
+//! In: the kind of network and the model's features. Out: the features to train on, and how the one becomes the other.
+//! Never touches a clip.
 
 use super::architecture::Kind;
 use super::corpus::Recipe;
@@ -12,25 +12,25 @@ use crate::model::Input;
 /// Coefficients that statistics are measured of where the features are log-mel bands.
 const CEPSTRUM: usize = 24;
 
-/// Convolutions need neighbouring mel bands, statistics need a cepstrum.
+/// What training sees of the features that the model will get: convolutions need neighbouring mel bands, statistics
+/// need a cepstrum.
 pub(super) struct View {
     /// Features of the training windows.
-    pub(super) recipe: Recipe,
+    pub recipe: Recipe,
     /// From those to what the network sees, where they differ.
-    pub(super) rotation: Option<Vec<f32>>,
+    pub rotation: Option<Vec<f32>>,
     /// From the model's features to the training windows', where they differ.
-    pub(super) behind: Option<Vec<f32>>,
-    /// What a gain changes in what the network sees.
-    pub(super) level: LevelIn,
-    /// How that is brought to unit deviation.
-    pub(super) scaling: Scaling,
+    pub behind: Option<Vec<f32>>,
+    pub level: LevelIn,
+    pub scaling: Scaling,
 }
 
 impl View {
-    pub(super) fn of(kind: Kind, recipe: &Recipe) -> Self {
+    pub fn of(kind: Kind, recipe: &Recipe) -> Self {
         let mfcc = &recipe.mfcc;
         let cepstrum = recipe.input == Input::Mfcc;
-        let full = cepstrum && mfcc.n_mfcc == mfcc.n_mels && mfcc.dct_norm == DctNorm::Ortho && mfcc.deltas == 0;
+        let full =
+            cepstrum && mfcc.n_mfcc == mfcc.n_mels && mfcc.dct_norm == DctNorm::Ortho && mfcc.deltas == 0;
         let view = Self {
             recipe: recipe.clone(),
             rotation: None,

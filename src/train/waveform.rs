@@ -77,13 +77,7 @@ impl Waveform {
         let plan = |from, to| Arc::new(ResamplerPlan::new(from, to));
         let telephone = [plan(sample_rate_hz, TELEPHONE_RATE_HZ), plan(TELEPHONE_RATE_HZ, sample_rate_hz)];
         let played = |speed: &f64| plan((f64::from(sample_rate_hz) * speed).round() as u32, sample_rate_hz);
-        Self {
-            strength,
-            front_end,
-            sample_rate_hz,
-            telephone,
-            speeds: SPEEDS.iter().map(played).collect(),
-        }
+        Self { strength, front_end, sample_rate_hz, telephone, speeds: SPEEDS.iter().map(played).collect() }
     }
 
     /// Features of the changed samples, `[frames * coefficients]`, or `None` where this window stays as it is.
@@ -150,7 +144,8 @@ impl Waveform {
 /// What a µ-law line leaves of samples.
 fn through_mulaw(samples: &[f32]) -> Vec<f32> {
     let bytes = encode(&[samples.to_vec()], proto::Encoding::Mulaw);
-    let format = AudioFormat::new(Encoding::MuLaw, TELEPHONE_RATE_HZ, 1).expect("a telephone's format is valid");
+    let format =
+        AudioFormat::new(Encoding::MuLaw, TELEPHONE_RATE_HZ, 1).expect("a telephone's format is valid");
     let mut planar = Planar::new();
     decode(format, &bytes, &mut planar).expect("every byte is a µ-law sample");
     planar.into_channels().pop().unwrap_or_default()
@@ -206,7 +201,8 @@ mod tests {
     fn noise_has_the_wanted_power() {
         let mut rng = StdRng::seed_from_u64(3);
         let quiet = vec![0_i16; 8_000].into_iter().chain(hiss(&mut rng)).collect::<Vec<i16>>();
-        let noisy = waveform(WaveformStrength { noise: 1.0, noise_snr_db: (0.0, 0.0), ..WaveformStrength::NONE });
+        let noisy =
+            waveform(WaveformStrength { noise: 1.0, noise_snr_db: (0.0, 0.0), ..WaveformStrength::NONE });
         let features = noisy.apply(&quiet, &mut rng).expect("every window is changed");
         // At 0 dB the noise is as strong as the mean of hiss and silence: ln 1.5 below the hiss itself.
         let frames = features.len() / 64;

@@ -4,13 +4,14 @@
 
 use std::path::Path;
 
-use affectd::evaluation::datasets::DatasetSpec;
+use affectd::evaluation::datasets::{DatasetSpec, LabelMap, Protocol};
 use affectd::model::WindowShape;
 use affectd::train::architecture::Kind;
 use affectd::train::augment::Strength;
 use affectd::train::corpus::Recipe;
 use affectd::train::fit::{FitOptions, Keeping};
 use affectd::train::optimizer::Optimizer;
+use affectd::train::selection::Selection;
 use affectd::train::waveform::WaveformStrength;
 use affectd::train::{Trained, Training};
 
@@ -68,11 +69,19 @@ pub fn training(data: DatasetSpec, kind: Kind, optimizer: Optimizer, seed: u64) 
     (fit.epochs, fit.batch_size, fit.seed) = (4, 16, seed);
     let window = WindowShape { length_samples: RATE_HZ, hop_samples: RATE_HZ / 2 };
     let recipe = Recipe { window, ..Recipe::of(kind) };
+    let (label_map, protocol) = (LabelMap::default(), Protocol::SpeakerIndependent);
     let (waveform, strength) = (WaveformStrength::of(kind), Strength::of(kind));
-    Training { data: vec![data], recipe, kind, waveform, strength, fit, keeping: Keeping::default() }
+    let keeping = Keeping::default();
+    let selection = Selection { data: vec![data], label_map, protocol };
+    Training { selection, recipe, kind, waveform, strength, fit, keeping }
 }
 
 /// Trains with AdamW from a seed.
 pub fn trained(folder: &Path, kind: Kind, seed: u64) -> Trained {
     training(speech(folder), kind, Optimizer::AdamW, seed).run().unwrap()
+}
+
+/// The toy's labels as a training sorts them.
+pub fn labels() -> Vec<String> {
+    ["fear", "joy", "neutral"].map(str::to_owned).to_vec()
 }

@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Clip, DatasetError, Member, Split};
+use super::protocol::hash;
+use super::{Clip, DatasetError, Found, Member, Split};
 
 /// Of the speakers, one in so many validates and as many test.
 const PART: usize = 7;
 
-pub(super) fn members(file: &Path) -> Result<Vec<Member>, DatasetError> {
+pub(super) fn find(file: &Path) -> Result<Found, DatasetError> {
     let source = std::fs::File::open(file)
         .map_err(|source| DatasetError::Unreadable { path: file.to_owned(), source })?;
     let folder = file.parent().unwrap_or_else(|| Path::new(""));
@@ -32,7 +33,7 @@ pub(super) fn members(file: &Path) -> Result<Vec<Member>, DatasetError> {
         }
         clips.push(clip(&row, folder).map_err(|reason| bad_row(file, line, reason))?);
     }
-    Ok(split(clips))
+    Ok(Found { members: split(clips), unknown: Vec::new() })
 }
 
 fn bad_row(file: &Path, line: u64, reason: String) -> DatasetError {
@@ -59,7 +60,7 @@ fn clip(row: &csv::StringRecord, folder: &Path) -> Result<Clip, String> {
     Ok(Clip { id: path.to_owned(), path: resolved, emotion: label.to_owned(), speaker })
 }
 
-/// Splits by speaker, or by clip where no speaker is given, in an order that depends on the names alone.
+/// Splits by speaker in an order that depends on the names alone. A clip without one counts as its own speaker.
 fn split(clips: Vec<Clip>) -> Vec<Member> {
     let group = |clip: &Clip| clip.speaker.clone().unwrap_or_else(|| clip.id.clone());
     let mut groups: Vec<String> = clips.iter().map(group).collect();
@@ -73,15 +74,4 @@ fn split(clips: Vec<Clip>) -> Vec<Member> {
         _ => Split::Train,
     };
     clips.iter().map(|clip| (clip.clone(), part(clip))).collect()
-}
-
-/// FNV-1a with a final avalanche (MurmurHash3's): the same on every machine and release, as a split has to be.
-pub(super) fn hash(seed: u64, text: &str) -> u64 {
-    let start = 0xcbf2_9ce4_8422_2325 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut state =
-        text.bytes().fold(start, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    for factor in [0xff51_afd7_ed55_8ccd_u64, 0xc4ce_b9fe_1a85_ec53] {
-        state = (state ^ (state >> 33)).wrapping_mul(factor);
-    }
-    state ^ (state >> 33)
 }

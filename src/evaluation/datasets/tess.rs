@@ -1,4 +1,4 @@
-//! TESS: `OAF_back_angry.flac`, one folder an actress and emotion, and its splits.
+//! TESS: `OAF_back_angry.flac`, one folder an actress and emotion, and its split across actresses.
 //!
 //! In: the folder that holds those folders (or the files themselves). Out: clips with their split. Never trusts a
 //! folder's name: they differ in case and spelling, so actress and emotion come from the file's name.
@@ -6,75 +6,73 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Clip, DatasetError, Member, Split, audio_files, entries, stem};
+use super::{Clip, DatasetError, Found, Member, Split, audio_files, entries, stem};
 
 pub(super) const PATTERN: &str =
     "<OAF|YAF>_<word>_<angry|disgust|fear|happy|neutral|ps|sad>.flac|wav, as TESS names its clips";
 
-/// Of the training words (or clips), one in so many validates.
+/// Of the training words, one in so many validates.
 const VALIDATION_STRIDE: usize = 10;
 
-/// How the set is split.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TessProtocol {
-    /// The named actress tests; the other one trains, but for every tenth word, which validates.
-    AcrossActresses {
-        /// `OAF` or `YAF`.
-        test_speaker: String,
-    },
-    /// A random tenth validates and a random fifth tests, with both voices everywhere: easy, and no promise for
-    /// another speaker.
-    SpeakerDependent {
-        /// Seed of the shuffle.
-        seed: u64,
-    },
+/// One of the two voices. She tests; the other one trains, but for every tenth word, which validates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Actress {
+    /// The older one.
+    Oaf,
+    /// The younger one.
+    #[default]
+    Yaf,
 }
 
-impl Default for TessProtocol {
-    fn default() -> Self {
-        Self::AcrossActresses { test_speaker: "YAF".into() }
-    }
-}
-
-impl TessProtocol {
-    /// Tests on this actress: `OAF` or `YAF`.
-    pub fn test_on(speaker: &str) -> Result<Self, DatasetError> {
-        match speaker {
-            "OAF" | "YAF" => Ok(Self::AcrossActresses { test_speaker: speaker.to_owned() }),
-            other => Err(DatasetError::UnknownSpeaker(other.to_owned())),
-        }
-    }
-}
-
-impl std::fmt::Display for TessProtocol {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Actress {
+    /// The one who trains when this one tests.
+    #[must_use]
+    pub fn other(self) -> Self {
         match self {
-            Self::AcrossActresses { test_speaker } => {
-                let other = if test_speaker == "OAF" { "YAF" } else { "OAF" };
-                write!(out, "TESS, across actresses (train {other}, test {test_speaker})")
-            }
-            Self::SpeakerDependent { seed } => {
-                write!(out, "TESS, speaker-dependent random split (seed {seed})")
-            }
+            Self::Oaf => Self::Yaf,
+            Self::Yaf => Self::Oaf,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Oaf => "OAF",
+            Self::Yaf => "YAF",
         }
     }
 }
 
-pub(super) fn members(root: &Path, protocol: &TessProtocol) -> Result<Vec<Member>, DatasetError> {
+impl std::str::FromStr for Actress {
+    type Err = DatasetError;
+
+    fn from_str(text: &str) -> Result<Self, DatasetError> {
+        match text {
+            "OAF" => Ok(Self::Oaf),
+            "YAF" => Ok(Self::Yaf),
+            other => Err(DatasetError::UnknownActress(other.to_owned())),
+        }
+    }
+}
+
+impl std::fmt::Display for Actress {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+pub(super) fn find(root: &Path, test: Actress) -> Result<Found, DatasetError> {
     // Keyed by id: a copy of the set that holds a clip twice must not count it twice.
-    let mut clips = BTreeMap::new();
+    let (mut clips, mut unknown) = (BTreeMap::new(), Vec::new());
     let folders = entries(root)?.into_iter().filter(|path| path.is_dir());
     for folder in std::iter::once(root.to_owned()).chain(folders) {
         for path in audio_files(&folder)? {
-            let clip = clip(&path).ok_or(DatasetError::FileName { path, expected: PATTERN })?;
-            clips.entry(clip.id.clone()).or_insert(clip);
+            match clip(&path) {
+                Some(clip) => drop(clips.entry(clip.id.clone()).or_insert(clip)),
+                None => unknown.push(path),
+            }
         }
     }
-    let clips = clips.into_values().collect();
-    Ok(match protocol {
-        TessProtocol::AcrossActresses { test_speaker } => across_actresses(clips, test_speaker),
-        TessProtocol::SpeakerDependent { seed } => speaker_dependent(clips, *seed),
-    })
+    Ok(Found { members: across_actresses(clips.into_values().collect(), test), unknown })
 }
 
 fn clip(path: &Path) -> Option<Clip> {
@@ -106,7 +104,7 @@ fn word(clip: &Clip) -> String {
     clip.id.split('_').nth(1).unwrap_or_default().to_owned()
 }
 
-fn across_actresses(clips: Vec<Clip>, test_speaker: &str) -> Vec<Member> {
+fn across_actresses(clips: Vec<Clip>, test: Actress) -> Vec<Member> {
     let mut words: Vec<String> = clips.iter().map(word).collect();
     words.sort();
     words.dedup();
@@ -114,20 +112,9 @@ fn across_actresses(clips: Vec<Clip>, test_speaker: &str) -> Vec<Member> {
         words.binary_search(&word(clip)).is_ok_and(|index| index % VALIDATION_STRIDE == VALIDATION_STRIDE - 1)
     };
     let part = |clip: &Clip| match clip.speaker.as_deref() {
-        Some(speaker) if speaker == test_speaker => Split::Test,
+        Some(speaker) if speaker == test.name() => Split::Test,
         _ if validates(clip) => Split::Validation,
         _ => Split::Train,
     };
     clips.iter().map(|clip| (clip.clone(), part(clip))).collect()
-}
-
-fn speaker_dependent(mut clips: Vec<Clip>, seed: u64) -> Vec<Member> {
-    clips.sort_by_key(|clip| super::manifest::hash(seed, &clip.id));
-    let count = clips.len();
-    let part = |rank: usize| match rank {
-        rank if rank < count / 5 => Split::Test,
-        rank if rank < count / 5 + count / VALIDATION_STRIDE => Split::Validation,
-        _ => Split::Train,
-    };
-    clips.into_iter().enumerate().map(|(rank, clip)| (clip, part(rank))).collect()
 }

@@ -129,8 +129,7 @@ impl Measured<'_> {
         let cosines = slice(graph, &squares, 2, [0, count]);
         let sines = slice(graph, &squares, 2, [count, 2 * count]);
         let power = graph.op("Add", &[&cosines, &sines]);
-        let bands =
-            graph.floats("bands", &[count, shape.modulation_band_count()], &shape.modulation_bands());
+        let bands = graph.floats("bands", &[count, shape.modulation_band_count()], &shape.modulation_bands());
         let sum = graph.op("MatMul", &[&power, &bands]);
         let mean = graph.op("Div", &[&sum, &self.count]);
         let floor = graph.floats("modulation_floor", &[], &[MODULATION_FLOOR]);

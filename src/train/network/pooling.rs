@@ -109,9 +109,8 @@ impl SecondOrderPool {
         let lagged = later.matmul(earlier.transpose()) / count;
         let (upper, rest) = triangles(channels);
         let device = at_once.device();
-        let choice = |mask: Vec<f32>| {
-            Tensor::<3>::from_data(TensorData::new(mask, [1, channels, channels]), &device)
-        };
+        let choice =
+            |mask: Vec<f32>| Tensor::<3>::from_data(TensorData::new(mask, [1, channels, channels]), &device);
         (at_once * choice(upper) + lagged * choice(rest)).reshape([batch, channels * channels])
     }
 }

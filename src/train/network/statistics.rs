@@ -173,8 +173,10 @@ impl StatisticsShape {
         let all = first(self.covariance());
         let covariance = flat(all.clone().transpose().matmul(all) / series.count.clone());
         let places = self.covariance_places();
-        let places =
-            Tensor::<1, Int>::from_data(TensorData::new(places.clone(), [places.len()]), &covariance.device());
+        let places = Tensor::<1, Int>::from_data(
+            TensorData::new(places.clone(), [places.len()]),
+            &covariance.device(),
+        );
         let mut parts = vec![covariance.select(1, places)];
         let leading = first(self.leading());
         for lag in self.covariance_lags() {

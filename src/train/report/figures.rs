@@ -1,0 +1,85 @@
+//! `metrics.json`: every figure of the report.
+//!
+//! In: the report. Out: what serde writes. The names of the metrics are those of `affectd evaluate --format json`.
+
+use serde::Serialize;
+
+use super::super::audit::Audit;
+use super::super::state::EpochRecord;
+use super::TrainingReport;
+use crate::evaluation::{ClassMetrics, Interval, Metrics, ScoredClip};
+
+/// Everything in `metrics.json`.
+#[derive(Debug, Serialize)]
+pub(super) struct Figures<'a> {
+    pub model: &'a str,
+    pub protocol: &'a str,
+    pub labels: &'a [String],
+    pub training_clips: usize,
+    pub validation: SplitFigures,
+    pub test: SplitFigures,
+    pub parameters: usize,
+    pub mflop_per_window: f64,
+    pub epochs: usize,
+    pub best_epoch: usize,
+    pub temperature: f64,
+    pub seconds: f64,
+    pub seed: u64,
+    pub history: &'a [EpochRecord],
+    pub audit: &'a Audit,
+}
+
+/// What one split gave.
+#[derive(Debug, Serialize)]
+pub(super) struct SplitFigures {
+    pub clips: usize,
+    pub accuracy: f64,
+    pub unweighted_average_recall: f64,
+    pub macro_f1: f64,
+    pub expected_calibration_error: f64,
+    /// 95 %, resampled by speaker.
+    pub accuracy_interval: Option<Interval>,
+    pub unweighted_average_recall_interval: Option<Interval>,
+    pub per_class: Vec<ClassMetrics>,
+    /// Rows are the truth.
+    pub confusion_matrix: Vec<Vec<u64>>,
+}
+
+impl<'a> Figures<'a> {
+    pub fn of(report: &'a TrainingReport) -> Self {
+        Self {
+            model: &report.model,
+            protocol: &report.protocol,
+            labels: &report.labels,
+            training_clips: report.training_clips,
+            validation: SplitFigures::of(&report.labels, &report.validation),
+            test: SplitFigures::of(&report.labels, &report.test),
+            parameters: report.parameters,
+            mflop_per_window: report.mflop_per_window,
+            epochs: report.history.len(),
+            best_epoch: report.best_epoch,
+            temperature: report.temperature,
+            seconds: report.seconds,
+            seed: report.seed,
+            history: &report.history,
+            audit: &report.audit,
+        }
+    }
+}
+
+impl SplitFigures {
+    fn of(labels: &[String], clips: &[ScoredClip]) -> Self {
+        let metrics = Metrics::of(labels, clips);
+        Self {
+            clips: clips.len(),
+            accuracy: metrics.accuracy,
+            unweighted_average_recall: metrics.unweighted_average_recall,
+            macro_f1: metrics.macro_f1,
+            expected_calibration_error: metrics.expected_calibration_error,
+            accuracy_interval: metrics.accuracy_interval,
+            unweighted_average_recall_interval: metrics.unweighted_average_recall_interval,
+            per_class: metrics.per_class,
+            confusion_matrix: metrics.confusion_matrix,
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! `index.html`: the whole report on one page.
+//!
+//! In: the report, its figures and pictures. Out: HTML with everything inside. Nothing is fetched, no script runs; every
+//! word from outside is escaped.
+
+use super::figures::{Figures, SplitFigures};
+use super::svg::{STYLE, escaped};
+use super::{Pictures, TrainingReport};
+use crate::evaluation::Interval;
+
+pub(super) fn html(report: &TrainingReport, figures: &Figures, pictures: &Pictures) -> String {
+    let title = escaped(&report.model);
+    let parts = [
+        heading(report),
+        tiles(report, figures),
+        curves(pictures),
+        splits(figures, pictures),
+        audit(report),
+        settings(report),
+    ];
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{title}: training report</title>\n<style>\n{STYLE}{}</style>\n</head>\n<body>\n{}</body>\n</html>\n",
+        include_str!("page.css"),
+        parts.concat()
+    )
+}
+
+fn heading(report: &TrainingReport) -> String {
+    let (model, protocol) = (escaped(&report.model), escaped(&report.protocol));
+    let alarm = "<p class=\"alarm\">The same speakers train and test: these figures promise nothing for another \
+                 speaker.</p>\n";
+    let alarm = if report.shares_speakers { alarm } else { "" };
+    format!("<h1>{model}</h1>\n<p class=\"lead\">{protocol}</p>\n{alarm}")
+}
+
+fn tiles(report: &TrainingReport, figures: &Figures) -> String {
+    let (test, validation) = (&figures.test, &figures.validation);
+    let tile = |value: String, notes: &[String]| {
+        let notes: String = notes.iter().map(|note| format!("<span>{}</span>", escaped(note))).collect();
+        format!("<div class=\"tile\"><b>{}</b>{notes}</div>\n", escaped(&value))
+    };
+    let figure = |value: f64, name: &str, interval: Option<Interval>| {
+        let interval = interval.map(|it| format!("95 %: {} to {}", percent(it.low), percent(it.high)));
+        let notes: Vec<String> = std::iter::once(name.to_owned()).chain(interval).collect();
+        tile(percent(value), &notes)
+    };
+    let recall = test.unweighted_average_recall_interval;
+    let tiles = [
+        figure(test.unweighted_average_recall, "test, unweighted average recall", recall),
+        figure(test.accuracy, "test, accuracy", test.accuracy_interval),
+        figure(test.macro_f1, "test, macro F1", None),
+        figure(test.expected_calibration_error, "test, calibration error", None),
+        figure(validation.unweighted_average_recall, "validation, unweighted average recall", None),
+        tile(
+            thousands(report.parameters),
+            &["parameters".to_owned(), format!("{:.1} MFLOP a window", report.mflop_per_window)],
+        ),
+        tile(
+            format!("{} of {}", report.best_epoch, figures.epochs),
+            &["epoch kept".to_owned(), format!("temperature {:.2}", report.temperature)],
+        ),
+        tile(duration(report.seconds), &["of training".to_owned(), format!("seed {}", report.seed)]),
+    ];
+    format!("<div class=\"tiles\">\n{}</div>\n", tiles.concat())
+}
+
+fn curves(pictures: &Pictures) -> String {
+    let figures: String = pictures.curves.iter().map(|(_, svg)| figure(&svg.inline())).collect();
+    format!("<h2>Training</h2>\n<div class=\"pictures\">\n{figures}</div>\n")
+}
+
+fn figure(svg: &str) -> String {
+    format!("<figure>\n{svg}</figure>\n")
+}
+
+fn splits(figures: &Figures, pictures: &Pictures) -> String {
+    let both = [&figures.test, &figures.validation];
+    let part = |(drawn, split): (&super::SplitPictures, &SplitFigures)| {
+        format!(
+            "<h2>{}: {} clips</h2>\n<div class=\"pictures\">\n{}{}</div>\n{}",
+            drawn.title,
+            split.clips,
+            figure(&drawn.confusion.1.inline()),
+            figure(&drawn.reliability.1.inline()),
+            classes(split)
+        )
+    };
+    pictures.splits.iter().zip(both).map(part).collect()
+}
+
+fn classes(split: &SplitFigures) -> String {
+    let row = |class: &crate::evaluation::ClassMetrics| {
+        let figures: String =
+            [class.precision, class.recall, class.f1].map(|it| format!("<td>{}</td>", percent(it))).concat();
+        format!("<tr><td>{}</td>{figures}<td>{}</td></tr>\n", escaped(&class.label), class.support)
+    };
+    let rows: String = split.per_class.iter().map(row).collect();
+    format!(
+        "<div class=\"scroll\"><table>\n<tr><th>emotion</th><th>precision</th><th>recall</th><th>F1</th><th>clips</th>\
+         </tr>\n{rows}</table></div>\n"
+    )
+}
+
+fn audit(report: &TrainingReport) -> String {
+    let audit = &report.audit;
+    let (heard, left_out) = (audit.clips, audit.left_out().count());
+    let mut text = format!("<h2>Data</h2>\n<p>{heard} clips heard, {left_out} files left out, ");
+    text += &format!("{} clips trained on.</p>\n", report.training_clips);
+    for (label, count) in &audit.labels_left_out {
+        text += &format!("<p>{count} clips of {} left out, as asked.</p>\n", escaped(label));
+    }
+    for (kind, findings) in audit.by_kind() {
+        let verdict = if kind.is_left_out() { "left out" } else { "kept" };
+        let summary = format!("{} ({verdict})", kind.count(findings.len()));
+        text += &format!("<details><summary>{summary}</summary><div class=\"scroll\"><table>\n");
+        for finding in findings {
+            let (clip, reason) = (escaped(&finding.clip), escaped(&finding.reason));
+            text += &format!("<tr><td class=\"left\">{clip}</td><td class=\"left\">{reason}</td></tr>\n");
+        }
+        text += "</table></div></details>\n";
+    }
+    text
+}
+
+fn settings(report: &TrainingReport) -> String {
+    let command = escaped(&report.command.join(" "));
+    let settings = serde_json::to_string_pretty(&report.settings).unwrap_or_default();
+    format!(
+        "<h2>Settings</h2>\n<pre>{command}</pre>\n<details><summary>every setting</summary><pre>{}</pre></details>\n",
+        escaped(&settings)
+    )
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole / 60 % 60),
+    }
+}
+
+/// `1234567` as `1,234,567`.
+fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| std::str::from_utf8(group).expect("digits are ASCII"))
+        .collect();
+    groups.join(",")
+}

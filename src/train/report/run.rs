@@ -1,0 +1,54 @@
+//! From a finished run to its report.
+//!
+//! In: the trained model, its name, the command line. Out: a [`TrainingReport`] with every setting that was used.
+
+use clap::ValueEnum;
+
+use super::super::{Identity, Trained, Training};
+use super::TrainingReport;
+use crate::evaluation::datasets::{DatasetSpec, Protocol};
+
+impl TrainingReport {
+    /// What `command` trained.
+    #[must_use]
+    pub fn of(trained: &Trained, identity: &Identity, command: Vec<String>) -> Self {
+        let training = &trained.training;
+        Self {
+            model: format!("{}@{}", identity.name, identity.version),
+            protocol: training.selection.protocol.describe(&training.selection.data),
+            shares_speakers: matches!(training.selection.protocol, Protocol::Random { .. }),
+            labels: trained.labels.clone(),
+            training_clips: trained.training_clips,
+            history: trained.fitted.history.clone(),
+            best_epoch: trained.fitted.epoch,
+            validation: trained.fitted.validation_clips.clone(),
+            test: trained.test_clips.clone(),
+            temperature: trained.fitted.temperature,
+            parameters: trained.parameters(),
+            mflop_per_window: trained.architecture.operations() as f64 / 1e6,
+            seconds: trained.seconds,
+            seed: training.fit.seed,
+            audit: trained.audit.clone(),
+            command,
+            settings: settings(training),
+        }
+    }
+}
+
+fn settings(training: &Training) -> serde_json::Value {
+    let kind = training.kind.to_possible_value();
+    let recipe = &training.recipe;
+    serde_json::json!({
+        "data": training.selection.data.iter().map(DatasetSpec::to_string).collect::<Vec<_>>(),
+        "protocol": training.selection.protocol.describe(&training.selection.data),
+        "label_map": training.selection.label_map.to_string(),
+        "architecture": kind.map(|kind| kind.get_name().to_owned()),
+        "input": recipe.input,
+        "sample_rate_hz": recipe.sample_rate_hz,
+        "window": recipe.window,
+        "mfcc": recipe.mfcc,
+        "waveform": training.waveform,
+        "augmentation": training.strength,
+        "fit": training.fit,
+    })
+}

@@ -23,7 +23,7 @@ fn toy() -> Identity {
 }
 
 fn all_windows(trained: &Trained) -> Vec<Window> {
-    let clips = load(&trained.training.data[0], Split::All).unwrap();
+    let clips = load(&trained.training.selection.data[0], Split::All).unwrap();
     Corpus::read(&clips, &trained.labels, &trained.training.recipe, "all").unwrap().windows
 }
 

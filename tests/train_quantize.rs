@@ -31,7 +31,7 @@ fn float_model(trained: &Trained, folder: &Path) -> ModelProto {
 
 fn windows(trained: &Trained, split: Split) -> Vec<Vec<f32>> {
     let recipe = &trained.training.recipe;
-    let clips = load(&trained.training.data[0], split).unwrap();
+    let clips = load(&trained.training.selection.data[0], split).unwrap();
     let corpus = Corpus::read(&clips, &trained.labels, recipe, "windows").unwrap();
     let padded = |window: &affectd::train::corpus::Window| {
         let mut features = vec![9.0; recipe.frames() * recipe.coefficients()];

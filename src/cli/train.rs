@@ -9,9 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 
+use clap::builder::ArgPredicate;
+
 use super::UsageError;
 use super::augmentation::{Changes, amount, share};
 use super::protocol::ProtocolArgs;
+use crate::config::Engine;
 use crate::evaluation::datasets::{DatasetSpec, Protocol};
 use crate::features::MfccOptions;
 use crate::model::Input;
@@ -19,8 +22,12 @@ use crate::train::architecture::Kind;
 use crate::train::cache;
 use crate::train::corpus::Recipe;
 use crate::train::fit::{FitOptions, Keeping};
+use crate::train::int8::{self, Int8};
+use crate::train::join::{self, Parts};
 use crate::train::optimizer::{Optimizer, Schedule};
 use crate::train::report::{self, TrainingReport};
+use crate::train::score::Score;
+use crate::train::selection::Selection;
 use crate::train::{Identity, Trained, Training};
 
 /// Arguments of `affectd train`.
@@ -30,8 +37,16 @@ pub struct Args {
     #[arg(long, required = true, value_name = "NAME:PATH", value_parser = DatasetSpec::parse)]
     data: Vec<DatasetSpec>,
     /// The kind of network
-    #[arg(long, value_enum)]
+    #[arg(
+        long,
+        value_enum,
+        required_unless_present = "join",
+        default_value_if("join", ArgPredicate::IsPresent, "cnn")
+    )]
     architecture: Kind,
+    /// Train nothing: join model files with the same labels and front end into one; repeatable
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["architecture", "checkpoint", "quantize", "report"])]
+    join: Vec<PathBuf>,
     /// The ONNX file to write
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
@@ -87,6 +102,9 @@ pub struct Args {
     /// Keep the run's state here after each epoch, and go on from it where it is there
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
+    /// Write a second file beside the model, in 8-bit integers
+    #[arg(long, value_enum)]
+    quantize: Option<Integers>,
     /// The folder that keeps decoded clips and features from run to run
     /// [default: affectd/features in the user's cache folder]
     #[arg(long, value_name = "DIR")]
@@ -114,6 +132,13 @@ pub struct Args {
     protocol: ProtocolArgs,
 }
 
+/// Integers that a model may be written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Integers {
+    /// 8 bits, static ranges from training windows
+    Int8,
+}
+
 /// What the model gets of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum InputKind {
@@ -124,24 +149,46 @@ enum InputKind {
 }
 
 /// Runs the command.
-pub async fn run(args: Args, _context: super::Context) -> anyhow::Result<()> {
-    let output = args.output.clone();
-    let identity = args.identity()?;
-    check_output(&output, args.force)?;
+pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
+    check_output(&args.output, args.force)?;
+    let engine = context.loaded.config.engine;
+    let stopped = Arc::new(AtomicBool::new(false));
+    stop_on_interrupt(stopped.clone());
+    tokio::task::spawn_blocking(move || match args.join.is_empty() {
+        true => train(args, stopped, &engine),
+        false => join(&args, &engine),
+    })
+    .await?
+}
+
+fn train(args: Args, stopped: Arc<AtomicBool>, engine: &Engine) -> anyhow::Result<()> {
+    let (output, identity) = (args.output.clone(), args.identity()?);
     let report = args.report_folder();
     report::check_folder(&report, args.force).map_err(|error| UsageError(format!("--report: {error}")))?;
-    let training = args.training()?;
-    let checkpoint = training.keeping.checkpoint.clone();
-    stop_on_interrupt(training.keeping.stopped.clone());
-    let trained = tokio::task::spawn_blocking(move || training.run()).await??;
+    let int8 = args.quantize.map(|Integers::Int8| int8::path_beside(&output));
+    int8.iter().try_for_each(|path| check_output(path, args.force))?;
+    let training = args.training(stopped)?;
+    let trained = training.run()?;
     trained.write(&output, &identity)?;
     TrainingReport::of(&trained, &identity, std::env::args().collect()).write(&report)?;
-    if let Some(checkpoint) = checkpoint {
+    if let Some(checkpoint) = &training.keeping.checkpoint {
         // The run is over: its next one starts afresh.
         let _ = std::fs::remove_file(checkpoint);
     }
     print(&trained, &output);
     println!("report     {}", report.join("index.html").display());
+    if int8.is_some() {
+        print_int8(&trained.write_int8(&output, &identity, engine)?);
+    }
+    Ok(())
+}
+
+fn join(args: &Args, engine: &Engine) -> anyhow::Result<()> {
+    let (identity, selection) = (args.identity()?, args.selection()?);
+    let parts = Parts::read(&args.join)?;
+    let joined = join::write(&parts, (&selection, args.cache()), (&args.output, &identity), engine)?;
+    println!("wrote {}: {} models in one", args.output.display(), args.join.len());
+    print_scores(&joined.validation, &joined.test);
     Ok(())
 }
 
@@ -170,28 +217,34 @@ impl Args {
         self.report.clone().unwrap_or_else(|| self.output.with_file_name(format!("{stem}-report")))
     }
 
-    fn training(self) -> anyhow::Result<Training> {
+    fn training(self, stopped: Arc<AtomicBool>) -> anyhow::Result<Training> {
         let mut recipe = Recipe::of(self.architecture);
-        recipe.cache = if self.no_cache { None } else { self.cache.clone().or_else(cache::default_folder) };
+        recipe.cache = self.cache();
         recipe.input = if self.input == InputKind::Mfcc { Input::Mfcc } else { Input::LogMel };
         if let Some(path) = &self.options {
             recipe.mfcc = read_options(path)?;
         }
-        let mut data = self.data.clone();
-        self.protocol.settle(&mut data);
-        let protocol = self.protocol.protocol(self.seed)?;
-        warn_of_shared_speakers(&protocol);
         Ok(Training {
-            data,
-            label_map: self.protocol.labels()?,
-            protocol,
+            selection: self.selection()?,
             recipe,
             kind: self.architecture,
             waveform: self.changes.waveform(self.architecture),
             strength: self.changes.features(self.architecture),
             fit: self.fit(),
-            keeping: Keeping { checkpoint: self.checkpoint.clone(), ..Keeping::default() },
+            keeping: Keeping { checkpoint: self.checkpoint.clone(), stopped },
         })
+    }
+
+    fn selection(&self) -> anyhow::Result<Selection> {
+        let mut data = self.data.clone();
+        self.protocol.settle(&mut data);
+        let protocol = self.protocol.protocol(self.seed)?;
+        warn_of_shared_speakers(&protocol);
+        Ok(Selection { data, label_map: self.protocol.labels()?, protocol })
+    }
+
+    fn cache(&self) -> Option<PathBuf> {
+        if self.no_cache { None } else { self.cache.clone().or_else(cache::default_folder) }
     }
 
     fn fit(&self) -> FitOptions {
@@ -259,10 +312,27 @@ fn print(trained: &Trained, output: &Path) {
         trained.fitted.epoch,
         trained.fitted.temperature
     );
-    for (what, score) in [("validation", &trained.fitted.validation), ("test", &trained.test)] {
+    print_scores(&trained.fitted.validation, &trained.test);
+}
+
+fn print_scores(validation: &Score, test: &Score) {
+    for (what, score) in [("validation", validation), ("test", test)] {
         println!(
             "{what:<10} accuracy {:.4}  UAR {:.4}  macro F1 {:.4}  loss {:.4}",
             score.accuracy, score.unweighted_average_recall, score.macro_f1, score.loss
+        );
+    }
+}
+
+fn print_int8(int8: &Int8) {
+    println!("wrote {}: {:.2} times as fast", int8.path.display(), int8.speed_up);
+    for (what, [float, int8]) in [("validation", int8.validation), ("test", int8.test)] {
+        println!(
+            "{what:<10} accuracy {:.4} ({:+.4})  UAR {:.4} ({:+.4})",
+            int8.accuracy,
+            int8.accuracy - float.accuracy,
+            int8.unweighted_average_recall,
+            int8.unweighted_average_recall - float.unweighted_average_recall
         );
     }
 }

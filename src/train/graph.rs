@@ -58,6 +58,27 @@ impl Graph {
         name
     }
 
+    /// Takes in all of another graph, its names behind a prefix and its one input replaced by a value of this one, and
+    /// returns the name of its one output.
+    pub fn adopt(&mut self, other: GraphProto, prefix: &str, input: &str) -> String {
+        let outer = other.input.first().map_or("", |it| it.name.as_str()).to_owned();
+        let renamed = |name: &String| match name.as_str() {
+            // An input that is left out stays left out.
+            "" => String::new(),
+            name if name == outer => input.to_owned(),
+            name => format!("{prefix}_{name}"),
+        };
+        self.nodes.extend(other.node.into_iter().map(|node| NodeProto {
+            input: node.input.iter().map(renamed).collect(),
+            output: node.output.iter().map(renamed).collect(),
+            name: format!("{prefix}_{}", node.name),
+            ..node
+        }));
+        let constants = other.initializer.into_iter();
+        self.constants.extend(constants.map(|it| TensorProto { name: renamed(&it.name), ..it }));
+        other.output.first().map(|it| renamed(&it.name)).unwrap_or_default()
+    }
+
     /// Closes the graph: its last value gets the name `output`, its input and output the given axes.
     pub fn finish(mut self, last: &str, input: Port, output: Port, metadata: (&str, String)) -> ModelProto {
         let identity = NodeProto {

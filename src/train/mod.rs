@@ -17,6 +17,9 @@ mod feed;
 pub mod fit;
 pub mod front;
 mod graph;
+pub mod int8;
+pub mod join;
+pub mod measure;
 pub mod network;
 pub mod onnx;
 pub mod optimizer;
@@ -24,44 +27,41 @@ mod progress;
 pub mod quantize;
 pub mod report;
 pub mod score;
+pub mod selection;
 pub mod state;
 mod view;
 pub mod waveform;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use anyhow::Context;
 use burn::module::Module;
 use prost::Message;
 
 use crate::evaluation::ScoredClip;
-use crate::evaluation::datasets::{Clip, DatasetSpec, LabelMap, Partition, Pool, Protocol};
-use crate::model::{Contract, Input, Layout, Output, Provenance};
+use crate::evaluation::datasets::{Clip, Partition};
+use crate::model::{Contract, Input, Layout, Output};
 
 use architecture::{Architecture, Kind};
-use audit::{Audit, Frame, Heard};
+use audit::Audit;
 use augment::{Augmentation, Strength};
 use batch::{BatchShape, Changes};
-use cache::Cache;
 use corpus::{Corpus, Recipe, Window};
 use fit::{Fit, FitOptions, Fitted, Keeping};
 use front::Front;
 use network::statistics::StatisticsShape;
 use score::Score;
+use selection::Selection;
 use view::{View, loudness_of_first};
 use waveform::{Waveform, WaveformStrength};
 
 /// What to train, on what, and how.
 #[derive(Debug, Clone)]
 pub struct Training {
-    /// Datasets, all of them together.
-    pub data: Vec<DatasetSpec>,
-    /// Which labels become which.
-    pub label_map: LabelMap,
-    /// Who trains, validates and tests.
-    pub protocol: Protocol,
+    /// Which clips take part.
+    pub selection: Selection,
     /// How samples become windows.
     pub recipe: Recipe,
     /// Which network.
@@ -117,7 +117,7 @@ impl Training {
     /// Data that cannot be read, and front-end options that fit no front end.
     pub fn run(&self) -> anyhow::Result<Trained> {
         let began = Instant::now();
-        let (Partition { train, validation, test }, audit) = self.partition()?;
+        let (Partition { train, validation, test }, audit) = self.selection.partition(&self.recipe)?;
         eprint!("{audit}");
         let labels = labels(&train);
         let view = View::of(self.kind, &self.recipe);
@@ -175,17 +175,6 @@ impl Training {
         let changes = Changes { waveform, features };
         Ok(Fit { front, architecture, changes, options: self.fit.clone(), train, validation })
     }
-
-    /// All clips that can be used in their parts, and all others.
-    fn partition(&self) -> anyhow::Result<(Partition, Audit)> {
-        let pool = Pool::read(&self.data, &self.label_map)?;
-        let found = Audit::of_pool(&pool);
-        let frame = Frame { length: self.recipe.mfcc.n_fft, sample_rate_hz: self.recipe.sample_rate_hz };
-        let partition = pool.divide(&self.protocol)?;
-        let folder = self.recipe.cache.as_ref();
-        let cache = folder.map(|folder| Cache::open(folder, &"heard".into())).transpose()?;
-        audit::audit(partition, self.protocol.name(), frame, found, |path| Heard::file(path, cache.as_ref()))
-    }
 }
 
 impl Trained {
@@ -221,26 +210,11 @@ impl Trained {
             frames: Some(recipe.frames()),
             mfcc: Some(recipe.mfcc.clone()),
             temperature: self.fitted.temperature,
-            provenance: self.provenance(identity),
-        }
-    }
-
-    fn provenance(&self, identity: &Identity) -> Provenance {
-        let scores = [("validation", &self.fitted.validation), ("test", &self.test)];
-        let metrics = scores.iter().flat_map(|(split, score)| {
-            [
-                (format!("{split}_accuracy"), score.accuracy),
-                (format!("{split}_unweighted_average_recall"), score.unweighted_average_recall),
-                (format!("{split}_macro_f1"), score.macro_f1),
-            ]
-        });
-        let titles = || self.training.data.iter().map(|spec| spec.title().to_owned()).collect();
-        Provenance {
-            datasets: identity.data.clone().map_or_else(titles, |data| vec![data]),
-            protocol: self.training.protocol.describe(&self.training.data),
-            metrics: metrics.collect::<BTreeMap<_, _>>(),
-            trained_at: now(),
-            seed: self.training.fit.seed,
+            provenance: self.training.selection.provenance(
+                identity,
+                (&self.fitted.validation, &self.test),
+                self.training.fit.seed,
+            ),
         }
     }
 
@@ -258,14 +232,4 @@ impl Trained {
 /// Every emotion of the training clips, sorted.
 fn labels(train: &[Clip]) -> Vec<String> {
     train.iter().map(|clip| clip.emotion.clone()).collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-/// RFC 3339, through the protocol's own timestamp; `SOURCE_DATE_EPOCH` in the clock's place where it is set
-/// (<https://reproducible-builds.org/specs/source-date-epoch/>).
-fn now() -> String {
-    let fixed = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| seconds.parse().ok());
-    let since = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let seconds = fixed.unwrap_or_else(|| since().as_secs() as i64);
-    let timestamp = pbjson_types::Timestamp { seconds, nanos: 0 };
-    serde_json::to_value(timestamp).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
 }

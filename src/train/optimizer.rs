@@ -207,3 +207,22 @@ pub fn replaced(network: Network, values: &[Vec<f32>]) -> Network {
     }
     network.map(&mut Replaced(values.iter()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_cycle_rises_for_a_fifth_and_falls_to_a_thousandth() {
+        let factor = |done| Schedule::OneCycle.factor(done);
+        assert!((factor(0.0) - 0.05).abs() < 1e-12 && (factor(0.2) - 1.0).abs() < 1e-12);
+        assert!((factor(1.0) - 0.001).abs() < 1e-12);
+        assert!(factor(0.1) < factor(0.15) && factor(0.5) > factor(0.6));
+    }
+
+    #[test]
+    fn the_others_are_what_they_are_called() {
+        assert_eq!(Schedule::Constant.factor(0.7), 1.0);
+        assert!((Schedule::Cosine.factor(0.5) - 0.5).abs() < 1e-12 && Schedule::Cosine.factor(1.0) < 1e-12);
+    }
+}

@@ -150,3 +150,63 @@ fn through_mulaw(samples: &[f32]) -> Vec<f32> {
     decode(format, &bytes, &mut planar).expect("every byte is a µ-law sample");
     planar.into_channels().pop().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::features::{FrameKind, MfccOptions};
+
+    const RATE_HZ: u32 = 16_000;
+
+    fn waveform(strength: WaveformStrength) -> Waveform {
+        let options = MfccOptions { n_mels: 64, n_mfcc: 64, ..MfccOptions::default() };
+        let front_end = FrontEnd::new(&options, RATE_HZ, FrameKind::LogMel).expect("valid options");
+        Waveform::new(strength, front_end, RATE_HZ)
+    }
+
+    /// White noise, one second.
+    fn hiss(rng: &mut StdRng) -> Vec<i16> {
+        (0..RATE_HZ).map(|_| rng.random_range(-8_000..8_000)).collect()
+    }
+
+    /// Mean level of the highest and of the lowest bands.
+    fn levels(features: &[f32]) -> (f32, f32) {
+        let mean = |bands: std::ops::Range<usize>| {
+            let values = features.chunks_exact(64).flat_map(|frame| frame[bands.clone()].iter());
+            values.sum::<f32>() / (features.len() / 64 * bands.len()) as f32
+        };
+        (mean(56..64), mean(10..18))
+    }
+
+    #[test]
+    fn no_strength_changes_no_window() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let samples = hiss(&mut rng);
+        assert!(WaveformStrength::NONE.is_none());
+        assert_eq!(waveform(WaveformStrength::NONE).apply(&samples, &mut rng), None);
+    }
+
+    #[test]
+    fn a_telephone_takes_the_highest_bands_away() {
+        let mut rng = StdRng::seed_from_u64(2);
+        let samples = hiss(&mut rng);
+        let always = waveform(WaveformStrength { telephone: 1.0, ..WaveformStrength::NONE });
+        let (high, low) = levels(&always.apply(&samples, &mut rng).expect("every window is changed"));
+        assert!(low - high > 5.0, "highest bands {high}, lower bands {low}");
+    }
+
+    #[test]
+    fn noise_has_the_wanted_power() {
+        let mut rng = StdRng::seed_from_u64(3);
+        let quiet = vec![0_i16; 8_000].into_iter().chain(hiss(&mut rng)).collect::<Vec<i16>>();
+        let noisy =
+            waveform(WaveformStrength { noise: 1.0, noise_snr_db: (0.0, 0.0), ..WaveformStrength::NONE });
+        let features = noisy.apply(&quiet, &mut rng).expect("every window is changed");
+        // At 0 dB the noise is as strong as the mean of hiss and silence: ln 1.5 below the hiss itself.
+        let frames = features.len() / 64;
+        let (silence, hiss) = (levels(&features[..30 * 64]).1, levels(&features[(frames - 80) * 64..]).1);
+        assert!((hiss - silence - (1.5_f32 + 1.0).ln()).abs() < 0.3, "silence {silence}, hiss {hiss}");
+    }
+}

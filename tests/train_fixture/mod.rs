@@ -11,6 +11,7 @@ use affectd::train::augment::Strength;
 use affectd::train::corpus::Recipe;
 use affectd::train::fit::{FitOptions, Keeping};
 use affectd::train::optimizer::Optimizer;
+use affectd::train::selection::Selection;
 use affectd::train::waveform::WaveformStrength;
 use affectd::train::{Trained, Training};
 
@@ -71,7 +72,8 @@ pub fn training(data: DatasetSpec, kind: Kind, optimizer: Optimizer, seed: u64) 
     let (label_map, protocol) = (LabelMap::default(), Protocol::SpeakerIndependent);
     let (waveform, strength) = (WaveformStrength::of(kind), Strength::of(kind));
     let keeping = Keeping::default();
-    Training { data: vec![data], label_map, protocol, recipe, kind, waveform, strength, fit, keeping }
+    let selection = Selection { data: vec![data], label_map, protocol };
+    Training { selection, recipe, kind, waveform, strength, fit, keeping }
 }
 
 /// Trains with AdamW from a seed.

@@ -15,8 +15,8 @@ impl TrainingReport {
         let training = &trained.training;
         Self {
             model: format!("{}@{}", identity.name, identity.version),
-            protocol: training.protocol.describe(&training.data),
-            shares_speakers: matches!(training.protocol, Protocol::Random { .. }),
+            protocol: training.selection.protocol.describe(&training.selection.data),
+            shares_speakers: matches!(training.selection.protocol, Protocol::Random { .. }),
             labels: trained.labels.clone(),
             training_clips: trained.training_clips,
             history: trained.fitted.history.clone(),
@@ -39,9 +39,9 @@ fn settings(training: &Training) -> serde_json::Value {
     let kind = training.kind.to_possible_value();
     let recipe = &training.recipe;
     serde_json::json!({
-        "data": training.data.iter().map(DatasetSpec::to_string).collect::<Vec<_>>(),
-        "protocol": training.protocol.describe(&training.data),
-        "label_map": training.label_map.to_string(),
+        "data": training.selection.data.iter().map(DatasetSpec::to_string).collect::<Vec<_>>(),
+        "protocol": training.selection.protocol.describe(&training.selection.data),
+        "label_map": training.selection.label_map.to_string(),
         "architecture": kind.map(|kind| kind.get_name().to_owned()),
         "input": recipe.input,
         "sample_rate_hz": recipe.sample_rate_hz,

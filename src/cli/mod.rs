@@ -78,7 +78,7 @@ pub enum Command {
     Evaluate(evaluate::Args),
     /// Train a model and write it as one ONNX file
     #[cfg(feature = "train")]
-    Train(train::Args),
+    Train(Box<train::Args>),
     /// The feature matrix that a model would see
     Features(features::Args),
     /// Stream recordings as a client would
@@ -127,7 +127,7 @@ async fn dispatch(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Analyze(args) => analyze::run(args, context).await,
         Command::Evaluate(args) => evaluate::run(args, context).await,
         #[cfg(feature = "train")]
-        Command::Train(args) => train::run(args, context).await,
+        Command::Train(args) => train::run(*args, context).await,
         Command::Features(args) => features::run(args, context).await,
         Command::Send(args) => send::run(args, context).await,
         Command::Tail(args) => tail::run(args, context).await,

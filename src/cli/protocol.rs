@@ -97,3 +97,14 @@ impl ProtocolArgs {
         }
     }
 }
+
+/// Says so on stderr where the same speakers train and test.
+#[cfg(feature = "train")]
+pub(super) fn warn_of_shared_speakers(protocol: &Protocol) {
+    if matches!(protocol, Protocol::Random { .. }) {
+        eprintln!(
+            "WARNING: with the protocol random the same speakers train and test: the figures promise nothing for \
+             another speaker"
+        );
+    }
+}

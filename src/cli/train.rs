@@ -3,32 +3,33 @@
 //! In: arguments. Out: the file; the validation and test figures on stdout, progress on stderr. Chooses by the
 //! validation clips alone; the test clips are measured once, at the end.
 
+mod outcome;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
-
 use clap::builder::ArgPredicate;
 
+use self::outcome::{print, print_int8, print_scores};
 use super::UsageError;
 use super::augmentation::{Changes, amount, share};
-use super::protocol::ProtocolArgs;
+use super::protocol::{ProtocolArgs, warn_of_shared_speakers};
 use crate::config::Engine;
-use crate::evaluation::datasets::{DatasetSpec, Protocol};
+use crate::evaluation::datasets::DatasetSpec;
 use crate::features::MfccOptions;
 use crate::model::Input;
 use crate::train::architecture::Kind;
 use crate::train::cache;
 use crate::train::corpus::Recipe;
 use crate::train::fit::{FitOptions, Keeping};
-use crate::train::int8::{self, Int8};
+use crate::train::int8;
 use crate::train::join::{self, Parts};
 use crate::train::optimizer::{Optimizer, Schedule};
 use crate::train::report::{self, TrainingReport};
-use crate::train::score::Score;
 use crate::train::selection::Selection;
-use crate::train::{Identity, Trained, Training};
+use crate::train::{Identity, Training};
 
 /// Arguments of `affectd train`.
 #[derive(Debug, clap::Args)]
@@ -267,15 +268,6 @@ impl Args {
     }
 }
 
-fn warn_of_shared_speakers(protocol: &Protocol) {
-    if matches!(protocol, Protocol::Random { .. }) {
-        eprintln!(
-            "WARNING: with the protocol random the same speakers train and test: the figures promise nothing for \
-             another speaker"
-        );
-    }
-}
-
 fn positive(text: &str) -> Result<f64, String> {
     let amount = text.parse().ok().filter(|it: &f64| it.is_finite() && *it > 0.0);
     amount.ok_or_else(|| "expected a number above 0".to_owned())
@@ -300,39 +292,4 @@ fn check_output(output: &Path, force: bool) -> anyhow::Result<()> {
 fn read_options(path: &Path) -> anyhow::Result<MfccOptions> {
     let text = std::fs::read_to_string(path).with_context(|| format!("--options {}", path.display()))?;
     serde_json::from_str(&text).with_context(|| format!("--options {}", path.display()))
-}
-
-fn print(trained: &Trained, output: &Path) {
-    println!(
-        "wrote {}: labels {}; {} parameters, {:.1} MFLOP a window; best epoch {}, temperature {:.3}",
-        output.display(),
-        trained.labels.join(", "),
-        trained.parameters(),
-        trained.architecture.operations() as f64 / 1e6,
-        trained.fitted.epoch,
-        trained.fitted.temperature
-    );
-    print_scores(&trained.fitted.validation, &trained.test);
-}
-
-fn print_scores(validation: &Score, test: &Score) {
-    for (what, score) in [("validation", validation), ("test", test)] {
-        println!(
-            "{what:<10} accuracy {:.4}  UAR {:.4}  macro F1 {:.4}  loss {:.4}",
-            score.accuracy, score.unweighted_average_recall, score.macro_f1, score.loss
-        );
-    }
-}
-
-fn print_int8(int8: &Int8) {
-    println!("wrote {}: {:.2} times as fast", int8.path.display(), int8.speed_up);
-    for (what, [float, int8]) in [("validation", int8.validation), ("test", int8.test)] {
-        println!(
-            "{what:<10} accuracy {:.4} ({:+.4})  UAR {:.4} ({:+.4})",
-            int8.accuracy,
-            int8.accuracy - float.accuracy,
-            int8.unweighted_average_recall,
-            int8.unweighted_average_recall - float.unweighted_average_recall
-        );
-    }
 }

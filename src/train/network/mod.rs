@@ -25,6 +25,7 @@ use super::front::Normalised;
 
 /// A network that is being trained, or runs.
 #[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are a few networks in a run, never many")]
 pub enum Network {
     /// Convolutions.
     Cnn(Cnn),
@@ -44,6 +45,7 @@ impl ModuleMapper for Numbered {
 
 /// What a network's learnt layers see of a batch.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one for a batch, never many")]
 pub enum Encoded {
     /// The windows themselves.
     Windows(Normalised),

@@ -28,19 +28,21 @@ pub(super) fn draw(history: &[EpochRecord], best_epoch: usize) -> Vec<(&'static 
     ];
     let rate = [Series { name: "learning rate", class: "first", value: |it| it.learning_rate }];
     vec![
-        ("loss", plot(("Loss", "cross-entropy"), &losses, history, best_epoch)),
-        ("accuracy", plot(("Validation", "share of clips"), &figures, history, best_epoch)),
-        ("learning-rate", plot(("Learning rate", "step size"), &rate, history, best_epoch)),
+        ("loss", plot(("Loss", "cross-entropy", f64::INFINITY), &losses, history, best_epoch)),
+        ("accuracy", plot(("Validation", "share of clips", 1.0), &figures, history, best_epoch)),
+        ("learning-rate", plot(("Learning rate", "step size", f64::INFINITY), &rate, history, best_epoch)),
     ]
 }
 
+/// `highest` is what no value can be above.
 fn plot(
-    (title, y_title): (&str, &str),
+    (title, y_title, highest): (&str, &str, f64),
     series: &[Series],
     history: &[EpochRecord],
     best_epoch: usize,
 ) -> Svg {
-    let y = around(series.iter().flat_map(|series| history.iter().map(series.value)));
+    let (low, high) = around(series.iter().flat_map(|series| history.iter().map(series.value)));
+    let y = (low, high.min(highest));
     let x: Range = (1.0, history.len().max(1) as f64);
     let (frame, mut svg) = Frame::draw(Titles { plot: title, x: "epoch", y: y_title }, x, y, true);
     if best_epoch > 0 {

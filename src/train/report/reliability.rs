@@ -29,8 +29,8 @@ pub(super) fn draw(clips: &[ScoredClip]) -> Svg {
         let density = 0.25 + 0.6 * bin.clips as f64 / most as f64;
         svg.area("first", (left + 1.5, top), (right - left - 3.0, bottom - top), density);
         svg.dot("second", frame.at((bin.confidence / bin.clips as f64, accuracy)), 3.5);
-        let above = if top < 70.0 { top + 16.0 } else { top - 8.0 };
-        svg.text("muted small", ((left + right) / 2.0, above), Anchor::Middle, &bin.clips.to_string());
+        let (class, at) = if top < 70.0 { ("on small", top + 16.0) } else { ("muted small", top - 8.0) };
+        svg.text(class, ((left + right) / 2.0, at), Anchor::Middle, &bin.clips.to_string());
     }
     svg.line("best", frame.at((0.0, 0.0)), frame.at((1.0, 1.0)));
     let note = "bar: accuracy, number: clips, dot: mean confidence";

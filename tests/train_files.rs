@@ -11,6 +11,7 @@ use affectd::config::{Config, Engine};
 use affectd::evaluation::datasets::Split;
 use affectd::train::architecture::Kind;
 use affectd::train::corpus::Corpus;
+use affectd::train::int8;
 use affectd::train::join::{self, Parts};
 use affectd::train::measure::Measured;
 use affectd::train::{Identity, Trained};
@@ -78,8 +79,9 @@ fn models_that_do_not_fit_are_not_joined() {
 fn the_8_bit_file_has_a_name_and_figures_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let (trained, path) = written(folder.path(), Kind::Dense, "dense");
-    let int8 = trained.write_int8(&path, &named("dense"), &engine()).unwrap();
-    assert_eq!(int8.path, folder.path().join("dense-int8.onnx"));
+    let beside = int8::path_beside(&path);
+    assert_eq!(beside, folder.path().join("dense-int8.onnx"));
+    let int8 = int8::write(&path, &beside, (&trained.training.selection, None), &engine()).unwrap();
     let contract = affectd::model::load_contract(&int8.path).unwrap();
     assert_eq!(contract.name, "dense-int8");
     assert_eq!(contract.provenance.metrics["test_accuracy"], int8.test[1].accuracy);

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
-use clap::builder::ArgPredicate;
 
 use self::outcome::{print, print_int8, print_scores};
 use super::UsageError;
@@ -38,13 +37,11 @@ pub struct Args {
     #[arg(long, required = true, value_name = "NAME:PATH", value_parser = DatasetSpec::parse)]
     data: Vec<DatasetSpec>,
     /// The kind of network
-    #[arg(
-        long,
-        value_enum,
-        required_unless_present = "join",
-        default_value_if("join", ArgPredicate::IsPresent, "cnn")
-    )]
-    architecture: Kind,
+    #[arg(long, value_enum, required_unless_present_any = ["join", "trained"])]
+    architecture: Option<Kind>,
+    /// Train nothing: write --output from this model file, with --quantize
+    #[arg(long, value_name = "FILE", requires = "quantize", conflicts_with_all = ["architecture", "join"])]
+    trained: Option<PathBuf>,
     /// Train nothing: join model files with the same labels and front end into one; repeatable
     #[arg(long, value_name = "FILE", conflicts_with_all = ["architecture", "checkpoint", "quantize", "report"])]
     join: Vec<PathBuf>,
@@ -155,20 +152,21 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     let engine = context.loaded.config.engine;
     let stopped = Arc::new(AtomicBool::new(false));
     stop_on_interrupt(stopped.clone());
-    tokio::task::spawn_blocking(move || match args.join.is_empty() {
-        true => train(args, stopped, &engine),
-        false => join(&args, &engine),
+    tokio::task::spawn_blocking(move || match (args.architecture, &args.trained) {
+        (Some(kind), _) => train(kind, args, stopped, &engine),
+        (None, Some(trained)) => quantize(trained, &args.output, &args, &engine),
+        (None, None) => join(&args, &engine),
     })
     .await?
 }
 
-fn train(args: Args, stopped: Arc<AtomicBool>, engine: &Engine) -> anyhow::Result<()> {
+fn train(kind: Kind, args: Args, stopped: Arc<AtomicBool>, engine: &Engine) -> anyhow::Result<()> {
     let (output, identity) = (args.output.clone(), args.identity()?);
     let report = args.report_folder();
     report::check_folder(&report, args.force).map_err(|error| UsageError(format!("--report: {error}")))?;
     let int8 = args.quantize.map(|Integers::Int8| int8::path_beside(&output));
     int8.iter().try_for_each(|path| check_output(path, args.force))?;
-    let training = args.training(stopped)?;
+    let training = args.training(kind, stopped)?;
     let trained = training.run()?;
     trained.write(&output, &identity)?;
     TrainingReport::of(&trained, &identity, std::env::args().collect()).write(&report)?;
@@ -178,9 +176,11 @@ fn train(args: Args, stopped: Arc<AtomicBool>, engine: &Engine) -> anyhow::Resul
     }
     print(&trained, &output);
     println!("report     {}", report.join("index.html").display());
-    if int8.is_some() {
-        print_int8(&trained.write_int8(&output, &identity, engine)?);
-    }
+    int8.map_or(Ok(()), |int8| quantize(&output, &int8, &args, engine))
+}
+
+fn quantize(float: &Path, path: &Path, args: &Args, engine: &Engine) -> anyhow::Result<()> {
+    print_int8(&int8::write(float, path, (&args.selection()?, args.cache()), engine)?);
     Ok(())
 }
 
@@ -218,8 +218,8 @@ impl Args {
         self.report.clone().unwrap_or_else(|| self.output.with_file_name(format!("{stem}-report")))
     }
 
-    fn training(self, stopped: Arc<AtomicBool>) -> anyhow::Result<Training> {
-        let mut recipe = Recipe::of(self.architecture);
+    fn training(&self, kind: Kind, stopped: Arc<AtomicBool>) -> anyhow::Result<Training> {
+        let mut recipe = Recipe::of(kind);
         recipe.cache = self.cache();
         recipe.input = if self.input == InputKind::Mfcc { Input::Mfcc } else { Input::LogMel };
         if let Some(path) = &self.options {
@@ -228,10 +228,10 @@ impl Args {
         Ok(Training {
             selection: self.selection()?,
             recipe,
-            kind: self.architecture,
-            waveform: self.changes.waveform(self.architecture),
-            strength: self.changes.features(self.architecture),
-            fit: self.fit(),
+            kind,
+            waveform: self.changes.waveform(kind),
+            strength: self.changes.features(kind),
+            fit: self.fit(kind),
             keeping: Keeping { checkpoint: self.checkpoint.clone(), stopped },
         })
     }
@@ -248,8 +248,8 @@ impl Args {
         if self.no_cache { None } else { self.cache.clone().or_else(cache::default_folder) }
     }
 
-    fn fit(&self) -> FitOptions {
-        let base = FitOptions::of(self.architecture, self.optimizer);
+    fn fit(&self, kind: Kind) -> FitOptions {
+        let base = FitOptions::of(kind, self.optimizer);
         FitOptions {
             epochs: self.epochs.map_or(base.epochs, |it| it as usize),
             batch_size: self.batch_size.map_or(base.batch_size, |it| it as usize),

@@ -17,7 +17,7 @@ use super::progress;
 use crate::audio::{ResamplerPlan, decode_bytes, resample};
 use crate::evaluation::datasets::Clip;
 use crate::features::{FrameKind, FrontEnd, MfccOptions, features_with_deltas};
-use crate::model::{Input, WindowShape};
+use crate::model::{Contract, Input, WindowShape};
 
 /// A last window shorter than this is not cut, as in serving (`window.min_length`).
 const MIN_LENGTH_SECONDS: usize = 1;
@@ -47,6 +47,17 @@ impl Recipe {
         let mfcc = MfccOptions { n_mels: 64, n_mfcc, ..MfccOptions::default() };
         let window = WindowShape { length_samples: 48_000, hop_samples: 16_000 };
         Self { mfcc, input: Input::Mfcc, sample_rate_hz: 16_000, window, keep_samples: false, cache: None }
+    }
+
+    /// How samples become what a model file wants.
+    ///
+    /// # Errors
+    /// A model that takes no frames.
+    pub fn of_contract(contract: &Contract, cache: Option<PathBuf>) -> anyhow::Result<Self> {
+        let frames = || format!("model {} takes samples, not frames", contract.name);
+        let mfcc = contract.mfcc.clone().with_context(frames)?;
+        let (input, sample_rate_hz, window) = (contract.input, contract.sample_rate_hz, contract.window);
+        Ok(Self { mfcc, input, sample_rate_hz, window, keep_samples: false, cache })
     }
 
     /// Frames of a whole window.

@@ -59,14 +59,6 @@ impl Parts {
         &self.0[0].contract
     }
 
-    /// How samples become the features that the whole gets.
-    pub fn recipe(&self) -> anyhow::Result<Recipe> {
-        let contract = self.contract();
-        let mfcc = contract.mfcc.clone().context("join models: they take no frames")?;
-        let (sample_rate_hz, window) = (contract.sample_rate_hz, contract.window);
-        Ok(Recipe { mfcc, input: contract.input, sample_rate_hz, window, keep_samples: false, cache: None })
-    }
-
     /// The temperature that suits the mean of the parts on a corpus.
     ///
     /// # Errors
@@ -175,7 +167,7 @@ pub fn write(
     (path, identity): (&Path, &Identity),
     engine: &config::Engine,
 ) -> anyhow::Result<Joined> {
-    let recipe = Recipe { cache, ..parts.recipe()? };
+    let recipe = Recipe::of_contract(parts.contract(), cache)?;
     let (Partition { validation, test, .. }, audit) = selection.partition(&recipe)?;
     eprint!("{audit}");
     let corpus = |clips: &[Clip], what| Corpus::read(clips, &parts.contract().labels, &recipe, what);

@@ -1,6 +1,6 @@
 //! The convolutional network as graph operations, line by line as its forward pass (`network::cnn`).
 
-use super::layers::{Affine, Dense, convolution};
+use super::layers::{Affine, Dense, convolution, light_convolution};
 use super::{Series, frame_count, mean_over};
 use crate::train::graph::{Graph, int, ints};
 use crate::train::network::{
@@ -64,9 +64,9 @@ fn residual(graph: &mut Graph, block: &Residual, maps: Maps) -> Maps {
     let change = graph.op("Relu", &[&out]);
     let present = graph.op("Mul", &[&change, &maps.mask]);
     let level = mean_over(graph, &present, &maps.count, 2);
-    let squeezed = convolution(graph, &block.squeeze, &level);
+    let squeezed = light_convolution(graph, &block.squeeze, &level);
     let squeezed = graph.op("Relu", &[&squeezed]);
-    let excited = convolution(graph, &block.excite, &squeezed);
+    let excited = light_convolution(graph, &block.excite, &squeezed);
     let weight = graph.op("Sigmoid", &[&excited]);
     let weighted = graph.op("Mul", &[&present, &weight]);
     Maps { values: graph.op("Add", &[&maps.values, &weighted]), ..maps }
@@ -74,9 +74,9 @@ fn residual(graph: &mut Graph, block: &Residual, maps: Maps) -> Maps {
 
 /// Means and deviations `[batch, 2 * channels]`, before their normalisation.
 fn attentive(graph: &mut Graph, pool: &AttentivePool, maps: &Maps) -> String {
-    let hidden = convolution(graph, &pool.hidden, &maps.values);
+    let hidden = light_convolution(graph, &pool.hidden, &maps.values);
     let hidden = graph.op("Tanh", &[&hidden]);
-    let scores = convolution(graph, &pool.attention, &hidden);
+    let scores = light_convolution(graph, &pool.attention, &hidden);
     let one = graph.floats("one", &[], &[1.0]);
     let absent = graph.op("Sub", &[&maps.mask, &one]);
     let far = graph.floats("missing", &[], &[-MISSING]);
@@ -114,7 +114,7 @@ fn second_order(graph: &mut Graph, pool: &SecondOrderPool, maps: &Maps) -> Strin
 
 fn products(graph: &mut Graph, pool: &SecondOrderPool, maps: &Maps) -> String {
     let channels = pool.reduce.weight.dims()[0];
-    let reduced = convolution(graph, &pool.reduce, &maps.values);
+    let reduced = light_convolution(graph, &pool.reduce, &maps.values);
     let present = graph.op("Mul", &[&reduced, &maps.mask]);
     let mean = mean_over(graph, &present, &maps.count, 2);
     let centred = graph.op("Sub", &[&reduced, &mean]);

@@ -79,6 +79,15 @@ impl Dense {
 
 /// A convolution with its normalisation folded in, where it has one.
 pub(super) fn convolution(graph: &mut Graph, layer: &Convolution, maps: &str) -> String {
+    convolution_of(graph, layer, (maps, "weight"))
+}
+
+/// A convolution that costs next to nothing, so that it stays float where the others become integers.
+pub(super) fn light_convolution(graph: &mut Graph, layer: &Convolution, maps: &str) -> String {
+    convolution_of(graph, layer, (maps, "light"))
+}
+
+fn convolution_of(graph: &mut Graph, layer: &Convolution, (maps, name): (&str, &str)) -> String {
     let dims = layer.weight.dims();
     let mut weight = values(layer.weight.val());
     let mut bias = layer.bias.as_ref().map(Param::val).map_or(vec![0.0; dims[0]], values);
@@ -89,7 +98,7 @@ pub(super) fn convolution(graph: &mut Graph, layer: &Convolution, maps: &str) ->
             *bias = *bias * norm.scale[channel] + norm.offset[channel];
         }
     }
-    let weight = graph.floats("weight", &dims, &weight);
+    let weight = graph.floats(name, &dims, &weight);
     let bias = graph.floats("bias", &[dims[0]], &bias);
     let [frames, bands] = layer.padding;
     let settings = vec![

@@ -57,5 +57,5 @@ async fn it_hears_emotions_of_speakers_it_never_met() {
     let model = Model::load(ModelSource::BuiltIn, &config.engine).unwrap();
     let report = local::evaluate(model, &config, (clips, &Line::default()), |_| {}).await.unwrap();
     assert_eq!((report.clips, report.skipped), (195, 0));
-    assert!(report.accuracy >= 0.5, "{report}");
+    assert!(report.accuracy >= 0.6, "{report}");
 }

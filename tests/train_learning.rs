@@ -9,7 +9,7 @@ use std::path::Path;
 
 use affectd::evaluation::datasets::DatasetSpec;
 use affectd::model::WindowShape;
-use affectd::train::architecture::{Architecture, Kind};
+use affectd::train::architecture::{Architecture, Kind, Sizes};
 use affectd::train::audit;
 use affectd::train::corpus::window_ranges;
 use affectd::train::optimizer::Optimizer;
@@ -47,7 +47,7 @@ fn windows_are_cut_as_in_serving() {
 
 #[test]
 fn the_cnn_is_cheap_enough_for_a_cpu() {
-    let cnn = Architecture::cnn([297, 64], 6);
+    let cnn = Architecture::cnn([297, 64], 6, &Sizes::default());
     assert!(cnn.operations() <= 60_000_000, "{}", cnn.operations());
 }
 

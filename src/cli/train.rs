@@ -4,6 +4,7 @@
 //! validation clips alone; the test clips are measured once, at the end.
 
 mod outcome;
+mod sizes;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context as _;
 
 use self::outcome::{print, print_int8, print_scores};
+use self::sizes::SizeArgs;
 use super::UsageError;
 use super::augmentation::{Changes, amount, share};
 use super::protocol::{ProtocolArgs, warn_of_shared_speakers};
@@ -113,6 +115,8 @@ pub struct Args {
     /// Write over a model and a report that are there
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    sizes: SizeArgs,
     #[command(flatten)]
     changes: Changes,
     /// Where all randomness comes from
@@ -229,6 +233,7 @@ impl Args {
             selection: self.selection()?,
             recipe,
             kind,
+            sizes: self.sizes.sizes(),
             waveform: self.changes.waveform(kind),
             strength: self.changes.features(kind),
             fit: self.fit(kind),

@@ -4,6 +4,9 @@
 
 use super::network::statistics::StatisticsShape;
 
+/// Convolutions that halve the number of frames; the later ones halve that of bands alone.
+const FRAME_STRIDES: usize = 3;
+
 /// Which kind of network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
@@ -98,16 +101,37 @@ impl BlockShape {
     }
 }
 
+/// The sizes of a network that may be chosen; each kind takes its own.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Sizes {
+    /// Dense: units of the hidden layer.
+    pub hidden: usize,
+    /// CNN: channels of each convolution over frames and bands.
+    pub channels: Vec<usize>,
+    /// CNN: channels of a frame in the residual blocks.
+    pub width: usize,
+    /// CNN: number of residual blocks.
+    pub residuals: usize,
+}
+
+impl Default for Sizes {
+    /// 48 MFLOP for a CNN on windows of 297 frames and 64 bands, 3 for a dense net on 24 coefficients.
+    fn default() -> Self {
+        Self { hidden: 320, channels: vec![16, 32, 48, 64], width: 128, residuals: 2 }
+    }
+}
+
 impl Architecture {
     /// Statistics and a hidden layer.
-    pub fn dense(statistics: StatisticsShape, labels: usize) -> Self {
+    pub fn dense(statistics: StatisticsShape, labels: usize, sizes: &Sizes) -> Self {
         let (frames, bands) = (statistics.frames, statistics.coefficients);
-        Self { frames, bands, labels, body: Body::Dense(DenseShape { statistics, hidden: 320 }) }
+        let body = Body::Dense(DenseShape { statistics, hidden: sizes.hidden });
+        Self { frames, bands, labels, body }
     }
 
     /// Convolutions for windows of `frames` by `bands`.
-    pub fn cnn([frames, bands]: [usize; 2], labels: usize) -> Self {
-        Self { frames, bands, labels, body: Body::Cnn(CnnShape::new()) }
+    pub fn cnn([frames, bands]: [usize; 2], labels: usize, sizes: &Sizes) -> Self {
+        Self { frames, bands, labels, body: Body::Cnn(CnnShape::new(sizes)) }
     }
 
     /// Floating-point operations of one window, a multiplication and an addition as two: convolutions, dense layers,
@@ -128,22 +152,21 @@ impl DenseShape {
 }
 
 impl CnnShape {
-    /// 48 MFLOP for windows of 297 frames and 64 bands.
-    fn new() -> Self {
-        // Coarse at once: neighbouring frames overlap, and the early maps cost most.
-        let blocks = vec![
-            BlockShape::centred([1, 16], [5, 5], [2, 2]),
-            BlockShape::centred([16, 32], [3, 3], [2, 2]),
-            BlockShape::centred([32, 48], [3, 3], [2, 2]),
-            BlockShape::centred([48, 64], [3, 3], [1, 2]),
-        ];
+    fn new(sizes: &Sizes) -> Self {
+        let block = |(index, &channels_out): (usize, &usize)| {
+            let channels_in = if index == 0 { 1 } else { sizes.channels[index - 1] };
+            let kernel = if index == 0 { [5, 5] } else { [3, 3] };
+            // Coarse at once: neighbouring frames overlap, and the early maps cost most.
+            let stride = if index < FRAME_STRIDES { [2, 2] } else { [1, 2] };
+            BlockShape::centred([channels_in, channels_out], kernel, stride)
+        };
         Self {
-            blocks,
-            width: 128,
-            residuals: 2,
+            blocks: sizes.channels.iter().enumerate().map(block).collect(),
+            width: sizes.width,
+            residuals: sizes.residuals,
             kernel: 5,
-            squeeze: 16,
-            attention: 64,
+            squeeze: (sizes.width / 8).max(1),
+            attention: (sizes.width / 2).max(1),
             second_order: 24,
             projection: 64,
         }

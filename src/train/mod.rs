@@ -1,9 +1,11 @@
 //! Training: labelled clips in, one self-describing ONNX file out.
 //!
-//! In data order: `audit` (what is wrong with the clips) → `corpus` with its `cache` (clips to windows of features, cut as in serving) → `waveform` and `augment` (changed copies)
-//! → `batch` → `front` (mask, level, normalisation) → `feed` → `network` under `fit` (loop, best epoch) with its
-//! `optimizer` → `score` (temperature) → `export` (the same computation as an ONNX `graph`, with its contract) and
-//! `report`. Test clips are touched once, after everything is chosen.
+//! In data order: `selection` (which clips) and `audit` (what is wrong with them) → `corpus` with its `cache` (clips to
+//! windows of features, cut as in serving) → `waveform` and `augment` (changed copies) → `batch` → `front` (mask, level,
+//! normalisation) → `feed` → `network` under `fit` (loop, best epoch) with its `optimizer` and its `state` (checkpoints) →
+//! `score` (temperature) → `export` (the same computation as an ONNX `graph`, with its contract) and `report`. Files that
+//! are there become others in `int8` (by `quantize`) and `join`, which `measure` them. A run touches its test clips once,
+//! after everything is chosen.
 
 pub mod architecture;
 pub mod audit;
@@ -44,7 +46,7 @@ use crate::evaluation::ScoredClip;
 use crate::evaluation::datasets::{Clip, Partition};
 use crate::model::{Contract, Input, Layout, Output};
 
-use architecture::{Architecture, Kind};
+use architecture::{Architecture, Kind, Sizes};
 use audit::Audit;
 use augment::{Augmentation, Strength};
 use batch::{BatchShape, Changes};
@@ -66,6 +68,8 @@ pub struct Training {
     pub recipe: Recipe,
     /// Which network.
     pub kind: Kind,
+    /// How large it is.
+    pub sizes: Sizes,
     /// How the samples of training windows are changed.
     pub waveform: WaveformStrength,
     /// How their features are changed.
@@ -160,10 +164,10 @@ impl Training {
         let treatment = (view.level, view.scaling);
         let front = Front::fit(windows, recipe.coefficients(), treatment, view.rotation.clone());
         let architecture = match self.kind {
-            Kind::Cnn => Architecture::cnn([frames, front.bands], labels),
+            Kind::Cnn => Architecture::cnn([frames, front.bands], labels, &self.sizes),
             Kind::Dense => {
                 let loudness = loudness_of_first(&recipe.mfcc);
-                Architecture::dense(StatisticsShape::new(frames, &front, loudness), labels)
+                Architecture::dense(StatisticsShape::new(frames, &front, loudness), labels, &self.sizes)
             }
         };
         let waveform = match self.waveform.is_none() {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use affectd::evaluation::datasets::{DatasetSpec, LabelMap, Protocol};
 use affectd::model::WindowShape;
-use affectd::train::architecture::Kind;
+use affectd::train::architecture::{Kind, Sizes};
 use affectd::train::augment::Strength;
 use affectd::train::corpus::Recipe;
 use affectd::train::fit::{FitOptions, Keeping};
@@ -73,7 +73,7 @@ pub fn training(data: DatasetSpec, kind: Kind, optimizer: Optimizer, seed: u64) 
     let (waveform, strength) = (WaveformStrength::of(kind), Strength::of(kind));
     let keeping = Keeping::default();
     let selection = Selection { data: vec![data], label_map, protocol };
-    Training { selection, recipe, kind, waveform, strength, fit, keeping }
+    Training { selection, recipe, kind, sizes: Sizes::default(), waveform, strength, fit, keeping }
 }
 
 /// Trains with AdamW from a seed.

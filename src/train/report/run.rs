@@ -43,6 +43,7 @@ fn settings(training: &Training) -> serde_json::Value {
         "protocol": training.selection.protocol.describe(&training.selection.data),
         "label_map": training.selection.label_map.to_string(),
         "architecture": kind.map(|kind| kind.get_name().to_owned()),
+        "sizes": training.sizes,
         "input": recipe.input,
         "sample_rate_hz": recipe.sample_rate_hz,
         "window": recipe.window,

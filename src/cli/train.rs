@@ -174,8 +174,9 @@ fn train(kind: Kind, args: Args, stopped: Arc<AtomicBool>, engine: &Engine) -> a
     let trained = training.run()?;
     trained.write(&output, &identity)?;
     TrainingReport::of(&trained, &identity, std::env::args().collect()).write(&report)?;
-    if let Some(checkpoint) = &training.keeping.checkpoint {
-        // The run is over: its next one starts afresh.
+    // A run that is over starts afresh next time; one that was stopped can go on.
+    let over = !training.keeping.stopped.load(Ordering::Relaxed);
+    if let Some(checkpoint) = training.keeping.checkpoint.as_ref().filter(|_| over) {
         let _ = std::fs::remove_file(checkpoint);
     }
     print(&trained, &output);

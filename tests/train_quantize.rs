@@ -139,13 +139,17 @@ fn heavy_layers_are_integers_by_channel_and_the_rest_stays_float() {
     assert!(graph.initializer.iter().all(|it| is_read(&it.name)), "no constant is left over");
 }
 
-#[test]
-fn what_a_layer_of_integers_gives_is_integers_again_behind_its_relu() {
+fn quantized_cnn() -> GraphProto {
     let folder = tempfile::tempdir().unwrap();
     let trained = trained(folder.path(), Kind::Cnn, 1);
     let float = float_model(&trained, folder.path());
     let calibration = &windows(&trained, Split::Train)[..8];
-    let graph = quantize(&float, calibration, &QuantizeOptions::default(), &engine()).unwrap().graph.unwrap();
+    quantize(&float, calibration, &QuantizeOptions::default(), &engine()).unwrap().graph.unwrap()
+}
+
+#[test]
+fn what_a_layer_of_integers_gives_is_integers_again_behind_its_relu() {
+    let graph = quantized_cnn();
     let producers = producers(&graph);
     let readers = |value: &str| {
         let readers = graph.node.iter().filter(|node| node.input.iter().any(|it| it == value));
@@ -164,11 +168,7 @@ fn what_a_layer_of_integers_gives_is_integers_again_behind_its_relu() {
 
 #[test]
 fn a_mask_keeps_the_scale_so_that_no_value_is_rounded_twice() {
-    let folder = tempfile::tempdir().unwrap();
-    let trained = trained(folder.path(), Kind::Cnn, 1);
-    let float = float_model(&trained, folder.path());
-    let calibration = &windows(&trained, Split::Train)[..8];
-    let graph = quantize(&float, calibration, &QuantizeOptions::default(), &engine()).unwrap().graph.unwrap();
+    let graph = quantized_cnn();
     let producers = producers(&graph);
     let mut masked = 0;
     for node in graph.node.iter().filter(|it| it.op_type == "QuantizeLinear") {

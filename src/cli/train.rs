@@ -3,6 +3,7 @@
 //! In: arguments. Out: the file; the validation and test figures on stdout, progress on stderr. Chooses by the
 //! validation clips alone; the test clips are measured once, at the end.
 
+mod interrupt;
 mod outcome;
 mod sizes;
 
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 
+use self::interrupt::stop_on_interrupt;
 use self::outcome::{print, print_int8, print_scores};
 use self::sizes::SizeArgs;
 use super::UsageError;
@@ -196,18 +198,6 @@ fn join(args: &Args, engine: &Engine) -> anyhow::Result<()> {
     println!("wrote {}: {} models in one", args.output.display(), args.join.len());
     print_scores(&joined.validation, &joined.test);
     Ok(())
-}
-
-/// The first Ctrl-C ends the run and keeps its best epoch; the second one ends the process.
-fn stop_on_interrupt(stopped: Arc<AtomicBool>) {
-    tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
-            if stopped.swap(true, Ordering::Relaxed) {
-                std::process::exit(130);
-            }
-            eprintln!("ending the run; once more to end it without a model");
-        }
-    });
 }
 
 impl Args {

@@ -14,7 +14,7 @@ use crate::client::encode;
 use crate::proto;
 
 /// Rate of a telephone line.
-const TELEPHONE_RATE_HZ: u32 = 8_000;
+pub const TELEPHONE_RATE_HZ: u32 = 8_000;
 
 /// A gain, then perhaps a telephone.
 #[derive(Debug, Default)]

@@ -15,6 +15,7 @@ use super::fit::Fit;
 use super::network::Network;
 use super::optimizer::{Average, collected, replaced};
 use super::score::Score;
+use super::waveform::Waveform;
 
 /// What an epoch gave.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
@@ -116,6 +117,7 @@ pub fn run_number(fit: &Fit) -> u64 {
     let mut hasher = DefaultHasher::new();
     format!("{:?} {:?} {:?} {:?}", fit.options, fit.architecture, fit.front, fit.changes.features)
         .hash(&mut hasher);
+    format!("{:?}", fit.changes.waveform.as_ref().map(Waveform::strength)).hash(&mut hasher);
     (fit.train.windows.len(), fit.validation.windows.len()).hash(&mut hasher);
     hasher.finish()
 }

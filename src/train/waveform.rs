@@ -12,11 +12,10 @@ use rand_distr::StandardNormal;
 use super::architecture::Kind;
 use crate::audio::{AudioFormat, Encoding, Planar, ResamplerPlan, decode, resample};
 use crate::client::encode;
+use crate::evaluation::TELEPHONE_RATE_HZ;
 use crate::features::{FrontEnd, features_with_deltas};
 use crate::proto;
 
-/// Rate of a telephone line.
-const TELEPHONE_RATE_HZ: u32 = 8_000;
 /// Paces that a window may be played at; pitch goes with them.
 const SPEEDS: [f64; 4] = [0.9, 0.95, 1.05, 1.1];
 
@@ -78,6 +77,11 @@ impl Waveform {
         let telephone = [plan(sample_rate_hz, TELEPHONE_RATE_HZ), plan(TELEPHONE_RATE_HZ, sample_rate_hz)];
         let played = |speed: &f64| plan((f64::from(sample_rate_hz) * speed).round() as u32, sample_rate_hz);
         Self { strength, front_end, sample_rate_hz, telephone, speeds: SPEEDS.iter().map(played).collect() }
+    }
+
+    /// How often and how strongly.
+    pub fn strength(&self) -> WaveformStrength {
+        self.strength
     }
 
     /// Features of the changed samples, `[frames * coefficients]`, or `None` where this window stays as it is.

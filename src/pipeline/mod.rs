@@ -8,6 +8,7 @@ mod prepare;
 mod task;
 
 use std::future::Future;
+use std::pin::Pin;
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -75,12 +76,10 @@ pub async fn run_with_reload(
     let readiness =
         Readiness::starting(if config.kafka.is_some() { &["model", "kafka"] } else { &["model"] });
     tokio::pin!(shutdown);
-    let mut daemon = tokio::select! {
-        started = Daemon::start(config, listeners, reload, readiness) => started?,
-        () = &mut shutdown => {
-            tracing::info!("stopped before it was ready");
-            return Ok(());
-        }
+    let started = Daemon::start(config, listeners, reload, readiness, shutdown.as_mut()).await?;
+    let Some(mut daemon) = started else {
+        tracing::info!("stopped before it was ready");
+        return Ok(());
     };
     let failed = tokio::select! {
         () = &mut shutdown => None,
@@ -107,12 +106,15 @@ struct Daemon {
 }
 
 impl Daemon {
+    /// `None` where `shutdown` came while it waited for Kafka. Models are never dropped half-way: a process that ends while its engine
+    /// is at work may crash.
     async fn start(
         config: Config,
         listeners: Listeners,
         reload: mpsc::Receiver<()>,
         readiness: Readiness,
-    ) -> Result<Self, DaemonError> {
+        shutdown: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Option<Self>, DaemonError> {
         let handle = metrics::install();
         let http_stop = CancellationToken::new();
         // Where starting fails or is dropped, so does what was started.
@@ -124,15 +126,18 @@ impl Daemon {
         let (scored, results) = mpsc::channel(SCORED);
         let fleet = Fleet::start(&config, scored).await?;
         let lineups = fleet.lineups();
+        let topics = tokio::select! {
+            found = ensure_topics(&config) => Some(found),
+            () = shutdown => None,
+        };
+        if !matches!(topics, Some(Ok(()))) {
+            fleet.join().await;
+            return topics.transpose().map(|_| None);
+        }
 
         let (report, reports) = crossbeam_channel::bounded(REPORTS);
-        let producer = match &config.kafka {
-            None => None,
-            Some(kafka) => {
-                ensure_topics(kafka.clone(), &config.models).await?;
-                Some(EventProducer::new(kafka, report.clone())?)
-            }
-        };
+        let producer = config.kafka.as_ref().map(|kafka| EventProducer::new(kafka, report.clone()));
+        let producer = producer.transpose()?;
 
         // Chunks → shards → jobs, each to its model's batcher → scored batches → publisher.
         let outlets = Outlets { reports: report };
@@ -174,7 +179,7 @@ impl Daemon {
         let reader = reader.map(|reader| Task::spawn_blocking(move |stop| reader.run(&stop)));
         readiness.met("model");
         unless_started.disarm();
-        Ok(Self {
+        Ok(Some(Self {
             config,
             readiness,
             draining,
@@ -187,7 +192,7 @@ impl Daemon {
             producer,
             http_stop,
             http,
-        })
+        }))
     }
 
     /// Waits for a stage to fail.

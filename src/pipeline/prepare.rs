@@ -6,13 +6,14 @@ use super::DaemonError;
 use crate::config::{self, Config, Role};
 use crate::ingest::kafka;
 
-/// On a task of its own: the question to the brokers holds its thread.
-pub(super) async fn ensure_topics(kafka: config::Kafka, models: &[config::Model]) -> Result<(), DaemonError> {
+/// Nothing where Kafka is off. On a task of its own: the question to the brokers holds its thread.
+pub(super) async fn ensure_topics(config: &Config) -> Result<(), DaemonError> {
+    let Some(kafka) = config.kafka.clone() else { return Ok(()) };
     let topic = |model: &config::Model| match &model.role {
         Role::Serving => None,
         Role::Shadow { topic } => topic.clone(),
     };
-    let shadows: Vec<String> = models.iter().filter_map(topic).collect();
+    let shadows: Vec<String> = config.models.iter().filter_map(topic).collect();
     let asked = tokio::spawn(async move { kafka::ensure_topics(&kafka, &shadows).await }).await;
     Ok(asked.map_err(|_| DaemonError::Stage("question for Kafka's topics"))??)
 }

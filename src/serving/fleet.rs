@@ -73,17 +73,28 @@ impl Fleet {
             processor: Arc::default(),
             seen: Default::default(),
         };
-        for model in &config.models {
+        match fleet.load_all(&config.models).await {
+            Ok(()) => {
+                fleet.announce();
+                Ok(fleet)
+            }
+            Err(error) => {
+                fleet.join().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn load_all(&mut self, models: &[config::Model]) -> Result<(), FleetError> {
+        for model in models {
             let (source, role) = (ModelSource::configured(model), model.role.clone());
             let file = model.path.as_deref().map(FileWatch::new);
-            let loaded = fleet.load(&source).await?;
+            let loaded = self.load(&source).await?;
             let in_use = in_use(&loaded.model);
-            let (served, batcher) = fleet.put_into_service(loaded)?;
-            fleet.members.push(Member { source, role, file, served, batcher, _in_use: in_use });
+            let (served, batcher) = self.put_into_service(loaded)?;
+            self.members.push(Member { source, role, file, served, batcher, _in_use: in_use });
         }
-        check(&fleet.members.iter().map(Member::place).collect::<Vec<_>>())?;
-        fleet.announce();
-        Ok(fleet)
+        Ok(check(&self.members.iter().map(Member::place).collect::<Vec<_>>())?)
     }
 
     /// Gives the lineup of the moment.

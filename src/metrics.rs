@@ -221,19 +221,40 @@ pub fn queue_depth(stage: &'static str, items: usize) {
     gauge!(QUEUE_DEPTH, "stage" => stage).set(items as f64);
 }
 
-/// A chunk was accepted.
-pub fn chunk(source: Source) {
-    counter!(CHUNKS_TOTAL, "source" => source.as_str()).increment(1);
+/// Counts a stream's chunks. Its series are looked up once, for it is asked ten times a second by every stream.
+#[derive(Debug, Clone)]
+pub struct ChunkMeter {
+    source: Source,
+    chunks: metrics::Counter,
+    audio_seconds: metrics::Counter,
+    feature_seconds: metrics::Histogram,
 }
 
-/// Audio of that length was accepted.
-pub fn audio(source: Source, audio: Duration) {
-    // Counters are whole numbers: microseconds gather here and are passed on by the second.
-    static MICROSECONDS: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
-    let added = u64::try_from(audio.as_micros()).unwrap_or(u64::MAX / 2);
-    let before = MICROSECONDS[source as usize].fetch_add(added, Ordering::Relaxed);
-    let seconds = (before + added) / 1_000_000 - before / 1_000_000;
-    counter!(AUDIO_SECONDS_TOTAL, "source" => source.as_str()).increment(seconds);
+impl ChunkMeter {
+    /// For a stream of `source`.
+    pub fn new(source: Source) -> Self {
+        Self {
+            source,
+            chunks: counter!(CHUNKS_TOTAL, "source" => source.as_str()),
+            audio_seconds: counter!(AUDIO_SECONDS_TOTAL, "source" => source.as_str()),
+            feature_seconds: histogram!(FEATURE_SECONDS),
+        }
+    }
+
+    /// A chunk was accepted.
+    pub fn chunk(&self) {
+        self.chunks.increment(1);
+    }
+
+    /// Audio of that length was accepted, and its features took so long.
+    pub fn audio(&self, audio: Duration, features: Duration) {
+        // Counters are whole numbers: microseconds gather here and are passed on by the second.
+        static MICROSECONDS: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+        let added = u64::try_from(audio.as_micros()).unwrap_or(u64::MAX / 2);
+        let before = MICROSECONDS[self.source as usize].fetch_add(added, Ordering::Relaxed);
+        self.audio_seconds.increment((before + added) / 1_000_000 - before / 1_000_000);
+        self.feature_seconds.record(features);
+    }
 }
 
 /// A chunk or a stream was refused.

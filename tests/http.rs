@@ -109,9 +109,10 @@ async fn metrics_are_described_start_at_zero_and_are_histograms() {
 #[tokio::test]
 async fn seconds_of_audio_add_up_from_parts_and_guards_undo_themselves() {
     let server = start().await;
+    let meter = metrics::ChunkMeter::new(Source::Kafka);
     for _ in 0..25 {
-        metrics::chunk(Source::Kafka);
-        metrics::audio(Source::Kafka, Duration::from_millis(100));
+        meter.chunk();
+        meter.audio(Duration::from_millis(100), Duration::from_micros(50));
     }
     let stream = metrics::stream_open();
     let (_, text) = get(server.address, "/metrics").await;

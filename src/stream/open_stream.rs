@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metrics::histogram;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::bench::Benches;
@@ -56,6 +55,7 @@ pub(crate) struct OpenStream {
     begun: bool,
     /// When the last chunk with audio was captured: a stretch that ends, ends with it.
     captured_at: Option<pbjson_types::Timestamp>,
+    meter: meter::ChunkMeter,
     _active: GaugeGuard,
     /// Counts the stream among those that keep the model busy; calls do so themselves, when they are let in.
     _seat: Option<Seat>,
@@ -104,7 +104,19 @@ impl OpenStream {
             Owner::Kafka { .. } => Some(model.utilization.enter(channels)),
         };
         let active = meter::stream_open();
-        Ok(Self { front_end, model, shadows, info, owner, begun, captured_at, _active: active, _seat: seat })
+        let meter = meter::ChunkMeter::new(owner.source());
+        Ok(Self {
+            front_end,
+            model,
+            shadows,
+            info,
+            owner,
+            begun,
+            captured_at,
+            meter,
+            _active: active,
+            _seat: seat,
+        })
     }
 
     /// The setups whose scratch the stream needs.
@@ -220,10 +232,9 @@ impl OpenStream {
             meter::rejected(source, "missing");
         }
         if whole {
-            meter::chunk(source);
+            self.meter.chunk();
         }
-        meter::audio(source, time_of(outcome.samples, self.front_end.source_rate_hz().max(1)));
-        histogram!(meter::FEATURE_SECONDS).record(spent);
+        self.meter.audio(time_of(outcome.samples, self.front_end.source_rate_hz().max(1)), spent);
     }
 }
 

@@ -45,11 +45,11 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
 }
 
 async fn follow(events: &Events, args: &Args) -> anyhow::Result<()> {
-    let table = EventTable::new(true, stdout_has_colour());
+    let mut table = EventTable::new(true, stdout_has_colour());
     let mut shown = 0;
     while args.max_events.is_none_or(|limit| shown < limit) {
         let event = events.next().await?;
-        print(&mut io::stdout().lock(), &event, args.format, &table, shown == 0)?;
+        print(&mut io::stdout().lock(), &event, args.format, &mut table)?;
         shown += 1;
     }
     Ok(())

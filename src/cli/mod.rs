@@ -161,7 +161,8 @@ fn is_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
         Some(DaemonError::Model(FleetError::Setup(setup))) => Some(setup),
         _ => cause.downcast_ref(),
     };
-    cause.is::<ConfigError>() || matches!(setup, Some(SetupError::Hop { .. }))
+    cause.is::<ConfigError>()
+        || matches!(setup, Some(SetupError::Hop { .. } | SetupError::VoiceActivity { .. }))
 }
 
 /// The whole chain; a cause that its effect has quoted already is not said again.

@@ -115,9 +115,10 @@ impl<'a> Silence<'a> {
 
     /// A window, and whether it is silent.
     fn judge(&mut self, cut: Cut) -> (Cut, bool) {
-        let silent = self.0.as_mut().is_some_and(|(gate, speech)| {
-            gate.is_silent(speech.share(gate, cut.index, cut.partial))
-        });
+        let silent = self
+            .0
+            .as_mut()
+            .is_some_and(|(gate, speech)| gate.is_silent(speech.share(gate, cut.index, cut.partial)));
         (cut, silent)
     }
 }

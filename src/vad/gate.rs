@@ -49,6 +49,12 @@ impl Gate {
         }))
     }
 
+    /// Length and hop of the windows, in samples.
+    #[must_use]
+    pub fn window(&self) -> (u64, u64) {
+        (self.length, self.hop)
+    }
+
     /// Whether a window with that share of speech is left out.
     #[must_use]
     pub fn is_silent(&self, share: f64) -> bool {

@@ -66,8 +66,7 @@ fn heard(windows: &[(u64, bool)]) -> Vec<u64> {
 fn chunks(parts: &[Part]) -> Vec<AudioChunk> {
     let audio = pcm16(&talk(parts));
     let mut chunks: Vec<AudioChunk> = audio.chunks(CHUNK_BYTES).map(more).collect();
-    let format = Some(format(Encoding::PcmS16le, 16_000, 1));
-    chunks[0] = AudioChunk { format, ..chunk("call", format.unwrap(), chunks[0].audio.clone()) };
+    chunks[0] = chunk("call", format(Encoding::PcmS16le, 16_000, 1), chunks[0].audio.clone());
     *chunks.last_mut().unwrap() = last(chunks.last().unwrap().clone());
     chunks
 }
@@ -158,7 +157,7 @@ async fn a_shadow_is_asked_about_the_windows_of_speech_alone() {
     assert_eq!(metric(&daemon, agreed).await, heard);
 }
 
-/// The records of a talk; the one at `last_at` ends the stream.
+/// The talk as records.
 fn records(parts: &[Part]) -> Vec<Record> {
     let records = chunks(parts).into_iter().map(|chunk| Record::new("call", chunk.encode_to_vec()));
     records.collect()

@@ -85,3 +85,59 @@ impl Gate {
         whole * self.segment_frames() + rest
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(length: u64, hop: u64) -> Gate {
+        let geometry = WindowGeometry {
+            sample_rate_hz: SAMPLE_RATE_HZ,
+            length,
+            hop,
+            frame_hop: 160,
+            frame_length: 512,
+            min_length: length,
+        };
+        let vad = config::Vad { mode: VadMode::Gate, ..config::Config::default().vad };
+        Gate::new(&vad, &geometry).unwrap().unwrap()
+    }
+
+    #[test]
+    fn segments_are_whole_hops_of_half_a_second_or_more_and_end_with_their_window() {
+        // Length and hop; lanes, samples of a segment, frames judged in it.
+        for (length, hop, expected) in [
+            (48_000, 16_000, (1, 16_000, 62)),
+            (48_000, 8_000, (1, 8_000, 31)),
+            (48_000, 1_600, (5, 8_000, 31)),
+            (48_000, 160, (50, 8_000, 31)),
+            (48_000, 80_000, (1, 80_000, 187)),
+            (4_000, 1_600, (3, 4_800, 15)),
+        ] {
+            let gate = gate(length, hop);
+            assert_eq!((gate.lanes, gate.segment(), gate.segment_frames()), expected, "{length} every {hop}");
+        }
+    }
+
+    #[test]
+    fn a_last_segment_counts_where_a_detector_can_be_primed_with_it() {
+        let gate = gate(48_000, 16_000);
+        for (samples, frames) in [
+            (48_000, 3 * 62),
+            (16_000 + 23 * 256, 62),
+            (16_000 + 24 * 256, 62 + 24),
+            (16_000 + 15_999, 62 + 62),
+            (2_560, 10),
+            (255, 0),
+        ] {
+            assert_eq!(gate.frames_in(samples), frames, "{samples}");
+        }
+    }
+
+    #[test]
+    fn a_share_below_the_least_is_silent_and_the_least_itself_is_not() {
+        let gate = Gate { min_speech: 0.25, ..gate(48_000, 16_000) };
+        assert!(gate.is_silent(0.249) && !gate.is_silent(0.25));
+        assert!(!Gate { min_speech: 0.0, ..gate }.is_silent(0.0), "0 leaves nothing out");
+    }
+}

@@ -24,8 +24,9 @@ pub(super) struct Lane {
 
 impl Lane {
     /// A lane whose first segment begins `skip` samples from here.
-    pub fn new(skip: u64) -> Self {
-        Self { detector: Detector::new(), skip, samples: Vec::new(), judged: 0, frames: VecDeque::new() }
+    pub fn new(gate: &Gate, skip: u64) -> Self {
+        let samples = Vec::with_capacity(gate.priming_frames() * FRAME);
+        Self { detector: Detector::new(), skip, samples, judged: 0, frames: VecDeque::new() }
     }
 
     /// Takes the next samples in.

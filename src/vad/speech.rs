@@ -1,6 +1,6 @@
 //! How much of each window of one channel is speech.
 //!
-//! In: the channel's samples at the model's rate, without a gap. Out: the share of each window, in order. Memory: 25 kB where the
+//! In: the channel's samples at the model's rate, without a gap. Out: the share of each window, in order. Memory: 21 kB where the
 //! hop is half a second or more.
 
 use super::Gate;
@@ -21,7 +21,7 @@ impl Speech {
     #[must_use]
     pub fn new(gate: &Gate, origin: u64, first_window: u64) -> Self {
         let skip = |lane: u64| ((first_window + lane) * gate.hop).saturating_sub(origin);
-        let lanes = (0..gate.lanes).map(|lane| Lane::new(skip(lane))).collect();
+        let lanes = (0..gate.lanes).map(|lane| Lane::new(gate, skip(lane))).collect();
         Self { lanes, first_window, end: origin }
     }
 

@@ -67,6 +67,7 @@ fn of_dataset(text: &str, gate: &Gate) {
     let others: Vec<Vec<f32>> = (0..clips.len() / 2).map(|at| clips.remove(at + 1)).collect();
     let row = row(&clips);
     line(title, "none", gate, &row, &row.samples);
+    line(title, "none, 8 kHz audio", gate, &row, &row::telephone(&row.samples));
     for noise in [Noise::White, Noise::Babble(&others)] {
         for ratio in RATIOS_DB {
             let noisy = sounds::with_noise(&row.samples, noise, ratio);

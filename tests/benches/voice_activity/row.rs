@@ -44,11 +44,22 @@ impl Row {
 /// The first channel of a file at 16 kHz.
 pub fn clip(path: &Path) -> Vec<f32> {
     let recording = audio::decode_file(path).unwrap_or_else(|error| panic!("{error}"));
-    let plan = Arc::new(ResamplerPlan::new(recording.sample_rate_hz, RATE as u32));
-    let (mut resampler, mut samples) = (Resampler::new(plan, 0), Vec::new());
-    resampler.push(&recording.channels[0], &mut samples);
-    resampler.finish(&mut samples);
-    samples
+    resampled(&recording.channels[0], recording.sample_rate_hz, RATE as u32)
+}
+
+/// The samples as they come from a line with 8 kHz.
+pub fn telephone(samples: &[f32]) -> Vec<f32> {
+    let mut back = resampled(&resampled(samples, RATE as u32, 8_000), 8_000, RATE as u32);
+    back.resize(samples.len(), 0.0);
+    back
+}
+
+fn resampled(samples: &[f32], from_hz: u32, to_hz: u32) -> Vec<f32> {
+    let plan = Arc::new(ResamplerPlan::new(from_hz, to_hz));
+    let (mut resampler, mut resampled) = (Resampler::new(plan, 0), Vec::new());
+    resampler.push(samples, &mut resampled);
+    resampler.finish(&mut resampled);
+    resampled
 }
 
 /// The clips at one level, 1 to 6 s of a hiss at −80 dB before each.

@@ -38,9 +38,10 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     let from = if args.from_beginning { StartAt::Beginning } else { StartAt::Now };
     let events = Events::open(brokers, &kafka.properties, &topic, from).await;
     let events = events.with_context(|| args.from.to_string())?;
+    let signal = super::signal()?;
     tokio::select! {
         result = follow(&events, &args) => result,
-        signal = super::signal() => signal,
+        () = signal => Ok(()),
     }
 }
 

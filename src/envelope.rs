@@ -60,7 +60,7 @@ impl WindowEnvelope {
         captured_at: Option<pbjson_types::Timestamp>,
         answer: Answer,
     ) -> (Vec<f32>, Self) {
-        let Window { channel, index, start, end, partial, features, needed_from: _ } = window;
+        let Window { channel, index, start, end, partial, features, silent: _, needed_from: _ } = window;
         let completed_at = Instant::now();
         let envelope = Self {
             stream,

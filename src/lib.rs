@@ -33,3 +33,4 @@ pub mod serving;
 pub mod stream;
 #[cfg(feature = "train")]
 pub mod train;
+pub mod vad;

@@ -105,7 +105,7 @@ pub const METRICS: &[Metric] = &[
     metric(STREAMS_ACTIVE, Level, &[], Unit::Count, "Streams that are open now"),
     metric(CHUNKS_TOTAL, Counter, &[("source", SOURCES)], Unit::Count, "Chunks accepted"),
     metric(AUDIO_SECONDS_TOTAL, Counter, &[("source", SOURCES)], Unit::Seconds, "Whole seconds of audio accepted; a stream's channels count once"),
-    metric(WINDOWS_TOTAL, Counter, &[("outcome", &["published", "failed", "dropped"])], Unit::Count, "Windows by what became of them"),
+    metric(WINDOWS_TOTAL, Counter, &[("outcome", &["published", "silent", "failed", "dropped"])], Unit::Count, "Windows by what became of them"),
     metric(EVENTS_TOTAL, Counter, &[("emotion", &[])], Unit::Count, "Events published"),
     metric(REJECTED_TOTAL, Counter, &[("source", &[]), ("reason", &[])], Unit::Count, "Chunks or streams refused"),
     metric(DEAD_LETTERS_TOTAL, Counter, &[("reason", &[])], Unit::Count, "Records sent to the dead-letter topic"),
@@ -262,7 +262,7 @@ pub fn rejected(source: Source, reason: &'static str) {
     counter!(REJECTED_TOTAL, "source" => source.as_str(), "reason" => reason).increment(1);
 }
 
-/// A window left the pipeline: `published`, `failed` or `dropped`.
+/// A window left the pipeline: `published`, `silent`, `failed` or `dropped`.
 pub fn window(outcome: &'static str) {
     counter!(WINDOWS_TOTAL, "outcome" => outcome).increment(1);
 }

@@ -20,6 +20,7 @@ enum Kind {
     Departed,
     Poison,
     Panics,
+    Silent,
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
@@ -28,6 +29,7 @@ fn kind() -> impl Strategy<Value = Kind> {
         2 => Just(Kind::Departed),
         1 => Just(Kind::Poison),
         1 => Just(Kind::Panics),
+        4 => Just(Kind::Silent),
     ]
 }
 
@@ -53,10 +55,14 @@ proptest! {
                     let value = match kind {
                         Kind::Poison => POISON,
                         Kind::Panics => f32::INFINITY,
-                        Kind::Plain | Kind::Departed => number as f32,
+                        Kind::Plain | Kind::Departed | Kind::Silent => number as f32,
                     };
                     let origin = Ticket { departed: kind == Kind::Departed, ..ticket(number) };
-                    jobs.send(Job::new(vec![value], origin)).await.unwrap();
+                    let job = match kind {
+                        Kind::Silent => Job::silent(origin),
+                        _ => Job::new(vec![value], origin),
+                    };
+                    jobs.send(job).await.unwrap();
                 }
             };
             let ((), batches) = tokio::join!(submit, collect(answers));
@@ -72,10 +78,12 @@ proptest! {
         prop_assert_eq!(found, expected);
         for window in answered {
             let number = window.origin.number;
-            prop_assert_eq!(window.probabilities.is_ok(), kinds[number] == Kind::Plain, "job {}", number);
-            if let Ok(probabilities) = window.probabilities {
-                prop_assert_eq!(probabilities, vec![number as f32]);
-            }
+            let expected = match kinds[number] {
+                Kind::Plain => Some(vec![number as f32]),
+                Kind::Silent => Some(vec![]),
+                _ => None,
+            };
+            prop_assert_eq!(window.probabilities.ok(), expected, "job {}", number);
         }
     }
 }

@@ -29,7 +29,12 @@ impl InferenceCost {
         self.windows.fetch_add(windows as u64, Ordering::Relaxed);
     }
 
-    /// Windows that have been run so far.
+    /// A window passed the model by.
+    pub fn spared(&self) {
+        self.windows.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Windows so far, those that were spared included.
     #[must_use]
     pub fn windows(&self) -> u64 {
         self.windows.load(Ordering::Relaxed)

@@ -43,9 +43,10 @@ pub(super) async fn form<O: Origin, I>(
         let (Ok(slot), Ok(unsent)) = (slot, unsent) else { return };
         let Some(jobs) = former.next_batch().await else { return };
         gauge!(QUEUE_DEPTH, "stage" => "batch").set((former.jobs.len() + former.waiting.len()) as f64);
-        histogram!(BATCH_SIZE).record(jobs.len() as f64);
-        for job in &jobs {
-            histogram!(QUEUE_SECONDS).record(job.submitted_at.elapsed());
+        let asked = jobs.iter().filter(|job| job.asks_model());
+        let asked = asked.inspect(|job| histogram!(QUEUE_SECONDS).record(job.submitted_at.elapsed())).count();
+        if asked > 0 {
+            histogram!(BATCH_SIZE).record(asked as f64);
         }
         // Never full: a slot was reserved. It fails only where the runtime has gone and took the receivers along.
         let generation = former.generations.borrow_and_update().clone();

@@ -47,7 +47,7 @@ pub trait Origin {
 /// One window that waits for the model.
 #[derive(Debug)]
 pub struct Job<O> {
-    /// `[frames, coefficients]`, as the model's contract has them.
+    /// `[frames, coefficients]`, as the model's contract has them; empty where the model is not asked.
     pub features: Vec<f32>,
     /// Where it came from.
     pub origin: O,
@@ -60,12 +60,24 @@ impl<O> Job<O> {
     pub fn new(features: Vec<f32>, origin: O) -> Self {
         Self { features, origin, submitted_at: Instant::now() }
     }
+
+    /// A window that the model is not asked about: it only keeps its place among the windows of its stream.
+    pub fn silent(origin: O) -> Self {
+        Self::new(Vec::new(), origin)
+    }
+
+    /// Whether the model is asked.
+    #[must_use]
+    pub fn asks_model(&self) -> bool {
+        !self.features.is_empty()
+    }
 }
 
 /// One window with the model's answer.
 #[derive(Debug)]
 pub struct Scored<O> {
-    /// One probability for each label of the contract; or why the model gave none, after a second try.
+    /// One probability for each label of the contract, none at all where the model was not asked; or why it gave none, after a
+    /// second try.
     pub probabilities: Result<Vec<f32>, EngineError>,
     /// As it came with the job.
     pub origin: O,

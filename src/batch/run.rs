@@ -68,12 +68,15 @@ pub(super) fn run<O, I: Infer>(
         features.clear();
         jobs.iter().for_each(|job| features.extend_from_slice(&job.features));
         let start = Instant::now();
-        let outcome = infer(&mut session, &features, jobs.len(), &mut out);
-        cost.add(start.elapsed(), jobs.len());
+        let asked = jobs.iter().filter(|job| job.asks_model()).count();
+        let outcome = infer(&mut session, &features, asked, &mut out);
+        if asked > 0 {
+            cost.add(start.elapsed(), asked);
+        }
         let windows = match outcome {
-            Ok(()) => answers(jobs, &out),
+            Ok(()) => answers(jobs, &out, asked),
             Err(error) => {
-                tracing::warn!(windows = jobs.len(), %error, "a batch failed: trying its windows one by one");
+                tracing::warn!(windows = asked, %error, "a batch failed: trying its windows one by one");
                 jobs.into_iter().map(|job| alone(&mut session, job, &mut out)).collect()
             }
         };
@@ -86,13 +89,20 @@ pub(super) fn run<O, I: Infer>(
     }
 }
 
-fn answers<O>(jobs: Vec<Job<O>>, out: &[f32]) -> Vec<Scored<O>> {
-    let rows = out.chunks_exact(out.len() / jobs.len());
-    jobs.into_iter().zip(rows).map(|(job, row)| scored(job, Ok(row.to_vec()))).collect()
+/// A row of `out` for each of the `asked` jobs that ask the model, nothing for the others.
+fn answers<O>(jobs: Vec<Job<O>>, out: &[f32], asked: usize) -> Vec<Scored<O>> {
+    let mut rows = out.chunks_exact((out.len() / asked.max(1)).max(1));
+    let mut row = |job: &Job<O>| if job.asks_model() { rows.next().unwrap_or_default() } else { &[] };
+    let answer = |job| {
+        let probabilities = row(&job).to_vec();
+        scored(job, Ok(probabilities))
+    };
+    jobs.into_iter().map(answer).collect()
 }
 
 fn alone<O>(session: &mut impl Infer, job: Job<O>, out: &mut Vec<f32>) -> Scored<O> {
-    let result = infer(session, &job.features, 1, out).map(|()| out.clone());
+    let asked = usize::from(job.asks_model());
+    let result = infer(session, &job.features, asked, out).map(|()| out.clone());
     if let Err(error) = &result {
         tracing::error!(%error, "a window has no answer");
     }
@@ -103,13 +113,17 @@ fn scored<O>(job: Job<O>, probabilities: Result<Vec<f32>, EngineError>) -> Score
     Scored { probabilities, origin: job.origin, submitted_at: job.submitted_at }
 }
 
-/// One timed run. Whatever goes wrong becomes an error, also a wrong number of values and a panic.
+/// One timed run; none for a batch of 0. Whatever goes wrong becomes an error, also a wrong number of values and a panic.
 fn infer(
     session: &mut impl Infer,
     features: &[f32],
     batch: usize,
     out: &mut Vec<f32>,
 ) -> Result<(), EngineError> {
+    if batch == 0 {
+        out.clear();
+        return Ok(());
+    }
     let start = Instant::now();
     let result = catch_unwind(AssertUnwindSafe(|| session.infer(features, batch, out)));
     histogram!(INFERENCE_SECONDS).record(start.elapsed());

@@ -56,7 +56,7 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
 
 fn analyze(args: Args, config: &Config) -> anyhow::Result<()> {
     let mut analyzer = Analyzer::new(args.model, config)?;
-    let mut out = Timeline::new(args.format);
+    let mut out = Timeline::new(args.format, &analyzer);
     let mut failures = Vec::new();
     for path in &args.files {
         match audio::decode_file(path) {
@@ -82,7 +82,8 @@ impl Analyzer {
         let source = model.map_or_else(|| ModelSource::configured(config.default_model()), ModelSource::File);
         let engine = Engine { sessions: 1, ..config.engine.clone() };
         let model = Model::load(source, &engine)?;
-        let mut setup = StreamSetup::new(&model.contract, &config.window, &config.audio)?;
+        let setup = StreamSetup::new(&model.contract, &config.window, &config.audio)?;
+        let mut setup = setup.gated(&model.contract, &config.vad)?;
         // The limit guards against clients; here the chunks are our own.
         setup.max_chunk_bytes = usize::MAX;
         let (bench, events) = (setup.workbench(), EventFactory::new(&model.contract, &config.publish));
@@ -123,13 +124,17 @@ impl Analyzer {
     }
 
     fn batch(&mut self, stream_id: &str, windows: &[Window], out: &mut Timeline) -> anyhow::Result<()> {
-        let features: Vec<f32> = windows.iter().flat_map(|window| &window.features).copied().collect();
+        let heard: Vec<&Window> = windows.iter().filter(|window| !window.silent).collect();
+        let features: Vec<f32> = heard.iter().flat_map(|window| &window.features).copied().collect();
         let mut probabilities = Vec::new();
-        let session = self.model.sessions.first_mut().context("a loaded model has a session")?;
-        session.run(&features, windows.len(), &mut probabilities)?;
-        for (window, row) in windows.iter().zip(probabilities.chunks_exact(self.model.contract.labels.len()))
-        {
+        if !heard.is_empty() {
+            let session = self.model.sessions.first_mut().context("a loaded model has a session")?;
+            session.run(&features, heard.len(), &mut probabilities)?;
+        }
+        let mut rows = probabilities.chunks_exact(self.model.contract.labels.len());
+        for window in windows {
             let Window { channel, index, partial, .. } = *window;
+            let row = if window.silent { &[] } else { rows.next().context("a row for each window")? };
             let name = WindowName { stream_id, channel, index, partial };
             out.event(&self.events.scored(name, window.start..window.end, row))?;
         }
@@ -163,20 +168,27 @@ fn chunks(recording: &Recording) -> anyhow::Result<Vec<Chunk>> {
 struct Timeline {
     format: Format,
     table: EventTable,
-    /// Events of the file so far.
-    shown: usize,
+    /// Whether silent windows are events; people see them all the same.
+    publish_silence: bool,
+    labels: Vec<String>,
     csv: csv::Writer<io::Stdout>,
     csv_begun: bool,
 }
 
 impl Timeline {
-    fn new(format: Format) -> Self {
-        let table = EventTable::new(false, stdout_has_colour());
-        Self { format, table, shown: 0, csv: csv::Writer::from_writer(io::stdout()), csv_begun: false }
+    fn new(format: Format, of: &Analyzer) -> Self {
+        Self {
+            format,
+            table: EventTable::new(false, stdout_has_colour()),
+            publish_silence: of.setup.publishes_silence(),
+            labels: of.model.contract.labels.clone(),
+            csv: csv::Writer::from_writer(io::stdout()),
+            csv_begun: false,
+        }
     }
 
     fn begin(&mut self, path: &Path, recording: &Recording) -> io::Result<()> {
-        self.shown = 0;
+        self.table.begin();
         if self.format != Format::Table {
             return Ok(());
         }
@@ -187,19 +199,19 @@ impl Timeline {
     }
 
     fn event(&mut self, event: &EmotionEvent) -> anyhow::Result<()> {
-        let first = self.shown == 0;
-        self.shown += 1;
+        let unpublished = event.scores.is_empty() && !self.publish_silence;
         match self.format {
+            Format::Table => print(&mut io::stdout(), event, EventFormat::Table, &mut self.table),
+            Format::Csv | Format::Jsonl if unpublished => Ok(()),
             Format::Csv => self.row(event),
-            Format::Table => print(&mut io::stdout(), event, EventFormat::Table, &self.table, first),
-            Format::Jsonl => print(&mut io::stdout(), event, EventFormat::Jsonl, &self.table, first),
+            Format::Jsonl => print(&mut io::stdout(), event, EventFormat::Jsonl, &mut self.table),
         }
     }
 
     fn row(&mut self, event: &EmotionEvent) -> anyhow::Result<()> {
         if !self.csv_begun {
             let columns = ["stream_id", "channel", "window_index", "start_seconds", "end_seconds", "partial"];
-            let labels = event.scores.iter().map(|score| score.emotion.as_str());
+            let labels = self.labels.iter().map(String::as_str);
             self.csv.write_record(columns.into_iter().chain(["emotion", "confidence"]).chain(labels))?;
             self.csv_begun = true;
         }
@@ -213,7 +225,9 @@ impl Timeline {
             event.emotion.clone(),
             event.confidence.to_string(),
         ];
-        let scores = event.scores.iter().map(|score| score.probability.to_string());
+        // A silent window has no scores.
+        let score = |at: usize| event.scores.get(at).map_or_else(String::new, |s| s.probability.to_string());
+        let scores = (0..self.labels.len()).map(score);
         Ok(self.csv.write_record(fixed.into_iter().chain(scores))?)
     }
 

@@ -111,6 +111,8 @@ async fn show(args: &Args, place: Place, streams: Vec<NamedScript>) -> anyhow::R
     }
     first_of(tally.failures)?;
     if args.keep_running {
+        // Whoever reads the line may send the signal at once.
+        let signal = super::signal()?;
         let Place { grpc, http } = place;
         let line = format!(
             "still running until Ctrl-C: gRPC grpc://{grpc}, metrics http://{http}/metrics, page http://{http}/"
@@ -119,7 +121,7 @@ async fn show(args: &Args, place: Place, streams: Vec<NamedScript>) -> anyhow::R
             EventFormat::Table => writeln!(io::stdout(), "{line}")?,
             EventFormat::Jsonl => eprintln!("{line}"),
         }
-        super::signal().await?;
+        signal.await;
     }
     Ok(())
 }

@@ -18,6 +18,8 @@ pub struct EventTable {
     /// Width of the stream's column; 0 leaves it out.
     stream_width: usize,
     colour: bool,
+    /// What has been said since the table began: the columns, and what each letter of the bar means.
+    headed: (bool, bool),
 }
 
 /// Whether stdout shows colours: a terminal, and no wish against it.
@@ -28,25 +30,49 @@ pub fn stdout_has_colour() -> bool {
 impl EventTable {
     /// With a column for the stream's name, or without.
     pub fn new(with_stream: bool, colour: bool) -> Self {
-        Self { stream_width: if with_stream { 17 } else { 0 }, colour }
+        Self { stream_width: if with_stream { 17 } else { 0 }, colour, headed: (false, false) }
     }
 
-    /// Two lines above the first event: what each letter of the bar means, and the columns.
-    pub fn header(&self, event: &EmotionEvent) -> String {
+    /// Another table with the same columns.
+    pub fn begin(&mut self) {
+        self.headed = (false, false);
+    }
+
+    /// An event's row, below whatever is still to be said: the columns before the first row, what each letter of the bar means before
+    /// the first bar.
+    pub fn lines(&mut self, event: &EmotionEvent) -> String {
+        let (columns, legend) = self.headed;
+        self.headed = (true, legend || !event.scores.is_empty());
+        let mut lines = Vec::with_capacity(3);
+        if !legend && self.headed.1 {
+            lines.push(self.legend(event));
+        }
+        if !columns {
+            lines.push(self.columns("seconds", "stream", "ch", "emotion", "conf"));
+        }
+        lines.push(self.row(event));
+        lines.join("\n")
+    }
+
+    fn legend(&self, event: &EmotionEvent) -> String {
         let letters = letters(&event.scores);
         let entry = |(index, score): (usize, &EmotionScore)| {
             format!("{} {}", self.painted(index, &letters[index].to_string()), score.emotion)
         };
         let legend: Vec<String> = event.scores.iter().enumerate().map(entry).collect();
-        format!("{}\n{}", legend.join("  "), self.columns("seconds", "stream", "ch", "emotion", "conf"))
+        legend.join("  ")
     }
 
     /// One event.
     pub fn row(&self, event: &EmotionEvent) -> String {
         let time = format!("{:.1} – {:.1}", seconds(event.start), seconds(event.end));
-        let confidence = format!("{:.2}", event.confidence);
+        let silent = event.scores.is_empty();
+        let confidence = if silent { "-".to_owned() } else { format!("{:.2}", event.confidence) };
         let channel = event.channel.to_string();
         let cells = self.columns(&time, &event.stream_id, &channel, &event.emotion, &confidence);
+        if silent {
+            return cells;
+        }
         format!("{cells}  {}", self.bar(&event.scores, WIDTH - cells.chars().count() - 2))
     }
 
@@ -159,10 +185,22 @@ mod tests {
     #[test]
     fn the_header_explains_each_letter_and_colours_appear_only_where_asked() {
         let event = event(&[("sadness", 0.5), ("surprise", 0.5)]);
-        let plain = EventTable::new(true, false);
-        assert!(plain.header(&event).starts_with("S sadness  U surprise\n"));
+        let mut plain = EventTable::new(true, false);
+        assert!(plain.lines(&event).starts_with("S sadness  U surprise\n"));
+        assert_eq!(plain.lines(&event), plain.row(&event), "said once");
         assert!(!plain.row(&event).contains('\x1b'));
         assert!(EventTable::new(true, true).row(&event).contains("\x1b[30;41m"));
+    }
+
+    #[test]
+    fn silence_has_a_row_without_a_bar_and_the_letters_come_before_the_first_bar() {
+        let silence = EmotionEvent { emotion: "silence".into(), ..EmotionEvent::default() };
+        let mut table = EventTable::new(false, false);
+        let first = table.lines(&silence);
+        let (columns, row) = first.split_once('\n').unwrap();
+        assert!(columns.contains("emotion") && row.ends_with("silence       -"), "{first}");
+        assert!(table.lines(&event(&[("sadness", 1.0)])).starts_with("S sadness\n"));
+        assert_eq!(table.lines(&silence), row);
     }
 
     #[test]

@@ -161,7 +161,8 @@ fn is_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
         Some(DaemonError::Model(FleetError::Setup(setup))) => Some(setup),
         _ => cause.downcast_ref(),
     };
-    cause.is::<ConfigError>() || matches!(setup, Some(SetupError::Hop { .. }))
+    cause.is::<ConfigError>()
+        || matches!(setup, Some(SetupError::Hop { .. } | SetupError::VoiceActivity { .. }))
 }
 
 /// The whole chain; a cause that its effect has quoted already is not said again.
@@ -190,13 +191,16 @@ fn load_options(global: &Global) -> LoadOptions {
     }
 }
 
-/// Ends at SIGINT or SIGTERM, which end a command that follows something in good order.
-async fn signal() -> anyhow::Result<()> {
+/// Listens from now on, and ends at SIGINT or SIGTERM, which end a command that follows something in good order.
+fn signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => Ok(result?),
-        _ = terminate.recv() => Ok(()),
-    }
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {

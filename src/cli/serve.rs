@@ -12,6 +12,7 @@ use crate::ingest::kafka::KafkaFault;
 use crate::model::{Contract, ModelSource, Runtime};
 use crate::pipeline::{self, DaemonError, Listeners};
 use crate::stream::{SetupError, StreamSetup};
+use crate::vad;
 
 /// Arguments of `affectd serve`.
 #[derive(Debug, clap::Args)]
@@ -71,13 +72,20 @@ fn check(loaded: &Loaded) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses windows that the model's frames do not divide.
+/// Refuses windows that the model's frames do not divide, and a gate at a rate at which speech cannot be told.
 fn fits(contract: &Contract, loaded: &Loaded) -> anyhow::Result<()> {
-    match StreamSetup::new(contract, &loaded.config.window, &loaded.config.audio) {
+    let config = &loaded.config;
+    let setup = StreamSetup::new(contract, &config.window, &config.audio);
+    match setup.and_then(|setup| setup.gated(contract, &config.vad)) {
         Ok(_) => Ok(()),
         Err(SetupError::Hop { frame, .. }) => {
             let allowed = format!("a whole multiple of the model's frame hop, {frame:?}");
             Err(loaded.reject("window.hop", allowed).into())
+        }
+        Err(SetupError::VoiceActivity { model, rate_hz }) => {
+            let needed = vad::SAMPLE_RATE_HZ;
+            let allowed = format!("\"off\" with model {model} at {rate_hz} Hz, or a model at {needed} Hz");
+            Err(loaded.reject("vad.mode", allowed).into())
         }
         Err(error) => Err(error.into()),
     }

@@ -117,27 +117,25 @@ async fn print_all(
     mut received: mpsc::Receiver<Received>,
     format: EventFormat,
 ) -> anyhow::Result<Vec<Duration>> {
-    let table = EventTable::new(true, stdout_has_colour());
+    let mut table = EventTable::new(true, stdout_has_colour());
     let mut latencies = Vec::new();
     while let Some(Received { event, latency }) = received.recv().await {
-        print(&mut io::stdout().lock(), &event, format, &table, latencies.is_empty())?;
+        print(&mut io::stdout().lock(), &event, format, &mut table)?;
         latencies.push(latency);
     }
     Ok(latencies)
 }
 
-/// One event on its line; above the first one of a table stands its header.
+/// One event on its line, or with what must stand above it in a table.
 pub(super) fn print(
     out: &mut impl Write,
     event: &EmotionEvent,
     format: EventFormat,
-    table: &EventTable,
-    first: bool,
+    table: &mut EventTable,
 ) -> anyhow::Result<()> {
     match format {
         EventFormat::Jsonl => writeln!(out, "{}", serde_json::to_string(event)?)?,
-        EventFormat::Table if first => writeln!(out, "{}\n{}", table.header(event), table.row(event))?,
-        EventFormat::Table => writeln!(out, "{}", table.row(event))?,
+        EventFormat::Table => writeln!(out, "{}", table.lines(event))?,
     }
     Ok(())
 }

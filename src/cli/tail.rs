@@ -38,18 +38,19 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     let from = if args.from_beginning { StartAt::Beginning } else { StartAt::Now };
     let events = Events::open(brokers, &kafka.properties, &topic, from).await;
     let events = events.with_context(|| args.from.to_string())?;
+    let signal = super::signal()?;
     tokio::select! {
         result = follow(&events, &args) => result,
-        signal = super::signal() => signal,
+        () = signal => Ok(()),
     }
 }
 
 async fn follow(events: &Events, args: &Args) -> anyhow::Result<()> {
-    let table = EventTable::new(true, stdout_has_colour());
+    let mut table = EventTable::new(true, stdout_has_colour());
     let mut shown = 0;
     while args.max_events.is_none_or(|limit| shown < limit) {
         let event = events.next().await?;
-        print(&mut io::stdout().lock(), &event, args.format, &table, shown == 0)?;
+        print(&mut io::stdout().lock(), &event, args.format, &mut table)?;
         shown += 1;
     }
     Ok(())

@@ -95,6 +95,10 @@ pub const KEYS: &[Key] = &[
     optional("window.hop", POSITIVE, "from one window to the next; the model's own hop where it is not set"),
     key("window.min_length", POSITIVE, "1s", "the shortest partial window that is published"),
 
+    key("vad.mode", Kind::Choice(&["off", "gate"]), "off", "gate leaves out windows with too little speech; for models at 16 kHz"),
+    key("vad.min_speech", Kind::Share, "0.1", "a window with a smaller share of speech is silent"),
+    key("vad.publish_silence", Kind::Boolean, "false", "silent windows give an event of their own, \"silence\""),
+
     key("batch.max_size", Kind::IntegerOrAuto { min: 1, max: 65_536 }, "32", "windows in one run of the model, at most; auto tries sizes for 2 s when a model is loaded"),
     key("batch.max_delay", DURATION, "0s", "how long a batch that is not full may wait for more windows"),
     key("batch.queue_size", integer(1, 1_000_000), "256", "windows that may wait before the front end waits"),

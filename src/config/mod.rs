@@ -9,6 +9,7 @@ mod keys;
 mod kinds;
 mod layers;
 mod sections;
+mod vad;
 mod values;
 
 pub use error::{ConfigError, Origin};
@@ -17,6 +18,7 @@ pub use keys::{KAFKA_PROPERTIES, KEYS, Key, Kind, MODEL_KEYS, is_secret};
 pub use kinds::allowed;
 pub use layers::{LoadOptions, VARIABLE_PREFIX};
 pub use sections::*;
+pub use vad::{Vad, VadMode};
 
 use values::Values;
 

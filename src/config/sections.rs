@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::kafka::Kafka;
+use super::vad::Vad;
 use super::values::Values;
 
 /// Everything the daemon was told.
@@ -18,6 +19,8 @@ pub struct Config {
     pub audio: Audio,
     /// `[window]`
     pub window: Window,
+    /// `[vad]`
+    pub vad: Vad,
     /// `[batch]`
     pub batch: Batch,
     /// `[engine]`
@@ -61,6 +64,7 @@ impl Config {
                 hop: values.optional_duration("window.hop"),
                 min_length: values.duration("window.min_length"),
             },
+            vad: Vad::from_values(values),
             batch: Batch {
                 max_size: values.optional_size("batch.max_size"),
                 max_delay: values.duration("batch.max_delay"),

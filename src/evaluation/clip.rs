@@ -1,7 +1,7 @@
 //! One labelled recording: from its bytes to the windows that the model sees.
 //!
 //! In: a file or raw samples, any rate, any channels. Out: the features of each window. Channels are mixed down; a
-//! clip shorter than a window gives one partial window. Never looks at the label.
+//! clip shorter than a window gives one partial window. Never looks at the label, and never leaves a silent window out: each clip has an answer.
 
 use prost::bytes::Bytes;
 
@@ -48,7 +48,7 @@ impl ClipFrontEnd {
     #[must_use]
     pub fn new(setup: &StreamSetup) -> Self {
         let geometry = setup.geometry.clone().any_length();
-        let setup = StreamSetup { geometry, max_chunk_bytes: usize::MAX, ..setup.clone() };
+        let setup = StreamSetup { geometry, gate: None, max_chunk_bytes: usize::MAX, ..setup.clone() };
         Self { bench: setup.workbench(), setup }
     }
 

@@ -31,6 +31,9 @@ pub struct EventFactory {
 /// Said in place of an emotion where the model is not sure enough of any.
 pub const UNCERTAIN: &str = "uncertain";
 
+/// Said in place of an emotion where the window holds too little speech to ask the model.
+pub const SILENCE: &str = "silence";
+
 /// The factory of each model that was heard of lately.
 #[derive(Debug)]
 pub struct EventFactories {
@@ -100,7 +103,7 @@ impl EventFactory {
         Uuid::new_v5(&NAMESPACE, name.as_bytes())
     }
 
-    /// The event of a window with one probability for each label.
+    /// The event of a window with one probability for each label, or with none where it is silent.
     #[must_use]
     pub fn event(
         &self,
@@ -122,7 +125,8 @@ impl EventFactory {
         }
     }
 
-    /// What depends on the window and the model alone: no attributes, and no times of a clock.
+    /// What depends on the window and the model alone: no attributes, and no times of a clock. A silent window has neither scores nor
+    /// confidence.
     #[must_use]
     pub fn scored(&self, name: WindowName<'_>, time: Range<Duration>, probabilities: &[f32]) -> EmotionEvent {
         let scores: Vec<EmotionScore> = self
@@ -136,6 +140,7 @@ impl EventFactory {
             .collect();
         let best =
             scores.iter().max_by(|a, b| a.probability.total_cmp(&b.probability)).cloned().unwrap_or_default();
+        let confidence = best.probability;
         EmotionEvent {
             event_id: self.event_id(name).to_string(),
             stream_id: name.stream_id.to_owned(),
@@ -143,12 +148,12 @@ impl EventFactory {
             window_index: name.index,
             start: Some(time.start.into()),
             end: Some(time.end.into()),
-            emotion: if best.probability < self.uncertain_below {
-                UNCERTAIN.to_owned()
-            } else {
-                best.emotion
+            emotion: match best {
+                _ if probabilities.is_empty() => SILENCE.to_owned(),
+                _ if confidence < self.uncertain_below => UNCERTAIN.to_owned(),
+                best => best.emotion,
             },
-            confidence: best.probability,
+            confidence,
             scores,
             model: self.model.clone(),
             partial: name.partial,
@@ -189,6 +194,14 @@ mod tests {
             assert_eq!((event.emotion.as_str(), event.confidence), (emotion, confidence));
             assert_eq!(event.scores.iter().map(|score| score.probability).collect::<Vec<_>>(), scores);
         }
+    }
+
+    #[test]
+    fn a_window_that_no_model_was_asked_about_is_silence_and_says_no_more() {
+        let name = WindowName { stream_id: "call", channel: 0, index: 0, partial: false };
+        let event = factory("1").scored(name, Duration::ZERO..Duration::from_secs(3), &[]);
+        assert_eq!((event.emotion.as_str(), event.confidence, event.scores.len()), (SILENCE, 0.0, 0));
+        assert_eq!(event.event_id, factory("1").event_id(name).to_string());
     }
 
     #[test]

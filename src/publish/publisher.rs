@@ -76,10 +76,12 @@ impl Publisher {
         envelope: WindowEnvelope,
         probabilities: &[f32],
     ) -> Result<(), PublishFault> {
+        // The model was not asked.
+        let silent = probabilities.is_empty();
         let event = events.event(&envelope, probabilities, now());
         envelope.agreements.iter().for_each(|agreement| agreement.says(&event.emotion));
         if !matches!(envelope.answer, Answer::Shadow(_)) {
-            metrics::window("published");
+            metrics::window(if silent { "silent" } else { "published" });
             metrics::event(&event.emotion, envelope.completed_at.elapsed());
         }
         match envelope.answer {

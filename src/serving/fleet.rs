@@ -20,7 +20,7 @@ use crate::envelope::JobOrigin;
 use crate::measure::process_cpu;
 use crate::metrics::{self, GaugeGuard};
 use crate::model::{Contract, Model, ModelSource, Session};
-use crate::stream::StreamSetup;
+use crate::stream::{SetupError, StreamSetup};
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -171,7 +171,7 @@ impl Fleet {
     async fn exchange(&mut self, index: usize) -> Result<(), FleetError> {
         let loaded = self.load(&self.members[index].source).await?;
         let new = &loaded.model;
-        let setup = StreamSetup::new(&new.contract, &self.config.window, &self.config.audio)?;
+        let setup = self.setup(&new.contract)?;
         let mut places: Vec<_> = self.members.iter().map(Member::place).collect();
         places[index] = Place { name: &new.contract.name, setup: &setup, ..places[index] };
         check(&places)?;
@@ -225,6 +225,12 @@ impl Fleet {
         Ok(loaded)
     }
 
+    /// How the streams of a model are heard.
+    fn setup(&self, contract: &Contract) -> Result<StreamSetup, SetupError> {
+        let Config { window, audio, vad, .. } = &self.config;
+        StreamSetup::new(contract, window, audio)?.gated(contract, vad)
+    }
+
     /// Starts a batcher of its own.
     fn put_into_service(
         &mut self,
@@ -232,7 +238,7 @@ impl Fleet {
     ) -> Result<(Arc<ServedModel>, Batcher<Session>), FleetError> {
         let Model { contract, sessions, window_takes, .. } = model;
         let options = config::Batch { max_size: Some(max_size), ..self.config.batch.clone() };
-        let setup = StreamSetup::new(&contract, &self.config.window, &self.config.audio)?;
+        let setup = self.setup(&contract)?;
         let (jobs, waiting) = mpsc::channel(batch::INBOX);
         let batcher = batch::start(contract.clone(), sessions, &options, waiting, self.scored.clone());
         self.setups += 1;

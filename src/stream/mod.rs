@@ -32,6 +32,7 @@ use crate::audio::{Planar, ResamplerPlan};
 use crate::config;
 use crate::features::{FrameKind, FrontEnd, OptionsError};
 use crate::model::{Contract, Input};
+use crate::vad::{self, Gate};
 use windower::Tools;
 
 /// Why windows cannot be cut for a model. Ours to mend, not the sender's.
@@ -53,6 +54,17 @@ pub enum SetupError {
         /// The time from one frame to the next.
         frame: Duration,
     },
+    /// Speech cannot be told at the model's rate.
+    #[error(
+        "use vad.mode = \"gate\" with model {model} at {rate_hz} Hz: allowed is a model at {} Hz, or \"off\"",
+        vad::SAMPLE_RATE_HZ
+    )]
+    VoiceActivity {
+        /// The model's name.
+        model: String,
+        /// Its sample rate.
+        rate_hz: u32,
+    },
     /// The front end's options contradict each other.
     #[error(transparent)]
     Options(#[from] OptionsError),
@@ -65,6 +77,8 @@ pub struct StreamSetup {
     pub geometry: WindowGeometry,
     /// The model's features.
     pub front_end: FrontEnd,
+    /// Which windows are silent; `None` where none is.
+    pub gate: Option<Gate>,
     /// The longest jump of `first_sample` that becomes silence.
     pub max_gap: Duration,
     /// The largest chunk of raw samples.
@@ -89,10 +103,27 @@ impl StreamSetup {
         Ok(Self {
             geometry,
             front_end: FrontEnd::new(options, contract.sample_rate_hz, kind)?,
+            gate: None,
             max_gap: audio.max_gap,
             max_chunk_bytes: audio.max_chunk_bytes,
             max_file_bytes: audio.max_file_bytes,
         })
+    }
+
+    /// The same for streams: with the gate that is configured. Whatever must see every window leaves it out.
+    ///
+    /// # Errors
+    /// [`SetupError::VoiceActivity`].
+    pub fn gated(self, contract: &Contract, vad: &config::Vad) -> Result<Self, SetupError> {
+        let refused = |rate_hz| SetupError::VoiceActivity { model: contract.name.clone(), rate_hz };
+        let gate = Gate::new(vad, &self.geometry).map_err(refused)?;
+        Ok(Self { gate, ..self })
+    }
+
+    /// Whether silent windows give an event.
+    #[must_use]
+    pub fn publishes_silence(&self) -> bool {
+        self.gate.as_ref().is_some_and(|gate| gate.publish_silence)
     }
 
     /// The scratch of one thread.

@@ -139,9 +139,9 @@ impl OpenStream {
             Source::Call { credits, .. } => Some(credits),
             Source::Kafka { .. } => None,
         };
-        let (jobs, captured_at) = (&self.model.jobs, envelope.captured_at);
+        let (model, captured_at) = (&*self.model, envelope.captured_at);
         let shadows = &mut self.shadows;
-        let mut exit = Exit { info: &self.info, owner: &self.owner, jobs, shadows, outlets, captured_at };
+        let mut exit = Exit { info: &self.info, owner: &self.owner, model, shadows, outlets, captured_at };
         let bench = benches.of(&self.model);
         let outcome =
             self.front_end.accept(bench, chunk, &mut |window| exit.submit(window, credits.as_deref_mut()))?;
@@ -175,9 +175,9 @@ impl OpenStream {
         outlets: &Outlets,
         mut credits: Option<OwnedSemaphorePermit>,
     ) {
-        let (jobs, captured_at) = (&self.model.jobs, self.captured_at);
+        let (model, captured_at) = (&*self.model, self.captured_at);
         let shadows = &mut self.shadows;
-        let mut exit = Exit { info: &self.info, owner: &self.owner, jobs, shadows, outlets, captured_at };
+        let mut exit = Exit { info: &self.info, owner: &self.owner, model, shadows, outlets, captured_at };
         let bench = benches.of(&self.model);
         let ended = self.front_end.end(bench, &mut |window| exit.submit(window, credits.as_mut()));
         self.shadows.iter_mut().for_each(|shadow| shadow.end(benches, &self.info));
@@ -242,15 +242,24 @@ impl OpenStream {
 struct Exit<'a> {
     info: &'a Arc<StreamInfo>,
     owner: &'a Owner,
-    jobs: &'a mpsc::Sender<Job<JobOrigin>>,
+    model: &'a ServedModel,
     shadows: &'a mut [ShadowStream],
     outlets: &'a Outlets,
     captured_at: Option<pbjson_types::Timestamp>,
 }
 
 impl Exit<'_> {
-    /// Hands a window to the batcher, waiting while it is full.
+    /// Hands a window to the batcher, waiting while it is full. A silent one goes no further: its credit stays with the chunk's, and no
+    /// later window needs its chunks, so they settle without it. Where silence is published it goes through the batcher as well, so that
+    /// it overtakes nothing.
     fn submit(&mut self, window: Window, credits: Option<&mut OwnedSemaphorePermit>) {
+        let silent = window.silent;
+        if silent {
+            self.model.utilization.cost().spared();
+            if !self.model.setup.publishes_silence() {
+                return meter::window("silent");
+            }
+        }
         let answer = match self.owner {
             Owner::Call(replies) => {
                 let credit = credits.and_then(|credits| credits.split(1));
@@ -270,10 +279,13 @@ impl Exit<'_> {
                 Answer::Kafka(ticket)
             }
         };
-        let agreements = self.shadows.iter_mut().map(|shadow| shadow.agreement(&window)).collect();
+        let shadows = self.shadows.iter_mut().filter(|_| !silent);
+        let agreements = shadows.map(|shadow| shadow.agreement(&window)).collect();
         let (features, envelope) = WindowEnvelope::seal(window, self.info.clone(), self.captured_at, answer);
         let envelope = WindowEnvelope { agreements, ..envelope };
+        let origin = JobOrigin::Window(Box::new(envelope));
+        let job = if silent { Job::silent(origin) } else { Job::new(features, origin) };
         // Fails only once the batcher has gone, at the end of a drain: nothing settles, so nothing is lost.
-        let _ = self.jobs.blocking_send(Job::new(features, JobOrigin::Window(Box::new(envelope))));
+        let _ = self.model.jobs.blocking_send(job);
     }
 }

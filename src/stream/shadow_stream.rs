@@ -1,6 +1,7 @@
 //! A shadow's view of one stream: the same chunks through its own front end.
 //!
 //! In: what the stream's own front end takes. Out: the shadow's windows to its batcher, each beside the window that it is compared with.
+//! Silent windows are those of the stream's own front end, and no shadow is asked about them.
 //! Invariant: never waits, never refuses: whatever goes wrong here is the shadow's own loss.
 
 use std::collections::HashMap;
@@ -71,6 +72,10 @@ impl ShadowStream {
 
     fn submit(&mut self, windows: Vec<Window>, info: &Arc<StreamInfo>) {
         for window in windows {
+            if window.silent {
+                self.shadow.model.utilization.cost().spared();
+                continue;
+            }
             let agreement = self.agreement(&window);
             let answer = Answer::Shadow(self.shadow.topic.clone());
             let (features, envelope) = WindowEnvelope::seal(window, info.clone(), None, answer);

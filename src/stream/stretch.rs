@@ -1,4 +1,4 @@
-//! A stretch of audio without a long gap: a resampler and a windower for each channel.
+//! A stretch of audio without a long gap: a resampler, a windower and, where silence is told, an ear for speech for each channel.
 //!
 //! In: the stretch's samples, in order. Out: its windows, the partial one at its end. Knows no chunks.
 
@@ -10,13 +10,23 @@ use super::window::{Window, window};
 use super::windower::{Cut, Windower};
 use super::{StreamSetup, Workbench};
 use crate::audio::{Resampler, ResamplerPlan};
+use crate::vad::{Gate, Speech};
 
 /// The state of one stretch.
 #[derive(Debug)]
 pub(super) struct Stretch {
     pub first_window: u64,
     plan: Arc<ResamplerPlan>,
-    channels: Vec<(Resampler, Windower)>,
+    channels: Vec<Channel>,
+}
+
+/// The state of one channel.
+#[derive(Debug)]
+struct Channel {
+    resampler: Resampler,
+    windower: Windower,
+    /// Where `setup.gate` is there.
+    speech: Option<Speech>,
 }
 
 impl Stretch {
@@ -34,8 +44,9 @@ impl Stretch {
         let channel = |next: &u64| {
             let resampler = Resampler::new(plan.clone(), position);
             let next = earliest.max(*next);
-            let windower = Windower::new(geometry, resampler.next_output(), first_window, next);
-            (resampler, windower)
+            let origin = resampler.next_output();
+            let speech = setup.gate.as_ref().map(|gate| Speech::new(gate, origin, next));
+            Channel { windower: Windower::new(geometry, origin, first_window, next), resampler, speech }
         };
         let channels = owed.iter().map(channel).collect();
         Self { first_window, plan, channels }
@@ -43,7 +54,7 @@ impl Stretch {
 
     /// The next window of each channel.
     pub fn next_windows(&self) -> Vec<u64> {
-        self.channels.iter().map(|(_, windower)| windower.next_window()).collect()
+        self.channels.iter().map(|channel| channel.windower.next_window()).collect()
     }
 
     /// Takes a part of the samples in, channel by channel.
@@ -55,11 +66,14 @@ impl Stretch {
         part: Range<usize>,
         emit: &mut dyn FnMut(Window),
     ) {
-        for (channel, (samples, (resampler, windower))) in planar.iter().zip(&mut self.channels).enumerate() {
+        for (number, (samples, channel)) in planar.iter().zip(&mut self.channels).enumerate() {
+            let Channel { resampler, windower, speech } = channel;
             bench.resampled.clear();
             resampler.push(&samples[part.clone()], &mut bench.resampled);
+            let mut silence = Silence::listen(&setup.gate, speech, &bench.resampled);
             windower.push(&mut bench.tools, &bench.resampled, &mut |cut| {
-                emit(window(setup, &self.plan, channel, cut, Duration::ZERO));
+                let cut = silence.judge(cut);
+                emit(window(setup, &self.plan, number, cut, Duration::ZERO));
             });
         }
     }
@@ -73,13 +87,38 @@ impl Stretch {
         emit: &mut dyn FnMut(Window),
     ) -> Vec<u64> {
         let mut next = Vec::with_capacity(self.channels.len());
-        for (channel, (mut resampler, mut windower)) in self.channels.into_iter().enumerate() {
+        for (number, channel) in self.channels.into_iter().enumerate() {
+            let Channel { mut resampler, mut windower, mut speech } = channel;
             bench.resampled.clear();
             resampler.finish(&mut bench.resampled);
-            let mut give = |cut: Cut| emit(window(setup, &self.plan, channel, cut, end));
+            let mut silence = Silence::listen(&setup.gate, &mut speech, &bench.resampled);
+            let mut give = |cut: Cut| emit(window(setup, &self.plan, number, silence.judge(cut), end));
             windower.push(&mut bench.tools, &bench.resampled, &mut give);
             next.push(windower.finish(&mut bench.tools, &mut give));
         }
         next
+    }
+}
+
+/// Tells silent windows from others, where that is wanted.
+struct Silence<'a>(Option<(&'a Gate, &'a mut Speech)>);
+
+impl<'a> Silence<'a> {
+    /// Hears the samples that the windower takes next.
+    fn listen(gate: &'a Option<Gate>, speech: &'a mut Option<Speech>, samples: &[f32]) -> Self {
+        let mut both = gate.as_ref().zip(speech.as_mut());
+        if let Some((gate, speech)) = &mut both {
+            speech.push(gate, samples);
+        }
+        Self(both)
+    }
+
+    /// A window, and whether it is silent.
+    fn judge(&mut self, cut: Cut) -> (Cut, bool) {
+        let silent = self
+            .0
+            .as_mut()
+            .is_some_and(|(gate, speech)| gate.is_silent(speech.share(gate, cut.index, cut.partial)));
+        (cut, silent)
     }
 }

@@ -1,6 +1,6 @@
 //! What a stream gives: one window of one channel.
 //!
-//! In: a cut of the windower. Out: the same with its channel, its times, and the first source sample that it needs. Pure.
+//! In: a cut of the windower, and whether it is silent. Out: the same with its channel, its times, and the first source sample that it needs. Pure.
 
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub struct Window {
     pub end: Duration,
     /// The shorter last window of a stretch.
     pub partial: bool,
+    /// Holds too little speech to be analysed. Never where no gate is set up.
+    pub silent: bool,
     /// First source sample that the window needs.
     pub needed_from: u64,
     /// `[frames, coefficients]`; rows of 0.0 where frames are missing.
@@ -33,7 +35,7 @@ pub(super) fn window(
     setup: &StreamSetup,
     plan: &ResamplerPlan,
     channel: usize,
-    cut: Cut,
+    (cut, silent): (Cut, bool),
     partial_end: Duration,
 ) -> Window {
     let rate = setup.geometry.sample_rate_hz;
@@ -43,6 +45,7 @@ pub(super) fn window(
         start: time_of(setup.geometry.start(cut.index), rate),
         end: if cut.partial { partial_end } else { time_of(setup.geometry.end(cut.index), rate) },
         partial: cut.partial,
+        silent,
         needed_from: needed_from(setup, plan, cut.index),
         features: cut.features,
     }

@@ -1,0 +1,139 @@
+//! How well the gate tells windows of speech from silent ones, in silence and in noise, and what it costs beside the features.
+//!
+//! In: `cargo bench --bench voice_activity -- crema-d:DIR tess:DIR`, any datasets (of CREMA-D the training speakers: the thresholds were
+//! chosen on those for validation, and nobody else's clips are touched). Out: tables. Never a verdict: the tests hold the promises.
+//!
+//! Clips stand in a row with 1 to 6 s of silence between, each at −26 dB below full scale; noise lies over all of it, so many dB below the
+//! speech. What is speech is known from the clean clips: 10 ms whose energy is at most 30 dB below the clip's loud ones (its 95th
+//! percentile), nothing between the clips. A window is one of speech where the true share is at least `vad.min_speech`.
+
+mod row;
+mod sounds;
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use affectd::audio::{AudioFormat, Encoding};
+use affectd::config::{Config, Vad, VadMode};
+use affectd::evaluation::datasets::{self, DatasetName, DatasetSpec, Split};
+use affectd::measure::thread_cpu;
+use affectd::model::ModelSource;
+use affectd::stream::{Chunk, StreamFrontEnd, StreamSetup};
+use affectd::vad::{Gate, Speech};
+use row::{Row, clip, row};
+use sounds::Noise;
+
+/// Clips of each dataset.
+const CLIPS: usize = 150;
+/// Decibels from the speech down to the noise.
+const RATIOS_DB: [f32; 3] = [20.0, 10.0, 5.0];
+
+fn main() {
+    let data: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let config = Config { vad: Vad { mode: VadMode::Gate, ..Config::default().vad }, ..Config::default() };
+    let contract = ModelSource::BuiltIn.contract().expect("the built-in model has one");
+    let off = StreamSetup::new(&contract, &config.window, &config.audio).expect("its windows fit");
+    let on = off.clone().gated(&contract, &config.vad).expect("it is at 16 kHz");
+    let gate = on.gate.as_ref().expect("the mode is gate");
+
+    println!("windows of {:?}, vad.min_speech = {}\n", on.geometry.span(), gate.min_speech);
+    println!(
+        "| Speech | Noise | Windows with speech | without | Precision | Recall | Recall, 1 s of speech or more | Silence kept |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    for spec in &data {
+        of_dataset(spec, gate);
+    }
+    if data.is_empty() {
+        println!("| none: give datasets as NAME:DIR | | | | | | | |");
+    }
+    println!("\n| Sound without speech, a minute | Windows kept |\n|---|---|");
+    for (name, sound) in sounds::without_speech(60) {
+        let shares = shares(gate, &sound);
+        let kept = shares.iter().filter(|share| !gate.is_silent(**share)).count();
+        println!("| {name} | {:.2} |", kept as f64 / shares.len() as f64);
+    }
+    cost(&off, &on);
+}
+
+/// The lines of one dataset.
+fn of_dataset(text: &str, gate: &Gate) {
+    let spec = DatasetSpec::parse(text).unwrap_or_else(|error| panic!("{error}"));
+    let split = if spec.name == DatasetName::CremaD { Split::Train } else { Split::All };
+    let found = datasets::load(&spec, split).unwrap_or_else(|error| panic!("{error}"));
+    let (step, title) = (found.len().div_ceil(2 * CLIPS).max(1), spec.title());
+    let mut clips: Vec<Vec<f32>> = found.iter().step_by(step).map(|found| clip(&found.path)).collect();
+    // Every other clip speaks, the others babble.
+    let others: Vec<Vec<f32>> = (0..clips.len() / 2).map(|at| clips.remove(at + 1)).collect();
+    let row = row(&clips);
+    line(title, "none", gate, &row, &row.samples);
+    line(title, "none, 8 kHz audio", gate, &row, &row::telephone(&row.samples));
+    for noise in [Noise::White, Noise::Babble(&others)] {
+        for ratio in RATIOS_DB {
+            let noisy = sounds::with_noise(&row.samples, noise, ratio);
+            line(title, &format!("{} at {ratio} dB", noise.name()), gate, &row, &noisy);
+        }
+    }
+}
+
+/// One line of the table.
+fn line(title: &str, noise: &str, gate: &Gate, row: &Row, samples: &[f32]) {
+    let truth = row.shares(gate);
+    let kept: Vec<bool> = shares(gate, samples).into_iter().map(|share| !gate.is_silent(share)).collect();
+    let count = |wanted: &dyn Fn(f64) -> bool| {
+        let of_those = truth.iter().zip(&kept).filter(|(share, _)| wanted(**share));
+        let (all, kept): (usize, usize) =
+            of_those.fold((0, 0), |(all, n), (_, kept)| (all + 1, n + usize::from(*kept)));
+        (all, kept)
+    };
+    let (speech, found) = count(&|share| share >= gate.min_speech);
+    let (much, much_found) = count(&|share| share >= 1.0 / 3.0);
+    let (silent, passed) = count(&|share| share == 0.0);
+    let all_kept = kept.iter().filter(|kept| **kept).count();
+    let part = |a: usize, b: usize| a as f64 / b.max(1) as f64;
+    println!(
+        "| {title} | {noise} | {speech} | {} | {:.3} | {:.3} | {:.3} | {:.3} |",
+        truth.len() - speech,
+        part(found, all_kept),
+        part(found, speech),
+        part(much_found, much),
+        part(passed, silent)
+    );
+}
+
+/// The share of each full window, as a stream would find it.
+fn shares(gate: &Gate, samples: &[f32]) -> Vec<f64> {
+    let mut speech = Speech::new(gate, 0, 0);
+    speech.push(gate, samples);
+    (0..row::windows(gate, samples.len())).map(|index| speech.share(gate, index, false)).collect()
+}
+
+/// CPU time a second of audio: the whole front end without the gate and with it, by turns.
+fn cost(off: &StreamSetup, on: &StreamSetup) {
+    const ROUNDS: usize = 5;
+    let minute: Vec<u8> =
+        sounds::without_speech(60).swap_remove(0).1.iter().flat_map(|s| s.to_le_bytes()).collect();
+    let format = AudioFormat::new(Encoding::PcmF32Le, 16_000, 1).expect("within the limits");
+    let chunks: Vec<Chunk> = minute
+        .chunks(6_400)
+        .map(|audio| Chunk { format: Some(format), audio: audio.to_vec().into(), ..Chunk::default() })
+        .collect();
+    let once = |setup: &StreamSetup| {
+        let mut bench = setup.workbench();
+        let mut stream = StreamFrontEnd::begin(setup, &chunks[0]).expect("it has a format");
+        let start = thread_cpu();
+        for chunk in &chunks {
+            let taken = stream.accept(&mut bench, chunk, &mut |window| drop(black_box(window)));
+            black_box(taken.expect("good audio"));
+        }
+        thread_cpu() - start
+    };
+    let rounds: Vec<(Duration, Duration)> = (0..ROUNDS).map(|_| (once(off), once(on))).collect();
+    let best =
+        |of: fn(&(Duration, Duration)) -> Duration| rounds.iter().map(of).min().unwrap_or_default() / 60;
+    let (without, with) = (best(|round| round.0), best(|round| round.1));
+    println!(
+        "\n| CPU time a second of audio | |\n|---|---|\n| front end, vad.mode = \"off\" | {without:?} |"
+    );
+    println!("| the gate beside it | {:?} |", with.saturating_sub(without));
+}

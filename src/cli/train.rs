@@ -92,7 +92,7 @@ pub struct Args {
     /// What the model gets of a frame
     #[arg(long, value_enum, default_value = "mfcc")]
     input: InputKind,
-    /// Orders of deltas behind each frame's values: 0, 1 or 2 [default: 0, or what --options says]
+    /// Orders of deltas behind each frame's MFCCs: 0, 1 or 2 [default: 0, or what --options says]
     #[arg(long, value_name = "ORDERS", value_parser = clap::value_parser!(u8).range(0..=2))]
     deltas: Option<u8>,
     /// The front end as JSON: the contract's "mfcc" entry [default: 64 mel bands from 20 to 7400 Hz; all 64 MFCCs for cnn,
@@ -133,7 +133,7 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     let engine = context.loaded.config.engine;
     let keeping = Keeping { checkpoint: args.checkpoint.clone(), ..Keeping::default() };
     if args.architecture.is_some() {
-        stop_on_interrupt(keeping.clone());
+        stop_on_interrupt(keeping.clone()).context("catch Ctrl-C")?;
     }
     tokio::task::spawn_blocking(move || match (args.architecture, &args.trained) {
         (Some(kind), _) => train(kind, args, keeping, &engine),

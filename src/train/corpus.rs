@@ -67,7 +67,11 @@ impl Recipe {
     pub fn check(&self) -> anyhow::Result<()> {
         self.front_end()?;
         let WindowShape { length_samples: length, hop_samples: hop } = self.window;
-        let MfccOptions { n_fft, hop_length, .. } = self.mfcc;
+        let MfccOptions { n_fft, hop_length, deltas, .. } = self.mfcc;
+        ensure!(
+            self.input == Input::Mfcc || deltas == 0,
+            "mfcc.deltas = {deltas}: must be 0 for the input log-mel, whose level they would hide"
+        );
         ensure!(n_fft <= length, "mfcc.n_fft = {n_fft}: must be at most {length}, the samples of a window");
         ensure!(
             length.is_multiple_of(hop_length) && hop.is_multiple_of(hop_length),

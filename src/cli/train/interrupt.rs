@@ -5,15 +5,21 @@
 
 use std::sync::atomic::Ordering;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::train::fit::Keeping;
 
 /// As shells have it: 128 and the number of SIGINT.
 const INTERRUPTED: i32 = 130;
 
 /// The first Ctrl-C ends the run and keeps its best epoch; the second one ends the process.
-pub(super) fn stop_on_interrupt(keeping: Keeping) {
+///
+/// # Errors
+/// Signals that cannot be caught. Once this is back they are.
+pub(super) fn stop_on_interrupt(keeping: Keeping) -> std::io::Result<()> {
+    let mut interrupts = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
+        while interrupts.recv().await.is_some() {
             if !keeping.has_best.load(Ordering::Relaxed) {
                 eprintln!("\nended before the first epoch was done: no model is written");
                 std::process::exit(INTERRUPTED);
@@ -24,4 +30,5 @@ pub(super) fn stop_on_interrupt(keeping: Keeping) {
             eprintln!("\nending the run with its best epoch; once more to end it without a model");
         }
     });
+    Ok(())
 }

@@ -113,8 +113,8 @@ fn classes(split: &SplitFigures) -> String {
 fn audit(report: &TrainingReport) -> String {
     let audit = &report.audit;
     let (heard, left_out) = (audit.clips, audit.left_out().count());
-    let mut text = format!("<h2>Data</h2>\n<p>{heard} clips heard, {left_out} files left out, ");
-    text += &format!("{} clips trained on.</p>\n", report.training_clips);
+    let mut text = format!("<h2>Data</h2>\n<p>{} clips heard, {left_out} files left out, ", thousands(heard));
+    text += &format!("{} clips trained on.</p>\n", thousands(report.training_clips));
     for (label, count) in &audit.labels_left_out {
         text += &format!("<p>{count} clips of {} left out, as asked.</p>\n", escaped(label));
     }

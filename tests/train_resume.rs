@@ -16,7 +16,7 @@ use affectd::train::optimizer::{Optimizer, collected};
 use train_fixture::{speech, training};
 
 fn run_of(folder: &Path, checkpoint: Option<&Path>) -> Training {
-    let keeping = Keeping { checkpoint: checkpoint.map(Path::to_owned), stopped: Arc::default() };
+    let keeping = Keeping { checkpoint: checkpoint.map(Path::to_owned), ..Keeping::default() };
     Training { keeping, ..training(speech(folder), Kind::Cnn, Optimizer::AdamW, 7) }
 }
 

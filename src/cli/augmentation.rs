@@ -28,6 +28,9 @@ pub(super) struct Changes {
     /// Share of windows played at 0.9 to 1.1 times their speed and pitch [default: 0]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     speed: Option<f32>,
+    /// Share of windows at 0.9 to 1.1 times their pitch, at the same pace [default: 0]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pitch: Option<f32>,
     /// Largest stretch left out at the start [default: 0]
     #[arg(long, value_name = "SECONDS", value_parser = amount)]
     shift_seconds: Option<f32>,
@@ -37,6 +40,16 @@ pub(super) struct Changes {
     /// Largest logarithm of a stretch of the mel axis, as by another vocal tract [default: 0.06 for cnn, 0 for dense]
     #[arg(long, value_name = "LN", value_parser = amount)]
     warp: Option<f32>,
+    /// Largest shift of the mel axis, as a share of its bands [default: 0.03 for cnn, 0 for dense]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    band_shift: Option<f32>,
+    /// How strongly the spectrum's tilt, curvature and ripple and the range from soft to loud are changed, as a multiple
+    /// of what suits the cnn [default: 1 for cnn, 0 for dense]
+    #[arg(long, value_name = "FACTOR", value_parser = amount)]
+    colour: Option<f32>,
+    /// Share of windows that get a noise floor in their mel bands [default: 0.15 for cnn, 0 for dense]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    noise_floor: Option<f32>,
     /// Most frames left out in a row [default: 30 for cnn, 0 for dense]
     #[arg(long, value_name = "FRAMES")]
     frame_mask: Option<usize>,
@@ -58,18 +71,26 @@ impl Changes {
                 .map_or(base.noise_snr_db, |it| (it[0].min(it[1]), it[0].max(it[1]))),
             gain_db: self.gain_db.unwrap_or(base.gain_db),
             speed: self.speed.unwrap_or(base.speed),
+            pitch: self.pitch.unwrap_or(base.pitch),
             shift_seconds: self.shift_seconds.unwrap_or(base.shift_seconds),
         }
     }
 
     pub fn features(&self, kind: Kind) -> Strength {
         let base = if self.no_augmentation { Strength::NONE } else { Strength::of(kind) };
+        let coloured = |factor| Strength::of(Kind::Cnn).with_colour(factor);
+        let Strength { tilt, curve, ripple, dynamics, .. } = self.colour.map_or(base, coloured);
         Strength {
             tempo: self.tempo.unwrap_or(base.tempo),
             warp: self.warp.unwrap_or(base.warp),
+            shift: self.band_shift.unwrap_or(base.shift),
+            tilt,
+            curve,
+            ripple,
+            dynamics,
+            noise_floor: self.noise_floor.unwrap_or(base.noise_floor),
             frame_mask: self.frame_mask.unwrap_or(base.frame_mask),
             band_mask: self.band_mask.unwrap_or(base.band_mask),
-            ..base
         }
     }
 }

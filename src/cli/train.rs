@@ -4,20 +4,21 @@
 //! validation clips alone; the test clips are measured once, at the end.
 
 mod interrupt;
+mod learning;
 mod outcome;
 mod sizes;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
 
 use self::interrupt::stop_on_interrupt;
+use self::learning::LearningArgs;
 use self::outcome::{print, print_int8, print_scores};
 use self::sizes::SizeArgs;
 use super::UsageError;
-use super::augmentation::{Changes, amount, share};
+use super::augmentation::Changes;
 use super::protocol::{ProtocolArgs, warn_of_shared_speakers};
 use crate::config::Engine;
 use crate::evaluation::datasets::DatasetSpec;
@@ -26,10 +27,9 @@ use crate::model::Input;
 use crate::train::architecture::Kind;
 use crate::train::cache;
 use crate::train::corpus::Recipe;
-use crate::train::fit::{FitOptions, Keeping};
+use crate::train::fit::Keeping;
 use crate::train::int8;
 use crate::train::join::{self, Parts};
-use crate::train::optimizer::{Optimizer, Schedule};
 use crate::train::report::{self, TrainingReport};
 use crate::train::selection::Selection;
 use crate::train::{Identity, Training};
@@ -64,43 +64,6 @@ pub struct Args {
     /// What the contract calls the data [default: the names of the datasets]
     #[arg(long, value_name = "TEXT")]
     data_title: Option<String>,
-    /// How weights are moved
-    #[arg(long, value_enum, default_value = "adamw")]
-    optimizer: Optimizer,
-    /// The learning rate over the run
-    #[arg(long, value_enum, default_value = "one-cycle")]
-    schedule: Schedule,
-    /// Passes over the training clips [default: 27 for cnn, 30 for dense]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    epochs: Option<u32>,
-    /// Windows in one step [default: 64 for cnn, 128 for dense]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
-    batch_size: Option<u32>,
-    /// Highest learning rate [default: 0.002 for adam and adamw, 0.05 for sgd]
-    #[arg(long, value_parser = positive)]
-    learning_rate: Option<f64>,
-    /// Pull of the weights towards 0 [default: 0.05 for adamw, 0.0005 for adam and sgd]
-    #[arg(long, value_parser = amount)]
-    weight_decay: Option<f32>,
-    /// Longest gradient of all weights together; 0 clips nothing
-    #[arg(long, default_value = "2", value_parser = amount)]
-    clip_norm: f32,
-    /// Share of the target that is spread over all labels
-    #[arg(long, value_name = "SHARE", default_value = "0.1", value_parser = share)]
-    label_smoothing: f32,
-    /// Let rare labels count more, so that each label counts alike
-    #[arg(long)]
-    class_weights: bool,
-    /// Mix training windows by a share from the beta distribution with this parameter; 0 mixes none
-    /// [default: 0 for cnn, 0.4 for dense]
-    #[arg(long, value_name = "ALPHA", value_parser = amount)]
-    mixup: Option<f32>,
-    /// Keep the weights of the best epoch, not their average over the steps
-    #[arg(long)]
-    no_weight_averaging: bool,
-    /// End the run after so many epochs without a better one; 0 never does
-    #[arg(long, value_name = "EPOCHS", default_value = "0")]
-    patience: usize,
     /// Keep the run's state here after each epoch, and go on from it where it is there
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
@@ -118,6 +81,8 @@ pub struct Args {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
+    learning: LearningArgs,
+    #[command(flatten)]
     sizes: SizeArgs,
     #[command(flatten)]
     changes: Changes,
@@ -127,6 +92,9 @@ pub struct Args {
     /// What the model gets of a frame
     #[arg(long, value_enum, default_value = "mfcc")]
     input: InputKind,
+    /// Orders of deltas behind each frame's MFCCs: 0, 1 or 2 [default: 0, or what --options says]
+    #[arg(long, value_name = "ORDERS", value_parser = clap::value_parser!(u8).range(0..=2))]
+    deltas: Option<u8>,
     /// The front end as JSON: the contract's "mfcc" entry [default: 64 mel bands from 20 to 7400 Hz; all 64 MFCCs for cnn,
     /// 24 for dense]
     #[arg(long, value_name = "FILE")]
@@ -155,24 +123,33 @@ enum InputKind {
 /// Runs the command.
 pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     check_output(&args.output, args.force)?;
+    if args.trained.iter().chain(&args.join).any(|read| *read == args.output) {
+        return Err(UsageError(format!(
+            "--output {}: it is read, and needs another name",
+            args.output.display()
+        ))
+        .into());
+    }
     let engine = context.loaded.config.engine;
-    let stopped = Arc::new(AtomicBool::new(false));
-    stop_on_interrupt(stopped.clone());
+    let keeping = Keeping { checkpoint: args.checkpoint.clone(), ..Keeping::default() };
+    if args.architecture.is_some() {
+        stop_on_interrupt(keeping.clone()).context("catch Ctrl-C")?;
+    }
     tokio::task::spawn_blocking(move || match (args.architecture, &args.trained) {
-        (Some(kind), _) => train(kind, args, stopped, &engine),
+        (Some(kind), _) => train(kind, args, keeping, &engine),
         (None, Some(trained)) => quantize(trained, &args.output, &args, &engine),
         (None, None) => join(&args, &engine),
     })
     .await?
 }
 
-fn train(kind: Kind, args: Args, stopped: Arc<AtomicBool>, engine: &Engine) -> anyhow::Result<()> {
+fn train(kind: Kind, args: Args, keeping: Keeping, engine: &Engine) -> anyhow::Result<()> {
     let (output, identity) = (args.output.clone(), args.identity()?);
     let report = args.report_folder();
     report::check_folder(&report, args.force).map_err(|error| UsageError(format!("--report: {error}")))?;
     let int8 = args.quantize.map(|Integers::Int8| int8::path_beside(&output));
     int8.iter().try_for_each(|path| check_output(path, args.force))?;
-    let training = args.training(kind, stopped)?;
+    let training = args.training(kind, keeping)?;
     let trained = training.run()?;
     trained.write(&output, &identity)?;
     TrainingReport::of(&trained, &identity, std::env::args().collect()).write(&report)?;
@@ -213,13 +190,15 @@ impl Args {
         self.report.clone().unwrap_or_else(|| self.output.with_file_name(format!("{stem}-report")))
     }
 
-    fn training(&self, kind: Kind, stopped: Arc<AtomicBool>) -> anyhow::Result<Training> {
+    fn training(&self, kind: Kind, keeping: Keeping) -> anyhow::Result<Training> {
         let mut recipe = Recipe::of(kind);
         recipe.cache = self.cache();
         recipe.input = if self.input == InputKind::Mfcc { Input::Mfcc } else { Input::LogMel };
         if let Some(path) = &self.options {
             recipe.mfcc = read_options(path)?;
         }
+        recipe.mfcc.deltas = self.deltas.map_or(recipe.mfcc.deltas, usize::from);
+        recipe.check().map_err(|error| UsageError(error.to_string()))?;
         Ok(Training {
             selection: self.selection()?,
             recipe,
@@ -227,8 +206,8 @@ impl Args {
             sizes: self.sizes.sizes(),
             waveform: self.changes.waveform(kind),
             strength: self.changes.features(kind),
-            fit: self.fit(kind),
-            keeping: Keeping { checkpoint: self.checkpoint.clone(), stopped },
+            fit: self.learning.options(kind, self.seed),
+            keeping,
         })
     }
 
@@ -243,30 +222,6 @@ impl Args {
     fn cache(&self) -> Option<PathBuf> {
         if self.no_cache { None } else { self.cache.clone().or_else(cache::default_folder) }
     }
-
-    fn fit(&self, kind: Kind) -> FitOptions {
-        let base = FitOptions::of(kind, self.optimizer);
-        FitOptions {
-            epochs: self.epochs.map_or(base.epochs, |it| it as usize),
-            batch_size: self.batch_size.map_or(base.batch_size, |it| it as usize),
-            learning_rate: self.learning_rate.unwrap_or(base.learning_rate),
-            schedule: self.schedule,
-            weight_decay: self.weight_decay.unwrap_or(base.weight_decay),
-            clip_norm: self.clip_norm,
-            label_smoothing: self.label_smoothing,
-            class_weights: self.class_weights,
-            mixup: self.mixup.unwrap_or(base.mixup),
-            weight_averaging: !self.no_weight_averaging,
-            patience: self.patience,
-            seed: self.seed,
-            ..base
-        }
-    }
-}
-
-fn positive(text: &str) -> Result<f64, String> {
-    let amount = text.parse().ok().filter(|it: &f64| it.is_finite() && *it > 0.0);
-    amount.ok_or_else(|| "expected a number above 0".to_owned())
 }
 
 /// Hours of training must not end at a folder that is not there, or at a file that has to stay.

@@ -168,6 +168,8 @@ struct Found {
     members: Vec<Member>,
     /// Audio files whose names are not of the dataset's pattern.
     unknown: Vec<PathBuf>,
+    /// Clips that the dataset is known to hold under a wrong label, or broken.
+    known_bad: Vec<PathBuf>,
 }
 
 /// The audio files directly inside `folder`, hidden ones left out, sorted.

@@ -51,6 +51,19 @@ impl Strength {
         band_mask: 0.0,
     };
 
+    /// The same with its changes of colour (tilt, curvature, wave, range) times `factor`.
+    #[must_use]
+    pub fn with_colour(self, factor: f32) -> Self {
+        let Self { tilt, curve, ripple, dynamics, .. } = self;
+        Self {
+            tilt: tilt * factor,
+            curve: curve * factor,
+            ripple: ripple * factor,
+            dynamics: dynamics * factor,
+            ..self
+        }
+    }
+
     /// What suits a kind of network on a few hours of speech: the dense net learns most from windows as they are.
     pub fn of(kind: Kind) -> Self {
         match kind {
@@ -183,7 +196,7 @@ fn crop(frames: &mut Vec<f32>, longest: usize, width: usize, rng: &mut StdRng) {
 }
 
 /// Resamples along time: `pace` above 1 is faster, so shorter.
-fn at_tempo(features: &[f32], width: usize, pace: f32) -> Vec<f32> {
+pub(super) fn at_tempo(features: &[f32], width: usize, pace: f32) -> Vec<f32> {
     let count = features.len() / width;
     let wanted = (count as f32 / pace).round() as usize;
     let mut out = Vec::with_capacity(wanted * width);

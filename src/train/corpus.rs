@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
@@ -58,6 +58,26 @@ impl Recipe {
         let mfcc = contract.mfcc.clone().with_context(frames)?;
         let (input, sample_rate_hz, window) = (contract.input, contract.sample_rate_hz, contract.window);
         Ok(Self { mfcc, input, sample_rate_hz, window, keep_samples: false, cache })
+    }
+
+    /// Refuses options that no front end or no window can be made with.
+    ///
+    /// # Errors
+    /// The option, its value and what is allowed.
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.front_end()?;
+        let WindowShape { length_samples: length, hop_samples: hop } = self.window;
+        let MfccOptions { n_fft, hop_length, deltas, .. } = self.mfcc;
+        ensure!(
+            self.input == Input::Mfcc || deltas == 0,
+            "mfcc.deltas = {deltas}: must be 0 for the input log-mel, whose level they would hide"
+        );
+        ensure!(n_fft <= length, "mfcc.n_fft = {n_fft}: must be at most {length}, the samples of a window");
+        ensure!(
+            length.is_multiple_of(hop_length) && hop.is_multiple_of(hop_length),
+            "mfcc.hop_length = {hop_length}: must divide a window's length ({length} samples) and hop ({hop})"
+        );
+        Ok(())
     }
 
     /// Frames of a whole window.

@@ -3,6 +3,8 @@
 //! In: training and validation windows, settings. Out: [`Fitted`]. The same weights from the same seed. Never sees the
 //! test clips.
 
+mod options;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,80 +18,22 @@ use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::architecture::{Architecture, Kind};
+use super::architecture::Architecture;
 use super::batch::{self, BatchShape, Changes};
 use super::corpus::{Corpus, Window};
 use super::feed::Feed;
 use super::front::Front;
 use super::network::{Dropout, Encoded, Network};
-use super::optimizer::{Average, Optimizer, Schedule, clip, replaced};
-use super::progress;
+use super::optimizer::{Average, clip, replaced};
+use super::progress::RunBar;
 use super::score::{self, Score, best_temperature, score, scored_clips};
 use super::state::{Best, EpochRecord, State, run_number};
 use crate::evaluation::ScoredClip;
 
+pub use options::FitOptions;
+
 /// Windows that are scored together.
 pub(super) const SCORING_BATCH: usize = 64;
-
-/// Settings of a training run.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct FitOptions {
-    /// Passes over the training windows.
-    pub epochs: usize,
-    /// Windows in one step.
-    pub batch_size: usize,
-    /// How weights are moved.
-    pub optimizer: Optimizer,
-    /// Highest learning rate.
-    pub learning_rate: f64,
-    /// The learning rate over the run.
-    pub schedule: Schedule,
-    /// Pull of the weights towards 0.
-    pub weight_decay: f32,
-    /// Longest gradient of all weights together; 0 clips nothing.
-    pub clip_norm: f32,
-    /// Share of the target that is spread over all labels.
-    pub label_smoothing: f32,
-    /// Whether rare labels count more, so that each label counts alike.
-    pub class_weights: bool,
-    /// Both parameters of the beta distribution that a mixture's share is drawn from (mixup,
-    /// <https://arxiv.org/abs/1710.09412>); 0 mixes nothing.
-    pub mixup: f32,
-    /// Whether the weights' average over the steps is scored and kept instead of the weights.
-    pub weight_averaging: bool,
-    /// Epochs without a better one after which the run ends early; 0 never does.
-    pub patience: usize,
-    /// Where all randomness comes from.
-    pub seed: u64,
-}
-
-impl FitOptions {
-    /// What suits a kind of network and an optimizer, from seed 0.
-    pub fn of(kind: Kind, optimizer: Optimizer) -> Self {
-        // The dense net is trained on statistics, in seconds, and learns them by heart unless they are mixed.
-        let (epochs, batch_size, mixup) = if kind == Kind::Cnn { (27, 64, 0.0) } else { (30, 128, 0.4) };
-        Self {
-            epochs,
-            batch_size,
-            optimizer,
-            learning_rate: optimizer.default_learning_rate(),
-            schedule: Schedule::OneCycle,
-            weight_decay: optimizer.default_weight_decay(),
-            clip_norm: 2.0,
-            label_smoothing: 0.1,
-            class_weights: false,
-            mixup,
-            weight_averaging: true,
-            patience: 0,
-            seed: 0,
-        }
-    }
-
-    /// The learning rate when this share of all steps is done.
-    fn rate_at(&self, done: f64) -> f64 {
-        self.learning_rate * self.schedule.factor(done)
-    }
-}
 
 /// What outlives a run that is stopped.
 #[derive(Debug, Clone, Default)]
@@ -98,6 +42,8 @@ pub struct Keeping {
     pub checkpoint: Option<PathBuf>,
     /// Set from outside: the run ends, and the best epoch so far is kept.
     pub stopped: Arc<AtomicBool>,
+    /// Set by the run once there is an epoch that can be kept.
+    pub has_best: Arc<AtomicBool>,
 }
 
 /// A trained network and what it reached on the validation clips.
@@ -146,17 +92,20 @@ impl Fit<'_> {
         let mut network = Network::new(&self.architecture, &mut rng, &device);
         let feed = Feed::new(&self, &mut network, &mut rng);
         let mut state = self.begin(network, keeping)?;
+        let mut bar = RunBar::new(self.options.epochs, self.steps());
         while state.history.len() < self.options.epochs && !self.is_tired(&state) {
+            keeping.has_best.store(state.best.is_some(), Ordering::Relaxed);
             let epoch = state.history.len();
-            let Some(loss) = self.epoch(&mut state, &feed, &keeping.stopped) else {
-                eprintln!("stopped in epoch {}: the best one before it is kept", epoch + 1);
+            let Some(loss) = self.epoch(&mut state, &feed, (&mut bar, &keeping.stopped)) else {
+                bar.say(&format!("stopped in epoch {}: the best one before it is kept", epoch + 1));
                 break;
             };
-            self.assess(&mut state, loss);
+            self.assess(&mut state, loss, &bar);
             if let Some(path) = &keeping.checkpoint {
                 state.save(path, run_number(&self))?;
             }
         }
+        bar.end();
         let best = state.best.take().context("stopped before the first epoch was done")?;
         Ok(self.finished(best, state.history))
     }
@@ -178,14 +127,14 @@ impl Fit<'_> {
     }
 
     /// Scores the network after an epoch, and keeps it where it is the best.
-    fn assess(&self, state: &mut State, (loss, seconds): (f64, f64)) {
+    fn assess(&self, state: &mut State, (loss, seconds): (f64, f64), bar: &RunBar) {
         let epoch = state.history.len() + 1;
         let network = match self.options.weight_averaging {
             true => replaced(state.network.valid(), &state.average.values),
             false => state.network.valid(),
         };
         let reached = score(self.validation, &self.logits(&network, self.validation), 1.0);
-        self.report(epoch, loss, &reached, seconds);
+        bar.say(&self.line(epoch, loss, &reached, seconds));
         let learning_rate = self.options.rate_at(epoch as f64 / self.options.epochs as f64);
         state.history.push(EpochRecord { epoch, loss, learning_rate, validation: reached });
         if state.best.as_ref().is_none_or(|best| is_better(&reached, &best.reached)) {
@@ -203,26 +152,32 @@ impl Fit<'_> {
     }
 
     /// One pass over the training windows: mean loss and seconds, or `None` where it was stopped.
-    fn epoch(&self, state: &mut State, feed: &Feed, stopped: &AtomicBool) -> Option<(f64, f64)> {
+    fn epoch(
+        &self,
+        state: &mut State,
+        feed: &Feed,
+        (bar, stopped): (&mut RunBar, &AtomicBool),
+    ) -> Option<(f64, f64)> {
         let (epoch, began) = (state.history.len(), Instant::now());
         // Each epoch has a generator of its own, so that a checkpoint needs to keep none.
         let mut rng = StdRng::seed_from_u64(self.options.seed.wrapping_add((epoch as u64 + 1) << 32));
         let order = batch::shuffled(self.train, &mut rng);
-        let steps = order.len().div_ceil(self.options.batch_size);
-        let bar = progress::bar(steps, &format!("epoch {}", epoch + 1));
+        let steps = self.steps();
+        bar.begin(
+            epoch + 1,
+            epoch * steps,
+            state.history.last().map(|it| it.validation.unweighted_average_recall),
+        );
         let mut total = 0.0;
         for (step, chosen) in order.chunks(self.options.batch_size).enumerate() {
             if stopped.load(Ordering::Relaxed) {
-                bar.finish_and_clear();
                 return None;
             }
             let loss = self.loss((&state.network, &mut rng), feed, chosen);
             total += f64::from(loss.clone().into_scalar::<f32>());
             self.step(state, loss, (epoch * steps + step) as f64 / (self.options.epochs * steps) as f64);
-            bar.set_message(format!("loss {:.3}", total / (step + 1) as f64));
-            bar.inc(1);
+            bar.step(total / (step + 1) as f64);
         }
-        bar.finish_and_clear();
         Some((total / steps as f64, began.elapsed().as_secs_f64()))
     }
 
@@ -244,7 +199,7 @@ impl Fit<'_> {
         let smoothing = self.options.label_smoothing;
         let targets = batch::targets(&windows, self.architecture.labels, smoothing, &device);
         let (seen, targets) = feed.mixed(seen, targets, self.options.mixup, rng);
-        let logits = network.forward(seen, &mut Dropout::training(rng));
+        let logits = network.forward(seen, &mut Dropout::training(rng, self.options.dropout));
         let weighted = match self.options.class_weights {
             true => targets * self.train.label_weights(self.architecture.labels, &device),
             false => targets,
@@ -252,15 +207,21 @@ impl Fit<'_> {
         -(log_softmax(logits, 1) * weighted.clone()).sum() / weighted.sum()
     }
 
-    fn report(&self, epoch: usize, loss: f64, reached: &Score, seconds: f64) {
-        eprintln!(
+    /// What an epoch gave, for people.
+    fn line(&self, epoch: usize, loss: f64, reached: &Score, seconds: f64) -> String {
+        format!(
             "epoch {epoch}/{}: training loss {loss:.4}, validation loss {:.4}, accuracy {:.4}, UAR {:.4}; {:.0} windows/s",
             self.options.epochs,
             reached.loss,
             reached.accuracy,
             reached.unweighted_average_recall,
             self.train.windows.len() as f64 / seconds
-        );
+        )
+    }
+
+    /// Steps of an epoch.
+    fn steps(&self) -> usize {
+        self.train.windows.len().div_ceil(self.options.batch_size)
     }
 
     /// Logits of every window of a corpus.

@@ -166,8 +166,8 @@ impl Training {
         let architecture = match self.kind {
             Kind::Cnn => Architecture::cnn([frames, front.bands], labels, &self.sizes),
             Kind::Dense => {
-                let loudness = loudness_of_first(&recipe.mfcc);
-                Architecture::dense(StatisticsShape::new(frames, &front, loudness), labels, &self.sizes)
+                let first = (loudness_of_first(&recipe.mfcc), front.bands / (1 + recipe.mfcc.deltas));
+                Architecture::dense(StatisticsShape::new(frames, &front, first), labels, &self.sizes)
             }
         };
         let waveform = match self.waveform.is_none() {

@@ -48,7 +48,7 @@ impl View {
                 ..view
             },
             (Kind::Dense, Input::LogMel) => {
-                let rotation = Some(bands_to_cepstrum(mfcc.n_mels, recipe.coefficients()));
+                let rotation = Some(bands_to_cepstrum(mfcc.n_mels));
                 Self { rotation, level: first, scaling: each, ..view }
             }
             _ => view,
@@ -71,10 +71,9 @@ fn cepstrum_to_bands(n_mels: usize) -> Vec<f32> {
     (0..n_mels).flat_map(|k| (0..n_mels).map(move |n| cosine(k, n, n_mels))).collect()
 }
 
-/// The first coefficients of the orthonormal type-2 DCT, `[width, coefficients]`; rows past the bands (deltas) are 0.
-fn bands_to_cepstrum(n_mels: usize, width: usize) -> Vec<f32> {
-    let entry = |n: usize, k: usize| if n < n_mels { cosine(k, n, n_mels) } else { 0.0 };
-    (0..width).flat_map(|n| (0..n_mels.min(CEPSTRUM)).map(move |k| entry(n, k))).collect()
+/// The first coefficients of the orthonormal type-2 DCT, `[n_mels, coefficients]`.
+fn bands_to_cepstrum(n_mels: usize) -> Vec<f32> {
+    (0..n_mels).flat_map(|n| (0..n_mels.min(CEPSTRUM)).map(move |k| cosine(k, n, n_mels))).collect()
 }
 
 fn cosine(k: usize, n: usize, n_mels: usize) -> f32 {

@@ -1,4 +1,5 @@
-//! Changes a training window's samples at random as another line or room would: telephone, noise, gain, pace, shift.
+//! Changes a training window's samples at random as another line, room or voice would: telephone, noise, gain, speed,
+//! pitch, shift.
 //!
 //! In: samples of one window, and a generator. Out: features of the changed samples. Each change has its own
 //! probability. Never used outside training.
@@ -10,6 +11,7 @@ use rand::rngs::StdRng;
 use rand_distr::StandardNormal;
 
 use super::architecture::Kind;
+use super::augment::at_tempo;
 use crate::audio::{AudioFormat, Encoding, Planar, ResamplerPlan, decode, resample};
 use crate::client::encode;
 use crate::evaluation::TELEPHONE_RATE_HZ;
@@ -32,6 +34,8 @@ pub struct WaveformStrength {
     pub gain_db: f32,
     /// Share of windows played at another speed, 0.9 to 1.1, so that pitch changes too.
     pub speed: f32,
+    /// Share of windows whose pitch alone changes, by a factor of 0.9 to 1.1.
+    pub pitch: f32,
     /// Largest stretch left out at the start.
     pub shift_seconds: f32,
 }
@@ -44,6 +48,7 @@ impl WaveformStrength {
         noise_snr_db: (5.0, 30.0),
         gain_db: 0.0,
         speed: 0.0,
+        pitch: 0.0,
         shift_seconds: 0.0,
     };
 
@@ -54,7 +59,7 @@ impl WaveformStrength {
 
     /// Whether any window is ever changed.
     pub fn is_none(&self) -> bool {
-        let amounts = [self.telephone, self.noise, self.gain_db, self.speed, self.shift_seconds];
+        let amounts = [self.telephone, self.noise, self.gain_db, self.speed, self.pitch, self.shift_seconds];
         amounts.iter().all(|&it| it == 0.0)
     }
 }
@@ -67,6 +72,7 @@ pub struct Waveform {
     sample_rate_hz: u32,
     /// To the telephone's rate and back.
     telephone: [Arc<ResamplerPlan>; 2],
+    /// One for each of [`SPEEDS`].
     speeds: Vec<Arc<ResamplerPlan>>,
 }
 
@@ -87,7 +93,9 @@ impl Waveform {
     /// Features of the changed samples, `[frames * coefficients]`, or `None` where this window stays as it is.
     pub fn apply(&self, samples: &[i16], rng: &mut StdRng) -> Option<Vec<f32>> {
         let mut changed = samples.iter().map(|&it| f32::from(it) / 32_768.0).collect::<Vec<f32>>();
+        let pitch = self.change_pitch(&mut changed, rng);
         let any = [
+            pitch != 1.0,
             self.change_speed(&mut changed, rng),
             self.shift(&mut changed, rng),
             self.add_noise(&mut changed, rng),
@@ -97,8 +105,25 @@ impl Waveform {
         if !any.contains(&true) {
             return None;
         }
-        changed.truncate(samples.len().max(self.front_end.n_fft()));
-        Some(features_with_deltas(&self.front_end, &changed)).filter(|it| !it.is_empty())
+        let longest = (samples.len() as f64 / pitch) as usize;
+        changed.truncate(longest.max(self.front_end.n_fft()));
+        let features = features_with_deltas(&self.front_end, &changed);
+        // What was played faster for its pitch is brought back to its pace.
+        let paced = |features: Vec<f32>| match pitch == 1.0 {
+            true => features,
+            false => at_tempo(&features, self.front_end.coefficients(), 1.0 / pitch as f32),
+        };
+        (!features.is_empty()).then(|| paced(features))
+    }
+
+    /// Plays the samples at a speed that it chooses, 1 for none.
+    fn change_pitch(&self, samples: &mut Vec<f32>, rng: &mut StdRng) -> f64 {
+        if self.strength.pitch == 0.0 || rng.random::<f32>() >= self.strength.pitch {
+            return 1.0;
+        }
+        let chosen = rng.random_range(0..SPEEDS.len());
+        *samples = resample(&self.speeds[chosen], samples);
+        SPEEDS[chosen]
     }
 
     fn change_speed(&self, samples: &mut Vec<f32>, rng: &mut StdRng) -> bool {
@@ -199,6 +224,42 @@ mod tests {
         let always = waveform(WaveformStrength { telephone: 1.0, ..WaveformStrength::NONE });
         let (high, low) = levels(&always.apply(&samples, &mut rng).expect("every window is changed"));
         assert!(low - high > 5.0, "highest bands {high}, lower bands {low}");
+    }
+
+    /// The band that is loudest over all frames, as a place between 0 and 63.
+    fn loudest_band(features: &[f32]) -> usize {
+        let level = |band: usize| features.iter().skip(band).step_by(64).sum::<f32>();
+        (0..64).max_by(|&a, &b| level(a).total_cmp(&level(b))).expect("there are bands")
+    }
+
+    #[test]
+    fn pitch_moves_a_tone_and_keeps_its_length_while_speed_changes_both() {
+        let tone =
+            |at: u32| (8_000.0 * (std::f32::consts::TAU * 2_000.0 * at as f32 / 16_000.0).sin()) as i16;
+        let samples: Vec<i16> = (0..RATE_HZ).map(tone).collect();
+        let none = waveform(WaveformStrength::NONE);
+        let plain = features_with_deltas(
+            &none.front_end,
+            &samples.iter().map(|&it| f32::from(it) / 32_768.0).collect::<Vec<f32>>(),
+        );
+        let pitch = waveform(WaveformStrength { pitch: 1.0, ..WaveformStrength::NONE });
+        let speed = waveform(WaveformStrength { speed: 1.0, ..WaveformStrength::NONE });
+        let (mut moved, mut longest, mut shortest) = (0, 0, usize::MAX);
+        for seed in 0..12 {
+            let changed =
+                |it: &Waveform| it.apply(&samples, &mut StdRng::seed_from_u64(seed)).unwrap_or_default();
+            let (pitched, sped) = (changed(&pitch), changed(&speed));
+            assert!(
+                pitched.len().abs_diff(plain.len()) <= 2 * 64,
+                "{} of {} values",
+                pitched.len(),
+                plain.len()
+            );
+            moved += usize::from(loudest_band(&pitched) != loudest_band(&plain));
+            (longest, shortest) = (longest.max(sped.len()), shortest.min(sped.len()));
+        }
+        assert!(moved >= 10, "{moved} of 12 copies have another pitch");
+        assert!(shortest < plain.len() * 19 / 20 && longest <= plain.len(), "{shortest} to {longest}");
     }
 
     #[test]

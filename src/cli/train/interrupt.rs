@@ -1,18 +1,34 @@
 //! Ctrl-C while a model is trained.
 //!
-//! In: signals. Out: a flag that the run looks at. Ends the process on the second one.
+//! In: signals. Out: a flag that the run looks at. Ends the process on the second one, and at once where no epoch is
+//! done that could be kept.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::train::fit::Keeping;
+
+/// As shells have it: 128 and the number of SIGINT.
+const INTERRUPTED: i32 = 130;
 
 /// The first Ctrl-C ends the run and keeps its best epoch; the second one ends the process.
-pub(super) fn stop_on_interrupt(stopped: Arc<AtomicBool>) {
+///
+/// # Errors
+/// Signals that cannot be caught. Once this is back they are.
+pub(super) fn stop_on_interrupt(keeping: Keeping) -> std::io::Result<()> {
+    let mut interrupts = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
-            if stopped.swap(true, Ordering::Relaxed) {
-                std::process::exit(130);
+        while interrupts.recv().await.is_some() {
+            if !keeping.has_best.load(Ordering::Relaxed) {
+                eprintln!("\nended before the first epoch was done: no model is written");
+                std::process::exit(INTERRUPTED);
             }
-            eprintln!("ending the run; once more to end it without a model");
+            if keeping.stopped.swap(true, Ordering::Relaxed) {
+                std::process::exit(INTERRUPTED);
+            }
+            eprintln!("\nending the run with its best epoch; once more to end it without a model");
         }
     });
+    Ok(())
 }

@@ -32,6 +32,9 @@ pub(super) fn print_scores(validation: &Score, test: &Score) {
     }
 }
 
+/// What an 8-bit file may lose; beyond it the user is warned.
+const MOST_LOST: f64 = 0.01;
+
 /// The model in 8-bit integers beside the one it comes from.
 pub(super) fn print_int8(int8: &Int8) {
     println!("wrote {}: {:.2} times as fast", int8.path.display(), int8.speed_up);
@@ -43,5 +46,10 @@ pub(super) fn print_int8(int8: &Int8) {
             int8.unweighted_average_recall,
             int8.unweighted_average_recall - float.unweighted_average_recall
         );
+    }
+    let [float, integers] = int8.validation;
+    let lost = float.unweighted_average_recall - integers.unweighted_average_recall;
+    if lost > MOST_LOST {
+        eprintln!("WARNING: in 8 bits the model loses {lost:.4} of its UAR on the validation clips");
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn find(root: &Path) -> Result<Found, DatasetError> {
     let mut found = Found::default();
     for path in audio_files(&audio_folder(root))? {
         match member(&path) {
-            Some((clip, _)) if LEFT_OUT.contains(&clip.id.as_str()) => {}
+            Some((clip, _)) if LEFT_OUT.contains(&clip.id.as_str()) => found.known_bad.push(path),
             Some(member) => found.members.push(member),
             None => found.unknown.push(path),
         }

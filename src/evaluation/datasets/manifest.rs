@@ -33,7 +33,7 @@ pub(super) fn find(file: &Path) -> Result<Found, DatasetError> {
         }
         clips.push(clip(&row, folder).map_err(|reason| bad_row(file, line, reason))?);
     }
-    Ok(Found { members: split(clips), unknown: Vec::new() })
+    Ok(Found { members: split(clips), ..Found::default() })
 }
 
 fn bad_row(file: &Path, line: u64, reason: String) -> DatasetError {

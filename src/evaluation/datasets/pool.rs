@@ -20,7 +20,7 @@ pub(super) struct PooledClip {
 }
 
 /// All clips of some datasets.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Pool {
     /// Dataset after dataset, sorted by id.
     clips: Vec<PooledClip>,
@@ -28,6 +28,8 @@ pub struct Pool {
     pub left_out: BTreeMap<String, usize>,
     /// Audio files whose names are not of their dataset's pattern, and that pattern. They are no clips.
     pub unknown: Vec<(PathBuf, &'static str)>,
+    /// Clips that a dataset is known to hold under a wrong label, or broken.
+    pub known_bad: Vec<PathBuf>,
 }
 
 /// All clips in their parts.
@@ -47,7 +49,7 @@ impl Pool {
     /// # Errors
     /// A folder or manifest that cannot be read or is empty, and a label map that speaks of labels that are not there.
     pub fn read(data: &[DatasetSpec], labels: &LabelMap) -> Result<Self, DatasetError> {
-        let mut pool = Self { clips: Vec::new(), left_out: BTreeMap::new(), unknown: Vec::new() };
+        let mut pool = Self::default();
         let mut known = BTreeSet::new();
         for (dataset, spec) in data.iter().enumerate() {
             let (found, expected) = find(spec)?;
@@ -58,6 +60,7 @@ impl Pool {
                 return Err(DatasetError::Empty { path: spec.path.clone(), expected });
             }
             pool.unknown.extend(found.unknown.into_iter().map(|path| (path, expected)));
+            pool.known_bad.extend(found.known_bad);
             known.extend(found.members.iter().map(|(clip, _)| clip.emotion.clone()));
             let prefix = (data.len() > 1).then(|| prefix(data, dataset));
             let mut clips: Vec<PooledClip> = found

@@ -72,7 +72,8 @@ pub(super) fn find(root: &Path, test: Actress) -> Result<Found, DatasetError> {
             }
         }
     }
-    Ok(Found { members: across_actresses(clips.into_values().collect(), test), unknown })
+    let members = across_actresses(clips.into_values().collect(), test);
+    Ok(Found { members, unknown, ..Found::default() })
 }
 
 fn clip(path: &Path) -> Option<Clip> {

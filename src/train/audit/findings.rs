@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
@@ -18,6 +19,8 @@ const NAMED: usize = 5;
 pub enum Kind {
     /// An audio file whose name is not of its dataset's pattern.
     UnknownName,
+    /// The dataset is known to hold it under a wrong label, or broken.
+    KnownBad,
     /// It cannot be read or decoded.
     Unreadable,
     /// It holds no sound.
@@ -69,6 +72,7 @@ impl Kind {
     fn title(self) -> &'static str {
         match self {
             Self::UnknownName => "not named as the dataset names its clips",
+            Self::KnownBad => "known to be wrong in this dataset",
             Self::Unreadable => "unreadable",
             Self::Silent => "without sound",
             Self::TooShort => "shorter than one frame",
@@ -99,13 +103,22 @@ impl Audit {
     /// What the pool itself left out, before any clip was listened to.
     #[must_use]
     pub fn of_pool(pool: &Pool) -> Self {
-        let unknown = pool.unknown.iter().map(|(path, expected)| Finding {
-            kind: Kind::UnknownName,
+        let of_file = |kind, path: &Path, reason| Finding {
+            kind,
             clip: path.display().to_string(),
             split: None,
-            reason: format!("expected {expected}"),
+            reason,
+        };
+        let unknown = pool
+            .unknown
+            .iter()
+            .map(|(path, expected)| of_file(Kind::UnknownName, path, format!("expected {expected}")));
+        let known_bad = pool.known_bad.iter().map(|path| {
+            let reason = "broken, or its sound stands in the dataset under another label too".to_owned();
+            of_file(Kind::KnownBad, path, reason)
         });
-        Self { clips: 0, labels_left_out: pool.left_out.clone(), findings: unknown.collect() }
+        let findings = unknown.chain(known_bad).collect();
+        Self { clips: 0, labels_left_out: pool.left_out.clone(), findings }
     }
 
     /// The findings of one kind.

@@ -66,14 +66,25 @@ pub fn audit(
     bar.finish_and_clear();
     audit.clips = listened.len();
     audit.findings.extend(listened.iter().filter_map(|listened| alone(listened, frame)));
-    check_unreadable(&audit)?;
     audit.findings.extend(odd_rates(&listened));
     audit.findings.extend(same_sound(&listened));
     drop(listened);
     let partition = without(partition, &audit);
+    match check(&partition, protocol, &audit) {
+        Ok(()) => Ok((partition, audit)),
+        // Why so little is left stands in what was found.
+        Err(error) => {
+            eprint!("{audit}");
+            Err(error)
+        }
+    }
+}
+
+/// Whether what is left can be trained on.
+fn check(partition: &Partition, protocol: &'static str, audit: &Audit) -> anyhow::Result<()> {
+    check_unreadable(audit)?;
     partition.check(protocol)?;
-    check_labels(&partition)?;
-    Ok((partition, audit))
+    check_labels(partition)
 }
 
 /// What is wrong with a clip by itself.

@@ -85,22 +85,24 @@ impl Linear {
 #[derive(Debug)]
 pub struct Dropout<'a> {
     rng: Option<&'a mut StdRng>,
+    factor: f32,
 }
 
 impl<'a> Dropout<'a> {
-    /// For training.
-    pub fn training(rng: &'a mut StdRng) -> Self {
-        Self { rng: Some(rng) }
+    /// For training: every share times `factor`, below 1 for each.
+    pub fn training(rng: &'a mut StdRng, factor: f32) -> Self {
+        Self { rng: Some(rng), factor }
     }
 
     /// Leaves everything as it is.
     pub fn none() -> Self {
-        Self { rng: None }
+        Self { rng: None, factor: 0.0 }
     }
 
     /// Sets a share of the values to 0 and scales the others so that the expectation stays.
     pub fn apply<const D: usize>(&mut self, values: Tensor<D>, share: f32) -> Tensor<D> {
         let Some(rng) = self.rng.as_deref_mut() else { return values };
+        let share = share * self.factor;
         let (dims, device) = (values.dims(), values.device());
         let (threshold, kept) = ((f64::from(share) * 65_536.0) as u16, 1.0 / (1.0 - share));
         let draw = |_| if rng.random::<u16>() < threshold { 0.0 } else { kept };

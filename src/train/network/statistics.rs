@@ -43,14 +43,15 @@ pub struct StatisticsShape {
 
 impl StatisticsShape {
     /// For windows of `frames` behind a first stage; `loudness` is what the features' first coefficient has to be
-    /// multiplied by to be a natural logarithm of power.
-    pub fn new(frames: usize, front: &Front, loudness: f32) -> Self {
+    /// multiplied by to be a natural logarithm of power. The first `cepstrum` of its coefficients are a cepstrum, the
+    /// others their deltas.
+    pub fn new(frames: usize, front: &Front, (loudness, cepstrum): (f32, usize)) -> Self {
         let groups = (0..front.bands).flat_map(|k| (0..GROUPS).map(move |group| (k, group)));
         let level = |(k, group): (usize, usize)| {
             let turn = std::f32::consts::PI * (k * (2 * group + 1)) as f32 / (2 * GROUPS) as f32;
             let share = if k == 0 { std::f32::consts::FRAC_1_SQRT_2 } else { turn.cos() };
             // Quefrencies past the groups' resolution would only fold back.
-            if k < 2 * GROUPS { share / front.scale[k] } else { 0.0 }
+            if k < cepstrum.min(2 * GROUPS) { share / front.scale[k] } else { 0.0 }
         };
         let groups: Vec<f32> = groups.map(level).collect();
         Self { frames, coefficients: front.bands, loudness: loudness / front.scale[0], groups }

@@ -4,7 +4,7 @@
 //! word from outside is escaped.
 
 use super::figures::{Figures, SplitFigures};
-use super::svg::{STYLE, escaped};
+use super::svg::{STYLE, Svg, escaped};
 use super::{Pictures, TrainingReport};
 use crate::evaluation::Interval;
 
@@ -75,16 +75,23 @@ fn figure(svg: &str) -> String {
     format!("<figure>\n{svg}</figure>\n")
 }
 
+/// As wide as the picture is beside others, so that all are drawn to one scale.
+fn column(picture: &Svg, content: &str) -> String {
+    let width = picture.width();
+    format!("<div style=\"flex: {width:.0} 1 {:.0}px\">\n{content}</div>\n", 0.7 * width)
+}
+
 fn splits(figures: &Figures, pictures: &Pictures) -> String {
     let both = [&figures.test, &figures.validation];
     let part = |(drawn, split): (&super::SplitPictures, &SplitFigures)| {
+        let (confusion, reliability) = (&drawn.confusion.1, &drawn.reliability.1);
+        let beside = figure(&reliability.inline()) + &classes(split);
         format!(
-            "<h2>{}: {} clips</h2>\n<div class=\"pictures\">\n{}{}</div>\n{}",
+            "<h2>{}: {} clips</h2>\n<div class=\"pair\">\n{}{}</div>\n",
             drawn.title,
-            split.clips,
-            figure(&drawn.confusion.1.inline()),
-            figure(&drawn.reliability.1.inline()),
-            classes(split)
+            thousands(split.clips),
+            column(confusion, &figure(&confusion.inline())),
+            column(reliability, &beside)
         )
     };
     pictures.splits.iter().zip(both).map(part).collect()
@@ -106,8 +113,8 @@ fn classes(split: &SplitFigures) -> String {
 fn audit(report: &TrainingReport) -> String {
     let audit = &report.audit;
     let (heard, left_out) = (audit.clips, audit.left_out().count());
-    let mut text = format!("<h2>Data</h2>\n<p>{heard} clips heard, {left_out} files left out, ");
-    text += &format!("{} clips trained on.</p>\n", report.training_clips);
+    let mut text = format!("<h2>Data</h2>\n<p>{} clips heard, {left_out} files left out, ", thousands(heard));
+    text += &format!("{} clips trained on.</p>\n", thousands(report.training_clips));
     for (label, count) in &audit.labels_left_out {
         text += &format!("<p>{count} clips of {} left out, as asked.</p>\n", escaped(label));
     }

@@ -31,6 +31,10 @@ impl Svg {
         Self { width, height, title: title.to_owned(), body: String::new() }
     }
 
+    pub fn width(&self) -> f64 {
+        self.width
+    }
+
     pub fn line(&mut self, class: &str, (x1, y1): (f64, f64), (x2, y2): (f64, f64)) {
         let _ = writeln!(
             self.body,

@@ -103,7 +103,7 @@ async fn analyze_writes_tables_and_csv_and_goes_on_past_a_bad_file() {
     assert_eq!(
         rows.next(),
         Some(
-            "stream_id,channel,window_index,start_seconds,end_seconds,partial,emotion,confidence,\
+            "stream_id,channel,channel_name,window_index,start_seconds,end_seconds,partial,emotion,confidence,\
              anger,neutral,sadness"
         )
     );

@@ -5,6 +5,7 @@
 //! from the decoder on. Whole files go through [`decode_file`] instead.
 
 mod bad_audio;
+mod channels;
 mod content_type;
 mod decode;
 mod dot;
@@ -18,6 +19,7 @@ mod resampler_plan;
 mod wav_header;
 
 pub use bad_audio::*;
+pub use channels::*;
 pub use decode::*;
 pub(crate) use dot::dot;
 pub use file_error::*;

@@ -38,14 +38,19 @@ impl EventTable {
             format!("{} {}", self.painted(index, &letters[index].to_string()), score.emotion)
         };
         let legend: Vec<String> = event.scores.iter().enumerate().map(entry).collect();
-        format!("{}\n{}", legend.join("  "), self.columns("seconds", "stream", "ch", "emotion", "conf"))
+        let channel = format!("{:>width$}", "ch", width = channel_width(event));
+        format!("{}\n{}", legend.join("  "), self.columns("seconds", "stream", &channel, "emotion", "conf"))
     }
 
     /// One event.
     pub fn row(&self, event: &EmotionEvent) -> String {
         let time = format!("{:.1} – {:.1}", seconds(event.start), seconds(event.end));
         let confidence = format!("{:.2}", event.confidence);
-        let channel = event.channel.to_string();
+        let width = channel_width(event);
+        let channel = match event.channel_name.as_str() {
+            "" => format!("{:>width$}", event.channel),
+            name => format!("{:>width$}", shortened(name, width)),
+        };
         let cells = self.columns(&time, &event.stream_id, &channel, &event.emotion, &confidence);
         format!("{cells}  {}", self.bar(&event.scores, WIDTH - cells.chars().count() - 2))
     }
@@ -56,7 +61,7 @@ impl EventTable {
             width => format!("{:<width$}  ", shortened(stream, width)),
         };
         let emotion = shortened(emotion, 9);
-        format!("{time:>15}  {stream}{channel:>2}  {emotion:<9}  {confidence:>4}")
+        format!("{time:>15}  {stream}{channel}  {emotion:<9}  {confidence:>4}")
     }
 
     fn bar(&self, scores: &[EmotionScore], width: usize) -> String {
@@ -73,6 +78,11 @@ impl EventTable {
             false => text.to_owned(),
         }
     }
+}
+
+/// Columns of the channel: its name where it has one.
+fn channel_width(event: &EmotionEvent) -> usize {
+    if event.channel_name.is_empty() { 2 } else { 8 }
 }
 
 /// A protobuf duration in seconds.
@@ -151,6 +161,9 @@ mod tests {
         for with_stream in [true, false] {
             let row = EventTable::new(with_stream, false).row(&event);
             assert_eq!(row.chars().count(), WIDTH, "{row}");
+            let named = EmotionEvent { channel_name: "customer".into(), ..event.clone() };
+            let named = EventTable::new(with_stream, false).row(&named);
+            assert!(named.chars().count() == WIDTH && named.contains(" customer  sadness"), "{named}");
             let count = |letter| row.rsplit(' ').next().unwrap().matches(letter).count();
             assert!(count('S') > count('U') && count('U') > count('F') && count('F') > 0, "{row}");
         }

@@ -28,8 +28,9 @@ pub use open_stream::Outlets;
 pub use place::{Place, Resume, ResumePoint};
 pub use window::Window;
 
-use crate::audio::{Planar, ResamplerPlan};
+use crate::audio::{ChannelLayout, Planar, ResamplerPlan};
 use crate::config;
+use crate::envelope::StreamInfo;
 use crate::features::{FrameKind, FrontEnd, OptionsError};
 use crate::model::{Contract, Input};
 use windower::Tools;
@@ -71,6 +72,8 @@ pub struct StreamSetup {
     pub max_chunk_bytes: usize,
     /// The largest file, whole or spread over chunks.
     pub max_file_bytes: usize,
+    /// What is done with the channels of a stream.
+    pub channels: ChannelLayout,
 }
 
 impl StreamSetup {
@@ -92,7 +95,16 @@ impl StreamSetup {
             max_gap: audio.max_gap,
             max_chunk_bytes: audio.max_chunk_bytes,
             max_file_bytes: audio.max_file_bytes,
+            channels: ChannelLayout { policy: audio.channels, names: Vec::new() },
         })
+    }
+
+    /// The setup of one stream, which may say what is done with its channels.
+    #[must_use]
+    pub fn for_stream(&self, info: &StreamInfo) -> Self {
+        let policy = info.channels.unwrap_or(self.channels.policy);
+        let channels = ChannelLayout { policy, names: info.channel_names.clone() };
+        Self { channels, ..self.clone() }
     }
 
     /// The scratch of one thread.

@@ -14,6 +14,7 @@ mod files;
 mod format;
 mod g711;
 mod kernel;
+mod opus;
 mod resample;
 mod resampler_plan;
 mod wav_header;

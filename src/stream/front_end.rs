@@ -293,6 +293,6 @@ impl StreamFrontEnd {
     /// Opens a stretch at the position, where each channel owes `self.owed`.
     fn open_stretch(&mut self, bench: &mut Workbench, first_window: u64) {
         let plan = self.plan.get_or_insert_with(|| bench.plan(self.format.sample_rate_hz())).clone();
-        self.stretch = Some(Stretch::open(&self.setup, plan, self.position, first_window, &self.owed));
+        self.stretch = Some(Stretch::open(bench, plan, self.position, first_window, &self.owed));
     }
 }

@@ -5,12 +5,14 @@
 //! All but the shard are pure: no clock, no channel, no I/O.
 
 mod bench;
+mod channel_windower;
 mod chunk;
 mod collected_file;
 mod front_end;
 mod geometry;
 mod open_stream;
 mod place;
+mod sample_windower;
 mod shadow_stream;
 pub mod shard;
 mod stretch;
@@ -33,20 +35,19 @@ use crate::config;
 use crate::envelope::StreamInfo;
 use crate::features::{FrameKind, FrontEnd, OptionsError};
 use crate::model::{Contract, Input};
+use channel_windower::ChannelTools;
 use windower::Tools;
 
 /// Why windows cannot be cut for a model. Ours to mend, not the sender's.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The model takes samples, or says nothing of its front end.
-    #[error(
-        "serve model {model}: it has no \"mfcc\" options in its contract (waveform models are not served)"
-    )]
+    /// The model takes frames and says nothing of its front end.
+    #[error("serve model {model}: it has no \"mfcc\" options in its contract")]
     NoFrontEnd {
         /// The model's name.
         model: String,
     },
-    /// `window.hop` is not a whole number of frames.
+    /// `window.hop` is not a whole number of frames, or of samples where the model takes those.
     #[error("use window.hop = {hop:?}: allowed is a whole multiple of the model's frame hop, {frame:?}")]
     Hop {
         /// The configured hop.
@@ -64,8 +65,8 @@ pub enum SetupError {
 pub struct StreamSetup {
     /// Where windows lie.
     pub geometry: WindowGeometry,
-    /// The model's features.
-    pub front_end: FrontEnd,
+    /// The model's features; `None` where it takes the samples themselves.
+    pub front_end: Option<FrontEnd>,
     /// The longest jump of `first_sample` that becomes silence.
     pub max_gap: Duration,
     /// The largest chunk of raw samples.
@@ -87,11 +88,17 @@ impl StreamSetup {
         audio: &config::Audio,
     ) -> Result<Self, SetupError> {
         let geometry = WindowGeometry::new(contract, window)?;
-        let kind = if contract.input == Input::LogMel { FrameKind::LogMel } else { FrameKind::Mfcc };
-        let options = contract.mfcc.as_ref().expect("the geometry refused a contract without options");
+        let kind = match contract.input {
+            Input::Mfcc => Some(FrameKind::Mfcc),
+            Input::LogMel => Some(FrameKind::LogMel),
+            Input::Waveform => None,
+        };
+        let options = contract.mfcc.as_ref();
+        let front_end =
+            kind.zip(options).map(|(kind, options)| FrontEnd::new(options, contract.sample_rate_hz, kind));
         Ok(Self {
             geometry,
-            front_end: FrontEnd::new(options, contract.sample_rate_hz, kind)?,
+            front_end: front_end.transpose()?,
             max_gap: audio.max_gap,
             max_chunk_bytes: audio.max_chunk_bytes,
             max_file_bytes: audio.max_file_bytes,
@@ -110,8 +117,12 @@ impl StreamSetup {
     /// The scratch of one thread.
     #[must_use]
     pub fn workbench(&self) -> Workbench {
+        let geometry = self.geometry.clone();
         Workbench {
-            tools: Tools::new(self.geometry.clone(), self.front_end.clone()),
+            tools: match &self.front_end {
+                Some(front_end) => ChannelTools::Frames(Box::new(Tools::new(geometry, front_end.clone()))),
+                None => ChannelTools::Samples(geometry),
+            },
             plans: Vec::new(),
             planar: Planar::new(),
             resampled: Vec::new(),
@@ -122,7 +133,7 @@ impl StreamSetup {
 /// The scratch of one thread: every stream that the thread owns computes with it, one after the other.
 #[derive(Debug)]
 pub struct Workbench {
-    tools: Tools,
+    tools: ChannelTools,
     /// Resampling tables by source rate.
     plans: Vec<(u32, Arc<ResamplerPlan>)>,
     /// A chunk's samples, channel by channel.
@@ -136,7 +147,7 @@ impl Workbench {
         if let Some((_, plan)) = self.plans.iter().find(|(rate, _)| *rate == source_rate_hz) {
             return plan.clone();
         }
-        let plan = Arc::new(ResamplerPlan::new(source_rate_hz, self.tools.geometry.sample_rate_hz));
+        let plan = Arc::new(ResamplerPlan::new(source_rate_hz, self.tools.geometry().sample_rate_hz));
         self.plans.push((source_rate_hz, plan.clone()));
         plan
     }

@@ -6,8 +6,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::channel_windower::ChannelWindower;
 use super::window::{Window, window};
-use super::windower::{Cut, Windower};
+use super::windower::Cut;
 use super::{StreamSetup, Workbench};
 use crate::audio::{Resampler, ResamplerPlan};
 
@@ -16,25 +17,25 @@ use crate::audio::{Resampler, ResamplerPlan};
 pub(super) struct Stretch {
     pub first_window: u64,
     plan: Arc<ResamplerPlan>,
-    channels: Vec<(Resampler, Windower)>,
+    channels: Vec<(Resampler, ChannelWindower)>,
 }
 
 impl Stretch {
     /// A stretch that begins at the source sample `position` and owes each channel the windows from `owed` on.
     pub fn open(
-        setup: &StreamSetup,
+        bench: &Workbench,
         plan: Arc<ResamplerPlan>,
         position: u64,
         first_window: u64,
         owed: &[u64],
     ) -> Self {
-        let geometry = &setup.geometry;
+        let geometry = bench.tools.geometry();
         // No reader is left in the middle of a window; were one, that window would be beyond saving.
         let earliest = geometry.first_window_from(position, plan.source_rate_hz());
         let channel = |next: &u64| {
             let resampler = Resampler::new(plan.clone(), position);
             let next = earliest.max(*next);
-            let windower = Windower::new(geometry, resampler.next_output(), first_window, next);
+            let windower = ChannelWindower::new(&bench.tools, resampler.next_output(), first_window, next);
             (resampler, windower)
         };
         let channels = owed.iter().map(channel).collect();

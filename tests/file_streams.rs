@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod file_fixture;
 mod stream_fixture;
-mod wav_fixture;
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use affectd::client::encode;
 use affectd::config::Window as WindowSettings;
 use affectd::proto;
 use affectd::stream::{Chunk, StreamSetup, Window};
+use file_fixture::{A_LAW, FLOAT, MU_LAW, PCM, extensible, wav};
 use prost::bytes::Bytes;
 use stream_fixture::{Feed, format, setup_with, windows_of};
-use wav_fixture::{A_LAW, FLOAT, MU_LAW, PCM, extensible, wav};
 
 fn setup() -> StreamSetup {
     setup_with(&WindowSettings { hop: None, min_length: Duration::from_millis(250) })

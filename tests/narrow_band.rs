@@ -83,7 +83,10 @@ fn the_bands_that_a_telephone_does_not_carry_lie_at_the_floor() {
         share * 100.0
     );
     assert!(lowest >= floor - 1e-3);
-    assert!(share > 0.99 && highest < carried - 20.0, "what is left of images lies far below speech: {highest}");
+    assert!(
+        share > 0.99 && highest < carried - 20.0,
+        "what is left of images lies far below speech: {highest}"
+    );
 }
 
 #[test]

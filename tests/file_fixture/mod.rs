@@ -1,4 +1,4 @@
-//! WAV files of every kind, byte by byte.
+//! WAV files of every kind, byte by byte, and Ogg pages whose checksums are right whatever was changed in them.
 
 #![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses its part")]
 
@@ -45,4 +45,28 @@ fn file(format: &[u8], audio: &[u8]) -> Vec<u8> {
     bytes.extend((audio.len() as u32).to_le_bytes());
     bytes.extend(audio);
     bytes
+}
+
+/// The Ogg file with the checksum of each page as it must be.
+pub fn with_checksums(mut file: Vec<u8>) -> Vec<u8> {
+    let mut at = 0;
+    while let Some(header) = file.get(at..at + 27).filter(|header| header.starts_with(b"OggS")) {
+        let segments = usize::from(header[26]);
+        let Some(sizes) = file.get(at + 27..at + 27 + segments) else { break };
+        let length = 27 + segments + sizes.iter().map(|size| usize::from(*size)).sum::<usize>();
+        let Some(page) = file.get_mut(at..at + length) else { break };
+        page[22..26].fill(0);
+        let checksum = checksum(page);
+        page[22..26].copy_from_slice(&checksum.to_le_bytes());
+        at += length;
+    }
+    file
+}
+
+/// Of one page, RFC 3533: CRC-32 with the polynomial 0x04c11db7, neither reflected nor inverted.
+fn checksum(page: &[u8]) -> u32 {
+    page.iter().fold(0_u32, |crc, byte| {
+        let crc = crc ^ u32::from(*byte) << 24;
+        (0..8).fold(crc, |crc, _| if crc >> 31 == 1 { crc << 1 ^ 0x04c1_1db7 } else { crc << 1 })
+    })
 }

@@ -1,5 +1,7 @@
 //! What is done with a stream's channels, and what they are called: a real daemon, over real gRPC.
 
+#![expect(clippy::unwrap_used, reason = "the model fixture may panic")]
+
 mod call_fixture;
 mod model_fixture;
 mod support;

@@ -1,7 +1,5 @@
 //! Audio that is bad but still audio: offset, clipped, silent, in tiny pieces or with holes. Windows come all the same.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 mod stream_fixture;
 
 use std::f32::consts::TAU;

@@ -115,6 +115,32 @@ proptest! {
     }
 }
 
+#[test]
+fn a_waveform_model_is_verified_analyses_a_recording_and_has_no_features() {
+    let folder = tempfile::tempdir().unwrap();
+    let contract = waveform::contract(Output::Logits);
+    let model = model_fixture::write(folder.path(), waveform::graph(&contract), &contract);
+    let (model, file) = (model.to_str().unwrap(), "deploy/samples/call-stereo-mulaw.wav");
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_affectd"));
+        command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("AFFECTD_CONFIG");
+        command.output().unwrap()
+    };
+    assert!(run(&["model", "verify", model]).status.success());
+    let analyzed = run(&["analyze", file, "--model", model, "--format", "jsonl"]);
+    let lines = String::from_utf8(analyzed.stdout).unwrap();
+    // 14.5 s in windows of 7,998 samples every 3,999, two channels.
+    assert_eq!(lines.lines().count(), 2 * 28, "{lines}");
+    let features = run(&["features", file, "--model", model]);
+    assert_eq!(features.status.code(), Some(1));
+    let said = String::from_utf8(features.stderr).unwrap();
+    assert!(said.contains("the model takes a waveform: it has no features"), "{said}");
+    // A hop that is no whole number of samples is a matter of configuration.
+    let hop = run(&["analyze", file, "--model", model, "--set", "window.hop=100us"]);
+    assert_eq!(hop.status.code(), Some(64));
+    assert!(String::from_utf8(hop.stderr).unwrap().contains("window.hop"));
+}
+
 /// Floats of a level for each third of a second.
 fn thirds(levels: [f32; 3]) -> Vec<u8> {
     levels.into_iter().flat_map(|level| [level; 2_666]).flat_map(f32::to_le_bytes).collect()

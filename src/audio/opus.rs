@@ -25,6 +25,8 @@ use symphonia::core::errors::{Error, Result, decode_error, unsupported_error};
 use symphonia::core::packet::PacketRef;
 use symphonia::core::support_audio_codec;
 
+use super::CHANNELS;
+
 /// Opus counts in samples at this rate, whatever the rate was that came in.
 const RATE_HZ: u32 = 48_000;
 /// Samples of the longest packet, 120 ms.
@@ -97,6 +99,12 @@ impl Opus {
             return unsupported_error("opus: its channel mapping is unknown");
         }
         let (streams, coupled) = head.streams;
+        // Each stream has a decoder: none is made for what nobody could hear.
+        if streams > head.channels || head.channels > usize::from(*CHANNELS.end()) {
+            return unsupported_error(
+                "opus: it has more streams than channels, or more channels than are taken",
+            );
+        }
         let decoder = if streams == 1 && head.channels <= 2 {
             OpusDecoder::new(RATE_HZ, head.channels).map(|decoder| Streams::One(Box::new(decoder)))
         } else {
@@ -181,5 +189,49 @@ fn failure(error: OpusError) -> Error {
 impl fmt::Debug for Opus {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Opus").field("channels", &self.head.channels).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use symphonia::core::audio::Channels;
+
+    use super::*;
+
+    /// A header of so many channels; `more` is its channel mapping table.
+    fn opened(channels: u8, family: u8, more: &[u8]) -> Result<Opus> {
+        let head =
+            [b"OpusHead\x01", &[channels][..], &[0x38, 1, 0x80, 0xbb, 0, 0, 0, 0, family], more].concat();
+        let mut parameters = AudioCodecParameters::new();
+        parameters
+            .for_codec(CODEC_ID_OPUS)
+            .with_sample_rate(RATE_HZ)
+            .with_channels(Channels::Discrete(channels.into()))
+            .with_extra_data(head.into());
+        Opus::new(&parameters)
+    }
+
+    #[test]
+    fn headers_of_one_stream_and_of_several() {
+        let stereo = opened(2, 0, &[]).unwrap();
+        assert_eq!((stereo.head.pre_skip, stereo.head.gain), (312, 1.0));
+        assert!(matches!(stereo.streams, Streams::One(_)));
+        let surround = opened(6, 1, &[4, 2, 0, 4, 1, 2, 3, 5]).unwrap();
+        assert!(matches!(surround.streams, Streams::Many(_)));
+        assert_eq!((surround.head.streams, surround.head.mapping), ((4, 2), vec![0, 4, 1, 2, 3, 5]));
+    }
+
+    #[test]
+    fn headers_that_are_refused() {
+        for (channels, family, more) in [
+            (0, 0, &[][..]),
+            (2, 1, &[]),
+            (6, 1, &[4, 2, 0, 4, 1]),
+            (2, 1, &[2, 0, 0, 7]),
+            (2, 1, &[255, 0, 0, 1]),
+            (255, 255, &[255; 257]),
+        ] {
+            assert!(opened(channels, family, more).is_err(), "{channels} channels, family {family}");
+        }
     }
 }

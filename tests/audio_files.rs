@@ -95,6 +95,19 @@ fn containers_that_are_not_taken_are_called_by_their_names() {
     }
 }
 
+/// Ogg files may follow each other in one; which of them would be meant nobody can say.
+#[test]
+fn several_recordings_in_one_file_are_refused_or_read_as_one() {
+    let [vorbis, opus, flac] =
+        ["tone.ogg", "tone.opus", "tone.flac"].map(|name| std::fs::read(fixture(name)).unwrap());
+    for (name, file) in [("two of a kind", [&vorbis[..], &vorbis]), ("two kinds", [&vorbis, &opus])] {
+        let message = refused(&file.concat()).to_string();
+        assert!(message.contains("several recordings in one file"), "{name}: {message}");
+    }
+    let followed = decode_bytes([&flac[..], &vorbis].concat(), None);
+    assert!(followed.is_err() || followed.is_ok_and(|recording| recording.channels[0].len() == 8_000));
+}
+
 #[test]
 fn truncated_files_name_both_counts() {
     let whole = wav(PCM, 16, 1, 16_000, &[0; 2_000]);

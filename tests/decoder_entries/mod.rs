@@ -131,7 +131,7 @@ pub fn record(mut bytes: &[u8]) {
 pub fn stream(mut bytes: &[u8]) {
     let setup = setup();
     let mut bench = setup.workbench();
-    let file = byte(&mut bytes) % 8 == 0;
+    let file = byte(&mut bytes).is_multiple_of(8);
     let format = if file { AudioFormat::FILE } else { format(&mut bytes) };
     let first = Chunk { format: Some(format), ..Chunk::default() };
     let mut stream = StreamFrontEnd::begin(&setup, &first).expect("it has a format");

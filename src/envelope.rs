@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tonic::Status;
 
+use crate::audio::ChannelPolicy;
 use crate::batch::Origin;
 use crate::evaluation::ClipOrigin;
 use crate::proto::RecognizeResponse;
@@ -24,6 +25,18 @@ pub struct StreamInfo {
     pub attributes: HashMap<String, String>,
     /// The model that the stream asked for; empty for the default one.
     pub model: String,
+    /// What is done with its channels; `None` until the configuration has been asked.
+    pub channels: Option<ChannelPolicy>,
+    /// One for each channel, or none.
+    pub channel_names: Vec<String>,
+}
+
+impl StreamInfo {
+    /// The name of a channel that is analysed; empty where it has none.
+    #[must_use]
+    pub fn channel_name(&self, channel: u32) -> &str {
+        self.channel_names.get(channel as usize).map_or("", String::as_str)
+    }
 }
 
 /// A window on its way to the model and on to whoever wants its event.

@@ -1,34 +1,13 @@
 //! Audio files: every format that is taken, and a clear answer to every file that is not.
 
+mod file_fixture;
+
 use std::f32::consts::TAU;
 use std::path::{Path, PathBuf};
 
 use affectd::audio::{FileProblem, Recording, decode_bytes, decode_file};
+use file_fixture::{A_LAW, FLOAT, MU_LAW, PCM, extensible, wav, with_checksums};
 use proptest::prelude::*;
-
-const PCM: u16 = 1;
-const FLOAT: u16 = 3;
-const A_LAW: u16 = 6;
-const MU_LAW: u16 = 7;
-
-/// A WAV file with the plain 44-byte header.
-fn wav(tag: u16, bits: u16, channels: u16, rate_hz: u32, audio: &[u8]) -> Vec<u8> {
-    let frame_bytes = bits / 8 * channels;
-    let mut bytes = b"RIFF".to_vec();
-    bytes.extend((36 + audio.len() as u32).to_le_bytes());
-    bytes.extend(b"WAVEfmt ");
-    bytes.extend(16_u32.to_le_bytes());
-    bytes.extend(tag.to_le_bytes());
-    bytes.extend(channels.to_le_bytes());
-    bytes.extend(rate_hz.to_le_bytes());
-    bytes.extend(rate_hz.wrapping_mul(u32::from(frame_bytes)).to_le_bytes());
-    bytes.extend(frame_bytes.to_le_bytes());
-    bytes.extend(bits.to_le_bytes());
-    bytes.extend(b"data");
-    bytes.extend((audio.len() as u32).to_le_bytes());
-    bytes.extend(audio);
-    bytes
-}
 
 fn refused(bytes: &[u8]) -> FileProblem {
     decode_bytes(bytes, None).expect_err("a file that is refused").problem
@@ -46,6 +25,7 @@ fn every_kind_of_wav() {
         (PCM, 24, &[0x00, 0x00, 0x80, 0x00, 0x00, 0x40], [-1.0, 0.5]),
         (PCM, 32, &[0, 0, 0, 0x80, 0, 0, 0, 0x40], [-1.0, 0.5]),
         (FLOAT, 32, &[0, 0, 0x80, 0xbf, 0, 0, 0, 0x3f], [-1.0, 0.5]),
+        (FLOAT, 64, &[0, 0, 0, 0, 0, 0, 0xf0, 0xbf, 0, 0, 0, 0, 0, 0, 0xe0, 0x3f], [-1.0, 0.5]),
         (MU_LAW, 8, &[0x00, 0xff], [-32_124.0 / 32_768.0, 0.0]),
         (A_LAW, 8, &[0x2a, 0xd5], [-32_256.0 / 32_768.0, 8.0 / 32_768.0]),
     ] {
@@ -57,6 +37,8 @@ fn every_kind_of_wav() {
         );
         let stereo = decode_bytes(wav(tag, bits, 2, 8_000, audio), None).unwrap();
         assert_eq!(stereo.channels, expected.map(|sample| vec![sample]), "{tag}/{bits}");
+        let long_header = decode_bytes(extensible(tag, bits, 2, 8_000, audio), None).unwrap();
+        assert_eq!(long_header, stereo, "{tag}/{bits}, extensible");
     }
 }
 
@@ -75,6 +57,55 @@ fn compressed_files_give_exactly_the_samples_that_went_in() {
     }
     let flac = decode_file(fixture("tone.flac")).unwrap();
     assert!((flac.channels[0][100] + flac.channels[1][100]).abs() < 1e-4, "channels in order");
+}
+
+/// Opus knows only its own rate, and its encoder's delay and padding are no part of the recording.
+#[test]
+fn opus_comes_at_48_khz_and_to_the_sample() {
+    let recording = decode_file(fixture("tone.opus")).unwrap();
+    assert_eq!((recording.sample_rate_hz, recording.channels.len()), (48_000, 2));
+    for (channel, sign) in recording.channels.iter().zip([1.0, -1.0]) {
+        assert_eq!(channel.len(), 24_000);
+        let sent = (0..24_000).map(|n| sign * 0.5 * (TAU * 440.0 * n as f32 / 48_000.0).sin());
+        let pairs = channel.iter().zip(sent).skip(3_000).take(18_000);
+        let worst = pairs.map(|(decoded, sent)| (decoded - sent).abs()).fold(0.0, f32::max);
+        assert!(worst < 0.05, "{worst}");
+    }
+    // The header's gain, in 256ths of a decibel: -6.02 dB halve the tone.
+    let mut softer = std::fs::read(fixture("tone.opus")).unwrap();
+    let head = softer.windows(8).position(|bytes| bytes == b"OpusHead").unwrap();
+    softer[head + 16..head + 18].copy_from_slice(&(-1_541_i16).to_le_bytes());
+    let softer = decode_bytes(with_checksums(softer), None).unwrap();
+    let ratio = softer.channels[0][12_010] / recording.channels[0][12_010];
+    assert!((ratio - 0.5).abs() < 0.01, "{ratio}");
+}
+
+#[test]
+fn containers_that_are_not_taken_are_called_by_their_names() {
+    for (bytes, name) in [
+        (&b"\x1a\x45\xdf\xa3\x01\0\0\0\0\0\0\x1f\x42\x86\x81"[..], "WebM or Matroska"),
+        (b"\0\0\0\x20ftypM4A \0\0\0\0", "MP4 or M4A"),
+        (b"FORM\0\0\x10\0AIFFCOMM", "AIFF"),
+        (b"RF64\xff\xff\xff\xffWAVEds64", "RF64"),
+        (b"#!AMR\n\x3c\x91\x17", "AMR"),
+        (b".snd\0\0\0\x18\0\0\0\0", "AU"),
+    ] {
+        let message = refused(bytes).to_string();
+        assert!(message.contains(name) && message.contains("WAV, FLAC, MP3 or Ogg"), "{message}");
+    }
+}
+
+/// Ogg files may follow each other in one; which of them would be meant nobody can say.
+#[test]
+fn several_recordings_in_one_file_are_refused_or_read_as_one() {
+    let [vorbis, opus, flac] =
+        ["tone.ogg", "tone.opus", "tone.flac"].map(|name| std::fs::read(fixture(name)).unwrap());
+    for (name, file) in [("two of a kind", [&vorbis[..], &vorbis]), ("two kinds", [&vorbis, &opus])] {
+        let message = refused(&file.concat()).to_string();
+        assert!(message.contains("several recordings in one file"), "{name}: {message}");
+    }
+    let followed = decode_bytes([&flac[..], &vorbis].concat(), None);
+    assert!(followed.is_err() || followed.is_ok_and(|recording| recording.channels[0].len() == 8_000));
 }
 
 #[test]
@@ -210,7 +241,7 @@ proptest! {
     #[test]
     fn any_mutated_compressed_file_gets_an_answer(
         mutations in mutations(),
-        name in prop::sample::select(vec!["tone.flac", "tone.mp3", "tone.ogg"]),
+        name in prop::sample::select(vec!["tone.flac", "tone.mp3", "tone.ogg", "tone.opus"]),
     ) {
         let bytes = std::fs::read(fixture(name)).unwrap();
         answer(&mutated(bytes, &mutations, usize::MAX))?;

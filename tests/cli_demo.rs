@@ -103,12 +103,39 @@ async fn analyze_writes_tables_and_csv_and_goes_on_past_a_bad_file() {
     assert_eq!(
         rows.next(),
         Some(
-            "stream_id,channel,window_index,start_seconds,end_seconds,partial,emotion,confidence,\
+            "stream_id,channel,channel_name,window_index,start_seconds,end_seconds,partial,emotion,confidence,\
              anger,neutral,sadness"
         )
     );
     let channels = |wanted: &str| stdout.lines().filter(|row| row.split(',').nth(1) == Some(wanted)).count();
     assert_eq!((channels("0"), channels("1")), (28, 28));
+}
+
+#[tokio::test]
+async fn channels_are_named_mixed_or_cut_to_the_first_by_flags_and_by_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = tiny(&folder);
+    let stereo = sample("call-stereo-mulaw");
+    let named = ["--channel-names", "agent,customer"];
+    for command in ["analyze", "demo"] {
+        for (flags, expected) in [
+            (&named[..], &[(0, "agent"), (1, "customer")][..]),
+            (&["--channels", "mix"], &[(0, "")]),
+            (&["--channels", "first", named[0], named[1]], &[(0, "agent")]),
+            (&["--set", "audio.channels=mix"], &[(0, "")]),
+        ] {
+            let speed: &[&str] = if command == "demo" { &["--speed", "max"] } else { &[] };
+            let arguments = [&[command, &stereo, "--format", "jsonl"], speed, flags].concat();
+            let events = events(&run(&model, &arguments).await);
+            let found: std::collections::BTreeSet<(u32, &str)> =
+                events.iter().map(|event| (event.channel, event.channel_name.as_str())).collect();
+            assert_eq!(found.into_iter().collect::<Vec<_>>(), expected, "{command} {flags:?}");
+        }
+        let wrong = run(&model, &[command, &stereo, "--channel-names", "agent"]).await;
+        assert_eq!(wrong.status.code(), Some(1));
+        let stderr = text(&wrong.stderr);
+        assert!(stderr.contains("channel_names") && stderr.contains("2 channels"), "{stderr}");
+    }
 }
 
 #[tokio::test]

@@ -203,7 +203,9 @@ async fn kafka_gets_protobuf_or_raw_bytes_with_headers_and_says_what_it_took() {
     assert!(records.iter().all(|record| record.key.as_deref() == Some(b"s")));
 
     let raw = format!("{url}/raw");
-    let sent = send(&[file, "--to", &raw, "--speed", "max", "--raw", "--encoding", "mulaw"]).await;
+    let channels = ["--channels", "first", "--channel-names", "agent"];
+    let arguments = [&[file, "--to", &raw, "--speed", "max", "--raw", "--encoding", "mulaw"], &channels[..]];
+    let sent = send(&arguments.concat()).await;
     assert!(sent.status.success(), "{}", text(&sent.stderr));
     assert!(text(&sent.stdout).contains("3 chunks acknowledged, 0.2 s of audio, 1700 bytes"));
     let records = cluster.read("raw").await;
@@ -212,4 +214,8 @@ async fn kafka_gets_protobuf_or_raw_bytes_with_headers_and_says_what_it_took() {
     assert_eq!(header(1, "affectd-first-sample"), Some("800"));
     assert_eq!((header(1, "affectd-last"), header(2, "affectd-last")), (None, Some("true")));
     assert_eq!(records[0].value.as_ref().unwrap().len(), 800);
+    assert_eq!(
+        (header(0, "affectd-channels"), header(0, "affectd-channel-names")),
+        (Some("first"), Some("agent"))
+    );
 }

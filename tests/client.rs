@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use affectd::audio::{self, Planar};
-use affectd::client::{ChunkOptions, Pace, Script, Target, content_type, encode};
+use affectd::client::{ChannelRequest, ChunkOptions, Pace, Script, Target, content_type, encode};
 use affectd::proto::{AudioChunk, AudioFormat, Encoding};
 use proptest::prelude::*;
 
@@ -18,7 +18,13 @@ const ENCODINGS: [(Encoding, audio::Encoding, f32); 6] = [
 
 fn options(chunk_ms: u64, encoding: Encoding) -> ChunkOptions {
     let chunk = Duration::from_millis(chunk_ms);
-    ChunkOptions { stream_id: "s".into(), chunk, encoding, first_sample: true }
+    ChunkOptions {
+        stream_id: "s".into(),
+        chunk,
+        encoding,
+        first_sample: true,
+        channels: ChannelRequest::default(),
+    }
 }
 
 fn chunks(script: Script) -> Vec<AudioChunk> {

@@ -72,6 +72,7 @@ fn bad_streams() -> Vec<Case> {
             &["audio", "50000", "max_chunk_bytes"],
         ),
         case("enormous", vec![good(), more(vec![0; 400_000])], 1, &["audio", "50000", "max_chunk_bytes"]),
+        case("50 MB", vec![good(), more(vec![0; 50_000_000])], 1, &["audio", "50000", "max_chunk_bytes"]),
         case("text as file", vec![last(chunk("bad", file, *b"no audio at all"))], 0, &["audio", "no audio"]),
         case("empty file", vec![last(chunk("bad", file, []))], 0, &["audio", "empty"]),
         case(
@@ -111,6 +112,20 @@ async fn every_bad_input_is_answered_and_a_neighbour_gets_all_its_events() {
     let events = neighbour.rest().await.good();
     same(&events, &undisturbed).expect("the neighbour is undisturbed");
     assert!(metric(&daemon, "affectd_rejected_total{source=\"grpc\"").await >= 19.0);
+}
+
+#[tokio::test]
+async fn a_chunk_of_50_mb_is_taken_where_the_limit_allows_it() {
+    let (_folder, options) = tiny();
+    let daemon = options.set("audio.max_chunk_bytes", "67108864").start().await;
+    // 8.1 s of eight channels at 192 kHz and 32 bits.
+    let large = chunk("large", format(Encoding::PcmS32le, 192_000, 8), noise(1_562_500 * 32, 20));
+    let first = AudioChunk { channels: affectd::proto::ChannelPolicy::First.into(), ..large };
+    let events = recognize(&connect(&daemon).await, vec![last(first)]).await.good();
+    let indexes: Vec<(u64, bool)> = events.iter().map(|event| (event.window_index, event.partial)).collect();
+    let full = (0..15).map(|index| (index, false));
+    assert_eq!(indexes, full.chain([(15, true)]).collect::<Vec<_>>());
+    assert!(events.iter().flat_map(|event| &event.scores).all(|score| score.probability.is_finite()));
 }
 
 #[tokio::test]

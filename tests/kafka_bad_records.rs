@@ -27,6 +27,17 @@ fn chunk(stream_id: &str, encoding: i32, rate: u32, channels: u32, audio: Vec<u8
     Record::new(stream_id, chunk.encode_to_vec())
 }
 
+/// A message with a channel policy of a number.
+fn policy(stream_id: &str, number: i32) -> Record {
+    let chunk = AudioChunk { stream_id: stream_id.into(), channels: number, ..AudioChunk::default() };
+    Record::new(stream_id, chunk.encode_to_vec())
+}
+
+/// A stream of one channel, of its own.
+fn names(stream_id: &str) -> Record {
+    Record::new(stream_id, vec![0; 160]).header("content-type", "audio/PCMU")
+}
+
 /// Records that nobody can analyse, each with what its dead letter must name.
 fn bad_records(stream_id: &str) -> Vec<(Record, &'static str)> {
     let pcm = i32::from(Encoding::PcmS16le);
@@ -45,6 +56,12 @@ fn bad_records(stream_id: &str) -> Vec<(Record, &'static str)> {
         (key().header("content-type", "video/mp4"), "video/mp4"),
         (key().header("content-type", "audio/PCMU").header("affectd-first-sample", "soon"), "soon"),
         (key().header("content-type", "audio/PCMU").header("affectd-last", "perhaps"), "perhaps"),
+        (
+            key().header("content-type", "audio/PCMU").header("affectd-channels", "both"),
+            "split, mix or first",
+        ),
+        (policy(stream_id, 9), "CHANNEL_POLICY_FIRST"),
+        (names("names").header("affectd-channel-names", "agent,customer"), "one for each of 1 channels"),
         (Record { key: None, ..key() }.header("content-type", "audio/PCMU"), "key"),
     ]
 }

@@ -47,7 +47,7 @@ fn a_window_owns_the_frames_wholly_inside_it() {
     let audio = noise(plain(), 4 * RATE, 1);
     let windows = windows_of(&setup, plain(), &audio);
     let samples: Vec<f32> = audio.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-    let mut computer = setup.front_end.computer();
+    let mut computer = setup.front_end.as_ref().expect("a front end").computer();
     for window in &windows {
         assert_eq!(window.features.len(), 297 * 40);
         let start = window.index as usize * RATE;

@@ -7,7 +7,7 @@ mod stream_fixture;
 
 use std::collections::VecDeque;
 
-use affectd::audio::{AudioFormat, Encoding};
+use affectd::audio::{AudioFormat, ChannelPolicy, Encoding};
 use affectd::config::Window as WindowSettings;
 use affectd::stream::{Chunk, Place, Resume, ResumePoint, StreamSetup, Window};
 use proptest::prelude::*;
@@ -165,6 +165,31 @@ proptest! {
         let windows: usize = moments[..cut].iter().map(|moment| moment.windows.len()).sum();
         for acknowledged in [windows, acknowledged.index(windows + 1), 0] {
             resumes(&setup, format, &moments, cut, acknowledged);
+        }
+    }
+}
+
+/// Every source rate, and one that shares no divisor with the model's: a reader that begins in the middle of the stream gives the
+/// features of the first run bit by bit, so labels and scores are those of the first run too.
+#[test]
+fn a_replayed_window_equals_the_first_at_every_rate_and_under_every_policy() {
+    let steps = [Step::Audio(1_300), Step::Audio(2_150), Step::Audio(1_333), Step::Audio(1_700)];
+    for rate in [8_000, 11_025, 22_050, 24_414, 44_100, 48_000, 96_000, 191_999, 192_000] {
+        for policy in [ChannelPolicy::Split, ChannelPolicy::Mix, ChannelPolicy::First] {
+            let mut setup = setup_with(&affectd::config::Config::default().window);
+            setup.channels.policy = policy;
+            setup.max_chunk_bytes = 4 << 20;
+            let format = format(Encoding::PcmS16Le, rate, 2);
+            let moments = undisturbed(&setup, format, &steps);
+            let given: Vec<usize> = moments.iter().map(|moment| moment.windows.len()).collect();
+            let channels = if policy == ChannelPolicy::Split { 2 } else { 1 };
+            assert_eq!(given, [0, channels, channels, 2 * channels], "{rate} Hz, {policy:?}");
+            for cut in 1..steps.len() {
+                let out: usize = given[..cut].iter().sum();
+                for acknowledged in [0, out] {
+                    resumes(&setup, format, &moments, cut, acknowledged);
+                }
+            }
         }
     }
 }

@@ -30,6 +30,30 @@ pub enum BadAudio {
         /// The number of channels that was sent.
         value: u32,
     },
+    /// The number of the channel policy is none of the protocol's.
+    #[error(
+        "channels = {value}: unknown, allowed are CHANNEL_POLICY_SPLIT, CHANNEL_POLICY_MIX, CHANNEL_POLICY_FIRST"
+    )]
+    UnknownChannelPolicy {
+        /// The number that was sent.
+        value: i32,
+    },
+    /// Not one name for each channel.
+    #[error(
+        "channel_names = {names:?}: allowed is one for each of {channels} channels, not empty, or none at all"
+    )]
+    ChannelNames {
+        /// The names that were sent.
+        names: Vec<String>,
+        /// The stream's channels.
+        channels: usize,
+    },
+    /// All channels become one, which has no name.
+    #[error("channel_names = {names:?}: allowed is none where channels = mix, which makes all channels one")]
+    NamesOfMix {
+        /// The names that were sent.
+        names: Vec<String>,
+    },
     /// The header `content-type` cannot be read as an audio format.
     #[error("content-type = {value:?}: {reason}")]
     ContentType {

@@ -63,6 +63,7 @@ mod tests {
             ("audio/pcma;rate=16000;channels=2", of(Encoding::ALaw, 16_000, 2)),
             ("audio/wav", Ok(AudioFormat::FILE)),
             ("audio/mpeg", Ok(AudioFormat::FILE)),
+            ("audio/ogg; codecs=opus", Ok(AudioFormat::FILE)),
         ] {
             assert_eq!(parse(header), expected, "{header}");
         }

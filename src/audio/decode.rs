@@ -43,6 +43,28 @@ impl Planar {
         self.channels.first().map_or(0, Vec::len)
     }
 
+    /// Buffers of equal length, as they are.
+    pub fn from_channels(channels: Vec<Vec<f32>>) -> Self {
+        debug_assert!(channels.iter().all(|channel| channel.len() == channels[0].len()));
+        Self { channels }
+    }
+
+    /// Leaves the first channel alone.
+    pub(super) fn keep_first(&mut self) {
+        self.channels.truncate(1);
+    }
+
+    /// Leaves the mean of all channels.
+    pub(super) fn mix(&mut self) {
+        let [first, others @ ..] = self.channels.as_mut_slice() else { return };
+        for other in &*others {
+            first.iter_mut().zip(other).for_each(|(sum, sample)| *sum += sample);
+        }
+        let share = 1.0 / (1 + others.len()) as f32;
+        first.iter_mut().for_each(|sum| *sum *= share);
+        self.keep_first();
+    }
+
     fn reset(&mut self, channels: usize, frames: usize) {
         self.channels.resize_with(channels, Vec::new);
         for channel in &mut self.channels {

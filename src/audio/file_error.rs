@@ -30,6 +30,12 @@ pub enum FileProblem {
         /// Its first bytes, escaped.
         beginning: String,
     },
+    /// Audio in a format that is not taken.
+    #[error("is {format}, which is not taken: allowed are WAV, FLAC, MP3 or Ogg with Vorbis or Opus")]
+    OtherFormat {
+        /// Its name.
+        format: &'static str,
+    },
     /// The file ends before its header says so.
     #[error("is truncated: its header promises {promised} {unit} of audio, it holds {present}")]
     Truncated {

@@ -1,4 +1,4 @@
-//! Whole audio files: WAV, FLAC, MP3, Ogg Vorbis.
+//! Whole audio files: WAV, FLAC, MP3, Ogg Vorbis and Ogg Opus.
 //!
 //! In: a path, or a file's bytes. Out: the samples of each channel, encoder delay and padding cut off where the file
 //! tells them. Never trusts the file's name; never panics on bytes.
@@ -6,8 +6,10 @@
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
@@ -16,11 +18,20 @@ use symphonia::core::meta::MetadataOptions;
 
 use super::decode::{decode, is_sample};
 use super::format::{check_channels, check_sample_rate};
+use super::opus::Opus;
 use super::{AudioFormat, BadAudio, FileError, FileProblem, Planar, wav_header};
 
 /// Samples of all channels that bytes from a client may decode to: 4.6 hours at 16 kHz, 1 GiB. A few kilobytes of
 /// FLAC can hold hours of silence.
 pub const MAX_CLIENT_SAMPLES: usize = 1 << 28;
+
+/// symphonia's decoders, and the one that it lacks.
+static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
+    let mut codecs = CodecRegistry::new();
+    symphonia::default::register_enabled_codecs(&mut codecs);
+    codecs.register_audio_decoder::<Opus>();
+    codecs
+});
 
 /// A decoded file.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +74,9 @@ fn decode_limited(bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> 
             return decode_samples(format, wav.audio, limit);
         }
     } else if !is_other_audio(bytes) {
+        if let Some(format) = known_elsewhere(bytes) {
+            return Err(FileProblem::OtherFormat { format });
+        }
         let beginning = bytes[..bytes.len().min(12)].escape_ascii().to_string();
         return Err(FileProblem::NotAudio { beginning });
     }
@@ -99,6 +113,19 @@ fn is_other_audio(bytes: &[u8]) -> bool {
     marked || matches!(bytes, [0xff, second, ..] if second & 0xe0 == 0xe0)
 }
 
+/// Formats that people do send, by their names.
+fn known_elsewhere(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0x1a, 0x45, 0xdf, 0xa3, ..] => Some("WebM or Matroska"),
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] => Some("MP4 or M4A"),
+        [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', ..] => Some("AIFF"),
+        [b'R', b'F', b'6', b'4', ..] | [b'B', b'W', b'6', b'4', ..] => Some("RF64"),
+        [b'#', b'!', b'A', b'M', b'R', ..] => Some("AMR"),
+        [b'.', b's', b'n', b'd', ..] => Some("AU"),
+        _ => None,
+    }
+}
+
 /// A file on its way to a [`Recording`].
 struct Decoding<'a> {
     container: Box<dyn FormatReader + 'a>,
@@ -123,8 +150,7 @@ impl<'a> Decoding<'a> {
         let parameters = parameters.ok_or_else(|| malformed("its codec is unknown"))?;
         // Gapless: the encoder's delay and padding are no part of the recording.
         let options = AudioDecoderOptions::default().gapless(true);
-        let decoder =
-            symphonia::default::get_codecs().make_audio_decoder(parameters, &options).map_err(failure)?;
+        let decoder = CODECS.make_audio_decoder(parameters, &options).map_err(failure)?;
         let (track_id, promised) = (track.id, promised_samples(bytes, track));
         let recording = Recording { sample_rate_hz: 0, channels: Vec::new() };
         Ok(Self { container, decoder, track_id, promised, limit, block: Vec::new(), recording })
@@ -170,9 +196,9 @@ impl<'a> Decoding<'a> {
 }
 
 /// The number of samples where the container knows it: FLAC in its header, MP3 in the gapless information. Elsewhere
-/// it is guessed from the file's length, or checked already (WAV).
+/// it is guessed from the file's length (Ogg: from the last page that is there), or checked already (WAV).
 fn promised_samples(bytes: &[u8], track: &Track) -> Option<u64> {
-    let known = bytes.starts_with(b"fLaC") || track.delay.is_some();
+    let known = bytes.starts_with(b"fLaC") || (track.delay.is_some() && !bytes.starts_with(b"OggS"));
     track.num_frames.filter(|_| known)
 }
 

@@ -5,6 +5,7 @@
 //! from the decoder on. Whole files go through [`decode_file`] instead.
 
 mod bad_audio;
+mod channels;
 mod content_type;
 mod decode;
 mod dot;
@@ -13,11 +14,13 @@ mod files;
 mod format;
 mod g711;
 mod kernel;
+mod opus;
 mod resample;
 mod resampler_plan;
 mod wav_header;
 
 pub use bad_audio::*;
+pub use channels::*;
 pub use decode::*;
 pub(crate) use dot::dot;
 pub use file_error::*;

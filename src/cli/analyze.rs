@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use super::channels::ChannelArgs;
 use super::event_table::{EventTable, seconds, stdout_has_colour};
 use super::streams::{EventFormat, first_of, print};
 use crate::audio::{self, AudioFormat, Encoding, Recording};
 use crate::batch;
-use crate::client::{ChunkOptions, Script};
+use crate::client::{ChannelRequest, ChunkOptions, Script};
 use crate::config::{Config, Engine};
 use crate::model::{Model, ModelSource};
 use crate::proto::{self, EmotionEvent};
@@ -35,6 +36,9 @@ pub struct Args {
     /// ONNX file [default: the configured model, else the built-in one]
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
+    /// Channels.
+    #[command(flatten)]
+    pub channels: ChannelArgs,
 }
 
 /// How the timeline is written.
@@ -55,7 +59,7 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
 }
 
 fn analyze(args: Args, config: &Config) -> anyhow::Result<()> {
-    let mut analyzer = Analyzer::new(args.model, config)?;
+    let mut analyzer = Analyzer::new(args.model, &args.channels.request(), config)?;
     let mut out = Timeline::new(args.format, &analyzer);
     let mut failures = Vec::new();
     for path in &args.files {
@@ -78,7 +82,7 @@ struct Analyzer {
 }
 
 impl Analyzer {
-    fn new(model: Option<PathBuf>, config: &Config) -> anyhow::Result<Self> {
+    fn new(model: Option<PathBuf>, channels: &ChannelRequest, config: &Config) -> anyhow::Result<Self> {
         let source = model.map_or_else(|| ModelSource::configured(config.default_model()), ModelSource::File);
         let engine = Engine { sessions: 1, ..config.engine.clone() };
         let model = Model::load(source, &engine)?;
@@ -86,6 +90,8 @@ impl Analyzer {
         let mut setup = setup.gated(&model.contract, &config.vad)?;
         // The limit guards against clients; here the chunks are our own.
         setup.max_chunk_bytes = usize::MAX;
+        setup.channels.policy = channels.policy.unwrap_or(setup.channels.policy);
+        setup.channels.names = channels.names.clone();
         let (bench, events) = (setup.workbench(), EventFactory::new(&model.contract, &config.publish));
         Ok(Self {
             model,
@@ -102,7 +108,8 @@ impl Analyzer {
         let name = path.display().to_string();
         let mut chunks = chunks(recording)?.into_iter().peekable();
         let first = chunks.peek().context("a recording has samples")?;
-        let mut stream = StreamFrontEnd::begin(&self.setup, first)?;
+        let begun = StreamFrontEnd::begin(&self.setup, first);
+        let mut stream = begun.with_context(|| name.clone())?;
         let mut windows = Vec::new();
         let mut count = 0;
         for chunk in chunks {
@@ -136,7 +143,9 @@ impl Analyzer {
             let Window { channel, index, partial, .. } = *window;
             let row = if window.silent { &[] } else { rows.next().context("a row for each window")? };
             let name = WindowName { stream_id, channel, index, partial };
-            out.event(&self.events.scored(name, window.start..window.end, row))?;
+            let channel_name = self.setup.channels.names.get(channel as usize).cloned().unwrap_or_default();
+            let scored = self.events.scored(name, window.start..window.end, row);
+            out.event(&EmotionEvent { channel_name, ..scored })?;
         }
         Ok(())
     }
@@ -150,6 +159,7 @@ fn chunks(recording: &Recording) -> anyhow::Result<Vec<Chunk>> {
         chunk: CHUNK,
         encoding: proto::Encoding::PcmF32le,
         first_sample: false,
+        channels: ChannelRequest::default(),
     };
     let count = u32::try_from(channels.len())?;
     let format = Some(AudioFormat::new(Encoding::PcmF32Le, *sample_rate_hz, count)?);
@@ -210,7 +220,15 @@ impl Timeline {
 
     fn row(&mut self, event: &EmotionEvent) -> anyhow::Result<()> {
         if !self.csv_begun {
-            let columns = ["stream_id", "channel", "window_index", "start_seconds", "end_seconds", "partial"];
+            let columns = [
+                "stream_id",
+                "channel",
+                "channel_name",
+                "window_index",
+                "start_seconds",
+                "end_seconds",
+                "partial",
+            ];
             let labels = self.labels.iter().map(String::as_str);
             self.csv.write_record(columns.into_iter().chain(["emotion", "confidence"]).chain(labels))?;
             self.csv_begun = true;
@@ -218,6 +236,7 @@ impl Timeline {
         let fixed = [
             event.stream_id.clone(),
             event.channel.to_string(),
+            event.channel_name.clone(),
             event.window_index.to_string(),
             seconds(event.start).to_string(),
             seconds(event.end).to_string(),

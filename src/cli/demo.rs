@@ -13,10 +13,11 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::channels::ChannelArgs;
 use super::samples;
 use super::streams::{EventFormat, NamedScript, Tally, first_of, recognize_all, stem};
 use crate::audio::{self, Recording};
-use crate::client::{self, ChunkOptions, Pace, Script};
+use crate::client::{self, ChannelRequest, ChunkOptions, Pace, Script};
 use crate::config::Config;
 use crate::model::ModelSource;
 use crate::pipeline::{self, DaemonError, Listeners};
@@ -42,6 +43,9 @@ pub struct Args {
     /// How events are written; jsonl leaves everything else out
     #[arg(long, value_enum, default_value = "table")]
     pub format: EventFormat,
+    /// Channels.
+    #[command(flatten)]
+    pub channels: ChannelArgs,
     /// Stay up afterwards, until Ctrl-C
     #[arg(long)]
     pub keep_running: bool,
@@ -50,7 +54,7 @@ pub struct Args {
 /// Runs the command.
 pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     let config = Config { kafka: None, ..context.loaded.config };
-    let streams = streams(&args.files)?;
+    let streams = streams(&args.files, &args.channels.request())?;
     let model = ModelSource::configured(config.default_model()).contract()?;
     let listeners = Listeners { grpc: free_port().await?, http: free_port().await? };
     let place = Place { grpc: listeners.grpc.local_addr()?, http: listeners.http.local_addr()? };
@@ -134,7 +138,7 @@ fn summary(tally: &Tally) -> String {
 }
 
 /// The user's files, else the samples; two of one name get numbers.
-fn streams(files: &[PathBuf]) -> anyhow::Result<Vec<NamedScript>> {
+fn streams(files: &[PathBuf], channels: &ChannelRequest) -> anyhow::Result<Vec<NamedScript>> {
     let recordings = if files.is_empty() {
         samples::recordings()?.into_iter().map(|(name, recording)| (name.to_owned(), recording)).collect()
     } else {
@@ -149,16 +153,22 @@ fn streams(files: &[PathBuf]) -> anyhow::Result<Vec<NamedScript>> {
         let numbered = (2..).map(|number| format!("{name}-{number}"));
         let stream_id = std::iter::once(name.clone()).chain(numbered).find(|id| !taken(id));
         let stream_id = stream_id.context("numbers never end")?;
-        streams.push(named(stream_id, &recording));
+        streams.push(named(stream_id, &recording, channels));
     }
     Ok(streams)
 }
 
 /// As such a source would send it: telephones µ-law, others 16 bits.
-fn named(stream_id: String, recording: &Recording) -> NamedScript {
+fn named(stream_id: String, recording: &Recording, channels: &ChannelRequest) -> NamedScript {
     let telephone = recording.sample_rate_hz == TELEPHONE_HZ;
     let encoding = if telephone { Encoding::Mulaw } else { Encoding::PcmS16le };
-    let options = ChunkOptions { stream_id: stream_id.clone(), chunk: CHUNK, encoding, first_sample: true };
+    let options = ChunkOptions {
+        stream_id: stream_id.clone(),
+        chunk: CHUNK,
+        encoding,
+        first_sample: true,
+        channels: channels.clone(),
+    };
     let script = Script::of_samples(&recording.channels, recording.sample_rate_hz, &options);
     NamedScript { stream_id, script }
 }

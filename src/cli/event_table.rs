@@ -48,7 +48,8 @@ impl EventTable {
             lines.push(self.legend(event));
         }
         if !columns {
-            lines.push(self.columns("seconds", "stream", "ch", "emotion", "conf"));
+            let channel = format!("{:>width$}", "ch", width = channel_width(event));
+            lines.push(self.columns("seconds", "stream", &channel, "emotion", "conf"));
         }
         lines.push(self.row(event));
         lines.join("\n")
@@ -68,7 +69,11 @@ impl EventTable {
         let time = format!("{:.1} – {:.1}", seconds(event.start), seconds(event.end));
         let silent = event.scores.is_empty();
         let confidence = if silent { "-".to_owned() } else { format!("{:.2}", event.confidence) };
-        let channel = event.channel.to_string();
+        let width = channel_width(event);
+        let channel = match event.channel_name.as_str() {
+            "" => format!("{:>width$}", event.channel),
+            name => format!("{:>width$}", shortened(name, width)),
+        };
         let cells = self.columns(&time, &event.stream_id, &channel, &event.emotion, &confidence);
         if silent {
             return cells;
@@ -82,7 +87,7 @@ impl EventTable {
             width => format!("{:<width$}  ", shortened(stream, width)),
         };
         let emotion = shortened(emotion, 9);
-        format!("{time:>15}  {stream}{channel:>2}  {emotion:<9}  {confidence:>4}")
+        format!("{time:>15}  {stream}{channel}  {emotion:<9}  {confidence:>4}")
     }
 
     fn bar(&self, scores: &[EmotionScore], width: usize) -> String {
@@ -99,6 +104,11 @@ impl EventTable {
             false => text.to_owned(),
         }
     }
+}
+
+/// Columns of the channel: its name where it has one.
+fn channel_width(event: &EmotionEvent) -> usize {
+    if event.channel_name.is_empty() { 2 } else { 8 }
 }
 
 /// A protobuf duration in seconds.
@@ -177,6 +187,9 @@ mod tests {
         for with_stream in [true, false] {
             let row = EventTable::new(with_stream, false).row(&event);
             assert_eq!(row.chars().count(), WIDTH, "{row}");
+            let named = EmotionEvent { channel_name: "customer".into(), ..event.clone() };
+            let named = EventTable::new(with_stream, false).row(&named);
+            assert!(named.chars().count() == WIDTH && named.contains(" customer  sadness"), "{named}");
             let count = |letter| row.rsplit(' ').next().unwrap().matches(letter).count();
             assert!(count('S') > count('U') && count('U') > count('F') && count('F') > 0, "{row}");
         }

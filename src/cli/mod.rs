@@ -7,6 +7,7 @@ pub mod analyze;
 #[cfg(feature = "train")]
 mod augmentation;
 pub mod bench;
+mod channels;
 pub mod config;
 pub mod demo;
 pub mod evaluate;

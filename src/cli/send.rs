@@ -12,6 +12,7 @@ use futures::stream::FuturesUnordered;
 use rdkafka::producer::FutureProducer;
 
 use super::UsageError;
+use super::channels::ChannelArgs;
 use super::streams::{EventFormat, NamedScript, first_of, recognize_all, script, stem};
 use crate::client::{self, Acknowledged, ChunkOptions, Pace, RecordFormat, Target};
 use crate::proto::Encoding;
@@ -44,6 +45,9 @@ pub struct Args {
     /// Kafka: the audio alone as the record's value, described by headers
     #[arg(long)]
     pub raw: bool,
+    /// Channels.
+    #[command(flatten)]
+    pub channels: ChannelArgs,
     /// Leave out where each chunk begins, as most clients do
     #[arg(long)]
     pub no_first_sample: bool,
@@ -122,6 +126,7 @@ fn scripts(args: &Args) -> anyhow::Result<Vec<NamedScript>> {
             chunk: Duration::from_millis(args.chunk_ms),
             encoding: args.encoding.into(),
             first_sample: !args.no_first_sample,
+            channels: args.channels.request(),
         };
         Ok(NamedScript { stream_id, script: script(path, &options)? })
     };

@@ -15,6 +15,7 @@ use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
 use tokio::time::Instant;
 
 use super::{ClientError, Pace, Script, stamped, wait};
+use crate::audio::ChannelPolicy;
 use crate::proto::{AudioChunk, AudioFormat, Encoding};
 
 /// Records that may be on their way at once.
@@ -175,6 +176,12 @@ fn headers(chunk: &AudioChunk) -> OwnedHeaders {
     }
     if let Some(first) = chunk.first_sample {
         headers = add(headers, "affectd-first-sample", &first.to_string());
+    }
+    if let Ok(Some(policy)) = ChannelPolicy::from_proto(chunk.channels) {
+        headers = add(headers, "affectd-channels", policy.name());
+    }
+    if !chunk.channel_names.is_empty() {
+        headers = add(headers, "affectd-channel-names", &chunk.channel_names.join(","));
     }
     if chunk.last {
         headers = add(headers, "affectd-last", "true");

@@ -24,7 +24,7 @@ pub use encode::{encode, sample_bytes};
 pub use events::{Events, StartAt};
 pub use kafka::{Acknowledged, RecordFormat, Records, content_type, producer, send_to_kafka};
 pub use pace::Pace;
-pub use script::{ChunkOptions, Script};
+pub use script::{ChannelRequest, ChunkOptions, Script};
 pub use target::Target;
 
 use crate::proto::recognition_service_client::RecognitionServiceClient;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use prost::bytes::Bytes;
 
 use super::encode::{encode, sample_bytes};
+use crate::audio::ChannelPolicy;
 use crate::proto::{AudioChunk, AudioFormat, Encoding};
 
 /// How a recording is cut.
@@ -20,6 +21,17 @@ pub struct ChunkOptions {
     pub encoding: Encoding,
     /// Whether each chunk says at which sample it begins. Never for whole files.
     pub first_sample: bool,
+    /// What the stream asks to have done with its channels, on every chunk.
+    pub channels: ChannelRequest,
+}
+
+/// What a stream asks to have done with its channels.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChannelRequest {
+    /// `None` leaves it to the daemon's configuration.
+    pub policy: Option<ChannelPolicy>,
+    /// One for each channel, or none.
+    pub names: Vec<String>,
 }
 
 /// The chunks of one stream, the last one marked as such.
@@ -80,6 +92,8 @@ impl Script {
             stream_id: options.stream_id.clone(),
             sequence: Some(self.chunks.len() as u64),
             format: Some(*format),
+            channels: options.channels.policy.map_or(0, |policy| policy.to_proto().into()),
+            channel_names: options.channels.names.clone(),
             ..Default::default()
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! In: nothing. Out: [`KEYS`], which validation, `affectd config print` and the documentation share. Never reads a value.
 
+use crate::audio::ChannelPolicy;
+
 /// What a value may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -89,6 +91,7 @@ pub const KEYS: &[Key] = &[
 
     key("audio.idle_timeout", POSITIVE, "30s", "a stream without chunks for so long ends"),
     key("audio.max_gap", DURATION, "1s", "the longest jump of first_sample that becomes silence"),
+    key("audio.channels", Kind::Choice(ChannelPolicy::NAMES), "split", "what a stream that does not say has done with its channels: each on its own, their mean, or the first alone"),
     key("audio.max_chunk_bytes", integer(1, GIBIBYTE), "1048576", "the largest chunk of raw samples"),
     key("audio.max_file_bytes", integer(1, GIBIBYTE), "67108864", "the largest file, whole or spread over chunks"),
 

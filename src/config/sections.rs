@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::kafka::Kafka;
 use super::vad::Vad;
 use super::values::Values;
+use crate::audio::ChannelPolicy;
 
 /// Everything the daemon was told.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +58,7 @@ impl Config {
             audio: Audio {
                 idle_timeout: values.duration("audio.idle_timeout"),
                 max_gap: values.duration("audio.max_gap"),
+                channels: ChannelPolicy::from_name(&values.text("audio.channels")).unwrap_or_default(),
                 max_chunk_bytes: values.size("audio.max_chunk_bytes"),
                 max_file_bytes: values.size("audio.max_file_bytes"),
             },
@@ -118,6 +120,8 @@ pub struct Audio {
     pub idle_timeout: Duration,
     /// `audio.max_gap` (1 s): the longest jump of `first_sample` that becomes silence.
     pub max_gap: Duration,
+    /// `audio.channels` (split): what a stream that does not say has done with its channels.
+    pub channels: ChannelPolicy,
     /// `audio.max_chunk_bytes` (1 MiB): the largest chunk of raw samples.
     pub max_chunk_bytes: usize,
     /// `audio.max_file_bytes` (64 MiB): the largest file, whole or spread over chunks.

@@ -52,7 +52,7 @@ impl ClipFrontEnd {
         Self { bench: setup.workbench(), setup }
     }
 
-    /// The windows of a clip, each `[frames, coefficients]` with rows of 0.0 behind the last frame; at least one.
+    /// The windows of a clip, each `[frames, coefficients]` with rows of 0.0 behind the last frame, or samples; at least one.
     ///
     /// # Errors
     /// Why the audio cannot be used.

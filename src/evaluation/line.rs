@@ -4,17 +4,13 @@
 //! In: a labelled recording. Out: the same recording as the line leaves it, as samples. A recording that cannot be
 //! decoded passes as it is, and is skipped later with its reason.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::LabelledClip;
 use super::clip::mixed_down;
-use crate::audio::{AudioFormat, Encoding, ResamplerPlan, resample};
+use super::{LabelledClip, TELEPHONE_RATE_HZ, Telephone};
+use crate::audio::{AudioFormat, Encoding};
 use crate::client::encode;
 use crate::proto;
-
-/// Rate of a telephone line.
-pub const TELEPHONE_RATE_HZ: u32 = 8_000;
 
 /// A gain, then perhaps a telephone.
 #[derive(Debug, Default)]
@@ -49,20 +45,22 @@ impl Line {
         }
     }
 
-    fn carried(&self, clip: LabelledClip, mut samples: Vec<f32>, mut rate_hz: u32) -> LabelledClip {
+    fn carried(&self, clip: LabelledClip, mut samples: Vec<f32>, rate_hz: u32) -> LabelledClip {
         let factor = 10.0_f64.powf(self.gain_db.unwrap_or(0.0) / 20.0) as f32;
         samples.iter_mut().for_each(|it| *it *= factor);
         if samples.iter().any(|it| it.abs() > 1.0) {
             self.clipped.fetch_add(1, Ordering::Relaxed);
             samples.iter_mut().for_each(|it| *it = it.clamp(-1.0, 1.0));
         }
-        let (mut encoding, mut wire) = (Encoding::PcmS16Le, proto::Encoding::PcmS16le);
-        if self.telephone {
-            samples = resample(&Arc::new(ResamplerPlan::new(rate_hz, TELEPHONE_RATE_HZ)), &samples);
-            (rate_hz, encoding, wire) = (TELEPHONE_RATE_HZ, Encoding::MuLaw, proto::Encoding::Mulaw);
-        }
-        match AudioFormat::new(encoding, rate_hz, 1) {
-            Ok(format) => LabelledClip { format, audio: encode(&[samples], wire), ..clip },
+        let (format, audio) = if self.telephone {
+            let audio = Telephone::new(rate_hz).carried(&samples);
+            (AudioFormat::new(Encoding::MuLaw, TELEPHONE_RATE_HZ, 1), audio)
+        } else {
+            let audio = encode(&[samples], proto::Encoding::PcmS16le);
+            (AudioFormat::new(Encoding::PcmS16Le, rate_hz, 1), audio)
+        };
+        match format {
+            Ok(format) => LabelledClip { format, audio, ..clip },
             Err(_) => clip,
         }
     }

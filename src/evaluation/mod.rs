@@ -18,6 +18,7 @@ mod report;
 mod report_proto;
 pub mod service;
 mod tally;
+mod telephone;
 
 pub use bootstrap::Interval;
 pub use clip::*;
@@ -28,3 +29,4 @@ pub use metrics::*;
 pub use origin::*;
 pub use report::*;
 pub use tally::*;
+pub use telephone::*;

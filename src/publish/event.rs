@@ -119,6 +119,7 @@ impl EventFactory {
         };
         EmotionEvent {
             attributes: envelope.stream.attributes.clone(),
+            channel_name: envelope.stream.channel_name(envelope.channel).to_owned(),
             captured_at: envelope.captured_at,
             published_at: Some(published_at),
             ..self.scored(name, envelope.start..envelope.end, probabilities)

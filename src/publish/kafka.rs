@@ -133,11 +133,13 @@ impl EventProducer {
             ("ce_time", time),
             ("content-type", content_type),
         ];
+        // An extension attribute, so that a consumer can route by channel without reading the value.
+        let name = Some(("ce_channelname", event.channel_name.as_str())).filter(|(_, name)| !name.is_empty());
         Outgoing {
             topic: self.output_topic.clone(),
             key: Some(event.stream_id.clone().into_bytes()),
             value,
-            headers: headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
+            headers: headers.iter().chain(&name).fold(OwnedHeaders::new(), |all, (key, value)| {
                 all.insert(Header { key, value: Some(*value) })
             }),
             settlement: Box::new(settlement),

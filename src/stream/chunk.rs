@@ -4,7 +4,7 @@
 
 use prost::bytes::Bytes;
 
-use crate::audio::{AudioFormat, BadAudio, FileError};
+use crate::audio::{AudioFormat, BadAudio, ChannelLayout, FileError};
 
 /// The furthest sample at which a chunk may begin: 46 years at 192 kHz. Keeps all arithmetic on positions far from its limits.
 pub const FURTHEST_SAMPLE: u64 = 1 << 48;
@@ -37,6 +37,14 @@ pub enum BadChunk {
         was: AudioFormat,
         /// The chunk's.
         is: AudioFormat,
+    },
+    /// What is done with the channels, or their names, changed within the stream.
+    #[error("channels: changed from {was} to {is} within the stream; they must stay the same")]
+    ChannelsChanged {
+        /// The stream's.
+        was: ChannelLayout,
+        /// The chunk's.
+        is: ChannelLayout,
     },
     /// The chunk begins further from the stream's start than any stream lasts.
     #[error("first_sample = {value}: allowed is 0 to {FURTHEST_SAMPLE}")]
@@ -73,6 +81,7 @@ impl BadChunk {
         match self {
             Self::FormatMissing => "format_missing",
             Self::FormatChanged { .. } => "format_changed",
+            Self::ChannelsChanged { .. } => "channels_changed",
             Self::FirstSample { .. } => "first_sample",
             Self::Audio(_) => "audio",
             Self::ChunkTooLarge { .. } => "chunk_too_large",

@@ -5,7 +5,7 @@
 use prost::bytes::Bytes;
 
 use super::BadChunk;
-use crate::audio::{self, FileError, Recording};
+use crate::audio::{self, ChannelLayout, Recording};
 
 /// A file that is not whole yet.
 #[derive(Debug, Default)]
@@ -39,15 +39,25 @@ impl CollectedFile {
     /// The recording of the file with `end` behind it. The file is gone afterwards.
     ///
     /// # Errors
-    /// As [`Self::push`], or [`BadChunk::File`] where it cannot be read; the file is then as it was before `end`.
-    pub fn finish(&mut self, end: &[u8], limit: usize) -> Result<Recording, BadChunk> {
+    /// As [`Self::push`], [`BadChunk::File`] where it cannot be read, or names that are not those of its channels; the file is
+    /// then as it was before `end`.
+    pub fn finish(
+        &mut self,
+        end: &[u8],
+        limit: usize,
+        layout: &ChannelLayout,
+    ) -> Result<Recording, BadChunk> {
         let before = self.0.len();
         self.push(end, limit)?;
         let file = self.take();
-        audio::decode_bytes(file.clone(), None).map_err(|error: FileError| {
+        let decoded = audio::decode_bytes(file.clone(), None).map_err(BadChunk::from);
+        let named = decoded.and_then(|recording| {
+            layout.check(recording.channels.len())?;
+            Ok(recording)
+        });
+        named.inspect_err(|_| {
             self.0 = file.into();
             self.0.truncate(before);
-            error.into()
         })
     }
 }

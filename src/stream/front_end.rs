@@ -14,7 +14,7 @@ use super::place::{Place, Resume};
 use super::stretch::Stretch;
 use super::window::{Window, needed_from};
 use super::{StreamSetup, Workbench};
-use crate::audio::{self, AudioFormat, Recording, ResamplerPlan};
+use crate::audio::{self, AudioFormat, Planar, Recording, ResamplerPlan};
 
 /// The state of one stream.
 #[derive(Debug)]
@@ -37,9 +37,12 @@ impl StreamFrontEnd {
     /// A stream whose first chunk is `chunk` (which must still be given to [`Self::accept`]).
     ///
     /// # Errors
-    /// [`BadChunk::FormatMissing`].
+    /// [`BadChunk::FormatMissing`], or names that are not those of its channels.
     pub fn begin(setup: &StreamSetup, chunk: &Chunk) -> Result<Self, BadChunk> {
         let format = chunk.format.ok_or(BadChunk::FormatMissing)?;
+        if !format.is_file() {
+            setup.channels.check(usize::from(format.channels()))?;
+        }
         Ok(Self::at(setup, format, chunk.first_sample.unwrap_or(0)))
     }
 
@@ -153,8 +156,8 @@ impl StreamFrontEnd {
     pub fn end(&mut self, bench: &mut Workbench, emit: &mut dyn FnMut(Window)) -> Result<(), BadChunk> {
         let mut file = Ok(());
         if !self.file.is_empty() {
-            match self.file.finish(&[], self.setup.max_file_bytes) {
-                Ok(recording) => drop(self.take_recording(bench, &recording, emit)),
+            match self.file.finish(&[], self.setup.max_file_bytes, &self.setup.channels) {
+                Ok(recording) => drop(self.take_recording(bench, recording, emit)),
                 Err(error) => {
                     self.file = CollectedFile::default();
                     // Past the file's chunks, so that nobody waits for them.
@@ -192,6 +195,7 @@ impl StreamFrontEnd {
         let mut planar = std::mem::take(&mut bench.planar);
         let decoded = audio::decode(self.format, &chunk.audio, &mut planar);
         if decoded.is_ok() {
+            self.setup.channels.apply(&mut planar);
             self.place_samples(bench, chunk.first_sample, planar.channels(), emit);
         }
         let samples = planar.frames() as u64;
@@ -211,19 +215,21 @@ impl StreamFrontEnd {
             self.file.push(&chunk.audio, limit)?;
             return Ok(0);
         }
-        let recording = self.file.finish(&chunk.audio, limit)?;
-        Ok(self.take_recording(bench, &recording, emit))
+        let recording = self.file.finish(&chunk.audio, limit, &self.setup.channels)?;
+        Ok(self.take_recording(bench, recording, emit))
     }
 
     fn take_recording(
         &mut self,
         bench: &mut Workbench,
-        recording: &Recording,
+        recording: Recording,
         emit: &mut dyn FnMut(Window),
     ) -> u64 {
         self.plan = Some(bench.plan(recording.sample_rate_hz));
-        self.place_samples(bench, None, &recording.channels, emit);
-        recording.channels.first().map_or(0, Vec::len) as u64
+        let mut planar = Planar::from_channels(recording.channels);
+        self.setup.channels.apply(&mut planar);
+        self.place_samples(bench, None, planar.channels(), emit);
+        planar.frames() as u64
     }
 
     /// Puts a chunk's samples where they belong: an overlap is cut off, a short gap becomes silence, a long one ends the stretch.

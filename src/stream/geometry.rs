@@ -20,9 +20,9 @@ pub struct WindowGeometry {
     pub length: u64,
     /// Samples from one window to the next.
     pub hop: u64,
-    /// Samples from one frame to the next; divides `length` and `hop`.
+    /// Samples from one frame to the next; divides `length` and `hop`. 1 where the model takes samples.
     pub frame_hop: u64,
-    /// Samples that one frame spans.
+    /// Samples that one frame spans; 1 where the model takes samples.
     pub frame_length: u64,
     /// The shortest partial window, never below one frame.
     pub min_length: u64,
@@ -41,15 +41,14 @@ impl WindowGeometry {
     /// The windows of a model under a configuration.
     ///
     /// # Errors
-    /// Names `window.hop` where it is not a whole number of frames, and models without frames.
+    /// Names `window.hop` where it is not a whole number of frames, and models without a front end.
     pub fn new(contract: &Contract, window: &config::Window) -> Result<Self, SetupError> {
-        let mfcc = contract
-            .mfcc
-            .as_ref()
-            .filter(|_| contract.input != Input::Waveform)
-            .ok_or_else(|| SetupError::NoFrontEnd { model: contract.name.clone() })?;
+        let (frame_hop, frame_length) = match (&contract.mfcc, contract.input) {
+            (_, Input::Waveform) => (1, 1),
+            (Some(mfcc), _) => (mfcc.hop_length as u64, mfcc.n_fft as u64),
+            (None, _) => return Err(SetupError::NoFrontEnd { model: contract.name.clone() }),
+        };
         let rate = contract.sample_rate_hz;
-        let frame_hop = mfcc.hop_length as u64;
         let hop = match window.hop {
             None => contract.window.hop_samples as u64,
             Some(hop) => {
@@ -59,7 +58,6 @@ impl WindowGeometry {
                     .ok_or(SetupError::Hop { hop, frame: time_of(frame_hop, rate) })?
             }
         };
-        let frame_length = mfcc.n_fft as u64;
         Ok(Self {
             sample_rate_hz: rate,
             length: contract.window.length_samples as u64,

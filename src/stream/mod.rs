@@ -5,12 +5,14 @@
 //! All but the shard are pure: no clock, no channel, no I/O.
 
 mod bench;
+mod channel_windower;
 mod chunk;
 mod collected_file;
 mod front_end;
 mod geometry;
 mod open_stream;
 mod place;
+mod sample_windower;
 mod shadow_stream;
 pub mod shard;
 mod stretch;
@@ -28,25 +30,25 @@ pub use open_stream::Outlets;
 pub use place::{Place, Resume, ResumePoint};
 pub use window::Window;
 
-use crate::audio::{Planar, ResamplerPlan};
+use crate::audio::{ChannelLayout, Planar, ResamplerPlan};
 use crate::config;
+use crate::envelope::StreamInfo;
 use crate::features::{FrameKind, FrontEnd, OptionsError};
 use crate::model::{Contract, Input};
 use crate::vad::{self, Gate};
+use channel_windower::ChannelTools;
 use windower::Tools;
 
 /// Why windows cannot be cut for a model. Ours to mend, not the sender's.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The model takes samples, or says nothing of its front end.
-    #[error(
-        "serve model {model}: it has no \"mfcc\" options in its contract (waveform models are not served)"
-    )]
+    /// The model takes frames and says nothing of its front end.
+    #[error("serve model {model}: it has no \"mfcc\" options in its contract")]
     NoFrontEnd {
         /// The model's name.
         model: String,
     },
-    /// `window.hop` is not a whole number of frames.
+    /// `window.hop` is not a whole number of frames, or of samples where the model takes those.
     #[error("use window.hop = {hop:?}: allowed is a whole multiple of the model's frame hop, {frame:?}")]
     Hop {
         /// The configured hop.
@@ -75,8 +77,8 @@ pub enum SetupError {
 pub struct StreamSetup {
     /// Where windows lie.
     pub geometry: WindowGeometry,
-    /// The model's features.
-    pub front_end: FrontEnd,
+    /// The model's features; `None` where it takes the samples themselves.
+    pub front_end: Option<FrontEnd>,
     /// Which windows are silent; `None` where none is.
     pub gate: Option<Gate>,
     /// The longest jump of `first_sample` that becomes silence.
@@ -85,6 +87,8 @@ pub struct StreamSetup {
     pub max_chunk_bytes: usize,
     /// The largest file, whole or spread over chunks.
     pub max_file_bytes: usize,
+    /// What is done with the channels of a stream.
+    pub channels: ChannelLayout,
 }
 
 impl StreamSetup {
@@ -98,15 +102,22 @@ impl StreamSetup {
         audio: &config::Audio,
     ) -> Result<Self, SetupError> {
         let geometry = WindowGeometry::new(contract, window)?;
-        let kind = if contract.input == Input::LogMel { FrameKind::LogMel } else { FrameKind::Mfcc };
-        let options = contract.mfcc.as_ref().expect("the geometry refused a contract without options");
+        let kind = match contract.input {
+            Input::Mfcc => Some(FrameKind::Mfcc),
+            Input::LogMel => Some(FrameKind::LogMel),
+            Input::Waveform => None,
+        };
+        let options = contract.mfcc.as_ref();
+        let front_end =
+            kind.zip(options).map(|(kind, options)| FrontEnd::new(options, contract.sample_rate_hz, kind));
         Ok(Self {
             geometry,
-            front_end: FrontEnd::new(options, contract.sample_rate_hz, kind)?,
+            front_end: front_end.transpose()?,
             gate: None,
             max_gap: audio.max_gap,
             max_chunk_bytes: audio.max_chunk_bytes,
             max_file_bytes: audio.max_file_bytes,
+            channels: ChannelLayout { policy: audio.channels, names: Vec::new() },
         })
     }
 
@@ -126,11 +137,23 @@ impl StreamSetup {
         self.gate.as_ref().is_some_and(|gate| gate.publish_silence)
     }
 
+    /// The setup of one stream, which may say what is done with its channels.
+    #[must_use]
+    pub fn for_stream(&self, info: &StreamInfo) -> Self {
+        let policy = info.channels.unwrap_or(self.channels.policy);
+        let channels = ChannelLayout { policy, names: info.channel_names.clone() };
+        Self { channels, ..self.clone() }
+    }
+
     /// The scratch of one thread.
     #[must_use]
     pub fn workbench(&self) -> Workbench {
+        let geometry = self.geometry.clone();
         Workbench {
-            tools: Tools::new(self.geometry.clone(), self.front_end.clone()),
+            tools: match &self.front_end {
+                Some(front_end) => ChannelTools::Frames(Box::new(Tools::new(geometry, front_end.clone()))),
+                None => ChannelTools::Samples(geometry),
+            },
             plans: Vec::new(),
             planar: Planar::new(),
             resampled: Vec::new(),
@@ -141,7 +164,7 @@ impl StreamSetup {
 /// The scratch of one thread: every stream that the thread owns computes with it, one after the other.
 #[derive(Debug)]
 pub struct Workbench {
-    tools: Tools,
+    tools: ChannelTools,
     /// Resampling tables by source rate.
     plans: Vec<(u32, Arc<ResamplerPlan>)>,
     /// A chunk's samples, channel by channel.
@@ -155,7 +178,7 @@ impl Workbench {
         if let Some((_, plan)) = self.plans.iter().find(|(rate, _)| *rate == source_rate_hz) {
             return plan.clone();
         }
-        let plan = Arc::new(ResamplerPlan::new(source_rate_hz, self.tools.geometry.sample_rate_hz));
+        let plan = Arc::new(ResamplerPlan::new(source_rate_hz, self.tools.geometry().sample_rate_hz));
         self.plans.push((source_rate_hz, plan.clone()));
         plan
     }

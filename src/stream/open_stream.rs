@@ -81,7 +81,8 @@ impl OpenStream {
     /// Opens the stream of a first chunk, where another reader left it if the envelope says so.
     pub fn open(benches: &mut Benches, envelope: &mut ChunkEnvelope) -> Result<Self, BadChunk> {
         let model = envelope.model.clone();
-        let (setup, chunk) = (&model.setup, &envelope.chunk);
+        let info = resolved(&envelope.info, &model);
+        let (setup, chunk) = (&model.setup.for_stream(&info), &envelope.chunk);
         let resume = envelope.resume.take();
         let begun = resume.as_ref().is_some_and(|resume| resume.at.is_some());
         let owner = match &envelope.source {
@@ -91,14 +92,14 @@ impl OpenStream {
             }
         };
         let shadows = model.shadows.iter().cloned();
-        let shadows = shadows.map(|shadow| ShadowStream::open(shadow, benches, resume.as_deref(), chunk));
+        let shadows =
+            shadows.map(|shadow| ShadowStream::open(shadow, benches, (&info, resume.as_deref()), chunk));
         let shadows = shadows.collect::<Result<_, _>>()?;
         let front_end = match resume {
             Some(resume) => StreamFrontEnd::resume(setup, benches.of(&model), *resume, chunk)?,
             None => StreamFrontEnd::begin(setup, chunk)?,
         };
-        let (info, captured_at) = (envelope.info.clone(), None);
-        let channels = usize::from(front_end.format().channels().max(1));
+        let (channels, captured_at) = (setup.channels.analysed(front_end.format().channels()), None);
         let seat = match owner {
             Owner::Call(_) => None,
             Owner::Kafka { .. } => Some(model.utilization.enter(channels)),
@@ -235,6 +236,16 @@ impl OpenStream {
             self.meter.chunk();
         }
         self.meter.audio(time_of(outcome.samples, self.front_end.source_rate_hz().max(1)), spent);
+    }
+}
+
+/// What a stream's events repeat, with the configured policy where it asks for none.
+fn resolved(info: &Arc<StreamInfo>, model: &ServedModel) -> Arc<StreamInfo> {
+    match info.channels {
+        Some(_) => info.clone(),
+        None => {
+            Arc::new(StreamInfo { channels: Some(model.setup.channels.policy), ..StreamInfo::clone(info) })
+        }
     }
 }
 

@@ -30,10 +30,10 @@ impl ShadowStream {
     pub fn open(
         shadow: Shadow,
         benches: &mut Benches,
-        resume: Option<&Resume>,
+        (info, resume): (&StreamInfo, Option<&Resume>),
         chunk: &Chunk,
     ) -> Result<Self, BadChunk> {
-        let setup = &shadow.model.setup;
+        let setup = &shadow.model.setup.for_stream(info);
         let front_end = match resume {
             Some(resume) => StreamFrontEnd::resume(setup, benches.of(&shadow.model), resume.clone(), chunk)?,
             None => StreamFrontEnd::begin(setup, chunk)?,

@@ -6,8 +6,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::channel_windower::ChannelWindower;
 use super::window::{Window, window};
-use super::windower::{Cut, Windower};
+use super::windower::Cut;
 use super::{StreamSetup, Workbench};
 use crate::audio::{Resampler, ResamplerPlan};
 use crate::vad::{Gate, Speech};
@@ -24,7 +25,7 @@ pub(super) struct Stretch {
 #[derive(Debug)]
 struct Channel {
     resampler: Resampler,
-    windower: Windower,
+    windower: ChannelWindower,
     /// Where `setup.gate` is there.
     speech: Option<Speech>,
 }
@@ -46,7 +47,8 @@ impl Stretch {
             let next = earliest.max(*next);
             let origin = resampler.next_output();
             let speech = setup.gate.as_ref().map(|gate| Speech::new(gate, origin, next));
-            Channel { windower: Windower::new(geometry, origin, first_window, next), resampler, speech }
+            let windower = ChannelWindower::new(setup, origin, first_window, next);
+            Channel { resampler, windower, speech }
         };
         let channels = owed.iter().map(channel).collect();
         Self { first_window, plan, channels }

@@ -12,11 +12,9 @@ use rand_distr::StandardNormal;
 
 use super::architecture::Kind;
 use super::augment::at_tempo;
-use crate::audio::{AudioFormat, Encoding, Planar, ResamplerPlan, decode, resample};
-use crate::client::encode;
-use crate::evaluation::TELEPHONE_RATE_HZ;
+use crate::audio::{ResamplerPlan, resample};
+use crate::evaluation::Telephone;
 use crate::features::{FrontEnd, features_with_deltas};
-use crate::proto;
 
 /// Paces that a window may be played at; pitch goes with them.
 const SPEEDS: [f64; 4] = [0.9, 0.95, 1.05, 1.1];
@@ -70,8 +68,7 @@ pub struct Waveform {
     strength: WaveformStrength,
     front_end: FrontEnd,
     sample_rate_hz: u32,
-    /// To the telephone's rate and back.
-    telephone: [Arc<ResamplerPlan>; 2],
+    telephone: Telephone,
     /// One for each of [`SPEEDS`].
     speeds: Vec<Arc<ResamplerPlan>>,
 }
@@ -80,7 +77,7 @@ impl Waveform {
     /// For samples at `sample_rate_hz`.
     pub fn new(strength: WaveformStrength, front_end: FrontEnd, sample_rate_hz: u32) -> Self {
         let plan = |from, to| Arc::new(ResamplerPlan::new(from, to));
-        let telephone = [plan(sample_rate_hz, TELEPHONE_RATE_HZ), plan(TELEPHONE_RATE_HZ, sample_rate_hz)];
+        let telephone = Telephone::new(sample_rate_hz);
         let played = |speed: &f64| plan((f64::from(sample_rate_hz) * speed).round() as u32, sample_rate_hz);
         Self { strength, front_end, sample_rate_hz, telephone, speeds: SPEEDS.iter().map(played).collect() }
     }
@@ -163,21 +160,10 @@ impl Waveform {
     fn pass_telephone(&self, samples: &mut Vec<f32>, rng: &mut StdRng) -> bool {
         let happens = rng.random::<f32>() < self.strength.telephone;
         if happens {
-            let [down, up] = &self.telephone;
-            *samples = resample(up, &through_mulaw(&resample(down, samples)));
+            *samples = self.telephone.heard(samples);
         }
         happens
     }
-}
-
-/// What a µ-law line leaves of samples.
-fn through_mulaw(samples: &[f32]) -> Vec<f32> {
-    let bytes = encode(&[samples.to_vec()], proto::Encoding::Mulaw);
-    let format =
-        AudioFormat::new(Encoding::MuLaw, TELEPHONE_RATE_HZ, 1).expect("a telephone's format is valid");
-    let mut planar = Planar::new();
-    decode(format, &bytes, &mut planar).expect("every byte is a µ-law sample");
-    planar.into_channels().pop().unwrap_or_default()
 }
 
 #[cfg(test)]

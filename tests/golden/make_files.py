@@ -4,7 +4,7 @@
     python3 -m venv venv && venv/bin/pip install numpy==2.4.6 soundfile==0.14.0
     venv/bin/python tests/golden/make_files.py
 
-The second channel of the FLAC file is the tone turned over. All are written by libsndfile.
+The second channel of the FLAC and the Opus file is the tone turned over. All are written by libsndfile.
 """
 
 from pathlib import Path
@@ -17,5 +17,6 @@ RATE = 16000
 
 tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE // 2) / RATE)
 soundfile.write(FOLDER / "tone.flac", np.stack([tone, -tone], axis=1), RATE, subtype="PCM_16")
+soundfile.write(FOLDER / "tone.opus", np.stack([tone, -tone], axis=1), RATE, format="OGG", subtype="OPUS")
 soundfile.write(FOLDER / "tone.ogg", tone, RATE, subtype="VORBIS")
 soundfile.write(FOLDER / "tone.mp3", tone, RATE, subtype="MPEG_LAYER_III")

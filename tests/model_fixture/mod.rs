@@ -4,6 +4,7 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses its part")]
 
 pub mod onnx;
+pub mod waveform;
 
 use std::path::{Path, PathBuf};
 

@@ -30,6 +30,19 @@ pub fn setup() -> StreamSetup {
     setup_with(&Config::default().window)
 }
 
+/// A model that takes samples: 16 kHz, windows of so many samples every so many.
+pub fn waveform_setup(length_samples: usize, hop_samples: usize, min_length: f64) -> StreamSetup {
+    let json = serde_json::json!({
+        "schema": 1, "name": "waveform", "version": "1.0.0", "labels": ["anger", "neutral"],
+        "input": "waveform", "layout": "NS", "output": "logits", "sample_rate_hz": 16_000,
+        "window": {"length_samples": length_samples, "hop_samples": hop_samples}
+    });
+    let contract = Contract::parse(&json.to_string()).expect("the contract is right");
+    let min_length = std::time::Duration::from_secs_f64(min_length);
+    let window = config::Window { hop: None, min_length };
+    StreamSetup::new(&contract, &window, &Config::default().audio).expect("the windows fit")
+}
+
 /// The usual model with other windows.
 pub fn setup_with(window: &config::Window) -> StreamSetup {
     StreamSetup::new(&contract(), window, &Config::default().audio).expect("the windows fit")

@@ -9,12 +9,12 @@ use prost::bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::{Status, Streaming};
 
-use super::opened::{Opened, channels};
+use super::opened::Opened;
 use super::pieces::{chunks_of, credits_of_a_call, events_of_a_piece, most_events_of_a_piece, pieces};
 use super::refusal::{invalid, refusal, too_large};
 use super::registry::NoPlace;
 use super::service::{RecognitionLinks, draining};
-use crate::audio::{self, AudioFormat};
+use crate::audio::{self, AudioFormat, ChannelPolicy};
 use crate::envelope::{CallReply, StreamInfo};
 use crate::metrics;
 use crate::proto::{AudioChunk, RecognizeRequest};
@@ -168,16 +168,20 @@ impl Call {
             empty if empty.is_empty() => uuid::Uuid::new_v4().to_string(),
             named => named,
         };
-        let limit = self.links.max_utilization_percent;
-        let busy = self.lineup.utilization_with(&model, channels(format)) * 100.0 > limit as f64;
-        let place = if busy { Err(NoPlace::Busy(limit)) } else { self.links.streams.open(&stream_id) };
-        let place = place.map_err(|no| no.refusal())?;
-        let info = Arc::new(StreamInfo {
+        let channels = ChannelPolicy::from_proto(chunk.channels).map_err(|bad| refusal(&bad.into()))?;
+        let info = StreamInfo {
             stream_id: stream_id.into(),
             attributes: std::mem::take(&mut chunk.attributes),
             model: chunk.model.clone(),
-        });
-        self.opened = Some(Opened::new(info, model, format, place));
+            channels,
+            channel_names: std::mem::take(&mut chunk.channel_names),
+        };
+        let analysed = model.setup.for_stream(&info).channels.analysed(format.channels());
+        let limit = self.links.max_utilization_percent;
+        let busy = self.lineup.utilization_with(&model, analysed) * 100.0 > limit as f64;
+        let place = if busy { Err(NoPlace::Busy(limit)) } else { self.links.streams.open(&info.stream_id) };
+        let place = place.map_err(|no| no.refusal())?;
+        self.opened = Some(Opened::new(Arc::new(info), model, format, place));
         Ok(())
     }
 
@@ -216,9 +220,10 @@ impl Call {
         chunk: Chunk,
         captured_at: CapturedAt,
     ) -> Result<(), Status> {
-        let model = self.opened.as_ref().expect("opened by its first chunk").model.clone();
-        let events = events_of_a_piece(&model.setup, format);
-        let pieces = pieces(&model.setup, format, chunk).map_err(|bad| refusal(&bad))?;
+        let opened = self.opened.as_ref().expect("opened by its first chunk");
+        let model = opened.model.clone();
+        let events = events_of_a_piece(&opened.setup, format);
+        let pieces = pieces(&opened.setup, format, chunk).map_err(|bad| refusal(&bad))?;
         for (number, chunk) in pieces.into_iter().enumerate() {
             let Some(credits) = self.credits(events).await else { return Ok(()) };
             let opened = self.opened.as_mut().expect("opened by its first chunk");
@@ -255,7 +260,7 @@ impl Call {
         message: impl FnOnce(StreamKey, Option<OwnedSemaphorePermit>) -> ToShard,
     ) -> Result<(), Status> {
         let Some(opened) = &self.opened else { return Ok(()) };
-        let events = most_events_of_a_piece(&opened.model.setup);
+        let events = most_events_of_a_piece(&opened.setup);
         let Some(credits) = self.credits(events).await else { return Ok(()) };
         self.tell(message(StreamKey::Call(self.number), Some(credits))).await
     }

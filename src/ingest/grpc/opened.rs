@@ -8,16 +8,18 @@ use tonic::Status;
 
 use super::refusal::{invalid, refusal};
 use super::registry::Place;
-use crate::audio::AudioFormat;
+use crate::audio::{AudioFormat, ChannelLayout, ChannelPolicy};
 use crate::envelope::StreamInfo;
 use crate::proto::AudioChunk;
 use crate::serving::{Seat, ServedModel};
-use crate::stream::{BadChunk, CollectedFile};
+use crate::stream::{BadChunk, CollectedFile, StreamSetup};
 
 /// An open stream.
 pub(super) struct Opened {
     pub info: Arc<StreamInfo>,
     pub model: Arc<ServedModel>,
+    /// The model's, with what the stream says of its channels.
+    pub setup: StreamSetup,
     pub format: AudioFormat,
     /// Sequence of the last chunk let in.
     pub sequence: Option<u64>,
@@ -33,8 +35,9 @@ impl Opened {
     /// A stream of which nothing has been let in.
     pub fn new(info: Arc<StreamInfo>, model: Arc<ServedModel>, format: AudioFormat, place: Place) -> Self {
         let file = CollectedFile::default();
-        let seat = model.utilization.enter(channels(format));
-        Self { info, model, format, sequence: None, file, begun: false, _place: place, _seat: seat }
+        let setup = model.setup.for_stream(&info);
+        let seat = model.utilization.enter(setup.channels.analysed(format.channels()));
+        Self { info, model, setup, format, sequence: None, file, begun: false, _place: place, _seat: seat }
     }
 
     /// Refuses a chunk that says it is of another stream, model or format.
@@ -49,14 +52,21 @@ impl Opened {
             let text = format!("model: {is:?} in a stream that began with {was:?}");
             return Err(invalid("model", text));
         }
+        self.check_channels(chunk).map_err(|bad| refusal(&bad))?;
         match format.filter(|is| *is != self.format) {
             Some(is) => Err(refusal(&BadChunk::FormatChanged { was: self.format, is })),
             None => Ok(()),
         }
     }
-}
 
-/// Channels of a stream, as far as they are known: a file says later.
-pub(super) fn channels(format: AudioFormat) -> usize {
-    usize::from(format.channels().max(1))
+    fn check_channels(&self, chunk: &AudioChunk) -> Result<(), BadChunk> {
+        let was = &self.setup.channels;
+        let policy = ChannelPolicy::from_proto(chunk.channels)?.unwrap_or(was.policy);
+        let names = if chunk.channel_names.is_empty() { &was.names } else { &chunk.channel_names };
+        if policy == was.policy && *names == was.names {
+            return Ok(());
+        }
+        let is = ChannelLayout { policy, names: names.clone() };
+        Err(BadChunk::ChannelsChanged { was: was.clone(), is })
+    }
 }

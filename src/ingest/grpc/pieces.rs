@@ -68,16 +68,20 @@ fn interleaved(channels: &[Vec<f32>], range: std::ops::Range<usize>) -> Bytes {
 /// Events that one piece may cause at most: windows that its audio, and silence before it, complete in each channel, and the
 /// partial ones of a stretch that it ends or that follows it.
 pub fn events_of_a_piece(setup: &StreamSetup, format: AudioFormat) -> usize {
-    let rate = format.sample_rate_hz();
-    let audio = whole_samples(setup.max_gap, rate) / hop_samples(setup, format).max(1) + 1;
-    let per_channel = usize::try_from(audio).unwrap_or(usize::MAX / 16) + 3;
-    per_channel.saturating_mul(usize::from(format.channels().max(1)))
+    events_of_a_channel(setup, format).saturating_mul(setup.channels.analysed(format.channels()))
 }
 
-/// The same for the format that causes most.
+/// The same for the format that causes most, each channel on its own: a stream may ask for that whatever is configured.
 pub fn most_events_of_a_piece(setup: &StreamSetup) -> usize {
-    let widest = AudioFormat::new(Encoding::MuLaw, *SAMPLE_RATES_HZ.start(), u32::from(*CHANNELS.end()));
-    widest.map_or(0, |widest| events_of_a_piece(setup, widest))
+    let channels = *CHANNELS.end();
+    let widest = AudioFormat::new(Encoding::MuLaw, *SAMPLE_RATES_HZ.start(), u32::from(channels));
+    widest.map_or(0, |widest| events_of_a_channel(setup, widest).saturating_mul(usize::from(channels)))
+}
+
+fn events_of_a_channel(setup: &StreamSetup, format: AudioFormat) -> usize {
+    let rate = format.sample_rate_hz();
+    let audio = whole_samples(setup.max_gap, rate) / hop_samples(setup, format).max(1) + 1;
+    usize::try_from(audio).unwrap_or(usize::MAX / 16) + 3
 }
 
 /// Events of one call that may be under way, whatever its format and its model.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::audio::AudioFormat;
+use crate::audio::{AudioFormat, ChannelPolicy};
 use crate::envelope::{Standing, StreamInfo};
 use crate::stream::{Place, Resume, ResumePoint, WindowSpan};
 
@@ -72,6 +72,12 @@ pub struct State {
     /// The model that the stream asked for; empty for the default one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub model: String,
+    /// What is done with its channels; records of before streams could say so have none, and are split.
+    #[serde(default)]
+    pub channels: ChannelPolicy,
+    /// Names of its channels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channel_names: Vec<String>,
 }
 
 impl State {
@@ -79,8 +85,20 @@ impl State {
     #[must_use]
     pub fn new(standing: &Standing, info: &StreamInfo, format: AudioFormat) -> Self {
         let Place { position, sequence, first_window, next_windows, span, .. } = standing.place.clone();
-        let StreamInfo { attributes, model, .. } = info.clone();
-        Self { format, position, sequence, first_window, next_windows, span, attributes, model }
+        let StreamInfo { attributes, model, channels, channel_names, .. } = info.clone();
+        let channels = channels.unwrap_or_default();
+        Self {
+            format,
+            position,
+            sequence,
+            first_window,
+            next_windows,
+            span,
+            attributes,
+            model,
+            channels,
+            channel_names,
+        }
     }
 
     /// The same for the ledger. Nothing before the position is needed: else the commit would lie below it.
@@ -101,8 +119,9 @@ impl State {
     /// What the stream's events repeat.
     #[must_use]
     pub fn info(&self, stream_id: &Arc<str>) -> Arc<StreamInfo> {
-        let Self { attributes, model, .. } = self.clone();
-        Arc::new(StreamInfo { stream_id: stream_id.clone(), attributes, model })
+        let Self { attributes, model, channels, channel_names, .. } = self.clone();
+        let (stream_id, channels) = (stream_id.clone(), Some(channels));
+        Arc::new(StreamInfo { stream_id, attributes, model, channels, channel_names })
     }
 }
 
@@ -178,6 +197,8 @@ mod tests {
             span: WindowSpan { length: Duration::from_secs(3), hop: Duration::from_secs(1) },
             attributes: HashMap::new(),
             model: String::new(),
+            channels: ChannelPolicy::First,
+            channel_names: vec!["agent".into(), "customer".into()],
         };
         Entry { state: Some(state), ..Entry::nothing(Some(offset)) }
     }
@@ -206,5 +227,8 @@ mod tests {
         let record = Record { group_id: "affectd".into(), progress };
         let json = serde_json::to_string(&record).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), record);
+        let old = json.replace(r#","channels":"first","channel_names":["agent","customer"]"#, "");
+        let old: Record = serde_json::from_str(&old).unwrap();
+        assert_eq!(old.progress.next.state.unwrap().channels, ChannelPolicy::Split, "as it was cut then");
     }
 }

@@ -8,7 +8,7 @@ use prost::Message as _;
 use prost::bytes::Bytes;
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message as _, OwnedHeaders};
 
-use crate::audio::{AudioFormat, BadAudio};
+use crate::audio::{AudioFormat, BadAudio, ChannelPolicy, channel_names};
 use crate::envelope::StreamInfo;
 use crate::proto;
 use crate::stream::Chunk;
@@ -24,6 +24,12 @@ pub const LAST: &str = "affectd-last";
 
 /// The model that a raw stream asks for.
 pub const MODEL: &str = "affectd-model";
+
+/// What is done with the channels of a raw stream: split, mix or first.
+pub const CHANNELS: &str = "affectd-channels";
+
+/// Names of a raw stream's channels, with commas between.
+pub const CHANNEL_NAMES: &str = "affectd-channel-names";
 
 /// A record as it was read, to be kept until it is known to be good.
 #[derive(Debug, Clone)]
@@ -114,27 +120,38 @@ impl RawRecord {
         if key.is_empty() {
             return Err(BadRecord::NoStream);
         }
-        let last = match self.header(LAST).as_deref() {
-            None | Some("false") => false,
-            Some("true") => true,
-            Some(value) => {
-                return Err(BadRecord::Header {
-                    name: LAST,
-                    value: value.to_owned(),
-                    allowed: "true or false",
-                });
-            }
-        };
         let chunk = Chunk {
             sequence: self.number(SEQUENCE)?,
             first_sample: self.number(FIRST_SAMPLE)?,
             format: Some(AudioFormat::from_content_type(kind)?),
             audio: self.value.clone(),
-            last,
+            last: self.last()?,
         };
-        let model = self.header(MODEL).unwrap_or_default();
-        let info = StreamInfo { stream_id: key.into(), model, ..StreamInfo::default() };
+        let info = StreamInfo {
+            stream_id: key.into(),
+            model: self.header(MODEL).unwrap_or_default(),
+            channels: self.channels()?,
+            channel_names: self.header(CHANNEL_NAMES).map_or_else(Vec::new, |list| channel_names(&list)),
+            ..StreamInfo::default()
+        };
         Ok(AudioRecord { info: Arc::new(info), chunk, captured_at: None })
+    }
+
+    fn last(&self) -> Result<bool, BadRecord> {
+        match self.header(LAST) {
+            None => Ok(false),
+            Some(value) => {
+                let known = value.parse();
+                known.map_err(|_| BadRecord::Header { name: LAST, value, allowed: "true or false" })
+            }
+        }
+    }
+
+    fn channels(&self) -> Result<Option<ChannelPolicy>, BadRecord> {
+        let Some(value) = self.header(CHANNELS) else { return Ok(None) };
+        let policy = ChannelPolicy::from_name(&value);
+        let unknown = || BadRecord::Header { name: CHANNELS, value, allowed: "split, mix or first" };
+        policy.ok_or_else(unknown).map(Some)
     }
 
     fn number(&self, name: &'static str) -> Result<Option<u64>, BadRecord> {
@@ -157,7 +174,13 @@ fn message(key: &str, chunk: proto::AudioChunk) -> Result<AudioRecord, BadRecord
         return Err(BadRecord::NoStream);
     }
     let format = chunk.format.as_ref().map(AudioFormat::try_from).transpose()?;
-    let info = StreamInfo { stream_id, attributes: chunk.attributes, model: chunk.model };
+    let info = StreamInfo {
+        stream_id,
+        attributes: chunk.attributes,
+        model: chunk.model,
+        channels: ChannelPolicy::from_proto(chunk.channels)?,
+        channel_names: chunk.channel_names,
+    };
     Ok(AudioRecord {
         info: Arc::new(info),
         captured_at: chunk.captured_at,

@@ -1,0 +1,196 @@
+//! Which channels of a stream are analysed, and what they are called.
+//!
+//! In: the decoded samples of every channel. Out: those of the channels that are analysed, in the same buffers. Never
+//! sees bytes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{BadAudio, Planar};
+use crate::proto;
+
+/// What is done with the channels of a stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelPolicy {
+    /// Each channel is analysed on its own.
+    #[default]
+    Split,
+    /// The mean of all channels is analysed, as channel 0.
+    Mix,
+    /// Channel 0 is analysed; the others are not listened to.
+    First,
+}
+
+impl ChannelPolicy {
+    /// As the configuration, flags and headers have them.
+    pub const NAMES: &[&str] = &["split", "mix", "first"];
+
+    /// The policy of a name among [`Self::NAMES`].
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Split, Self::Mix, Self::First].into_iter().find(|policy| policy.name() == name)
+    }
+
+    /// Its name among [`Self::NAMES`].
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Split => "split",
+            Self::Mix => "mix",
+            Self::First => "first",
+        }
+    }
+
+    /// What a message asks for; `None` where it leaves that to the configuration.
+    ///
+    /// # Errors
+    /// A number that the protocol does not know.
+    pub fn from_proto(value: i32) -> Result<Option<Self>, BadAudio> {
+        use proto::ChannelPolicy as Sent;
+        match Sent::try_from(value) {
+            Ok(Sent::Unspecified) => Ok(None),
+            Ok(Sent::Split) => Ok(Some(Self::Split)),
+            Ok(Sent::Mix) => Ok(Some(Self::Mix)),
+            Ok(Sent::First) => Ok(Some(Self::First)),
+            Err(_) => Err(BadAudio::UnknownChannelPolicy { value }),
+        }
+    }
+
+    /// As a message has it.
+    #[must_use]
+    pub fn to_proto(self) -> proto::ChannelPolicy {
+        match self {
+            Self::Split => proto::ChannelPolicy::Split,
+            Self::Mix => proto::ChannelPolicy::Mix,
+            Self::First => proto::ChannelPolicy::First,
+        }
+    }
+}
+
+/// What is done with the channels of one stream, and their names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChannelLayout {
+    /// What is done with them.
+    pub policy: ChannelPolicy,
+    /// One for each channel that comes in, or none at all.
+    pub names: Vec<String>,
+}
+
+impl ChannelLayout {
+    /// How many of `channels` that come in are analysed. A file says only later how many it has: 0 counts as one.
+    #[must_use]
+    pub fn analysed(&self, channels: u16) -> usize {
+        match self.policy {
+            ChannelPolicy::Split => usize::from(channels.max(1)),
+            ChannelPolicy::Mix | ChannelPolicy::First => 1,
+        }
+    }
+
+    /// Whether the names fit `channels` that come in.
+    ///
+    /// # Errors
+    /// Names for the mean of all channels, too few or too many of them, and a name that is empty.
+    pub fn check(&self, channels: usize) -> Result<(), BadAudio> {
+        let Self { policy, names } = self;
+        if names.is_empty() {
+            return Ok(());
+        }
+        if *policy == ChannelPolicy::Mix {
+            return Err(BadAudio::NamesOfMix { names: names.clone() });
+        }
+        if names.len() != channels || names.iter().any(String::is_empty) {
+            return Err(BadAudio::ChannelNames { names: names.clone(), channels });
+        }
+        Ok(())
+    }
+
+    /// Leaves the channels that are analysed in `planar`.
+    pub(crate) fn apply(&self, planar: &mut Planar) {
+        match self.policy {
+            ChannelPolicy::Split => {}
+            ChannelPolicy::First => planar.keep_first(),
+            ChannelPolicy::Mix => planar.mix(),
+        }
+    }
+}
+
+impl fmt::Display for ChannelLayout {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.policy.name())?;
+        if self.names.is_empty() { Ok(()) } else { write!(formatter, " ({})", self.names.join(", ")) }
+    }
+}
+
+/// Names with commas between, as in headers and flags; spaces around them do not count.
+#[must_use]
+pub fn channel_names(list: &str) -> Vec<String> {
+    list.split(',').map(|name| name.trim().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(policy: ChannelPolicy, names: &[&str]) -> ChannelLayout {
+        ChannelLayout { policy, names: names.iter().map(|&name| name.to_owned()).collect() }
+    }
+
+    fn stereo() -> Planar {
+        Planar::from_channels(vec![vec![0.5, -1.0], vec![0.25, 1.0]])
+    }
+
+    #[test]
+    fn each_policy_leaves_what_it_says() {
+        for (policy, expected) in [
+            (ChannelPolicy::Split, vec![vec![0.5, -1.0], vec![0.25, 1.0]]),
+            (ChannelPolicy::Mix, vec![vec![0.375, 0.0]]),
+            (ChannelPolicy::First, vec![vec![0.5, -1.0]]),
+        ] {
+            let mut planar = stereo();
+            let layout = layout(policy, &[]);
+            layout.apply(&mut planar);
+            assert_eq!(planar.channels(), expected, "{policy:?}");
+            assert_eq!(layout.analysed(2), expected.len(), "{policy:?}");
+            assert_eq!(ChannelPolicy::from_name(policy.name()), Some(policy));
+            assert_eq!(ChannelPolicy::from_proto(policy.to_proto().into()), Ok(Some(policy)));
+        }
+        assert_eq!(ChannelPolicy::from_proto(0), Ok(None));
+        assert_eq!(ChannelPolicy::NAMES, ["split", "mix", "first"]);
+    }
+
+    #[test]
+    fn the_mean_of_eight_full_channels_is_full_scale() {
+        let mut planar = Planar::from_channels(vec![vec![-1.0; 3]; 8]);
+        layout(ChannelPolicy::Mix, &[]).apply(&mut planar);
+        assert_eq!(planar.channels(), [vec![-1.0; 3]]);
+    }
+
+    #[test]
+    fn names_that_do_not_fit_are_told_with_what_would() {
+        let said = |policy, names: &[&str], channels| {
+            layout(policy, names).check(channels).map_err(|error| error.to_string())
+        };
+        assert_eq!(said(ChannelPolicy::Split, &["agent", "customer"], 2), Ok(()));
+        assert_eq!(said(ChannelPolicy::First, &["agent", "customer"], 2), Ok(()));
+        assert_eq!(said(ChannelPolicy::Mix, &[], 2), Ok(()));
+        for (policy, names, channels, parts) in [
+            (ChannelPolicy::Split, &["agent"][..], 2, ["channel_names = [\"agent\"]", "one for each of 2"]),
+            (ChannelPolicy::First, &["agent"], 2, ["channel_names", "one for each of 2"]),
+            (ChannelPolicy::Split, &["agent", ""], 2, ["channel_names", "not empty"]),
+            (ChannelPolicy::Mix, &["a", "b"], 2, ["channel_names", "none"]),
+        ] {
+            let message = said(policy, names, channels).unwrap_err();
+            assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+        }
+        let unknown = ChannelPolicy::from_proto(9).unwrap_err().to_string();
+        assert!(unknown.contains("channels = 9") && unknown.contains("CHANNEL_POLICY_MIX"), "{unknown}");
+    }
+
+    #[test]
+    fn a_list_of_names_has_commas() {
+        assert_eq!(channel_names("agent, customer"), ["agent", "customer"]);
+        assert_eq!(channel_names("agent,"), ["agent", ""]);
+    }
+}

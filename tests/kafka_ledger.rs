@@ -258,6 +258,41 @@ fn events() -> impl Strategy<Value = Vec<(usize, Event)>> {
     proptest::collection::vec((0..3usize, event), 0..80)
 }
 
+/// A stream without an open stretch may be silent over many commits, and its entry stays as it was written for the first of them.
+#[test]
+fn a_reader_that_dies_in_a_commit_leaves_an_entry_that_fits_also_where_its_own_was_written_long_before() {
+    let setup = setup();
+    let (quiet, other): (Arc<str>, Arc<str>) = ("quiet".into(), "other".into());
+    let format = AudioFormat::new(Encoding::MuLaw, 8_000, 1).ok();
+    let input = |stream_id: &Arc<str>, timestamp, last| Input {
+        stream_id: stream_id.clone(),
+        chunk: Chunk { format, audio: vec![7; 80].into(), last, ..Chunk::default() },
+        timestamp,
+    };
+    let inputs = [
+        input(&quiet, 0, false),
+        // Quiet's stretch ends by the partition's time, and its entry is written.
+        input(&other, 2 * IDLE_MS, true),
+        input(&other, 2 * IDLE_MS, true),
+        input(&quiet, 3 * IDLE_MS, false),
+    ];
+    let mut broker = Broker::default();
+    let (mut reader, _) = Reader::start(&setup, &broker);
+    reader.take(0, &inputs[0]);
+    reader.take(1, &inputs[1]);
+    reader.end_stretch(&quiet);
+    reader.commit(&mut broker, false);
+    reader.take(2, &inputs[2]);
+    reader.commit(&mut broker, false);
+    assert_eq!((broker.committed, broker.progress[&quiet].next.offset), (Some(3), Some(2)));
+
+    let (mut reader, start) = Reader::start(&setup, &broker);
+    assert_eq!(start, 3);
+    reader.take(3, &inputs[3]);
+    reader.commit(&mut broker, true);
+    assert!(broker.progress[&quiet].fitting(Some(3)).is_some(), "{:?}", broker.progress[&quiet]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 

@@ -48,7 +48,8 @@ impl Ledger {
                 about: entry.state.as_ref().map(|state| (state.info(stream_id), state.format)),
                 last_timestamp: entry.last_timestamp,
                 idle_ends: entry.idle_ends.clone(),
-                acknowledged: Some(entry.clone()),
+                // It may have been written for an earlier offset; it fits this one.
+                acknowledged: Some(Entry { offset: committed, ..entry.clone() }),
                 written: true,
                 ..Stream::default()
             };

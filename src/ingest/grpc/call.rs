@@ -176,6 +176,7 @@ impl Call {
             stream_id: stream_id.into(),
             attributes: std::mem::take(&mut chunk.attributes),
             model: chunk.model.clone(),
+            recent: Vec::new(),
         });
         self.opened = Some(Opened::new(info, model, format, place));
         Ok(())

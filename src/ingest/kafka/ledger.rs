@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::progress::{Entry, Progress, State};
 use super::stream_books::{Fate, Mark, Stream};
 use crate::envelope::{Standing, StreamInfo, Taken, Ticket};
+use crate::publish::smoothing::RecentScores;
 use crate::stream::Resume;
 
 /// The books of one partition.
@@ -48,6 +49,7 @@ impl Ledger {
                 about: entry.state.as_ref().map(|state| (state.info(stream_id), state.format)),
                 last_timestamp: entry.last_timestamp,
                 idle_ends: entry.idle_ends.clone(),
+                recent: entry.state.as_ref().map(State::recent_scores).unwrap_or_default(),
                 // It may have been written for an earlier offset; it fits this one.
                 acknowledged: Some(Entry { offset: committed, ..entry.clone() }),
                 written: true,
@@ -111,9 +113,12 @@ impl Ledger {
         }
     }
 
-    /// A window's event is acknowledged.
-    pub fn delivered(&mut self, ticket: &Ticket) {
+    /// A window's event is acknowledged; `recent` is what smoothing keeps of it and those before.
+    pub fn delivered(&mut self, ticket: &Ticket, recent: Option<Arc<RecentScores>>) {
         let Some(stream) = self.streams.get_mut(&ticket.stream_id) else { return };
+        if let Some(recent) = recent {
+            stream.recent.insert((ticket.incarnation, ticket.channel, ticket.index), recent);
+        }
         stream.outstanding.retain(|other| other != ticket);
         stream.settle(&mut self.unsettled);
     }
@@ -201,6 +206,7 @@ impl Ledger {
             while stream.marks.front().is_some_and(|mark| mark.offset < offset) {
                 stream.marks.pop_front();
             }
+            stream.forget_scores();
         }
         let over = |stream: &Stream| {
             stream.standing.is_none() && stream.marks.is_empty() && stream.outstanding.is_empty()

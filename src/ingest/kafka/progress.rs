@@ -2,13 +2,14 @@
 //!
 //! In: entries from the ledger, records from the topic. Out: JSON, and the entry that fits a committed offset. Never touches a broker.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::audio::AudioFormat;
 use crate::envelope::{Standing, StreamInfo};
+use crate::publish::smoothing::RecentScores;
 use crate::stream::{Place, Resume, ResumePoint, WindowSpan};
 
 /// Incarnation of a stream that another reader opened.
@@ -72,7 +73,13 @@ pub struct State {
     /// The model that the stream asked for; empty for the default one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub model: String,
+    /// What the next window of each channel is smoothed with; shorter where nothing is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recent: Vec<Option<RecentScores>>,
 }
+
+/// What smoothing keeps, by life of the stream, channel and window: of that window and those before it.
+pub(super) type RecentByWindow = BTreeMap<(i64, u32, u64), Arc<RecentScores>>;
 
 impl State {
     /// The state of a stream that stands at `standing`.
@@ -80,7 +87,16 @@ impl State {
     pub fn new(standing: &Standing, info: &StreamInfo, format: AudioFormat) -> Self {
         let Place { position, sequence, first_window, next_windows, span, .. } = standing.place.clone();
         let StreamInfo { attributes, model, .. } = info.clone();
-        Self { format, position, sequence, first_window, next_windows, span, attributes, model }
+        let recent = Vec::new();
+        Self { format, position, sequence, first_window, next_windows, span, attributes, model, recent }
+    }
+
+    /// The recent scores as they were left behind the last window of each channel.
+    pub(super) fn recent_scores(&self) -> RecentByWindow {
+        let behind = |(channel, (next, recent)): (usize, (&u64, &Option<RecentScores>))| {
+            Some(((RESUMED, channel as u32, next.checked_sub(1)?), Arc::new(recent.clone()?)))
+        };
+        self.next_windows.iter().zip(&self.recent).enumerate().filter_map(behind).collect()
     }
 
     /// The same for the ledger. Nothing before the position is needed: else the commit would lie below it.
@@ -101,8 +117,9 @@ impl State {
     /// What the stream's events repeat.
     #[must_use]
     pub fn info(&self, stream_id: &Arc<str>) -> Arc<StreamInfo> {
-        let Self { attributes, model, .. } = self.clone();
-        Arc::new(StreamInfo { stream_id: stream_id.clone(), attributes, model })
+        let Self { attributes, model, recent, .. } = self.clone();
+        let recent = recent.into_iter().map(|recent| recent.map(Arc::new)).collect();
+        Arc::new(StreamInfo { stream_id: stream_id.clone(), attributes, model, recent })
     }
 }
 
@@ -178,6 +195,7 @@ mod tests {
             span: WindowSpan { length: Duration::from_secs(3), hop: Duration::from_secs(1) },
             attributes: HashMap::new(),
             model: String::new(),
+            recent: Vec::new(),
         };
         Entry { state: Some(state), ..Entry::nothing(Some(offset)) }
     }

@@ -157,7 +157,7 @@ fn message(key: &str, chunk: proto::AudioChunk) -> Result<AudioRecord, BadRecord
         return Err(BadRecord::NoStream);
     }
     let format = chunk.format.as_ref().map(AudioFormat::try_from).transpose()?;
-    let info = StreamInfo { stream_id, attributes: chunk.attributes, model: chunk.model };
+    let info = StreamInfo { stream_id, attributes: chunk.attributes, model: chunk.model, recent: Vec::new() };
     Ok(AudioRecord {
         info: Arc::new(info),
         captured_at: chunk.captured_at,

@@ -2,12 +2,13 @@
 //!
 //! In: what the partition's ledger notes. Out: which offsets are settled, and the entry for any offset. Pure.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::progress::{Entry, State};
+use super::progress::{Entry, RecentByWindow, State};
 use crate::audio::AudioFormat;
 use crate::envelope::{Standing, StreamInfo, Ticket};
+use crate::publish::smoothing::RecentScores;
 
 /// Behind every chunk of every life of a stream.
 const NOTHING_NEEDED: (i64, u64) = (i64::MAX, u64::MAX);
@@ -49,6 +50,8 @@ pub(super) struct Stream {
     pub acknowledged: Option<Entry>,
     /// Whether the progress topic has a record of it.
     pub written: bool,
+    /// What smoothing keeps behind each window that an entry may still name as its last one.
+    pub recent: RecentByWindow,
 }
 
 impl Stream {
@@ -84,6 +87,7 @@ impl Stream {
         let state = standing.zip(self.about.as_ref()).map(|(standing, (info, format))| {
             let mut state = State::new(standing, info, *format);
             state.next_windows = self.next_windows(standing);
+            state.recent = self.recent_before(standing.incarnation, &state.next_windows);
             state
         });
         let position = state.as_ref().map_or(0, |state| state.position);
@@ -109,6 +113,44 @@ impl Stream {
             of_channel.map(|ticket| ticket.index).min().unwrap_or(*given)
         };
         given.iter().enumerate().map(lowest).collect()
+    }
+
+    /// What the given windows, the next of each channel, are smoothed with.
+    fn recent_before(&self, incarnation: i64, next_windows: &[u64]) -> Vec<Option<RecentScores>> {
+        if self.recent.is_empty() {
+            return Vec::new();
+        }
+        let of = |(channel, next): (usize, &u64)| {
+            let last = (incarnation, channel as u32, next.checked_sub(1)?);
+            self.recent.get(&last).map(|recent| (**recent).clone())
+        };
+        next_windows.iter().enumerate().map(of).collect()
+    }
+
+    /// Forgets what smoothing keeps behind windows that no entry will name any more: entries name the lowest window that is not
+    /// acknowledged, or where a stream has ended the one that the chunk at the entry's offset found.
+    pub fn forget_scores(&mut self) {
+        if self.recent.is_empty() {
+            return;
+        }
+        let befores = self.marks.iter().filter_map(|mark| match &mark.fate {
+            Fate::Taken { before, .. } | Fate::Settled { before: Some(before) } => before.as_ref(),
+            Fate::Open | Fate::Refused | Fate::Settled { before: None } => None,
+        });
+        let mut next: BTreeMap<(i64, u32), u64> = BTreeMap::new();
+        for Standing { incarnation, place } in befores.chain(&self.standing) {
+            for (channel, window) in place.next_windows.iter().enumerate() {
+                let lowest = next.entry((*incarnation, channel as u32)).or_insert(*window);
+                *lowest = (*lowest).min(*window);
+            }
+        }
+        for ticket in &self.outstanding {
+            let lowest = next.entry((ticket.incarnation, ticket.channel)).or_insert(ticket.index);
+            *lowest = (*lowest).min(ticket.index);
+        }
+        self.recent.retain(|(incarnation, channel, window), _| {
+            next.get(&(*incarnation, *channel)).is_some_and(|next| window + 1 >= *next)
+        });
     }
 
     /// Whether a stretch is open, or may be once the shard has answered.

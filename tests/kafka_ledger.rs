@@ -241,7 +241,7 @@ fn setup() -> StreamSetup {
 
 /// Chunks of three streams: one at the model's rate, one resampled, one in stereo; with gaps, silences and ends.
 fn inputs() -> impl Strategy<Value = Vec<Input>> {
-    let record = (0..3usize, 1..2_500usize, 0..20u32, 0..12u32, 0..40u32);
+    let record = (0..3usize, 1..4_500usize, 0..20u32, 0..12u32, 0..40u32);
     proptest::collection::vec(record, 10..60).prop_map(|records| {
         let mut position = [0u64; 3];
         let mut over = [false; 3];
@@ -322,8 +322,34 @@ fn a_reader_that_dies_in_a_commit_leaves_an_entry_that_fits_also_where_its_own_w
     assert!(broker.progress[&quiet].fitting(Some(3)).is_some(), "{:?}", broker.progress[&quiet]);
 }
 
+/// The reader before has written progress for a commit that it did not live to see; the next one commits below that.
+#[test]
+fn a_commit_below_what_a_dead_reader_wrote_has_progress_that_fits() {
+    let setup = setup();
+    let stream_id: Arc<str> = "call".into();
+    let format = AudioFormat::new(Encoding::MuLaw, 8_000, 1).ok();
+    let chunk = |seconds: usize| Chunk { format, audio: vec![7; 8_000 * seconds].into(), ..Chunk::default() };
+    let input = |seconds| Input { stream_id: stream_id.clone(), chunk: chunk(seconds), timestamp: 0 };
+    let mut broker = Broker::default();
+    let (mut reader, _) = Reader::start(&setup, &broker);
+    reader.take(0, &input(2));
+    reader.take(1, &input(1));
+    while !reader.under_way.is_empty() {
+        reader.acknowledge(0, &mut broker.published);
+    }
+    reader.commit(&mut broker, true);
+    let written = broker.progress[&stream_id].next.offset;
+
+    let (mut reader, start) = Reader::start(&setup, &broker);
+    assert_eq!(start, 0);
+    reader.take(0, &input(2));
+    reader.commit(&mut broker, false);
+    assert_eq!((written, broker.committed), (Some(1), Some(0)), "the windows are not acknowledged yet");
+    assert!(broker.progress[&stream_id].fitting(Some(0)).is_some(), "{:?}", broker.progress[&stream_id]);
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
     fn readers_that_crash_publish_the_windows_of_one_that_does_not(inputs in inputs(), events in events()) {

@@ -153,16 +153,14 @@ mod tests {
     #[test]
     fn another_stretch_and_other_labels_start_afresh() {
         let smoothing = Smoothing { method: SmoothingMethod::Exponential, windows: 5 };
-        let (ours, others) = (labels(&["anger", "fear"]), labels(&["fear", "anger"]));
+        let (ours, same) = (labels(&["anger", "fear"]), labels(&["anger", "fear"]));
+        let others = labels(&["fear", "anger"]);
         let stretch = Duration::from_secs(4);
         let (_, recent) = smoothing.smooth(None, RawScores { stretch, labels: &ours, scores: &[1.0, 0.0] });
         let next = |stretch, labels| {
             smoothing.smooth(Some(&recent), RawScores { stretch, labels, scores: &[0.0, 1.0] }).0
         };
-        assert!(
-            next(stretch, &labels(&["anger", "fear"]))[0] > 0.3,
-            "the same labels, wherever they are kept"
-        );
+        assert!(next(stretch, &same)[0] > 0.3, "the same labels, wherever they are kept");
         assert_eq!(next(Duration::from_secs(5), &ours), [0.0, 1.0]);
         assert_eq!(next(stretch, &others), [0.0, 1.0]);
     }

@@ -49,10 +49,15 @@ impl Ledger {
                 about: entry.state.as_ref().map(|state| (state.info(stream_id), state.format)),
                 last_timestamp: entry.last_timestamp,
                 idle_ends: entry.idle_ends.clone(),
-                recent: entry.state.as_ref().map(State::recent_scores).unwrap_or_default(),
+                acknowledged_windows: entry
+                    .state
+                    .as_ref()
+                    .map(State::acknowledged_windows)
+                    .unwrap_or_default(),
                 // It may have been written for an earlier offset; it fits this one.
                 acknowledged: Some(Entry { offset: committed, ..entry.clone() }),
                 written: true,
+                in_doubt: true,
                 ..Stream::default()
             };
             ledger.streams.insert(stream_id.clone(), stream);
@@ -116,10 +121,7 @@ impl Ledger {
     /// A window's event is acknowledged; `recent` is what smoothing keeps of it and those before.
     pub fn delivered(&mut self, ticket: &Ticket, recent: Option<Arc<RecentScores>>) {
         let Some(stream) = self.streams.get_mut(&ticket.stream_id) else { return };
-        if let Some(recent) = recent {
-            stream.recent.insert((ticket.incarnation, ticket.channel, ticket.index), recent);
-        }
-        stream.outstanding.retain(|other| other != ticket);
+        stream.acknowledge(ticket, recent);
         stream.settle(&mut self.unsettled);
     }
 
@@ -181,7 +183,7 @@ impl Ledger {
                 Some(old) => old.same_place(&next),
                 None => next.state.is_none(),
             };
-            if same && !next.needs_exact_offset() {
+            if same && !next.needs_exact_offset() && !stream.in_doubt {
                 continue;
             }
             stream.written = true;
@@ -206,7 +208,8 @@ impl Ledger {
             while stream.marks.front().is_some_and(|mark| mark.offset < offset) {
                 stream.marks.pop_front();
             }
-            stream.forget_scores();
+            stream.in_doubt = false;
+            stream.forget_lives();
         }
         let over = |stream: &Stream| {
             stream.standing.is_none() && stream.marks.is_empty() && stream.outstanding.is_empty()

@@ -78,8 +78,8 @@ pub struct State {
     pub recent: Vec<Option<RecentScores>>,
 }
 
-/// What smoothing keeps, by life of the stream, channel and window: of that window and those before it.
-pub(super) type RecentByWindow = BTreeMap<(i64, u32, u64), Arc<RecentScores>>;
+/// Acknowledged windows by life of the stream, channel and index, each with what the window behind it is smoothed with.
+pub(super) type AcknowledgedWindows = BTreeMap<(i64, u32, u64), Option<Arc<RecentScores>>>;
 
 impl State {
     /// The state of a stream that stands at `standing`.
@@ -91,12 +91,13 @@ impl State {
         Self { format, position, sequence, first_window, next_windows, span, attributes, model, recent }
     }
 
-    /// The recent scores as they were left behind the last window of each channel.
-    pub(super) fn recent_scores(&self) -> RecentByWindow {
-        let behind = |(channel, (next, recent)): (usize, (&u64, &Option<RecentScores>))| {
-            Some(((RESUMED, channel as u32, next.checked_sub(1)?), Arc::new(recent.clone()?)))
+    /// The last window of each channel before the next one.
+    pub(super) fn acknowledged_windows(&self) -> AcknowledgedWindows {
+        let last = |(channel, next): (usize, &u64)| {
+            let recent = self.recent.get(channel).cloned().flatten().map(Arc::new);
+            Some(((RESUMED, channel as u32, next.checked_sub(1)?), recent))
         };
-        self.next_windows.iter().zip(&self.recent).enumerate().filter_map(behind).collect()
+        self.next_windows.iter().enumerate().filter_map(last).collect()
     }
 
     /// The same for the ledger. Nothing before the position is needed: else the commit would lie below it.

@@ -2,10 +2,10 @@
 //!
 //! In: what the partition's ledger notes. Out: which offsets are settled, and the entry for any offset. Pure.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::progress::{Entry, RecentByWindow, State};
+use super::progress::{AcknowledgedWindows, Entry, State};
 use crate::audio::AudioFormat;
 use crate::envelope::{Standing, StreamInfo, Ticket};
 use crate::publish::smoothing::RecentScores;
@@ -50,8 +50,10 @@ pub(super) struct Stream {
     pub acknowledged: Option<Entry>,
     /// Whether the progress topic has a record of it.
     pub written: bool,
-    /// What smoothing keeps behind each window that an entry may still name as its last one.
-    pub recent: RecentByWindow,
+    /// Whether the topic's record may hold an entry of a reader that died before its commit: the next commit writes it anew.
+    pub in_doubt: bool,
+    /// The last window of each channel before the lowest one that is not acknowledged, and any behind that.
+    pub acknowledged_windows: AcknowledgedWindows,
 }
 
 impl Stream {
@@ -102,55 +104,57 @@ impl Stream {
         }
     }
 
-    /// The lowest window of each channel that is not acknowledged.
-    fn next_windows(&self, standing: &Standing) -> Vec<u64> {
-        let newest = self.standing.as_ref().filter(|newest| newest.incarnation == standing.incarnation);
-        let given = &newest.unwrap_or(standing).place.next_windows;
-        let lowest = |(channel, given): (usize, &u64)| {
-            let of_channel = self.outstanding.iter().filter(|ticket| {
-                ticket.incarnation == standing.incarnation && ticket.channel as usize == channel
-            });
-            of_channel.map(|ticket| ticket.index).min().unwrap_or(*given)
-        };
-        given.iter().enumerate().map(lowest).collect()
+    /// A window's event is acknowledged.
+    pub fn acknowledge(&mut self, ticket: &Ticket, recent: Option<Arc<RecentScores>>) {
+        self.outstanding.retain(|other| other != ticket);
+        let of = (ticket.incarnation, ticket.channel);
+        self.acknowledged_windows.insert((of.0, of.1, ticket.index), recent);
+        let next = self.next_window(of, 0);
+        self.acknowledged_windows
+            .retain(|(life, channel, window), _| (*life, *channel) != of || window + 1 >= next);
     }
 
-    /// What the given windows, the next of each channel, are smoothed with.
-    fn recent_before(&self, incarnation: i64, next_windows: &[u64]) -> Vec<Option<RecentScores>> {
-        if self.recent.is_empty() {
-            return Vec::new();
-        }
-        let of = |(channel, next): (usize, &u64)| {
-            let last = (incarnation, channel as u32, next.checked_sub(1)?);
-            self.recent.get(&last).map(|recent| (**recent).clone())
-        };
-        next_windows.iter().enumerate().map(of).collect()
-    }
-
-    /// Forgets what smoothing keeps behind windows that no entry will name any more: entries name the lowest window that is not
-    /// acknowledged, or where a stream has ended the one that the chunk at the entry's offset found.
-    pub fn forget_scores(&mut self) {
-        if self.recent.is_empty() {
-            return;
-        }
+    /// Forgets the windows of lives that no entry will be about any more.
+    pub fn forget_lives(&mut self) {
         let befores = self.marks.iter().filter_map(|mark| match &mark.fate {
             Fate::Taken { before, .. } | Fate::Settled { before: Some(before) } => before.as_ref(),
             Fate::Open | Fate::Refused | Fate::Settled { before: None } => None,
         });
-        let mut next: BTreeMap<(i64, u32), u64> = BTreeMap::new();
-        for Standing { incarnation, place } in befores.chain(&self.standing) {
-            for (channel, window) in place.next_windows.iter().enumerate() {
-                let lowest = next.entry((*incarnation, channel as u32)).or_insert(*window);
-                *lowest = (*lowest).min(*window);
-            }
-        }
-        for ticket in &self.outstanding {
-            let lowest = next.entry((ticket.incarnation, ticket.channel)).or_insert(ticket.index);
-            *lowest = (*lowest).min(ticket.index);
-        }
-        self.recent.retain(|(incarnation, channel, window), _| {
-            next.get(&(*incarnation, *channel)).is_some_and(|next| window + 1 >= *next)
-        });
+        let lives = befores.chain(&self.standing).map(|standing| standing.incarnation);
+        let lives: BTreeSet<i64> =
+            lives.chain(self.outstanding.iter().map(|ticket| ticket.incarnation)).collect();
+        self.acknowledged_windows.retain(|(life, ..), _| lives.contains(life));
+    }
+
+    /// The lowest window of each channel that is not acknowledged.
+    fn next_windows(&self, standing: &Standing) -> Vec<u64> {
+        let newest = self.standing.as_ref().filter(|newest| newest.incarnation == standing.incarnation);
+        let given = &newest.unwrap_or(standing).place.next_windows;
+        let next = |(channel, given): (usize, &u64)| {
+            self.next_window((standing.incarnation, channel as u32), *given)
+        };
+        given.iter().enumerate().map(next).collect()
+    }
+
+    /// The lowest window of a life's channel that is not acknowledged, where all before `given` are.
+    fn next_window(&self, (life, channel): (i64, u32), given: u64) -> u64 {
+        let of_channel =
+            self.outstanding.iter().filter(|ticket| (ticket.incarnation, ticket.channel) == (life, channel));
+        of_channel.map(|ticket| ticket.index).min().unwrap_or_else(|| {
+            let all = (life, channel, 0)..=(life, channel, u64::MAX);
+            let last = self.acknowledged_windows.range(all).next_back();
+            last.map_or(given, |((.., window), _)| given.max(window + 1))
+        })
+    }
+
+    /// What the given windows, the next of each channel, are smoothed with.
+    fn recent_before(&self, life: i64, next_windows: &[u64]) -> Vec<Option<RecentScores>> {
+        let of = |(channel, next): (usize, &u64)| {
+            let last = (life, channel as u32, next.checked_sub(1)?);
+            self.acknowledged_windows.get(&last)?.as_deref().cloned()
+        };
+        let recent: Vec<_> = next_windows.iter().enumerate().map(of).collect();
+        if recent.iter().all(Option::is_none) { Vec::new() } else { recent }
     }
 
     /// Whether a stretch is open, or may be once the shard has answered.

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use metrics::{Gauge, Unit, counter, gauge, histogram};
+use metrics::{Gauge, Histogram as Recorded, Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub use names::*;
@@ -110,9 +110,9 @@ pub const METRICS: &[Metric] = &[
     metric(REJECTED_TOTAL, Counter, &[("source", &[]), ("reason", &[])], Unit::Count, "Chunks or streams refused"),
     metric(DEAD_LETTERS_TOTAL, Counter, &[("reason", &[])], Unit::Count, "Records sent to the dead-letter topic"),
     metric(QUEUE_DEPTH, Level, &[("stage", &["shard", "batch", "publish"])], Unit::Count, "Items waiting in front of a stage"),
-    metric(QUEUE_SECONDS, Histogram(LATENCY), &[], Unit::Seconds, "Time a window waits for its batch"),
-    metric(BATCH_SIZE, Histogram(BATCH), &[], Unit::Count, "Windows in one run of the model"),
-    metric(INFERENCE_SECONDS, Histogram(LATENCY), &[], Unit::Seconds, "Time of one run of the model"),
+    metric(QUEUE_SECONDS, Histogram(LATENCY), &[("model", &[])], Unit::Seconds, "Time a window waits for its batch"),
+    metric(BATCH_SIZE, Histogram(BATCH), &[("model", &[])], Unit::Count, "Windows in one run of the model"),
+    metric(INFERENCE_SECONDS, Histogram(LATENCY), &[("model", &[])], Unit::Seconds, "Time of one run of the model"),
     metric(FEATURE_SECONDS, Histogram(WORK), &[], Unit::Seconds, "Time to turn one chunk into frames and windows"),
     metric(END_TO_END_SECONDS, Histogram(LATENCY), &[], Unit::Seconds, "Time from a window's completion to its event's publication"),
     metric(KAFKA_LAG, Level, &[("partition", &[])], Unit::Count, "Records between the position and the partition's end"),
@@ -260,6 +260,36 @@ pub fn dead_letter(reason: &'static str) {
 /// How far a partition is behind its end.
 pub fn kafka_lag(partition: i32, records: u64) {
     gauge!(KAFKA_LAG, "partition" => partition.to_string()).set(records as f64);
+}
+
+/// What one load of a model is measured by. Found once: labels cost more to look up than a value to record.
+#[derive(Clone)]
+pub struct ModelMeters {
+    /// Seconds that a window waits for its batch.
+    pub queue_seconds: Recorded,
+    /// Windows in one run.
+    pub batch_size: Recorded,
+    /// Seconds of one run.
+    pub inference_seconds: Recorded,
+}
+
+impl std::fmt::Debug for ModelMeters {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("ModelMeters")
+    }
+}
+
+impl ModelMeters {
+    /// Those of a model, by name and version.
+    #[must_use]
+    pub fn of(model: &str) -> Self {
+        let histogram = |name: &'static str| histogram!(name, "model" => model.to_owned());
+        Self {
+            queue_seconds: histogram(QUEUE_SECONDS),
+            batch_size: histogram(BATCH_SIZE),
+            inference_seconds: histogram(INFERENCE_SECONDS),
+        }
+    }
 }
 
 /// A window before a shadow: `agreed`, `disagreed`, `dropped` or `failed`.

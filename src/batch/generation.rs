@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::metrics::ModelMeters;
 use crate::model::Contract;
 
 /// What runs batches until the next load.
@@ -11,6 +12,8 @@ use crate::model::Contract;
 pub struct Generation<I> {
     /// What the model says of itself; travels with every answer.
     pub model: Arc<Contract>,
+    /// What its batches are measured by.
+    pub(super) meters: ModelMeters,
     /// One for each inference thread.
     pool: crossbeam_channel::Receiver<I>,
 }
@@ -22,7 +25,7 @@ impl<I> Generation<I> {
         for session in sessions {
             assert!(full.try_send(session).is_ok(), "there is room for each");
         }
-        Self { model, pool }
+        Self { meters: ModelMeters::of(&model.full_name()), model, pool }
     }
 
     /// A session for the thread that asks for the first time.

@@ -8,11 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use metrics::histogram;
+use metrics::Histogram;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{Generation, InferenceCost, Job, Scored};
-use crate::metrics::INFERENCE_SECONDS;
 use crate::model::{Contract, EngineError, Session};
 
 /// What turns the features of a batch into probabilities: the model's session, and fakes in tests.
@@ -68,13 +67,14 @@ pub(super) fn run<O, I: Infer>(
         features.clear();
         jobs.iter().for_each(|job| features.extend_from_slice(&job.features));
         let start = Instant::now();
-        let outcome = infer(&mut session, &features, jobs.len(), &mut out);
+        let meter = &generation.meters.inference_seconds;
+        let outcome = infer((&mut session, meter), &features, jobs.len(), &mut out);
         cost.add(start.elapsed(), jobs.len());
         let windows = match outcome {
             Ok(()) => answers(jobs, &out),
             Err(error) => {
                 tracing::warn!(windows = jobs.len(), %error, "a batch failed: trying its windows one by one");
-                jobs.into_iter().map(|job| alone(&mut session, job, &mut out)).collect()
+                jobs.into_iter().map(|job| alone((&mut session, meter), job, &mut out)).collect()
             }
         };
         drop(slot);
@@ -91,7 +91,7 @@ fn answers<O>(jobs: Vec<Job<O>>, out: &[f32]) -> Vec<Scored<O>> {
     jobs.into_iter().zip(rows).map(|(job, row)| scored(job, Ok(row.to_vec()))).collect()
 }
 
-fn alone<O>(session: &mut impl Infer, job: Job<O>, out: &mut Vec<f32>) -> Scored<O> {
+fn alone<O>(session: (&mut impl Infer, &Histogram), job: Job<O>, out: &mut Vec<f32>) -> Scored<O> {
     let result = infer(session, &job.features, 1, out).map(|()| out.clone());
     if let Err(error) = &result {
         tracing::error!(%error, "a window has no answer");
@@ -105,14 +105,14 @@ fn scored<O>(job: Job<O>, probabilities: Result<Vec<f32>, EngineError>) -> Score
 
 /// One timed run. Whatever goes wrong becomes an error, also a wrong number of values and a panic.
 fn infer(
-    session: &mut impl Infer,
+    (session, seconds): (&mut impl Infer, &Histogram),
     features: &[f32],
     batch: usize,
     out: &mut Vec<f32>,
 ) -> Result<(), EngineError> {
     let start = Instant::now();
     let result = catch_unwind(AssertUnwindSafe(|| session.infer(features, batch, out)));
-    histogram!(INFERENCE_SECONDS).record(start.elapsed());
+    seconds.record(start.elapsed());
     result.unwrap_or_else(|_| Err(EngineError::Run("the session panicked".to_owned())))?;
     if out.is_empty() || !out.len().is_multiple_of(batch) {
         return Err(EngineError::Run(format!("{} output values for {batch} windows", out.len())));

@@ -9,9 +9,10 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use affectd::batch::BROKEN_AFTER;
 use affectd::model::{Layout, Output};
 use affectd::proto::EmotionEvent;
-use call_fixture::{chunk, connect, last, metric, noise, recognize, telephone};
+use call_fixture::{chunk, connect, last, metric, metric_reaches, noise, recognize, telephone};
 use model_fixture::onnx::{TensorProto, node};
 use prost::Message;
 use support::daemon::Options;
@@ -19,6 +20,8 @@ use support::kafka::{Cluster, Record};
 use tonic::Code;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+
+const RELOADS: &str = "affectd_model_reloads_total{outcome=\"ok\"}";
 
 /// The tiny model with a square root that is not a number for silence: its first coefficient lies near -92.
 fn brittle(folder: &Path) -> PathBuf {
@@ -58,6 +61,23 @@ async fn a_window_without_an_answer_ends_its_own_call_and_its_neighbours_are_ans
         assert_eq!(outcome.good().len(), 5);
     }
     assert_eq!(metric(&daemon, "affectd_windows_total{outcome=\"failed\"}").await, 1.0);
+    assert_eq!(metric(&daemon, RELOADS).await, 0.0, "one window is no broken device");
+}
+
+#[tokio::test]
+async fn sessions_that_fail_again_and_again_are_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = brittle(folder.path());
+    let daemon = Options::new().set("model.path", path.to_str().unwrap()).start().await;
+    let channel = connect(&daemon).await;
+    for number in 0..BROKEN_AFTER {
+        let call = chunk(&format!("bad-{number}"), telephone(), silence(8_000));
+        assert_eq!(recognize(&channel, vec![last(call)]).await.refusal().0, Code::Internal);
+    }
+    metric_reaches(&daemon, RELOADS, |reloads| reloads == 1.0).await;
+    assert!(daemon.log().contains("batch after batch fails"), "{}", daemon.log());
+    let good = recognize(&channel, vec![last(chunk("good", telephone(), noise(12_000, 1)))]).await.good();
+    assert_eq!(good.len(), 2);
 }
 
 #[tokio::test]

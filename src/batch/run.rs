@@ -77,6 +77,7 @@ pub(super) fn run<O, I: Infer>(
                 jobs.into_iter().map(|job| alone((&mut session, meter), job, &mut out)).collect()
             }
         };
+        generation.came_back(windows.iter().any(|window| window.probabilities.is_ok()));
         drop(slot);
         let model = generation.model.clone();
         current = Some((generation, session));

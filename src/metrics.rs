@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use metrics::{Gauge, Histogram as Recorded, Unit, counter, gauge, histogram};
+use metrics::{Gauge, Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub use names::*;
@@ -260,36 +260,6 @@ pub fn dead_letter(reason: &'static str) {
 /// How far a partition is behind its end.
 pub fn kafka_lag(partition: i32, records: u64) {
     gauge!(KAFKA_LAG, "partition" => partition.to_string()).set(records as f64);
-}
-
-/// What one load of a model is measured by. Found once: labels cost more to look up than a value to record.
-#[derive(Clone)]
-pub struct ModelMeters {
-    /// Seconds that a window waits for its batch.
-    pub queue_seconds: Recorded,
-    /// Windows in one run.
-    pub batch_size: Recorded,
-    /// Seconds of one run.
-    pub inference_seconds: Recorded,
-}
-
-impl std::fmt::Debug for ModelMeters {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("ModelMeters")
-    }
-}
-
-impl ModelMeters {
-    /// Those of a model, by name and version.
-    #[must_use]
-    pub fn of(model: &str) -> Self {
-        let histogram = |name: &'static str| histogram!(name, "model" => model.to_owned());
-        Self {
-            queue_seconds: histogram(QUEUE_SECONDS),
-            batch_size: histogram(BATCH_SIZE),
-            inference_seconds: histogram(INFERENCE_SECONDS),
-        }
-    }
 }
 
 /// A window before a shadow: `agreed`, `disagreed`, `dropped` or `failed`.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::metrics::ModelMeters;
+use super::meters::ModelMeters;
 use crate::model::Contract;
 
 /// What runs batches until the next load.

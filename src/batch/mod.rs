@@ -12,6 +12,7 @@ mod cost;
 mod fair_queue;
 mod form;
 mod generation;
+mod meters;
 mod order;
 mod policy;
 mod run;

@@ -13,6 +13,7 @@ use crate::audio::ChannelPolicy;
 use crate::batch::Origin;
 use crate::evaluation::ClipOrigin;
 use crate::proto::RecognizeResponse;
+use crate::publish::smoothing::RecentScores;
 use crate::serving::Agreement;
 use crate::stream::{Place, Window};
 
@@ -29,6 +30,8 @@ pub struct StreamInfo {
     pub channels: Option<ChannelPolicy>,
     /// One for each channel, or none.
     pub channel_names: Vec<String>,
+    /// What another reader left for the smoothing of the next window, channel by channel.
+    pub recent: Vec<Option<Arc<RecentScores>>>,
 }
 
 impl StreamInfo {
@@ -54,6 +57,8 @@ pub struct WindowEnvelope {
     pub end: Duration,
     /// The shorter last window.
     pub partial: bool,
+    /// Start of the first window of its stretch.
+    pub stretch: Duration,
     /// When the sender captured the chunk that completed the window.
     pub captured_at: Option<pbjson_types::Timestamp>,
     /// When the window was complete here.
@@ -73,7 +78,7 @@ impl WindowEnvelope {
         captured_at: Option<pbjson_types::Timestamp>,
         answer: Answer,
     ) -> (Vec<f32>, Self) {
-        let Window { channel, index, start, end, partial, features, silent: _, needed_from: _ } = window;
+        let Window { channel, index, start, end, partial, stretch, features, .. } = window;
         let completed_at = Instant::now();
         let envelope = Self {
             stream,
@@ -82,6 +87,7 @@ impl WindowEnvelope {
             start,
             end,
             partial,
+            stretch,
             captured_at,
             completed_at,
             answer,
@@ -195,8 +201,13 @@ pub enum Report {
         /// Where it stands now.
         standing: Standing,
     },
-    /// A window's event is acknowledged, or the window refused.
-    Delivered(Ticket),
+    /// A window's event is acknowledged.
+    Delivered {
+        /// The window.
+        ticket: Ticket,
+        /// What the channel's next window is smoothed with; `None` where smoothing is off.
+        recent: Option<Arc<RecentScores>>,
+    },
     /// A dead letter is acknowledged.
     DeadLetterDelivered(DeadLetterTicket),
     /// Something of ours failed for good: the daemon stops, and what was not settled is read again.
@@ -208,7 +219,7 @@ impl Report {
     #[must_use]
     pub fn assignment(&self) -> Option<Assignment> {
         match self {
-            Self::Emitted(ticket) | Self::Delivered(ticket) => Some(ticket.assignment),
+            Self::Emitted(ticket) | Self::Delivered { ticket, .. } => Some(ticket.assignment),
             Self::Taken(taken) => Some(taken.assignment),
             Self::Refused { assignment, .. } | Self::StretchEnded { assignment, .. } => Some(*assignment),
             Self::DeadLetterDelivered(ticket) => Some(ticket.assignment),

@@ -8,11 +8,11 @@ mod model_fixture;
 use std::sync::mpsc as blocking;
 use std::time::Duration;
 
-use affectd::batch::{Infer, Job, start};
+use affectd::batch::{BROKEN_AFTER, Infer, Job, start};
 use affectd::config;
 use affectd::model::EngineError;
 use batch_fixture::{
-    Gated, Ticket, collect, contract, numbers, options, runtime, started, steady, taken, ticket,
+    Echo, Gated, POISON, Ticket, collect, contract, numbers, options, runtime, started, steady, taken, ticket,
 };
 use proptest::prelude::*;
 use tokio::sync::mpsc;
@@ -61,6 +61,44 @@ async fn what_waited_too_long_is_dropped_for_live_streams_and_for_nobody_else() 
     let rows = numbers(&collect(answers).await);
     batcher.join().await;
     assert_eq!(rows.concat(), [1, 3, 4, 5]);
+}
+
+#[tokio::test]
+async fn sessions_seem_broken_after_batches_in_a_row_without_an_answer_until_they_are_replaced() {
+    let (jobs, queue) = mpsc::channel(1);
+    let (results, mut answers) = mpsc::channel(1);
+    let broken = Echo { fails_every: 1, ..steady() };
+    let batcher = started(vec![broken], &options(1, Duration::ZERO), queue, results);
+    // What each window says, whether the sessions seem broken afterwards, and which session comes next.
+    for number in 0..7 {
+        let fails = number < BROKEN_AFTER;
+        jobs.send(Job::new(vec![1.0], ticket(number))).await.unwrap();
+        let batch = answers.recv().await.unwrap();
+        assert_eq!(batch.windows[0].probabilities.is_err(), fails, "window {number}");
+        assert_eq!(batcher.seems_broken(), number + 1 == BROKEN_AFTER, "after window {number}");
+        if number + 1 == BROKEN_AFTER {
+            assert!(!batcher.seems_broken(), "told once");
+            batcher.replace(contract("2"), vec![steady()]);
+        }
+    }
+    drop(jobs);
+    batcher.join().await;
+}
+
+#[tokio::test]
+async fn an_answer_in_between_shows_that_the_sessions_are_not_broken() {
+    let (jobs, queue) = mpsc::channel(1);
+    let (results, mut answers) = mpsc::channel(1);
+    let batcher = started(vec![steady()], &options(1, Duration::ZERO), queue, results);
+    for number in 0..4 * BROKEN_AFTER {
+        let value = if number.is_multiple_of(BROKEN_AFTER) { 1.0 } else { POISON };
+        jobs.send(Job::new(vec![value], ticket(number))).await.unwrap();
+        let batch = answers.recv().await.unwrap();
+        assert_eq!(batch.windows[0].probabilities.is_err(), !number.is_multiple_of(BROKEN_AFTER));
+        assert!(!batcher.seems_broken(), "after window {number}");
+    }
+    drop(jobs);
+    batcher.join().await;
 }
 
 /// Answers with the version that it was made for.

@@ -1,4 +1,5 @@
-//! At least once: a daemon killed in the middle of twenty streams, twice, publishes every window of an undisturbed run, under the same ids.
+//! At least once: a daemon killed in the middle of twenty streams, twice, publishes every window of an undisturbed run, under the same ids
+//! and smoothed alike.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -25,6 +26,7 @@ fn options(cluster: &Cluster, folder: &Path, run: &str) -> Options {
          [kafka]\nbrokers = {:?}\ngroup_id = {run:?}\noutput_topic = \"{run}.emotions\"\n\
          dead_letter_topic = \"{run}.dead-letters\"\nprogress_topic = \"{run}.progress\"\ninput_topic = \"{run}.audio\"\n\
          value_format = \"json\"\ncommit_interval = \"100ms\"\n\
+         [publish]\nsmoothing = \"exponential\"\nsmoothing_windows = 4\n\
          [kafka.properties]\n\"session.timeout.ms\" = \"6000\"\n",
         cluster.brokers
     );
@@ -75,7 +77,10 @@ fn by_id(records: &[Stored]) -> BTreeMap<String, EmotionEvent> {
 fn assert_alike(one: &EmotionEvent, other: &EmotionEvent) {
     assert_eq!((name(one), &one.emotion), (name(other), &other.emotion));
     assert_eq!((&one.start, &one.end), (&other.start, &other.end));
-    for (a, b) in one.scores.iter().zip(&other.scores) {
+    assert!((one.confidence - other.confidence).abs() < 1e-4, "{one:?} and {other:?}");
+    assert_eq!(one.smoothed_scores.len(), one.scores.len());
+    let (scores, others) = (one.scores.iter().chain(&one.smoothed_scores), other.scores.iter());
+    for (a, b) in scores.zip(others.chain(&other.smoothed_scores)) {
         assert!((a.probability - b.probability).abs() < 1e-4, "{one:?} and {other:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod call_fixture;
 mod model_fixture;
 mod support;
 
@@ -14,6 +15,7 @@ use affectd::proto::{AudioChunk, AudioFormat, EmotionEvent, Encoding};
 use prost::Message;
 use support::daemon::Options;
 use support::kafka::{Cluster, Record, Stored};
+use support::streams::{Name, calls};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -125,4 +127,73 @@ async fn a_model_that_nobody_serves_makes_a_dead_letter() {
     assert!(reason.contains("\"third\" is not served; allowed is first, second"), "{reason}");
     daemon.terminate();
     assert!(daemon.ended().await.success(), "{}", daemon.log());
+}
+
+/// Puts a model into a file at once, as a careful operator does.
+fn put(path: &Path, version: &str) {
+    let tiny = model_fixture::contract(Layout::Ntc, Output::Logits);
+    let contract = Contract { version: version.into(), ..tiny };
+    let folder = tempfile::tempdir_in(path.parent().unwrap()).unwrap();
+    let written = model_fixture::write(folder.path(), model_fixture::graph(&contract), &contract);
+    std::fs::rename(written, path).unwrap();
+}
+
+#[tokio::test]
+async fn an_exchange_under_load_publishes_every_window_once() {
+    let cluster = Cluster::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    put(&path, "1");
+    for topic in ["affectd.audio", "affectd.emotions", "affectd.dead-letters"] {
+        cluster.create_topic(topic, 3, &[]).await;
+    }
+    cluster.create_topic("affectd.progress", 3, &[("cleanup.policy", "compact")]).await;
+    let options = Options::new()
+        .set("model.path", path.to_str().unwrap())
+        .set("window.min_length", "500ms")
+        .set("kafka.brokers", &cluster.brokers)
+        .set("kafka.commit_interval", "50ms");
+    let mut daemon = options.start().await;
+    let calls = calls(12, 80);
+    let expected: BTreeSet<Name> = calls.iter().flat_map(|call| call.windows(1000, 500)).collect();
+    let records = |from: usize, to: usize| -> Vec<Record> {
+        let number = |number: usize| {
+            calls.iter().filter(move |call| number < call.chunks).map(move |call| call.record(number))
+        };
+        (from..to).flat_map(number).collect()
+    };
+
+    let load = async {
+        for from in (0..90).step_by(10) {
+            cluster.produce("affectd.audio", &records(from, from + 10)).await;
+            if from == 30 {
+                // In the middle of all streams, while their windows are on their way.
+                put(&path, "2");
+                let pid = daemon.pid().to_string();
+                assert!(std::process::Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+            }
+            if from == 60 {
+                call_fixture::metric_reaches(&daemon, "affectd_model_reloads_total{outcome=\"ok\"}", |n| {
+                    n >= 1.0
+                })
+                .await;
+            }
+        }
+    };
+    let all = |events: &[Stored]| events.len() >= expected.len();
+    let ((), events) = tokio::join!(load, cluster.read_until("affectd.emotions", PATIENCE, all));
+    daemon.terminate();
+    assert!(daemon.ended().await.success(), "{}", daemon.log());
+
+    let events: Vec<EmotionEvent> = events.iter().map(event).collect();
+    let name =
+        |event: &EmotionEvent| (event.stream_id.clone(), event.channel, event.window_index, event.partial);
+    assert_eq!(events.iter().map(name).collect::<BTreeSet<_>>(), expected);
+    assert_eq!(cluster.read("affectd.emotions").await.len(), expected.len(), "each window once");
+    for call in &calls {
+        let own = events.iter().filter(|event| event.stream_id == call.stream_id);
+        let models: Vec<&str> = own.map(|event| event.model.as_str()).collect();
+        assert!(models.is_sorted(), "an old model never answers after a new one: {models:?}");
+        assert_eq!((models.first(), models.last()), (Some(&"tiny@1"), Some(&"tiny@2")));
+    }
 }

@@ -33,14 +33,19 @@ fn it_is_what_runs_where_none_is_configured() {
 fn a_windows_answer_does_not_depend_on_its_neighbours_in_the_batch() {
     let mut model = Model::load(ModelSource::BuiltIn, &config().engine).unwrap();
     let (rows, columns) = (model.contract.rows(), model.contract.coefficients());
-    let full: Vec<f32> = (0..rows * columns).map(|at| (at as f32 * 0.37).sin() * 4.0).collect();
-    let mut partial = full.clone();
+    let full = |seed: usize| -> Vec<f32> {
+        (0..rows * columns).map(|at| (at as f32 * (0.37 + seed as f32 * 0.01)).sin() * 4.0).collect()
+    };
+    let mut partial = full(0);
     partial[rows / 2 * columns..].fill(0.0);
     let (mut alone, mut together) = (Vec::new(), Vec::new());
     model.sessions[0].run(&partial, 1, &mut alone).unwrap();
-    model.sessions[0].run(&[full, partial].concat(), 2, &mut together).unwrap();
-    for (alone, together) in alone.iter().zip(&together[6..]) {
-        assert!((alone - together).abs() < 1e-4, "{alone} is not {together}");
+    for neighbours in [1, 6, 31] {
+        let batch = (0..neighbours).map(full).chain([partial.clone()]).collect::<Vec<_>>().concat();
+        model.sessions[0].run(&batch, neighbours + 1, &mut together).unwrap();
+        for (alone, together) in alone.iter().zip(&together[neighbours * 6..]) {
+            assert!((alone - together).abs() < 1e-5, "{alone} is not {together} beside {neighbours} others");
+        }
     }
 }
 

@@ -161,6 +161,12 @@ async fn a_changed_file_is_loaded_by_itself_and_a_bad_one_changes_nothing() {
     metric_reaches(&daemon, OK, |reloads| reloads == 1.0).await;
     assert_eq!(model("after a good one").await, "tiny@2");
     assert_eq!(metric(&daemon, "affectd_model_info{name=\"tiny\",version=\"2\"").await, 1.0);
+    for measured in ["batch_size", "queue_seconds", "inference_seconds"] {
+        for version in [1, 2] {
+            let series = format!("affectd_{measured}_count{{model=\"tiny@{version}\"}}");
+            assert_eq!(metric(&daemon, &series).await, 1.0, "{series}: one window each");
+        }
+    }
     assert_eq!(metric(&daemon, "affectd_model_info{name=\"tiny\",version=\"1\"").await, 0.0);
 }
 

@@ -117,6 +117,28 @@ async fn no_onnx_runtime() {
     fails_at_once(&options, 1, &["ONNX Runtime", path(&text), "engine.library"]).await;
 }
 
+/// A library that says of itself what ONNX Runtime 1.20.1 would, made by the C compiler that the build needs anyway.
+fn too_old(folder: &Path) -> std::path::PathBuf {
+    let (source, library) = (folder.join("old.c"), folder.join("libold.so"));
+    let text = "static const char *version(void) { return \"1.20.1\"; }\n\
+                static const void *api(unsigned wanted) { (void)wanted; return 0; }\n\
+                static const struct { const void *(*api)(unsigned); const char *(*version)(void); } base = {api, version};\n\
+                const void *OrtGetApiBase(void) { return &base; }\n";
+    std::fs::write(&source, text).unwrap();
+    let cc =
+        std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
+    assert!(cc.expect("a C compiler").success());
+    library
+}
+
+#[tokio::test]
+async fn an_onnx_runtime_that_is_too_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = too_old(folder.path());
+    let options = Options::new().set("engine.library", path(&library));
+    fails_at_once(&options, 1, &["ONNX Runtime", path(&library), "engine.library", "1.20.1", "1.24"]).await;
+}
+
 #[tokio::test]
 async fn brokers_that_do_not_answer() {
     let (code, error, _) = fails(&Options::new().set("kafka.brokers", NOTHING_LISTENS)).await;

@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use metrics::{gauge, histogram};
+use metrics::gauge;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 use super::policy::Next;
 use super::run::Batch;
 use super::{FairQueue, Forming, Generation, Job, Origin, Policy};
-use crate::metrics::{self as meter, BATCH_SIZE, QUEUE_DEPTH, QUEUE_SECONDS};
+use crate::metrics::{self as meter, QUEUE_DEPTH};
 
 /// What forms batches.
 pub(super) struct Former<O, I> {
@@ -43,13 +43,14 @@ pub(super) async fn form<O: Origin, I>(
         let (Ok(slot), Ok(unsent)) = (slot, unsent) else { return };
         let Some(jobs) = former.next_batch().await else { return };
         gauge!(QUEUE_DEPTH, "stage" => "batch").set((former.jobs.len() + former.waiting.len()) as f64);
+        let generation = former.generations.borrow_and_update().clone();
         let asked = jobs.iter().filter(|job| job.asks_model());
-        let asked = asked.inspect(|job| histogram!(QUEUE_SECONDS).record(job.submitted_at.elapsed())).count();
+        let waited = |job: &&Job<O>| generation.meters.queue_seconds.record(job.submitted_at.elapsed());
+        let asked = asked.inspect(waited).count();
         if asked > 0 {
-            histogram!(BATCH_SIZE).record(asked as f64);
+            generation.meters.batch_size.record(asked as f64);
         }
         // Never full: a slot was reserved. It fails only where the runtime has gone and took the receivers along.
-        let generation = former.generations.borrow_and_update().clone();
         if batches.try_send(Batch { number, generation, jobs, slot, unsent }).is_err() {
             return;
         }

@@ -12,6 +12,7 @@ mod cost;
 mod fair_queue;
 mod form;
 mod generation;
+mod meters;
 mod order;
 mod policy;
 mod run;
@@ -119,6 +120,18 @@ impl<I> Batcher<I> {
         self.order.is_finished()
     }
 
+    /// Whether the sessions seem to be broken, as where their device is gone: several batches in a row had no answer, not even window
+    /// by window. Says so once for those.
+    #[must_use]
+    pub fn seems_broken(&self) -> bool {
+        let generation = self.current.borrow();
+        let broken = generation.has_failed(BROKEN_AFTER);
+        if broken {
+            tracing::error!(model = generation.model.full_name(), "batch after batch fails");
+        }
+        broken
+    }
+
     /// Inference threads.
     #[must_use]
     pub fn threads(&self) -> usize {
@@ -148,6 +161,9 @@ impl<I> Batcher<I> {
 
 /// Windows in one run, where nothing is known.
 pub const DEFAULT_SIZE: usize = 32;
+
+/// Batches in a row without an answer that make sessions seem broken.
+pub const BROKEN_AFTER: usize = 3;
 
 /// Jobs that may wait to be put into their stream's line.
 pub const INBOX: usize = 16;

@@ -8,11 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use metrics::histogram;
+use metrics::Histogram;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{Generation, InferenceCost, Job, Scored};
-use crate::metrics::INFERENCE_SECONDS;
 use crate::model::{Contract, EngineError, Session};
 
 /// What turns the features of a batch into probabilities: the model's session, and fakes in tests.
@@ -69,7 +68,8 @@ pub(super) fn run<O, I: Infer>(
         jobs.iter().for_each(|job| features.extend_from_slice(&job.features));
         let start = Instant::now();
         let asked = jobs.iter().filter(|job| job.asks_model()).count();
-        let outcome = infer(&mut session, &features, asked, &mut out);
+        let meter = &generation.meters.inference_seconds;
+        let outcome = infer((&mut session, meter), &features, asked, &mut out);
         if asked > 0 {
             cost.add(start.elapsed(), asked);
         }
@@ -77,9 +77,10 @@ pub(super) fn run<O, I: Infer>(
             Ok(()) => answers(jobs, &out, asked),
             Err(error) => {
                 tracing::warn!(windows = asked, %error, "a batch failed: trying its windows one by one");
-                jobs.into_iter().map(|job| alone(&mut session, job, &mut out)).collect()
+                jobs.into_iter().map(|job| alone((&mut session, meter), job, &mut out)).collect()
             }
         };
+        generation.came_back(windows.iter().any(|window| window.probabilities.is_ok()));
         drop(slot);
         let model = generation.model.clone();
         current = Some((generation, session));
@@ -100,7 +101,7 @@ fn answers<O>(jobs: Vec<Job<O>>, out: &[f32], asked: usize) -> Vec<Scored<O>> {
     jobs.into_iter().map(answer).collect()
 }
 
-fn alone<O>(session: &mut impl Infer, job: Job<O>, out: &mut Vec<f32>) -> Scored<O> {
+fn alone<O>(session: (&mut impl Infer, &Histogram), job: Job<O>, out: &mut Vec<f32>) -> Scored<O> {
     let asked = usize::from(job.asks_model());
     let result = infer(session, &job.features, asked, out).map(|()| out.clone());
     if let Err(error) = &result {
@@ -115,7 +116,7 @@ fn scored<O>(job: Job<O>, probabilities: Result<Vec<f32>, EngineError>) -> Score
 
 /// One timed run; none for a batch of 0. Whatever goes wrong becomes an error, also a wrong number of values and a panic.
 fn infer(
-    session: &mut impl Infer,
+    (session, seconds): (&mut impl Infer, &Histogram),
     features: &[f32],
     batch: usize,
     out: &mut Vec<f32>,
@@ -126,7 +127,7 @@ fn infer(
     }
     let start = Instant::now();
     let result = catch_unwind(AssertUnwindSafe(|| session.infer(features, batch, out)));
-    histogram!(INFERENCE_SECONDS).record(start.elapsed());
+    seconds.record(start.elapsed());
     result.unwrap_or_else(|_| Err(EngineError::Run("the session panicked".to_owned())))?;
     if out.is_empty() || !out.len().is_multiple_of(batch) {
         return Err(EngineError::Run(format!("{} output values for {batch} windows", out.len())));

@@ -4,6 +4,7 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,10 +16,13 @@ use crate::audio::{self, AudioFormat, Encoding, Recording};
 use crate::batch;
 use crate::client::{ChannelRequest, ChunkOptions, Script};
 use crate::config::{Config, Engine};
+use crate::envelope::StreamInfo;
 use crate::model::{Model, ModelSource};
 use crate::proto::{self, EmotionEvent};
 use crate::publish::EventFactory;
-use crate::publish::event::WindowName;
+use crate::publish::event::{Scores, WindowName};
+use crate::publish::smoothing::RawScores;
+use crate::publish::stream_smoother::StreamSmoother;
 use crate::stream::{Chunk, StreamFrontEnd, StreamSetup, Window, Workbench};
 
 /// Audio that is handed to the front end at once.
@@ -78,6 +82,7 @@ struct Analyzer {
     setup: StreamSetup,
     bench: Workbench,
     events: EventFactory,
+    smoother: Option<StreamSmoother>,
     batch_size: usize,
 }
 
@@ -98,6 +103,7 @@ impl Analyzer {
             setup,
             bench,
             events,
+            smoother: config.publish.smoothing.map(StreamSmoother::new),
             batch_size: config.batch.max_size.unwrap_or(batch::DEFAULT_SIZE),
         })
     }
@@ -105,11 +111,13 @@ impl Analyzer {
     /// All windows of one recording, in batches.
     fn file(&mut self, path: &Path, recording: &Recording, out: &mut Timeline) -> anyhow::Result<()> {
         out.begin(path, recording)?;
-        let name = path.display().to_string();
+        let stream_id = path.display().to_string().into();
+        let channel_names = self.setup.channels.names.clone();
+        let info = Arc::new(StreamInfo { stream_id, channel_names, ..StreamInfo::default() });
         let mut chunks = chunks(recording)?.into_iter().peekable();
         let first = chunks.peek().context("a recording has samples")?;
         let begun = StreamFrontEnd::begin(&self.setup, first);
-        let mut stream = begun.with_context(|| name.clone())?;
+        let mut stream = begun.with_context(|| info.stream_id.to_string())?;
         let mut windows = Vec::new();
         let mut count = 0;
         for chunk in chunks {
@@ -120,17 +128,22 @@ impl Analyzer {
             while windows.len() >= self.batch_size || (chunk.last && !windows.is_empty()) {
                 let rest = windows.split_off(windows.len().min(self.batch_size));
                 count += windows.len();
-                self.batch(&name, &windows, out)?;
+                self.batch(&info, &windows, out)?;
                 windows = rest;
             }
         }
         if count == 0 {
-            tracing::warn!("{name}: too short for a window (window.min_length)");
+            tracing::warn!("{}: too short for a window (window.min_length)", info.stream_id);
         }
         Ok(())
     }
 
-    fn batch(&mut self, stream_id: &str, windows: &[Window], out: &mut Timeline) -> anyhow::Result<()> {
+    fn batch(
+        &mut self,
+        info: &Arc<StreamInfo>,
+        windows: &[Window],
+        out: &mut Timeline,
+    ) -> anyhow::Result<()> {
         let heard: Vec<&Window> = windows.iter().filter(|window| !window.silent).collect();
         let features: Vec<f32> = heard.iter().flat_map(|window| &window.features).copied().collect();
         let mut probabilities = Vec::new();
@@ -142,9 +155,12 @@ impl Analyzer {
         for window in windows {
             let Window { channel, index, partial, .. } = *window;
             let row = if window.silent { &[] } else { rows.next().context("a row for each window")? };
-            let name = WindowName { stream_id, channel, index, partial };
-            let channel_name = self.setup.channels.names.get(channel as usize).cloned().unwrap_or_default();
-            let scored = self.events.scored(name, window.start..window.end, row);
+            let name = WindowName { stream_id: &info.stream_id, channel, index, partial };
+            let raw = RawScores { stretch: window.stretch, labels: self.events.labels(), scores: row };
+            let smoothed = self.smoother.as_mut().map(|smoother| smoother.smooth(info, channel, raw).scores);
+            let scores = Scores { raw: row, smoothed: smoothed.as_deref() };
+            let channel_name = info.channel_name(channel).to_owned();
+            let scored = self.events.scored(name, window.start..window.end, scores);
             out.event(&EmotionEvent { channel_name, ..scored })?;
         }
         Ok(())

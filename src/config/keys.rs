@@ -131,6 +131,8 @@ pub const KEYS: &[Key] = &[
 
     key("publish.kafka_for_grpc", Kind::Boolean, "true", "with Kafka on, events of gRPC streams go to the topic too"),
     key("publish.uncertain_below", Kind::Share, "0", "a window whose best probability is lower is published as uncertain; its scores stay"),
+    key("publish.smoothing", Kind::Choice(&["off", "exponential", "median"]), "off", "how emotion and confidence are smoothed over the last windows of a channel; its scores stay"),
+    key("publish.smoothing_windows", integer(2, 100), "5", "the windows that smoothing looks at, the newest one included"),
 
     key("limits.max_streams", integer(1, 10_000_000), "10000", "streams open over gRPC at once"),
     key("limits.max_utilization_percent", integer(1, 1_000_000), "80", "the share of the models' time that open streams may take at the pace of speech; a stream beyond it is refused"),

@@ -80,6 +80,7 @@ impl Config {
             publish: Publish {
                 kafka_for_grpc: values.boolean("publish.kafka_for_grpc"),
                 uncertain_below: values.share("publish.uncertain_below"),
+                smoothing: Smoothing::from_values(values),
             },
             limits: Limits {
                 max_streams: values.size("limits.max_streams"),
@@ -236,6 +237,37 @@ pub struct Publish {
     pub kafka_for_grpc: bool,
     /// `publish.uncertain_below` (0): a window whose best probability is lower is published as `uncertain`.
     pub uncertain_below: f64,
+    /// How the decision is smoothed; `None` for not at all.
+    pub smoothing: Option<Smoothing>,
+}
+
+/// `publish.smoothing` and `publish.smoothing_windows`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Smoothing {
+    /// `publish.smoothing` (off)
+    pub method: SmoothingMethod,
+    /// `publish.smoothing_windows` (5): windows of a channel that count, the newest one included; at least 1.
+    pub windows: usize,
+}
+
+impl Smoothing {
+    fn from_values(values: &Values) -> Option<Self> {
+        let method = match values.text("publish.smoothing").as_str() {
+            "exponential" => SmoothingMethod::Exponential,
+            "median" => SmoothingMethod::Median,
+            _ => return None,
+        };
+        Some(Self { method, windows: values.size("publish.smoothing_windows") })
+    }
+}
+
+/// `publish.smoothing`, where it is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SmoothingMethod {
+    /// Newer windows weigh more, by an exponential.
+    Exponential,
+    /// The middle one counts.
+    Median,
 }
 
 /// `[limits]`

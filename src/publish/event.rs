@@ -21,7 +21,7 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x8037_025d_6c45_53c9_8713_b0c0_9f48_c52
 /// Makes the events of one model.
 #[derive(Debug, Clone)]
 pub struct EventFactory {
-    labels: Vec<String>,
+    labels: Arc<[String]>,
     /// Name and version, as in `crema-d-cnn@1.0.0`.
     model: String,
     /// A best probability below it names no emotion.
@@ -63,6 +63,15 @@ impl EventFactories {
     }
 }
 
+/// What is said of a window: one value for each label of the model.
+#[derive(Debug, Clone, Copy)]
+pub struct Scores<'a> {
+    /// The model's own.
+    pub raw: &'a [f32],
+    /// The same smoothed: they decide, where there are any.
+    pub smoothed: Option<&'a [f32]>,
+}
+
 /// Which window of which stream.
 #[derive(Debug, Clone, Copy)]
 pub struct WindowName<'a> {
@@ -81,10 +90,16 @@ impl EventFactory {
     #[must_use]
     pub fn new(contract: &Contract, decision: &config::Publish) -> Self {
         Self {
-            labels: contract.labels.clone(),
+            labels: contract.labels.clone().into(),
             model: format!("{}@{}", contract.name, contract.version),
             uncertain_below: decision.uncertain_below as f32,
         }
+    }
+
+    /// The model's labels.
+    #[must_use]
+    pub fn labels(&self) -> &Arc<[String]> {
+        &self.labels
     }
 
     /// The model's name and version.
@@ -103,12 +118,12 @@ impl EventFactory {
         Uuid::new_v5(&NAMESPACE, name.as_bytes())
     }
 
-    /// The event of a window with one probability for each label, or with none where it is silent.
+    /// The event of a window: of one without scores where it is silent.
     #[must_use]
     pub fn event(
         &self,
         envelope: &WindowEnvelope,
-        probabilities: &[f32],
+        scores: Scores<'_>,
         published_at: Timestamp,
     ) -> EmotionEvent {
         let name = WindowName {
@@ -122,26 +137,15 @@ impl EventFactory {
             channel_name: envelope.stream.channel_name(envelope.channel).to_owned(),
             captured_at: envelope.captured_at,
             published_at: Some(published_at),
-            ..self.scored(name, envelope.start..envelope.end, probabilities)
+            ..self.scored(name, envelope.start..envelope.end, scores)
         }
     }
 
-    /// What depends on the window and the model alone: no attributes, and no times of a clock. A silent window has neither scores nor
+    /// What depends on the windows and the model alone: no attributes, and no times of a clock. A silent window has neither scores nor
     /// confidence.
     #[must_use]
-    pub fn scored(&self, name: WindowName<'_>, time: Range<Duration>, probabilities: &[f32]) -> EmotionEvent {
-        let scores: Vec<EmotionScore> = self
-            .labels
-            .iter()
-            .zip(probabilities)
-            .map(|(emotion, probability)| EmotionScore {
-                emotion: emotion.clone(),
-                probability: *probability,
-            })
-            .collect();
-        let best =
-            scores.iter().max_by(|a, b| a.probability.total_cmp(&b.probability)).cloned().unwrap_or_default();
-        let confidence = best.probability;
+    pub fn scored(&self, name: WindowName<'_>, time: Range<Duration>, scores: Scores<'_>) -> EmotionEvent {
+        let (emotion, confidence) = self.decide(scores);
         EmotionEvent {
             event_id: self.event_id(name).to_string(),
             stream_id: name.stream_id.to_owned(),
@@ -149,17 +153,37 @@ impl EventFactory {
             window_index: name.index,
             start: Some(time.start.into()),
             end: Some(time.end.into()),
-            emotion: match best {
-                _ if probabilities.is_empty() => SILENCE.to_owned(),
-                _ if confidence < self.uncertain_below => UNCERTAIN.to_owned(),
-                best => best.emotion,
-            },
+            emotion: emotion.to_owned(),
             confidence,
-            scores,
+            scores: self.labelled(scores.raw),
+            smoothed_scores: scores.smoothed.map(|smoothed| self.labelled(smoothed)).unwrap_or_default(),
             model: self.model.clone(),
             partial: name.partial,
             ..EmotionEvent::default()
         }
+    }
+
+    /// The best label, if it is good enough, and its score. Of equals the one that the window itself finds better.
+    fn decide(&self, scores: Scores<'_>) -> (&str, f32) {
+        let decisive = scores.smoothed.unwrap_or(scores.raw);
+        let ranked = self.labels.iter().zip(decisive.iter().zip(scores.raw));
+        let order = |(_, a): &(_, (&f32, &f32)), (_, b): &(_, (&f32, &f32))| {
+            a.0.total_cmp(b.0).then_with(|| a.1.total_cmp(b.1))
+        };
+        match ranked.max_by(order) {
+            Some((label, (best, _))) if *best >= self.uncertain_below => (label, *best),
+            Some((_, (best, _))) => (UNCERTAIN, *best),
+            // The model was not asked.
+            None => (SILENCE, 0.0),
+        }
+    }
+
+    fn labelled(&self, scores: &[f32]) -> Vec<EmotionScore> {
+        let score = |(emotion, probability): (&String, &f32)| EmotionScore {
+            emotion: emotion.clone(),
+            probability: *probability,
+        };
+        self.labels.iter().zip(scores).map(score).collect()
     }
 }
 
@@ -175,7 +199,7 @@ mod tests {
     use super::*;
 
     fn factory(version: &str) -> EventFactory {
-        let labels = vec!["anger".into(), "sadness".into()];
+        let labels = ["anger".to_owned(), "sadness".to_owned()].into();
         EventFactory { labels, model: format!("m@{version}"), uncertain_below: 0.6 }
     }
 
@@ -191,18 +215,46 @@ mod tests {
         for (scores, emotion, confidence) in
             [([0.6, 0.4], "anger", 0.6), ([0.59, 0.41], UNCERTAIN, 0.59), ([0.1, 0.9], "sadness", 0.9)]
         {
-            let event = factory("1").scored(name, time.clone(), &scores);
+            let scores = Scores { raw: &scores, smoothed: None };
+            let event = factory("1").scored(name, time.clone(), scores);
             assert_eq!((event.emotion.as_str(), event.confidence), (emotion, confidence));
-            assert_eq!(event.scores.iter().map(|score| score.probability).collect::<Vec<_>>(), scores);
+            assert_eq!(probabilities(&event.scores), scores.raw);
+            assert!(event.smoothed_scores.is_empty());
         }
     }
 
     #[test]
     fn a_window_that_no_model_was_asked_about_is_silence_and_says_no_more() {
         let name = WindowName { stream_id: "call", channel: 0, index: 0, partial: false };
-        let event = factory("1").scored(name, Duration::ZERO..Duration::from_secs(3), &[]);
+        let event = factory("1").scored(
+            name,
+            Duration::ZERO..Duration::from_secs(3),
+            Scores { raw: &[], smoothed: None },
+        );
         assert_eq!((event.emotion.as_str(), event.confidence, event.scores.len()), (SILENCE, 0.0, 0));
         assert_eq!(event.event_id, factory("1").event_id(name).to_string());
+    }
+
+    #[test]
+    fn smoothed_scores_decide_and_the_raw_ones_stay() {
+        let name = WindowName { stream_id: "call", channel: 0, index: 0, partial: false };
+        let raw = [0.9, 0.1];
+        for (smoothed, emotion, confidence) in [
+            ([0.3, 0.7], "sadness", 0.7),
+            ([0.45, 0.55], UNCERTAIN, 0.55),
+            // Equals: the window itself says anger.
+            ([0.65, 0.65], "anger", 0.65),
+        ] {
+            let scores = Scores { raw: &raw, smoothed: Some(&smoothed) };
+            let event = factory("1").scored(name, Duration::ZERO..Duration::from_secs(3), scores);
+            assert_eq!((event.emotion.as_str(), event.confidence), (emotion, confidence));
+            assert_eq!(probabilities(&event.scores), raw);
+            assert_eq!(probabilities(&event.smoothed_scores), smoothed);
+        }
+    }
+
+    fn probabilities(scores: &[EmotionScore]) -> Vec<f32> {
+        scores.iter().map(|score| score.probability).collect()
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! In: events with their tickets, records that were refused. Out: records, in order for each stream (idempotent producer, acks=all).
 //! A full queue is a normal answer that gives the message back; a broker that is away is waited for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
@@ -15,12 +16,18 @@ use crate::config::{self, ValueFormat};
 use crate::envelope::{DeadLetterTicket, Report, Ticket};
 use crate::ingest::kafka::{KafkaFault, RawRecord, broker, settings};
 use crate::proto::EmotionEvent;
+use crate::publish::smoothing::RecentScores;
 
 /// What an acknowledgement settles.
 #[derive(Debug)]
 pub enum Settlement {
     /// The window of a Kafka stream.
-    Window(Ticket),
+    Window {
+        /// The window.
+        ticket: Ticket,
+        /// What the channel's next window is smoothed with.
+        recent: Option<Arc<RecentScores>>,
+    },
     /// A record that was refused.
     DeadLetter(DeadLetterTicket),
     /// Nothing: the event of a gRPC stream.
@@ -39,7 +46,7 @@ impl ProducerContext for Acknowledgements {
 
     fn delivery(&self, result: &DeliveryResult<'_>, settlement: Box<Settlement>) {
         let report = match (result, *settlement) {
-            (Ok(_), Settlement::Window(ticket)) => Report::Delivered(ticket),
+            (Ok(_), Settlement::Window { ticket, recent }) => Report::Delivered { ticket, recent },
             (Ok(_), Settlement::DeadLetter(ticket)) => Report::DeadLetterDelivered(ticket),
             (Ok(_), Settlement::Nothing) => return,
             (Err((error, _)), _) => {

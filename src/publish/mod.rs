@@ -3,5 +3,7 @@
 pub mod event;
 pub mod kafka;
 pub mod publisher;
+pub mod smoothing;
+pub mod stream_smoother;
 
 pub use event::EventFactory;

@@ -8,8 +8,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use super::event::{EventFactories, EventFactory, now};
+use super::event::{EventFactories, EventFactory, Scores, now};
 use super::kafka::{EventProducer, NotTaken, Outgoing, Settlement};
+use super::smoothing::RawScores;
+use super::stream_smoother::{Smoothed, StreamSmoother};
 use crate::batch::{Scored, ScoredBatch};
 use crate::config;
 use crate::envelope::{Answer, CallReply, JobOrigin, WindowEnvelope};
@@ -54,6 +56,7 @@ impl Publisher {
     /// See [`PublishFault`]. Cancelling loses only what was not acknowledged yet.
     pub async fn run(self, mut scored: mpsc::Receiver<ScoredBatch<JobOrigin>>) -> Result<(), PublishFault> {
         let mut factories = EventFactories::new(self.options.clone());
+        let mut smoother = self.options.smoothing.map(StreamSmoother::new);
         while let Some(batch) = scored.recv().await {
             metrics::queue_depth("publish", scored.len());
             let events = factories.of(&batch.model);
@@ -61,7 +64,12 @@ impl Publisher {
                 match (origin, probabilities) {
                     (JobOrigin::Clip(clip), outcome) => clip.answer(outcome),
                     (JobOrigin::Window(envelope), Ok(probabilities)) => {
-                        self.publish(&events, *envelope, &probabilities).await?
+                        let smoothed = smoother.as_mut().map(|smoother| {
+                            let (labels, scores) = (events.labels(), &probabilities);
+                            let raw = RawScores { stretch: envelope.stretch, labels, scores };
+                            smoother.smooth(&envelope.stream, envelope.channel, raw)
+                        });
+                        self.publish(&events, *envelope, (&probabilities, smoothed)).await?
                     }
                     (JobOrigin::Window(envelope), Err(error)) => failed(*envelope, error)?,
                 }
@@ -74,11 +82,11 @@ impl Publisher {
         &self,
         events: &EventFactory,
         envelope: WindowEnvelope,
-        probabilities: &[f32],
+        (raw, smoothed): (&[f32], Option<Smoothed>),
     ) -> Result<(), PublishFault> {
-        // The model was not asked.
-        let silent = probabilities.is_empty();
-        let event = events.event(&envelope, probabilities, now());
+        let silent = raw.is_empty();
+        let (smoothed, recent) = smoothed.map(|smoothed| (smoothed.scores, smoothed.recent)).unzip();
+        let event = events.event(&envelope, Scores { raw, smoothed: smoothed.as_deref() }, now());
         envelope.agreements.iter().for_each(|agreement| agreement.says(&event.emotion));
         if !matches!(envelope.answer, Answer::Shadow(_)) {
             metrics::window(if silent { "silent" } else { "published" });
@@ -89,7 +97,9 @@ impl Publisher {
                 self.shadow_to_kafka(&event, topic.as_deref());
                 Ok(())
             }
-            Answer::Kafka(ticket) => self.to_kafka(&event, Settlement::Window(ticket)).await,
+            Answer::Kafka(ticket) => {
+                self.to_kafka(&event, Settlement::Window { ticket, recent: recent.flatten() }).await
+            }
             Answer::Call(answer) => {
                 if self.options.kafka_for_grpc {
                     self.to_kafka(&event, Settlement::Nothing).await?;

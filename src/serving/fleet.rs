@@ -2,7 +2,8 @@
 //!
 //! In: the configuration, the word to load again. Out: lineups, and scored batches of every model. A model of the same shape (front end,
 //! window, labels) takes its predecessor's place between two batches; one of another shape serves new streams, while open ones finish on
-//! the old sessions. Where loading fails the old model stays.
+//! the old sessions. Where loading fails the old model stays. Sessions that seem broken are replaced in the same way: where the device is
+//! gone and `engine.device` leaves the choice, by sessions on another one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,10 +111,10 @@ impl Fleet {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return self,
-                Some(()) = reload.recv() => self.reload(|_| true).await,
+                Some(()) = reload.recv() => self.reload(|member| member.file.is_some()).await,
                 _ = looks.tick() => {
                     self.look_at_the_processor();
-                    self.reload(|member| member.file.as_mut().is_some_and(FileWatch::has_changed)).await;
+                    self.reload(|member| member.has_changed() || member.batcher.seems_broken()).await;
                 }
             }
         }
@@ -143,12 +144,11 @@ impl Fleet {
         }
     }
 
-    /// Loads those from files again that `wanted` picks.
+    /// Loads those again that `wanted` picks.
     async fn reload(&mut self, wanted: impl Fn(&mut Member) -> bool) {
         self.retired.retain(|batcher| !batcher.has_ended());
         let mut exchanged = false;
         for index in 0..self.members.len() {
-            let ModelSource::File(path) = self.members[index].source.clone() else { continue };
             if !wanted(&mut self.members[index]) {
                 continue;
             }
@@ -159,7 +159,8 @@ impl Fleet {
                 }
                 Err(error) => {
                     metrics::model_reload("failed");
-                    tracing::error!(model = %path.display(), "kept the model in service: failed to {error}");
+                    let model = &self.members[index].source;
+                    tracing::error!(%model, "kept the model in service: failed to {error}");
                 }
             }
         }
@@ -290,6 +291,10 @@ fn in_use(model: &Model) -> GaugeGuard {
 }
 
 impl Member {
+    fn has_changed(&mut self) -> bool {
+        self.file.as_mut().is_some_and(FileWatch::has_changed)
+    }
+
     fn place(&self) -> Place<'_> {
         Place { role: &self.role, name: &self.served.contract.name, setup: &self.served.setup }
     }

@@ -155,9 +155,9 @@ impl OpenStream {
             self.front_end.end(bench, &mut |window| exit.submit(window, credits.as_deref_mut()))?;
         }
         for shadow in &mut self.shadows {
-            shadow.take(benches, chunk, &self.info);
+            shadow.take(benches, chunk);
             if after == After::Ended {
-                shadow.end(benches, &self.info);
+                shadow.end(benches);
             }
         }
         self.begun = true;
@@ -181,7 +181,7 @@ impl OpenStream {
         let mut exit = Exit { info: &self.info, owner: &self.owner, model, shadows, outlets, captured_at };
         let bench = benches.of(&self.model);
         let ended = self.front_end.end(bench, &mut |window| exit.submit(window, credits.as_mut()));
-        self.shadows.iter_mut().for_each(|shadow| shadow.end(benches, &self.info));
+        self.shadows.iter_mut().for_each(|shadow| shadow.end(benches));
         if let Err(bad) = ended {
             self.say_bad_end(&bad);
         }

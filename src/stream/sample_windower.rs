@@ -62,6 +62,6 @@ impl SampleWindower {
         let mut features = self.samples[from..to].to_vec();
         features.resize(geometry.length as usize, 0.0);
         self.next_window += 1;
-        Cut { index, partial, features }
+        Cut { index, partial, first_window: self.first_window, features }
     }
 }

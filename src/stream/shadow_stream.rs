@@ -20,6 +20,8 @@ type WindowKey = (u32, u64, bool);
 #[derive(Debug)]
 pub(super) struct ShadowStream {
     shadow: Shadow,
+    /// Of its own, so that its windows are smoothed by themselves; after a restart they start afresh.
+    info: Arc<StreamInfo>,
     front_end: StreamFrontEnd,
     /// Windows that only one of the two front ends has completed so far.
     halves: HashMap<WindowKey, Arc<Agreement>>,
@@ -38,7 +40,8 @@ impl ShadowStream {
             Some(resume) => StreamFrontEnd::resume(setup, benches.of(&shadow.model), resume.clone(), chunk)?,
             None => StreamFrontEnd::begin(setup, chunk)?,
         };
-        Ok(Self { shadow, front_end, halves: HashMap::new() })
+        let info = Arc::new(StreamInfo { recent: Vec::new(), ..info.clone() });
+        Ok(Self { shadow, info, front_end, halves: HashMap::new() })
     }
 
     /// The comparison that a window takes part in, whichever front end completes it first.
@@ -52,25 +55,25 @@ impl ShadowStream {
     }
 
     /// Takes a chunk in that the stream itself has taken.
-    pub fn take(&mut self, benches: &mut Benches, chunk: &Chunk, info: &Arc<StreamInfo>) {
+    pub fn take(&mut self, benches: &mut Benches, chunk: &Chunk) {
         let mut windows = Vec::new();
         let taken =
             self.front_end.accept(benches.of(&self.shadow.model), chunk, &mut |window| windows.push(window));
         if let Err(bad) = taken {
-            tracing::debug!(stream_id = %info.stream_id, "a shadow refuses a chunk: {bad}");
+            tracing::debug!(stream_id = %self.info.stream_id, "a shadow refuses a chunk: {bad}");
         }
-        self.submit(windows, info);
+        self.submit(windows);
     }
 
     /// Ends the stretch.
-    pub fn end(&mut self, benches: &mut Benches, info: &Arc<StreamInfo>) {
+    pub fn end(&mut self, benches: &mut Benches) {
         let mut windows = Vec::new();
         // A file that ended early is the stream's to report.
         let _ = self.front_end.end(benches.of(&self.shadow.model), &mut |window| windows.push(window));
-        self.submit(windows, info);
+        self.submit(windows);
     }
 
-    fn submit(&mut self, windows: Vec<Window>, info: &Arc<StreamInfo>) {
+    fn submit(&mut self, windows: Vec<Window>) {
         for window in windows {
             if window.silent {
                 self.shadow.model.utilization.cost().spared();
@@ -78,7 +81,7 @@ impl ShadowStream {
             }
             let agreement = self.agreement(&window);
             let answer = Answer::Shadow(self.shadow.topic.clone());
-            let (features, envelope) = WindowEnvelope::seal(window, info.clone(), None, answer);
+            let (features, envelope) = WindowEnvelope::seal(window, self.info.clone(), None, answer);
             let envelope = WindowEnvelope { agreements: vec![agreement.clone()], ..envelope };
             let job = Job::new(features, JobOrigin::Window(Box::new(envelope)));
             if self.shadow.model.jobs.try_send(job).is_err() {

@@ -24,6 +24,8 @@ pub struct Window {
     pub partial: bool,
     /// Holds too little speech to be analysed. Never where no gate is set up.
     pub silent: bool,
+    /// Start of the first window of the window's stretch: no two stretches of a stream that give windows share it.
+    pub stretch: Duration,
     /// First source sample that the window needs.
     pub needed_from: u64,
     /// `[frames, coefficients]`; rows of 0.0 where frames are missing.
@@ -46,6 +48,7 @@ pub(super) fn window(
         end: if cut.partial { partial_end } else { time_of(setup.geometry.end(cut.index), rate) },
         partial: cut.partial,
         silent,
+        stretch: time_of(setup.geometry.start(cut.first_window), rate),
         needed_from: needed_from(setup, plan, cut.index),
         features: cut.features,
     }

@@ -12,6 +12,8 @@ use crate::features::{FrameComputer, FrontEnd, append_deltas};
 pub(crate) struct Cut {
     pub index: u64,
     pub partial: bool,
+    /// First window of its stretch.
+    pub first_window: u64,
     pub features: Vec<f32>,
 }
 
@@ -125,6 +127,6 @@ impl Windower {
         self.frames.drain(..stale);
         self.frames_start =
             if self.frames.is_empty() { keep_from } else { self.frames_start + (stale / width) as u64 };
-        Cut { index, partial, features }
+        Cut { index, partial, first_window: self.first_window, features }
     }
 }

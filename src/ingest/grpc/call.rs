@@ -175,6 +175,7 @@ impl Call {
             model: chunk.model.clone(),
             channels,
             channel_names: std::mem::take(&mut chunk.channel_names),
+            recent: Vec::new(),
         };
         let analysed = model.setup.for_stream(&info).channels.analysed(format.channels());
         let limit = self.links.max_utilization_percent;

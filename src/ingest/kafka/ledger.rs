@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::progress::{Entry, Progress, State};
 use super::stream_books::{Fate, Mark, Stream};
 use crate::envelope::{Standing, StreamInfo, Taken, Ticket};
+use crate::publish::smoothing::RecentScores;
 use crate::stream::Resume;
 
 /// The books of one partition.
@@ -48,8 +49,15 @@ impl Ledger {
                 about: entry.state.as_ref().map(|state| (state.info(stream_id), state.format)),
                 last_timestamp: entry.last_timestamp,
                 idle_ends: entry.idle_ends.clone(),
-                acknowledged: Some(entry.clone()),
+                acknowledged_windows: entry
+                    .state
+                    .as_ref()
+                    .map(State::acknowledged_windows)
+                    .unwrap_or_default(),
+                // It may have been written for an earlier offset; it fits this one.
+                acknowledged: Some(Entry { offset: committed, ..entry.clone() }),
                 written: true,
+                in_doubt: true,
                 ..Stream::default()
             };
             ledger.streams.insert(stream_id.clone(), stream);
@@ -110,10 +118,10 @@ impl Ledger {
         }
     }
 
-    /// A window's event is acknowledged.
-    pub fn delivered(&mut self, ticket: &Ticket) {
+    /// A window's event is acknowledged; `recent` is what smoothing keeps of it and those before.
+    pub fn delivered(&mut self, ticket: &Ticket, recent: Option<Arc<RecentScores>>) {
         let Some(stream) = self.streams.get_mut(&ticket.stream_id) else { return };
-        stream.outstanding.retain(|other| other != ticket);
+        stream.acknowledge(ticket, recent);
         stream.settle(&mut self.unsettled);
     }
 
@@ -175,7 +183,7 @@ impl Ledger {
                 Some(old) => old.same_place(&next),
                 None => next.state.is_none(),
             };
-            if same && !next.needs_exact_offset() {
+            if same && !next.needs_exact_offset() && !stream.in_doubt {
                 continue;
             }
             stream.written = true;
@@ -200,6 +208,8 @@ impl Ledger {
             while stream.marks.front().is_some_and(|mark| mark.offset < offset) {
                 stream.marks.pop_front();
             }
+            stream.in_doubt = false;
+            stream.forget_lives();
         }
         let over = |stream: &Stream| {
             stream.standing.is_none() && stream.marks.is_empty() && stream.outstanding.is_empty()

@@ -140,7 +140,7 @@ impl Partition {
     pub fn hear(&mut self, report: Report) -> Option<DeadLetter> {
         match report {
             Report::Emitted(ticket) => self.ledger.emitted(ticket),
-            Report::Delivered(ticket) => self.ledger.delivered(&ticket),
+            Report::Delivered { ticket, recent } => self.ledger.delivered(&ticket, recent),
             Report::StretchEnded { stream_id, standing, .. } => {
                 self.ledger.stretch_ended(&stream_id, standing)
             }

@@ -2,13 +2,14 @@
 //!
 //! In: entries from the ledger, records from the topic. Out: JSON, and the entry that fits a committed offset. Never touches a broker.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::audio::{AudioFormat, ChannelPolicy};
 use crate::envelope::{Standing, StreamInfo};
+use crate::publish::smoothing::RecentScores;
 use crate::stream::{Place, Resume, ResumePoint, WindowSpan};
 
 /// Incarnation of a stream that another reader opened.
@@ -78,7 +79,13 @@ pub struct State {
     /// Names of its channels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub channel_names: Vec<String>,
+    /// What the next window of each channel is smoothed with; shorter where nothing is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recent: Vec<Option<RecentScores>>,
 }
+
+/// Acknowledged windows by life of the stream, channel and index, each with what the window behind it is smoothed with.
+pub(super) type AcknowledgedWindows = BTreeMap<(i64, u32, u64), Option<Arc<RecentScores>>>;
 
 impl State {
     /// The state of a stream that stands at `standing`.
@@ -98,7 +105,17 @@ impl State {
             model,
             channels,
             channel_names,
+            recent: Vec::new(),
         }
+    }
+
+    /// The last window of each channel before the next one.
+    pub(super) fn acknowledged_windows(&self) -> AcknowledgedWindows {
+        let last = |(channel, next): (usize, &u64)| {
+            let recent = self.recent.get(channel).cloned().flatten().map(Arc::new);
+            Some(((RESUMED, channel as u32, next.checked_sub(1)?), recent))
+        };
+        self.next_windows.iter().enumerate().filter_map(last).collect()
     }
 
     /// The same for the ledger. Nothing before the position is needed: else the commit would lie below it.
@@ -119,9 +136,10 @@ impl State {
     /// What the stream's events repeat.
     #[must_use]
     pub fn info(&self, stream_id: &Arc<str>) -> Arc<StreamInfo> {
-        let Self { attributes, model, channels, channel_names, .. } = self.clone();
+        let Self { attributes, model, channels, channel_names, recent, .. } = self.clone();
+        let recent = recent.into_iter().map(|recent| recent.map(Arc::new)).collect();
         let (stream_id, channels) = (stream_id.clone(), Some(channels));
-        Arc::new(StreamInfo { stream_id, attributes, model, channels, channel_names })
+        Arc::new(StreamInfo { stream_id, attributes, model, channels, channel_names, recent })
     }
 }
 
@@ -199,6 +217,7 @@ mod tests {
             model: String::new(),
             channels: ChannelPolicy::First,
             channel_names: vec!["agent".into(), "customer".into()],
+            recent: Vec::new(),
         };
         Entry { state: Some(state), ..Entry::nothing(Some(offset)) }
     }

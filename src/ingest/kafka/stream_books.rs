@@ -5,9 +5,10 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::progress::{Entry, State};
+use super::progress::{AcknowledgedWindows, Entry, State};
 use crate::audio::AudioFormat;
 use crate::envelope::{Standing, StreamInfo, Ticket};
+use crate::publish::smoothing::RecentScores;
 
 /// Behind every chunk of every life of a stream.
 const NOTHING_NEEDED: (i64, u64) = (i64::MAX, u64::MAX);
@@ -49,6 +50,10 @@ pub(super) struct Stream {
     pub acknowledged: Option<Entry>,
     /// Whether the progress topic has a record of it.
     pub written: bool,
+    /// Whether the topic's record may hold an entry of a reader that died before its commit: the next commit writes it anew.
+    pub in_doubt: bool,
+    /// The last window of each channel before the lowest one that is not acknowledged, and any behind that.
+    pub acknowledged_windows: AcknowledgedWindows,
 }
 
 impl Stream {
@@ -84,6 +89,7 @@ impl Stream {
         let state = standing.zip(self.about.as_ref()).map(|(standing, (info, format))| {
             let mut state = State::new(standing, info, *format);
             state.next_windows = self.next_windows(standing);
+            state.recent = self.recent_before(standing.incarnation, &state.next_windows);
             state
         });
         let position = state.as_ref().map_or(0, |state| state.position);
@@ -98,17 +104,67 @@ impl Stream {
         }
     }
 
+    /// A window's event is acknowledged.
+    pub fn acknowledge(&mut self, ticket: &Ticket, recent: Option<Arc<RecentScores>>) {
+        self.outstanding.retain(|other| other != ticket);
+        let of = (ticket.incarnation, ticket.channel);
+        self.acknowledged_windows.insert((of.0, of.1, ticket.index), recent);
+        let next = self.next_window(of, 0);
+        let last = self.acknowledged_before(of, next).map_or(0, |(window, _)| window);
+        self.acknowledged_windows
+            .retain(|(life, channel, window), _| (*life, *channel) != of || *window >= last);
+    }
+
+    /// Forgets the windows of lives that no entry will be about any more.
+    pub fn forget_lives(&mut self) {
+        let befores = self.marks.iter().filter_map(|mark| match &mark.fate {
+            Fate::Taken { before, .. } | Fate::Settled { before: Some(before) } => before.as_ref(),
+            Fate::Open | Fate::Refused | Fate::Settled { before: None } => None,
+        });
+        let lives = befores.chain(&self.standing).map(|standing| standing.incarnation);
+        let lives: BTreeSet<i64> =
+            lives.chain(self.outstanding.iter().map(|ticket| ticket.incarnation)).collect();
+        self.acknowledged_windows.retain(|(life, ..), _| lives.contains(life));
+    }
+
     /// The lowest window of each channel that is not acknowledged.
     fn next_windows(&self, standing: &Standing) -> Vec<u64> {
         let newest = self.standing.as_ref().filter(|newest| newest.incarnation == standing.incarnation);
         let given = &newest.unwrap_or(standing).place.next_windows;
-        let lowest = |(channel, given): (usize, &u64)| {
-            let of_channel = self.outstanding.iter().filter(|ticket| {
-                ticket.incarnation == standing.incarnation && ticket.channel as usize == channel
-            });
-            of_channel.map(|ticket| ticket.index).min().unwrap_or(*given)
+        let next = |(channel, given): (usize, &u64)| {
+            self.next_window((standing.incarnation, channel as u32), *given)
         };
-        given.iter().enumerate().map(lowest).collect()
+        given.iter().enumerate().map(next).collect()
+    }
+
+    /// The lowest window of a life's channel that is not acknowledged, where all before `given` are.
+    fn next_window(&self, (life, channel): (i64, u32), given: u64) -> u64 {
+        let of_channel =
+            self.outstanding.iter().filter(|ticket| (ticket.incarnation, ticket.channel) == (life, channel));
+        of_channel.map(|ticket| ticket.index).min().unwrap_or_else(|| {
+            let all = (life, channel, 0)..=(life, channel, u64::MAX);
+            let last = self.acknowledged_windows.range(all).next_back();
+            last.map_or(given, |((.., window), _)| given.max(window + 1))
+        })
+    }
+
+    /// The last acknowledged window of a life's channel before `next`: not just before it, where the ones between are silent.
+    fn acknowledged_before(
+        &self,
+        (life, channel): (i64, u32),
+        next: u64,
+    ) -> Option<(u64, &Option<Arc<RecentScores>>)> {
+        let before = self.acknowledged_windows.range((life, channel, 0)..(life, channel, next)).next_back();
+        before.map(|((.., window), recent)| (*window, recent))
+    }
+
+    /// What the given windows, the next of each channel, are smoothed with.
+    fn recent_before(&self, life: i64, next_windows: &[u64]) -> Vec<Option<RecentScores>> {
+        let of = |(channel, next): (usize, &u64)| {
+            self.acknowledged_before((life, channel as u32), *next)?.1.as_deref().cloned()
+        };
+        let recent: Vec<_> = next_windows.iter().enumerate().map(of).collect();
+        if recent.iter().all(Option::is_none) { Vec::new() } else { recent }
     }
 
     /// Whether a stretch is open, or may be once the shard has answered.

@@ -7,19 +7,18 @@
 mod bad_audio;
 mod content_type;
 mod decode;
-mod dot;
 mod file_error;
 mod files;
 mod format;
 mod g711;
 mod kernel;
+mod multiply_rate;
 mod resample;
 mod resampler_plan;
 mod wav_header;
 
 pub use bad_audio::*;
 pub use decode::*;
-pub(crate) use dot::dot;
 pub use file_error::*;
 pub use files::*;
 pub use format::*;

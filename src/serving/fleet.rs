@@ -94,7 +94,7 @@ impl Fleet {
             let (served, batcher) = self.put_into_service(loaded)?;
             self.members.push(Member { source, role, file, served, batcher, _in_use: in_use });
         }
-        Ok(check(&self.members.iter().map(Member::place).collect::<Vec<_>>())?)
+        check(&self.members.iter().map(Member::place).collect::<Vec<_>>())
     }
 
     /// Gives the lineup of the moment.

@@ -21,6 +21,7 @@ pub mod evaluation;
 pub mod features;
 pub mod http;
 pub mod ingest;
+mod lanes;
 pub mod load;
 pub mod measure;
 pub mod metrics;

@@ -7,8 +7,9 @@ use affectd::audio::{Resampler, ResamplerPlan, resample};
 use proptest::prelude::*;
 
 /// Pairs of rates: telephony, studio, the odd 24,414 Hz, downwards, and one without any common divisor.
-const RATES_HZ: [(u32, u32); 8] = [
+const RATES_HZ: [(u32, u32); 9] = [
     (8_000, 16_000),
+    (8_000, 24_000),
     (48_000, 16_000),
     (44_100, 16_000),
     (11_025, 16_000),
@@ -44,7 +45,8 @@ fn tones_in_the_passband_come_out_exact() {
     for rates_hz in RATES_HZ {
         let nyquist_hz = f64::from(rates_hz.0.min(rates_hz.1)) / 2.0;
         let samples = (rates_hz.0 / 10) as usize;
-        for part in [0.001, 0.05, 0.3, 0.7, 0.9, 0.925] {
+        let highest = if rates_hz.0 < rates_hz.1 { 0.92 } else { 0.925 };
+        for part in [0.001, 0.05, 0.3, 0.7, 0.9, highest] {
             let resampled = resample(&plan(rates_hz), &tone(part * nyquist_hz, rates_hz.0, samples));
             let exact = tone(part * nyquist_hz, rates_hz.1, resampled.len());
             let errors = middle(&resampled).iter().zip(middle(&exact)).map(|(a, b)| a - b);
@@ -64,6 +66,23 @@ fn tones_beyond_the_band_do_not_come_back() {
             let alias_db = level_db(middle(&heard).iter().copied());
             assert!(alias_db < -80.0, "{rates_hz:?} at {part} of the band: alias {alias_db:.1} dB");
         }
+    }
+}
+
+#[test]
+fn upwards_nothing_mirrors_into_the_empty_band() {
+    let (source, target) = (8_000, 16_000);
+    for frequency_hz in [300.0, 1_700.0, 3_650.0, 3_990.0] {
+        let heard = resample(&plan((source, target)), &tone(frequency_hz, source, 8_000));
+        // The mirror lies at 8 kHz less the tone: what is heard there, by a sine and a cosine.
+        let mirror = TAU * (f64::from(source) - frequency_hz) / f64::from(target);
+        let (mut sine, mut cosine) = (0.0, 0.0);
+        for (n, sample) in middle(&heard).iter().enumerate() {
+            sine += f64::from(*sample) * (mirror * n as f64).sin();
+            cosine += f64::from(*sample) * (mirror * n as f64).cos();
+        }
+        let level_db = 20.0 * (2.0 * sine.hypot(cosine) / middle(&heard).len() as f64).log10();
+        assert!(level_db < -80.0, "the mirror of {frequency_hz} Hz: {level_db:.1} dB");
     }
 }
 

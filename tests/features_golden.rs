@@ -1,4 +1,4 @@
-//! Features against librosa: golden arrays made by `tests/golden/make_golden.py`.
+//! Features against librosa, torchaudio and kaldi-native-fbank: golden arrays made by `tests/golden/make_golden.py`.
 
 use std::path::PathBuf;
 
@@ -65,6 +65,11 @@ fn log_mel_in_decibel_of_magnitudes_under_a_hamming_taper() {
 }
 
 #[test]
+fn a_transform_of_odd_length() {
+    check("odd_length_16k");
+}
+
+#[test]
 fn deltas_of_first_and_second_order() {
     check("deltas_16k");
 }
@@ -72,4 +77,29 @@ fn deltas_of_first_and_second_order() {
 #[test]
 fn kaldi_frames_with_mean_removal_and_pre_emphasis() {
     check("kaldi_16k");
+}
+
+#[test]
+fn mfcc_of_torchaudio() {
+    check("torchaudio_16k");
+}
+
+#[test]
+fn mfcc_of_torchaudio_on_the_htk_scale_at_8_khz() {
+    check("torchaudio_htk_8k");
+}
+
+#[test]
+fn mfcc_of_kaldi_native_fbank() {
+    check("kaldi_native_16k");
+}
+
+#[test]
+fn filter_banks_of_kaldi_native_fbank() {
+    check("kaldi_native_fbank_16k");
+}
+
+#[test]
+fn mfcc_of_kaldi_native_fbank_at_8_khz() {
+    check("kaldi_native_8k");
 }

@@ -57,6 +57,46 @@ fn a_constant_has_no_deltas_and_a_cepstrum_needs_coefficients() {
     assert!(FrontEnd::new(&none, 8_000, FrameKind::LogMel).is_ok());
 }
 
+/// Options that go through every part of the computer: each kind of transform, each step before and after it.
+fn every_kind() -> [(MfccOptions, FrameKind); 6] {
+    let usual = MfccOptions::default();
+    let kaldi = MfccOptions { remove_dc: true, pre_emphasis: Some(0.97), ..usual.clone() };
+    let magnitudes = MfccOptions { power: 1.0, n_fft: 400, n_mels: 23, n_mfcc: 13, ..usual.clone() };
+    let offset = MfccOptions { log_floor: None, log_offset: Some(1e-6), win_length: 333, ..usual.clone() };
+    [
+        (MfccOptions { n_fft: 441, ..usual.clone() }, FrameKind::Mfcc),
+        (MfccOptions { n_fft: 1_024, ..usual.clone() }, FrameKind::LogMel),
+        (usual, FrameKind::Mfcc),
+        (kaldi, FrameKind::Mfcc),
+        (magnitudes, FrameKind::Mfcc),
+        (offset, FrameKind::Mfcc),
+    ]
+}
+
+#[test]
+fn frames_in_groups_are_frames_alone() {
+    let samples: Vec<f32> = (0..9_000_u32).map(|n| (n.wrapping_mul(n) % 997) as f32 / 997.0 - 0.4).collect();
+    for (options, kind) in every_kind() {
+        let front_end = FrontEnd::new(&options, 16_000, kind).expect("options that can be built");
+        let (width, hop, n_fft) = (front_end.width(), front_end.hop_length(), front_end.n_fft());
+        let together = features(&front_end, &samples);
+        let mut computer = front_end.computer();
+        let mut alone = vec![0.0; width];
+        for (t, frame) in together.chunks_exact(width).enumerate() {
+            computer.frame(&samples[t * hop..t * hop + n_fft], &mut alone);
+            assert_eq!(frame, alone, "frame {t} of {options:?}");
+        }
+        for group in [1, 3, 10, 17] {
+            let (mut grouped, mut from) = (vec![0.0; together.len()], 0);
+            for out in grouped.chunks_mut(group * width) {
+                computer.frames(&samples[from * hop..], out);
+                from += group;
+            }
+            assert_eq!(together, grouped, "groups of {group}, {options:?}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

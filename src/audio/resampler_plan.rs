@@ -4,8 +4,9 @@
 
 use std::ops::Range;
 
-use super::dot;
 use super::kernel::Kernel;
+use super::multiply_rate::Phases;
+use crate::lanes::{LaneRows, MAX_LANES, Simd, multiply_add};
 
 /// Up to so many phases each has its own row of taps; beyond, rows are interpolated.
 const MAX_EXACT_PHASES: u64 = 1_024;
@@ -14,19 +15,21 @@ const MAX_EXACT_PHASES: u64 = 1_024;
 const INTERPOLATED_PHASES: u64 = 512;
 
 /// The tables of one pair of sample rates.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ResamplerPlan {
     source_rate_hz: u32,
     target_rate_hz: u32,
     /// Output samples in `down` input samples; both reduced.
     up: u64,
     down: u64,
+    /// From one output to the next.
+    step: Position,
     reach: u64,
     /// Rows per input sample. Row `p` is the filter for an output `p / phases` after an input sample; there is one row
     /// more than phases where rows are interpolated.
     phases: u64,
-    /// `2·reach` taps a row, for the input samples from `reach − 1` before to `reach` after.
-    taps: Vec<f32>,
+    /// `2·reach` taps a row, a whole number of vectors, for the input samples from `reach − 1` before to `reach` after.
+    taps: LaneRows,
 }
 
 /// Where an output lies among the inputs.
@@ -47,15 +50,28 @@ impl ResamplerPlan {
         assert!(source_rate_hz > 0 && target_rate_hz > 0, "a sample rate is above 0");
         let common = greatest_common_divisor(source_rate_hz, target_rate_hz);
         let (up, down) = (u64::from(target_rate_hz / common), u64::from(source_rate_hz / common));
+        let step = Position { input: down / up, phase: down % up };
+        let same = Self {
+            source_rate_hz,
+            target_rate_hz,
+            up,
+            down,
+            step,
+            reach: 0,
+            phases: 1,
+            taps: LaneRows::of(&[]),
+        };
         if up == down {
-            return Self { source_rate_hz, target_rate_hz, up, down, reach: 0, phases: 1, taps: Vec::new() };
+            return same;
         }
-        let kernel = Kernel::new((up as f64 / down as f64).min(1.0));
-        let reach = kernel.half_width().ceil() as u64;
+        let kernel = Kernel::new(up as f64 / down as f64);
+        let reach = (kernel.half_width().ceil() as u64).next_multiple_of(MAX_LANES as u64 / 2);
         let exact = up <= MAX_EXACT_PHASES;
         let (phases, rows) = if exact { (up, up) } else { (INTERPOLATED_PHASES, INTERPOLATED_PHASES + 1) };
-        let taps = (0..rows).flat_map(|row| taps(kernel, reach, row as f64 / phases as f64)).collect();
-        Self { source_rate_hz, target_rate_hz, up, down, reach, phases, taps }
+        let taps: Vec<f32> =
+            (0..rows).flat_map(|row| taps(kernel, reach, row as f64 / phases as f64)).collect();
+        let taps = LaneRows::of(&taps);
+        Self { reach, phases, taps, ..same }
     }
 
     /// Sample rate of the input.
@@ -99,25 +115,80 @@ impl ResamplerPlan {
 
     /// The place one output after `position`.
     pub(super) fn next(&self, position: Position) -> Position {
-        let phase = position.phase + self.down;
-        Position { input: position.input.wrapping_add(phase / self.up), phase: phase % self.up }
+        let (phase, input) = (position.phase + self.step.phase, position.input.wrapping_add(self.step.input));
+        let past = u64::from(phase >= self.up);
+        Position { input: input.wrapping_add(past), phase: phase - past * self.up }
     }
 
-    /// The output at `phase`, from the `2·reach` input samples around it.
-    pub(super) fn filter(&self, phase: u64, inputs: &[f32]) -> f32 {
-        if self.phases == self.up {
-            return dot(self.row(phase), inputs);
+    /// The outputs at `places`, each from the `2·reach` of `inputs` around it. How many are taken at once changes none.
+    #[inline(always)]
+    pub(super) fn filter<S: Simd, const N: usize>(
+        &self,
+        simd: S,
+        places: &[Position; N],
+        inputs: &[f32],
+    ) -> [f32; N] {
+        let reach = self.reach as usize;
+        // Loops, not maps: what is passed to a closure here would leave the registers.
+        let (mut around, mut rows) = ([inputs; N], [inputs; N]);
+        for n in 0..N {
+            let input = places[n].input as usize;
+            around[n] = &inputs[input + 1 - reach..input + 1 + reach];
+            rows[n] = self.row(places[n].phase * self.phases / self.up);
         }
-        let place = phase * self.phases;
-        let (row, part) = (place / self.up, (place % self.up) as f32 / self.up as f32);
-        let (before, after) = (dot(self.row(row), inputs), dot(self.row(row + 1), inputs));
-        before + part * (after - before)
+        let mut outputs = products(simd, &rows, &around);
+        if self.phases != self.up {
+            for n in 0..N {
+                rows[n] = self.row(places[n].phase * self.phases / self.up + 1);
+            }
+            let after = products(simd, &rows, &around);
+            for n in 0..N {
+                let part = (places[n].phase * self.phases % self.up) as f32 / self.up as f32;
+                outputs[n] += part * (after[n] - outputs[n]);
+            }
+        }
+        outputs
     }
 
+    /// The rows of all phases where the rate is multiplied by a whole number; else nothing.
+    #[inline(always)]
+    pub(super) fn multiple(&self) -> Option<Phases<'_>> {
+        if self.down != 1 || self.phases != self.up {
+            return None;
+        }
+        let taps = self.taps.slice(0..(2 * self.reach * self.up) as usize);
+        Some(Phases { taps, count: self.up as usize })
+    }
+
+    #[inline(always)]
     fn row(&self, row: u64) -> &[f32] {
         let length = 2 * self.reach as usize;
-        &self.taps[row as usize * length..(row as usize + 1) * length]
+        self.taps.slice(row as usize * length..(row as usize + 1) * length)
     }
+}
+
+/// The sums of the products of `N` pairs of slices of equal length, each a whole number of vectors.
+#[inline(always)]
+fn products<S: Simd, const N: usize>(simd: S, taps: &[&[f32]; N], inputs: &[&[f32]; N]) -> [f32; N] {
+    let vectors = taps[0].len() / S::F32_LANES;
+    let mut sums = [simd.splat_f32s(0.0); N];
+    let mut tap_vectors: [&[S::f32s]; N] = [&[]; N];
+    let mut input_vectors = tap_vectors;
+    for n in 0..N {
+        // Said once, so that no vector is checked by itself.
+        tap_vectors[n] = &S::as_simd_f32s(taps[n]).0[..vectors];
+        input_vectors[n] = &S::as_simd_f32s(inputs[n]).0[..vectors];
+    }
+    for k in 0..vectors {
+        for n in 0..N {
+            sums[n] = multiply_add(simd, tap_vectors[n][k], input_vectors[n][k], sums[n]);
+        }
+    }
+    let mut totals = [0.0; N];
+    for n in 0..N {
+        totals[n] = simd.reduce_sum_f32s(sums[n]);
+    }
+    totals
 }
 
 /// The taps of an output that lies `offset` samples after an input sample, scaled so that a constant passes unchanged.
@@ -161,6 +232,6 @@ mod tests {
     #[test]
     fn made_up_rates_take_no_more_memory_than_real_ones() {
         let plan = ResamplerPlan::new(191_999, 16_000);
-        assert!(plan.taps.len() * size_of::<f32>() < 4 << 20, "{} taps", plan.taps.len());
+        assert!(plan.phases * 2 * plan.reach < 1 << 20, "{} taps", plan.phases * 2 * plan.reach);
     }
 }

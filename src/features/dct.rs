@@ -1,37 +1,143 @@
-//! The type-2 discrete cosine transform as a small matrix.
+//! The type-2 discrete cosine transform as a small matrix product, folded in half.
+//!
+//! In: rows of logarithmic mel energies, one frame a lane. Out: rows of coefficients. A column of the matrix is
+//! symmetric about its middle (even coefficients) or antisymmetric (odd ones), so sums and differences of mirrored rows
+//! are taken once and half the products remain.
 
 use std::f64::consts::PI;
 
 use super::DctNorm;
+use crate::lanes::{Simd, multiply_add};
 
-/// The transform as `[n_mels, n_mfcc]`, so that a frame is a sum of rows weighted by its mel energies.
-///
-/// `scipy.fft.dct(type=2)`: entry `(n, k)` is `2·cos(πk(2n+1)/2N)`, times `√(1/4N)` (first column) or `√(1/2N)`
-/// where it is orthonormal.
-pub(super) fn dct(n_mels: usize, n_mfcc: usize, norm: DctNorm) -> Vec<f32> {
+/// Coefficients that are summed at once: enough to hide the latency of a multiplication.
+const BLOCK: usize = 8;
+
+/// The tables of one transform.
+#[derive(Debug)]
+pub(super) struct Dct {
+    n_mels: usize,
+    blocks: Vec<Block>,
+}
+
+/// Up to `BLOCK` coefficients of the same parity.
+#[derive(Debug)]
+struct Block {
+    odd: bool,
+    /// The lowest coefficient; the others follow in steps of two.
+    first: usize,
+    count: usize,
+    /// `weights[n][i]` of mel band `n` for the block's coefficient `i`; zero where there is none.
+    weights: Vec<[f32; BLOCK]>,
+}
+
+impl Dct {
+    /// The first `n_mfcc` coefficients of `scipy.fft.dct(type=2)`.
+    pub fn new(n_mels: usize, n_mfcc: usize, norm: DctNorm) -> Self {
+        let mut blocks = Vec::new();
+        for parity in 0..2 {
+            for first in (parity..n_mfcc).step_by(2 * BLOCK) {
+                let count = (n_mfcc - first).div_ceil(2).min(BLOCK);
+                let rows = if parity == 0 { n_mels.div_ceil(2) } else { n_mels / 2 };
+                let weight =
+                    |n, i| if i < count { entry(n_mels, norm, n, first + 2 * i) as f32 } else { 0.0 };
+                let weights = (0..rows).map(|n| std::array::from_fn(|i| weight(n, i))).collect();
+                blocks.push(Block { odd: parity == 1, first, count, weights });
+            }
+        }
+        Self { n_mels, blocks }
+    }
+
+    /// Transforms `mel` (`n_mels` rows, which are folded) into `out` (`n_mfcc` rows).
+    #[inline(always)]
+    pub fn apply<S: Simd>(&self, simd: S, mel: &mut [S::f32s], out: &mut [S::f32s]) {
+        let (low, high) = mel[..self.n_mels].split_at_mut(self.n_mels.div_ceil(2));
+        for (a, b) in low.iter_mut().zip(high.iter_mut().rev()) {
+            (*a, *b) = (simd.add_f32s(*a, *b), simd.sub_f32s(*a, *b));
+        }
+        for block in &self.blocks {
+            let mut sums = [simd.splat_f32s(0.0); BLOCK];
+            if block.odd {
+                for (weights, row) in block.weights.iter().zip(high.iter().rev()) {
+                    add_row(simd, &mut sums, weights, *row);
+                }
+            } else {
+                for (weights, row) in block.weights.iter().zip(low.iter()) {
+                    add_row(simd, &mut sums, weights, *row);
+                }
+            }
+            let coefficients = out[block.first..].iter_mut().step_by(2);
+            for (coefficient, sum) in coefficients.take(block.count).zip(sums) {
+                *coefficient = sum;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add_row<S: Simd>(simd: S, sums: &mut [S::f32s; BLOCK], weights: &[f32; BLOCK], row: S::f32s) {
+    for (sum, weight) in sums.iter_mut().zip(weights) {
+        *sum = multiply_add(simd, simd.splat_f32s(*weight), row, *sum);
+    }
+}
+
+/// `2·cos(πk(2n+1)/2N)`, times `√(1/4N)` (first column) or `√(1/2N)` where the transform is orthonormal.
+fn entry(n_mels: usize, norm: DctNorm, n: usize, k: usize) -> f64 {
     let length = n_mels as f64;
-    let scale = |k: usize| match (norm, k) {
+    let scale = match (norm, k) {
         (DctNorm::None, _) => 2.0,
         (DctNorm::Ortho, 0) => (1.0 / length).sqrt(),
         (DctNorm::Ortho, _) => (2.0 / length).sqrt(),
     };
-    let entry = |n: usize, k: usize| scale(k) * (PI * k as f64 * (2 * n + 1) as f64 / (2.0 * length)).cos();
-    (0..n_mels).flat_map(|n| (0..n_mfcc).map(move |k| entry(n, k) as f32)).collect()
+    scale * (PI * k as f64 * (2 * n + 1) as f64 / (2.0 * length)).cos()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lanes::{LaneRows, Lanes, WithSimd};
+
+    struct Transform(Dct, usize);
+
+    impl WithSimd for Transform {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+            let Self(dct, n_mfcc) = self;
+            let (mut mel, mut out) = (LaneRows::new(dct.n_mels), LaneRows::new(n_mfcc));
+            for (n, row) in mel.values().chunks_exact_mut(S::F32_LANES).take(dct.n_mels).enumerate() {
+                row.fill(energy(n));
+            }
+            dct.apply(simd, mel.vectors::<S>(), out.vectors::<S>());
+            out.values().iter().step_by(S::F32_LANES).take(n_mfcc).copied().collect()
+        }
+    }
+
+    fn energy(n: usize) -> f32 {
+        ((n * 7 + 3) % 11) as f32 - 5.0
+    }
+
+    #[test]
+    fn folded_or_not_the_sums_are_the_same() {
+        for (n_mels, n_mfcc) in [(1, 1), (2, 2), (3, 2), (23, 13), (23, 23), (40, 40), (64, 37), (128, 1)] {
+            for norm in [DctNorm::Ortho, DctNorm::None] {
+                let folded = Lanes::new().run(Transform(Dct::new(n_mels, n_mfcc, norm), n_mfcc));
+                for (k, value) in folded.iter().enumerate() {
+                    let plain: f64 =
+                        (0..n_mels).map(|n| f64::from(energy(n)) * entry(n_mels, norm, n, k)).sum();
+                    let error = (f64::from(*value) - plain).abs();
+                    assert!(error < 1e-3, "{n_mels} bands, coefficient {k}: {error}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn orthonormal_columns() {
-        let (n_mels, n_mfcc) = (40, 13);
-        let matrix = dct(n_mels, n_mfcc, DctNorm::Ortho);
-        for a in 0..n_mfcc {
-            for b in 0..n_mfcc {
-                let dot: f32 = (0..n_mels).map(|n| matrix[n * n_mfcc + a] * matrix[n * n_mfcc + b]).sum();
-                assert!((dot - f32::from(a == b)).abs() < 1e-5, "columns {a} and {b}: {dot}");
-            }
+        let column = |k| (0..40).map(move |n| entry(40, DctNorm::Ortho, n, k));
+        for (a, b) in (0..13).flat_map(|a| (0..13).map(move |b| (a, b))) {
+            let dot: f64 = column(a).zip(column(b)).map(|(x, y)| x * y).sum();
+            assert!((dot - f64::from(u8::from(a == b))).abs() < 1e-12, "columns {a} and {b}: {dot}");
         }
     }
 }

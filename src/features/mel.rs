@@ -1,13 +1,14 @@
 //! Mel filters: triangles over the bins of a spectrum, kept sparse.
 //!
-//! In: a spectrum of `n_fft / 2 + 1` bins. Out: one energy a band. Equal to `librosa.filters.mel`.
+//! In: spectra of `n_fft / 2 + 1` bins, one frame a lane. Out: one energy a band. Equal to `librosa.filters.mel`,
+//! or to Kaldi's.
 
 use super::{MelNorm, MelScale, MfccOptions};
-use crate::audio::dot;
+use crate::lanes::{Simd, multiply_add};
 
 /// The mel filterbank of one front end.
 #[derive(Debug, Clone)]
-pub struct MelFilterbank {
+pub(super) struct MelFilterbank {
     bands: Vec<Band>,
     /// The weights of all bands, one after the other.
     weights: Vec<f32>,
@@ -27,14 +28,16 @@ impl MelFilterbank {
         let bin_hz = f64::from(sample_rate_hz) / options.n_fft as f64;
         let edges = edges_hz(options);
         let mut filterbank = Self { bands: Vec::with_capacity(options.n_mels), weights: Vec::new() };
+        // Where the sides of a triangle are straight.
+        let axis = |hz| if options.mel_scale == MelScale::Kaldi { hz_to_mel(MelScale::Htk, hz) } else { hz };
         for edge in edges.windows(3) {
-            let (lower, centre, upper) = (edge[0], edge[1], edge[2]);
             let scale = match options.mel_norm {
-                MelNorm::Slaney => 2.0 / (upper - lower),
+                MelNorm::Slaney => 2.0 / (edge[2] - edge[0]),
                 MelNorm::None => 1.0,
             };
+            let (lower, centre, upper) = (axis(edge[0]), axis(edge[1]), axis(edge[2]));
             let weight = |bin: usize| {
-                let frequency = bin as f64 * bin_hz;
+                let frequency = axis(bin as f64 * bin_hz);
                 let rising = (frequency - lower) / (centre - lower);
                 let falling = (upper - frequency) / (upper - centre);
                 (scale * rising.min(falling).max(0.0)) as f32
@@ -58,16 +61,17 @@ impl MelFilterbank {
         self.bands.push(Band { first_bin, offset, length: self.weights.len() - offset });
     }
 
-    /// Number of bands.
-    pub fn n_mels(&self) -> usize {
-        self.bands.len()
-    }
-
-    /// Writes the energy of each band of `spectrum` to `energies`, which holds [`Self::n_mels`] values.
-    pub fn apply(&self, spectrum: &[f32], energies: &mut [f32]) {
+    /// Writes the energy of each band of `spectrum` (a row a bin) to `energies` (a row a band).
+    #[inline(always)]
+    pub fn apply<S: Simd>(&self, simd: S, spectrum: &[S::f32s], energies: &mut [S::f32s]) {
         for (energy, band) in energies.iter_mut().zip(&self.bands) {
             let weights = &self.weights[band.offset..band.offset + band.length];
-            *energy = dot(weights, &spectrum[band.first_bin..band.first_bin + band.length]);
+            let bins = &spectrum[band.first_bin..band.first_bin + band.length];
+            let mut sum = simd.splat_f32s(0.0);
+            for (weight, bin) in weights.iter().zip(bins) {
+                sum = multiply_add(simd, simd.splat_f32s(*weight), *bin, sum);
+            }
+            *energy = sum;
         }
     }
 }
@@ -91,7 +95,7 @@ fn log_step() -> f64 {
 
 fn hz_to_mel(scale: MelScale, hz: f64) -> f64 {
     match scale {
-        MelScale::Htk => 2595.0 * (1.0 + hz / 700.0).log10(),
+        MelScale::Htk | MelScale::Kaldi => 2595.0 * (1.0 + hz / 700.0).log10(),
         MelScale::Slaney if hz < BREAK_HZ => hz / LINEAR_HZ_PER_MEL,
         MelScale::Slaney => BREAK_MEL + (hz / BREAK_HZ).ln() / log_step(),
     }
@@ -99,7 +103,7 @@ fn hz_to_mel(scale: MelScale, hz: f64) -> f64 {
 
 fn mel_to_hz(scale: MelScale, mel: f64) -> f64 {
     match scale {
-        MelScale::Htk => 700.0 * (10.0_f64.powf(mel / 2595.0) - 1.0),
+        MelScale::Htk | MelScale::Kaldi => 700.0 * (10.0_f64.powf(mel / 2595.0) - 1.0),
         MelScale::Slaney if mel < BREAK_MEL => mel * LINEAR_HZ_PER_MEL,
         MelScale::Slaney => BREAK_HZ * (log_step() * (mel - BREAK_MEL)).exp(),
     }
@@ -114,7 +118,7 @@ mod tests {
     proptest! {
         #[test]
         fn scales_are_invertible(hz in 0.0..96_000.0_f64) {
-            for scale in [MelScale::Slaney, MelScale::Htk] {
+            for scale in [MelScale::Slaney, MelScale::Htk, MelScale::Kaldi] {
                 let back = mel_to_hz(scale, hz_to_mel(scale, hz));
                 prop_assert!((back - hz).abs() < 1e-6 * (1.0 + hz), "{scale:?}: {hz} became {back}");
             }

@@ -9,6 +9,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// Frames are those of `librosa.feature.mfcc(center=False)`: frame `t` spans the samples
 /// `[t·hop_length, t·hop_length + n_fft)`, the taper of `win_length` centred in it.
 ///
+/// Kaldi's MFCC and filter banks are `window` povey, `pre_emphasis` 0.97, `remove_dc`, `mel_scale` kaldi, `mel_norm` none,
+/// `log_floor` 1.1920929e-7 on samples of full scale ±1, without dither, without energy as first coefficient
+/// (`use_energy` false) and without a lifter (`cepstral_lifter` 0: it only scales coefficients, which the normalisation
+/// in the graph undoes). Kaldi aligns the taper with the frame's beginning, so its frame `t` is the one of the samples from
+/// `t·hop_length − (n_fft − win_length)/2` on; samples of 16 bits taken as integers add `2·ln 32768` to each band.
+///
 /// `center: true` and `top_db` of librosa are refused by name while the JSON is read: both would make a frame
 /// depend on audio outside it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -135,6 +141,8 @@ pub enum MelScale {
     Slaney,
     /// `2595·log10(1 + f/700)`.
     Htk,
+    /// The same formula, and the triangles' sides straight in mel instead of hertz.
+    Kaldi,
 }
 
 /// Scaling of each mel band.

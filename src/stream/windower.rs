@@ -1,8 +1,8 @@
 //! One channel at the model's rate: samples → frames, each computed once → windows of frames.
 //!
 //! In: samples with absolute indexes. Out: the features of each window, in order.
-//! Invariants: a window's features depend on its own samples only; what is kept is frames, and of samples no more than a
-//! frame and a push span. Never allocates per frame.
+//! Invariants: a window's features depend on its own samples only; what is kept is frames, and of samples no more than
+//! those of the frames that are computed at once. Never allocates per frame.
 
 use super::geometry::WindowGeometry;
 use crate::features::{FrameComputer, FrontEnd, append_deltas};
@@ -23,13 +23,13 @@ pub(crate) struct Tools {
     pub geometry: WindowGeometry,
     pub front_end: FrontEnd,
     pub computer: FrameComputer,
-    /// One frame, `front_end.width()` values.
-    row: Vec<f32>,
+    /// The samples that a channel kept and those that came, in one piece.
+    joined: Vec<f32>,
 }
 
 impl Tools {
     pub fn new(geometry: WindowGeometry, front_end: FrontEnd) -> Self {
-        Self { geometry, computer: front_end.computer(), row: vec![0.0; front_end.width()], front_end }
+        Self { geometry, computer: front_end.computer(), joined: Vec::new(), front_end }
     }
 }
 
@@ -38,7 +38,7 @@ impl Tools {
 pub(crate) struct Windower {
     /// Absolute index of `samples[0]`.
     samples_start: u64,
-    /// Samples that a frame still to be computed may need.
+    /// Samples that frames still to be computed need: fewer frames than are computed at once.
     samples: Vec<f32>,
     /// Absolute index behind the last sample seen.
     end: u64,
@@ -72,14 +72,18 @@ impl Windower {
 
     /// Takes samples in and gives each window that they complete to `cut`.
     pub fn push(&mut self, tools: &mut Tools, samples: &[f32], cut: &mut impl FnMut(Cut)) {
-        self.samples.extend_from_slice(samples);
+        tools.joined.clear();
+        tools.joined.extend_from_slice(&self.samples);
+        tools.joined.extend_from_slice(samples);
         self.end += samples.len() as u64;
-        self.compute_frames(tools);
         while self.end >= tools.geometry.end(self.next_window) {
+            self.compute_frames(tools, 1);
             let frames = tools.geometry.frames();
             cut(self.cut(tools, frames, false));
-            self.compute_frames(tools);
         }
+        let group = tools.computer.at_once();
+        let next = self.compute_frames(tools, group);
+        self.keep_samples(tools, next, group);
     }
 
     /// Ends the stretch: gives the partial window, where there is one. Says which window comes next.
@@ -89,33 +93,49 @@ impl Windower {
             self.next_window == self.first_window || self.end > tools.geometry.end(self.next_window - 1);
         if audio_is_new && self.end >= start + tools.geometry.min_length {
             let real = tools.geometry.frames_in(self.end - start);
+            tools.joined.clone_from(&self.samples);
+            self.compute_frames(tools, 1);
             cut(self.cut(tools, real, true));
         }
         self.next_window
     }
 
-    /// Computes every frame of the next window that the samples hold, and forgets the samples behind them.
-    fn compute_frames(&mut self, tools: &mut Tools) {
+    /// Computes the frames of the next window that the joined samples hold, in groups of `group`: fewer wait for the others.
+    /// Gives the first frame that is still to be computed.
+    fn compute_frames(&mut self, tools: &mut Tools, group: usize) -> u64 {
+        let Tools { geometry, front_end, computer, joined } = tools;
+        let width = front_end.width();
+        let next = self.frames_start + (self.frames.len() / width) as u64;
+        let missing = geometry.first_frame(self.next_window) + geometry.frames() as u64 - next;
+        let start = next * geometry.frame_hop;
+        let ready = geometry.frames_in(self.end.saturating_sub(start)).min(missing as usize);
+        let ready = ready - ready % group;
+        if ready == 0 {
+            return next;
+        }
+        // At once as much as a window takes: growing by doubling would hold nearly twice that for as long as the stream lives.
+        self.frames.reserve_exact((geometry.frames() * width).saturating_sub(self.frames.len()));
+        let computed = self.frames.len();
+        self.frames.resize(computed + ready * width, 0.0);
+        computer.frames(&joined[(start - self.samples_start) as usize..], &mut self.frames[computed..]);
+        next + ready as u64
+    }
+
+    /// Keeps the joined samples from the frame `next` on.
+    fn keep_samples(&mut self, tools: &Tools, next: u64, group: usize) {
         let geometry = &tools.geometry;
-        let mut next = self.frames_start + (self.frames.len() / tools.row.len()) as u64;
-        let last = geometry.first_frame(self.next_window) + geometry.frames() as u64;
-        while next < last && next * geometry.frame_hop + geometry.frame_length <= self.end {
-            let at = (next * geometry.frame_hop - self.samples_start) as usize;
-            tools.computer.frame(&self.samples[at..at + geometry.frame_length as usize], &mut tools.row);
-            self.frames.extend_from_slice(&tools.row);
-            next += 1;
-        }
-        let keep_from = (next * geometry.frame_hop).min(self.end);
-        if keep_from > self.samples_start {
-            self.samples.drain(..(keep_from - self.samples_start) as usize);
-            self.samples_start = keep_from;
-        }
+        let keep_from = (next * geometry.frame_hop).min(self.end).max(self.samples_start);
+        self.samples.clear();
+        self.samples
+            .reserve_exact((geometry.frame_length + (group as u64 - 1) * geometry.frame_hop) as usize);
+        self.samples.extend_from_slice(&tools.joined[(keep_from - self.samples_start) as usize..]);
+        self.samples_start = keep_from;
     }
 
     /// Cuts the next window with `real` frames and moves on to the one behind it.
     fn cut(&mut self, tools: &Tools, real: usize, partial: bool) -> Cut {
         let geometry = &tools.geometry;
-        let width = tools.row.len();
+        let width = tools.front_end.width();
         let size = geometry.frames() * tools.front_end.coefficients();
         let mut features = vec![0.0; size];
         let (filled, _) = features.split_at_mut(real * tools.front_end.coefficients());

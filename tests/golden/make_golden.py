@@ -1,18 +1,27 @@
 #!/usr/bin/env python3
-"""Makes the golden arrays of tests/features_golden.rs with librosa, an implementation of its own.
+"""Makes the golden arrays of tests/features_golden.rs with librosa, torchaudio and kaldi-native-fbank, and those of
+tests/audio_resample_golden.rs with soxr.
 
-    python3 -m venv venv && venv/bin/pip install librosa==0.11.0 numpy==2.4.6 scipy==1.17.1
+    python3 -m venv venv
+    venv/bin/pip install librosa==0.11.0 numpy==2.4.6 scipy==1.17.1 soxr==1.1.0 soundfile==0.14.0 \\
+        torch==2.11.0 torchaudio==2.11.0 kaldi-native-fbank==1.22.3
     venv/bin/python tests/golden/make_golden.py
 
 Written beside this file: signal_RATE.npy (int16, full scale 32768), and for each case NAME.json (what the features
-command takes by --options) and NAME.npy (float32, [frames, coefficients]).
+command takes by --options) and NAME.npy (float32, [frames, coefficients]); resample_RATE.npy (int16, speech made by a
+synthesizer, from deploy/samples) and resample_RATE_mfcc.npy (float32, [frames, 12], c1 to c12 at 16 kHz).
 """
 
 import json
 from pathlib import Path
 
+import kaldi_native_fbank as knf
 import librosa
 import numpy as np
+import soundfile
+import soxr
+import torch
+import torchaudio
 
 FOLDER = Path(__file__).parent
 
@@ -21,6 +30,9 @@ CONTRACT = {
     "f_min_hz": 20.0, "f_max_hz": 7400.0, "mel_scale": "slaney", "mel_norm": "slaney",
     "power": 2.0, "log": "ln", "log_floor": 1e-10, "n_mfcc": 40, "dct_norm": "ortho", "deltas": 0,
 }
+KALDI = CONTRACT | {
+    "window": "povey", "mel_scale": "kaldi", "mel_norm": "none", "pre_emphasis": 0.97, "remove_dc": True,
+    "log_floor": 1.1920929e-07}
 WITH_OFFSET = {key: value for key, value in CONTRACT.items() if key != "log_floor"} | {"log_offset": 1e-6}
 
 CASES = {
@@ -32,11 +44,28 @@ CASES = {
         "dct_norm": "none"}),
     "log_mel_db_16k": (16000, "log_mel", CONTRACT | {
         "window": "hamming", "log": "db", "power": 1.0, "n_fft": 400, "n_mels": 64, "n_mfcc": 0}),
+    "odd_length_16k": (16000, "mfcc", CONTRACT | {"n_fft": 441, "n_mfcc": 13}),
     "deltas_16k": (16000, "mfcc", CONTRACT | {"n_mfcc": 13, "deltas": 2}),
     "kaldi_16k": (16000, "mfcc", CONTRACT | {
         "window": "povey", "mel_scale": "htk", "mel_norm": "none", "n_mels": 23, "n_mfcc": 13,
         "pre_emphasis": 0.97, "remove_dc": True}),
 }
+
+TORCHAUDIO = {
+    "torchaudio_16k": (16000, "mfcc", WITH_OFFSET),
+    "torchaudio_htk_8k": (8000, "mfcc", WITH_OFFSET | {
+        "win_length": 200, "hop_length": 80, "n_fft": 256, "n_mels": 32, "n_mfcc": 13, "f_max_hz": 3800.0,
+        "mel_scale": "htk", "mel_norm": "none"}),
+}
+
+KALDI_NATIVE = {
+    "kaldi_native_16k": (16000, "mfcc", KALDI | {"n_mels": 23, "n_mfcc": 13}),
+    "kaldi_native_fbank_16k": (16000, "log_mel", KALDI | {"n_mels": 80, "n_mfcc": 0, "f_max_hz": 8000.0}),
+    "kaldi_native_8k": (8000, "mfcc", KALDI | {
+        "win_length": 200, "hop_length": 80, "n_fft": 256, "n_mels": 23, "n_mfcc": 20, "f_max_hz": 3700.0}),
+}
+
+RESAMPLED = {48000: 7400.0, 44100: 7400.0, 24414: 7400.0, 22050: 7400.0, 8000: 3800.0}
 
 
 def signal(rate: int) -> np.ndarray:
@@ -93,16 +122,67 @@ def features(y: np.ndarray, rate: int, model_input: str, o: dict) -> np.ndarray:
     return np.concatenate([frames, *deltas]).T.astype(np.float32)
 
 
+def torchaudio_features(y: np.ndarray, rate: int, model_input: str, o: dict) -> np.ndarray:
+    """torchaudio.transforms.MFCC as it is: its own logarithm adds 1e-6."""
+    assert model_input == "mfcc" and o["log_offset"] == 1e-6
+    transform = torchaudio.transforms.MFCC(
+        sample_rate=rate, n_mfcc=o["n_mfcc"], norm="ortho", log_mels=True, melkwargs={
+            "n_fft": o["n_fft"], "win_length": o["win_length"], "hop_length": o["hop_length"], "center": False,
+            "power": o["power"], "n_mels": o["n_mels"], "f_min": o["f_min_hz"], "f_max": o["f_max_hz"],
+            "mel_scale": o["mel_scale"], "norm": "slaney" if o["mel_norm"] == "slaney" else None})
+    return transform(torch.from_numpy(y)).numpy().T.astype(np.float32)
+
+
+def kaldi_native_features(y: np.ndarray, rate: int, model_input: str, o: dict) -> np.ndarray:
+    """kaldi-native-fbank. Its taper is aligned with the frame's beginning, ours with its middle: hence the first samples."""
+    kaldi = knf.MfccOptions() if model_input == "mfcc" else knf.FbankOptions()
+    kaldi.frame_opts.samp_freq = rate
+    kaldi.frame_opts.dither = 0.0
+    kaldi.frame_opts.preemph_coeff = o["pre_emphasis"]
+    kaldi.frame_opts.remove_dc_offset = o["remove_dc"]
+    kaldi.frame_opts.window_type = o["window"]
+    kaldi.mel_opts.num_bins = o["n_mels"]
+    kaldi.mel_opts.low_freq = o["f_min_hz"]
+    kaldi.mel_opts.high_freq = o["f_max_hz"]
+    kaldi.use_energy = False
+    if model_input == "mfcc":
+        kaldi.num_ceps = o["n_mfcc"]
+        kaldi.cepstral_lifter = 0.0
+    computer = knf.OnlineMfcc(kaldi) if model_input == "mfcc" else knf.OnlineFbank(kaldi)
+    computer.accept_waveform(rate, y[(o["n_fft"] - o["win_length"]) // 2:].tolist())
+    computer.input_finished()
+    frames = 1 + (len(y) - o["n_fft"]) // o["hop_length"]
+    return np.stack([computer.get_frame(t) for t in range(frames)]).astype(np.float32)
+
+
+def resampled(rate: int, f_max_hz: float) -> tuple[np.ndarray, np.ndarray]:
+    """0.5 s of synthesized speech at `rate`, and c1 to c12 of the contract after soxr took it to 16 kHz."""
+    speech, speech_rate = soundfile.read(FOLDER.parents[1] / "deploy/samples/cheerful.wav", dtype="float32")
+    wide = soxr.resample(speech, speech_rate, rate, "VHQ")
+    # What lies above half the target rate must not fold back into the bands.
+    wide += 1e-3 * np.random.default_rng(20240502).standard_normal(len(wide)).astype(np.float32)
+    part = np.round(wide[int(1.1 * rate): int(1.6 * rate)] * 32768).astype(np.int16)
+    y = part.astype(np.float32) / 32768
+    at_16k = librosa.resample(y, orig_sr=rate, target_sr=16000, res_type="soxr_vhq")
+    return part, features(at_16k, 16000, "mfcc", CONTRACT | {"f_max_hz": f_max_hz})[:, 1:13]
+
+
 def main() -> None:
     for rate in (8000, 16000):
         np.save(FOLDER / f"signal_{rate}.npy", signal(rate))
-    for name, (rate, model_input, options) in CASES.items():
-        y = signal(rate).astype(np.float32) / 32768
-        golden = np.ascontiguousarray(features(y, rate, model_input, options))
-        np.save(FOLDER / f"{name}.npy", golden)
-        written = {"sample_rate_hz": rate, "input": model_input, "mfcc": options}
-        (FOLDER / f"{name}.json").write_text(json.dumps(written, indent=2) + "\n")
-        print(name, golden.shape, float(golden.min()), float(golden.max()))
+    for cases, compute in ((CASES, features), (TORCHAUDIO, torchaudio_features), (KALDI_NATIVE, kaldi_native_features)):
+        for name, (rate, model_input, options) in cases.items():
+            y = signal(rate).astype(np.float32) / 32768
+            golden = np.ascontiguousarray(compute(y, rate, model_input, options))
+            np.save(FOLDER / f"{name}.npy", golden)
+            written = {"sample_rate_hz": rate, "input": model_input, "mfcc": options}
+            (FOLDER / f"{name}.json").write_text(json.dumps(written, indent=2) + "\n")
+            print(name, golden.shape, float(golden.min()), float(golden.max()))
+    for rate, f_max_hz in RESAMPLED.items():
+        source, cepstrum = resampled(rate, f_max_hz)
+        np.save(FOLDER / f"resample_{rate}.npy", source)
+        np.save(FOLDER / f"resample_{rate}_mfcc.npy", np.ascontiguousarray(cepstrum))
+        print(f"resample_{rate}", source.shape, cepstrum.shape)
 
 
 main()

@@ -270,7 +270,7 @@ async fn analyze_shows_silence_and_writes_it_where_it_is_published() {
     assert_eq!((json.lines().count(), silence(&json)), (all.len(), all.len() - heard.len()), "{json}");
     let csv = run(&[&published[..], &["csv"]].concat()).await;
     assert!(
-        csv.lines().all(|row| row.split(',').count() == 11) && csv.lines().count() == 1 + all.len(),
+        csv.lines().all(|row| row.split(',').count() == 12) && csv.lines().count() == 1 + all.len(),
         "{csv}"
     );
     assert!(csv.lines().nth(1).unwrap().ends_with(",silence,0,,,"), "{csv}");

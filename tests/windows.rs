@@ -8,7 +8,9 @@ use affectd::audio::{AudioFormat, Encoding};
 use affectd::config::{self, Config};
 use affectd::stream::{BadChunk, Chunk, FURTHEST_SAMPLE, SetupError, StreamSetup, Window};
 use prost::bytes::Bytes;
-use stream_fixture::{Feed, contract, format, frame_bytes, noise, plain, setup, setup_with, windows_of};
+use stream_fixture::{
+    Feed, contract, format, frame_bytes, noise, of_stretch, plain, setup, setup_with, windows_of,
+};
 
 const RATE: usize = 16_000;
 
@@ -205,7 +207,7 @@ fn a_longer_gap_ends_the_stretch_and_the_next_window_starts_behind_it() {
         feed.end();
         let mut expected = windows_of(&setup(), plain(), &between(&audio, 0, before));
         assert_eq!(shape(&expected)[2], (2, 2.0, 4.5, true));
-        expected.extend_from_slice(&whole[first_window..=10]);
+        expected.extend(of_stretch(first_window as u64, &whole[first_window..=10]));
         assert_eq!(feed.windows, expected, "goes on at {resumes_at}");
     }
 }
@@ -239,7 +241,7 @@ fn after_an_idle_end_positions_and_indexes_go_on() {
     assert_eq!(place.next_windows, [2], "what was given is not owed again");
     feed.audio(between(&audio, cut, 12 * RATE));
     feed.end();
-    assert_eq!(feed.windows[2..], whole[4..]);
+    assert_eq!(feed.windows[2..], of_stretch(4, &whole[4..]));
 }
 
 #[test]

@@ -150,3 +150,9 @@ pub fn windows_of(setup: &StreamSetup, format: AudioFormat, audio: &Bytes) -> Ve
     feed.end();
     feed.windows
 }
+
+/// The same windows of a stretch that begins with window `first`, one a second.
+pub fn of_stretch(first: u64, windows: &[Window]) -> Vec<Window> {
+    let stretch = std::time::Duration::from_secs(first);
+    windows.iter().cloned().map(|window| Window { stretch, ..window }).collect()
+}

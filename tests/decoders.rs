@@ -10,18 +10,15 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
 use affectd::audio::decode_bytes;
+use allocation_counter::measure;
 use decoder_entries::file_fixture::{self, with_checksums};
 use decoder_entries::{content_type, file, ogg, record, samples, stream, wav};
-use peak_alloc::PeakAlloc;
 use proptest::prelude::*;
-
-#[global_allocator]
-static MEMORY: PeakAlloc = PeakAlloc;
 
 /// What a decoder may take beside its bytes: tables of codecs, blocks of the largest frames.
 const BESIDE: usize = 16 << 20;
 
-/// One test at a time, so that the peak is its own.
+/// One test at a time: what a panic says is silenced for all of them.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -32,15 +29,11 @@ fn alone() -> MutexGuard<'static, ()> {
 fn peak(task: impl FnOnce()) -> usize {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
-    MEMORY.reset_peak_usage();
-    let before = MEMORY.current_usage();
-    let outcome = panic::catch_unwind(AssertUnwindSafe(task));
-    let taken = MEMORY.peak_usage().saturating_sub(before);
+    let mut outcome = Ok(());
+    let taken = measure(|| outcome = panic::catch_unwind(AssertUnwindSafe(task)));
     panic::set_hook(hook);
-    if let Err(panic) = outcome {
-        panic::resume_unwind(panic);
-    }
-    taken
+    outcome.unwrap_or_else(|panic| panic::resume_unwind(panic));
+    taken.bytes_max as usize
 }
 
 fn golden(name: &str) -> Vec<u8> {

@@ -36,11 +36,9 @@ pub(super) async fn form<O: Origin, I>(
     batches: crossbeam_channel::Sender<Batch<O, I>>,
 ) {
     for number in 0.. {
-        let unsent = Arc::clone(&former.unsent).acquire_owned();
-        let unsent = former.while_taking_in(unsent).await;
-        let slot = Arc::clone(&former.slots).acquire_owned();
-        let slot = former.while_taking_in(slot).await;
-        let (Ok(slot), Ok(unsent)) = (slot, unsent) else { return };
+        // Jobs that come meanwhile stay in their channel: a busy model is no reason to wake up for each of them.
+        let Ok(unsent) = Arc::clone(&former.unsent).acquire_owned().await else { return };
+        let Ok(slot) = Arc::clone(&former.slots).acquire_owned().await else { return };
         let Some(jobs) = former.next_batch().await else { return };
         gauge!(QUEUE_DEPTH, "stage" => "batch").set((former.jobs.len() + former.waiting.len()) as f64);
         let generation = former.generations.borrow_and_update().clone();
@@ -87,20 +85,6 @@ impl<O: Origin, I> Former<O, I> {
                 }
             };
             received.into_iter().for_each(|job| self.waiting.push(job.origin.stream(), job));
-        }
-    }
-
-    /// Waits for `other`; jobs that come meanwhile get into their lines.
-    async fn while_taking_in<T>(&mut self, other: impl Future<Output = T>) -> T {
-        tokio::pin!(other);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut other => return done,
-                Some(job) = self.jobs.recv(), if self.waiting.len() < self.capacity => {
-                    self.waiting.push(job.origin.stream(), job);
-                }
-            }
         }
     }
 

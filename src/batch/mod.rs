@@ -160,13 +160,16 @@ impl<I> Batcher<I> {
 }
 
 /// Windows in one run, where nothing is known.
-pub const DEFAULT_SIZE: usize = 32;
+pub const DEFAULT_SIZE: usize = 16;
 
 /// Batches in a row without an answer that make sessions seem broken.
 pub const BROKEN_AFTER: usize = 3;
 
-/// Jobs that may wait to be put into their stream's line.
-pub const INBOX: usize = 16;
+/// The way to the stage: half of the jobs that may wait do so here, the others in their stream's line.
+#[must_use]
+pub fn inbox<O>(options: &config::Batch) -> (mpsc::Sender<Job<O>>, mpsc::Receiver<Job<O>>) {
+    mpsc::channel(options.queue_size.div_ceil(2).max(1))
+}
 
 /// Starts the stage on the sessions of a model (or on anything that infers), at least one, inside a tokio runtime.
 pub fn start<O: Origin + Send + 'static, I: Infer>(
@@ -188,7 +191,7 @@ pub fn start<O: Origin + Send + 'static, I: Infer>(
             max_age: options.max_age,
         },
         waiting: FairQueue::default(),
-        capacity: options.queue_size.max(1),
+        capacity: (options.queue_size / 2).max(1),
         slots: Arc::new(Semaphore::new(ahead)),
         // A slow batch holds back the answers of later ones: so many may wait behind it.
         unsent: Arc::new(Semaphore::new(ahead * 4)),

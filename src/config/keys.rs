@@ -102,7 +102,7 @@ pub const KEYS: &[Key] = &[
     key("vad.min_speech", Kind::Share, "0.1", "a window with a smaller share of speech is silent"),
     key("vad.publish_silence", Kind::Boolean, "false", "silent windows give an event of their own, \"silence\""),
 
-    key("batch.max_size", Kind::IntegerOrAuto { min: 1, max: 65_536 }, "32", "windows in one run of the model, at most; auto tries sizes for 2 s when a model is loaded"),
+    key("batch.max_size", Kind::IntegerOrAuto { min: 1, max: 65_536 }, "16", "windows in one run of the model, at most; auto tries sizes for 2 s when a model is loaded"),
     key("batch.max_delay", DURATION, "0s", "how long a batch that is not full may wait for more windows"),
     key("batch.queue_size", integer(1, 1_000_000), "256", "windows that may wait before the front end waits"),
     optional("batch.max_age", POSITIVE, "windows of gRPC streams that wait longer are dropped, never those of Kafka; none where it is not set"),

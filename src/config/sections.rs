@@ -141,7 +141,7 @@ pub struct Window {
 /// `[batch]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    /// `batch.max_size` (32): windows in one run of the model, at most; `None` for `auto`: found by trying when a model is loaded.
+    /// `batch.max_size` (16): windows in one run of the model, at most; `None` for `auto`: found by trying when a model is loaded.
     pub max_size: Option<usize>,
     /// `batch.max_delay` (0): how long a batch that is not full may wait for more windows.
     pub max_delay: Duration,

@@ -28,7 +28,7 @@ pub async fn evaluate(
     (clips, line): (Vec<datasets::Clip>, &Line),
     mut each: impl FnMut(&proto::ClipResult),
 ) -> Result<Report, EvaluationError> {
-    let (jobs, waiting) = mpsc::channel(batch::INBOX);
+    let (jobs, waiting) = batch::inbox(&config.batch);
     let (scored, results) = mpsc::channel(SCORED);
     let contract = model.contract.clone();
     let setup = StreamSetup::new(&contract, &config.window, &config.audio)?;

@@ -240,7 +240,7 @@ impl Fleet {
         let Model { contract, sessions, window_takes, .. } = model;
         let options = config::Batch { max_size: Some(max_size), ..self.config.batch.clone() };
         let setup = self.setup(&contract)?;
-        let (jobs, waiting) = mpsc::channel(batch::INBOX);
+        let (jobs, waiting) = batch::inbox(&options);
         let batcher = batch::start(contract.clone(), sessions, &options, waiting, self.scored.clone());
         self.setups += 1;
         batcher.cost().add(window_takes, 1);

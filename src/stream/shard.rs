@@ -165,6 +165,9 @@ pub fn start(count: usize, queue: usize, outlets: &Outlets) -> std::io::Result<(
     Ok((Shards(senders.into()), ShardThreads { threads, ended }))
 }
 
+/// Messages that a shard takes from its queue at once: senders that wait for room wake up together.
+const AT_ONCE: usize = 32;
+
 struct Shard {
     benches: Benches,
     streams: HashMap<StreamKey, OpenStream>,
@@ -175,26 +178,31 @@ impl Shard {
     fn run(mut self, mut inbox: mpsc::Receiver<ToShard>) {
         let depth = gauge!(metrics::QUEUE_DEPTH, "stage" => "shard");
         let mut waiting = 0;
-        while let Some(message) = inbox.blocking_recv() {
+        let mut messages = Vec::with_capacity(AT_ONCE);
+        while inbox.blocking_recv_many(&mut messages, AT_ONCE) > 0 {
             // All shards share the gauge: each adds what has changed for itself.
             let before = std::mem::replace(&mut waiting, inbox.len());
             depth.increment(waiting as f64 - before as f64);
-            match message {
-                ToShard::Chunk(envelope) => self.take(*envelope),
-                ToShard::EndStretch { key, credits } => {
-                    if let Some(stream) = self.streams.get_mut(&key) {
-                        stream.end_stretch(&mut self.benches, &self.outlets, credits);
-                    }
+            messages.drain(..).for_each(|message| self.hear(message));
+        }
+    }
+
+    fn hear(&mut self, message: ToShard) {
+        match message {
+            ToShard::Chunk(envelope) => self.take(*envelope),
+            ToShard::EndStretch { key, credits } => {
+                if let Some(stream) = self.streams.get_mut(&key) {
+                    stream.end_stretch(&mut self.benches, &self.outlets, credits);
                 }
-                ToShard::Close { key, credits } => {
-                    if let Some(mut stream) = self.streams.remove(&key) {
-                        stream.end_stretch(&mut self.benches, &self.outlets, credits);
-                    }
+            }
+            ToShard::Close { key, credits } => {
+                if let Some(mut stream) = self.streams.remove(&key) {
+                    stream.end_stretch(&mut self.benches, &self.outlets, credits);
                 }
-                ToShard::Forget(key) => drop(self.streams.remove(&key)),
-                ToShard::ForgetAssignment(gone) => {
-                    self.streams.retain(|key, _| !matches!(key, StreamKey::Kafka(at, _) if *at == gone));
-                }
+            }
+            ToShard::Forget(key) => drop(self.streams.remove(&key)),
+            ToShard::ForgetAssignment(gone) => {
+                self.streams.retain(|key, _| !matches!(key, StreamKey::Kafka(at, _) if *at == gone));
             }
         }
     }

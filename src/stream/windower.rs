@@ -135,11 +135,16 @@ impl Windower {
     /// Cuts the next window with `real` frames and moves on to the one behind it.
     fn cut(&mut self, tools: &Tools, real: usize, partial: bool) -> Cut {
         let geometry = &tools.geometry;
-        let width = tools.front_end.width();
-        let size = geometry.frames() * tools.front_end.coefficients();
-        let mut features = vec![0.0; size];
-        let (filled, _) = features.split_at_mut(real * tools.front_end.coefficients());
-        append_deltas(&tools.front_end, &self.frames[..real * width], filled);
+        let (width, coefficients) = (tools.front_end.width(), tools.front_end.coefficients());
+        let frames = &self.frames[..real * width];
+        let mut features = Vec::with_capacity(geometry.frames() * coefficients);
+        if coefficients == width {
+            features.extend_from_slice(frames);
+        } else {
+            features.resize(real * coefficients, 0.0);
+            append_deltas(&tools.front_end, frames, &mut features);
+        }
+        features.resize(geometry.frames() * coefficients, 0.0);
         let index = self.next_window;
         self.next_window += 1;
         let keep_from = geometry.first_frame(self.next_window);

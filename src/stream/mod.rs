@@ -8,6 +8,7 @@ mod bench;
 mod channel_windower;
 mod chunk;
 mod collected_file;
+mod exit;
 mod front_end;
 mod geometry;
 mod open_stream;

@@ -1,7 +1,6 @@
 //! An open stream with its owner: its windows become jobs, its progress reports.
 //!
-//! In: the chunks of one stream. Out: a job for each window, in order, and for Kafka first the report that it is on its way.
-//! Never waits for anything but room in the batcher's queue.
+//! In: the chunks of one stream. Out: its windows through their [`Exit`], in order, and for Kafka where the stream stands.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,14 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::bench::Benches;
+use super::exit::Exit;
 use super::shadow_stream::ShadowStream;
 use super::shard::{ChunkEnvelope, Source};
-use super::{BadChunk, Outcome, StreamFrontEnd, Window, time_of};
-use crate::batch::Job;
-use crate::envelope::{
-    Answer, Assignment, CallAnswer, CallReply, JobOrigin, Report, Standing, StreamInfo, Taken, Ticket,
-    WindowEnvelope,
-};
+use super::{BadChunk, Outcome, StreamFrontEnd, time_of};
+use crate::envelope::{Assignment, CallReply, Report, Standing, StreamInfo, Taken};
 use crate::ingest::kafka::RESUMED;
 use crate::metrics::{self as meter, GaugeGuard};
 use crate::serving::{Seat, ServedModel};
@@ -63,7 +59,7 @@ pub(crate) struct OpenStream {
 
 /// Whom the windows are for.
 #[derive(Debug, Clone)]
-enum Owner {
+pub(super) enum Owner {
     Call(mpsc::Sender<CallReply>),
     Kafka { assignment: Assignment, incarnation: i64 },
 }
@@ -246,57 +242,5 @@ fn resolved(info: &Arc<StreamInfo>, model: &ServedModel) -> Arc<StreamInfo> {
         None => {
             Arc::new(StreamInfo { channels: Some(model.setup.channels.policy), ..StreamInfo::clone(info) })
         }
-    }
-}
-
-/// The way out of a stream for one chunk's windows.
-struct Exit<'a> {
-    info: &'a Arc<StreamInfo>,
-    owner: &'a Owner,
-    model: &'a ServedModel,
-    shadows: &'a mut [ShadowStream],
-    outlets: &'a Outlets,
-    captured_at: Option<pbjson_types::Timestamp>,
-}
-
-impl Exit<'_> {
-    /// Hands a window to the batcher, waiting while it is full. A silent one goes no further: its credit stays with the chunk's, and no
-    /// later window needs its chunks, so they settle without it. Where silence is published it goes through the batcher as well, so that
-    /// it overtakes nothing.
-    fn submit(&mut self, window: Window, credits: Option<&mut OwnedSemaphorePermit>) {
-        let silent = window.silent;
-        if silent {
-            self.model.utilization.cost().spared();
-            if !self.model.setup.publishes_silence() {
-                return meter::window("silent");
-            }
-        }
-        let answer = match self.owner {
-            Owner::Call(replies) => {
-                let credit = credits.and_then(|credits| credits.split(1));
-                let credit = credit.expect("whoever lets audio in takes room for all its windows first");
-                Answer::Call(CallAnswer { replies: replies.clone(), credit })
-            }
-            Owner::Kafka { assignment, incarnation } => {
-                let ticket = Ticket {
-                    assignment: *assignment,
-                    stream_id: self.info.stream_id.clone(),
-                    incarnation: *incarnation,
-                    channel: window.channel,
-                    index: window.index,
-                    needed_from: window.needed_from,
-                };
-                self.outlets.report(Report::Emitted(ticket.clone()));
-                Answer::Kafka(ticket)
-            }
-        };
-        let shadows = self.shadows.iter_mut().filter(|_| !silent);
-        let agreements = shadows.map(|shadow| shadow.agreement(&window)).collect();
-        let (features, envelope) = WindowEnvelope::seal(window, self.info.clone(), self.captured_at, answer);
-        let envelope = WindowEnvelope { agreements, ..envelope };
-        let origin = JobOrigin::Window(Box::new(envelope));
-        let job = if silent { Job::silent(origin) } else { Job::new(features, origin) };
-        // Fails only once the batcher has gone, at the end of a drain: nothing settles, so nothing is lost.
-        let _ = self.model.jobs.blocking_send(job);
     }
 }

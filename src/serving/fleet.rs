@@ -12,10 +12,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::fit::{Place, check, shape};
+use super::load::{Loaded, load};
 use super::watch::FileWatch;
 use super::{FleetError, Lineup, Lineups, ProcessorCost, ServedModel, Shadow, Utilization};
 use crate::batch::{self, Batcher, ScoredBatch};
-use crate::bench;
 use crate::config::{self, Config, Role};
 use crate::envelope::JobOrigin;
 use crate::measure::process_cpu;
@@ -25,9 +25,6 @@ use crate::stream::{SetupError, StreamSetup};
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// How long the search for a batch size takes.
-const SWEEP: Duration = Duration::from_secs(2);
 
 /// All models in service, with their batchers.
 #[derive(Debug)]
@@ -90,7 +87,7 @@ impl Fleet {
         for model in models {
             let (source, role) = (ModelSource::configured(model), model.role.clone());
             let file = model.path.as_deref().map(FileWatch::new);
-            let loaded = self.load(&source).await?;
+            let loaded = load(source.clone(), &self.config).await?;
             let in_use = in_use(&loaded.model);
             let (served, batcher) = self.put_into_service(loaded)?;
             self.members.push(Member { source, role, file, served, batcher, _in_use: in_use });
@@ -170,7 +167,7 @@ impl Fleet {
     }
 
     async fn exchange(&mut self, index: usize) -> Result<(), FleetError> {
-        let loaded = self.load(&self.members[index].source).await?;
+        let loaded = load(self.members[index].source.clone(), &self.config).await?;
         let new = &loaded.model;
         let setup = self.setup(&new.contract)?;
         let mut places: Vec<_> = self.members.iter().map(Member::place).collect();
@@ -199,31 +196,6 @@ impl Fleet {
             "model exchanged"
         );
         Ok(())
-    }
-
-    /// Reads, checks and warms up a model on a thread of its own.
-    async fn load(&self, source: &ModelSource) -> Result<Loaded, FleetError> {
-        let (source, engine) = (source.clone(), self.config.engine.clone());
-        let max_size = self.config.batch.max_size;
-        let load = move || {
-            let mut model = Model::load(source, &engine)?;
-            let max_size = match max_size {
-                Some(size) => size,
-                None => size_by_sweep(&model.contract, &mut model.sessions[0])?,
-            };
-            Ok::<_, FleetError>(Loaded { model, max_size })
-        };
-        let loaded = tokio::task::spawn_blocking(load).await.map_err(|_| FleetError::Panicked)??;
-        let model = &loaded.model;
-        let Contract { name, version, .. } = &*model.contract;
-        tracing::info!(
-            name,
-            version,
-            device = model.device,
-            library = %model.library.display(),
-            "model loaded"
-        );
-        Ok(loaded)
     }
 
     /// How the streams of a model are heard.
@@ -269,21 +241,6 @@ impl Fleet {
         });
         self.lineup.send_replace(Arc::new(Lineup::new(models.collect(), self.processor.clone())));
     }
-}
-
-/// A model and the largest batch that it is given.
-struct Loaded {
-    model: Model,
-    max_size: usize,
-}
-
-/// What `batch.max_size = "auto"` comes to on this machine. Holds its thread for about [`SWEEP`].
-fn size_by_sweep(contract: &Contract, session: &mut Session) -> Result<usize, FleetError> {
-    let sweep = bench::sweep(session, SWEEP).map_err(FleetError::Sweep)?;
-    let size = bench::best_size(&sweep);
-    let table: Vec<_> = sweep.iter().map(|(size, rate)| format!("{size}: {rate:.0}/s")).collect();
-    tracing::info!(model = contract.name, size, sweep = table.join(", "), "batch size found");
-    Ok(size)
 }
 
 fn in_use(model: &Model) -> GaugeGuard {

@@ -8,6 +8,7 @@ mod error;
 mod fit;
 mod fleet;
 mod lineup;
+mod load;
 mod shadow;
 mod utilization;
 mod watch;

@@ -1,0 +1,49 @@
+//! Reads a model, checks it, tries it out, and finds the size of its batches where that is to be found.
+//!
+//! In: a source, the configuration. Out: sessions that are ready, or why there are none. Puts nothing into service.
+
+use std::time::Duration;
+
+use super::FleetError;
+use crate::bench;
+use crate::config::Config;
+use crate::model::{Contract, Model, ModelSource, Session};
+
+/// How long the search for a batch size takes.
+const SWEEP: Duration = Duration::from_secs(2);
+
+/// A model and the largest batch that it is given.
+pub(super) struct Loaded {
+    pub model: Model,
+    pub max_size: usize,
+}
+
+/// Loads a model on a thread of its own.
+///
+/// # Errors
+/// See [`FleetError`].
+pub(super) async fn load(source: ModelSource, config: &Config) -> Result<Loaded, FleetError> {
+    let (engine, max_size) = (config.engine.clone(), config.batch.max_size);
+    let load = move || {
+        let mut model = Model::load(source, &engine)?;
+        let max_size = match max_size {
+            Some(size) => size,
+            None => size_by_sweep(&model.contract, &mut model.sessions[0])?,
+        };
+        Ok::<_, FleetError>(Loaded { model, max_size })
+    };
+    let loaded = tokio::task::spawn_blocking(load).await.map_err(|_| FleetError::Panicked)??;
+    let model = &loaded.model;
+    let Contract { name, version, .. } = &*model.contract;
+    tracing::info!(name, version, device = model.device, library = %model.library.display(), "model loaded");
+    Ok(loaded)
+}
+
+/// What `batch.max_size = "auto"` comes to on this machine. Holds its thread for about [`SWEEP`].
+fn size_by_sweep(contract: &Contract, session: &mut Session) -> Result<usize, FleetError> {
+    let sweep = bench::sweep(session, SWEEP).map_err(FleetError::Sweep)?;
+    let size = bench::best_size(&sweep);
+    let table: Vec<_> = sweep.iter().map(|(size, rate)| format!("{size}: {rate:.0}/s")).collect();
+    tracing::info!(model = contract.name, size, sweep = table.join(", "), "batch size found");
+    Ok(size)
+}

@@ -8,7 +8,7 @@ mod model_fixture;
 use std::sync::mpsc as blocking;
 use std::time::Duration;
 
-use affectd::batch::{BROKEN_AFTER, Infer, Job, start};
+use affectd::batch::{BROKEN_AFTER, Infer, Job, inbox, start};
 use affectd::config;
 use affectd::model::EngineError;
 use batch_fixture::{
@@ -19,12 +19,13 @@ use tokio::sync::mpsc;
 
 #[tokio::test]
 async fn a_sender_far_ahead_waits_for_itself_and_others_do_not_wait_for_it() {
-    let (jobs, queue) = mpsc::channel(4);
+    let options = options(4, Duration::ZERO);
+    let (jobs, queue) = inbox(&options);
     let (results, answers) = mpsc::channel(32);
     let (started_runs, mut runs) = mpsc::unbounded_channel();
     let (open, gate) = blocking::channel();
     let session = Gated { started: started_runs, gate };
-    let batcher = started(vec![session], &options(4, Duration::ZERO), queue, results);
+    let batcher = started(vec![session], &options, queue, results);
     // The first two fill the session and the batch ahead of it.
     for number in 0..22 {
         jobs.send(Job::new(vec![0.0], ticket(number))).await.unwrap();
@@ -33,7 +34,6 @@ async fn a_sender_far_ahead_waits_for_itself_and_others_do_not_wait_for_it() {
         }
     }
     jobs.send(Job::new(vec![0.0], Ticket { stream: 1, ..ticket(100) })).await.unwrap();
-    taken(&jobs).await;
     assert_eq!(runs.recv().await, Some(1));
     drop(jobs);
     (0..8).for_each(|_| open.send(()).unwrap());

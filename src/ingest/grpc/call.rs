@@ -262,7 +262,11 @@ impl Call {
     ) -> Result<(), Status> {
         let Some(opened) = &self.opened else { return Ok(()) };
         let events = most_events_of_a_piece(&opened.setup);
-        let Some(credits) = self.credits(events).await else { return Ok(()) };
+        let Some(credits) = self.credits(events).await else {
+            // The client has gone, perhaps right after it closed its side: nobody wants the last windows.
+            self.forget().await;
+            return Ok(());
+        };
         self.tell(message(StreamKey::Call(self.number), Some(credits))).await
     }
 

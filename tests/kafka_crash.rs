@@ -18,6 +18,7 @@ use support::streams::{Call, Name, calls};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Partitions are held up all the time: a shard has room for one chunk.
 fn options(cluster: &Cluster, folder: &Path, run: &str) -> Options {
     let model = folder.join("tiny.onnx");
     let config = folder.join(format!("{run}.toml"));
@@ -26,6 +27,7 @@ fn options(cluster: &Cluster, folder: &Path, run: &str) -> Options {
          [kafka]\nbrokers = {:?}\ngroup_id = {run:?}\noutput_topic = \"{run}.emotions\"\n\
          dead_letter_topic = \"{run}.dead-letters\"\nprogress_topic = \"{run}.progress\"\ninput_topic = \"{run}.audio\"\n\
          value_format = \"json\"\ncommit_interval = \"100ms\"\n\
+         [limits]\nshard_queue = 1\n\
          [publish]\nsmoothing = \"exponential\"\nsmoothing_windows = 4\n\
          [kafka.properties]\n\"session.timeout.ms\" = \"6000\"\n",
         cluster.brokers
@@ -116,9 +118,9 @@ async fn a_daemon_killed_in_the_middle_of_twenty_streams_loses_no_window() {
     let rough = options(&cluster, folder.path(), "rough");
     for (from, to) in [(0, 400), (400, 700)] {
         cluster.produce("rough.audio", &records(&calls, from, to)).await;
-        let daemon = rough.start().await;
         // Past the last event that the audio so far allows for half of the streams, and past a commit.
         let some = names(&cluster.read("rough.emotions").await).len() + expected.len() / 8;
+        let daemon = rough.start().await;
         cluster.read_until("rough.emotions", PATIENCE, |records| names(records).len() >= some).await;
         while cluster.committed("rough", "rough.audio").await.values().all(Option::is_none) {
             tokio::task::yield_now().await;

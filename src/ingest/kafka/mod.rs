@@ -5,6 +5,7 @@
 
 mod client;
 mod commit;
+mod fetched;
 mod ledger;
 mod links;
 mod partition;
@@ -14,6 +15,7 @@ mod reader;
 mod rebalance;
 mod record;
 mod stream_books;
+mod turn;
 
 pub(crate) use client::broker;
 pub use client::{KafkaFault, QUESTION, ensure_topics, settings};

@@ -41,8 +41,6 @@ pub struct Partition {
     heard: HashMap<Arc<str>, Instant>,
     /// Whether the partition was read to its end.
     pub at_end: bool,
-    /// Whether the consumer is told to hold back.
-    pub paused: bool,
     /// Whether it is about to be given up: nothing more is read.
     pub leaving: bool,
     /// A commit that was tried and not acknowledged; it comes first.
@@ -68,7 +66,6 @@ impl Partition {
             in_doubt: HashMap::new(),
             heard: HashMap::new(),
             at_end: false,
-            paused: false,
             leaving: false,
             pending_commit: None,
             idle_timeout,

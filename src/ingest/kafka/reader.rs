@@ -1,15 +1,15 @@
 //! The thread that owns the consumer: records to shards, reports to the books, commits, rebalances.
 //!
-//! In: records, reports, the word to stop. Out: chunks, dead letters, commits. Invariants: it never waits for a shard (a full one pauses its
-//! partition), so reports are always heard; a partition is given up only when its books are in order or its time is up.
+//! In: records, reports, the word to stop. Out: chunks, dead letters, commits. Invariants: it never waits for a shard (a partition with a
+//! chunk for a full one is not read on), so reports are always heard; a partition is given up only when its books are in order or its
+//! time is up.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::mpsc::error::TrySendError;
@@ -17,18 +17,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::{KafkaFault, QUESTION, ReaderContext, Rebalance, broker, settings};
 use super::commit::commit;
+use super::fetched::FetchedQueues;
 use super::links::ReaderLinks;
 use super::partition::{DeadLetter, Partition};
 use super::progress_topic::{ProgressTopic, ProgressWrite};
-use super::record::RawRecord;
+use super::turn::Left;
 use crate::config;
 use crate::envelope::{Assignment, Report};
 use crate::metrics;
 use crate::publish::kafka::{NotTaken, Outgoing};
 use crate::stream::shard::ToShard;
 
-/// How long one look for a record may take; reports wait for so long at most.
+/// How long a record is waited for; reports wait for so long at most.
 const POLL: Duration = Duration::from_millis(5);
+/// How long the room of a shard is waited for.
+const FULL: Duration = Duration::from_millis(1);
 /// How often idle streams are looked for.
 const TICK: Duration = Duration::from_millis(200);
 /// How often the lag is asked for.
@@ -44,7 +47,8 @@ pub(super) struct Leaving {
 pub struct Reader {
     pub(super) kafka: config::Kafka,
     pub(super) links: ReaderLinks,
-    pub(super) consumer: BaseConsumer<ReaderContext>,
+    pub(super) consumer: Arc<BaseConsumer<ReaderContext>>,
+    pub(super) fetched: FetchedQueues,
     rebalances: mpsc::Receiver<Rebalance>,
     pub(super) progress: ProgressTopic,
     pub(super) partitions: BTreeMap<i32, Partition>,
@@ -75,7 +79,9 @@ impl Reader {
         consumer
             .subscribe(&[&kafka.input_topic])
             .map_err(broker(kafka, format!("subscribe to {}", kafka.input_topic)))?;
+        let consumer = Arc::new(consumer);
         Ok(Self {
+            fetched: FetchedQueues::new(Arc::clone(&consumer), &kafka.input_topic),
             progress: ProgressTopic::new(kafka)?,
             kafka: kafka.clone(),
             links,
@@ -113,7 +119,7 @@ impl Reader {
         self.drain()
     }
 
-    /// One turn: rebalances, reports, what waits, and a record.
+    /// One turn: rebalances, reports, what waits, and a few records of each partition.
     fn step(&mut self) -> Result<(), KafkaFault> {
         while let Ok(change) = self.rebalances.try_recv() {
             match change {
@@ -123,41 +129,24 @@ impl Reader {
         }
         self.hear()?;
         self.send_dead_letters()?;
-        self.send_chunks();
+        let left = self.send_and_read()?;
         self.say_farewells();
         self.give_up_quiet()?;
-        match self.consumer.poll(POLL) {
-            Some(Ok(message)) => {
-                let (number, offset) = (message.partition(), message.offset());
-                let timestamp = message.timestamp().to_millis().unwrap_or(0);
-                let record = RawRecord::from(&message);
-                drop(message);
-                self.take(number, record, offset, timestamp);
-            }
-            Some(Err(KafkaError::PartitionEOF(number))) => {
-                if let Some(partition) = self.partitions.get_mut(&number) {
-                    partition.at_end = true;
-                }
-            }
-            Some(Err(error)) => {
-                if let Some((code, reason)) = self.consumer.client().fatal_error() {
-                    return Err(KafkaFault::Publish(format!(
-                        "the consumer failed for good: {code}: {reason}"
-                    )));
-                }
-                tracing::warn!("reading from Kafka: {error}");
-            }
-            None => {}
+        match left {
+            Left::Fetched => {}
+            Left::Held => self.fetched.wait(FULL),
+            Left::Nothing => self.fetched.wait(POLL),
         }
-        Ok(())
-    }
-
-    fn take(&mut self, number: i32, record: RawRecord, offset: i64, timestamp: i64) {
-        let Some(partition) = self.partitions.get_mut(&number).filter(|partition| !partition.leaving) else {
-            return;
-        };
-        if let Some(letter) = partition.take(record, offset, timestamp) {
-            self.queue_dead_letter(letter, "record");
+        // Records come by their own queues: this is for rebalances and for errors.
+        match self.consumer.poll(Duration::ZERO) {
+            None => Ok(()),
+            Some(Err(error)) => self.bear(&error),
+            Some(Ok(record)) => {
+                let (partition, offset) = (record.partition(), record.offset());
+                Err(KafkaFault::Publish(format!(
+                    "record {offset} came outside the queue of its partition {partition}"
+                )))
+            }
         }
     }
 
@@ -181,7 +170,7 @@ impl Reader {
         Ok(())
     }
 
-    fn queue_dead_letter(&mut self, letter: DeadLetter, kind: &'static str) {
+    pub(super) fn queue_dead_letter(&mut self, letter: DeadLetter, kind: &'static str) {
         let DeadLetter { record, reason, ticket } = letter;
         tracing::warn!(
             partition = ticket.assignment.partition,
@@ -211,23 +200,6 @@ impl Reader {
             }
         }
         Ok(())
-    }
-
-    /// Sends chunks on; a partition whose shard is full is paused until it has room.
-    fn send_chunks(&mut self) {
-        for (number, partition) in &mut self.partitions {
-            let hold = !partition.send(&self.links.shards);
-            if hold == partition.paused {
-                continue;
-            }
-            let mut list = TopicPartitionList::new();
-            list.add_partition(&self.kafka.input_topic, *number);
-            let done = if hold { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
-            match done {
-                Ok(()) => partition.paused = hold,
-                Err(error) => tracing::warn!(partition = number, "pausing or resuming: {error}"),
-            }
-        }
     }
 
     /// Ends idle stretches. Those that only the clock could judge are written to the progress first: a replay then decides alike.
@@ -284,5 +256,6 @@ impl Drop for Reader {
     /// Closing the consumer asks for its partitions: nobody is left to put their books in order.
     fn drop(&mut self) {
         self.consumer.context().closing.store(true, Ordering::Release);
+        self.fetched.close_all();
     }
 }

@@ -49,6 +49,7 @@ impl Reader {
             let links = (self.links.idle_timeout, self.links.lineups.clone());
             let partition = Partition::new(assignment, (start, committed), &left, links);
             self.partitions.insert(number, partition);
+            self.fetched.open(number);
             let added = starts.add_partition_offset(&kafka.input_topic, number, Offset::Offset(start));
             added.map_err(broker(kafka, "assign a partition"))?;
         }
@@ -89,6 +90,7 @@ impl Reader {
             for assignment in gone.values().map(Partition::assignment) {
                 self.farewells.extend(self.links.shards.iter().map(|shard| (shard.clone(), assignment)));
             }
+            numbers.iter().for_each(|number| self.fetched.close(*number));
             let partitions = self.leaving.pop_front().expect("it was at the front").partitions;
             self.consumer
                 .incremental_unassign(&partitions)

@@ -3,10 +3,12 @@
 //! In: requests. Out: chunks with room for their events; at the end the stream's last windows, or a refusal. Cancelling the task (by
 //! the server's end) forgets the stream.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use prost::bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use super::opened::Opened;
@@ -98,17 +100,20 @@ impl Call {
     }
 
     async fn read(&mut self, inbound: &mut Streaming<RecognizeRequest>) -> Result<End, Status> {
-        let draining = self.links.draining.clone();
-        let replies = self.replies.clone();
+        let (draining, replies) = (self.links.draining.clone(), self.replies.clone());
+        let idle_timeout = self.links.audio.idle_timeout;
+        // Made once: with each chunk they would take their places in shared lists, and leave them.
+        let (mut drained, mut gone) = (pin!(draining.cancelled()), pin!(replies.closed()));
+        let mut idle = pin!(tokio::time::sleep(idle_timeout));
         let mut silent = false;
         loop {
             let next = tokio::select! {
                 biased;
-                () = draining.cancelled() => return Ok(End::Drained),
-                () = replies.closed() => return Ok(End::Gone),
+                () = &mut drained => return Ok(End::Drained),
+                () = &mut gone => return Ok(End::Gone),
                 Some(status) = self.refused.recv() => return Err(status),
                 next = inbound.message() => next,
-                () = tokio::time::sleep(self.links.audio.idle_timeout), if !silent => {
+                () = &mut idle, if !silent => {
                     silent = true;
                     self.end_stretch().await?;
                     continue;
@@ -119,6 +124,7 @@ impl Call {
                 Ok(None) => return Ok(End::Finished),
                 Ok(Some(request)) => {
                     silent = false;
+                    idle.as_mut().reset(Instant::now() + idle_timeout);
                     let missing = || invalid("chunk_missing", "chunk: missing in the request");
                     let chunk = request.chunk.ok_or_else(missing)?;
                     if self.take(chunk).await? {
@@ -284,8 +290,12 @@ impl Call {
 
     /// Room for `events`; `None` where the client has gone.
     async fn credits(&self, events: usize) -> Option<OwnedSemaphorePermit> {
+        let events = events as u32;
+        if let Ok(credits) = Arc::clone(&self.credits).try_acquire_many_owned(events) {
+            return Some(credits);
+        }
         tokio::select! {
-            credits = self.credits.clone().acquire_many_owned(events as u32) => credits.ok(),
+            credits = Arc::clone(&self.credits).acquire_many_owned(events) => credits.ok(),
             () = self.replies.closed() => None,
         }
     }

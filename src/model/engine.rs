@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::device::{Graph, place};
 use super::graph::fit;
+use super::session::AT_ONCE_ON_CPU;
 use super::{Contract, ModelError, Output, Runtime, Session, builtin, contract_of, load_contract};
 use crate::config;
 
@@ -85,9 +86,10 @@ impl Model {
         let unfit = |problem| ModelError::Unfit { model: name.clone(), problem };
         let mut sessions = Vec::with_capacity(placed.sessions.len());
         let mut window_takes = Duration::ZERO;
+        let at_once = if placed.device == "cpu" { AT_ONCE_ON_CPU } else { usize::MAX };
         for session in placed.sessions {
             let ports = fit(session.inputs(), session.outputs(), &contract).map_err(unfit)?;
-            let mut session = Session::new(session, ports, Arc::clone(&contract));
+            let mut session = Session::new(session, ports, Arc::clone(&contract), at_once);
             window_takes = warm_up(&mut session).map_err(unfit)?;
             sessions.push(session);
         }

@@ -41,6 +41,7 @@ proptest! {
         kinds in prop::collection::vec(kind(), 0..80),
         sessions in 1_usize..4,
         max_size in 1_usize..9,
+        at_once in 1_usize..9,
         dawdle in prop::collection::vec(0_usize..40, 4),
     ) {
         let sent = kinds.clone();
@@ -48,7 +49,7 @@ proptest! {
             let (jobs, queue) = mpsc::channel(4);
             let (results, answers) = mpsc::channel(1);
             let sessions =
-                (0..sessions).map(|at| Echo { dawdle: dawdle[at], ..steady() }).collect();
+                (0..sessions).map(|at| Echo { at_once, dawdle: dawdle[at], ..steady() }).collect();
             let batcher = started(sessions, &options(max_size, Duration::ZERO), queue, results);
             let submit = async move {
                 for (number, kind) in sent.into_iter().enumerate() {

@@ -21,11 +21,20 @@ pub trait Infer: Send + 'static {
     /// # Errors
     /// As [`Session::run`].
     fn infer(&mut self, features: &[f32], batch: usize, out: &mut Vec<f32>) -> Result<(), EngineError>;
+
+    /// Windows that one run takes best; a larger batch is run in parts.
+    fn at_once(&self) -> usize {
+        usize::MAX
+    }
 }
 
 impl Infer for Session {
     fn infer(&mut self, features: &[f32], batch: usize, out: &mut Vec<f32>) -> Result<(), EngineError> {
         self.run(features, batch, out)
+    }
+
+    fn at_once(&self) -> usize {
+        Session::at_once(self)
     }
 }
 
@@ -54,7 +63,7 @@ pub(super) fn run<O, I: Infer>(
     done: &mpsc::Sender<Done<O>>,
     cost: &InferenceCost,
 ) {
-    let (mut features, mut out) = (Vec::new(), Vec::new());
+    let mut buffers = Buffers::default();
     let mut current: Option<(Arc<Generation<I>>, I)> = None;
     for Batch { number, generation, jobs, slot, unsent } in batches {
         let (generation, mut session) = match current.take() {
@@ -64,20 +73,18 @@ pub(super) fn run<O, I: Infer>(
                 (generation, session)
             }
         };
-        features.clear();
-        jobs.iter().for_each(|job| features.extend_from_slice(&job.features));
         let start = Instant::now();
         let asked = jobs.iter().filter(|job| job.asks_model()).count();
         let meter = &generation.meters.inference_seconds;
-        let outcome = infer((&mut session, meter), &features, asked, &mut out);
+        let outcome = infer((&mut session, meter), &jobs, &mut buffers);
         if asked > 0 {
             cost.add(start.elapsed(), asked);
         }
         let windows = match outcome {
-            Ok(()) => answers(jobs, &out, asked),
+            Ok(()) => answers(jobs, &buffers.out, asked),
             Err(error) => {
                 tracing::warn!(windows = asked, %error, "a batch failed: trying its windows one by one");
-                jobs.into_iter().map(|job| alone((&mut session, meter), job, &mut out)).collect()
+                jobs.into_iter().map(|job| alone((&mut session, meter), job, &mut buffers)).collect()
             }
         };
         generation.came_back(windows.iter().any(|window| window.probabilities.is_ok()));
@@ -101,9 +108,8 @@ fn answers<O>(jobs: Vec<Job<O>>, out: &[f32], asked: usize) -> Vec<Scored<O>> {
     jobs.into_iter().map(answer).collect()
 }
 
-fn alone<O>(session: (&mut impl Infer, &Histogram), job: Job<O>, out: &mut Vec<f32>) -> Scored<O> {
-    let asked = usize::from(job.asks_model());
-    let result = infer(session, &job.features, asked, out).map(|()| out.clone());
+fn alone<O>(session: (&mut impl Infer, &Histogram), job: Job<O>, buffers: &mut Buffers) -> Scored<O> {
+    let result = infer(session, std::slice::from_ref(&job), buffers).map(|()| buffers.out.clone());
     if let Err(error) = &result {
         tracing::error!(%error, "a window has no answer");
     }
@@ -114,23 +120,39 @@ fn scored<O>(job: Job<O>, probabilities: Result<Vec<f32>, EngineError>) -> Score
     Scored { probabilities, origin: job.origin, submitted_at: job.submitted_at }
 }
 
-/// One timed run; none for a batch of 0. Whatever goes wrong becomes an error, also a wrong number of values and a panic.
-fn infer(
+/// What a session reads and writes; kept from batch to batch.
+#[derive(Default)]
+struct Buffers {
+    /// Features of the windows of one run.
+    features: Vec<f32>,
+    /// What that run gave.
+    part: Vec<f32>,
+    /// What all runs of the batch gave.
+    out: Vec<f32>,
+}
+
+/// Runs the jobs that ask the model, as many at once as the session takes best; each run is timed. Whatever goes wrong becomes an error,
+/// also a wrong number of values and a panic.
+fn infer<O>(
     (session, seconds): (&mut impl Infer, &Histogram),
-    features: &[f32],
-    batch: usize,
-    out: &mut Vec<f32>,
+    jobs: &[Job<O>],
+    buffers: &mut Buffers,
 ) -> Result<(), EngineError> {
-    if batch == 0 {
-        out.clear();
-        return Ok(());
-    }
-    let start = Instant::now();
-    let result = catch_unwind(AssertUnwindSafe(|| session.infer(features, batch, out)));
-    seconds.record(start.elapsed());
-    result.unwrap_or_else(|_| Err(EngineError::Run("the session panicked".to_owned())))?;
-    if out.is_empty() || !out.len().is_multiple_of(batch) {
-        return Err(EngineError::Run(format!("{} output values for {batch} windows", out.len())));
+    let Buffers { features, part, out } = buffers;
+    out.clear();
+    let mut asked = jobs.iter().filter(|job| job.asks_model()).peekable();
+    while asked.peek().is_some() {
+        features.clear();
+        let windows = asked.by_ref().take(session.at_once());
+        let windows = windows.map(|job| features.extend_from_slice(&job.features)).count();
+        let start = Instant::now();
+        let result = catch_unwind(AssertUnwindSafe(|| session.infer(features, windows, part)));
+        seconds.record(start.elapsed());
+        result.unwrap_or_else(|_| Err(EngineError::Run("the session panicked".to_owned())))?;
+        if part.is_empty() || !part.len().is_multiple_of(windows) {
+            return Err(EngineError::Run(format!("{} output values for {windows} windows", part.len())));
+        }
+        out.extend_from_slice(part);
     }
     Ok(())
 }

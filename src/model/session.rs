@@ -10,8 +10,8 @@ use ort::value::TensorRef;
 use super::graph::{Ports, input_shape};
 use super::{Contract, EngineError, Layout, Output};
 
-/// Windows that a CPU takes through the graph at once: with more, what the layers hand to each other outgrows a core's cache, and each
-/// window costs more (see the figures of `affectd model bench`).
+/// Windows that a CPU takes through the graph best: with more, what the layers hand to each other outgrows a core's cache, and each
+/// window costs more (`affectd model bench` shows it).
 pub(super) const AT_ONCE_ON_CPU: usize = 8;
 
 /// A model that is ready to run; each inference thread owns one.
@@ -20,7 +20,6 @@ pub struct Session {
     graph: ort::session::Session,
     ports: Ports,
     contract: Arc<Contract>,
-    /// Windows that go through the graph at once; a larger batch goes in parts.
     at_once: usize,
     /// Sizes of the input behind the batch axis.
     window_shape: Vec<usize>,
@@ -39,6 +38,12 @@ impl Session {
         Self { graph, ports, contract, at_once, window_shape, transposed: Vec::new() }
     }
 
+    /// Windows in one run beyond which a window costs more, not less.
+    #[must_use]
+    pub fn at_once(&self) -> usize {
+        self.at_once
+    }
+
     /// The model's contract.
     #[must_use]
     pub fn contract(&self) -> &Arc<Contract> {
@@ -52,27 +57,11 @@ impl Session {
     /// A wrong number of values, a failure of ONNX Runtime, and an output that is not finite. `out` is empty then.
     pub fn run(&mut self, features: &[f32], batch: usize, out: &mut Vec<f32>) -> Result<(), EngineError> {
         out.clear();
-        let expected = batch * self.window_values();
+        let (rows, columns) = (self.contract.rows(), self.contract.coefficients());
+        let expected = batch * rows * columns;
         if features.len() != expected || batch == 0 {
             return Err(EngineError::Size { batch, expected, found: features.len() });
         }
-        let part = self.at_once.saturating_mul(self.window_values());
-        let outcome = features.chunks(part).try_for_each(|features| self.run_part(features, out));
-        if outcome.is_err() {
-            out.clear();
-        }
-        outcome
-    }
-
-    /// Values of one window's features.
-    fn window_values(&self) -> usize {
-        self.contract.rows() * self.contract.coefficients()
-    }
-
-    /// Runs whole windows at once and puts their probabilities behind those in `out`.
-    fn run_part(&mut self, features: &[f32], out: &mut Vec<f32>) -> Result<(), EngineError> {
-        let (rows, columns) = (self.contract.rows(), self.contract.coefficients());
-        let windows = features.len() / self.window_values();
         let input = match self.contract.layout {
             Layout::Ntc | Layout::N1tc | Layout::Ns => features,
             Layout::Nct | Layout::N1ct => {
@@ -80,16 +69,15 @@ impl Session {
                 &self.transposed
             }
         };
-        let shape: Vec<usize> = std::iter::once(windows).chain(self.window_shape.iter().copied()).collect();
+        let shape: Vec<usize> = std::iter::once(batch).chain(self.window_shape.iter().copied()).collect();
         let failed = |error: ort::Error| EngineError::Run(error.to_string());
         let tensor = TensorRef::from_array_view((shape, input)).map_err(failed)?;
         let outputs = self.graph.run(ort::inputs![self.ports.input.as_str() => tensor]).map_err(failed)?;
         let (_, values) = outputs[self.ports.output.as_str()].try_extract_tensor::<f32>().map_err(failed)?;
-        let before = out.len();
-        check(values, windows, &self.contract.labels, before)?;
+        check(values, batch, &self.contract.labels)?;
         out.extend_from_slice(values);
         if self.contract.output == Output::Logits {
-            for row in out[before..].chunks_exact_mut(self.contract.labels.len()) {
+            for row in out.chunks_exact_mut(self.contract.labels.len()) {
                 softmax(row, self.contract.temperature as f32);
             }
         }
@@ -121,8 +109,7 @@ fn softmax(row: &mut [f32], temperature: f32) {
     }
 }
 
-/// Refuses what is no answer; `before` values of the batch came before these.
-fn check(values: &[f32], batch: usize, labels: &[String], before: usize) -> Result<(), EngineError> {
+fn check(values: &[f32], batch: usize, labels: &[String]) -> Result<(), EngineError> {
     if values.len() != batch * labels.len() {
         let found = values.len();
         return Err(EngineError::Run(format!("{found} output values where {batch} × {} fit", labels.len())));
@@ -130,7 +117,7 @@ fn check(values: &[f32], batch: usize, labels: &[String], before: usize) -> Resu
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
         Some(at) => Err(EngineError::NotFinite {
-            window: (before + at) / labels.len(),
+            window: at / labels.len(),
             label: labels[at % labels.len()].clone(),
             value: values[at].to_string(),
         }),

@@ -136,20 +136,24 @@ impl Windower {
     fn cut(&mut self, tools: &Tools, real: usize, partial: bool) -> Cut {
         let geometry = &tools.geometry;
         let (width, coefficients) = (tools.front_end.width(), tools.front_end.coefficients());
-        let frames = &self.frames[..real * width];
-        let mut features = Vec::with_capacity(geometry.frames() * coefficients);
-        if coefficients == width {
-            features.extend_from_slice(frames);
-        } else {
-            features.resize(real * coefficients, 0.0);
-            append_deltas(&tools.front_end, frames, &mut features);
-        }
-        features.resize(geometry.frames() * coefficients, 0.0);
         let index = self.next_window;
         self.next_window += 1;
         let keep_from = geometry.first_frame(self.next_window);
         let stale = ((keep_from - self.frames_start) as usize * width).min(self.frames.len());
-        self.frames.drain(..stale);
+        let mut features;
+        if coefficients == width {
+            // The window takes the frames as they are, and those that the next one needs too are copied: fewer than its own.
+            let mut kept = Vec::with_capacity(geometry.frames() * width);
+            kept.extend_from_slice(&self.frames[stale..]);
+            features = std::mem::replace(&mut self.frames, kept);
+            features.truncate(real * width);
+        } else {
+            features = Vec::with_capacity(geometry.frames() * coefficients);
+            features.resize(real * coefficients, 0.0);
+            append_deltas(&tools.front_end, &self.frames[..real * width], &mut features);
+            self.frames.drain(..stale);
+        }
+        features.resize(geometry.frames() * coefficients, 0.0);
         self.frames_start =
             if self.frames.is_empty() { keep_from } else { self.frames_start + (stale / width) as u64 };
         Cut { index, partial, first_window: self.first_window, features }

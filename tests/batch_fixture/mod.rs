@@ -44,15 +44,21 @@ pub fn ticket(number: usize) -> Ticket {
 /// Features of a window that makes every batch with it fail.
 pub const POISON: f32 = -1.0;
 
-/// Answers with the features, after `dawdle` turns; fails on poison, and on each `fails_every`th call.
+/// Answers with the features, after `dawdle` turns; fails on poison, and on each `fails_every`th call. Talks nonsense where it is
+/// given more than `at_once`.
 pub struct Echo {
+    pub at_once: usize,
     pub calls: usize,
     pub fails_every: usize,
     pub dawdle: usize,
 }
 
 impl Infer for Echo {
-    fn infer(&mut self, features: &[f32], _batch: usize, out: &mut Vec<f32>) -> Result<(), EngineError> {
+    fn at_once(&self) -> usize {
+        self.at_once
+    }
+
+    fn infer(&mut self, features: &[f32], batch: usize, out: &mut Vec<f32>) -> Result<(), EngineError> {
         self.calls += 1;
         (0..self.dawdle).for_each(|_| std::thread::yield_now());
         assert!(!features.contains(&f32::INFINITY), "a session may panic");
@@ -61,12 +67,15 @@ impl Infer for Echo {
         }
         out.clear();
         out.extend_from_slice(features);
+        if batch > self.at_once {
+            out.fill(f32::MAX);
+        }
         Ok(())
     }
 }
 
 pub fn steady() -> Echo {
-    Echo { calls: 0, fails_every: usize::MAX, dawdle: 0 }
+    Echo { at_once: usize::MAX, calls: 0, fails_every: usize::MAX, dawdle: 0 }
 }
 
 pub fn options(max_size: usize, max_delay: Duration) -> config::Batch {

@@ -159,8 +159,8 @@ impl<I> Batcher<I> {
     }
 }
 
-/// Windows in one run, where nothing is known.
-pub const DEFAULT_SIZE: usize = 16;
+/// Windows in one batch, where nothing is known.
+pub const DEFAULT_SIZE: usize = 32;
 
 /// Batches in a row without an answer that make sessions seem broken.
 pub const BROKEN_AFTER: usize = 3;

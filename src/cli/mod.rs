@@ -18,6 +18,7 @@ mod logging;
 pub mod model;
 mod protocol;
 mod samples;
+mod scheduling;
 pub mod send;
 pub mod serve;
 mod streams;
@@ -28,9 +29,11 @@ pub mod train;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+
 pub use logging::LogFormat;
 
-use crate::config::{ConfigError, LoadOptions, Loaded};
+use crate::config::{ConfigError, LoadOptions, Loaded, Scheduling};
 use crate::pipeline::DaemonError;
 use crate::serving::FleetError;
 use crate::stream::SetupError;
@@ -107,14 +110,25 @@ pub struct Context {
 pub struct UsageError(pub String);
 
 /// Runs one command and says how it went.
-pub async fn run(cli: Cli) -> ExitCode {
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
     let serving = matches!(cli.command, Command::Serve(_));
     // ONNX Runtime's binding tells of every version but one; the file decoders, of every file that anybody sends.
     logging::start(&cli.global, if serving { "info,ort=warn,symphonia=error" } else { "warn" });
-    let result = match crate::config::load(&load_options(&cli.global)) {
-        Ok(loaded) => dispatch(cli.command, Context { loaded }).await,
-        Err(error) => Err(error.into()),
+    let loaded = match crate::config::load(&load_options(&cli.global)) {
+        Ok(loaded) => loaded,
+        Err(error) => return report(&error.into()),
     };
+    if serving && loaded.config.limits.scheduling == Scheduling::Batch {
+        scheduling::give_way();
+    }
+    let runtime = match tokio::runtime::Runtime::new().context("start the runtime") {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&error),
+    };
+    let result = runtime.block_on(dispatch(cli.command, Context { loaded }));
+    // The command has said its last word: a thread that still waits for a broker must not hold the process.
+    runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error),

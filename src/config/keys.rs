@@ -102,7 +102,7 @@ pub const KEYS: &[Key] = &[
     key("vad.min_speech", Kind::Share, "0.1", "a window with a smaller share of speech is silent"),
     key("vad.publish_silence", Kind::Boolean, "false", "silent windows give an event of their own, \"silence\""),
 
-    key("batch.max_size", Kind::IntegerOrAuto { min: 1, max: 65_536 }, "16", "windows in one run of the model, at most; auto tries sizes for 2 s when a model is loaded"),
+    key("batch.max_size", Kind::IntegerOrAuto { min: 1, max: 65_536 }, "32", "windows that go to the model together, at most; auto tries sizes for 2 s when a model is loaded"),
     key("batch.max_delay", DURATION, "0s", "how long a batch that is not full may wait for more windows"),
     key("batch.queue_size", integer(1, 1_000_000), "256", "windows that may wait before the front end waits"),
     optional("batch.max_age", POSITIVE, "windows of gRPC streams that wait longer are dropped, never those of Kafka; none where it is not set"),
@@ -139,6 +139,7 @@ pub const KEYS: &[Key] = &[
     key("limits.shards", integer(0, 1024), "0", "threads of the front end; 0 means one a core"),
     key("limits.shard_queue", integer(1, 1_000_000), "64", "chunks that may wait for a shard"),
     key("limits.grace_period", DURATION, "25s", "how long a drain may take"),
+    key("limits.scheduling", Kind::Choice(&["batch", "normal"]), "batch", "on Linux, batch lets a thread finish its turn where normal has others take its core as they wake: more windows a second"),
 ];
 
 /// Properties of librdkafka that are set elsewhere or must stay as they are, and what to use instead.

@@ -8,6 +8,7 @@ mod kafka;
 mod keys;
 mod kinds;
 mod layers;
+mod limits;
 mod sections;
 mod vad;
 mod values;
@@ -17,6 +18,7 @@ pub use kafka::{Kafka, OnLostProgress, ValueFormat};
 pub use keys::{KAFKA_PROPERTIES, KEYS, Key, Kind, MODEL_KEYS, is_secret};
 pub use kinds::allowed;
 pub use layers::{LoadOptions, VARIABLE_PREFIX};
+pub use limits::{Limits, Scheduling};
 pub use sections::*;
 pub use vad::{Vad, VadMode};
 

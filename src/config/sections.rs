@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::kafka::Kafka;
+use super::limits::Limits;
 use super::vad::Vad;
 use super::values::Values;
 use crate::audio::ChannelPolicy;
@@ -82,13 +83,7 @@ impl Config {
                 uncertain_below: values.share("publish.uncertain_below"),
                 smoothing: Smoothing::from_values(values),
             },
-            limits: Limits {
-                max_streams: values.size("limits.max_streams"),
-                max_utilization_percent: values.size("limits.max_utilization_percent"),
-                shards: values.size("limits.shards"),
-                shard_queue: values.size("limits.shard_queue"),
-                grace_period: values.duration("limits.grace_period"),
-            },
+            limits: Limits::from_values(values),
         }
     }
 }
@@ -141,7 +136,7 @@ pub struct Window {
 /// `[batch]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    /// `batch.max_size` (16): windows in one run of the model, at most; `None` for `auto`: found by trying when a model is loaded.
+    /// `batch.max_size` (32): windows that go to the model together, at most; `None` for `auto`: found by trying when a model is loaded.
     pub max_size: Option<usize>,
     /// `batch.max_delay` (0): how long a batch that is not full may wait for more windows.
     pub max_delay: Duration,
@@ -268,20 +263,4 @@ pub enum SmoothingMethod {
     Exponential,
     /// The middle one counts.
     Median,
-}
-
-/// `[limits]`
-#[derive(Debug, Clone, PartialEq)]
-pub struct Limits {
-    /// `limits.max_streams` (10,000): streams open over gRPC at once.
-    pub max_streams: usize,
-    /// `limits.max_utilization_percent` (80): a gRPC stream that would have open streams, at the pace of speech, take a larger
-    /// share of the sessions' time is refused.
-    pub max_utilization_percent: usize,
-    /// `limits.shards` (0: one a core): threads of the front end.
-    pub shards: usize,
-    /// `limits.shard_queue` (64): chunks that may wait for a shard.
-    pub shard_queue: usize,
-    /// `limits.grace_period` (25 s): how long a drain may take.
-    pub grace_period: Duration,
 }

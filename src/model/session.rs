@@ -12,7 +12,7 @@ use super::{Contract, EngineError, Layout, Output};
 
 /// Windows that a CPU takes through the graph best: with more, what the layers hand to each other outgrows a core's cache, and each
 /// window costs more (`affectd model bench` shows it).
-pub(super) const AT_ONCE_ON_CPU: usize = 8;
+pub(super) const AT_ONCE_ON_CPU: usize = 4;
 
 /// A model that is ready to run; each inference thread owns one.
 #[derive(Debug)]

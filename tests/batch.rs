@@ -98,7 +98,7 @@ async fn a_batch_that_fails_once_is_tried_again_window_by_window() {
     }
     drop(jobs);
     // The first call fails, and then each seventh: none of the four that follow.
-    let flaky = Echo { calls: 6, fails_every: 7, dawdle: 0 };
+    let flaky = Echo { calls: 6, fails_every: 7, ..steady() };
     let batcher = started(vec![flaky], &options(8, Duration::ZERO), queue, results);
     let batches = collect(answers).await;
     batcher.join().await;

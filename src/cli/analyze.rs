@@ -17,7 +17,7 @@ use crate::batch;
 use crate::client::{ChannelRequest, ChunkOptions, Script};
 use crate::config::{Config, Engine};
 use crate::envelope::StreamInfo;
-use crate::model::{Model, ModelSource};
+use crate::model::{Model, ModelSource, Session};
 use crate::proto::{self, EmotionEvent};
 use crate::publish::EventFactory;
 use crate::publish::event::{Scores, WindowName};
@@ -98,13 +98,14 @@ impl Analyzer {
         setup.channels.policy = channels.policy.unwrap_or(setup.channels.policy);
         setup.channels.names = channels.names.clone();
         let (bench, events) = (setup.workbench(), EventFactory::new(&model.contract, &config.publish));
+        let at_once = model.sessions.first().map_or(usize::MAX, Session::at_once);
         Ok(Self {
             model,
             setup,
             bench,
             events,
             smoother: config.publish.smoothing.map(StreamSmoother::new),
-            batch_size: config.batch.max_size.unwrap_or(batch::DEFAULT_SIZE),
+            batch_size: config.batch.max_size.unwrap_or(batch::DEFAULT_SIZE).min(at_once),
         })
     }
 

@@ -29,7 +29,8 @@ pub(super) fn give_way() {}
 /// The priority that the crate turns into niceness `nice` again: it counts from 0 to 99 for niceness 19 to -20.
 #[cfg(target_os = "linux")]
 fn priority_of(nice: i32) -> u8 {
-    (99.0 * (1.0 - (f64::from(nice) + 20.5) / 40.0)).round() as u8
+    // In the middle of the priorities that are rounded to it; below 0 becomes 0.
+    (99.0 * (1.0 - (f64::from(nice) + 20.5) / 39.0)).round() as u8
 }
 
 #[cfg(all(test, target_os = "linux"))]

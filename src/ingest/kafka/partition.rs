@@ -166,11 +166,13 @@ impl Partition {
     /// silent for long at the partition's end.
     pub fn end_idle(&mut self) -> Vec<Arc<str>> {
         let (mut passed, mut silent) = (Vec::new(), Vec::new());
+        // Behind a chunk that waits for its shard there may be records that were fetched and not read.
+        let all_read = self.at_end && self.outbox.is_empty();
         for (stream_id, idle) in self.ledger.open_stretches(self.idle_ms()) {
             let long_silent = || self.heard.get(stream_id).is_some_and(|at| at.elapsed() > self.idle_timeout);
             match idle {
                 Idle::ByPartitionTime => passed.push(stream_id.clone()),
-                Idle::PerhapsByWallTime if self.at_end && long_silent() => silent.push(stream_id.clone()),
+                Idle::PerhapsByWallTime if all_read && long_silent() => silent.push(stream_id.clone()),
                 Idle::PerhapsByWallTime => {}
             }
         }

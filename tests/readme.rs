@@ -4,7 +4,7 @@
 
 use affectd::cli::Cli;
 use affectd::config::{KEYS, Key};
-use affectd::metrics::{METRICS, Metric, MetricKind};
+use affectd::telemetry::metrics::{METRICS, Metric, MetricKind};
 use clap::CommandFactory;
 
 const README: &str = include_str!("../README.md");

@@ -83,7 +83,7 @@ fn a_reader_that_dies_in_a_commit_leaves_an_entry_that_fits_also_where_its_own_w
     let (mut reader, _) = Reader::start(&setup, &broker);
     reader.take(0, &inputs[0]);
     reader.take(1, &inputs[1]);
-    reader.end_stretch(&quiet);
+    reader.end_segment(&quiet);
     reader.commit(&mut broker, false);
     reader.take(2, &inputs[2]);
     reader.commit(&mut broker, false);

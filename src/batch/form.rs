@@ -16,7 +16,7 @@ use crate::telemetry::metrics as meter;
 use crate::telemetry::metrics::QUEUE_DEPTH;
 
 /// What forms batches.
-pub(super) struct Former<O, I> {
+pub(super) struct BatchFormer<O, I> {
     pub jobs: mpsc::Receiver<Job<O>>,
     /// The sessions that run the batches from now on.
     pub generations: watch::Receiver<Arc<Generation<I>>>,
@@ -33,7 +33,7 @@ pub(super) struct Former<O, I> {
 
 /// Forms batches until all senders of jobs are gone and none waits.
 pub(super) async fn form<O: Origin, I>(
-    mut former: Former<O, I>,
+    mut former: BatchFormer<O, I>,
     batches: crossbeam_channel::Sender<Batch<O, I>>,
 ) {
     for number in 0.. {
@@ -56,7 +56,7 @@ pub(super) async fn form<O: Origin, I>(
     }
 }
 
-impl<O: Origin, I> Former<O, I> {
+impl<O: Origin, I> BatchFormer<O, I> {
     /// The next batch, at least one job; `None` when there will be no more.
     ///
     /// Dropping the future drops the jobs that it has taken.

@@ -28,12 +28,12 @@ pub use cost::InferenceCost;
 pub use fair_queue::FairQueue;
 pub use generation::Generation;
 pub use policy::{Forming, Policy};
-pub use reply::{ClipAnswer, ClipOrigin};
+pub use reply::{ReplyOrigin, ReplyReceiver};
 pub use run::Infer;
 
 use crate::config;
 use crate::model::{Contract, EngineError};
-use form::Former;
+use form::BatchFormer;
 use run::Batch;
 
 /// Where a window came from and where its answer goes.
@@ -185,7 +185,7 @@ pub fn start<O: Origin + Send + 'static, I: Infer>(
     let threads = sessions.len();
     let (current, generations) = watch::channel(Arc::new(Generation::new(model, sessions)));
     let ahead = threads + 1;
-    let former = Former {
+    let former = BatchFormer {
         jobs,
         generations,
         policy: Policy {

@@ -9,17 +9,17 @@ use crate::model::EngineError;
 
 /// The way back to a clip under evaluation.
 #[derive(Debug)]
-pub struct ClipOrigin {
+pub struct ReplyOrigin {
     reply: oneshot::Sender<Result<Vec<f32>, EngineError>>,
 }
 
 /// What a clip waits for: the probabilities of one window. Closed without an answer where the batcher has ended.
-pub type ClipAnswer = oneshot::Receiver<Result<Vec<f32>, EngineError>>;
+pub type ReplyReceiver = oneshot::Receiver<Result<Vec<f32>, EngineError>>;
 
-impl ClipOrigin {
+impl ReplyOrigin {
     /// An origin and the end on which its answer comes.
     #[must_use]
-    pub fn new() -> (Self, ClipAnswer) {
+    pub fn new() -> (Self, ReplyReceiver) {
         let (reply, answer) = oneshot::channel();
         (Self { reply }, answer)
     }
@@ -30,7 +30,7 @@ impl ClipOrigin {
     }
 }
 
-impl Origin for ClipOrigin {
+impl Origin for ReplyOrigin {
     fn departed(&self) -> bool {
         self.reply.is_closed()
     }

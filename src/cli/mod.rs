@@ -32,7 +32,7 @@ use anyhow::Context as _;
 
 use crate::config::{ConfigError, LoadOptions, Loaded, Scheduling};
 use crate::daemon::DaemonError;
-use crate::serving::FleetError;
+use crate::serving::ReloadError;
 use crate::stream::SetupError;
 use crate::telemetry::logging::{self, LogFormat};
 use crate::window::GeometryError;
@@ -176,7 +176,7 @@ fn report(error: &anyhow::Error) -> ExitCode {
 /// Whether a value of the configuration is to blame, some of which show only beside the model.
 fn is_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
     let setup = match cause.downcast_ref() {
-        Some(DaemonError::Model(FleetError::Setup(setup))) => Some(setup),
+        Some(DaemonError::Model(ReloadError::Setup(setup))) => Some(setup),
         _ => cause.downcast_ref(),
     };
     cause.is::<ConfigError>()

@@ -53,8 +53,8 @@ impl Daemon {
             let joined = tokio::task::spawn_blocking(move || threads.join());
             joined.await.map_err(|_| DaemonError::Stage("shards"))?;
         }
-        if let Some(fleet) = self.fleet.finish().await {
-            fleet.join().await;
+        if let Some(reloader) = self.reloader.finish().await {
+            reloader.join().await;
         }
         self.publisher.finish().await.transpose()?;
         Ok(())
@@ -78,7 +78,7 @@ impl Daemon {
                 "unsettled offsets of Kafka (read again later)",
             ),
             (!self.calls.is_empty(), "open gRPC calls"),
-            (!self.fleet.ended, "windows in the batcher"),
+            (!self.reloader.ended, "windows in the batcher"),
         ];
         let left: Vec<&str> = stages.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
         left.join(", ")

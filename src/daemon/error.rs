@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use crate::kafka::KafkaFault;
 use crate::publish::publisher::PublishFault;
-use crate::serving::FleetError;
+use crate::serving::ReloadError;
 
 /// Why the daemon stopped, where nobody told it to, or why it never started.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// A model cannot be used.
     #[error(transparent)]
-    Model(#[from] FleetError),
+    Model(#[from] ReloadError),
     /// Kafka cannot be used.
     #[error(transparent)]
     Kafka(#[from] KafkaFault),

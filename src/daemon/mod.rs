@@ -25,9 +25,9 @@ use crate::config::Config;
 use crate::kafka::producer::EventProducer;
 use crate::kafka::{KafkaFault, Reader, ReaderLinks};
 use crate::publish::publisher::{PublishFault, Publisher};
-use crate::serving::Fleet;
+use crate::serving::Reloader;
 use crate::session::OpenStreams;
-use crate::shard::Outlets;
+use crate::shard::ReportSender;
 use crate::shard::{self, ShardThreads, Shards};
 use crate::telemetry::Readiness;
 use crate::telemetry::metrics;
@@ -100,7 +100,7 @@ struct Daemon {
     reader: Option<Task<Result<(), KafkaFault>>>,
     grpc: Task<Result<(), tonic::transport::Error>>,
     shards: Option<(Shards, ShardThreads)>,
-    fleet: Task<Fleet>,
+    reloader: Task<Reloader>,
     publisher: Task<Result<(), PublishFault>>,
     producer: Option<EventProducer>,
     http_stop: CancellationToken,
@@ -126,14 +126,14 @@ impl Daemon {
 
         // Scored batches of every model → publisher.
         let (scored, results) = mpsc::channel(SCORED);
-        let fleet = Fleet::start(&config, scored).await?;
-        let lineups = fleet.lineups();
+        let reloader = Reloader::start(&config, scored).await?;
+        let registries = reloader.registries();
         let topics = tokio::select! {
             found = ensure_topics(&config) => Some(found),
             () = shutdown => None,
         };
         if !matches!(topics, Some(Ok(()))) {
-            fleet.join().await;
+            reloader.join().await;
             return topics.transpose().map(|_| None);
         }
 
@@ -142,13 +142,13 @@ impl Daemon {
         let producer = producer.transpose()?;
 
         // Chunks → shards → jobs, each to its model's batcher → scored batches → publisher.
-        let outlets = Outlets { reports: report };
+        let reports_to = ReportSender { reports: report };
         let (shards, shard_threads) =
-            shard::start(shard_count(&config), config.limits.shard_queue, &outlets)?;
-        drop(outlets);
+            shard::start(shard_count(&config), config.limits.shard_queue, &reports_to)?;
+        drop(reports_to);
         let links = producer.clone().map(|producer| ReaderLinks {
             shards: shards.clone(),
-            lineups: lineups.clone(),
+            registries: registries.clone(),
             reports,
             producer,
             readiness: readiness.clone(),
@@ -157,7 +157,7 @@ impl Daemon {
         });
         let reader = config.kafka.as_ref().zip(links);
         let reader = reader.map(|(kafka, links)| Reader::new(kafka, links)).transpose()?;
-        let fleet = Task::spawn(|stop| fleet.run(reload, stop));
+        let reloader = Task::spawn(|stop| reloader.run(reload, stop));
         let publisher = Publisher { kafka: producer.clone(), options: config.publish.clone() };
         let publisher = Task::spawn(|_| publisher.run(results));
 
@@ -165,7 +165,7 @@ impl Daemon {
         let calls = TaskTracker::new();
         let recognition = RecognitionLinks {
             shards: shards.clone(),
-            lineups: lineups.clone(),
+            registries: registries.clone(),
             audio: config.audio.clone(),
             max_utilization_percent: config.limits.max_utilization_percent,
             streams: OpenStreams::new(config.limits.max_streams),
@@ -173,7 +173,7 @@ impl Daemon {
             calls: calls.clone(),
         };
         let incoming = TcpListenerStream::new(listeners.grpc);
-        let evaluator = move || lineups.borrow().find("").map(|model| model.evaluator());
+        let evaluator = move || registries.borrow().find("").map(|model| model.evaluator());
         let evaluation = Evaluation::new(evaluator, draining.clone());
         let routes = server::routes(recognition, evaluation, readiness.clone()).await;
         let grpc = Task::spawn(|stop| routes.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()));
@@ -189,7 +189,7 @@ impl Daemon {
             reader,
             grpc,
             shards: Some((shards, shard_threads)),
-            fleet,
+            reloader,
             publisher,
             producer,
             http_stop,

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 
 use super::{ClipFrontEnd, EvaluationError, LabelledClip};
 use crate::audio::AudioFormat;
-use crate::batch::ClipOrigin;
 use crate::batch::Job;
+use crate::batch::ReplyOrigin;
 use crate::model::{Contract, EngineError};
 use crate::proto;
 use crate::stream::StreamSetup;
@@ -62,7 +62,7 @@ impl<O> Clone for Evaluator<O> {
     }
 }
 
-impl<O: From<ClipOrigin>> Evaluator<O> {
+impl<O: From<ReplyOrigin>> Evaluator<O> {
     /// An evaluator of the model with `contract`, whose streams have `setup` and whose batcher takes `jobs`.
     #[must_use]
     pub fn new(contract: Arc<Contract>, setup: StreamSetup, jobs: mpsc::Sender<Job<O>>) -> Self {
@@ -109,7 +109,7 @@ impl<O: From<ClipOrigin>> Evaluator<O> {
         let count = windows.len() as f32;
         let mut answers = Vec::with_capacity(windows.len());
         for features in windows {
-            let (origin, answer) = ClipOrigin::new();
+            let (origin, answer) = ReplyOrigin::new();
             self.jobs.send(Job::new(features, origin.into())).await.map_err(|_| EngineError::Ended)?;
             answers.push(async { answer.await.unwrap_or(Err(EngineError::Ended)) });
         }

@@ -27,15 +27,15 @@ pub fn commit(
 ) -> Result<(), KafkaFault> {
     let (mut due, mut writes) = (Vec::new(), Vec::new());
     for (&number, partition) in partitions.iter_mut() {
-        let settled = partition.pending_commit.unwrap_or_else(|| partition.ledger.low_watermark());
-        if partition.ledger.committed().is_some_and(|committed| committed >= settled)
-            || !partition.ledger.has_read()
+        let settled = partition.pending_commit.unwrap_or_else(|| partition.tracker.low_watermark());
+        if partition.tracker.committed().is_some_and(|committed| committed >= settled)
+            || !partition.tracker.has_read()
         {
             continue;
         }
         partition.pending_commit = Some(settled);
         due.push((number, settled));
-        let records = partition.ledger.progress_at(settled).into_iter();
+        let records = partition.tracker.progress_at(settled).into_iter();
         writes.extend(records.map(|(stream_id, progress)| write(number, stream_id, Some(progress))));
     }
     if due.is_empty() {
@@ -58,7 +58,7 @@ pub fn commit(
     for (number, settled) in due {
         let Some(partition) = partitions.get_mut(&number) else { continue };
         partition.pending_commit = None;
-        let ended = partition.ledger.commit_acknowledged(settled);
+        let ended = partition.tracker.commit_acknowledged(settled);
         tombstones.extend(ended.into_iter().map(|stream_id| write(number, stream_id, None)));
     }
     progress.write(tombstones)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::kafka::producer::EventProducer;
-use crate::serving::Lineups;
+use crate::serving::RegistryReceiver;
 use crate::shard::Report;
 use crate::shard::Shards;
 use crate::telemetry::Readiness;
@@ -13,7 +13,7 @@ pub struct ReaderLinks {
     /// Chunks go here.
     pub shards: Shards,
     /// Models to choose from.
-    pub lineups: Lineups,
+    pub registries: RegistryReceiver,
     /// What becomes of them comes from here.
     pub reports: crossbeam_channel::Receiver<Report>,
     /// Dead letters go here.

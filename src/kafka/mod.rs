@@ -21,7 +21,7 @@ mod turn;
 pub(crate) use client::broker;
 pub use client::{KafkaFault, QUESTION, ensure_topics, settings};
 pub use links::ReaderLinks;
-pub use offset_tracker::{Idle, Ledger};
+pub use offset_tracker::{Idle, OffsetTracker};
 pub use progress::{Entry, Progress, Record, State};
 pub use reader::Reader;
 pub use record::{AudioRecord, BadRecord, CONTENT_TYPE, FIRST_SAMPLE, LAST, RawRecord, SEQUENCE};

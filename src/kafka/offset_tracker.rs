@@ -8,15 +8,15 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::progress::{Entry, Progress, State};
-use super::tracked_stream::{Fate, Mark, Stream};
-use crate::shard::Taken;
+use super::tracked_stream::{RecordState, Stream, TrackedRecord};
+use crate::shard::ChunkAccepted;
 use crate::stream::RecentScores;
 use crate::stream::Resume;
-use crate::stream::{Standing, StreamInfo, Ticket};
+use crate::stream::{EpochPosition, StreamInfo, Ticket};
 
 /// The books of one partition.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct OffsetTracker {
     streams: HashMap<Arc<str>, Stream>,
     unsettled: BTreeSet<i64>,
     /// Records that may be read again, with the highest timestamp before each.
@@ -30,11 +30,11 @@ pub struct Ledger {
     highest_timestamp: i64,
 }
 
-impl Ledger {
+impl OffsetTracker {
     /// Opens the books at the group's committed offset, with the streams that another reader left open there.
     #[must_use]
     pub fn open(start: i64, committed: Option<i64>, left: &HashMap<Arc<str>, Entry>) -> Self {
-        let mut ledger = Self {
+        let mut tracker = Self {
             streams: HashMap::new(),
             unsettled: BTreeSet::new(),
             highest_before: VecDeque::new(),
@@ -44,7 +44,7 @@ impl Ledger {
             highest_timestamp: i64::MIN,
         };
         for (stream_id, entry) in left {
-            ledger.highest_timestamp = ledger.highest_timestamp.max(entry.highest_timestamp);
+            tracker.highest_timestamp = tracker.highest_timestamp.max(entry.highest_timestamp);
             let stream = Stream {
                 standing: entry.state.as_ref().map(State::standing),
                 about: entry.state.as_ref().map(|state| (state.info(stream_id), state.format)),
@@ -61,9 +61,9 @@ impl Ledger {
                 in_doubt: true,
                 ..Stream::default()
             };
-            ledger.streams.insert(stream_id.clone(), stream);
+            tracker.streams.insert(stream_id.clone(), stream);
         }
-        ledger
+        tracker
     }
 
     /// Notes a record that is on its way to its shard, or with no stream a record that becomes a dead letter. Offsets rise.
@@ -73,37 +73,37 @@ impl Ledger {
         if let Some(stream_id) = stream_id {
             let stream = self.streams.entry(stream_id.clone()).or_default();
             let last_timestamp_before = std::mem::replace(&mut stream.last_timestamp, timestamp);
-            stream.marks.push_back(Mark { offset, last_timestamp_before, fate: Fate::Open });
+            stream.marks.push_back(TrackedRecord { offset, last_timestamp_before, fate: RecordState::Open });
         }
         self.unsettled.insert(offset);
         self.next_offset = offset + 1;
     }
 
     /// A shard took a chunk in.
-    pub fn taken(&mut self, taken: Taken) {
+    pub fn taken(&mut self, taken: ChunkAccepted) {
         let Some(stream) = self.streams.get_mut(&taken.stream_id) else { return };
         stream.about = Some((taken.info, taken.format));
         stream.standing = taken.after;
         if let Some(mark) = stream.marks.iter_mut().find(|mark| mark.offset == taken.offset) {
-            mark.fate = Fate::Taken { before: taken.before, end: taken.end };
+            mark.fate = RecordState::ChunkAccepted { before: taken.before, end: taken.end };
         }
         stream.settle(&mut self.unsettled);
     }
 
     /// A shard refused a chunk.
     pub fn refused(&mut self, stream_id: &str, offset: i64) {
-        self.set_fate(stream_id, offset, Fate::Refused);
+        self.set_fate(stream_id, offset, RecordState::Refused);
     }
 
     /// A dead letter is acknowledged.
     pub fn dead_letter_delivered(&mut self, stream_id: Option<&str>, offset: i64) {
         self.unsettled.remove(&offset);
         if let Some(stream_id) = stream_id {
-            self.set_fate(stream_id, offset, Fate::Settled { before: None });
+            self.set_fate(stream_id, offset, RecordState::Settled { before: None });
         }
     }
 
-    fn set_fate(&mut self, stream_id: &str, offset: i64, fate: Fate) {
+    fn set_fate(&mut self, stream_id: &str, offset: i64, fate: RecordState) {
         let stream = self.streams.get_mut(stream_id);
         if let Some(mark) =
             stream.and_then(|stream| stream.marks.iter_mut().find(|mark| mark.offset == offset))
@@ -127,7 +127,7 @@ impl Ledger {
     }
 
     /// A stretch ended by idle time.
-    pub fn stretch_ended(&mut self, stream_id: &str, standing: Standing) {
+    pub fn segment_ended(&mut self, stream_id: &str, standing: EpochPosition) {
         if let Some(stream) = self.streams.get_mut(stream_id) {
             stream.standing = Some(standing);
             stream.settle(&mut self.unsettled);
@@ -168,7 +168,10 @@ impl Ledger {
     pub fn is_quiet(&self) -> bool {
         let quiet = |stream: &Stream| {
             stream.outstanding.is_empty()
-                && stream.marks.iter().all(|mark| !matches!(mark.fate, Fate::Open | Fate::Refused))
+                && stream
+                    .marks
+                    .iter()
+                    .all(|mark| !matches!(mark.fate, RecordState::Open | RecordState::Refused))
         };
         self.streams.values().all(quiet)
     }
@@ -210,7 +213,7 @@ impl Ledger {
                 stream.marks.pop_front();
             }
             stream.in_doubt = false;
-            stream.forget_lives();
+            stream.forget_epochs();
         }
         let over = |stream: &Stream| {
             stream.standing.is_none() && stream.marks.is_empty() && stream.outstanding.is_empty()
@@ -230,13 +233,13 @@ impl Ledger {
     pub fn was_idle(&self, stream_id: &str, timestamp: i64, idle_ms: i64) -> bool {
         let highest = self.highest_timestamp.max(timestamp);
         self.streams.get(stream_id).is_some_and(|stream| {
-            stream.may_have_stretch() && highest.saturating_sub(stream.last_timestamp) > idle_ms
+            stream.may_have_segment() && highest.saturating_sub(stream.last_timestamp) > idle_ms
         })
     }
 
     /// Streams with an open stretch: those idle by the partition's own time, and those that might be by wall time.
-    pub fn open_stretches(&self, idle_ms: i64) -> impl Iterator<Item = (&Arc<str>, Idle)> {
-        self.streams.iter().filter(|(_, stream)| stream.may_have_stretch()).map(move |(stream_id, stream)| {
+    pub fn open_segments(&self, idle_ms: i64) -> impl Iterator<Item = (&Arc<str>, Idle)> {
+        self.streams.iter().filter(|(_, stream)| stream.may_have_segment()).map(move |(stream_id, stream)| {
             let idle = self.highest_timestamp.saturating_sub(stream.last_timestamp) > idle_ms;
             (stream_id, if idle { Idle::ByPartitionTime } else { Idle::PerhapsByWallTime })
         })

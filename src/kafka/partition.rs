@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::offset_tracker::{Idle, Ledger};
+use super::offset_tracker::{Idle, OffsetTracker};
 use super::progress::Entry;
 use super::record::RawRecord;
-use crate::serving::Lineups;
+use crate::serving::RegistryReceiver;
 use crate::shard::Report;
-use crate::shard::{ChunkEnvelope, Shards, Source, StreamKey, ToShard};
+use crate::shard::{ChunkEnvelope, ShardMessage, Shards, Source, StreamKey};
 use crate::stream::Resume;
 use crate::stream::{Assignment, DeadLetterTicket};
 use crate::telemetry::metrics;
@@ -33,9 +33,9 @@ pub struct DeadLetter {
 pub struct Partition {
     assignment: Assignment,
     /// Its books.
-    pub ledger: Ledger,
+    pub tracker: OffsetTracker,
     /// Messages that their shard had no room for, and those behind them.
-    outbox: VecDeque<(Arc<str>, ToShard)>,
+    outbox: VecDeque<(Arc<str>, ShardMessage)>,
     /// Records whose shard has not answered.
     in_doubt: HashMap<i64, RawRecord>,
     /// When each stream was last heard of, by the clock.
@@ -48,7 +48,7 @@ pub struct Partition {
     pub pending_commit: Option<i64>,
     idle_timeout: Duration,
     /// Models to choose from.
-    lineups: Lineups,
+    registries: RegistryReceiver,
 }
 
 impl Partition {
@@ -58,11 +58,11 @@ impl Partition {
         assignment: Assignment,
         (start, committed): (i64, Option<i64>),
         left: &HashMap<Arc<str>, Entry>,
-        (idle_timeout, lineups): (Duration, Lineups),
+        (idle_timeout, registries): (Duration, RegistryReceiver),
     ) -> Self {
         Self {
             assignment,
-            ledger: Ledger::open(start, committed, left),
+            tracker: OffsetTracker::open(start, committed, left),
             outbox: VecDeque::new(),
             in_doubt: HashMap::new(),
             heard: HashMap::new(),
@@ -70,7 +70,7 @@ impl Partition {
             leaving: false,
             pending_commit: None,
             idle_timeout,
-            lineups,
+            registries,
         }
     }
 
@@ -88,19 +88,19 @@ impl Partition {
             Err(bad) => return Some(self.refuse(record, offset, timestamp, bad.to_string())),
         };
         let stream_id = audio.info.stream_id.clone();
-        let mut resume = self.ledger.resume(&stream_id);
+        let mut resume = self.tracker.resume(&stream_id);
         let goes_on = resume.as_ref().is_some_and(|resume| resume.at.is_some());
-        let info = self.ledger.info(&stream_id).filter(|_| goes_on).cloned().unwrap_or(audio.info);
-        let found = self.lineups.borrow().find(&info.model);
+        let info = self.tracker.info(&stream_id).filter(|_| goes_on).cloned().unwrap_or(audio.info);
+        let found = self.registries.borrow().find(&info.model);
         let model = match found {
             Ok(model) => model,
             Err(unknown) => return Some(self.refuse(record, offset, timestamp, unknown.to_string())),
         };
-        if self.ledger.was_idle(&stream_id, timestamp, self.idle_ms()) {
+        if self.tracker.was_idle(&stream_id, timestamp, self.idle_ms()) {
             resume.iter_mut().for_each(end_where_it_stands);
-            self.end_stretch(&stream_id);
+            self.end_segment(&stream_id);
         }
-        self.ledger.read(offset, Some(&stream_id), timestamp);
+        self.tracker.read(offset, Some(&stream_id), timestamp);
         self.in_doubt.insert(offset, record);
         self.heard.insert(stream_id.clone(), Instant::now());
         let envelope = ChunkEnvelope {
@@ -111,14 +111,14 @@ impl Partition {
             source: Source::Kafka { assignment: self.assignment, offset },
             resume: resume.map(Box::new),
         };
-        self.outbox.push_back((stream_id, ToShard::Chunk(Box::new(envelope))));
+        self.outbox.push_back((stream_id, ShardMessage::Chunk(Box::new(envelope))));
         None
     }
 
     /// A record that reaches no stream.
     fn refuse(&mut self, record: RawRecord, offset: i64, timestamp: i64, reason: String) -> DeadLetter {
         metrics::rejected(metrics::Source::Kafka, "record");
-        self.ledger.read(offset, None, timestamp);
+        self.tracker.read(offset, None, timestamp);
         let ticket = DeadLetterTicket { assignment: self.assignment, offset, stream_id: None };
         DeadLetter { record, reason, ticket }
     }
@@ -137,23 +137,23 @@ impl Partition {
     /// Takes a report in. Gives a refused record back as a dead letter.
     pub fn hear(&mut self, report: Report) -> Option<DeadLetter> {
         match report {
-            Report::Emitted(ticket) => self.ledger.emitted(ticket),
-            Report::Delivered { ticket, recent } => self.ledger.delivered(&ticket, recent),
-            Report::StretchEnded { stream_id, standing, .. } => {
-                self.ledger.stretch_ended(&stream_id, standing)
+            Report::WindowSubmitted(ticket) => self.tracker.emitted(ticket),
+            Report::Delivered { ticket, recent } => self.tracker.delivered(&ticket, recent),
+            Report::SegmentEnded { stream_id, standing, .. } => {
+                self.tracker.segment_ended(&stream_id, standing)
             }
             Report::DeadLetterDelivered(ticket) => {
-                self.ledger.dead_letter_delivered(ticket.stream_id.as_deref(), ticket.offset);
+                self.tracker.dead_letter_delivered(ticket.stream_id.as_deref(), ticket.offset);
             }
-            Report::Taken(taken) => {
+            Report::ChunkAccepted(taken) => {
                 self.in_doubt.remove(&taken.offset);
                 if taken.after.is_none() {
                     self.heard.remove(&taken.stream_id);
                 }
-                self.ledger.taken(*taken);
+                self.tracker.taken(*taken);
             }
             Report::Refused { assignment, offset, stream_id, reason, .. } => {
-                self.ledger.refused(&stream_id, offset);
+                self.tracker.refused(&stream_id, offset);
                 let record = self.in_doubt.remove(&offset)?;
                 let ticket = DeadLetterTicket { assignment, offset, stream_id: Some(stream_id) };
                 return Some(DeadLetter { record, reason, ticket });
@@ -169,7 +169,7 @@ impl Partition {
         let (mut passed, mut silent) = (Vec::new(), Vec::new());
         // Behind a chunk that waits for its shard there may be records that were fetched and not read.
         let all_read = self.at_end && self.outbox.is_empty();
-        for (stream_id, idle) in self.ledger.open_stretches(self.idle_ms()) {
+        for (stream_id, idle) in self.tracker.open_segments(self.idle_ms()) {
             let long_silent = || self.heard.get(stream_id).is_some_and(|at| at.elapsed() > self.idle_timeout);
             match idle {
                 Idle::ByPartitionTime => passed.push(stream_id.clone()),
@@ -178,22 +178,22 @@ impl Partition {
             }
         }
         for stream_id in passed {
-            self.end_stretch(&stream_id);
+            self.end_segment(&stream_id);
         }
         silent
     }
 
     /// Ends a stream's stretch.
-    pub fn end_stretch(&mut self, stream_id: &Arc<str>) {
+    pub fn end_segment(&mut self, stream_id: &Arc<str>) {
         self.heard.remove(stream_id);
         let key = StreamKey::Kafka(self.assignment, stream_id.clone());
-        self.outbox.push_back((stream_id.clone(), ToShard::EndStretch { key, credits: None }));
+        self.outbox.push_back((stream_id.clone(), ShardMessage::EndSegment { key, credits: None }));
     }
 
     /// Whether everything that was read is answered for.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.outbox.is_empty() && self.ledger.is_quiet()
+        self.outbox.is_empty() && self.tracker.is_quiet()
     }
 
     fn idle_ms(&self) -> i64 {

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::audio::{AudioFormat, ChannelPolicy};
 use crate::stream::RecentScores;
+use crate::stream::{EpochPosition, RESUMED, StreamInfo};
 use crate::stream::{Place, Resume, ResumePoint};
-use crate::stream::{RESUMED, Standing, StreamInfo};
 use crate::window::WindowSpan;
 
 /// Value of a record in the progress topic; its key is the stream's id.
@@ -88,7 +88,7 @@ pub(super) type AcknowledgedWindows = BTreeMap<(i64, u32, u64), Option<Arc<Recen
 impl State {
     /// The state of a stream that stands at `standing`.
     #[must_use]
-    pub fn new(standing: &Standing, info: &StreamInfo, format: AudioFormat) -> Self {
+    pub fn new(standing: &EpochPosition, info: &StreamInfo, format: AudioFormat) -> Self {
         let Place { position, sequence, first_window, next_windows, span, .. } = standing.place.clone();
         let StreamInfo { attributes, model, channels, channel_names, .. } = info.clone();
         let channels = channels.unwrap_or_default();
@@ -118,7 +118,7 @@ impl State {
 
     /// The same for the ledger. Nothing before the position is needed: else the commit would lie below it.
     #[must_use]
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> EpochPosition {
         let place = Place {
             position: self.position,
             sequence: self.sequence,
@@ -128,7 +128,7 @@ impl State {
             next_windows: self.next_windows.clone(),
             span: self.span,
         };
-        Standing { incarnation: RESUMED, place }
+        EpochPosition { epoch: RESUMED, place }
     }
 
     /// What the stream's events repeat.

@@ -25,7 +25,7 @@ use super::turn::Left;
 use crate::config;
 use crate::kafka::producer::{NotTaken, Outgoing};
 use crate::shard::Report;
-use crate::shard::ToShard;
+use crate::shard::ShardMessage;
 use crate::stream::Assignment;
 use crate::telemetry::metrics;
 
@@ -56,7 +56,7 @@ pub struct Reader {
     pub(super) leaving: VecDeque<Leaving>,
     dead_letters: VecDeque<Outgoing>,
     /// Shards that still have to hear of a partition given up.
-    pub(super) farewells: Vec<(tokio::sync::mpsc::Sender<ToShard>, Assignment)>,
+    pub(super) pending_forgets: Vec<(tokio::sync::mpsc::Sender<ShardMessage>, Assignment)>,
     pub(super) epoch: u64,
 }
 
@@ -91,7 +91,7 @@ impl Reader {
             partitions: BTreeMap::new(),
             leaving: VecDeque::new(),
             dead_letters: VecDeque::new(),
-            farewells: Vec::new(),
+            pending_forgets: Vec::new(),
             epoch: 0,
         })
     }
@@ -131,7 +131,7 @@ impl Reader {
         self.hear()?;
         self.send_dead_letters()?;
         let left = self.send_and_read()?;
-        self.say_farewells();
+        self.send_pending_forgets();
         self.give_up_quiet()?;
         match left {
             Left::Fetched => {}
@@ -207,23 +207,23 @@ impl Reader {
     fn end_idle(&mut self) -> Result<(), KafkaFault> {
         for (&number, partition) in &mut self.partitions {
             for stream_id in partition.end_idle() {
-                let Some(progress) = partition.ledger.idle_end(&stream_id) else { continue };
+                let Some(progress) = partition.tracker.idle_end(&stream_id) else { continue };
                 let write = ProgressWrite {
                     partition: number,
                     stream_id: stream_id.clone(),
                     progress: Some(progress),
                 };
                 self.progress.write(vec![write])?;
-                partition.end_stretch(&stream_id);
+                partition.end_segment(&stream_id);
             }
         }
         Ok(())
     }
 
     /// Tells the shards to drop the streams of partitions that were given up, when they have room.
-    fn say_farewells(&mut self) {
-        self.farewells.retain(|(shard, assignment)| {
-            matches!(shard.try_send(ToShard::ForgetAssignment(*assignment)), Err(TrySendError::Full(_)))
+    fn send_pending_forgets(&mut self) {
+        self.pending_forgets.retain(|(shard, assignment)| {
+            matches!(shard.try_send(ShardMessage::ForgetAssignment(*assignment)), Err(TrySendError::Full(_)))
         });
     }
 
@@ -246,7 +246,7 @@ impl Reader {
             {
                 metrics::kafka_lag(
                     *number,
-                    u64::try_from(high - partition.ledger.low_watermark()).unwrap_or(0),
+                    u64::try_from(high - partition.tracker.low_watermark()).unwrap_or(0),
                 );
             }
         }

@@ -46,7 +46,7 @@ impl Reader {
             self.epoch += 1;
             let assignment = Assignment { partition: number, epoch: self.epoch };
             tracing::info!(partition = number, offset = start, streams = left.len(), "partition assigned");
-            let links = (self.links.idle_timeout, self.links.lineups.clone());
+            let links = (self.links.idle_timeout, self.links.registries.clone());
             let partition = Partition::new(assignment, (start, committed), &left, links);
             self.partitions.insert(number, partition);
             self.fetched.open(number);
@@ -88,7 +88,8 @@ impl Reader {
                 commit(&self.consumer, &self.progress, &self.kafka.input_topic, &mut gone)?;
             }
             for assignment in gone.values().map(Partition::assignment) {
-                self.farewells.extend(self.links.shards.iter().map(|shard| (shard.clone(), assignment)));
+                self.pending_forgets
+                    .extend(self.links.shards.iter().map(|shard| (shard.clone(), assignment)));
             }
             numbers.iter().for_each(|number| self.fetched.close(*number));
             let partitions = self.leaving.pop_front().expect("it was at the front").partitions;

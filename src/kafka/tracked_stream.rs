@@ -8,39 +8,39 @@ use std::sync::Arc;
 use super::progress::{AcknowledgedWindows, Entry, State};
 use crate::audio::AudioFormat;
 use crate::stream::RecentScores;
-use crate::stream::{Standing, StreamInfo, Ticket};
+use crate::stream::{EpochPosition, StreamInfo, Ticket};
 
 /// Behind every chunk of every life of a stream.
 const NOTHING_NEEDED: (i64, u64) = (i64::MAX, u64::MAX);
 
 /// One record of a stream that may still be read again.
 #[derive(Debug)]
-pub(super) struct Mark {
+pub(super) struct TrackedRecord {
     pub offset: i64,
     /// Timestamp of the stream's record before this one.
     pub last_timestamp_before: i64,
-    pub fate: Fate,
+    pub fate: RecordState,
 }
 
 #[derive(Debug, PartialEq)]
-pub(super) enum Fate {
+pub(super) enum RecordState {
     /// The shard has not answered yet.
     Open,
-    /// Taken in; settles when nothing before `end` (life of the stream, sample) is needed.
-    Taken { before: Option<Standing>, end: (i64, u64) },
+    /// ChunkAccepted in; settles when nothing before `end` (life of the stream, sample) is needed.
+    ChunkAccepted { before: Option<EpochPosition>, end: (i64, u64) },
     /// Refused; settles with its dead letter.
     Refused,
     /// Nobody needs it any more; `before` is lost for one that was refused.
-    Settled { before: Option<Option<Standing>> },
+    Settled { before: Option<Option<EpochPosition>> },
 }
 
 /// The books of one stream.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
-    pub marks: VecDeque<Mark>,
+    pub marks: VecDeque<TrackedRecord>,
     pub outstanding: Vec<Ticket>,
     /// Where it stands after the last chunk that was answered.
-    pub standing: Option<Standing>,
+    pub standing: Option<EpochPosition>,
     /// Of the first chunk taken in.
     pub about: Option<(Arc<StreamInfo>, AudioFormat)>,
     pub last_timestamp: i64,
@@ -59,18 +59,17 @@ pub(super) struct Stream {
 impl Stream {
     /// Settles every chunk that ends before all that is still needed.
     pub fn settle(&mut self, unsettled: &mut BTreeSet<i64>) {
-        let to_come =
-            self.standing.as_ref().map_or(NOTHING_NEEDED, |at| (at.incarnation, at.place.needed_from));
-        let under_way = self.outstanding.iter().map(|ticket| (ticket.incarnation, ticket.needed_from));
+        let to_come = self.standing.as_ref().map_or(NOTHING_NEEDED, |at| (at.epoch, at.place.needed_from));
+        let under_way = self.outstanding.iter().map(|ticket| (ticket.epoch, ticket.needed_from));
         let needed = under_way.fold(to_come, Ord::min);
         for mark in &mut self.marks {
             match &mut mark.fate {
-                Fate::Taken { before, end } if *end <= needed => {
-                    mark.fate = Fate::Settled { before: Some(before.take()) };
+                RecordState::ChunkAccepted { before, end } if *end <= needed => {
+                    mark.fate = RecordState::Settled { before: Some(before.take()) };
                     unsettled.remove(&mark.offset);
                 }
-                Fate::Taken { .. } => break,
-                Fate::Open | Fate::Refused | Fate::Settled { .. } => {}
+                RecordState::ChunkAccepted { .. } => break,
+                RecordState::Open | RecordState::Refused | RecordState::Settled { .. } => {}
             }
         }
     }
@@ -80,16 +79,18 @@ impl Stream {
         let from = self.marks.partition_point(|mark| mark.offset < offset);
         let rest = || self.marks.range(from..);
         let before = rest().find_map(|mark| match &mark.fate {
-            Fate::Taken { before, .. } | Fate::Settled { before: Some(before) } => Some(before.as_ref()),
-            Fate::Open => Some(self.standing.as_ref()),
-            Fate::Refused | Fate::Settled { before: None } => None,
+            RecordState::ChunkAccepted { before, .. } | RecordState::Settled { before: Some(before) } => {
+                Some(before.as_ref())
+            }
+            RecordState::Open => Some(self.standing.as_ref()),
+            RecordState::Refused | RecordState::Settled { before: None } => None,
         });
         let standing = before.unwrap_or(self.standing.as_ref());
         let first = rest().next();
         let state = standing.zip(self.about.as_ref()).map(|(standing, (info, format))| {
             let mut state = State::new(standing, info, *format);
             state.next_windows = self.next_windows(standing);
-            state.recent = self.recent_before(standing.incarnation, &state.next_windows);
+            state.recent = self.recent_before(standing.epoch, &state.next_windows);
             state
         });
         let position = state.as_ref().map_or(0, |state| state.position);
@@ -107,7 +108,7 @@ impl Stream {
     /// A window's event is acknowledged.
     pub fn acknowledge(&mut self, ticket: &Ticket, recent: Option<Arc<RecentScores>>) {
         self.outstanding.retain(|other| other != ticket);
-        let of = (ticket.incarnation, ticket.channel);
+        let of = (ticket.epoch, ticket.channel);
         self.acknowledged_windows.insert((of.0, of.1, ticket.index), recent);
         let next = self.next_window(of, 0);
         let last = self.acknowledged_before(of, next).map_or(0, |(window, _)| window);
@@ -116,31 +117,31 @@ impl Stream {
     }
 
     /// Forgets the windows of lives that no entry will be about any more.
-    pub fn forget_lives(&mut self) {
+    pub fn forget_epochs(&mut self) {
         let befores = self.marks.iter().filter_map(|mark| match &mark.fate {
-            Fate::Taken { before, .. } | Fate::Settled { before: Some(before) } => before.as_ref(),
-            Fate::Open | Fate::Refused | Fate::Settled { before: None } => None,
+            RecordState::ChunkAccepted { before, .. } | RecordState::Settled { before: Some(before) } => {
+                before.as_ref()
+            }
+            RecordState::Open | RecordState::Refused | RecordState::Settled { before: None } => None,
         });
-        let lives = befores.chain(&self.standing).map(|standing| standing.incarnation);
-        let lives: BTreeSet<i64> =
-            lives.chain(self.outstanding.iter().map(|ticket| ticket.incarnation)).collect();
+        let lives = befores.chain(&self.standing).map(|standing| standing.epoch);
+        let lives: BTreeSet<i64> = lives.chain(self.outstanding.iter().map(|ticket| ticket.epoch)).collect();
         self.acknowledged_windows.retain(|(life, ..), _| lives.contains(life));
     }
 
     /// The lowest window of each channel that is not acknowledged.
-    fn next_windows(&self, standing: &Standing) -> Vec<u64> {
-        let newest = self.standing.as_ref().filter(|newest| newest.incarnation == standing.incarnation);
+    fn next_windows(&self, standing: &EpochPosition) -> Vec<u64> {
+        let newest = self.standing.as_ref().filter(|newest| newest.epoch == standing.epoch);
         let given = &newest.unwrap_or(standing).place.next_windows;
-        let next = |(channel, given): (usize, &u64)| {
-            self.next_window((standing.incarnation, channel as u32), *given)
-        };
+        let next =
+            |(channel, given): (usize, &u64)| self.next_window((standing.epoch, channel as u32), *given);
         given.iter().enumerate().map(next).collect()
     }
 
     /// The lowest window of a life's channel that is not acknowledged, where all before `given` are.
     fn next_window(&self, (life, channel): (i64, u32), given: u64) -> u64 {
         let of_channel =
-            self.outstanding.iter().filter(|ticket| (ticket.incarnation, ticket.channel) == (life, channel));
+            self.outstanding.iter().filter(|ticket| (ticket.epoch, ticket.channel) == (life, channel));
         of_channel.map(|ticket| ticket.index).min().unwrap_or_else(|| {
             let all = (life, channel, 0)..=(life, channel, u64::MAX);
             let last = self.acknowledged_windows.range(all).next_back();
@@ -168,13 +169,13 @@ impl Stream {
     }
 
     /// Whether a stretch is open, or may be once the shard has answered.
-    pub fn may_have_stretch(&self) -> bool {
+    pub fn may_have_segment(&self) -> bool {
         let open = self.standing.as_ref().is_some_and(|standing| standing.place.open);
         open || self.awaits_shard()
     }
 
     /// Whether a chunk is still on its way through the shard.
     pub fn awaits_shard(&self) -> bool {
-        self.marks.iter().any(|mark| mark.fate == Fate::Open)
+        self.marks.iter().any(|mark| mark.fate == RecordState::Open)
     }
 }

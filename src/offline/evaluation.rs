@@ -5,7 +5,7 @@
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 
-use crate::batch::ClipOrigin;
+use crate::batch::ReplyOrigin;
 use crate::batch::{self, ScoredBatch};
 use crate::config::Config;
 use crate::datasets;
@@ -34,7 +34,7 @@ pub async fn evaluate(
     let (scored, results) = mpsc::channel(SCORED);
     let contract = model.contract.clone();
     let setup = StreamSetup::new(&contract, &config.window, &config.audio)?;
-    let evaluator: Evaluator<ClipOrigin> = Evaluator::new(contract.clone(), setup, jobs);
+    let evaluator: Evaluator<ReplyOrigin> = Evaluator::new(contract.clone(), setup, jobs);
     let batcher = batch::start(model.contract, model.sessions, &config.batch, waiting, scored);
     let answers = tokio::spawn(answer(results));
 
@@ -53,7 +53,7 @@ pub async fn evaluate(
     Ok(tally.report())
 }
 
-async fn answer(mut results: mpsc::Receiver<ScoredBatch<ClipOrigin>>) {
+async fn answer(mut results: mpsc::Receiver<ScoredBatch<ReplyOrigin>>) {
     while let Some(batch) = results.recv().await {
         for window in batch.windows {
             window.origin.answer(window.probabilities);

@@ -6,7 +6,7 @@ use crate::window::WindowSpan;
 
 /// Why a model cannot be put into service.
 #[derive(Debug, thiserror::Error)]
-pub enum FleetError {
+pub enum ReloadError {
     /// It cannot be loaded.
     #[error(transparent)]
     Model(#[from] ModelError),

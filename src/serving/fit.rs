@@ -2,7 +2,7 @@
 //!
 //! In: contracts and setups. Out: yes, or what does not fit. Pure.
 
-use super::FleetError;
+use super::ReloadError;
 use crate::config::Role;
 use crate::model::Contract;
 use crate::stream::StreamSetup;
@@ -16,12 +16,12 @@ pub(super) struct Place<'a> {
 }
 
 /// Serving models have names of their own; shadows have the windows of the first of them.
-pub(super) fn check(places: &[Place<'_>]) -> Result<(), FleetError> {
+pub(super) fn check(places: &[Place<'_>]) -> Result<(), ReloadError> {
     let (serving, shadows): (Vec<&Place<'_>>, Vec<&Place<'_>>) =
         places.iter().partition(|place| *place.role == Role::Serving);
     for (index, place) in serving.iter().enumerate() {
         if serving[..index].iter().any(|earlier| earlier.name == place.name) {
-            return Err(FleetError::SameName(place.name.to_owned()));
+            return Err(ReloadError::SameName(place.name.to_owned()));
         }
     }
     let Some(of) = serving.first().map(|default| default.setup.geometry.span()) else { return Ok(()) };
@@ -29,7 +29,7 @@ pub(super) fn check(places: &[Place<'_>]) -> Result<(), FleetError> {
         None => Ok(()),
         Some(shadow) => {
             let its = shadow.setup.geometry.span();
-            Err(FleetError::OtherWindows { shadow: shadow.name.to_owned(), its, of })
+            Err(ReloadError::OtherWindows { shadow: shadow.name.to_owned(), its, of })
         }
     }
 }

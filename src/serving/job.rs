@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tonic::Status;
 
 use super::Agreement;
-use crate::batch::{ClipOrigin, Origin};
+use crate::batch::{Origin, ReplyOrigin};
 use crate::proto::RecognizeResponse;
 use crate::stream::{StreamInfo, Ticket};
 use crate::window::Window;
@@ -104,7 +104,7 @@ pub enum JobOrigin {
     /// A window of a stream.
     Window(Box<WindowEnvelope>),
     /// A window of a clip under evaluation.
-    Clip(ClipOrigin),
+    Clip(ReplyOrigin),
 }
 
 impl Origin for JobOrigin {
@@ -134,8 +134,8 @@ impl Origin for JobOrigin {
     }
 }
 
-impl From<ClipOrigin> for JobOrigin {
-    fn from(clip: ClipOrigin) -> Self {
+impl From<ReplyOrigin> for JobOrigin {
+    fn from(clip: ReplyOrigin) -> Self {
         Self::Clip(clip)
     }
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::FleetError;
+use super::ReloadError;
 use crate::batch::autotune;
 use crate::config::Config;
 use crate::model::{Contract, Model, ModelSource, Session};
@@ -21,8 +21,8 @@ pub(super) struct Loaded {
 /// Loads a model on a thread of its own.
 ///
 /// # Errors
-/// See [`FleetError`].
-pub(super) async fn load(source: ModelSource, config: &Config) -> Result<Loaded, FleetError> {
+/// See [`ReloadError`].
+pub(super) async fn load(source: ModelSource, config: &Config) -> Result<Loaded, ReloadError> {
     let (engine, max_size) = (config.engine.clone(), config.batch.max_size);
     let load = move || {
         let mut model = Model::load(source, &engine)?;
@@ -30,9 +30,9 @@ pub(super) async fn load(source: ModelSource, config: &Config) -> Result<Loaded,
             Some(size) => size,
             None => size_by_sweep(&model.contract, &mut model.sessions[0])?,
         };
-        Ok::<_, FleetError>(Loaded { model, max_size })
+        Ok::<_, ReloadError>(Loaded { model, max_size })
     };
-    let loaded = tokio::task::spawn_blocking(load).await.map_err(|_| FleetError::Panicked)??;
+    let loaded = tokio::task::spawn_blocking(load).await.map_err(|_| ReloadError::Panicked)??;
     let model = &loaded.model;
     let Contract { name, version, .. } = &*model.contract;
     tracing::info!(name, version, device = model.device, library = %model.library.display(), "model loaded");
@@ -40,8 +40,8 @@ pub(super) async fn load(source: ModelSource, config: &Config) -> Result<Loaded,
 }
 
 /// What `batch.max_size = "auto"` comes to on this machine. Holds its thread for about [`SWEEP`].
-fn size_by_sweep(contract: &Contract, session: &mut Session) -> Result<usize, FleetError> {
-    let sweep = autotune::sweep(session, SWEEP).map_err(FleetError::Sweep)?;
+fn size_by_sweep(contract: &Contract, session: &mut Session) -> Result<usize, ReloadError> {
+    let sweep = autotune::sweep(session, SWEEP).map_err(ReloadError::Sweep)?;
     let size = autotune::best_size(&sweep);
     let table: Vec<_> = sweep.iter().map(|(size, rate)| format!("{size}: {rate:.0}/s")).collect();
     tracing::info!(model = contract.name, size, sweep = table.join(", "), "batch size found");

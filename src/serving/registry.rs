@@ -32,13 +32,13 @@ pub struct ServedModel {
 
 /// The models in service, the default one first. Empty once the daemon has drained.
 #[derive(Debug, Clone, Default)]
-pub struct Lineup {
+pub struct ModelRegistry {
     models: Vec<Arc<ServedModel>>,
     processor: Arc<ProcessorCost>,
 }
 
 /// Gives the lineup of the moment.
-pub type Lineups = watch::Receiver<Arc<Lineup>>;
+pub type RegistryReceiver = watch::Receiver<Arc<ModelRegistry>>;
 
 /// A stream asks for a model that is not there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,7 +57,7 @@ impl ServedModel {
     }
 }
 
-impl Lineup {
+impl ModelRegistry {
     /// A lineup whose first model is the default one.
     #[must_use]
     pub fn new(models: Vec<Arc<ServedModel>>, processor: Arc<ProcessorCost>) -> Self {

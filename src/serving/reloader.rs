@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::fit::{Place, check, shape};
 use super::load::{Loaded, load};
 use super::watch::FileWatch;
-use super::{FleetError, Lineup, Lineups, ProcessorCost, ServedModel, Shadow, Utilization};
+use super::{ModelRegistry, ProcessorCost, RegistryReceiver, ReloadError, ServedModel, Shadow, Utilization};
 use crate::batch::{self, Batcher, ScoredBatch};
 use crate::config::{self, Config, Role};
 use crate::model::{Contract, Model, ModelSource, Session};
@@ -28,13 +28,13 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// All models in service, with their batchers.
 #[derive(Debug)]
-pub struct Fleet {
+pub struct Reloader {
     config: Config,
     members: Vec<Member>,
     /// Batchers that serve only streams opened before an exchange.
     retired: Vec<Batcher<Session>>,
     scored: mpsc::Sender<ScoredBatch<JobOrigin>>,
-    lineup: watch::Sender<Arc<Lineup>>,
+    registry: watch::Sender<Arc<ModelRegistry>>,
     setups: u64,
     processor: Arc<ProcessorCost>,
     /// CPU time and windows at the last look.
@@ -51,39 +51,39 @@ struct Member {
     _in_use: GaugeGuard,
 }
 
-impl Fleet {
+impl Reloader {
     /// Loads every configured model; scored batches of all go to `scored`.
     ///
     /// # Errors
-    /// See [`FleetError`]: nothing is in service then.
+    /// See [`ReloadError`]: nothing is in service then.
     pub async fn start(
         config: &Config,
         scored: mpsc::Sender<ScoredBatch<JobOrigin>>,
-    ) -> Result<Self, FleetError> {
-        let lineup = watch::Sender::new(Arc::new(Lineup::default()));
-        let mut fleet = Self {
+    ) -> Result<Self, ReloadError> {
+        let registry = watch::Sender::new(Arc::new(ModelRegistry::default()));
+        let mut reloader = Self {
             config: config.clone(),
             members: vec![],
             retired: vec![],
             scored,
-            lineup,
+            registry,
             setups: 0,
             processor: Arc::default(),
             seen: Default::default(),
         };
-        match fleet.load_all(&config.models).await {
+        match reloader.load_all(&config.models).await {
             Ok(()) => {
-                fleet.announce();
-                Ok(fleet)
+                reloader.announce();
+                Ok(reloader)
             }
             Err(error) => {
-                fleet.join().await;
+                reloader.join().await;
                 Err(error)
             }
         }
     }
 
-    async fn load_all(&mut self, models: &[config::Model]) -> Result<(), FleetError> {
+    async fn load_all(&mut self, models: &[config::Model]) -> Result<(), ReloadError> {
         for model in models {
             let (source, role) = (ModelSource::configured(model), model.role.clone());
             let file = model.path.as_deref().map(FileWatch::new);
@@ -97,8 +97,8 @@ impl Fleet {
 
     /// Gives the lineup of the moment.
     #[must_use]
-    pub fn lineups(&self) -> Lineups {
-        self.lineup.subscribe()
+    pub fn registries(&self) -> RegistryReceiver {
+        self.registry.subscribe()
     }
 
     /// Loads models again whenever `reload` says so or a file has changed, until told to stop.
@@ -128,7 +128,7 @@ impl Fleet {
     /// Takes all models out of service and waits until their last answers are out.
     pub async fn join(self) {
         // Streams are over: these were the last who could hand in work.
-        self.lineup.send_replace(Arc::default());
+        self.registry.send_replace(Arc::default());
         let Self { members, retired, scored, .. } = self;
         let mut batchers = retired;
         for Member { served, batcher, .. } in members {
@@ -166,7 +166,7 @@ impl Fleet {
         }
     }
 
-    async fn exchange(&mut self, index: usize) -> Result<(), FleetError> {
+    async fn exchange(&mut self, index: usize) -> Result<(), ReloadError> {
         let loaded = load(self.members[index].source.clone(), &self.config).await?;
         let new = &loaded.model;
         let setup = self.setup(&new.contract)?;
@@ -208,7 +208,7 @@ impl Fleet {
     fn put_into_service(
         &mut self,
         Loaded { model, max_size }: Loaded,
-    ) -> Result<(Arc<ServedModel>, Batcher<Session>), FleetError> {
+    ) -> Result<(Arc<ServedModel>, Batcher<Session>), ReloadError> {
         let Model { contract, sessions, window_takes, .. } = model;
         let options = config::Batch { max_size: Some(max_size), ..self.config.batch.clone() };
         let setup = self.setup(&contract)?;
@@ -239,7 +239,7 @@ impl Fleet {
             let shadows = std::mem::take(&mut shadows);
             Arc::new(ServedModel { shadows, ..(*member.served).clone() })
         });
-        self.lineup.send_replace(Arc::new(Lineup::new(models.collect(), self.processor.clone())));
+        self.registry.send_replace(Arc::new(ModelRegistry::new(models.collect(), self.processor.clone())));
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Utilization {
 
 /// An open stream's part of the load; dropped, it is gone.
 #[derive(Debug)]
-pub struct Seat {
+pub struct AdmissionPermit {
     utilization: Arc<Utilization>,
     channels: usize,
 }
@@ -60,13 +60,13 @@ impl Utilization {
 
     /// A stream of so many channels opens.
     #[must_use]
-    pub fn enter(self: &Arc<Self>, channels: usize) -> Seat {
+    pub fn enter(self: &Arc<Self>, channels: usize) -> AdmissionPermit {
         self.channels.fetch_add(channels, Ordering::Relaxed);
-        Seat { utilization: self.clone(), channels }
+        AdmissionPermit { utilization: self.clone(), channels }
     }
 }
 
-impl Drop for Seat {
+impl Drop for AdmissionPermit {
     fn drop(&mut self) {
         self.utilization.channels.fetch_sub(self.channels, Ordering::Relaxed);
     }

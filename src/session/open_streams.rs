@@ -12,7 +12,7 @@ use crate::telemetry::metrics;
 
 /// Why a stream may not open.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoPlace {
+pub enum OpenRefused {
     /// Another call has it.
     #[error("stream_id {0:?} is already open in another call")]
     AlreadyOpen(String),
@@ -27,7 +27,7 @@ pub enum NoPlace {
     Full(usize),
 }
 
-impl NoPlace {
+impl OpenRefused {
     /// What the call hears; counted.
     #[must_use]
     pub fn refusal(&self) -> Status {
@@ -73,14 +73,14 @@ impl OpenStreams {
     /// Takes a place.
     ///
     /// # Errors
-    /// See `NoPlace`.
-    pub fn open(&self, stream_id: &str) -> Result<Place, NoPlace> {
+    /// See `OpenRefused`.
+    pub fn open(&self, stream_id: &str) -> Result<Place, OpenRefused> {
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         if ids.contains(stream_id) {
-            return Err(NoPlace::AlreadyOpen(stream_id.to_owned()));
+            return Err(OpenRefused::AlreadyOpen(stream_id.to_owned()));
         }
         if ids.len() >= self.limit {
-            return Err(NoPlace::Full(self.limit));
+            return Err(OpenRefused::Full(self.limit));
         }
         ids.insert(stream_id.to_owned());
         Ok(Place { streams: self.clone(), stream_id: stream_id.to_owned() })
@@ -101,8 +101,8 @@ mod tests {
     fn a_place_is_one_calls_and_free_again_when_dropped() {
         let streams = OpenStreams::new(1);
         let place = streams.open("a").unwrap();
-        assert_eq!(streams.open("a").unwrap_err(), NoPlace::AlreadyOpen("a".into()));
-        assert_eq!(streams.open("b").unwrap_err(), NoPlace::Full(1));
+        assert_eq!(streams.open("a").unwrap_err(), OpenRefused::AlreadyOpen("a".into()));
+        assert_eq!(streams.open("b").unwrap_err(), OpenRefused::Full(1));
         drop(place);
         streams.open("b").unwrap();
     }

@@ -9,7 +9,7 @@ use tonic::Status;
 use super::open_streams::Place;
 use crate::audio::{AudioFormat, ChannelLayout, ChannelPolicy};
 use crate::proto::AudioChunk;
-use crate::serving::{Seat, ServedModel};
+use crate::serving::{AdmissionPermit, ServedModel};
 use crate::stream::StreamInfo;
 use crate::stream::{BadChunk, CollectedFile, StreamSetup};
 use crate::transport::grpc::refusal::{invalid, refusal};
@@ -28,7 +28,7 @@ pub(crate) struct Opened {
     /// Whether its shard has been given anything.
     pub begun: bool,
     _place: Place,
-    _seat: Seat,
+    _permit: AdmissionPermit,
 }
 
 impl Opened {
@@ -37,7 +37,7 @@ impl Opened {
         let file = CollectedFile::default();
         let setup = model.setup.for_stream(&info);
         let seat = model.utilization.enter(setup.channels.analysed(format.channels()));
-        Self { info, model, setup, format, sequence: None, file, begun: false, _place: place, _seat: seat }
+        Self { info, model, setup, format, sequence: None, file, begun: false, _place: place, _permit: seat }
     }
 
     /// Refuses a chunk that says it is of another stream, model or format.

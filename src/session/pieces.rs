@@ -6,7 +6,7 @@
 use prost::bytes::Bytes;
 
 use crate::audio::{self, AudioFormat, CHANNELS, Encoding, Planar, Recording, SAMPLE_RATES_HZ};
-use crate::serving::Lineup;
+use crate::serving::ModelRegistry;
 use crate::stream::{BadChunk, Chunk, StreamSetup};
 use crate::window::whole_samples;
 
@@ -86,8 +86,8 @@ fn events_of_a_channel(setup: &StreamSetup, format: AudioFormat) -> usize {
 }
 
 /// Events of one call that may be under way, whatever its format and its model.
-pub fn credits_of_a_call(lineup: &Lineup) -> usize {
-    64 + lineup.iter().map(|model| most_events_of_a_piece(&model.setup)).max().unwrap_or(0)
+pub fn credits_of_a_call(registry: &ModelRegistry) -> usize {
+    64 + registry.iter().map(|model| most_events_of_a_piece(&model.setup)).max().unwrap_or(0)
 }
 
 /// One hop in samples of the stream, at least one.

@@ -11,6 +11,6 @@ mod scratch_pool;
 mod shadow_stream;
 mod threads;
 
-pub use open_stream::Outlets;
-pub use report::{Report, Taken};
+pub use open_stream::ReportSender;
+pub use report::{ChunkAccepted, Report};
 pub use threads::*;

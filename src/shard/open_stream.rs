@@ -1,21 +1,21 @@
 //! An open stream with its owner: its windows become jobs, its progress reports.
 //!
-//! In: the chunks of one stream. Out: its windows through their [`Exit`], in order, and for Kafka where the stream stands.
+//! In: the chunks of one stream. Out: its windows through their [`WindowOutput`], in order, and for Kafka where the stream stands.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::output::Exit;
-use super::scratch_pool::Benches;
+use super::output::WindowOutput;
+use super::scratch_pool::ScratchPool;
 use super::shadow_stream::ShadowStream;
 use super::{ChunkEnvelope, Source};
 use crate::serving::CallReply;
-use crate::serving::{Seat, ServedModel};
-use crate::shard::{Report, Taken};
+use crate::serving::{AdmissionPermit, ServedModel};
+use crate::shard::{ChunkAccepted, Report};
 use crate::stream::RESUMED;
-use crate::stream::{Assignment, Standing, StreamInfo};
+use crate::stream::{Assignment, EpochPosition, StreamInfo};
 use crate::stream::{BadChunk, Outcome, StreamFrontEnd};
 use crate::telemetry::metrics as meter;
 use crate::telemetry::metrics::GaugeGuard;
@@ -23,12 +23,12 @@ use crate::window::time_of;
 
 /// Where results go.
 #[derive(Debug, Clone)]
-pub struct Outlets {
+pub struct ReportSender {
     /// What becomes of Kafka's chunks, to the partitions' reader; it never stops listening while there is one.
     pub reports: crossbeam_channel::Sender<Report>,
 }
 
-impl Outlets {
+impl ReportSender {
     /// Tells the partitions' reader. Without one nobody misses it.
     pub fn report(&self, report: Report) {
         let _ = self.reports.send(report);
@@ -58,14 +58,14 @@ pub(crate) struct OpenStream {
     meter: meter::ChunkMeter,
     _active: GaugeGuard,
     /// Counts the stream among those that keep the model busy; calls do so themselves, when they are let in.
-    _seat: Option<Seat>,
+    _permit: Option<AdmissionPermit>,
 }
 
 /// Whom the windows are for.
 #[derive(Debug, Clone)]
 pub(super) enum Owner {
     Call(mpsc::Sender<CallReply>),
-    Kafka { assignment: Assignment, incarnation: i64 },
+    Kafka { assignment: Assignment, epoch: i64 },
 }
 
 impl Owner {
@@ -79,7 +79,7 @@ impl Owner {
 
 impl OpenStream {
     /// Opens the stream of a first chunk, where another reader left it if the envelope says so.
-    pub fn open(benches: &mut Benches, envelope: &mut ChunkEnvelope) -> Result<Self, BadChunk> {
+    pub fn open(scratch_pool: &mut ScratchPool, envelope: &mut ChunkEnvelope) -> Result<Self, BadChunk> {
         let model = envelope.model.clone();
         let info = resolved(&envelope.info, &model);
         let (setup, chunk) = (&model.setup.for_stream(&info), &envelope.chunk);
@@ -88,15 +88,15 @@ impl OpenStream {
         let owner = match &envelope.source {
             Source::Call { replies, .. } => Owner::Call(replies.clone()),
             Source::Kafka { assignment, offset } => {
-                Owner::Kafka { assignment: *assignment, incarnation: if begun { RESUMED } else { *offset } }
+                Owner::Kafka { assignment: *assignment, epoch: if begun { RESUMED } else { *offset } }
             }
         };
         let shadows = model.shadows.iter().cloned();
         let shadows =
-            shadows.map(|shadow| ShadowStream::open(shadow, benches, (&info, resume.as_deref()), chunk));
+            shadows.map(|shadow| ShadowStream::open(shadow, scratch_pool, (&info, resume.as_deref()), chunk));
         let shadows = shadows.collect::<Result<_, _>>()?;
         let front_end = match resume {
-            Some(resume) => StreamFrontEnd::resume(setup, benches.of(&model), *resume, chunk)?,
+            Some(resume) => StreamFrontEnd::resume(setup, scratch_pool.of(&model), *resume, chunk)?,
             None => StreamFrontEnd::begin(setup, chunk)?,
         };
         let (channels, captured_at) = (setup.channels.analysed(front_end.format().channels()), None);
@@ -116,7 +116,7 @@ impl OpenStream {
             captured_at,
             meter,
             _active: active,
-            _seat: seat,
+            _permit: seat,
         })
     }
 
@@ -129,8 +129,8 @@ impl OpenStream {
     /// Takes a chunk in; the last one ends the stream.
     pub fn take(
         &mut self,
-        benches: &mut Benches,
-        outlets: &Outlets,
+        scratch_pool: &mut ScratchPool,
+        reports_to: &ReportSender,
         envelope: &mut ChunkEnvelope,
     ) -> Result<After, BadChunk> {
         let started = Instant::now();
@@ -142,8 +142,9 @@ impl OpenStream {
         };
         let (model, captured_at) = (&*self.model, envelope.captured_at);
         let shadows = &mut self.shadows;
-        let mut exit = Exit { info: &self.info, owner: &self.owner, model, shadows, outlets, captured_at };
-        let bench = benches.of(&self.model);
+        let mut exit =
+            WindowOutput { info: &self.info, owner: &self.owner, model, shadows, reports_to, captured_at };
+        let bench = scratch_pool.of(&self.model);
         let outcome =
             self.front_end.accept(bench, chunk, &mut |window| exit.submit(window, credits.as_deref_mut()))?;
         if !chunk.audio.is_empty() && !outcome.duplicate {
@@ -155,39 +156,40 @@ impl OpenStream {
             self.front_end.end(bench, &mut |window| exit.submit(window, credits.as_deref_mut()))?;
         }
         for shadow in &mut self.shadows {
-            shadow.take(benches, chunk);
+            shadow.take(scratch_pool, chunk);
             if after == After::Ended {
-                shadow.end(benches);
+                shadow.end(scratch_pool);
             }
         }
         self.begun = true;
         let whole = !matches!(envelope.source, Source::Call { continues: true, .. });
         self.count(&outcome, whole, started.elapsed());
         if let Source::Kafka { offset, .. } = envelope.source {
-            self.report_taken(outlets, offset, before, after);
+            self.report_taken(reports_to, offset, before, after);
         }
         Ok(after)
     }
 
     /// Ends the stretch, giving its partial windows; the stream goes on where it stands.
-    pub fn end_stretch(
+    pub fn end_segment(
         &mut self,
-        benches: &mut Benches,
-        outlets: &Outlets,
+        scratch_pool: &mut ScratchPool,
+        reports_to: &ReportSender,
         mut credits: Option<OwnedSemaphorePermit>,
     ) {
         let (model, captured_at) = (&*self.model, self.captured_at);
         let shadows = &mut self.shadows;
-        let mut exit = Exit { info: &self.info, owner: &self.owner, model, shadows, outlets, captured_at };
-        let bench = benches.of(&self.model);
+        let mut exit =
+            WindowOutput { info: &self.info, owner: &self.owner, model, shadows, reports_to, captured_at };
+        let bench = scratch_pool.of(&self.model);
         let ended = self.front_end.end(bench, &mut |window| exit.submit(window, credits.as_mut()));
-        self.shadows.iter_mut().for_each(|shadow| shadow.end(benches));
+        self.shadows.iter_mut().for_each(|shadow| shadow.end(scratch_pool));
         if let Err(bad) = ended {
             self.say_bad_end(&bad);
         }
         if let (Owner::Kafka { assignment, .. }, Some(standing)) = (&self.owner, self.standing()) {
             let (assignment, stream_id) = (*assignment, self.info.stream_id.clone());
-            outlets.report(Report::StretchEnded { assignment, stream_id, standing });
+            reports_to.report(Report::SegmentEnded { assignment, stream_id, standing });
         }
     }
 
@@ -199,23 +201,29 @@ impl OpenStream {
     }
 
     /// Where a Kafka stream stands.
-    fn standing(&self) -> Option<Standing> {
+    fn standing(&self) -> Option<EpochPosition> {
         match self.owner {
             Owner::Call(_) => None,
-            Owner::Kafka { incarnation, .. } => Some(Standing { incarnation, place: self.front_end.place() }),
+            Owner::Kafka { epoch, .. } => Some(EpochPosition { epoch, place: self.front_end.place() }),
         }
     }
 
-    fn report_taken(&self, outlets: &Outlets, offset: i64, before: Option<Standing>, after: After) {
+    fn report_taken(
+        &self,
+        reports_to: &ReportSender,
+        offset: i64,
+        before: Option<EpochPosition>,
+        after: After,
+    ) {
         let (Owner::Kafka { assignment, .. }, Some(now)) = (&self.owner, self.standing()) else { return };
         let format = self.front_end.format();
         // A file's chunks are needed until it is whole and the position has moved behind it.
         let end = now.place.position + u64::from(format.is_file());
-        outlets.report(Report::Taken(Box::new(Taken {
+        reports_to.report(Report::ChunkAccepted(Box::new(ChunkAccepted {
             assignment: *assignment,
             stream_id: self.info.stream_id.clone(),
             offset,
-            end: (now.incarnation, end),
+            end: (now.epoch, end),
             before,
             after: Some(now).filter(|_| after == After::Open),
             info: self.info.clone(),

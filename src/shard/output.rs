@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::open_stream::{Outlets, Owner};
+use super::open_stream::{Owner, ReportSender};
 use super::shadow_stream::ShadowStream;
 use crate::batch::Job;
 use crate::serving::ServedModel;
@@ -18,16 +18,16 @@ use crate::telemetry::metrics as meter;
 use crate::window::Window;
 
 /// The way out of a stream for one chunk's windows.
-pub(super) struct Exit<'a> {
+pub(super) struct WindowOutput<'a> {
     pub info: &'a Arc<StreamInfo>,
     pub owner: &'a Owner,
     pub model: &'a ServedModel,
     pub shadows: &'a mut [ShadowStream],
-    pub outlets: &'a Outlets,
+    pub reports_to: &'a ReportSender,
     pub captured_at: Option<pbjson_types::Timestamp>,
 }
 
-impl Exit<'_> {
+impl WindowOutput<'_> {
     /// Hands a window to the batcher, waiting while it is full. A silent one goes no further: its credit stays with the chunk's, and no
     /// later window needs its chunks, so they settle without it. Where silence is published it goes through the batcher as well, so that
     /// it overtakes nothing.
@@ -45,16 +45,16 @@ impl Exit<'_> {
                 let credit = credit.expect("whoever lets audio in takes room for all its windows first");
                 Answer::Call(CallAnswer { replies: replies.clone(), credit })
             }
-            Owner::Kafka { assignment, incarnation } => {
+            Owner::Kafka { assignment, epoch } => {
                 let ticket = Ticket {
                     assignment: *assignment,
                     stream_id: self.info.stream_id.clone(),
-                    incarnation: *incarnation,
+                    epoch: *epoch,
                     channel: window.channel,
                     index: window.index,
                     needed_from: window.needed_from,
                 };
-                self.outlets.report(Report::Emitted(ticket.clone()));
+                self.reports_to.report(Report::WindowSubmitted(ticket.clone()));
                 Answer::Kafka(ticket)
             }
         };

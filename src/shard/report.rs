@@ -4,15 +4,15 @@
 
 use std::sync::Arc;
 
-use crate::stream::{Assignment, DeadLetterTicket, RecentScores, Standing, StreamInfo, Ticket};
+use crate::stream::{Assignment, DeadLetterTicket, EpochPosition, RecentScores, StreamInfo, Ticket};
 
 /// What the shards and the publisher tell the reader of a partition.
 #[derive(Debug)]
 pub enum Report {
-    /// A window was cut; its answer follows later. Always before the [`Report::Taken`] of its chunk.
-    Emitted(Ticket),
+    /// A window was cut; its answer follows later. Always before the [`Report::ChunkAccepted`] of its chunk.
+    WindowSubmitted(Ticket),
     /// A chunk was taken in.
-    Taken(Box<Taken>),
+    ChunkAccepted(Box<ChunkAccepted>),
     /// A chunk was refused; it becomes a dead letter.
     Refused {
         /// Where it was read.
@@ -27,13 +27,13 @@ pub enum Report {
         reason: String,
     },
     /// A stretch ended by idle time.
-    StretchEnded {
+    SegmentEnded {
         /// Where the stream is read.
         assignment: Assignment,
         /// The stream.
         stream_id: Arc<str>,
         /// Where it stands now.
-        standing: Standing,
+        standing: EpochPosition,
     },
     /// A window's event is acknowledged.
     Delivered {
@@ -53,9 +53,9 @@ impl Report {
     #[must_use]
     pub fn assignment(&self) -> Option<Assignment> {
         match self {
-            Self::Emitted(ticket) | Self::Delivered { ticket, .. } => Some(ticket.assignment),
-            Self::Taken(taken) => Some(taken.assignment),
-            Self::Refused { assignment, .. } | Self::StretchEnded { assignment, .. } => Some(*assignment),
+            Self::WindowSubmitted(ticket) | Self::Delivered { ticket, .. } => Some(ticket.assignment),
+            Self::ChunkAccepted(taken) => Some(taken.assignment),
+            Self::Refused { assignment, .. } | Self::SegmentEnded { assignment, .. } => Some(*assignment),
             Self::DeadLetterDelivered(ticket) => Some(ticket.assignment),
             Self::Failed(_) => None,
         }
@@ -64,7 +64,7 @@ impl Report {
 
 /// A chunk that was taken in.
 #[derive(Debug)]
-pub struct Taken {
+pub struct ChunkAccepted {
     /// Where it was read.
     pub assignment: Assignment,
     /// The stream.
@@ -72,9 +72,9 @@ pub struct Taken {
     /// The chunk's offset.
     pub offset: i64,
     /// Where the stream stood; `None` where the chunk opened it.
-    pub before: Option<Standing>,
+    pub before: Option<EpochPosition>,
     /// Where it stands now; `None` where the chunk ended it.
-    pub after: Option<Standing>,
+    pub after: Option<EpochPosition>,
     /// Life of the stream and sample behind the chunk's last one.
     pub end: (i64, u64),
     /// What the stream's events repeat.

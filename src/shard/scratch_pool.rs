@@ -9,9 +9,9 @@ use crate::stream::Workbench;
 
 /// A workbench for each setup, by its number.
 #[derive(Debug, Default)]
-pub(super) struct Benches(HashMap<u64, Workbench>);
+pub(super) struct ScratchPool(HashMap<u64, Workbench>);
 
-impl Benches {
+impl ScratchPool {
     /// The one for the streams of a model, made on first use.
     pub fn of(&mut self, model: &ServedModel) -> &mut Workbench {
         self.0.entry(model.setup_number).or_insert_with(|| model.setup.workbench())

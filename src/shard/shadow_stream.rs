@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::scratch_pool::Benches;
+use super::scratch_pool::ScratchPool;
 use crate::batch::Job;
 use crate::serving::{Agreement, Shadow};
 use crate::serving::{Answer, JobOrigin, WindowEnvelope};
@@ -33,13 +33,15 @@ impl ShadowStream {
     /// Begins where the stream's own front end does.
     pub fn open(
         shadow: Shadow,
-        benches: &mut Benches,
+        scratch_pool: &mut ScratchPool,
         (info, resume): (&StreamInfo, Option<&Resume>),
         chunk: &Chunk,
     ) -> Result<Self, BadChunk> {
         let setup = &shadow.model.setup.for_stream(info);
         let front_end = match resume {
-            Some(resume) => StreamFrontEnd::resume(setup, benches.of(&shadow.model), resume.clone(), chunk)?,
+            Some(resume) => {
+                StreamFrontEnd::resume(setup, scratch_pool.of(&shadow.model), resume.clone(), chunk)?
+            }
             None => StreamFrontEnd::begin(setup, chunk)?,
         };
         let info = Arc::new(StreamInfo { recent: Vec::new(), ..info.clone() });
@@ -57,10 +59,11 @@ impl ShadowStream {
     }
 
     /// Takes a chunk in that the stream itself has taken.
-    pub fn take(&mut self, benches: &mut Benches, chunk: &Chunk) {
+    pub fn take(&mut self, scratch_pool: &mut ScratchPool, chunk: &Chunk) {
         let mut windows = Vec::new();
-        let taken =
-            self.front_end.accept(benches.of(&self.shadow.model), chunk, &mut |window| windows.push(window));
+        let taken = self
+            .front_end
+            .accept(scratch_pool.of(&self.shadow.model), chunk, &mut |window| windows.push(window));
         if let Err(bad) = taken {
             tracing::debug!(stream_id = %self.info.stream_id, "a shadow refuses a chunk: {bad}");
         }
@@ -68,10 +71,10 @@ impl ShadowStream {
     }
 
     /// Ends the stretch.
-    pub fn end(&mut self, benches: &mut Benches) {
+    pub fn end(&mut self, scratch_pool: &mut ScratchPool) {
         let mut windows = Vec::new();
         // A file that ended early is the stream's to report.
-        let _ = self.front_end.end(benches.of(&self.shadow.model), &mut |window| windows.push(window));
+        let _ = self.front_end.end(scratch_pool.of(&self.shadow.model), &mut |window| windows.push(window));
         self.submit(windows);
     }
 

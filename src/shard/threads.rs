@@ -12,8 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::open_stream::{After, OpenStream, Outlets};
-use super::scratch_pool::Benches;
+use super::open_stream::{After, OpenStream, ReportSender};
+use super::scratch_pool::ScratchPool;
 use crate::serving::CallReply;
 use crate::serving::ServedModel;
 use crate::shard::Report;
@@ -85,11 +85,11 @@ impl Source {
 
 /// What a shard is told.
 #[derive(Debug)]
-pub enum ToShard {
+pub enum ShardMessage {
     /// Take a chunk in.
     Chunk(Box<ChunkEnvelope>),
     /// End the stream's stretch: it was idle.
-    EndStretch {
+    EndSegment {
         /// The stream.
         key: StreamKey,
         /// Room for the events of a gRPC call.
@@ -110,18 +110,18 @@ pub enum ToShard {
 
 /// The senders to all shards.
 #[derive(Debug, Clone)]
-pub struct Shards(Arc<[mpsc::Sender<ToShard>]>);
+pub struct Shards(Arc<[mpsc::Sender<ShardMessage>]>);
 
 impl Shards {
     /// The shard that owns `stream_id`.
     #[must_use]
-    pub fn of(&self, stream_id: &str) -> &mpsc::Sender<ToShard> {
+    pub fn of(&self, stream_id: &str) -> &mpsc::Sender<ShardMessage> {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(stream_id);
         &self.0[(hash % self.0.len() as u64) as usize]
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &mpsc::Sender<ToShard>> {
+    pub fn iter(&self) -> impl Iterator<Item = &mpsc::Sender<ShardMessage>> {
         self.0.iter()
     }
 }
@@ -149,13 +149,21 @@ impl ShardThreads {
 ///
 /// # Errors
 /// Where the operating system has no thread to give.
-pub fn start(count: usize, queue: usize, outlets: &Outlets) -> std::io::Result<(Shards, ShardThreads)> {
+pub fn start(
+    count: usize,
+    queue: usize,
+    reports_to: &ReportSender,
+) -> std::io::Result<(Shards, ShardThreads)> {
     let mut senders = Vec::new();
     let mut threads = Vec::new();
     let ended = CancellationToken::new();
     for number in 0..count {
         let (sender, inbox) = mpsc::channel(queue);
-        let shard = Shard { benches: Benches::default(), streams: HashMap::new(), outlets: outlets.clone() };
+        let shard = Shard {
+            scratch_pool: ScratchPool::default(),
+            streams: HashMap::new(),
+            reports_to: reports_to.clone(),
+        };
         let guard = ended.clone().drop_guard();
         let thread = std::thread::Builder::new().name(format!("shard-{number}"));
         threads.push(thread.spawn(move || {
@@ -171,13 +179,13 @@ pub fn start(count: usize, queue: usize, outlets: &Outlets) -> std::io::Result<(
 const AT_ONCE: usize = 32;
 
 struct Shard {
-    benches: Benches,
+    scratch_pool: ScratchPool,
     streams: HashMap<StreamKey, OpenStream>,
-    outlets: Outlets,
+    reports_to: ReportSender,
 }
 
 impl Shard {
-    fn run(mut self, mut inbox: mpsc::Receiver<ToShard>) {
+    fn run(mut self, mut inbox: mpsc::Receiver<ShardMessage>) {
         let depth = gauge!(metrics::QUEUE_DEPTH, "stage" => "shard");
         let mut waiting = 0;
         let mut messages = Vec::with_capacity(AT_ONCE);
@@ -189,21 +197,21 @@ impl Shard {
         }
     }
 
-    fn hear(&mut self, message: ToShard) {
+    fn hear(&mut self, message: ShardMessage) {
         match message {
-            ToShard::Chunk(envelope) => self.take(*envelope),
-            ToShard::EndStretch { key, credits } => {
+            ShardMessage::Chunk(envelope) => self.take(*envelope),
+            ShardMessage::EndSegment { key, credits } => {
                 if let Some(stream) = self.streams.get_mut(&key) {
-                    stream.end_stretch(&mut self.benches, &self.outlets, credits);
+                    stream.end_segment(&mut self.scratch_pool, &self.reports_to, credits);
                 }
             }
-            ToShard::Close { key, credits } => {
+            ShardMessage::Close { key, credits } => {
                 if let Some(mut stream) = self.streams.remove(&key) {
-                    stream.end_stretch(&mut self.benches, &self.outlets, credits);
+                    stream.end_segment(&mut self.scratch_pool, &self.reports_to, credits);
                 }
             }
-            ToShard::Forget(key) => drop(self.streams.remove(&key)),
-            ToShard::ForgetAssignment(gone) => {
+            ShardMessage::Forget(key) => drop(self.streams.remove(&key)),
+            ShardMessage::ForgetAssignment(gone) => {
                 self.streams.retain(|key, _| !matches!(key, StreamKey::Kafka(at, _) if *at == gone));
             }
         }
@@ -218,13 +226,13 @@ impl Shard {
             None => {
                 let resumed = envelope.resume.is_some();
                 self.forget_setups(&envelope.model);
-                match OpenStream::open(&mut self.benches, &mut envelope) {
+                match OpenStream::open(&mut self.scratch_pool, &mut envelope) {
                     Ok(stream) => (stream, resumed),
                     Err(bad) => return self.refuse(&envelope, &bad),
                 }
             }
         };
-        match stream.take(&mut self.benches, &self.outlets, &mut envelope) {
+        match stream.take(&mut self.scratch_pool, &self.reports_to, &mut envelope) {
             Ok(After::Open) => drop(self.streams.insert(key, stream)),
             Ok(After::Ended) => {}
             Err(bad) => {
@@ -238,9 +246,9 @@ impl Shard {
 
     /// Before a stream with a new setup: scratch that no stream needs any more goes.
     fn forget_setups(&mut self, coming: &ServedModel) {
-        if !self.benches.has(coming) {
+        if !self.scratch_pool.has(coming) {
             let used: HashSet<u64> = self.streams.values().flat_map(OpenStream::setup_numbers).collect();
-            self.benches.keep(&used);
+            self.scratch_pool.keep(&used);
         }
     }
 
@@ -252,7 +260,7 @@ impl Shard {
                 // The first refusal ends the call; where the client has left, nobody is there to hear it.
                 let _ = refusals.try_send(Status::invalid_argument(bad.to_string()));
             }
-            Source::Kafka { assignment, offset } => self.outlets.report(Report::Refused {
+            Source::Kafka { assignment, offset } => self.reports_to.report(Report::Refused {
                 assignment: *assignment,
                 offset: *offset,
                 stream_id: envelope.info.stream_id.clone(),

@@ -166,11 +166,11 @@ impl StreamFrontEnd {
                 }
             }
         }
-        self.end_stretch(bench, emit);
+        self.end_segment(bench, emit);
         file
     }
 
-    fn end_stretch(&mut self, bench: &mut Workbench, emit: &mut dyn FnMut(Window)) {
+    fn end_segment(&mut self, bench: &mut Workbench, emit: &mut dyn FnMut(Window)) {
         let Some(stretch) = self.stretch.take() else { return };
         let end = time_of(self.position, self.source_rate_hz());
         self.owed = stretch.end(&self.setup, bench, end, emit);
@@ -242,14 +242,14 @@ impl StreamFrontEnd {
     ) {
         while self.idle_ends.front().is_some_and(|end| *end <= self.position) {
             self.idle_ends.pop_front();
-            self.end_stretch(bench, emit);
+            self.end_segment(bench, emit);
         }
         let begin = first_sample.unwrap_or(self.position);
         let gap = begin.saturating_sub(self.position);
         if gap > whole_samples(self.setup.max_gap, self.source_rate_hz())
             || (gap > 0 && self.stretch.is_none())
         {
-            self.end_stretch(bench, emit);
+            self.end_segment(bench, emit);
             self.position = begin;
         } else if gap > 0 {
             let silence = vec![vec![0.0; gap as usize]; planar.len()];

@@ -22,7 +22,7 @@ pub use front_end::StreamFrontEnd;
 pub use info::StreamInfo;
 pub use position::{Place, Resume, ResumePoint};
 pub use recent_scores::RecentScores;
-pub use ticket::{Assignment, DeadLetterTicket, RESUMED, Standing, Ticket};
+pub use ticket::{Assignment, DeadLetterTicket, EpochPosition, RESUMED, Ticket};
 
 use crate::audio::{ChannelLayout, Planar, ResamplerPlan};
 use crate::config;

@@ -26,7 +26,7 @@ pub struct Ticket {
     /// The stream.
     pub stream_id: Arc<str>,
     /// Which life of the stream: the offset of the chunk that opened it, -1 for one resumed.
-    pub incarnation: i64,
+    pub epoch: i64,
     /// Channel of the stream.
     pub channel: u32,
     /// Index of the window.
@@ -48,9 +48,9 @@ pub struct DeadLetterTicket {
 
 /// Where a Kafka stream stands between two chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct EpochPosition {
     /// As in [`Ticket`].
-    pub incarnation: i64,
+    pub epoch: i64,
     /// Position, sequence and windows.
     pub place: Place,
 }

@@ -54,5 +54,5 @@ fn whole(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, features, resampling, whole);
-criterion_main!(benches);
+criterion_group!(scratch_pool, features, resampling, whole);
+criterion_main!(scratch_pool);

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use affectd::config::{Config, Smoothing, SmoothingMethod};
-use affectd::kafka::{Entry, Ledger, Progress};
+use affectd::kafka::{Entry, OffsetTracker, Progress};
 use affectd::model::{Layout, Output};
 use affectd::publish::smoothing::RawScores;
 use affectd::publish::stream_smoother::StreamSmoother;
-use affectd::shard::Taken;
+use affectd::shard::ChunkAccepted;
 use affectd::stream::RecentScores;
-use affectd::stream::{Assignment, Standing, StreamInfo, Ticket};
+use affectd::stream::{Assignment, EpochPosition, StreamInfo, Ticket};
 use affectd::stream::{Chunk, StreamFrontEnd, StreamSetup, Workbench};
 use affectd::window::Window;
 
@@ -47,7 +47,7 @@ pub struct Broker {
 pub struct Reader {
     setup: StreamSetup,
     bench: Workbench,
-    ledger: Ledger,
+    tracker: OffsetTracker,
     streams: HashMap<Arc<str>, (StreamFrontEnd, i64, Arc<StreamInfo>)>,
     smoother: StreamSmoother,
     labels: Arc<[String]>,
@@ -74,30 +74,30 @@ impl Reader {
             })
             .collect();
         let start = broker.committed.unwrap_or(0);
-        let ledger = Ledger::open(start, broker.committed, &left);
+        let tracker = OffsetTracker::open(start, broker.committed, &left);
         let (setup, bench) = (setup.clone(), setup.workbench());
         let smoother = StreamSmoother::new(Smoothing { method: SmoothingMethod::Exponential, windows: 4 });
         let labels = ["anger".to_owned(), "fear".to_owned()].into();
         let (streams, under_way) = (HashMap::new(), Vec::new());
-        (Reader { setup, bench, ledger, streams, smoother, labels, under_way }, start as usize)
+        (Reader { setup, bench, tracker, streams, smoother, labels, under_way }, start as usize)
     }
 
     pub fn take(&mut self, offset: i64, input: &Input) {
         let id = &input.stream_id;
-        let mut resume = self.ledger.resume(id);
-        if self.ledger.was_idle(id, input.timestamp, IDLE_MS) {
+        let mut resume = self.tracker.resume(id);
+        if self.tracker.was_idle(id, input.timestamp, IDLE_MS) {
             if let Some(at) = resume.as_mut().and_then(|resume| resume.at.as_ref().map(|at| at.position)) {
                 resume.as_mut().unwrap().idle_ends.push_front(at);
             }
-            self.end_stretch(id);
+            self.end_segment(id);
         }
-        self.ledger.read(offset, Some(id), input.timestamp);
+        self.tracker.read(offset, Some(id), input.timestamp);
         let resumed = resume.as_ref().is_some_and(|resume| resume.at.is_some());
         let known = self.streams.remove(id);
         let begun = known.is_some() || resumed;
         let (mut stream, life, info) = known.unwrap_or_else(|| {
             let new = || Arc::new(StreamInfo { stream_id: id.clone(), ..StreamInfo::default() });
-            let info = self.ledger.info(id).filter(|_| resumed).cloned().unwrap_or_else(new);
+            let info = self.tracker.info(id).filter(|_| resumed).cloned().unwrap_or_else(new);
             match resume {
                 Some(resume) => {
                     let stream =
@@ -107,15 +107,15 @@ impl Reader {
                 None => (StreamFrontEnd::begin(&self.setup, &input.chunk).unwrap(), offset, info),
             }
         });
-        let before = begun.then(|| Standing { incarnation: life, place: stream.place() });
+        let before = begun.then(|| EpochPosition { epoch: life, place: stream.place() });
         let mut windows = Vec::new();
         stream.accept(&mut self.bench, &input.chunk, &mut |window| windows.push(window)).unwrap();
         if input.chunk.last {
             stream.end(&mut self.bench, &mut |window| windows.push(window)).unwrap();
         }
         self.emit(&info, life, windows);
-        let now = Standing { incarnation: life, place: stream.place() };
-        self.ledger.taken(Taken {
+        let now = EpochPosition { epoch: life, place: stream.place() };
+        self.tracker.taken(ChunkAccepted {
             assignment: AT,
             stream_id: id.clone(),
             offset,
@@ -130,17 +130,17 @@ impl Reader {
         }
     }
 
-    pub fn end_stretch(&mut self, id: &Arc<str>) {
+    pub fn end_segment(&mut self, id: &Arc<str>) {
         let Some((mut stream, life, info)) = self.streams.remove(id) else { return };
         let mut windows = Vec::new();
         stream.end(&mut self.bench, &mut |window| windows.push(window)).unwrap();
         self.emit(&info, life, windows);
-        let standing = Standing { incarnation: life, place: stream.place() };
-        self.ledger.stretch_ended(id, standing);
+        let standing = EpochPosition { epoch: life, place: stream.place() };
+        self.tracker.segment_ended(id, standing);
         self.streams.insert(id.clone(), (stream, life, info));
     }
 
-    fn emit(&mut self, info: &Arc<StreamInfo>, incarnation: i64, windows: Vec<Window>) {
+    fn emit(&mut self, info: &Arc<StreamInfo>, epoch: i64, windows: Vec<Window>) {
         for Window { channel, index, partial, needed_from, stretch, features, .. } in windows {
             // As a gate does, by the window's own audio: some windows are silent and give no event, some give one without scores.
             let kind = features.first().map_or(0, |value| value.to_bits() % 4);
@@ -149,8 +149,8 @@ impl Reader {
             }
             let stream_id = info.stream_id.clone();
             let name = (stream_id.to_string(), channel, index, partial);
-            let ticket = Ticket { assignment: AT, stream_id, incarnation, channel, index, needed_from };
-            self.ledger.emitted(ticket.clone());
+            let ticket = Ticket { assignment: AT, stream_id, epoch, channel, index, needed_from };
+            self.tracker.emitted(ticket.clone());
             let share = 1.0 / (1.0 + (-features.iter().sum::<f32>() / 100.0).exp());
             let scores: &[f32] = if kind == 1 { &[] } else { &[share, 1.0 - share] };
             let raw = RawScores { stretch, labels: &self.labels, scores };
@@ -173,7 +173,7 @@ impl Reader {
         let same = |other: &Ticket| other.stream_id == wanted.stream_id && other.channel == wanted.channel;
         let first = self.under_way.iter().position(|window| same(&window.ticket)).unwrap();
         let UnderWay { ticket, name, said, recent } = self.under_way.remove(first);
-        self.ledger.delivered(&ticket, recent);
+        self.tracker.delivered(&ticket, recent);
         if let Some(earlier) = published.insert(name.clone(), said.clone()) {
             assert_eq!(earlier, said, "{name:?} published again is the same");
         }
@@ -181,16 +181,16 @@ impl Reader {
 
     /// Writes progress, and commits unless the reader dies in between.
     pub fn commit(&mut self, broker: &mut Broker, dies: bool) {
-        let settled = self.ledger.low_watermark();
-        if broker.committed.is_some_and(|committed| committed >= settled) || !self.ledger.has_read() {
+        let settled = self.tracker.low_watermark();
+        if broker.committed.is_some_and(|committed| committed >= settled) || !self.tracker.has_read() {
             return;
         }
-        broker.progress.extend(self.ledger.progress_at(settled));
+        broker.progress.extend(self.tracker.progress_at(settled));
         if dies {
             return;
         }
         broker.committed = Some(settled);
-        for ended in self.ledger.commit_acknowledged(settled) {
+        for ended in self.tracker.commit_acknowledged(settled) {
             broker.progress.remove(&ended);
         }
     }
@@ -232,7 +232,7 @@ pub fn run(setup: &StreamSetup, inputs: &[Input], events: &[(usize, Event)]) -> 
                 reader.acknowledge(0, &mut broker.published);
             }
             reader.commit(&mut broker, false);
-            assert!(reader.ledger.is_quiet());
+            assert!(reader.tracker.is_quiet());
             return broker.published;
         }
     }

@@ -16,11 +16,11 @@ use super::refusal::{invalid, refusal, too_large};
 use crate::audio::{self, AudioFormat, ChannelPolicy};
 use crate::proto::{AudioChunk, RecognizeRequest};
 use crate::serving::CallReply;
-use crate::serving::Lineup;
-use crate::session::NoPlace;
+use crate::serving::ModelRegistry;
+use crate::session::OpenRefused;
 use crate::session::Opened;
 use crate::session::{chunks_of, credits_of_a_call, events_of_a_piece, most_events_of_a_piece, pieces};
-use crate::shard::{ChunkEnvelope, Source, StreamKey, ToShard};
+use crate::shard::{ChunkEnvelope, ShardMessage, Source, StreamKey};
 use crate::stream::StreamInfo;
 use crate::stream::{BadChunk, Chunk};
 use crate::telemetry::metrics;
@@ -43,7 +43,7 @@ pub struct Call {
     number: u64,
     links: Arc<RecognitionLinks>,
     /// The models as they were when the call began.
-    lineup: Arc<Lineup>,
+    registry: Arc<ModelRegistry>,
     replies: mpsc::Sender<CallReply>,
     /// What the shard refuses, and where that is heard. Apart from the replies, so that events under way are not lost to it.
     refusals: mpsc::Sender<Status>,
@@ -57,12 +57,12 @@ impl Call {
     pub fn new(
         number: u64,
         links: Arc<RecognitionLinks>,
-        lineup: Arc<Lineup>,
+        registry: Arc<ModelRegistry>,
         replies: mpsc::Sender<CallReply>,
     ) -> Self {
-        let credits = Arc::new(Semaphore::new(credits_of_a_call(&lineup)));
+        let credits = Arc::new(Semaphore::new(credits_of_a_call(&registry)));
         let (refusals, refused) = mpsc::channel(1);
-        Self { number, links, lineup, replies, refusals, refused, credits, opened: None }
+        Self { number, links, registry, replies, refusals, refused, credits, opened: None }
     }
 
     /// Reads to the end, waits until every event has left for the client, then says why the call is over.
@@ -93,7 +93,7 @@ impl Call {
 
     /// Waits until nothing is under way: every chunk taken in or refused, every event gone to the client.
     async fn all_sent(&self) {
-        let all = credits_of_a_call(&self.lineup) as u32;
+        let all = credits_of_a_call(&self.registry) as u32;
         tokio::select! {
             _ = self.credits.acquire_many(all) => {}
             () = self.replies.closed() => {}
@@ -116,7 +116,7 @@ impl Call {
                 next = inbound.message() => next,
                 () = &mut idle, if !silent => {
                     silent = true;
-                    self.end_stretch().await?;
+                    self.end_segment().await?;
                     continue;
                 }
             };
@@ -170,7 +170,7 @@ impl Call {
     /// Opens the stream that its first chunk names.
     fn open(&mut self, chunk: &mut AudioChunk, format: Option<AudioFormat>) -> Result<(), Status> {
         let format = format.ok_or_else(|| refusal(&BadChunk::FormatMissing))?;
-        let model = self.lineup.find(&chunk.model).map_err(|no| invalid("model", no.to_string()))?;
+        let model = self.registry.find(&chunk.model).map_err(|no| invalid("model", no.to_string()))?;
         let stream_id = match std::mem::take(&mut chunk.stream_id) {
             empty if empty.is_empty() => uuid::Uuid::new_v4().to_string(),
             named => named,
@@ -186,8 +186,9 @@ impl Call {
         };
         let analysed = model.setup.for_stream(&info).channels.analysed(format.channels());
         let limit = self.links.max_utilization_percent;
-        let busy = self.lineup.utilization_with(&model, analysed) * 100.0 > limit as f64;
-        let place = if busy { Err(NoPlace::Busy(limit)) } else { self.links.streams.open(&info.stream_id) };
+        let busy = self.registry.utilization_with(&model, analysed) * 100.0 > limit as f64;
+        let place =
+            if busy { Err(OpenRefused::Busy(limit)) } else { self.links.streams.open(&info.stream_id) };
         let place = place.map_err(|no| no.refusal())?;
         self.opened = Some(Opened::new(Arc::new(info), model, format, place));
         Ok(())
@@ -246,26 +247,26 @@ impl Call {
             };
             let envelope =
                 ChunkEnvelope { info, chunk, captured_at, source, resume: None, model: model.clone() };
-            self.tell(ToShard::Chunk(Box::new(envelope))).await?;
+            self.tell(ShardMessage::Chunk(Box::new(envelope))).await?;
         }
         Ok(())
     }
 
     /// The stream was idle: its stretch ends, and it goes on with the next chunk.
-    async fn end_stretch(&mut self) -> Result<(), Status> {
+    async fn end_segment(&mut self) -> Result<(), Status> {
         self.end_file(None).await?;
-        self.end_with(|key, credits| ToShard::EndStretch { key, credits }).await
+        self.end_with(|key, credits| ShardMessage::EndSegment { key, credits }).await
     }
 
     /// The stream's end: its last windows are given.
     async fn close(&mut self) -> Result<(), Status> {
         self.end_file(None).await?;
-        self.end_with(|key, credits| ToShard::Close { key, credits }).await
+        self.end_with(|key, credits| ShardMessage::Close { key, credits }).await
     }
 
     async fn end_with(
         &mut self,
-        message: impl FnOnce(StreamKey, Option<OwnedSemaphorePermit>) -> ToShard,
+        message: impl FnOnce(StreamKey, Option<OwnedSemaphorePermit>) -> ShardMessage,
     ) -> Result<(), Status> {
         let Some(opened) = &self.opened else { return Ok(()) };
         let events = most_events_of_a_piece(&opened.setup);
@@ -280,11 +281,11 @@ impl Call {
     async fn forget(&self) {
         if self.opened.is_some() {
             // Fails only where the shards have ended, and forgotten everything.
-            let _ = self.tell(ToShard::Forget(StreamKey::Call(self.number))).await;
+            let _ = self.tell(ShardMessage::Forget(StreamKey::Call(self.number))).await;
         }
     }
 
-    async fn tell(&self, message: ToShard) -> Result<(), Status> {
+    async fn tell(&self, message: ShardMessage) -> Result<(), Status> {
         let Some(opened) = &self.opened else { return Ok(()) };
         self.links.shards.of(&opened.info.stream_id).send(message).await.map_err(|_| draining())
     }

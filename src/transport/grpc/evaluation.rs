@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::audio::AudioFormat;
-use crate::batch::ClipOrigin;
+use crate::batch::ReplyOrigin;
 use crate::evaluation::clips_in_flight;
 use crate::evaluation::{EvaluationError, Evaluator, LabelledClip, Tally};
 use crate::proto::evaluate_response::Response as Answer;
@@ -30,7 +30,7 @@ pub struct Evaluation<O> {
 /// Gives an evaluator of the default model, which none is once the daemon has drained.
 type EvaluatorOf<O> = dyn Fn() -> Result<Evaluator<O>, UnknownModel> + Send + Sync;
 
-impl<O: From<ClipOrigin> + Send + Sync + 'static> Evaluation<O> {
+impl<O: From<ReplyOrigin> + Send + Sync + 'static> Evaluation<O> {
     /// A service on the daemon's batchers, with an evaluator for each call; calls end with UNAVAILABLE once `draining` is cancelled. Drop the service to
     /// close the batcher's queue.
     #[must_use]
@@ -52,7 +52,7 @@ impl<O: From<ClipOrigin> + Send + Sync + 'static> Evaluation<O> {
 type Answers = Pin<Box<dyn Stream<Item = Result<EvaluateResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
-impl<O: From<ClipOrigin> + Send + Sync + 'static> EvaluationService for Evaluation<O> {
+impl<O: From<ReplyOrigin> + Send + Sync + 'static> EvaluationService for Evaluation<O> {
     type EvaluateStream = Answers;
 
     async fn evaluate(
@@ -75,7 +75,7 @@ impl<O: From<ClipOrigin> + Send + Sync + 'static> EvaluationService for Evaluati
     }
 }
 
-fn answers<O: From<ClipOrigin> + Send + Sync + 'static>(
+fn answers<O: From<ReplyOrigin> + Send + Sync + 'static>(
     evaluator: Evaluator<O>,
     requests: Streaming<EvaluateRequest>,
 ) -> impl Stream<Item = Result<EvaluateResponse, Status>> + Send {

@@ -17,7 +17,7 @@ use crate::config;
 use crate::proto::recognition_service_server::RecognitionService;
 use crate::proto::{RecognizeRequest, RecognizeResponse};
 use crate::serving::CallReply;
-use crate::serving::Lineups;
+use crate::serving::RegistryReceiver;
 use crate::session::OpenStreams;
 use crate::session::credits_of_a_call;
 use crate::shard::Shards;
@@ -28,7 +28,7 @@ pub struct RecognitionLinks {
     /// Chunks go here.
     pub shards: Shards,
     /// Models to choose from.
-    pub lineups: Lineups,
+    pub registries: RegistryReceiver,
     /// Limits, and how long a stream may be silent before its stretch ends.
     pub audio: config::Audio,
     /// What share of the models' time open streams may take, in percent.
@@ -75,9 +75,9 @@ impl RecognitionService for Recognition {
         if links.draining.is_cancelled() {
             return Err(draining());
         }
-        let lineup = links.lineups.borrow().clone();
-        let (replies, inbox) = mpsc::channel(credits_of_a_call(&lineup) + 8);
-        let call = Call::new(self.numbers.fetch_add(1, Ordering::Relaxed), links, lineup, replies);
+        let registry = links.registries.borrow().clone();
+        let (replies, inbox) = mpsc::channel(credits_of_a_call(&registry) + 8);
+        let call = Call::new(self.numbers.fetch_add(1, Ordering::Relaxed), links, registry, replies);
         self.links.calls.spawn(call.run(request.into_inner()));
         Ok(Response::new(Box::pin(responses(inbox))))
     }

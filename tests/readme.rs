@@ -147,6 +147,30 @@ fn every_relative_link_leads_to_a_file_and_a_heading() {
     assert!(checked > 20, "only {checked} links were found");
 }
 
+#[test]
+fn the_architecture_names_functions_and_types_that_exist() {
+    const PATH: &str = "docs/architecture.md";
+    let text = text(PATH);
+    // A reference is a link to a source file with the item's name behind it: [file](../src/file.rs) `Type::function`.
+    let references = text.split("](../").skip(1).filter_map(|rest| {
+        let (file, rest) = rest.split_once(") `")?;
+        let (item, _) = rest.split_once('`')?;
+        (file.ends_with(".rs") && !file.contains(')')).then_some((file, item))
+    });
+    let (mut missing, mut checked) = (Vec::new(), 0);
+    for (file, item) in references {
+        checked += 1;
+        let source = std::fs::read_to_string(root().join(file)).unwrap_or_default();
+        let name = item.rsplit("::").next().unwrap();
+        let kinds = ["fn", "struct", "enum", "trait", "mod", "const"];
+        if !kinds.iter().any(|kind| source.contains(&format!("{kind} {name}"))) {
+            missing.push(format!("{file}: {item}"));
+        }
+    }
+    assert!(missing.is_empty(), "{PATH} names what is not there:\n{}", missing.join("\n"));
+    assert!(checked > 20, "only {checked} references were found");
+}
+
 /// A relative link: its text, the file (empty for the same document), and the anchor.
 struct Link {
     written: String,

@@ -1,37 +1,39 @@
-//! affectd listens to speech and publishes emotion.
+//! affectd recognises emotion in speech and publishes it.
 //!
 //! ```text
-//!  ingest::kafka ─┐
-//!  ingest::grpc ──┴─ chunk ─▶ stream: audio → features ─ job ─▶ batch ─▶ model ─ scored ─▶ publish ─▶ Kafka, gRPC
-//!                   envelope            (shards)           ▲   (serving)                     │
-//!                                          evaluation ─────┘◀────────────────────────────────┘
+//!  kafka::reader ──┐
+//!  transport::grpc ┴─ chunk ─▶ session ─▶ shard: audio → window → features ─ job ─▶ batch ─▶ model ─ result ─▶ publish ─▶ gRPC replies, Kafka
+//!                                                                             ▲   (serving)                      │
+//!                                                                evaluation ──┘◀─────────────────────────────────┘
 //! ```
 //!
-//! Audio goes one way; only a caller's reply and a settled offset come back. [`pipeline`] connects the stages, in this order.
-//! Deliberately absent: locks between stages, channels without a bound, and anything outside a window that its features depend on.
+//! Audio flows one way; only a caller's reply and a settled offset come back. [`daemon`] connects the stages in this order.
+//!
+//! The modules below are listed from the lowest layer to the highest: a module uses only modules above it in the list.
 
 pub mod audio;
 pub mod batch;
-pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod config;
-pub mod envelope;
+pub mod daemon;
+pub mod datasets;
 pub mod evaluation;
 pub mod features;
-pub mod http;
-pub mod ingest;
-mod lanes;
-pub mod load;
-pub mod measure;
-pub mod metrics;
+pub mod kafka;
 pub mod model;
-pub mod pipeline;
+pub mod offline;
+pub mod perf;
 pub mod proto;
 pub mod publish;
-pub mod server;
 pub mod serving;
+pub mod session;
+pub mod shard;
+mod simd;
 pub mod stream;
+pub mod telemetry;
 #[cfg(feature = "train")]
 pub mod train;
+pub mod transport;
 pub mod vad;
+pub mod window;

@@ -3,7 +3,8 @@
 mod stream_fixture;
 
 use affectd::audio::{AudioFormat, Encoding};
-use affectd::stream::{Chunk, Window};
+use affectd::stream::Chunk;
+use affectd::window::Window;
 use proptest::prelude::*;
 use prost::bytes::Bytes;
 use stream_fixture::{Feed, format, frame_bytes, noise, setup};

@@ -7,7 +7,6 @@ mod model_fixture;
 mod support;
 
 use affectd::audio;
-use affectd::client;
 use affectd::proto::{AudioChunk, EmotionEvent, Encoding};
 use call_fixture::{chunk, connect, format, last, more, recognize, same};
 use proptest::prelude::*;
@@ -40,7 +39,7 @@ fn any_chunking_gives_the_same_events() {
     let channel = runtime.block_on(connect(&daemon));
     let recording = audio::decode_bytes(SAMPLE, None).expect("a sample");
     assert_eq!(recording.sample_rate_hz, 16_000);
-    let audio = client::encode(&recording.channels[..1], Encoding::PcmS16le);
+    let audio = audio::encode(&recording.channels[..1], Encoding::PcmS16le);
     let cut = |seconds: f64| &audio[..((seconds * 16_000.0) as usize * 2).min(audio.len())];
 
     let fixed = cut(5.3);

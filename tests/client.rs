@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use affectd::audio::encode;
 use affectd::audio::{self, Planar};
-use affectd::client::{ChannelRequest, ChunkOptions, Pace, Script, Target, content_type, encode};
+use affectd::client::{ChannelRequest, ChunkOptions, Pace, Script, Target, content_type};
 use affectd::proto::{AudioChunk, AudioFormat, Encoding};
 use proptest::prelude::*;
 

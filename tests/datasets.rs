@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use affectd::evaluation::datasets::{Actress, Clip, DatasetError, DatasetSpec, Split, load};
+use affectd::datasets::{Actress, Clip, DatasetError, DatasetSpec, Split, load};
 
 fn touch(folder: &Path, name: &str) {
     let path = folder.join(name);

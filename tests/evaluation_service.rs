@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use affectd::client::evaluation;
 use affectd::config::{Config, LoadOptions};
-use affectd::evaluation::datasets::{self, DatasetSpec, Split};
-use affectd::evaluation::{Report, client};
+use affectd::daemon::{self, Listeners};
+use affectd::datasets::{self, DatasetSpec, Split};
+use affectd::evaluation::Report;
 use affectd::model::{Layout, Output as Kind};
-use affectd::pipeline::{self, Listeners};
 use affectd::proto::evaluate_response::Response as Answer;
 use affectd::proto::evaluation_service_client::EvaluationServiceClient;
 use affectd::proto::{AudioFormat, ClipResult, Encoding, EvaluateRequest, LabelledClip};
@@ -70,7 +71,7 @@ fn dataset(folder: &Path) -> PathBuf {
 struct Daemon {
     url: String,
     stop: oneshot::Sender<()>,
-    ended: tokio::task::JoinHandle<Result<(), pipeline::DaemonError>>,
+    ended: tokio::task::JoinHandle<Result<(), daemon::DaemonError>>,
 }
 
 fn config(model: &Path) -> Config {
@@ -91,7 +92,7 @@ async fn daemon(model: &Path) -> Daemon {
     let (stop, stopped) = oneshot::channel();
     let config = config(model);
     let ended =
-        tokio::spawn(async move { pipeline::run(config, listeners, async { drop(stopped.await) }).await });
+        tokio::spawn(async move { daemon::run(config, listeners, async { drop(stopped.await) }).await });
     Daemon { url, stop, ended }
 }
 
@@ -229,10 +230,10 @@ async fn a_server_that_is_not_there_is_named() {
     let spec = DatasetSpec::parse(&format!("manifest:{}", dataset(folder.path()).display())).unwrap();
     let clips = datasets::load(&spec, Split::All).unwrap();
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let refused = client::evaluate(&format!("grpc://{unused}"), (clips.clone(), Arc::default()), |_| {})
+    let refused = evaluation::evaluate(&format!("grpc://{unused}"), (clips.clone(), Arc::default()), |_| {})
         .await
         .unwrap_err();
     assert!(refused.to_string().starts_with(&format!("connect to grpc://{unused}: ")), "{refused}");
-    let wrong = client::evaluate("localhost", (clips, Arc::default()), |_| {}).await.unwrap_err();
+    let wrong = evaluation::evaluate("localhost", (clips, Arc::default()), |_| {}).await.unwrap_err();
     assert!(wrong.to_string().contains("expected grpc://host:port"), "{wrong}");
 }

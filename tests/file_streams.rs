@@ -8,11 +8,12 @@ mod stream_fixture;
 use std::path::Path;
 use std::time::Duration;
 
+use affectd::audio::encode;
 use affectd::audio::{AudioFormat, ChannelPolicy, Encoding, decode_bytes};
-use affectd::client::encode;
 use affectd::config::Window as WindowSettings;
 use affectd::proto;
-use affectd::stream::{Chunk, StreamSetup, Window};
+use affectd::stream::{Chunk, StreamSetup};
+use affectd::window::Window;
 use file_fixture::{A_LAW, FLOAT, MU_LAW, PCM, extensible, wav};
 use prost::bytes::Bytes;
 use stream_fixture::{Feed, format, setup_with, windows_of};

@@ -4,8 +4,8 @@ mod stream_fixture;
 
 use std::f64::consts::TAU;
 
+use affectd::audio::encode;
 use affectd::audio::{Encoding, SAMPLE_RATES_HZ};
-use affectd::client::encode;
 use affectd::proto;
 use prost::bytes::Bytes;
 use stream_fixture::{format, waveform_setup, windows_of};

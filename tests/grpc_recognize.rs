@@ -9,7 +9,6 @@ mod support;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use affectd::audio;
-use affectd::client;
 use affectd::model::{Layout, Output};
 use affectd::proto::{AudioChunk, EmotionEvent, Encoding};
 use affectd::publish::EventFactory;
@@ -77,7 +76,7 @@ async fn a_file_gives_the_events_of_its_samples() {
     let recording = audio::decode_bytes(SAMPLE, None).expect("a sample");
     let channels = recording.channels.len() as u32;
     assert_eq!((channels, recording.sample_rate_hz), (2, 8_000));
-    let samples = client::encode(&recording.channels, Encoding::PcmF32le);
+    let samples = audio::encode(&recording.channels, Encoding::PcmF32le);
     let raw = chunk("call", format(Encoding::PcmF32le, recording.sample_rate_hz, channels), []);
     let mut chunks = vec![raw];
     chunks.extend(samples.chunks(64_000).map(more));

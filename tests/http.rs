@@ -5,8 +5,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use affectd::http::{self, Readiness, State};
-use affectd::metrics::{self, METRICS, MetricKind, Source};
+use affectd::telemetry::Readiness;
+use affectd::telemetry::metrics::{self, METRICS, MetricKind, Source};
+use affectd::transport::http;
+use affectd::transport::http::State;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;

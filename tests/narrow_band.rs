@@ -8,7 +8,8 @@ use affectd::config::Config;
 use affectd::evaluation::{ClipFrontEnd, TELEPHONE_RATE_HZ, Telephone};
 use affectd::features::{FrontEnd, features_with_deltas};
 use affectd::model::Contract;
-use affectd::stream::{StreamSetup, Window};
+use affectd::stream::StreamSetup;
+use affectd::window::Window;
 use stream_fixture::{format, windows_of};
 
 const SPEECH: [&[u8]; 4] = [

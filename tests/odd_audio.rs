@@ -7,7 +7,8 @@ use std::f32::consts::TAU;
 use affectd::audio::{AudioFormat, Encoding};
 use affectd::config::Config;
 use affectd::model::{Model, ModelSource};
-use affectd::stream::{Chunk, StreamSetup, Window};
+use affectd::stream::{Chunk, StreamSetup};
+use affectd::window::Window;
 use prost::bytes::Bytes;
 use stream_fixture::{Feed, contract, format, noise, plain, setup, windows_of};
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use affectd::evaluation::datasets::{Clip, DatasetSpec, LabelMap, Partition, Pool, Protocol, Split};
+use affectd::datasets::{Clip, DatasetSpec, LabelMap, Partition, Pool, Protocol, Split};
 use proptest::prelude::*;
 
 const EMOTIONS: [&str; 4] = ["anger", "calm", "happiness", "surprise"];
@@ -178,7 +178,7 @@ fn a_rule_that_means_nothing_is_refused() {
     let error = LabelMap::new(&rules(&["calm=", "calm=joy"]), &[]).unwrap_err().to_string();
     assert!(error.contains("`calm` is mapped twice"), "{error}");
     for text in ["calm", "=joy", "a=b=c"] {
-        let error = text.parse::<affectd::evaluation::datasets::LabelRule>().unwrap_err().to_string();
+        let error = text.parse::<affectd::datasets::LabelRule>().unwrap_err().to_string();
         assert!(error.contains("FROM=TO"), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use affectd::cli::Cli;
 use affectd::config::{KEYS, Key};
-use affectd::metrics::{METRICS, Metric, MetricKind};
+use affectd::telemetry::metrics::{METRICS, Metric, MetricKind};
 use clap::CommandFactory;
 
 /// The largest README: a newcomer reads it in two minutes.

@@ -12,8 +12,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use affectd::config::{self, Config};
+use affectd::daemon::{self, DaemonError, Listeners};
 use affectd::model::{Layout, Output};
-use affectd::pipeline::{self, DaemonError, Listeners};
 use prost::Message as _;
 use support::daemon::Options;
 
@@ -176,7 +176,7 @@ async fn a_start_that_fails_in_a_process_that_goes_on_leaves_no_port_open() {
         window: config::Window { hop: Some(Duration::from_millis(15)), ..Config::default().window },
         ..Config::default()
     };
-    let error = pipeline::run(config, listeners, std::future::pending()).await.unwrap_err();
+    let error = daemon::run(config, listeners, std::future::pending()).await.unwrap_err();
     assert!(matches!(error, DaemonError::Model(_)), "{error}");
     for port in ports {
         closed(port).await;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use affectd::evaluation::datasets::{Clip, Partition, Split};
+use affectd::datasets::{Clip, Partition, Split};
 use affectd::train::audit::{Audit, Frame, Heard, Kind, audit};
 use uuid::Uuid;
 

@@ -8,7 +8,7 @@ mod train_fixture;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
-use affectd::evaluation::datasets::{Split, load};
+use affectd::datasets::{Split, load};
 use affectd::train::architecture::Kind;
 use affectd::train::cache::{Cache, Entry};
 use affectd::train::corpus::{Corpus, Recipe};

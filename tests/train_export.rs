@@ -6,7 +6,7 @@
 mod train_fixture;
 
 use affectd::config::Config;
-use affectd::evaluation::datasets::{Split, load};
+use affectd::datasets::{Split, load};
 use affectd::model::{Model, ModelSource, load_contract};
 use affectd::train::architecture::Kind;
 use affectd::train::batch::{self, BatchShape};

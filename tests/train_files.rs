@@ -8,7 +8,7 @@ mod train_fixture;
 use std::path::{Path, PathBuf};
 
 use affectd::config::{Config, Engine};
-use affectd::evaluation::datasets::Split;
+use affectd::datasets::Split;
 use affectd::train::architecture::Kind;
 use affectd::train::corpus::Corpus;
 use affectd::train::int8;
@@ -35,7 +35,7 @@ fn written(folder: &Path, kind: Kind, name: &str) -> (Trained, PathBuf) {
 /// All clips in the features that a model gets.
 fn clips(trained: &Trained) -> Corpus {
     let training = &trained.training;
-    let clips = affectd::evaluation::datasets::load(&training.selection.data[0], Split::All).unwrap();
+    let clips = affectd::datasets::load(&training.selection.data[0], Split::All).unwrap();
     Corpus::read(&clips, &trained.labels, &training.recipe, "all").unwrap()
 }
 

@@ -7,7 +7,7 @@ mod train_fixture;
 
 use std::path::Path;
 
-use affectd::evaluation::datasets::DatasetSpec;
+use affectd::datasets::DatasetSpec;
 use affectd::model::WindowShape;
 use affectd::train::architecture::{Architecture, Kind, Sizes};
 use affectd::train::audit;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use affectd::config::{Config, Engine};
-use affectd::evaluation::datasets::{Split, load};
+use affectd::datasets::{Split, load};
 use affectd::model::{Model, ModelSource};
 use affectd::train::architecture::Kind;
 use affectd::train::corpus::Corpus;

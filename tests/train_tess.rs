@@ -9,7 +9,7 @@ mod train_fixture;
 use std::path::{Path, PathBuf};
 
 use affectd::config::Config;
-use affectd::evaluation::datasets::{DatasetSpec, Partition, Protocol};
+use affectd::datasets::{DatasetSpec, Partition, Protocol};
 use affectd::train::architecture::Kind;
 use affectd::train::corpus::{Corpus, Recipe};
 use affectd::train::measure::Measured;

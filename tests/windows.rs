@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use affectd::audio::{AudioFormat, Encoding};
 use affectd::config::{self, Config};
-use affectd::stream::{BadChunk, Chunk, FURTHEST_SAMPLE, SetupError, StreamSetup, Window};
+use affectd::stream::{BadChunk, Chunk, FURTHEST_SAMPLE, SetupError, StreamSetup};
+use affectd::window::{GeometryError, Window};
 use prost::bytes::Bytes;
 use stream_fixture::{
     Feed, contract, format, frame_bytes, noise, of_stretch, plain, setup, setup_with, windows_of,
@@ -88,7 +89,7 @@ fn a_hop_that_is_no_whole_number_of_frames_is_refused() {
     for seconds in [0.015, 0.010_001, 0.004] {
         let window = window_settings(Some(seconds), 1.0);
         let error = StreamSetup::new(&contract(), &window, &Config::default().audio).unwrap_err();
-        assert!(matches!(error, SetupError::Hop { .. }), "{error}");
+        assert!(matches!(error, SetupError::Geometry(GeometryError::Hop { .. })), "{error}");
         assert!(error.to_string().contains("window.hop") && error.to_string().contains("10ms"), "{error}");
     }
 }

@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 
 use affectd::audio::{AudioFormat, ChannelPolicy, Encoding};
 use affectd::config::Window as WindowSettings;
-use affectd::stream::{Chunk, Place, Resume, ResumePoint, StreamSetup, Window};
+use affectd::stream::{Chunk, Place, Resume, ResumePoint, StreamSetup};
+use affectd::window::Window;
 use proptest::prelude::*;
 use stream_fixture::{Feed, format, noise, setup_with};
 

@@ -4,7 +4,7 @@
 //! of neighbouring outputs lie one sample apart, a tap is multiplied with many of them at once and no sum crosses lanes.
 //! Each output is the sum of its products from the first tap to the last, however many are computed with it.
 
-use crate::lanes::{MAX_LANES, Simd, multiply_add};
+use crate::simd::{MAX_LANES, Simd, multiply_add};
 
 /// Vectors of outputs that are computed at once: enough sums to hide the latency of a multiplication.
 const AT_ONCE: usize = 4;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::ResamplerPlan;
 use super::resampler_plan::Position;
-use crate::lanes::{Lanes, Simd, WithSimd};
+use crate::simd::{Lanes, Simd, WithSimd};
 
 /// Outputs that are computed side by side: one sum alone waits for each of its products.
 const AT_ONCE: usize = 4;

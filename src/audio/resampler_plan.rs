@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::kernel::Kernel;
 use super::multiply_rate::Phases;
-use crate::lanes::{LaneRows, MAX_LANES, Simd, multiply_add};
+use crate::simd::{LaneRows, MAX_LANES, Simd, multiply_add};
 
 /// Up to so many phases each has its own row of taps; beyond, rows are interpolated.
 const MAX_EXACT_PHASES: u64 = 1_024;

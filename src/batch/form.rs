@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use super::policy::Next;
 use super::run::Batch;
 use super::{FairQueue, Forming, Generation, Job, Origin, Policy};
-use crate::metrics::{self as meter, QUEUE_DEPTH};
+use crate::telemetry::metrics as meter;
+use crate::telemetry::metrics::QUEUE_DEPTH;
 
 /// What forms batches.
 pub(super) struct Former<O, I> {

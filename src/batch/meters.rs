@@ -4,7 +4,7 @@
 
 use metrics::{Histogram, histogram};
 
-use crate::metrics::{BATCH_SIZE, INFERENCE_SECONDS, QUEUE_SECONDS};
+use crate::telemetry::metrics::{BATCH_SIZE, INFERENCE_SECONDS, QUEUE_SECONDS};
 
 /// The handles.
 #[derive(Clone)]

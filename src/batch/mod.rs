@@ -8,6 +8,7 @@
 //! Never decides what an answer is for: the origin travels along untouched. Never holds more than one batch ahead
 //! of the sessions, so batches grow by themselves while the model is busy.
 
+pub mod autotune;
 mod cost;
 mod fair_queue;
 mod form;
@@ -15,6 +16,7 @@ mod generation;
 mod meters;
 mod order;
 mod policy;
+mod reply;
 mod run;
 
 use std::sync::Arc;
@@ -26,6 +28,7 @@ pub use cost::InferenceCost;
 pub use fair_queue::FairQueue;
 pub use generation::Generation;
 pub use policy::{Forming, Policy};
+pub use reply::{ClipAnswer, ClipOrigin};
 pub use run::Infer;
 
 use crate::config;

@@ -16,14 +16,15 @@ use crate::audio::{self, AudioFormat, Encoding, Recording};
 use crate::batch;
 use crate::client::{ChannelRequest, ChunkOptions, Script};
 use crate::config::{Config, Engine};
-use crate::envelope::StreamInfo;
 use crate::model::{Model, ModelSource, Session};
 use crate::proto::{self, EmotionEvent};
 use crate::publish::EventFactory;
 use crate::publish::event::{Scores, WindowName};
 use crate::publish::smoothing::RawScores;
 use crate::publish::stream_smoother::StreamSmoother;
-use crate::stream::{Chunk, StreamFrontEnd, StreamSetup, Window, Workbench};
+use crate::stream::StreamInfo;
+use crate::stream::{Chunk, StreamFrontEnd, StreamSetup, Workbench};
+use crate::window::Window;
 
 /// Audio that is handed to the front end at once.
 const CHUNK: Duration = Duration::from_secs(1);

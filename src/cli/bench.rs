@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::model::{Format, Target, source};
-use crate::bench;
 use crate::config::Config;
+use crate::perf::benchmark;
 
 /// Arguments of `affectd model bench`.
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,7 @@ pub struct Args {
 pub(super) async fn run(args: Args, config: Config) -> anyhow::Result<()> {
     let source = source(args.target.file, &config);
     let budget = Duration::from_secs(args.seconds);
-    let measured = tokio::task::spawn_blocking(move || bench::run(&source, &config, budget));
+    let measured = tokio::task::spawn_blocking(move || benchmark::run(&source, &config, budget));
     let report = measured.await??;
     let mut out = io::stdout().lock();
     match args.target.format {

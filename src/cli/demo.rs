@@ -19,8 +19,8 @@ use super::streams::{EventFormat, NamedScript, Tally, first_of, recognize_all, s
 use crate::audio::{self, Recording};
 use crate::client::{self, ChannelRequest, ChunkOptions, Pace, Script};
 use crate::config::Config;
+use crate::daemon::{self, DaemonError, Listeners};
 use crate::model::ModelSource;
-use crate::pipeline::{self, DaemonError, Listeners};
 use crate::proto::Encoding;
 
 /// Audio in one chunk.
@@ -75,7 +75,7 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
         writeln!(out)?;
     }
     let stop = CancellationToken::new();
-    let daemon = pipeline::run(config, listeners, stop.clone().cancelled_owned());
+    let daemon = daemon::run(config, listeners, stop.clone().cancelled_owned());
     beside(daemon, &stop, show(&args, place, streams)).await
 }
 

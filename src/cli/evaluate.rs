@@ -14,10 +14,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::model::Format;
 use super::protocol::ProtocolArgs;
+use crate::client;
 use crate::config::Config;
-use crate::evaluation::datasets::{Clip, DatasetSpec, Pool, Split};
-use crate::evaluation::{Line, Report, client, local};
+use crate::datasets::{Clip, DatasetSpec, Pool, Split};
+use crate::evaluation::{Line, Report};
 use crate::model::Model;
+use crate::offline;
 use crate::proto::ClipResult;
 
 /// Arguments of `affectd evaluate`.
@@ -102,12 +104,12 @@ async fn evaluate(
     record: &mut Record,
 ) -> anyhow::Result<Report> {
     if let Some(url) = server {
-        return Ok(client::evaluate(&url, (clips, line), |result| record.take(result)).await?);
+        return Ok(client::evaluation::evaluate(&url, (clips, line), |result| record.take(result)).await?);
     }
     let source = super::model::source(model, &config);
     let engine = config.engine.clone();
     let model = tokio::task::spawn_blocking(move || Model::load(source, &engine)).await??;
-    Ok(local::evaluate(model, &config, (clips, &line), |result| record.take(result)).await?)
+    Ok(offline::evaluation::evaluate(model, &config, (clips, &line), |result| record.take(result)).await?)
 }
 
 /// What is kept of each clip besides the report.

@@ -19,8 +19,8 @@ use super::samples;
 use super::send::EncodingName;
 use crate::audio::{Recording, ResamplerPlan, decode_file, resample};
 use crate::client::{Pace, Target};
-use crate::load::{self, Plan, Speech, Topics};
-use crate::measure::ProcessUse;
+use crate::perf::load::{self, Plan, Speech, Topics};
+use crate::telemetry::ProcessUse;
 
 /// The rate at which telephones speak G.711.
 const TELEPHONE_HZ: u32 = 8_000;

@@ -14,7 +14,6 @@ pub mod evaluate;
 mod event_table;
 pub mod features;
 pub mod load;
-mod logging;
 pub mod model;
 mod protocol;
 mod samples;
@@ -31,12 +30,12 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-pub use logging::LogFormat;
-
 use crate::config::{ConfigError, LoadOptions, Loaded, Scheduling};
-use crate::pipeline::DaemonError;
+use crate::daemon::DaemonError;
 use crate::serving::FleetError;
 use crate::stream::SetupError;
+use crate::telemetry::logging::{self, LogFormat};
+use crate::window::GeometryError;
 
 /// Listens to speech and publishes emotion.
 #[derive(Debug, clap::Parser)]
@@ -114,7 +113,11 @@ pub struct UsageError(pub String);
 pub fn run(cli: Cli) -> ExitCode {
     let serving = matches!(cli.command, Command::Serve(_));
     // ONNX Runtime's binding tells of every version but one; the file decoders, of every file that anybody sends.
-    logging::start(&cli.global, if serving { "info,ort=warn,symphonia=error" } else { "warn" });
+    logging::start(
+        cli.global.log_format,
+        cli.global.log_level.as_deref(),
+        if serving { "info,ort=warn,symphonia=error" } else { "warn" },
+    );
     let loaded = match crate::config::load(&load_options(&cli.global)) {
         Ok(loaded) => loaded,
         Err(error) => return report(&error.into()),
@@ -177,7 +180,10 @@ fn is_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
         _ => cause.downcast_ref(),
     };
     cause.is::<ConfigError>()
-        || matches!(setup, Some(SetupError::Hop { .. } | SetupError::VoiceActivity { .. }))
+        || matches!(
+            setup,
+            Some(SetupError::Geometry(GeometryError::Hop { .. }) | SetupError::VoiceActivity { .. })
+        )
 }
 
 /// The whole chain; a cause that its effect has quoted already is not said again.

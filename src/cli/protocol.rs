@@ -3,7 +3,7 @@
 //! In: arguments. Out: a [`Protocol`] and a [`LabelMap`]. Never reads a dataset.
 
 use super::UsageError;
-use crate::evaluation::datasets::{Actress, DatasetSpec, LabelMap, LabelRule, Protocol};
+use crate::datasets::{Actress, DatasetSpec, LabelMap, LabelRule, Protocol};
 
 /// Speakers and labels.
 #[derive(Debug, Clone, clap::Args)]

@@ -8,11 +8,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::config::Loaded;
-use crate::ingest::kafka::KafkaFault;
+use crate::daemon::{self, DaemonError, Listeners};
+use crate::kafka::KafkaFault;
 use crate::model::{Contract, ModelSource, Runtime};
-use crate::pipeline::{self, DaemonError, Listeners};
 use crate::stream::{SetupError, StreamSetup};
 use crate::vad;
+use crate::window::GeometryError;
 
 /// Arguments of `affectd serve`.
 #[derive(Debug, clap::Args)]
@@ -36,7 +37,7 @@ pub async fn run(_args: Args, context: super::Context) -> anyhow::Result<()> {
     };
     let (grpc, http) = (listeners.grpc.local_addr()?, listeners.http.local_addr()?);
     tracing::info!("listening grpc={grpc} http={http}");
-    pipeline::run_with_reload(config, listeners, hang_ups()?, shutdown).await.map_err(|error| match error {
+    daemon::run_with_reload(config, listeners, hang_ups()?, shutdown).await.map_err(|error| match error {
         DaemonError::Kafka(KafkaFault::Broker { .. }) => anyhow::Error::new(error).context(
             "use Kafka (kafka.brokers must name brokers that answer; where it is not set, Kafka is off)",
         ),
@@ -78,7 +79,7 @@ fn fits(contract: &Contract, loaded: &Loaded) -> anyhow::Result<()> {
     let setup = StreamSetup::new(contract, &config.window, &config.audio);
     match setup.and_then(|setup| setup.gated(contract, &config.vad)) {
         Ok(_) => Ok(()),
-        Err(SetupError::Hop { frame, .. }) => {
+        Err(SetupError::Geometry(GeometryError::Hop { frame, .. })) => {
             let allowed = format!("a whole multiple of the model's frame hop, {frame:?}");
             Err(loaded.reject("window.hop", allowed).into())
         }

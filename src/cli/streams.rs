@@ -17,8 +17,8 @@ use tonic::transport::Channel;
 use super::event_table::{EventTable, span, stdout_has_colour};
 use crate::audio;
 use crate::client::{self, ChunkOptions, ClientError, Pace, Received, Script};
-use crate::measure::percentile;
 use crate::proto::{EmotionEvent, Encoding};
+use crate::telemetry::percentile;
 
 /// Events that may wait to be printed.
 const PRINT_QUEUE: usize = 64;

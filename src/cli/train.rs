@@ -21,7 +21,7 @@ use super::UsageError;
 use super::augmentation::Changes;
 use super::protocol::{ProtocolArgs, warn_of_shared_speakers};
 use crate::config::Engine;
-use crate::evaluation::datasets::DatasetSpec;
+use crate::datasets::DatasetSpec;
 use crate::features::MfccOptions;
 use crate::model::Input;
 use crate::train::architecture::Kind;

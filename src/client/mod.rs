@@ -2,7 +2,7 @@
 //!
 //! In: a [`Script`] and a [`Pace`]. Out: events with their latency. Never reads a file, never prints.
 
-mod encode;
+pub mod evaluation;
 mod events;
 mod kafka;
 mod pace;
@@ -20,7 +20,6 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-pub use encode::{encode, sample_bytes};
 pub use events::{Events, StartAt};
 pub use kafka::{Acknowledged, RecordFormat, Records, content_type, producer, send_to_kafka};
 pub use pace::Pace;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use prost::bytes::Bytes;
 
-use super::encode::{encode, sample_bytes};
 use crate::audio::ChannelPolicy;
+use crate::audio::{encode, sample_bytes};
 use crate::proto::{AudioChunk, AudioFormat, Encoding};
 
 /// How a recording is cut.

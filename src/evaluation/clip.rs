@@ -5,9 +5,11 @@
 
 use prost::bytes::Bytes;
 
-use super::{EvaluationError, datasets};
+use super::EvaluationError;
 use crate::audio::{self, AudioFormat, Encoding, Planar};
-use crate::stream::{BadChunk, Chunk, StreamFrontEnd, StreamSetup, Window, Workbench};
+use crate::datasets;
+use crate::stream::{BadChunk, Chunk, StreamFrontEnd, StreamSetup, Workbench};
+use crate::window::Window;
 
 /// A recording with its truth.
 #[derive(Debug, Clone)]

@@ -9,8 +9,9 @@ use futures::future::try_join_all;
 use prost::bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{ClipFrontEnd, ClipOrigin, EvaluationError, LabelledClip};
+use super::{ClipFrontEnd, EvaluationError, LabelledClip};
 use crate::audio::AudioFormat;
+use crate::batch::ClipOrigin;
 use crate::batch::Job;
 use crate::model::{Contract, EngineError};
 use crate::proto;
@@ -122,7 +123,7 @@ impl<O: From<ClipOrigin>> Evaluator<O> {
 }
 
 /// How many clips of one evaluation are worth having under way: enough to keep decoding and the model busy.
-pub(super) fn clips_in_flight() -> usize {
+pub(crate) fn clips_in_flight() -> usize {
     2 * std::thread::available_parallelism().map_or(1, usize::from)
 }
 

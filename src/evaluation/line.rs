@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::clip::mixed_down;
 use super::{LabelledClip, TELEPHONE_RATE_HZ, Telephone};
+use crate::audio::encode;
 use crate::audio::{AudioFormat, Encoding};
-use crate::client::encode;
 use crate::proto;
 
 /// A gain, then perhaps a telephone.

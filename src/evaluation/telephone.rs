@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use prost::bytes::Bytes;
 
+use crate::audio::encode;
 use crate::audio::{AudioFormat, Encoding, Planar, ResamplerPlan, decode, resample};
-use crate::client::encode;
 use crate::proto;
 
 /// Rate of a telephone line.

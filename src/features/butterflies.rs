@@ -3,7 +3,7 @@
 //! In: a block of `radix` transforms of equal length, one behind the other, and their twiddles. Out: their common transform,
 //! in place. Formulas for 3 and 5 as in Nussbaumer, Fast Fourier Transform and Convolution Algorithms, section 5.4.
 
-use crate::lanes::{Simd, multiply_add, subtract_product};
+use crate::simd::{Simd, multiply_add, subtract_product};
 
 /// A complex row: real parts, imaginary parts.
 pub(super) type Complex<S> = [<S as Simd>::f32s; 2];

@@ -8,7 +8,7 @@ use super::front_end::{Guard, Logarithm};
 use super::gather::Framing;
 use super::logarithm::ln;
 use super::spectrum::SpectrumScratch;
-use crate::lanes::{Count, LaneRows, Lanes, Simd, WithSimd};
+use crate::simd::{Count, LaneRows, Lanes, Simd, WithSimd};
 
 /// Computes frames; holds the scratch of one thread.
 pub struct FrameComputer {

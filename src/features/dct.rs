@@ -7,7 +7,7 @@
 use std::f64::consts::PI;
 
 use super::DctNorm;
-use crate::lanes::{Simd, multiply_add};
+use crate::simd::{Simd, multiply_add};
 
 /// Coefficients that are summed at once: enough to hide the latency of a multiplication.
 const BLOCK: usize = 8;
@@ -94,7 +94,7 @@ fn entry(n_mels: usize, norm: DctNorm, n: usize, k: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lanes::{LaneRows, Lanes, WithSimd};
+    use crate::simd::{LaneRows, Lanes, WithSimd};
 
     struct Transform(Dct, usize);
 

@@ -9,7 +9,7 @@
 use std::f64::consts::TAU;
 
 use super::butterflies::{Complex, by_2, by_3, by_4, by_4_plain, by_5, times};
-use crate::lanes::{Simd, multiply_add};
+use crate::simd::{Simd, multiply_add};
 
 /// The tables of one length.
 #[derive(Debug)]
@@ -139,7 +139,7 @@ fn place(radices: &[usize], length: usize, mut n: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lanes::{LaneRows, Lanes, WithSimd};
+    use crate::simd::{LaneRows, Lanes, WithSimd};
 
     /// A different signal in each lane.
     fn sample(lane: usize, n: usize) -> f32 {

@@ -4,7 +4,7 @@
 //! the places that the transform wants. Lanes without a frame of their own repeat the last frame. Never mixes lanes.
 
 use super::{MfccOptions, taper};
-use crate::lanes::{Simd, subtract_product};
+use crate::simd::{Simd, subtract_product};
 
 /// Samples of a frame that are moved at once.
 const TILE: usize = 4;

@@ -3,7 +3,7 @@
 //! In: positive normal numbers. Out: their logarithms, within 1e-7 relative or, near 1, absolute. Infinity and what is
 //! no number pass as they are.
 
-use crate::lanes::{Simd, multiply_add, subtract_product};
+use crate::simd::{Simd, multiply_add, subtract_product};
 
 const EXPONENT_BITS: u32 = 23;
 const MANTISSA: u32 = (1 << EXPONENT_BITS) - 1;
@@ -56,7 +56,7 @@ pub(super) fn ln<S: Simd>(simd: S, value: S::f32s) -> S::f32s {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lanes::{LaneRows, Lanes, WithSimd};
+    use crate::simd::{LaneRows, Lanes, WithSimd};
 
     struct Logarithm(f32);
 

@@ -4,7 +4,7 @@
 //! or to Kaldi's.
 
 use super::{MelNorm, MelScale, MfccOptions};
-use crate::lanes::{Simd, multiply_add};
+use crate::simd::{Simd, multiply_add};
 
 /// The mel filterbank of one front end.
 #[derive(Debug, Clone)]

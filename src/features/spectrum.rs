@@ -11,7 +11,7 @@ use realfft::{RealFftPlanner, RealToComplex};
 
 use super::MfccOptions;
 use super::fourier::LaneFourier;
-use crate::lanes::{LaneRows, Simd};
+use crate::simd::{LaneRows, Simd};
 
 /// The tables of one front end.
 pub(super) struct Spectrum {

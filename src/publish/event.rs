@@ -11,9 +11,9 @@ use pbjson_types::Timestamp;
 use uuid::Uuid;
 
 use crate::config;
-use crate::envelope::WindowEnvelope;
 use crate::model::Contract;
 use crate::proto::{EmotionEvent, EmotionScore};
+use crate::serving::WindowEnvelope;
 
 /// Namespace of event ids: UUIDv5 of the DNS name `affectd` in the DNS namespace.
 const NAMESPACE: Uuid = Uuid::from_u128(0x8037_025d_6c45_53c9_8713_b0c0_9f48_c528);

@@ -9,15 +9,15 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::event::{EventFactories, EventFactory, Scores, now};
-use super::kafka::{EventProducer, NotTaken, Outgoing, Settlement};
 use super::smoothing::RawScores;
 use super::stream_smoother::{Smoothed, StreamSmoother};
 use crate::batch::{Scored, ScoredBatch};
 use crate::config;
-use crate::envelope::{Answer, CallReply, JobOrigin, WindowEnvelope};
-use crate::metrics;
+use crate::kafka::producer::{EventProducer, NotTaken, Outgoing, Settlement};
 use crate::model::EngineError;
 use crate::proto::{EmotionEvent, RecognizeResponse};
+use crate::serving::{Answer, CallReply, JobOrigin, WindowEnvelope};
+use crate::telemetry::metrics;
 
 /// Pause before a full producer is tried again.
 const RETRY: Duration = Duration::from_millis(5);

@@ -7,9 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 use crate::config::{Smoothing, SmoothingMethod};
+use crate::stream::RecentScores;
 
 /// What the model says of one window.
 #[derive(Debug, Clone, Copy)]
@@ -20,18 +19,6 @@ pub struct RawScores<'a> {
     pub labels: &'a Arc<[String]>,
     /// One for each label.
     pub scores: &'a [f32],
-}
-
-/// What a channel's next window is smoothed with: the raw scores of the windows just before it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RecentScores {
-    /// As in [`RawScores`].
-    stretch: Duration,
-    /// As in [`RawScores`]. A model with other labels starts afresh.
-    #[serde(serialize_with = "write_labels", deserialize_with = "read_labels")]
-    labels: Arc<[String]>,
-    /// `[windows, labels]`, the oldest window first.
-    scores: Vec<f32>,
 }
 
 impl Smoothing {
@@ -88,14 +75,6 @@ fn median(rows: &[f32], width: usize) -> Vec<f32> {
         }
     };
     (0..width).map(of_label).collect()
-}
-
-fn write_labels<S: Serializer>(labels: &Arc<[String]>, serializer: S) -> Result<S::Ok, S::Error> {
-    labels.as_ref().serialize(serializer)
-}
-
-fn read_labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[String]>, D::Error> {
-    Vec::<String>::deserialize(deserializer).map(Arc::from)
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use super::smoothing::{RawScores, RecentScores};
+use super::smoothing::RawScores;
 use crate::config::Smoothing;
-use crate::envelope::StreamInfo;
+use crate::stream::RecentScores;
+use crate::stream::StreamInfo;
 
 /// So few streams are not worth a sweep.
 const FEW: usize = 64;

@@ -1,7 +1,8 @@
 //! Why a model cannot be put into service.
 
 use crate::model::{EngineError, ModelError};
-use crate::stream::{SetupError, WindowSpan};
+use crate::stream::SetupError;
+use crate::window::WindowSpan;
 
 /// Why a model cannot be put into service.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::FleetError;
-use crate::bench;
+use crate::batch::autotune;
 use crate::config::Config;
 use crate::model::{Contract, Model, ModelSource, Session};
 
@@ -41,8 +41,8 @@ pub(super) async fn load(source: ModelSource, config: &Config) -> Result<Loaded,
 
 /// What `batch.max_size = "auto"` comes to on this machine. Holds its thread for about [`SWEEP`].
 fn size_by_sweep(contract: &Contract, session: &mut Session) -> Result<usize, FleetError> {
-    let sweep = bench::sweep(session, SWEEP).map_err(FleetError::Sweep)?;
-    let size = bench::best_size(&sweep);
+    let sweep = autotune::sweep(session, SWEEP).map_err(FleetError::Sweep)?;
+    let size = autotune::best_size(&sweep);
     let table: Vec<_> = sweep.iter().map(|(size, rate)| format!("{size}: {rate:.0}/s")).collect();
     tracing::info!(model = contract.name, size, sweep = table.join(", "), "batch size found");
     Ok(size)

@@ -6,15 +6,17 @@
 
 mod error;
 mod fit;
-mod fleet;
-mod lineup;
+mod job;
 mod load;
+mod registry;
+mod reloader;
 mod shadow;
 mod utilization;
 mod watch;
 
 pub use error::*;
-pub use fleet::*;
-pub use lineup::*;
+pub use job::*;
+pub use registry::*;
+pub use reloader::*;
 pub use shadow::*;
 pub use utilization::*;

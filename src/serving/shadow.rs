@@ -7,7 +7,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::ServedModel;
-use crate::metrics;
+use crate::telemetry::metrics;
 
 /// A shadow, as the streams of the default model see it.
 #[derive(Debug, Clone)]

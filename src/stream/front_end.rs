@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use super::chunk::{BadChunk, Chunk, FURTHEST_SAMPLE, Outcome};
 use super::collected_file::CollectedFile;
-use super::geometry::{time_of, whole_samples};
-use super::place::{Place, Resume};
-use super::stretch::Stretch;
-use super::window::{Window, needed_from};
+use super::position::{Place, Resume};
+use super::segment::Stretch;
 use super::{StreamSetup, Workbench};
 use crate::audio::{self, AudioFormat, Planar, Recording, ResamplerPlan};
+use crate::window::{Window, needed_from};
+use crate::window::{time_of, whole_samples};
 
 /// The state of one stream.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl StreamFrontEnd {
             None => self.owed.clone(),
         };
         let lowest = next_windows.iter().min().zip(self.plan.as_ref());
-        let needed = lowest.map_or(0, |(next, plan)| needed_from(&self.setup, plan, *next));
+        let needed = lowest.map_or(0, |(next, plan)| needed_from(&self.setup.geometry, plan, *next));
         Place {
             position: self.position,
             sequence: self.sequence,

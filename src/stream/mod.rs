@@ -4,21 +4,14 @@
 //! (with its owner) → `shard` (the thread that owns many).
 //! All but the shard are pure: no clock, no channel, no I/O.
 
-mod bench;
-mod channel_windower;
 mod chunk;
 mod collected_file;
-mod exit;
 mod front_end;
-mod geometry;
-mod open_stream;
-mod place;
-mod sample_windower;
-mod shadow_stream;
-pub mod shard;
-mod stretch;
-mod window;
-mod windower;
+mod info;
+mod position;
+mod recent_scores;
+mod segment;
+mod ticket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,37 +19,24 @@ use std::time::Duration;
 pub use chunk::{BadChunk, Chunk, FURTHEST_SAMPLE, Outcome};
 pub use collected_file::CollectedFile;
 pub use front_end::StreamFrontEnd;
-pub use geometry::{WindowGeometry, WindowSpan, time_of, whole_samples};
-pub use open_stream::Outlets;
-pub use place::{Place, Resume, ResumePoint};
-pub use window::Window;
+pub use info::StreamInfo;
+pub use position::{Place, Resume, ResumePoint};
+pub use recent_scores::RecentScores;
+pub use ticket::{Assignment, DeadLetterTicket, RESUMED, Standing, Ticket};
 
 use crate::audio::{ChannelLayout, Planar, ResamplerPlan};
 use crate::config;
-use crate::envelope::StreamInfo;
 use crate::features::{FrameKind, FrontEnd, OptionsError};
 use crate::model::{Contract, Input};
 use crate::vad::{self, Gate};
-use channel_windower::ChannelTools;
-use windower::Tools;
+use crate::window::{ChannelTools, GeometryError, Tools, WindowGeometry};
 
 /// Why windows cannot be cut for a model. Ours to mend, not the sender's.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The model takes frames and says nothing of its front end.
-    #[error("serve model {model}: it has no \"mfcc\" options in its contract")]
-    NoFrontEnd {
-        /// The model's name.
-        model: String,
-    },
-    /// `window.hop` is not a whole number of frames, or of samples where the model takes those.
-    #[error("use window.hop = {hop:?}: allowed is a whole multiple of the model's frame hop, {frame:?}")]
-    Hop {
-        /// The configured hop.
-        hop: Duration,
-        /// The time from one frame to the next.
-        frame: Duration,
-    },
+    /// Windows cannot be placed.
+    #[error(transparent)]
+    Geometry(#[from] GeometryError),
     /// Speech cannot be told at the model's rate.
     #[error(
         "use vad.mode = \"gate\" with model {model} at {rate_hz} Hz: allowed is a model at {} Hz, or \"off\"",

@@ -15,7 +15,7 @@ use super::cache::Cache;
 use super::cut::{CutClip, CutWindow};
 use super::progress;
 use crate::audio::{ResamplerPlan, decode_bytes, resample};
-use crate::evaluation::datasets::Clip;
+use crate::datasets::Clip;
 use crate::features::{FrameKind, FrontEnd, MfccOptions, features_with_deltas};
 use crate::model::{Contract, Input, WindowShape};
 

@@ -19,14 +19,16 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::architecture::Architecture;
-use super::batch::{self, BatchShape, Changes};
+use super::batch;
+use super::batch::{BatchShape, Changes};
 use super::corpus::{Corpus, Window};
 use super::feed::Feed;
 use super::front::Front;
 use super::network::{Dropout, Encoded, Network};
 use super::optimizer::{Average, clip, replaced};
 use super::progress::RunBar;
-use super::score::{self, Score, best_temperature, score, scored_clips};
+use super::score;
+use super::score::{Score, best_temperature, score, scored_clips};
 use super::state::{Best, EpochRecord, State, run_number};
 use crate::evaluation::ScoredClip;
 

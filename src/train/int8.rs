@@ -15,7 +15,7 @@ use super::quantize::{QuantizeOptions, quantize};
 use super::score::Score;
 use super::selection::{Selection, metrics};
 use crate::config;
-use crate::evaluation::datasets::{Clip, Partition};
+use crate::datasets::{Clip, Partition};
 use crate::model::{Contract, METADATA_KEY, load_contract};
 
 /// Training windows that ranges are taken from.

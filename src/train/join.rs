@@ -17,7 +17,7 @@ use super::onnx::ModelProto;
 use super::score::{Score, best_temperature};
 use super::selection::Selection;
 use crate::config;
-use crate::evaluation::datasets::{Clip, Partition};
+use crate::datasets::{Clip, Partition};
 use crate::features::MfccOptions;
 use crate::model::{Contract, Input, METADATA_KEY, load_contract};
 

@@ -42,8 +42,8 @@ use anyhow::Context;
 use burn::module::Module;
 use prost::Message;
 
+use crate::datasets::{Clip, Partition};
 use crate::evaluation::ScoredClip;
-use crate::evaluation::datasets::{Clip, Partition};
 use crate::model::{Contract, Input, Layout, Output};
 
 use architecture::{Architecture, Kind, Sizes};

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::Identity;
-use super::audit::{self, Audit, Frame, Heard};
+use super::audit;
+use super::audit::{Audit, Frame, Heard};
 use super::cache::Cache;
 use super::corpus::Recipe;
 use super::score::Score;
-use crate::evaluation::datasets::{DatasetSpec, LabelMap, Partition, Pool, Protocol};
+use crate::datasets::{DatasetSpec, LabelMap, Partition, Pool, Protocol};
 use crate::model::Provenance;
 
 /// Which clips take part.

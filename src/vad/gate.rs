@@ -4,7 +4,7 @@
 
 use super::detector::{FRAME, SAMPLE_RATE_HZ};
 use crate::config::{self, VadMode};
-use crate::stream::WindowGeometry;
+use crate::window::WindowGeometry;
 
 /// A detector should hear so much before it starts afresh, where windows follow each other faster than that.
 const MIN_SEGMENT: u64 = SAMPLE_RATE_HZ as u64 / 2;

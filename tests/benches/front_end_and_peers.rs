@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use affectd::audio::{Encoding, ResamplerPlan};
 use affectd::features::{FrameKind, FrontEnd, MfccOptions};
-use affectd::measure::thread_cpu;
+use affectd::telemetry::thread_cpu;
 use front_end_fixture::{at_rate, chunks, resample_chunks, samples, setup, speech, stream};
 
 /// The best of so many rounds counts: others may disturb one.

@@ -9,7 +9,7 @@ pub mod file_fixture;
 
 use affectd::audio::{AudioFormat, CHANNELS, Encoding, Planar, SAMPLE_RATES_HZ, decode, decode_bytes};
 use affectd::config::{self, Config};
-use affectd::ingest::kafka::RawRecord;
+use affectd::kafka::RawRecord;
 use affectd::model::Contract;
 use affectd::stream::{Chunk, StreamFrontEnd, StreamSetup};
 use prost::bytes::Bytes;
@@ -136,7 +136,7 @@ pub fn stream(mut bytes: &[u8]) {
     let first = Chunk { format: Some(format), ..Chunk::default() };
     let mut stream = StreamFrontEnd::begin(&setup, &first).expect("it has a format");
     let mut windows = 0;
-    let mut emit = |window: affectd::stream::Window| {
+    let mut emit = |window: affectd::window::Window| {
         assert!(window.features.iter().all(|value| value.is_finite()));
         assert!(window.end > window.start);
         windows += 1;

@@ -7,12 +7,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use affectd::config::{Config, Smoothing, SmoothingMethod};
-use affectd::envelope::{Assignment, Standing, StreamInfo, Taken, Ticket};
-use affectd::ingest::kafka::{Entry, Ledger, Progress};
+use affectd::kafka::{Entry, Ledger, Progress};
 use affectd::model::{Layout, Output};
-use affectd::publish::smoothing::{RawScores, RecentScores};
+use affectd::publish::smoothing::RawScores;
 use affectd::publish::stream_smoother::StreamSmoother;
-use affectd::stream::{Chunk, StreamFrontEnd, StreamSetup, Window, Workbench};
+use affectd::shard::Taken;
+use affectd::stream::RecentScores;
+use affectd::stream::{Assignment, Standing, StreamInfo, Ticket};
+use affectd::stream::{Chunk, StreamFrontEnd, StreamSetup, Workbench};
+use affectd::window::Window;
 
 use crate::model_fixture;
 

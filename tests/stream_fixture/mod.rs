@@ -7,9 +7,8 @@
 use affectd::audio::{AudioFormat, Encoding};
 use affectd::config::{self, Config};
 use affectd::model::Contract;
-use affectd::stream::{
-    BadChunk, Chunk, Outcome, Place, Resume, StreamFrontEnd, StreamSetup, Window, Workbench,
-};
+use affectd::stream::{BadChunk, Chunk, Outcome, Place, Resume, StreamFrontEnd, StreamSetup, Workbench};
+use affectd::window::Window;
 use prost::bytes::Bytes;
 
 /// The usual model: 16 kHz, 3 s every 1 s, 25 ms every 10 ms, 40 coefficients.

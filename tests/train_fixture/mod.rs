@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use affectd::evaluation::datasets::{DatasetSpec, LabelMap, Protocol};
+use affectd::datasets::{DatasetSpec, LabelMap, Protocol};
 use affectd::model::WindowShape;
 use affectd::train::architecture::{Kind, Sizes};
 use affectd::train::augment::Strength;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
-use crate::evaluation::datasets::{Clip, Pool, Split};
+use crate::datasets::{Clip, Pool, Split};
 
 /// Clips named for each kind before "and N more".
 const NAMED: usize = 5;

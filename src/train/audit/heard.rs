@@ -8,8 +8,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::super::cache::{Cache, Entry};
 use crate::audio::{Recording, decode_bytes};
+use crate::train::cache::{Cache, Entry};
 
 /// Names samples; any constant would do.
 const SAMPLES: Uuid = Uuid::from_u128(0x6d1a_3f0c_9f57_4d0e_8a34_5e21_77c0_b9d4);

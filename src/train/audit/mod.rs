@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use uuid::Uuid;
 
 use super::progress;
-use crate::evaluation::datasets::{Clip, Partition, Split};
+use crate::datasets::{Clip, Partition, Split};
 
 pub use findings::{Audit, Finding, Kind};
 pub use heard::Heard;

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::layers::Layer;
 use super::points::Plan;
 use super::scale::Scale;
-use super::weights::{self, Channels};
+use super::weights;
+use super::weights::Channels;
 use crate::train::graph::int;
 use crate::train::onnx::{FLOAT, GraphProto, INT8, INT32, NodeProto, TensorProto, UINT8};
 

@@ -4,10 +4,10 @@
 
 use serde::Serialize;
 
-use super::super::audit::Audit;
-use super::super::state::EpochRecord;
 use super::TrainingReport;
 use crate::evaluation::{ClassMetrics, Interval, Metrics, ScoredClip};
+use crate::train::audit::Audit;
+use crate::train::state::EpochRecord;
 
 /// Everything in `metrics.json`.
 #[derive(Debug, Serialize)]

@@ -4,9 +4,9 @@
 
 use clap::ValueEnum;
 
-use super::super::{Identity, Trained, Training};
 use super::TrainingReport;
-use crate::evaluation::datasets::{DatasetSpec, Protocol};
+use crate::datasets::{DatasetSpec, Protocol};
+use crate::train::{Identity, Trained, Training};
 
 impl TrainingReport {
     /// What `command` trained.

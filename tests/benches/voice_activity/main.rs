@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use affectd::audio::{AudioFormat, Encoding};
 use affectd::config::{Config, Vad, VadMode};
-use affectd::evaluation::datasets::{self, DatasetName, DatasetSpec, Split};
-use affectd::measure::thread_cpu;
+use affectd::datasets::{self, DatasetName, DatasetSpec, Split};
 use affectd::model::ModelSource;
 use affectd::stream::{Chunk, StreamFrontEnd, StreamSetup};
+use affectd::telemetry::thread_cpu;
 use affectd::vad::{Gate, Speech};
 use row::{Row, clip, row};
 use sounds::Noise;

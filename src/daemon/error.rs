@@ -1,0 +1,38 @@
+//! Why the daemon stopped.
+
+use std::time::Duration;
+
+use crate::kafka::KafkaFault;
+use crate::publish::publisher::PublishFault;
+use crate::serving::FleetError;
+
+/// Why the daemon stopped, where nobody told it to, or why it never started.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// A model cannot be used.
+    #[error(transparent)]
+    Model(#[from] FleetError),
+    /// Kafka cannot be used.
+    #[error(transparent)]
+    Kafka(#[from] KafkaFault),
+    /// Events cannot be published.
+    #[error(transparent)]
+    Publish(#[from] PublishFault),
+    /// A server failed.
+    #[error("serve gRPC: {0}")]
+    Grpc(#[from] tonic::transport::Error),
+    /// The operating system refused a thread or a socket.
+    #[error("start the daemon: {0}")]
+    System(#[from] std::io::Error),
+    /// A stage panicked.
+    #[error("keep the {0} running: it stopped by itself")]
+    Stage(&'static str),
+    /// The drain ran out of time.
+    #[error("drain within {grace:?} (limits.grace_period): left behind {left}")]
+    OutOfTime {
+        /// How long it was given.
+        grace: Duration,
+        /// What was left.
+        left: String,
+    },
+}

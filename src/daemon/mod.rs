@@ -1,0 +1,221 @@
+//! The composition root: every stage and every channel between them, in the order in which the data flows.
+//!
+//! In: a valid configuration, bound ports, the word to stop. Out: the daemon's whole life, ending in a drain. Computes nothing itself.
+
+mod drain;
+mod error;
+mod prepare;
+mod task;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use error::DaemonError;
+use prepare::{ensure_topics, shard_count};
+use task::Task;
+
+use crate::config::Config;
+use crate::kafka::producer::EventProducer;
+use crate::kafka::{KafkaFault, Reader, ReaderLinks};
+use crate::publish::publisher::{PublishFault, Publisher};
+use crate::serving::Fleet;
+use crate::session::OpenStreams;
+use crate::shard::Outlets;
+use crate::shard::{self, ShardThreads, Shards};
+use crate::telemetry::Readiness;
+use crate::telemetry::metrics;
+use crate::transport::grpc::RecognitionLinks;
+use crate::transport::grpc::evaluation::Evaluation;
+use crate::transport::grpc::server;
+use crate::transport::http;
+
+/// Reports that may wait for the Kafka reader.
+const REPORTS: usize = 4096;
+/// Scored batches that may wait for the publisher.
+const SCORED: usize = 16;
+
+/// Bound ports.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For gRPC.
+    pub grpc: TcpListener,
+    /// For HTTP.
+    pub http: TcpListener,
+}
+
+/// Runs the daemon until `shutdown`, or until a stage fails; then drains.
+///
+/// Dropping the future stops everything at once: what Kafka has not settled is read again by the next reader.
+///
+/// # Errors
+/// See [`DaemonError`].
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), DaemonError> {
+    let (_never, reload) = mpsc::channel(1);
+    run_with_reload(config, listeners, reload, shutdown).await
+}
+
+/// As [`run`], and loads the models again whenever `reload` says so.
+///
+/// # Errors
+/// See [`DaemonError`].
+pub async fn run_with_reload(
+    config: Config,
+    listeners: Listeners,
+    reload: mpsc::Receiver<()>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), DaemonError> {
+    let readiness =
+        Readiness::starting(if config.kafka.is_some() { &["model", "kafka"] } else { &["model"] });
+    tokio::pin!(shutdown);
+    let started = Daemon::start(config, listeners, reload, readiness, shutdown.as_mut()).await?;
+    let Some(mut daemon) = started else {
+        tracing::info!("stopped before it was ready");
+        return Ok(());
+    };
+    let failed = tokio::select! {
+        () = &mut shutdown => None,
+        error = daemon.failure() => Some(error),
+    };
+    let drained = daemon.drain().await;
+    failed.map_or(drained, Err)
+}
+
+/// The running stages, in data order.
+struct Daemon {
+    config: Config,
+    readiness: Readiness,
+    draining: CancellationToken,
+    calls: TaskTracker,
+    reader: Option<Task<Result<(), KafkaFault>>>,
+    grpc: Task<Result<(), tonic::transport::Error>>,
+    shards: Option<(Shards, ShardThreads)>,
+    fleet: Task<Fleet>,
+    publisher: Task<Result<(), PublishFault>>,
+    producer: Option<EventProducer>,
+    http_stop: CancellationToken,
+    http: JoinHandle<std::io::Result<()>>,
+}
+
+impl Daemon {
+    /// `None` where `shutdown` came while it waited for Kafka. Models are never dropped half-way: a process that ends while its engine
+    /// is at work may crash.
+    async fn start(
+        config: Config,
+        listeners: Listeners,
+        reload: mpsc::Receiver<()>,
+        readiness: Readiness,
+        shutdown: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Option<Self>, DaemonError> {
+        let handle = metrics::install();
+        let http_stop = CancellationToken::new();
+        // Where starting fails or is dropped, so does what was started.
+        let unless_started = http_stop.clone().drop_guard();
+        let state = http::State { metrics: handle, readiness: readiness.clone() };
+        let http = tokio::spawn(http::run(listeners.http, state, http_stop.clone().cancelled_owned()));
+
+        // Scored batches of every model → publisher.
+        let (scored, results) = mpsc::channel(SCORED);
+        let fleet = Fleet::start(&config, scored).await?;
+        let lineups = fleet.lineups();
+        let topics = tokio::select! {
+            found = ensure_topics(&config) => Some(found),
+            () = shutdown => None,
+        };
+        if !matches!(topics, Some(Ok(()))) {
+            fleet.join().await;
+            return topics.transpose().map(|_| None);
+        }
+
+        let (report, reports) = crossbeam_channel::bounded(REPORTS);
+        let producer = config.kafka.as_ref().map(|kafka| EventProducer::new(kafka, report.clone()));
+        let producer = producer.transpose()?;
+
+        // Chunks → shards → jobs, each to its model's batcher → scored batches → publisher.
+        let outlets = Outlets { reports: report };
+        let (shards, shard_threads) =
+            shard::start(shard_count(&config), config.limits.shard_queue, &outlets)?;
+        drop(outlets);
+        let links = producer.clone().map(|producer| ReaderLinks {
+            shards: shards.clone(),
+            lineups: lineups.clone(),
+            reports,
+            producer,
+            readiness: readiness.clone(),
+            idle_timeout: config.audio.idle_timeout,
+            grace_period: config.limits.grace_period,
+        });
+        let reader = config.kafka.as_ref().zip(links);
+        let reader = reader.map(|(kafka, links)| Reader::new(kafka, links)).transpose()?;
+        let fleet = Task::spawn(|stop| fleet.run(reload, stop));
+        let publisher = Publisher { kafka: producer.clone(), options: config.publish.clone() };
+        let publisher = Task::spawn(|_| publisher.run(results));
+
+        let draining = CancellationToken::new();
+        let calls = TaskTracker::new();
+        let recognition = RecognitionLinks {
+            shards: shards.clone(),
+            lineups: lineups.clone(),
+            audio: config.audio.clone(),
+            max_utilization_percent: config.limits.max_utilization_percent,
+            streams: OpenStreams::new(config.limits.max_streams),
+            draining: draining.clone(),
+            calls: calls.clone(),
+        };
+        let incoming = TcpListenerStream::new(listeners.grpc);
+        let evaluator = move || lineups.borrow().find("").map(|model| model.evaluator());
+        let evaluation = Evaluation::new(evaluator, draining.clone());
+        let routes = server::routes(recognition, evaluation, readiness.clone()).await;
+        let grpc = Task::spawn(|stop| routes.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()));
+
+        let reader = reader.map(|reader| Task::spawn_blocking(move |stop| reader.run(&stop)));
+        readiness.met("model");
+        unless_started.disarm();
+        Ok(Some(Self {
+            config,
+            readiness,
+            draining,
+            calls,
+            reader,
+            grpc,
+            shards: Some((shards, shard_threads)),
+            fleet,
+            publisher,
+            producer,
+            http_stop,
+            http,
+        }))
+    }
+
+    /// Waits for a stage to fail.
+    async fn failure(&mut self) -> DaemonError {
+        let reader = async {
+            match &mut self.reader {
+                Some(reader) => reader.ended("Kafka reader").await,
+                None => std::future::pending().await,
+            }
+        };
+        let shards = async {
+            match &self.shards {
+                Some((_, threads)) => threads.any_ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            error = reader => error,
+            () = shards => DaemonError::Stage("shards"),
+            error = self.publisher.ended("publisher") => error,
+            error = self.grpc.ended("gRPC server") => error,
+        }
+    }
+}

@@ -1,4 +1,0 @@
-//! Where audio comes in: gRPC calls and Kafka's partitions.
-
-pub mod grpc;
-pub mod kafka;

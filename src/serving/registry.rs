@@ -1,0 +1,95 @@
+//! Which models new streams may choose from.
+//!
+//! In: a name. Out: the model, or which names there are. A snapshot: whoever holds one is not disturbed by an exchange.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use super::{ProcessorCost, Shadow, Utilization};
+use crate::batch::Job;
+use crate::evaluation::Evaluator;
+use crate::model::Contract;
+use crate::serving::JobOrigin;
+use crate::stream::StreamSetup;
+
+/// A model in service, as its streams see it.
+#[derive(Debug, Clone)]
+pub struct ServedModel {
+    /// What it says of itself.
+    pub contract: Arc<Contract>,
+    /// How its windows are cut, and their features.
+    pub setup: StreamSetup,
+    /// Tells setups apart: models with the same number have the same one.
+    pub setup_number: u64,
+    /// Its batcher's queue.
+    pub jobs: mpsc::Sender<Job<JobOrigin>>,
+    /// How busy its streams keep its sessions.
+    pub utilization: Arc<Utilization>,
+    /// Models on trial that see its windows; only the default model has any.
+    pub shadows: Vec<Shadow>,
+}
+
+/// The models in service, the default one first. Empty once the daemon has drained.
+#[derive(Debug, Clone, Default)]
+pub struct Lineup {
+    models: Vec<Arc<ServedModel>>,
+    processor: Arc<ProcessorCost>,
+}
+
+/// Gives the lineup of the moment.
+pub type Lineups = watch::Receiver<Arc<Lineup>>;
+
+/// A stream asks for a model that is not there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("model: {name:?} is not served; allowed is {allowed}, or nothing for {default}")]
+pub struct UnknownModel {
+    name: String,
+    allowed: String,
+    default: String,
+}
+
+impl ServedModel {
+    /// What evaluates clips with the model, by its streams' batcher.
+    #[must_use]
+    pub fn evaluator(&self) -> Evaluator<JobOrigin> {
+        Evaluator::new(self.contract.clone(), self.setup.clone(), self.jobs.clone())
+    }
+}
+
+impl Lineup {
+    /// A lineup whose first model is the default one.
+    #[must_use]
+    pub fn new(models: Vec<Arc<ServedModel>>, processor: Arc<ProcessorCost>) -> Self {
+        Self { models, processor }
+    }
+
+    /// All models, the default one first.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<ServedModel>> {
+        self.models.iter()
+    }
+
+    /// The share of the sessions' time, or of the processor's where that is larger, that open streams of all models take, with
+    /// `more` channels of `model` beside them. Models share both.
+    #[must_use]
+    pub fn utilization_with(&self, model: &ServedModel, more: usize) -> f64 {
+        let more = |served: &ServedModel| if served.setup_number == model.setup_number { more } else { 0 };
+        let of_sessions = self.iter().map(|served| served.utilization.of_sessions(more(served))).sum();
+        let windows = self.iter().map(|served| served.utilization.windows_per_second(more(served))).sum();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        self.processor.of_cores(windows, cores).max(of_sessions)
+    }
+
+    /// The model of that name; the default one where `name` is empty.
+    ///
+    /// # Errors
+    /// Names the models that there are.
+    pub fn find(&self, name: &str) -> Result<Arc<ServedModel>, UnknownModel> {
+        let found = self.iter().find(|model| name.is_empty() || model.contract.name == name);
+        found.cloned().ok_or_else(|| UnknownModel {
+            name: name.to_owned(),
+            allowed: self.iter().map(|model| model.contract.name.as_str()).collect::<Vec<_>>().join(", "),
+            default: self.models.first().map_or_else(String::new, |model| model.contract.name.clone()),
+        })
+    }
+}

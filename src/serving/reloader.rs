@@ -1,0 +1,258 @@
+//! The owner of all batchers: loads the models at the start, and again when it is told to or a file has changed.
+//!
+//! In: the configuration, the word to load again. Out: lineups, and scored batches of every model. A model of the same shape (front end,
+//! window, labels) takes its predecessor's place between two batches; one of another shape serves new streams, while open ones finish on
+//! the old sessions. Where loading fails the old model stays. Sessions that seem broken are replaced in the same way: where the device is
+//! gone and `engine.device` leaves the choice, by sessions on another one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::fit::{Place, check, shape};
+use super::load::{Loaded, load};
+use super::watch::FileWatch;
+use super::{FleetError, Lineup, Lineups, ProcessorCost, ServedModel, Shadow, Utilization};
+use crate::batch::{self, Batcher, ScoredBatch};
+use crate::config::{self, Config, Role};
+use crate::model::{Contract, Model, ModelSource, Session};
+use crate::serving::JobOrigin;
+use crate::stream::{SetupError, StreamSetup};
+use crate::telemetry::metrics::{self, GaugeGuard};
+use crate::telemetry::process_cpu;
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// All models in service, with their batchers.
+#[derive(Debug)]
+pub struct Fleet {
+    config: Config,
+    members: Vec<Member>,
+    /// Batchers that serve only streams opened before an exchange.
+    retired: Vec<Batcher<Session>>,
+    scored: mpsc::Sender<ScoredBatch<JobOrigin>>,
+    lineup: watch::Sender<Arc<Lineup>>,
+    setups: u64,
+    processor: Arc<ProcessorCost>,
+    /// CPU time and windows at the last look.
+    seen: (Duration, u64),
+}
+
+#[derive(Debug)]
+struct Member {
+    source: ModelSource,
+    role: Role,
+    file: Option<FileWatch>,
+    served: Arc<ServedModel>,
+    batcher: Batcher<Session>,
+    _in_use: GaugeGuard,
+}
+
+impl Fleet {
+    /// Loads every configured model; scored batches of all go to `scored`.
+    ///
+    /// # Errors
+    /// See [`FleetError`]: nothing is in service then.
+    pub async fn start(
+        config: &Config,
+        scored: mpsc::Sender<ScoredBatch<JobOrigin>>,
+    ) -> Result<Self, FleetError> {
+        let lineup = watch::Sender::new(Arc::new(Lineup::default()));
+        let mut fleet = Self {
+            config: config.clone(),
+            members: vec![],
+            retired: vec![],
+            scored,
+            lineup,
+            setups: 0,
+            processor: Arc::default(),
+            seen: Default::default(),
+        };
+        match fleet.load_all(&config.models).await {
+            Ok(()) => {
+                fleet.announce();
+                Ok(fleet)
+            }
+            Err(error) => {
+                fleet.join().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn load_all(&mut self, models: &[config::Model]) -> Result<(), FleetError> {
+        for model in models {
+            let (source, role) = (ModelSource::configured(model), model.role.clone());
+            let file = model.path.as_deref().map(FileWatch::new);
+            let loaded = load(source.clone(), &self.config).await?;
+            let in_use = in_use(&loaded.model);
+            let (served, batcher) = self.put_into_service(loaded)?;
+            self.members.push(Member { source, role, file, served, batcher, _in_use: in_use });
+        }
+        check(&self.members.iter().map(Member::place).collect::<Vec<_>>())
+    }
+
+    /// Gives the lineup of the moment.
+    #[must_use]
+    pub fn lineups(&self) -> Lineups {
+        self.lineup.subscribe()
+    }
+
+    /// Loads models again whenever `reload` says so or a file has changed, until told to stop.
+    pub async fn run(mut self, mut reload: mpsc::Receiver<()>, stop: CancellationToken) -> Self {
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return self,
+                Some(()) = reload.recv() => self.reload(|member| member.file.is_some()).await,
+                _ = looks.tick() => {
+                    self.look_at_the_processor();
+                    self.reload(|member| member.has_changed() || member.batcher.seems_broken()).await;
+                }
+            }
+        }
+    }
+
+    /// What the windows since the last look have cost the process.
+    fn look_at_the_processor(&mut self) {
+        let windows = self.members.iter().map(|member| member.served.utilization.cost().windows()).sum();
+        let now = (process_cpu(), windows);
+        let (cpu, before) = std::mem::replace(&mut self.seen, now);
+        self.processor.add(now.0.saturating_sub(cpu), windows.saturating_sub(before));
+    }
+
+    /// Takes all models out of service and waits until their last answers are out.
+    pub async fn join(self) {
+        // Streams are over: these were the last who could hand in work.
+        self.lineup.send_replace(Arc::default());
+        let Self { members, retired, scored, .. } = self;
+        let mut batchers = retired;
+        for Member { served, batcher, .. } in members {
+            drop(served);
+            batchers.push(batcher);
+        }
+        drop(scored);
+        for batcher in batchers {
+            batcher.join().await;
+        }
+    }
+
+    /// Loads those again that `wanted` picks.
+    async fn reload(&mut self, wanted: impl Fn(&mut Member) -> bool) {
+        self.retired.retain(|batcher| !batcher.has_ended());
+        let mut exchanged = false;
+        for index in 0..self.members.len() {
+            if !wanted(&mut self.members[index]) {
+                continue;
+            }
+            match self.exchange(index).await {
+                Ok(()) => {
+                    exchanged = true;
+                    metrics::model_reload("ok");
+                }
+                Err(error) => {
+                    metrics::model_reload("failed");
+                    let model = &self.members[index].source;
+                    tracing::error!(%model, "kept the model in service: failed to {error}");
+                }
+            }
+        }
+        if exchanged {
+            self.announce();
+        }
+    }
+
+    async fn exchange(&mut self, index: usize) -> Result<(), FleetError> {
+        let loaded = load(self.members[index].source.clone(), &self.config).await?;
+        let new = &loaded.model;
+        let setup = self.setup(&new.contract)?;
+        let mut places: Vec<_> = self.members.iter().map(Member::place).collect();
+        places[index] = Place { name: &new.contract.name, setup: &setup, ..places[index] };
+        check(&places)?;
+        let was = self.members[index].served.contract.clone();
+        let member = &mut self.members[index];
+        member._in_use = in_use(new);
+        let same_shape = shape(&was) == shape(&new.contract);
+        if same_shape && new.sessions.len() == member.batcher.threads() {
+            let contract = new.contract.clone();
+            member.served = Arc::new(ServedModel { contract: contract.clone(), ..(*member.served).clone() });
+            member.batcher.replace(contract, loaded.model.sessions);
+        } else {
+            let (served, batcher) = self.put_into_service(loaded)?;
+            let member = &mut self.members[index];
+            member.served = served;
+            self.retired.push(std::mem::replace(&mut member.batcher, batcher));
+        }
+        let now = &self.members[index].served.contract;
+        tracing::info!(
+            was = was.version,
+            now = now.version,
+            name = now.name,
+            open_streams_too = same_shape,
+            "model exchanged"
+        );
+        Ok(())
+    }
+
+    /// How the streams of a model are heard.
+    fn setup(&self, contract: &Contract) -> Result<StreamSetup, SetupError> {
+        let Config { window, audio, vad, .. } = &self.config;
+        StreamSetup::new(contract, window, audio)?.gated(contract, vad)
+    }
+
+    /// Starts a batcher of its own.
+    fn put_into_service(
+        &mut self,
+        Loaded { model, max_size }: Loaded,
+    ) -> Result<(Arc<ServedModel>, Batcher<Session>), FleetError> {
+        let Model { contract, sessions, window_takes, .. } = model;
+        let options = config::Batch { max_size: Some(max_size), ..self.config.batch.clone() };
+        let setup = self.setup(&contract)?;
+        let (jobs, waiting) = batch::inbox(&options);
+        let batcher = batch::start(contract.clone(), sessions, &options, waiting, self.scored.clone());
+        self.setups += 1;
+        batcher.cost().add(window_takes, 1);
+        self.processor.guess(window_takes);
+        let hop = setup.geometry.span().hop;
+        let utilization = Utilization::new(batcher.cost().clone(), batcher.threads(), hop);
+        let (setup_number, shadows) = (self.setups, Vec::new());
+        let served = ServedModel { contract, setup, setup_number, jobs, utilization, shadows };
+        Ok((Arc::new(served), batcher))
+    }
+
+    /// Tells whoever opens streams: serving models in the order of the configuration, shadows beside the first.
+    fn announce(&self) {
+        let shadow = |member: &Member| match &member.role {
+            Role::Serving => None,
+            Role::Shadow { topic } => {
+                let topic = topic.as_deref().map(Arc::from);
+                Some(Shadow { model: member.served.clone(), topic })
+            }
+        };
+        let mut shadows: Vec<Shadow> = self.members.iter().filter_map(shadow).collect();
+        let serving = self.members.iter().filter(|member| member.role == Role::Serving);
+        let models = serving.map(|member| {
+            let shadows = std::mem::take(&mut shadows);
+            Arc::new(ServedModel { shadows, ..(*member.served).clone() })
+        });
+        self.lineup.send_replace(Arc::new(Lineup::new(models.collect(), self.processor.clone())));
+    }
+}
+
+fn in_use(model: &Model) -> GaugeGuard {
+    metrics::model_in_use(&model.contract.name, &model.contract.version, &model.engine, &model.device)
+}
+
+impl Member {
+    fn has_changed(&mut self) -> bool {
+        self.file.as_mut().is_some_and(FileWatch::has_changed)
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place { role: &self.role, name: &self.served.contract.name, setup: &self.served.setup }
+    }
+}

@@ -1,0 +1,84 @@
+//! What the shards and the sinks report to the reader of a partition.
+//!
+//! Input: what became of a chunk, a window or a dead letter. Output: messages to the one thread that tracks the partition's offsets.
+
+use std::sync::Arc;
+
+use crate::stream::{Assignment, DeadLetterTicket, RecentScores, Standing, StreamInfo, Ticket};
+
+/// What the shards and the publisher tell the reader of a partition.
+#[derive(Debug)]
+pub enum Report {
+    /// A window was cut; its answer follows later. Always before the [`Report::Taken`] of its chunk.
+    Emitted(Ticket),
+    /// A chunk was taken in.
+    Taken(Box<Taken>),
+    /// A chunk was refused; it becomes a dead letter.
+    Refused {
+        /// Where it was read.
+        assignment: Assignment,
+        /// Its offset.
+        offset: i64,
+        /// The stream.
+        stream_id: Arc<str>,
+        /// The metric's label.
+        kind: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A stretch ended by idle time.
+    StretchEnded {
+        /// Where the stream is read.
+        assignment: Assignment,
+        /// The stream.
+        stream_id: Arc<str>,
+        /// Where it stands now.
+        standing: Standing,
+    },
+    /// A window's event is acknowledged.
+    Delivered {
+        /// The window.
+        ticket: Ticket,
+        /// What the channel's next window is smoothed with; `None` where smoothing is off.
+        recent: Option<Arc<RecentScores>>,
+    },
+    /// A dead letter is acknowledged.
+    DeadLetterDelivered(DeadLetterTicket),
+    /// Something of ours failed for good: the daemon stops, and what was not settled is read again.
+    Failed(String),
+}
+
+impl Report {
+    /// The assignment that it is about; `None` for a fault that is about all of them.
+    #[must_use]
+    pub fn assignment(&self) -> Option<Assignment> {
+        match self {
+            Self::Emitted(ticket) | Self::Delivered { ticket, .. } => Some(ticket.assignment),
+            Self::Taken(taken) => Some(taken.assignment),
+            Self::Refused { assignment, .. } | Self::StretchEnded { assignment, .. } => Some(*assignment),
+            Self::DeadLetterDelivered(ticket) => Some(ticket.assignment),
+            Self::Failed(_) => None,
+        }
+    }
+}
+
+/// A chunk that was taken in.
+#[derive(Debug)]
+pub struct Taken {
+    /// Where it was read.
+    pub assignment: Assignment,
+    /// The stream.
+    pub stream_id: Arc<str>,
+    /// The chunk's offset.
+    pub offset: i64,
+    /// Where the stream stood; `None` where the chunk opened it.
+    pub before: Option<Standing>,
+    /// Where it stands now; `None` where the chunk ended it.
+    pub after: Option<Standing>,
+    /// Life of the stream and sample behind the chunk's last one.
+    pub end: (i64, u64),
+    /// What the stream's events repeat.
+    pub info: Arc<StreamInfo>,
+    /// The stream's format.
+    pub format: crate::audio::AudioFormat,
+}

@@ -1,0 +1,13 @@
+//! What the process reports about itself: metrics, logs, readiness, CPU time and memory.
+
+mod clock;
+pub mod logging;
+pub mod metrics;
+mod percentiles;
+mod process;
+mod readiness;
+
+pub use clock::{process_cpu, thread_cpu};
+pub use percentiles::{Percentiles, percentile};
+pub use process::{ProcessError, ProcessUse};
+pub use readiness::{Readiness, ReadinessStatus};

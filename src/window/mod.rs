@@ -1,0 +1,19 @@
+//! Windows: where they lie, and how samples of one channel become the features of each.
+//!
+//! In data order: [`WindowGeometry`] (arithmetic on sample indexes) → [`ChannelWindower`] (samples to cuts, of frames or of samples) → [`Window`] (a cut
+//! with its channel and times). A window's features depend on nothing outside the window.
+
+mod channel_windower;
+mod error;
+mod geometry;
+mod sample_windower;
+#[expect(clippy::module_inception, reason = "the type gives the file its name")]
+mod window;
+mod windower;
+
+pub(crate) use channel_windower::{ChannelTools, ChannelWindower};
+pub use error::GeometryError;
+pub use geometry::{WindowGeometry, WindowSpan, time_of, whole_samples};
+pub use window::Window;
+pub(crate) use window::{needed_from, window};
+pub(crate) use windower::{Cut, Tools};

@@ -8,25 +8,25 @@ use super::front_end::{Guard, Logarithm};
 use super::gather::Framing;
 use super::logarithm::ln;
 use super::spectrum::SpectrumScratch;
-use crate::lanes::{Count, LaneRows, Lanes, Simd, WithSimd};
+use crate::lanes::{CountLanes, InstructionSet, Simd, SimdRows, WithSimd};
 
 /// Computes frames; holds the scratch of one thread.
 pub struct FrameComputer {
     front_end: FrontEnd,
-    lanes: Lanes,
+    instructions: InstructionSet,
     spectrum: SpectrumScratch,
-    mel: LaneRows,
-    cepstrum: LaneRows,
+    mel: SimdRows,
+    cepstrum: SimdRows,
 }
 
 impl FrameComputer {
     pub(super) fn new(front_end: FrontEnd) -> Self {
         let tables = &front_end.0;
         Self {
-            lanes: Lanes::new(),
+            instructions: InstructionSet::detect(),
             spectrum: tables.spectrum.scratch(),
-            mel: LaneRows::new(tables.options.n_mels),
-            cepstrum: LaneRows::new(tables.options.n_mfcc),
+            mel: SimdRows::new(tables.options.n_mels),
+            cepstrum: SimdRows::new(tables.options.n_mfcc),
             front_end,
         }
     }
@@ -38,7 +38,7 @@ impl FrameComputer {
 
     /// How many frames this machine computes at once; fewer take as long.
     pub fn at_once(&self) -> usize {
-        self.lanes.run(Count)
+        self.instructions.run(CountLanes)
     }
 
     /// Computes the frame of exactly `n_fft` `samples` (full scale ±1) into `out`, exactly
@@ -66,13 +66,13 @@ impl FrameComputer {
         while done < count {
             let framing = Framing { count: count - done, hop_length };
             let (samples, out) = (&samples[done * hop_length..], &mut out[done * width..]);
-            done += self.lanes.run(Group { computer: self, samples, framing, out });
+            done += self.instructions.run(Group { computer: self, samples, framing, out });
         }
     }
 
     /// The rows of the result, still one frame a lane.
     #[inline(always)]
-    fn compute<S: Simd>(&mut self, simd: S, samples: &[f32], framing: Framing) -> &mut LaneRows {
+    fn compute<S: Simd>(&mut self, simd: S, samples: &[f32], framing: Framing) -> &mut SimdRows {
         let tables = &self.front_end.0;
         tables.gather.fill(simd, samples, framing, self.spectrum.rows.values());
         tables.spectrum.apply(simd, &mut self.spectrum);

@@ -94,7 +94,7 @@ fn entry(n_mels: usize, norm: DctNorm, n: usize, k: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lanes::{LaneRows, Lanes, WithSimd};
+    use crate::lanes::{InstructionSet, SimdRows, WithSimd};
 
     struct Transform(Dct, usize);
 
@@ -104,7 +104,7 @@ mod tests {
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
             let Self(dct, n_mfcc) = self;
-            let (mut mel, mut out) = (LaneRows::new(dct.n_mels), LaneRows::new(n_mfcc));
+            let (mut mel, mut out) = (SimdRows::new(dct.n_mels), SimdRows::new(n_mfcc));
             for (n, row) in mel.values().chunks_exact_mut(S::F32_LANES).take(dct.n_mels).enumerate() {
                 row.fill(energy(n));
             }
@@ -121,7 +121,7 @@ mod tests {
     fn folded_or_not_the_sums_are_the_same() {
         for (n_mels, n_mfcc) in [(1, 1), (2, 2), (3, 2), (23, 13), (23, 23), (40, 40), (64, 37), (128, 1)] {
             for norm in [DctNorm::Ortho, DctNorm::None] {
-                let folded = Lanes::new().run(Transform(Dct::new(n_mels, n_mfcc, norm), n_mfcc));
+                let folded = InstructionSet::detect().run(Transform(Dct::new(n_mels, n_mfcc, norm), n_mfcc));
                 for (k, value) in folded.iter().enumerate() {
                     let plain: f64 =
                         (0..n_mels).map(|n| f64::from(energy(n)) * entry(n_mels, norm, n, k)).sum();

@@ -13,7 +13,7 @@ use crate::lanes::{Simd, multiply_add};
 
 /// The tables of one length.
 #[derive(Debug)]
-pub(super) struct LaneFourier {
+pub(super) struct SimdFourier {
     /// First to last.
     stages: Vec<Stage>,
     /// Where each sample goes: the row of `rows` that it is written to.
@@ -31,7 +31,7 @@ struct Stage {
     twiddles: Vec<[f32; 2]>,
 }
 
-impl LaneFourier {
+impl SimdFourier {
     /// What samples must be scaled by so that powers come out unscaled: the last step leaves out its halves.
     pub const SCALE: f64 = 0.5;
 
@@ -139,14 +139,14 @@ fn place(radices: &[usize], length: usize, mut n: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lanes::{LaneRows, Lanes, WithSimd};
+    use crate::lanes::{InstructionSet, SimdRows, WithSimd};
 
     /// A different signal in each lane.
     fn sample(lane: usize, n: usize) -> f32 {
         ((n * n * (lane + 3) + 7 * n) % 101) as f32 / 50.0 - 1.0
     }
 
-    struct Transform<'a>(&'a LaneFourier, usize);
+    struct Transform<'a>(&'a SimdFourier, usize);
 
     impl WithSimd for Transform<'_> {
         type Output = Vec<Vec<f32>>;
@@ -154,7 +154,7 @@ mod tests {
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
             let Self(fourier, n_fft) = self;
-            let (mut rows, mut powers) = (LaneRows::new(n_fft), LaneRows::new(n_fft / 2 + 1));
+            let (mut rows, mut powers) = (SimdRows::new(n_fft), SimdRows::new(n_fft / 2 + 1));
             for (n, place) in fourier.places.iter().enumerate() {
                 for lane in 0..S::F32_LANES {
                     rows.values()[place * S::F32_LANES + lane] = 0.5 * sample(lane, n);
@@ -170,8 +170,9 @@ mod tests {
     #[test]
     fn powers_are_those_of_the_plain_sum() {
         for n_fft in [2, 4, 6, 8, 10, 16, 32, 64, 100, 128, 250, 256, 360, 400, 480, 512, 600] {
-            let fourier = LaneFourier::new(n_fft).expect("factors of 2, 3 and 5");
-            for (lane, powers) in Lanes::new().run(Transform(&fourier, n_fft)).iter().enumerate() {
+            let fourier = SimdFourier::new(n_fft).expect("factors of 2, 3 and 5");
+            for (lane, powers) in InstructionSet::detect().run(Transform(&fourier, n_fft)).iter().enumerate()
+            {
                 for (bin, power) in powers.iter().enumerate() {
                     let angle = |n: usize| TAU * ((bin * n) % n_fft) as f64 / n_fft as f64;
                     let value = |n| f64::from(sample(lane, n));
@@ -186,6 +187,6 @@ mod tests {
 
     #[test]
     fn other_lengths_are_left_to_others() {
-        assert!([1, 7, 14, 441, 514, 882].iter().all(|n_fft| LaneFourier::new(*n_fft).is_none()));
+        assert!([1, 7, 14, 441, 514, 882].iter().all(|n_fft| SimdFourier::new(*n_fft).is_none()));
     }
 }

@@ -1,7 +1,7 @@
 //! From samples to rows of lanes: weighed under the taper, one frame a lane.
 //!
 //! In: the samples of up to as many frames as there are lanes. Out: rows, each with the same sample of every frame, at
-//! the places that the transform wants. Lanes without a frame of their own repeat the last frame. Never mixes lanes.
+//! the places that the transform wants. InstructionSet without a frame of their own repeat the last frame. Never mixes lanes.
 
 use super::{MfccOptions, taper};
 use crate::lanes::{Simd, subtract_product};

@@ -10,8 +10,8 @@ use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 
 use super::MfccOptions;
-use super::fourier::LaneFourier;
-use crate::lanes::{LaneRows, Simd};
+use super::fourier::SimdFourier;
+use crate::lanes::{Simd, SimdRows};
 
 /// The tables of one front end.
 pub(super) struct Spectrum {
@@ -22,16 +22,16 @@ pub(super) struct Spectrum {
 }
 
 enum Transform {
-    Lanes(LaneFourier),
+    Simd(SimdFourier),
     Single(Arc<dyn RealToComplex<f32>>),
 }
 
 /// The buffers of one thread.
 pub(super) struct SpectrumScratch {
     /// `n_fft` rows of samples; the transform works in place.
-    pub rows: LaneRows,
+    pub rows: SimdRows,
     /// `n_fft / 2 + 1` rows: the result.
-    pub bins: LaneRows,
+    pub bins: SimdRows,
     single: Option<SingleScratch>,
 }
 
@@ -45,8 +45,8 @@ struct SingleScratch {
 impl Spectrum {
     pub fn new(options: &MfccOptions) -> Self {
         let n_fft = options.n_fft;
-        let transform = match LaneFourier::new(n_fft) {
-            Some(fourier) => Transform::Lanes(fourier),
+        let transform = match SimdFourier::new(n_fft) {
+            Some(fourier) => Transform::Simd(fourier),
             None => Transform::Single(RealFftPlanner::new().plan_fft_forward(n_fft)),
         };
         Self { n_fft, transform, magnitudes: options.power == 1.0 }
@@ -55,7 +55,7 @@ impl Spectrum {
     /// The row that each sample of a frame belongs in.
     pub fn places(&self) -> Vec<usize> {
         match &self.transform {
-            Transform::Lanes(fourier) => fourier.places.clone(),
+            Transform::Simd(fourier) => fourier.places.clone(),
             Transform::Single(_) => (0..self.n_fft).collect(),
         }
     }
@@ -63,21 +63,21 @@ impl Spectrum {
     /// What the samples must be scaled by.
     pub fn scale(&self) -> f64 {
         match &self.transform {
-            Transform::Lanes(_) => LaneFourier::SCALE,
+            Transform::Simd(_) => SimdFourier::SCALE,
             Transform::Single(_) => 1.0,
         }
     }
 
     pub fn scratch(&self) -> SpectrumScratch {
         let single = match &self.transform {
-            Transform::Lanes(_) => None,
+            Transform::Simd(_) => None,
             Transform::Single(fourier) => Some(SingleScratch {
                 samples: fourier.make_input_vec(),
                 spectrum: fourier.make_output_vec(),
                 scratch: fourier.make_scratch_vec(),
             }),
         };
-        let (rows, bins) = (LaneRows::new(self.n_fft), LaneRows::new(self.n_fft / 2 + 1));
+        let (rows, bins) = (SimdRows::new(self.n_fft), SimdRows::new(self.n_fft / 2 + 1));
         SpectrumScratch { rows, bins, single }
     }
 
@@ -85,7 +85,7 @@ impl Spectrum {
     #[inline(always)]
     pub fn apply<S: Simd>(&self, simd: S, scratch: &mut SpectrumScratch) {
         match &self.transform {
-            Transform::Lanes(fourier) => {
+            Transform::Simd(fourier) => {
                 fourier.powers(simd, scratch.rows.vectors::<S>(), scratch.bins.vectors::<S>());
             }
             Transform::Single(fourier) => single::<S>(&**fourier, scratch),

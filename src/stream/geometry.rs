@@ -123,12 +123,12 @@ impl WindowGeometry {
         narrow((u128::from(position) * u128::from(self.sample_rate_hz)).div_ceil(step))
     }
 
-    /// First source sample that window `index` needs, where the resampler reaches `reach` source samples to each side.
+    /// First source sample that window `index` needs, where the resampler reaches `half_width` source samples to each side.
     #[must_use]
-    pub fn needed_from(&self, index: u64, source_rate_hz: u32, reach: u64) -> u64 {
+    pub fn needed_from(&self, index: u64, source_rate_hz: u32, half_width: u64) -> u64 {
         let start =
             u128::from(self.start(index)) * u128::from(source_rate_hz) / u128::from(self.sample_rate_hz);
-        narrow(start).saturating_sub(reach)
+        narrow(start).saturating_sub(half_width)
     }
 }
 

@@ -55,5 +55,5 @@ pub(super) fn window(
 }
 
 pub(super) fn needed_from(setup: &StreamSetup, plan: &ResamplerPlan, index: u64) -> u64 {
-    setup.geometry.needed_from(index, plan.source_rate_hz(), plan.reach())
+    setup.geometry.needed_from(index, plan.source_rate_hz(), plan.half_width())
 }

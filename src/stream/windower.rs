@@ -81,7 +81,7 @@ impl Windower {
             let frames = tools.geometry.frames();
             cut(self.cut(tools, frames, false));
         }
-        let group = tools.computer.at_once();
+        let group = tools.computer.group_size();
         let next = self.compute_frames(tools, group);
         self.keep_samples(tools, next, group);
     }

@@ -15,7 +15,7 @@ use crate::evaluation::ClipOrigin;
 use crate::proto::RecognizeResponse;
 use crate::publish::smoothing::RecentScores;
 use crate::serving::Agreement;
-use crate::stream::{Place, Window};
+use crate::stream::{StreamPosition, Window};
 
 /// What every event of a stream repeats.
 #[derive(Debug, Clone, Default)]
@@ -78,7 +78,7 @@ impl WindowEnvelope {
         captured_at: Option<pbjson_types::Timestamp>,
         answer: Answer,
     ) -> (Vec<f32>, Self) {
-        let Window { channel, index, start, end, partial, stretch, features, .. } = window;
+        let Window { channel, index, start, end, partial, segment: stretch, features, .. } = window;
         let completed_at = Instant::now();
         let envelope = Self {
             stream,
@@ -169,7 +169,7 @@ pub struct Standing {
     /// As in [`Ticket`].
     pub incarnation: i64,
     /// Position, sequence and windows.
-    pub place: Place,
+    pub place: StreamPosition,
 }
 
 /// What the shards and the publisher tell the reader of a partition.

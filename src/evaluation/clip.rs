@@ -7,7 +7,7 @@ use prost::bytes::Bytes;
 
 use super::{EvaluationError, datasets};
 use crate::audio::{self, AudioFormat, Encoding, Planar};
-use crate::stream::{BadChunk, Chunk, StreamFrontEnd, StreamSetup, Window, Workbench};
+use crate::stream::{BadChunk, Chunk, Scratch, StreamFrontEnd, StreamSetup, Window};
 
 /// A recording with its truth.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ impl LabelledClip {
 #[derive(Debug)]
 pub struct ClipFrontEnd {
     setup: StreamSetup,
-    bench: Workbench,
+    scratch: Scratch,
 }
 
 impl ClipFrontEnd {
@@ -49,7 +49,7 @@ impl ClipFrontEnd {
     pub fn new(setup: &StreamSetup) -> Self {
         let geometry = setup.geometry.clone().any_length();
         let setup = StreamSetup { geometry, gate: None, max_chunk_bytes: usize::MAX, ..setup.clone() };
-        Self { bench: setup.workbench(), setup }
+        Self { scratch: setup.scratch(), setup }
     }
 
     /// The windows of a clip, each `[frames, coefficients]` with rows of 0.0 behind the last frame, or samples; at least one.
@@ -79,8 +79,8 @@ impl ClipFrontEnd {
         let mut windows = Vec::new();
         let mut keep = |window: Window| windows.push(window.features);
         let mut stream = StreamFrontEnd::begin(&self.setup, chunk)?;
-        stream.accept(&mut self.bench, chunk, &mut keep)?;
-        stream.end(&mut self.bench, &mut keep)?;
+        stream.accept(&mut self.scratch, chunk, &mut keep)?;
+        stream.end(&mut self.scratch, &mut keep)?;
         Ok(windows)
     }
 }

@@ -1,20 +1,20 @@
 //! The scratch of a shard, for each setup that its streams have.
 //!
-//! In: a model. Out: the workbench that its streams share. Never shared between threads.
+//! In: a model. Out: the scratch that its streams share. Never shared between threads.
 
 use std::collections::{HashMap, HashSet};
 
-use super::Workbench;
+use super::Scratch;
 use crate::serving::ServedModel;
 
-/// A workbench for each setup, by its number.
+/// A scratch for each setup, by its number.
 #[derive(Debug, Default)]
-pub(super) struct Benches(HashMap<u64, Workbench>);
+pub(super) struct Benches(HashMap<u64, Scratch>);
 
 impl Benches {
     /// The one for the streams of a model, made on first use.
-    pub fn of(&mut self, model: &ServedModel) -> &mut Workbench {
-        self.0.entry(model.setup_number).or_insert_with(|| model.setup.workbench())
+    pub fn of(&mut self, model: &ServedModel) -> &mut Scratch {
+        self.0.entry(model.setup_number).or_insert_with(|| model.setup.scratch())
     }
 
     /// Whether there is one already.

@@ -11,7 +11,7 @@ use super::bench::Benches;
 use super::exit::Exit;
 use super::shadow_stream::ShadowStream;
 use super::shard::{ChunkEnvelope, Source};
-use super::{BadChunk, Outcome, StreamFrontEnd, time_of};
+use super::{BadChunk, ChunkOutcome, StreamFrontEnd, time_of};
 use crate::envelope::{Assignment, CallReply, Report, Standing, StreamInfo, Taken};
 use crate::ingest::kafka::RESUMED;
 use crate::metrics::{self as meter, GaugeGuard};
@@ -198,7 +198,9 @@ impl OpenStream {
     fn standing(&self) -> Option<Standing> {
         match self.owner {
             Owner::Call(_) => None,
-            Owner::Kafka { incarnation, .. } => Some(Standing { incarnation, place: self.front_end.place() }),
+            Owner::Kafka { incarnation, .. } => {
+                Some(Standing { incarnation, place: self.front_end.position() })
+            }
         }
     }
 
@@ -220,7 +222,7 @@ impl OpenStream {
     }
 
     /// Counts a chunk, where `whole` says that it is more than a further piece of one, and its audio.
-    fn count(&self, outcome: &Outcome, whole: bool, spent: Duration) {
+    fn count(&self, outcome: &ChunkOutcome, whole: bool, spent: Duration) {
         let source = self.owner.source();
         if outcome.duplicate {
             return meter::rejected(source, "duplicate");

@@ -1,12 +1,13 @@
-//! What a stream gives: one window of one channel.
+//! A window: the unit of audio that the model classifies.
 //!
-//! In: a cut of the windower, and whether it is silent. Out: the same with its channel, its times, and the first source sample that it needs. Pure.
+//! Input: a window as a windower cut it.
+//! Output: the same with its channel, its times, and the first source sample that it depends on.
 
 use std::time::Duration;
 
 use super::StreamSetup;
 use super::geometry::time_of;
-use super::windower::Cut;
+use super::windower::CutWindow;
 use crate::audio::ResamplerPlan;
 
 /// One window of one channel, ready for the model.
@@ -14,30 +15,34 @@ use crate::audio::ResamplerPlan;
 pub struct Window {
     /// Channel of the stream, from 0.
     pub channel: u32,
-    /// Index of the window, counted from the stream's start.
+    /// Index of the window, counted from the start of the stream.
     pub index: u64,
-    /// Start, from the stream's start.
+    /// Start time, relative to the start of the stream.
     pub start: Duration,
-    /// End; the true one for a partial window.
+    /// End time, relative to the start of the stream; for a partial window, the end of its audio.
     pub end: Duration,
-    /// The shorter last window of a stretch.
+    /// Whether this is the shorter last window of a segment.
     pub partial: bool,
-    /// Holds too little speech to be analysed. Never where no gate is set up.
+    /// Whether the window has too little speech to be analysed. Always false without a gate.
     pub silent: bool,
-    /// Start of the first window of the window's stretch: no two stretches of a stream that give windows share it.
-    pub stretch: Duration,
-    /// First source sample that the window needs.
+    /// Start time of the first window of the same segment. It identifies the segment: no two segments of a
+    /// stream that produce windows share it.
+    pub segment: Duration,
+    /// The first source sample that the window depends on. Chunks that end at or before it are not needed for
+    /// this window.
     pub needed_from: u64,
-    /// `[frames, coefficients]`; rows of 0.0 where frames are missing.
+    /// `[frames, coefficients]`, with rows of 0.0 where frames are missing; for models that take samples,
+    /// `[samples]`.
     pub features: Vec<f32>,
 }
 
-/// A cut window with its channel and times; `partial_end` is the end of a partial one.
+/// Converts the window that a windower cut to a [`Window`] that is not silent. `partial_end` is the end of the
+/// window where it is partial.
 pub(super) fn window(
     setup: &StreamSetup,
     plan: &ResamplerPlan,
     channel: usize,
-    (cut, silent): (Cut, bool),
+    cut: CutWindow,
     partial_end: Duration,
 ) -> Window {
     let rate = setup.geometry.sample_rate_hz;
@@ -47,13 +52,14 @@ pub(super) fn window(
         start: time_of(setup.geometry.start(cut.index), rate),
         end: if cut.partial { partial_end } else { time_of(setup.geometry.end(cut.index), rate) },
         partial: cut.partial,
-        silent,
-        stretch: time_of(setup.geometry.start(cut.first_window), rate),
+        silent: false,
+        segment: time_of(setup.geometry.start(cut.first_window), rate),
         needed_from: needed_from(setup, plan, cut.index),
         features: cut.features,
     }
 }
 
+/// Returns the first source sample that the window `index` depends on.
 pub(super) fn needed_from(setup: &StreamSetup, plan: &ResamplerPlan, index: u64) -> u64 {
     setup.geometry.needed_from(index, plan.source_rate_hz(), plan.half_width())
 }

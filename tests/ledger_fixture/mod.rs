@@ -12,7 +12,7 @@ use affectd::ingest::kafka::{Entry, Ledger, Progress};
 use affectd::model::{Layout, Output};
 use affectd::publish::smoothing::{RawScores, RecentScores};
 use affectd::publish::stream_smoother::StreamSmoother;
-use affectd::stream::{Chunk, StreamFrontEnd, StreamSetup, Window, Workbench};
+use affectd::stream::{Chunk, Scratch, StreamFrontEnd, StreamSetup, Window};
 
 use crate::model_fixture;
 
@@ -43,7 +43,7 @@ pub struct Broker {
 /// A reader, its shard and its publisher in one.
 pub struct Reader {
     setup: StreamSetup,
-    bench: Workbench,
+    scratch: Scratch,
     ledger: Ledger,
     streams: HashMap<Arc<str>, (StreamFrontEnd, i64, Arc<StreamInfo>)>,
     smoother: StreamSmoother,
@@ -72,11 +72,11 @@ impl Reader {
             .collect();
         let start = broker.committed.unwrap_or(0);
         let ledger = Ledger::open(start, broker.committed, &left);
-        let (setup, bench) = (setup.clone(), setup.workbench());
+        let (setup, scratch) = (setup.clone(), setup.scratch());
         let smoother = StreamSmoother::new(Smoothing { method: SmoothingMethod::Exponential, windows: 4 });
         let labels = ["anger".to_owned(), "fear".to_owned()].into();
         let (streams, under_way) = (HashMap::new(), Vec::new());
-        (Reader { setup, bench, ledger, streams, smoother, labels, under_way }, start as usize)
+        (Reader { setup, scratch, ledger, streams, smoother, labels, under_way }, start as usize)
     }
 
     pub fn take(&mut self, offset: i64, input: &Input) {
@@ -98,20 +98,20 @@ impl Reader {
             match resume {
                 Some(resume) => {
                     let stream =
-                        StreamFrontEnd::resume(&self.setup, &mut self.bench, resume, &input.chunk).unwrap();
+                        StreamFrontEnd::resume(&self.setup, &mut self.scratch, resume, &input.chunk).unwrap();
                     (stream, if resumed { -1 } else { offset }, info)
                 }
                 None => (StreamFrontEnd::begin(&self.setup, &input.chunk).unwrap(), offset, info),
             }
         });
-        let before = begun.then(|| Standing { incarnation: life, place: stream.place() });
+        let before = begun.then(|| Standing { incarnation: life, place: stream.position() });
         let mut windows = Vec::new();
-        stream.accept(&mut self.bench, &input.chunk, &mut |window| windows.push(window)).unwrap();
+        stream.accept(&mut self.scratch, &input.chunk, &mut |window| windows.push(window)).unwrap();
         if input.chunk.last {
-            stream.end(&mut self.bench, &mut |window| windows.push(window)).unwrap();
+            stream.end(&mut self.scratch, &mut |window| windows.push(window)).unwrap();
         }
         self.emit(&info, life, windows);
-        let now = Standing { incarnation: life, place: stream.place() };
+        let now = Standing { incarnation: life, place: stream.position() };
         self.ledger.taken(Taken {
             assignment: AT,
             stream_id: id.clone(),
@@ -130,15 +130,15 @@ impl Reader {
     pub fn end_stretch(&mut self, id: &Arc<str>) {
         let Some((mut stream, life, info)) = self.streams.remove(id) else { return };
         let mut windows = Vec::new();
-        stream.end(&mut self.bench, &mut |window| windows.push(window)).unwrap();
+        stream.end(&mut self.scratch, &mut |window| windows.push(window)).unwrap();
         self.emit(&info, life, windows);
-        let standing = Standing { incarnation: life, place: stream.place() };
+        let standing = Standing { incarnation: life, place: stream.position() };
         self.ledger.stretch_ended(id, standing);
         self.streams.insert(id.clone(), (stream, life, info));
     }
 
     fn emit(&mut self, info: &Arc<StreamInfo>, incarnation: i64, windows: Vec<Window>) {
-        for Window { channel, index, partial, needed_from, stretch, features, .. } in windows {
+        for Window { channel, index, partial, needed_from, segment: stretch, features, .. } in windows {
             // As a gate does, by the window's own audio: some windows are silent and give no event, some give one without scores.
             let kind = features.first().map_or(0, |value| value.to_bits() % 4);
             if kind == 0 {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::audio::{AudioFormat, ChannelPolicy};
 use crate::envelope::{Standing, StreamInfo};
 use crate::publish::smoothing::RecentScores;
-use crate::stream::{Place, Resume, ResumePoint, WindowSpan};
+use crate::stream::{Resume, ResumePoint, StreamPosition, WindowSpan};
 
 /// Incarnation of a stream that another reader opened.
 pub const RESUMED: i64 = -1;
@@ -91,7 +91,8 @@ impl State {
     /// The state of a stream that stands at `standing`.
     #[must_use]
     pub fn new(standing: &Standing, info: &StreamInfo, format: AudioFormat) -> Self {
-        let Place { position, sequence, first_window, next_windows, span, .. } = standing.place.clone();
+        let StreamPosition { position, sequence, first_window, next_windows, span, .. } =
+            standing.place.clone();
         let StreamInfo { attributes, model, channels, channel_names, .. } = info.clone();
         let channels = channels.unwrap_or_default();
         Self {
@@ -121,7 +122,7 @@ impl State {
     /// The same for the ledger. Nothing before the position is needed: else the commit would lie below it.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        let place = Place {
+        let place = StreamPosition {
             position: self.position,
             sequence: self.sequence,
             first_window: self.first_window,

@@ -111,13 +111,13 @@ fn several_recordings_in_one_file_are_refused_or_read_as_one() {
 #[test]
 fn truncated_files_name_both_counts() {
     let whole = wav(PCM, 16, 1, 16_000, &[0; 2_000]);
-    let expected = FileProblem::Truncated { promised: 2_000, present: 956, unit: "bytes" };
+    let expected = FileProblem::Truncated { declared: 2_000, present: 956, unit: "bytes" };
     assert_eq!(refused(&whole[..1_000]), expected);
-    assert_eq!(expected.to_string(), "is truncated: its header promises 2000 bytes of audio, it holds 956");
+    assert_eq!(expected.to_string(), "is truncated: its header declares 2000 bytes of audio, it holds 956");
     for (name, kept) in [("tone.flac", 2), ("tone.mp3", 2)] {
         let bytes = std::fs::read(fixture(name)).unwrap();
         match refused(&bytes[..bytes.len() / kept]) {
-            FileProblem::Truncated { promised: 8_000, present, unit: "samples" } => assert!(present < 8_000),
+            FileProblem::Truncated { declared: 8_000, present, unit: "samples" } => assert!(present < 8_000),
             FileProblem::Malformed { .. } => {}
             other => panic!("{name}: {other}"),
         }

@@ -90,14 +90,14 @@ fn an_idle_stream_holds_its_frames_and_little_else() {
     {
         for milliseconds in [20, 100, 1_000] {
             let format = format(encoding, rate_hz, 1);
-            let mut bench = setup.workbench();
+            let mut scratch = setup.scratch();
             let chunks = chunks(format, 4, milliseconds);
             let mut streams = Vec::with_capacity(STREAMS as usize);
             // The thread's own buffers and tables are there before the streams are.
-            streams.push(stream(&setup, &mut bench, format, &chunks));
+            streams.push(stream(&setup, &mut scratch, format, &chunks));
             let held = measure(|| {
                 for _ in 1..STREAMS {
-                    streams.push(stream(&setup, &mut bench, format, &chunks));
+                    streams.push(stream(&setup, &mut scratch, format, &chunks));
                 }
             });
             let bytes = held.bytes_current as u64 / (STREAMS - 1) + size_of::<StreamFrontEnd>() as u64;
@@ -110,14 +110,14 @@ fn an_idle_stream_holds_its_frames_and_little_else() {
 /// A stream that has heard `chunks` and waits.
 fn stream(
     setup: &affectd::stream::StreamSetup,
-    bench: &mut affectd::stream::Workbench,
+    scratch: &mut affectd::stream::Scratch,
     format: AudioFormat,
     chunks: &[Bytes],
 ) -> StreamFrontEnd {
     let chunk = |audio: &Bytes| Chunk { audio: audio.clone(), format: Some(format), ..Chunk::default() };
     let mut stream = StreamFrontEnd::begin(setup, &chunk(&chunks[0])).expect("a format");
     for audio in chunks {
-        stream.accept(bench, &chunk(audio), &mut drop).expect("good audio");
+        stream.accept(scratch, &chunk(audio), &mut drop).expect("good audio");
     }
     stream
 }

@@ -61,7 +61,7 @@ fn events() -> impl Strategy<Value = Vec<(usize, Event)>> {
     proptest::collection::vec((0..3usize, event), 0..80)
 }
 
-/// A stream without an open stretch may be silent over many commits, and its entry stays as it was written for the first of them.
+/// A stream without an open segment may be silent over many commits, and its entry stays as it was written for the first of them.
 #[test]
 fn a_reader_that_dies_in_a_commit_leaves_an_entry_that_fits_also_where_its_own_was_written_long_before() {
     let setup = setup();
@@ -74,7 +74,7 @@ fn a_reader_that_dies_in_a_commit_leaves_an_entry_that_fits_also_where_its_own_w
     };
     let inputs = [
         input(&quiet, 0, false),
-        // Quiet's stretch ends by the partition's time, and its entry is written.
+        // Quiet's segment ends by the partition's time, and its entry is written.
         input(&other, 2 * IDLE_MS, true),
         input(&other, 2 * IDLE_MS, true),
         input(&quiet, 3 * IDLE_MS, false),

@@ -7,7 +7,7 @@ use affectd::audio::Encoding;
 use affectd::config::{Config, Vad, VadMode, Window as WindowSettings};
 use affectd::evaluation::ClipFrontEnd;
 use affectd::stream::{Chunk, SetupError, StreamSetup};
-use affectd::vad::{Gate, Speech};
+use affectd::vad::{Gate, VoiceActivity};
 use affectd::window::Window;
 use proptest::prelude::*;
 use prost::bytes::Bytes;
@@ -37,14 +37,14 @@ fn shares(
     (origin, first): (u64, u64),
     sizes: &[usize],
 ) -> Vec<f64> {
-    let mut speech = Speech::new(gate, origin, first);
+    let mut speech = VoiceActivity::new(gate, origin, first);
     let (mut rest, mut end, mut next, mut found) = (&audio[origin as usize..], origin, first, Vec::new());
     for size in sizes.iter().cycle() {
         let (now, later) = rest.split_at(rest.len().min(*size));
         speech.push(gate, now);
         (rest, end) = (later, end + now.len() as u64);
         while setup.geometry.end(next) <= end {
-            found.push(speech.share(gate, next, false));
+            found.push(speech.speech_share(gate, next, false));
             next += 1;
         }
         if rest.is_empty() {

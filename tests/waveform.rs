@@ -100,7 +100,7 @@ proptest! {
         // Another reader goes on where nothing before the position is needed any more.
         let position = cut.index(frames + 1) as u64;
         let plan = ResamplerPlan::new(rate, 16_000);
-        let first = setup.geometry.first_window_from(position + plan.reach(), rate);
+        let first = setup.geometry.first_window_from(position + plan.half_width(), rate);
         let point = ResumePoint {
             format, position, sequence: None, first_window: Some(0),
             next_windows: vec![first; 2], span: setup.geometry.span(),

@@ -10,7 +10,7 @@ use affectd::stream::{BadChunk, Chunk, FURTHEST_SAMPLE, SetupError, StreamSetup}
 use affectd::window::{GeometryError, Window};
 use prost::bytes::Bytes;
 use stream_fixture::{
-    Feed, contract, format, frame_bytes, noise, of_stretch, plain, setup, setup_with, windows_of,
+    Feed, contract, format, frame_bytes, noise, of_segment, plain, setup, setup_with, windows_of,
 };
 
 const RATE: usize = 16_000;
@@ -208,7 +208,7 @@ fn a_longer_gap_ends_the_stretch_and_the_next_window_starts_behind_it() {
         feed.end();
         let mut expected = windows_of(&setup(), plain(), &between(&audio, 0, before));
         assert_eq!(shape(&expected)[2], (2, 2.0, 4.5, true));
-        expected.extend(of_stretch(first_window as u64, &whole[first_window..=10]));
+        expected.extend(of_segment(first_window as u64, &whole[first_window..=10]));
         assert_eq!(feed.windows, expected, "goes on at {resumes_at}");
     }
 }
@@ -237,12 +237,12 @@ fn after_an_idle_end_positions_and_indexes_go_on() {
     feed.end();
     feed.end();
     assert_eq!(shape(&feed.windows), [(0, 0.0, 3.0, false), (1, 1.0, 3.5, true)]);
-    let place = feed.place().unwrap();
+    let place = feed.position().unwrap();
     assert_eq!((place.position, place.first_window, place.open), (cut as u64, None, false));
     assert_eq!(place.next_windows, [2], "what was given is not owed again");
     feed.audio(between(&audio, cut, 12 * RATE));
     feed.end();
-    assert_eq!(feed.windows[2..], of_stretch(4, &whole[4..]));
+    assert_eq!(feed.windows[2..], of_segment(4, &whole[4..]));
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn a_refused_chunk_leaves_the_stream_as_it_was() {
     let audio = noise(plain(), 3 * RATE, 16);
     let mut feed = Feed::new(&setup(), plain());
     feed.chunk(numbered(0, between(&audio, 0, RATE))).unwrap();
-    let place = feed.place();
+    let place = feed.position();
     let nan: Bytes = f32::NAN.to_le_bytes().to_vec().into();
     let far = Chunk { first_sample: Some(FURTHEST_SAMPLE + 1), ..numbered(1, between(&audio, 0, RATE)) };
     let other = Chunk { format: Some(format(Encoding::PcmF32Le, 8_000, 1)), ..numbered(1, Bytes::new()) };
@@ -285,7 +285,7 @@ fn a_refused_chunk_leaves_the_stream_as_it_was() {
     ];
     for chunk in refused {
         let error: BadChunk = feed.chunk(chunk).unwrap_err();
-        assert_eq!(feed.place(), place, "{error}");
+        assert_eq!(feed.position(), place, "{error}");
     }
     feed.chunk(numbered(1, between(&audio, RATE, 3 * RATE))).unwrap();
     assert_eq!(feed.windows, windows_of(&setup(), plain(), &audio));

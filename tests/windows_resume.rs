@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use affectd::audio::{AudioFormat, ChannelPolicy, Encoding};
 use affectd::config::Window as WindowSettings;
-use affectd::stream::{Chunk, Place, Resume, ResumePoint, StreamSetup};
+use affectd::stream::{Chunk, Resume, ResumePoint, StreamPosition, StreamSetup};
 use affectd::window::Window;
 use proptest::prelude::*;
 use stream_fixture::{Feed, format, noise, setup_with};
@@ -28,8 +28,8 @@ enum Step {
 /// One step with where the stream stood before and after it, and what it gave.
 struct Moment {
     chunk: Option<Chunk>,
-    before: Option<Place>,
-    after: Option<Place>,
+    before: Option<StreamPosition>,
+    after: Option<StreamPosition>,
     windows: Vec<Window>,
 }
 
@@ -41,7 +41,7 @@ fn undisturbed(setup: &StreamSetup, format: AudioFormat, steps: &[Step]) -> Vec<
     let mut feed = Feed::new(setup, format);
     let mut moments = Vec::new();
     for (number, step) in steps.iter().enumerate() {
-        let before = feed.place();
+        let before = feed.position();
         let position = before.as_ref().map_or(0, |place| place.position);
         let chunk = match step {
             Step::Idle => None,
@@ -60,7 +60,7 @@ fn undisturbed(setup: &StreamSetup, format: AudioFormat, steps: &[Step]) -> Vec<
             None => feed.end(),
         }
         let windows = std::mem::take(&mut feed.windows);
-        moments.push(Moment { chunk, before, after: feed.place(), windows });
+        moments.push(Moment { chunk, before, after: feed.position(), windows });
     }
     moments
 }
@@ -126,7 +126,7 @@ fn resumes(setup: &StreamSetup, format: AudioFormat, moments: &[Moment], cut: us
     };
     assert_eq!(names(&found), names(&expected), "cut after {cut}, {acknowledged} out, from {from}");
     assert!(found == expected, "cut after {cut}: the features differ");
-    assert_eq!(feed.place(), moments.last().and_then(|moment| moment.after.clone()));
+    assert_eq!(feed.position(), moments.last().and_then(|moment| moment.after.clone()));
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {

@@ -23,7 +23,7 @@ use crate::publish::event::{Scores, WindowName};
 use crate::publish::smoothing::RawScores;
 use crate::publish::stream_smoother::StreamSmoother;
 use crate::stream::StreamInfo;
-use crate::stream::{Chunk, StreamFrontEnd, StreamSetup, Workbench};
+use crate::stream::{Chunk, Scratch, StreamFrontEnd, StreamSetup};
 use crate::window::Window;
 
 /// Audio that is handed to the front end at once.
@@ -81,7 +81,7 @@ fn analyze(args: Args, config: &Config) -> anyhow::Result<()> {
 struct Analyzer {
     model: Model,
     setup: StreamSetup,
-    bench: Workbench,
+    scratch: Scratch,
     events: EventFactory,
     smoother: Option<StreamSmoother>,
     batch_size: usize,
@@ -98,12 +98,12 @@ impl Analyzer {
         setup.max_chunk_bytes = usize::MAX;
         setup.channels.policy = channels.policy.unwrap_or(setup.channels.policy);
         setup.channels.names = channels.names.clone();
-        let (bench, events) = (setup.workbench(), EventFactory::new(&model.contract, &config.publish));
+        let (scratch, events) = (setup.scratch(), EventFactory::new(&model.contract, &config.publish));
         let at_once = model.sessions.first().map_or(usize::MAX, Session::at_once);
         Ok(Self {
             model,
             setup,
-            bench,
+            scratch,
             events,
             smoother: config.publish.smoothing.map(StreamSmoother::new),
             batch_size: config.batch.max_size.unwrap_or(batch::DEFAULT_SIZE).min(at_once),
@@ -123,9 +123,9 @@ impl Analyzer {
         let mut windows = Vec::new();
         let mut count = 0;
         for chunk in chunks {
-            stream.accept(&mut self.bench, &chunk, &mut |window| windows.push(window))?;
+            stream.accept(&mut self.scratch, &chunk, &mut |window| windows.push(window))?;
             if chunk.last {
-                stream.end(&mut self.bench, &mut |window| windows.push(window))?;
+                stream.end(&mut self.scratch, &mut |window| windows.push(window))?;
             }
             while windows.len() >= self.batch_size || (chunk.last && !windows.is_empty()) {
                 let rest = windows.split_off(windows.len().min(self.batch_size));
@@ -158,7 +158,7 @@ impl Analyzer {
             let Window { channel, index, partial, .. } = *window;
             let row = if window.silent { &[] } else { rows.next().context("a row for each window")? };
             let name = WindowName { stream_id: &info.stream_id, channel, index, partial };
-            let raw = RawScores { stretch: window.stretch, labels: self.events.labels(), scores: row };
+            let raw = RawScores { segment: window.segment, labels: self.events.labels(), scores: row };
             let smoothed = self.smoother.as_mut().map(|smoother| smoother.smooth(info, channel, raw).scores);
             let scores = Scores { raw: row, smoothed: smoothed.as_deref() };
             let channel_name = info.channel_name(channel).to_owned();

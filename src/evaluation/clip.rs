@@ -8,7 +8,7 @@ use prost::bytes::Bytes;
 use super::EvaluationError;
 use crate::audio::{self, AudioFormat, Encoding, Planar};
 use crate::datasets;
-use crate::stream::{BadChunk, Chunk, StreamFrontEnd, StreamSetup, Workbench};
+use crate::stream::{BadChunk, Chunk, Scratch, StreamFrontEnd, StreamSetup};
 use crate::window::Window;
 
 /// A recording with its truth.
@@ -42,7 +42,7 @@ impl LabelledClip {
 #[derive(Debug)]
 pub struct ClipFrontEnd {
     setup: StreamSetup,
-    bench: Workbench,
+    scratch: Scratch,
 }
 
 impl ClipFrontEnd {
@@ -51,7 +51,7 @@ impl ClipFrontEnd {
     pub fn new(setup: &StreamSetup) -> Self {
         let geometry = setup.geometry.clone().any_length();
         let setup = StreamSetup { geometry, gate: None, max_chunk_bytes: usize::MAX, ..setup.clone() };
-        Self { bench: setup.workbench(), setup }
+        Self { scratch: setup.scratch(), setup }
     }
 
     /// The windows of a clip, each `[frames, coefficients]` with rows of 0.0 behind the last frame, or samples; at least one.
@@ -81,8 +81,8 @@ impl ClipFrontEnd {
         let mut windows = Vec::new();
         let mut keep = |window: Window| windows.push(window.features);
         let mut stream = StreamFrontEnd::begin(&self.setup, chunk)?;
-        stream.accept(&mut self.bench, chunk, &mut keep)?;
-        stream.end(&mut self.bench, &mut keep)?;
+        stream.accept(&mut self.scratch, chunk, &mut keep)?;
+        stream.end(&mut self.scratch, &mut keep)?;
         Ok(windows)
     }
 }

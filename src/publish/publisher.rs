@@ -66,7 +66,7 @@ impl Publisher {
                     (JobOrigin::Window(envelope), Ok(probabilities)) => {
                         let smoothed = smoother.as_mut().map(|smoother| {
                             let (labels, scores) = (events.labels(), &probabilities);
-                            let raw = RawScores { stretch: envelope.stretch, labels, scores };
+                            let raw = RawScores { segment: envelope.segment, labels, scores };
                             smoother.smooth(&envelope.stream, envelope.channel, raw)
                         });
                         self.publish(&events, *envelope, (&probabilities, smoothed)).await?

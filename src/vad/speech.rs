@@ -1,41 +1,47 @@
-//! How much of each window of one channel is speech.
+//! The share of speech of each window of one channel.
 //!
-//! In: the channel's samples at the model's rate, without a gap. Out: the share of each window, in order. Memory: 21 kB where the
-//! hop is half a second or more.
+//! Input: the samples of the channel at the model's rate, without a gap.
+//! Output: the share of each window, in order.
+//! Invariants: a share depends on the samples of its window only. A channel needs 21 kB where the hop is half
+//! a second or more.
 
 use super::Gate;
-use super::lane::Lane;
+use super::lane::InterleavedDetector;
 
-/// The speech of one channel in one stretch of audio.
+/// The voice activity of one channel in one segment of audio.
 #[derive(Debug)]
-pub struct Speech {
-    /// Window `n` begins with a segment of lane `(n − first_window) % lanes`.
-    lanes: Vec<Lane>,
+pub struct VoiceActivity {
+    /// Window `n` begins with a block of the detector `(n − first_window) % detectors`.
+    detectors: Vec<InterleavedDetector>,
     first_window: u64,
-    /// Absolute index behind the last sample seen.
+    /// Absolute index behind the last sample accepted.
     end: u64,
 }
 
-impl Speech {
-    /// For a channel whose first sample is `origin`, and whose windows are asked for from `first_window` on, which begins no earlier.
+impl VoiceActivity {
+    /// Creates the state of a channel whose first sample has the absolute index `origin`. `first_window` is
+    /// the first window whose share will be requested; it begins at or after `origin`.
     #[must_use]
     pub fn new(gate: &Gate, origin: u64, first_window: u64) -> Self {
-        let skip = |lane: u64| ((first_window + lane) * gate.hop).saturating_sub(origin);
-        let lanes = (0..gate.lanes).map(|lane| Lane::new(gate, skip(lane))).collect();
-        Self { lanes, first_window, end: origin }
+        let skip = |detector: u64| ((first_window + detector) * gate.hop).saturating_sub(origin);
+        let detectors =
+            (0..gate.detectors).map(|detector| InterleavedDetector::new(gate, skip(detector))).collect();
+        Self { detectors, first_window, end: origin }
     }
 
-    /// Takes the next samples in.
+    /// Accepts the next samples.
     pub fn push(&mut self, gate: &Gate, samples: &[f32]) {
         self.end += samples.len() as u64;
-        self.lanes.iter_mut().for_each(|lane| lane.push(gate, samples));
+        self.detectors.iter_mut().for_each(|detector| detector.push(gate, samples));
     }
 
-    /// The share of speech in window `index`, all of whose samples are in; 1 where it is too short to tell. A partial window must be
-    /// the last one that is asked for; every other one is asked for once, in order.
-    pub fn share(&mut self, gate: &Gate, index: u64, partial: bool) -> f64 {
+    /// Returns the share of speech (0 to 1) in window `index`, all of whose samples must have been accepted.
+    /// A window that is too short to classify has the share 1.
+    ///
+    /// Every window must be requested once, in order; a partial window must be the last one.
+    pub fn speech_share(&mut self, gate: &Gate, index: u64, partial: bool) -> f64 {
         let samples = if partial { self.end.saturating_sub(index * gate.hop) } else { gate.length };
-        let lane = (index - self.first_window) % gate.lanes;
-        self.lanes[lane as usize].take(gate, gate.frames_in(samples), partial).unwrap_or(1.0)
+        let detector = (index - self.first_window) % gate.detectors;
+        self.detectors[detector as usize].take_share(gate, gate.frames_in(samples), partial).unwrap_or(1.0)
     }
 }

@@ -30,12 +30,12 @@ fn main() {
     measure("features", &mut || computer.frames(&samples, &mut out));
 
     let setup = setup();
-    let mut bench = setup.workbench();
+    let mut scratch = setup.scratch();
     let (format, plain) = chunks(&samples, 16_000, Encoding::PcmF32Le);
-    measure("features_100_ms", &mut || _ = stream(&setup, &mut bench, format, &plain));
+    measure("features_100_ms", &mut || _ = stream(&setup, &mut scratch, format, &plain));
     let telephone = at_rate(&samples, 8_000);
     let (format, telephone) = chunks(&telephone, 8_000, Encoding::MuLaw);
-    measure("front_end_8k_mulaw_100_ms", &mut || _ = stream(&setup, &mut bench, format, &telephone));
+    measure("front_end_8k_mulaw_100_ms", &mut || _ = stream(&setup, &mut scratch, format, &telephone));
     for rate_hz in [8_000, 44_100, 48_000] {
         let plan = Arc::new(ResamplerPlan::new(rate_hz, 16_000));
         let (samples, mut out) = (at_rate(&samples, rate_hz), Vec::new());

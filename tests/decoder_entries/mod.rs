@@ -130,7 +130,7 @@ pub fn record(mut bytes: &[u8]) {
 /// A stream of any chunks, at any place.
 pub fn stream(mut bytes: &[u8]) {
     let setup = setup();
-    let mut bench = setup.workbench();
+    let mut scratch = setup.scratch();
     let file = byte(&mut bytes).is_multiple_of(8);
     let format = if file { AudioFormat::FILE } else { format(&mut bytes) };
     let first = Chunk { format: Some(format), ..Chunk::default() };
@@ -154,14 +154,14 @@ pub fn stream(mut bytes: &[u8]) {
             last: shape & 8 != 0,
         };
         // Whatever is refused leaves the stream as it was.
-        let before = stream.place();
-        match stream.accept(&mut bench, &chunk, &mut emit) {
-            Err(_) => assert_eq!(stream.place(), before),
-            Ok(_) if chunk.last => drop(stream.end(&mut bench, &mut emit)),
+        let before = stream.position();
+        match stream.accept(&mut scratch, &chunk, &mut emit) {
+            Err(_) => assert_eq!(stream.position(), before),
+            Ok(_) if chunk.last => drop(stream.end(&mut scratch, &mut emit)),
             Ok(_) => {}
         }
     }
-    drop(stream.end(&mut bench, &mut emit));
+    drop(stream.end(&mut scratch, &mut emit));
 }
 
 /// Tiny windows, so that a few bytes give some.

@@ -14,7 +14,7 @@ use affectd::publish::stream_smoother::StreamSmoother;
 use affectd::shard::ChunkAccepted;
 use affectd::stream::RecentScores;
 use affectd::stream::{Assignment, EpochPosition, StreamInfo, Ticket};
-use affectd::stream::{Chunk, StreamFrontEnd, StreamSetup, Workbench};
+use affectd::stream::{Chunk, Scratch, StreamFrontEnd, StreamSetup};
 use affectd::window::Window;
 
 use crate::model_fixture;
@@ -46,7 +46,7 @@ pub struct Broker {
 /// A reader, its shard and its publisher in one.
 pub struct Reader {
     setup: StreamSetup,
-    bench: Workbench,
+    scratch: Scratch,
     tracker: OffsetTracker,
     streams: HashMap<Arc<str>, (StreamFrontEnd, i64, Arc<StreamInfo>)>,
     smoother: StreamSmoother,
@@ -75,11 +75,11 @@ impl Reader {
             .collect();
         let start = broker.committed.unwrap_or(0);
         let tracker = OffsetTracker::open(start, broker.committed, &left);
-        let (setup, bench) = (setup.clone(), setup.workbench());
+        let (setup, scratch) = (setup.clone(), setup.scratch());
         let smoother = StreamSmoother::new(Smoothing { method: SmoothingMethod::Exponential, windows: 4 });
         let labels = ["anger".to_owned(), "fear".to_owned()].into();
         let (streams, under_way) = (HashMap::new(), Vec::new());
-        (Reader { setup, bench, tracker, streams, smoother, labels, under_way }, start as usize)
+        (Reader { setup, scratch, tracker, streams, smoother, labels, under_way }, start as usize)
     }
 
     pub fn take(&mut self, offset: i64, input: &Input) {
@@ -101,20 +101,20 @@ impl Reader {
             match resume {
                 Some(resume) => {
                     let stream =
-                        StreamFrontEnd::resume(&self.setup, &mut self.bench, resume, &input.chunk).unwrap();
+                        StreamFrontEnd::resume(&self.setup, &mut self.scratch, resume, &input.chunk).unwrap();
                     (stream, if resumed { -1 } else { offset }, info)
                 }
                 None => (StreamFrontEnd::begin(&self.setup, &input.chunk).unwrap(), offset, info),
             }
         });
-        let before = begun.then(|| EpochPosition { epoch: life, place: stream.place() });
+        let before = begun.then(|| EpochPosition { epoch: life, place: stream.position() });
         let mut windows = Vec::new();
-        stream.accept(&mut self.bench, &input.chunk, &mut |window| windows.push(window)).unwrap();
+        stream.accept(&mut self.scratch, &input.chunk, &mut |window| windows.push(window)).unwrap();
         if input.chunk.last {
-            stream.end(&mut self.bench, &mut |window| windows.push(window)).unwrap();
+            stream.end(&mut self.scratch, &mut |window| windows.push(window)).unwrap();
         }
         self.emit(&info, life, windows);
-        let now = EpochPosition { epoch: life, place: stream.place() };
+        let now = EpochPosition { epoch: life, place: stream.position() };
         self.tracker.taken(ChunkAccepted {
             assignment: AT,
             stream_id: id.clone(),
@@ -133,15 +133,15 @@ impl Reader {
     pub fn end_segment(&mut self, id: &Arc<str>) {
         let Some((mut stream, life, info)) = self.streams.remove(id) else { return };
         let mut windows = Vec::new();
-        stream.end(&mut self.bench, &mut |window| windows.push(window)).unwrap();
+        stream.end(&mut self.scratch, &mut |window| windows.push(window)).unwrap();
         self.emit(&info, life, windows);
-        let standing = EpochPosition { epoch: life, place: stream.place() };
+        let standing = EpochPosition { epoch: life, place: stream.position() };
         self.tracker.segment_ended(id, standing);
         self.streams.insert(id.clone(), (stream, life, info));
     }
 
     fn emit(&mut self, info: &Arc<StreamInfo>, epoch: i64, windows: Vec<Window>) {
-        for Window { channel, index, partial, needed_from, stretch, features, .. } in windows {
+        for Window { channel, index, partial, needed_from, segment, features, .. } in windows {
             // As a gate does, by the window's own audio: some windows are silent and give no event, some give one without scores.
             let kind = features.first().map_or(0, |value| value.to_bits() % 4);
             if kind == 0 {
@@ -153,7 +153,7 @@ impl Reader {
             self.tracker.emitted(ticket.clone());
             let share = 1.0 / (1.0 + (-features.iter().sum::<f32>() / 100.0).exp());
             let scores: &[f32] = if kind == 1 { &[] } else { &[share, 1.0 - share] };
-            let raw = RawScores { stretch, labels: &self.labels, scores };
+            let raw = RawScores { segment, labels: &self.labels, scores };
             let smoothed = self.smoother.smooth(info, channel, raw);
             self.under_way.push(UnderWay {
                 ticket,

@@ -7,7 +7,9 @@
 use affectd::audio::{AudioFormat, Encoding};
 use affectd::config::{self, Config};
 use affectd::model::Contract;
-use affectd::stream::{BadChunk, Chunk, Outcome, Place, Resume, StreamFrontEnd, StreamSetup, Workbench};
+use affectd::stream::{
+    BadChunk, Chunk, ChunkOutcome, Resume, Scratch, StreamFrontEnd, StreamPosition, StreamSetup,
+};
 use affectd::window::Window;
 use prost::bytes::Bytes;
 
@@ -85,7 +87,7 @@ pub fn frame_bytes(format: AudioFormat) -> usize {
 
 /// One stream and what came out of it.
 pub struct Feed {
-    pub bench: Workbench,
+    pub scratch: Scratch,
     pub windows: Vec<Window>,
     setup: StreamSetup,
     format: AudioFormat,
@@ -95,54 +97,54 @@ pub struct Feed {
 impl Feed {
     /// A stream that has not begun.
     pub fn new(setup: &StreamSetup, format: AudioFormat) -> Feed {
-        let (bench, setup) = (setup.workbench(), setup.clone());
-        Feed { bench, windows: Vec::new(), setup, format, stream: None }
+        let (scratch, setup) = (setup.scratch(), setup.clone());
+        Feed { scratch, windows: Vec::new(), setup, format, stream: None }
     }
 
     /// A stream that another reader left; `chunk` is the one that comes next.
     pub fn resume(setup: &StreamSetup, format: AudioFormat, resume: Resume, chunk: &Chunk) -> Feed {
         let mut feed = Feed::new(setup, format);
-        let stream = StreamFrontEnd::resume(setup, &mut feed.bench, resume, chunk);
+        let stream = StreamFrontEnd::resume(setup, &mut feed.scratch, resume, chunk);
         feed.stream = Some(stream.expect("the stream goes on"));
         feed
     }
 
     /// Audio that says nothing of itself but its format.
-    pub fn audio(&mut self, audio: Bytes) -> Outcome {
+    pub fn audio(&mut self, audio: Bytes) -> ChunkOutcome {
         self.chunk(Chunk { audio, ..Chunk::default() }).expect("good audio")
     }
 
     /// A chunk; the last one ends the stream.
-    pub fn chunk(&mut self, mut chunk: Chunk) -> Result<Outcome, BadChunk> {
+    pub fn chunk(&mut self, mut chunk: Chunk) -> Result<ChunkOutcome, BadChunk> {
         chunk.format = chunk.format.or(Some(self.format));
         let stream = match &mut self.stream {
             Some(stream) => stream,
             None => self.stream.insert(StreamFrontEnd::begin(&self.setup, &chunk)?),
         };
         let windows = &mut self.windows;
-        let outcome = stream.accept(&mut self.bench, &chunk, &mut |window| windows.push(window))?;
+        let outcome = stream.accept(&mut self.scratch, &chunk, &mut |window| windows.push(window))?;
         if chunk.last && !outcome.duplicate {
-            stream.end(&mut self.bench, &mut |window| windows.push(window))?;
+            stream.end(&mut self.scratch, &mut |window| windows.push(window))?;
         }
         Ok(outcome)
     }
 
-    /// The stretch ends.
+    /// The segment ends.
     pub fn end(&mut self) {
         let windows = &mut self.windows;
         if let Some(stream) = &mut self.stream {
-            let ended = stream.end(&mut self.bench, &mut |window| windows.push(window));
+            let ended = stream.end(&mut self.scratch, &mut |window| windows.push(window));
             ended.expect("no file is open");
         }
     }
 
     /// Where the stream stands; `None` before its first chunk.
-    pub fn place(&self) -> Option<Place> {
-        self.stream.as_ref().map(StreamFrontEnd::place)
+    pub fn position(&self) -> Option<StreamPosition> {
+        self.stream.as_ref().map(StreamFrontEnd::position)
     }
 }
 
-/// The windows of one stretch that comes at once.
+/// The windows of one segment that comes at once.
 pub fn windows_of(setup: &StreamSetup, format: AudioFormat, audio: &Bytes) -> Vec<Window> {
     let mut feed = Feed::new(setup, format);
     feed.audio(audio.clone());
@@ -150,8 +152,8 @@ pub fn windows_of(setup: &StreamSetup, format: AudioFormat, audio: &Bytes) -> Ve
     feed.windows
 }
 
-/// The same windows of a stretch that begins with window `first`, one a second.
-pub fn of_stretch(first: u64, windows: &[Window]) -> Vec<Window> {
-    let stretch = std::time::Duration::from_secs(first);
-    windows.iter().cloned().map(|window| Window { stretch, ..window }).collect()
+/// The same windows of a segment that begins with window `first`, one a second.
+pub fn of_segment(first: u64, windows: &[Window]) -> Vec<Window> {
+    let segment = std::time::Duration::from_secs(first);
+    windows.iter().cloned().map(|window| Window { segment, ..window }).collect()
 }

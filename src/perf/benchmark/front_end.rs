@@ -42,13 +42,13 @@ fn audio_rate_hz(setup: &StreamSetup) -> u32 {
 
 /// Feeds one stream for `time`.
 fn feed(setup: &StreamSetup, time: Duration) -> Done {
-    let mut bench = setup.workbench();
+    let mut scratch = setup.scratch();
     let chunks = chunks(audio_rate_hz(setup));
     let mut stream = StreamFrontEnd::begin(setup, &chunks[0]).expect("the chunk has a format");
     let (start, cpu, mut samples) = (Instant::now(), thread_cpu(), 0);
     while samples == 0 || start.elapsed() < time {
         for chunk in chunks.iter().cycle().take(ROUND) {
-            let outcome = stream.accept(&mut bench, chunk, &mut |window| drop(black_box(window)));
+            let outcome = stream.accept(&mut scratch, chunk, &mut |window| drop(black_box(window)));
             samples += outcome.expect("good audio passes").samples;
         }
     }

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use affectd::audio::{AudioFormat, Encoding, Resampler, ResamplerPlan, decode_file};
-use affectd::stream::{Chunk, StreamFrontEnd, StreamSetup, Workbench};
+use affectd::stream::{Chunk, Scratch, StreamFrontEnd, StreamSetup};
 use prost::bytes::Bytes;
 
 pub use stream_fixture::{format, noise, setup};
@@ -61,16 +61,16 @@ fn mu_law(sample: f32) -> u8 {
 }
 
 /// A stream through its whole front end: decoded, resampled, framed, cut into windows. Gives how many windows there were.
-pub fn stream(setup: &StreamSetup, bench: &mut Workbench, format: AudioFormat, chunks: &[Bytes]) -> usize {
+pub fn stream(setup: &StreamSetup, scratch: &mut Scratch, format: AudioFormat, chunks: &[Bytes]) -> usize {
     let mut windows = 0;
-    held_stream(setup, bench, format, chunks, &mut windows);
+    held_stream(setup, scratch, format, chunks, &mut windows);
     windows
 }
 
 /// The same; the stream is still open.
 pub fn held_stream(
     setup: &StreamSetup,
-    bench: &mut Workbench,
+    scratch: &mut Scratch,
     format: AudioFormat,
     chunks: &[Bytes],
     windows: &mut usize,
@@ -78,7 +78,7 @@ pub fn held_stream(
     let chunk = |audio: &Bytes| Chunk { audio: audio.clone(), format: Some(format), ..Chunk::default() };
     let mut stream = StreamFrontEnd::begin(setup, &chunk(&Bytes::new())).expect("a format");
     for audio in chunks {
-        stream.accept(bench, &chunk(audio), &mut |_| *windows += 1).expect("good audio");
+        stream.accept(scratch, &chunk(audio), &mut |_| *windows += 1).expect("good audio");
     }
     stream
 }

@@ -19,7 +19,7 @@ use affectd::datasets::{self, DatasetName, DatasetSpec, Split};
 use affectd::model::ModelSource;
 use affectd::stream::{Chunk, StreamFrontEnd, StreamSetup};
 use affectd::telemetry::thread_cpu;
-use affectd::vad::{Gate, Speech};
+use affectd::vad::{Gate, VoiceActivity};
 use row::{Row, clip, row};
 use sounds::Noise;
 
@@ -103,9 +103,9 @@ fn line(title: &str, noise: &str, gate: &Gate, row: &Row, samples: &[f32]) {
 
 /// The share of each full window, as a stream would find it.
 fn shares(gate: &Gate, samples: &[f32]) -> Vec<f64> {
-    let mut speech = Speech::new(gate, 0, 0);
+    let mut speech = VoiceActivity::new(gate, 0, 0);
     speech.push(gate, samples);
-    (0..row::windows(gate, samples.len())).map(|index| speech.share(gate, index, false)).collect()
+    (0..row::windows(gate, samples.len())).map(|index| speech.speech_share(gate, index, false)).collect()
 }
 
 /// CPU time a second of audio: the whole front end without the gate and with it, by turns.
@@ -119,11 +119,11 @@ fn cost(off: &StreamSetup, on: &StreamSetup) {
         .map(|audio| Chunk { format: Some(format), audio: audio.to_vec().into(), ..Chunk::default() })
         .collect();
     let once = |setup: &StreamSetup| {
-        let mut bench = setup.workbench();
+        let mut scratch = setup.scratch();
         let mut stream = StreamFrontEnd::begin(setup, &chunks[0]).expect("it has a format");
         let start = thread_cpu();
         for chunk in &chunks {
-            let taken = stream.accept(&mut bench, chunk, &mut |window| drop(black_box(window)));
+            let taken = stream.accept(&mut scratch, chunk, &mut |window| drop(black_box(window)));
             black_box(taken.expect("good audio"));
         }
         thread_cpu() - start

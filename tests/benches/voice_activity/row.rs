@@ -24,14 +24,14 @@ pub struct Row {
 
 /// Full windows in so many samples.
 pub fn windows(gate: &Gate, samples: usize) -> u64 {
-    let (length, hop) = gate.window();
+    let (length, hop) = (gate.window_length(), gate.window_hop());
     (samples as u64).checked_sub(length).map_or(0, |rest| rest / hop + 1)
 }
 
 impl Row {
     /// The true share of each full window.
     pub fn shares(&self, gate: &Gate) -> Vec<f64> {
-        let (length, hop) = gate.window();
+        let (length, hop) = (gate.window_length(), gate.window_hop());
         let share = |index: u64| {
             let from = (index * hop) as usize;
             let spoken = self.speech[from..from + length as usize].iter().filter(|speech| **speech).count();

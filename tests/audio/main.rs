@@ -1,0 +1,14 @@
+//! Audio on its way to the model: files, encodings, the resampler, and audio that is odd but still audio.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod file_streams;
+mod files;
+mod formats;
+mod narrow_band;
+mod odd_audio;
+mod resample;
+mod resample_golden;

@@ -1,0 +1,307 @@
+//! Silent windows in the whole daemon: no event, credit, offset or order is lost to them.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use affectd::config::{Config, Vad, VadMode, Window as WindowSettings};
+use affectd::model::{Contract, Layout, Output, WindowShape};
+use affectd::proto::{AudioChunk, EmotionEvent, Encoding};
+use affectd::stream::{Chunk, StreamSetup};
+use prost::Message;
+
+use crate::support::call_fixture::{bounded, chunk, connect, format, last, more, recognize};
+use crate::support::daemon::{Daemon, Options, affectd};
+use crate::support::kafka::{Cluster, Record, Stored};
+use crate::support::model_fixture;
+use crate::support::speech_fixture::Part::{self, Silence, Speech};
+use crate::support::speech_fixture::{pcm16, talk};
+use crate::support::stream_fixture;
+
+const PARTS: &[Part] =
+    &[Silence(2_300), Speech(3_000), Silence(4_100), Speech(2_500), Silence(2_100), Speech(900)];
+/// 100 ms of 16 bits.
+const CHUNK_BYTES: usize = 3_200;
+
+/// The tiny model at 16 kHz: 1 s every 0.5 s.
+fn contract() -> Contract {
+    let tiny = model_fixture::contract(Layout::Ntc, Output::Probabilities);
+    let window = WindowShape { length_samples: 16_000, hop_samples: 8_000 };
+    Contract { sample_rate_hz: 16_000, window, frames: Some(1 + (16_000 - 256) / 80), ..tiny }
+}
+
+fn model(folder: &Path) -> PathBuf {
+    model_fixture::write(folder, model_fixture::graph(&contract()), &contract())
+}
+
+fn options(folder: &Path) -> Options {
+    Options::new()
+        .set("model.path", model(folder).to_str().unwrap())
+        .set("engine.device", "cpu")
+        .set("vad.mode", "gate")
+}
+
+/// Each window of a talk of one channel, and whether it is silent.
+fn windows(parts: &[Part]) -> Vec<(u64, bool)> {
+    let config = Config::default();
+    let setup = StreamSetup::new(&contract(), &WindowSettings { hop: None, ..config.window }, &config.audio);
+    let setup = setup.unwrap().gated(&contract(), &Vad { mode: VadMode::Gate, ..config.vad }).unwrap();
+    let mut feed = stream_fixture::Feed::new(
+        &setup,
+        stream_fixture::format(affectd::audio::Encoding::PcmS16Le, 16_000, 1),
+    );
+    feed.chunk(Chunk { audio: pcm16(&talk(parts)).into(), last: true, ..Chunk::default() }).unwrap();
+    feed.windows.iter().map(|window| (window.index, window.silent)).collect()
+}
+
+fn heard(windows: &[(u64, bool)]) -> Vec<u64> {
+    windows.iter().filter(|(_, silent)| !silent).map(|(index, _)| *index).collect()
+}
+
+/// The talk in chunks of 100 ms.
+fn chunks(parts: &[Part]) -> Vec<AudioChunk> {
+    let audio = pcm16(&talk(parts));
+    let mut chunks: Vec<AudioChunk> = audio.chunks(CHUNK_BYTES).map(more).collect();
+    chunks[0] = chunk("call", format(Encoding::PcmS16le, 16_000, 1), chunks[0].audio.clone());
+    *chunks.last_mut().unwrap() = last(chunks.last().unwrap().clone());
+    chunks
+}
+
+async fn metric(daemon: &Daemon, name: &str) -> f64 {
+    let (_, text) = daemon.get("/metrics").await.unwrap();
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {text}"));
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn over_grpc_only_windows_of_speech_give_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = options(folder.path()).start().await;
+    let channel = connect(&daemon).await;
+    let events = recognize(&channel, chunks(PARTS)).await.good();
+    let windows = windows(PARTS);
+    let indexes: Vec<u64> = events.iter().map(|event| event.window_index).collect();
+    assert_eq!(indexes, heard(&windows));
+    // Speech from 2.3 s to 5.3 s and from 9.4 s to 11.9 s: windows well inside it, and well outside.
+    assert!([5, 6, 7, 8, 19, 20, 21].iter().all(|index| indexes.contains(index)), "{indexes:?}");
+    assert!([0, 1, 2, 12, 13, 14, 15, 16].iter().all(|index| !indexes.contains(index)), "{indexes:?}");
+    assert!(events.iter().all(|event| event.scores.len() == 3));
+    let silent = (windows.len() - indexes.len()) as f64;
+    assert_eq!(metric(&daemon, "affectd_windows_total{outcome=\"silent\"}").await, silent);
+    assert_eq!(metric(&daemon, "affectd_windows_total{outcome=\"published\"}").await, indexes.len() as f64);
+
+    // Three times as many silent windows as a call has credits: all come back, or the call would never end.
+    let quiet = recognize(&channel, chunks(&[Silence(120_000)])).await.good();
+    assert_eq!(quiet, []);
+}
+
+#[tokio::test]
+async fn published_silence_comes_in_its_place_and_no_model_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    // Windows of speech wait for their batch while those of silence come.
+    let options = options(folder.path()).set("vad.publish_silence", "true").set("batch.max_delay", "50ms");
+    let daemon = options.set("publish.uncertain_below", "0.999").start().await;
+    let channel = connect(&daemon).await;
+    let windows = windows(PARTS);
+    let calls = (0..4).map(|number| {
+        let mut chunks = chunks(PARTS);
+        chunks[0].stream_id = format!("call-{number}");
+        recognize(&channel, chunks)
+    });
+    for outcome in futures::future::join_all(calls).await {
+        let events = outcome.good();
+        let said: Vec<(u64, bool)> =
+            events.iter().map(|event| (event.window_index, event.emotion == "silence")).collect();
+        assert_eq!(said, windows);
+        for event in events.iter().filter(|event| event.emotion == "silence") {
+            assert!(event.scores.is_empty() && event.confidence == 0.0 && !event.event_id.is_empty());
+            assert_eq!(event.model, "tiny@1.0.0");
+        }
+    }
+    let silent = 4.0 * (windows.len() - heard(&windows).len()) as f64;
+    let heard = 4.0 * heard(&windows).len() as f64;
+    assert_eq!(metric(&daemon, "affectd_windows_total{outcome=\"silent\"}").await, silent);
+    assert_eq!(metric(&daemon, "affectd_events_total{emotion=\"silence\"}").await, silent);
+    assert_eq!(
+        metric(&daemon, "affectd_batch_size_sum").await,
+        heard,
+        "windows that the model was asked about"
+    );
+}
+
+#[tokio::test]
+async fn a_shadow_is_asked_about_the_windows_of_speech_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = model(folder.path());
+    let config = folder.path().join("affectd.toml");
+    let text = format!(
+        "[vad]\nmode = \"gate\"\npublish_silence = true\n[[model]]\npath = {path:?}\n[[model]]\npath = {path:?}\nshadow = true\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let daemon = Options::new().config(config).start().await;
+    let events = recognize(&connect(&daemon).await, chunks(PARTS)).await.good();
+    assert_eq!(events.len(), windows(PARTS).len());
+    let agreed = "affectd_shadow_windows_total{model=\"tiny@1.0.0\",outcome=\"agreed\"}";
+    let heard = heard(&windows(PARTS)).len() as f64;
+    // The shadow's last answers may come after the stream's.
+    let all = async {
+        while metric(&daemon, agreed).await < heard {
+            tokio::task::yield_now().await;
+        }
+    };
+    bounded("the shadow's answers", all).await;
+    assert_eq!(metric(&daemon, agreed).await, heard);
+}
+
+/// The talk as records.
+fn records(parts: &[Part]) -> Vec<Record> {
+    let records = chunks(parts).into_iter().map(|chunk| Record::new("call", chunk.encode_to_vec()));
+    records.collect()
+}
+
+fn events(stored: &[Stored]) -> Vec<EmotionEvent> {
+    stored.iter().map(|record| EmotionEvent::decode(record.value.as_deref().unwrap()).unwrap()).collect()
+}
+
+async fn kafka(folder: &Path, publish_silence: bool) -> (Cluster, Options) {
+    let cluster = Cluster::start().await;
+    for topic in ["affectd.audio", "affectd.emotions", "affectd.dead-letters"] {
+        cluster.create_topic(topic, 1, &[]).await;
+    }
+    cluster.create_topic("affectd.progress", 1, &[("cleanup.policy", "compact")]).await;
+    let config = folder.join("affectd.toml");
+    let text = format!(
+        "[model]\npath = {:?}\n[vad]\nmode = \"gate\"\npublish_silence = {publish_silence}\n[kafka]\nbrokers = {:?}\n\
+         commit_interval = \"100ms\"\n[kafka.properties]\n\"session.timeout.ms\" = \"6000\"\n",
+        model(folder),
+        cluster.brokers
+    );
+    std::fs::write(&config, text).unwrap();
+    (cluster, Options::new().config(config))
+}
+
+/// Waits until the group has committed `offset` or more.
+async fn committed(cluster: &Cluster, offset: i64) {
+    let wait = async {
+        while cluster.committed("affectd", "affectd.audio").await[&0].is_none_or(|at| at < offset) {}
+    };
+    bounded("a commit", wait).await;
+}
+
+#[tokio::test]
+async fn offsets_settle_behind_silent_windows_and_a_restart_amid_silence_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cluster, options) = kafka(folder.path(), false).await;
+    let records = records(PARTS);
+    // The first reader is killed at 8.5 s, three seconds into the silence; it has committed past all of the speech.
+    cluster.produce("affectd.audio", &records[..85]).await;
+    let daemon = options.start().await;
+    committed(&cluster, 70).await;
+    daemon.kill().await;
+    cluster.produce("affectd.audio", &records[85..]).await;
+    let mut daemon = options.start().await;
+    committed(&cluster, records.len() as i64).await;
+    daemon.terminate();
+    assert!(daemon.ended().await.success(), "{}", daemon.log());
+
+    let events = events(&cluster.read("affectd.emotions").await);
+    let indexes: BTreeSet<u64> = events.iter().map(|event| event.window_index).collect();
+    let ids: BTreeSet<&str> = events.iter().map(|event| event.event_id.as_str()).collect();
+    assert_eq!(indexes.into_iter().collect::<Vec<_>>(), heard(&windows(PARTS)));
+    assert_eq!(ids.len(), heard(&windows(PARTS)).len(), "equal ids for equal windows");
+    assert!(events.iter().all(|event| event.emotion != "silence"));
+}
+
+#[tokio::test]
+async fn on_kafka_too_published_silence_is_delivered_in_its_place_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cluster, options) = kafka(folder.path(), true).await;
+    let records = records(PARTS);
+    for part in [&records[..85], &records[85..]] {
+        cluster.produce("affectd.audio", part).await;
+        let mut daemon = options.start().await;
+        let due = if part.len() == 85 { 70 } else { records.len() as i64 };
+        committed(&cluster, due).await;
+        daemon.terminate();
+        assert!(daemon.ended().await.success(), "{}", daemon.log());
+    }
+    let events = events(&cluster.read("affectd.emotions").await);
+    let mut said: Vec<(u64, bool)> =
+        events.iter().map(|event| (event.window_index, event.emotion == "silence")).collect();
+    // A restart may publish a window again, never another answer for it.
+    said.sort_unstable();
+    said.dedup();
+    assert_eq!(said, windows(PARTS));
+}
+
+#[tokio::test]
+async fn analyze_shows_silence_and_writes_it_where_it_is_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, file) = (model(folder.path()), folder.path().join("talk.wav"));
+    std::fs::write(&file, wav(&pcm16(&talk(PARTS)))).unwrap();
+    let run = async |arguments: &[&str]| {
+        let mut command = affectd();
+        command.args([
+            "analyze",
+            file.to_str().unwrap(),
+            "--model",
+            model.to_str().unwrap(),
+            "--set",
+            "vad.mode=gate",
+        ]);
+        let output = command.args(arguments).output().await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (all, heard) = (windows(PARTS), heard(&windows(PARTS)));
+    let silence = |text: &str| text.lines().filter(|line| line.contains("silence")).count();
+
+    let table = run(&[]).await;
+    // The file, the columns, the letters before the first bar, and a row a window.
+    assert_eq!((table.lines().count(), silence(&table)), (3 + all.len(), all.len() - heard.len()), "{table}");
+    let json = run(&["--format", "jsonl"]).await;
+    assert_eq!((json.lines().count(), silence(&json)), (heard.len(), 0), "{json}");
+    let published = ["--set", "vad.publish_silence=true", "--format"];
+    let json = run(&[&published[..], &["jsonl"]].concat()).await;
+    assert_eq!((json.lines().count(), silence(&json)), (all.len(), all.len() - heard.len()), "{json}");
+    let csv = run(&[&published[..], &["csv"]].concat()).await;
+    assert!(
+        csv.lines().all(|row| row.split(',').count() == 12) && csv.lines().count() == 1 + all.len(),
+        "{csv}"
+    );
+    assert!(csv.lines().nth(1).unwrap().ends_with(",silence,0,,,"), "{csv}");
+}
+
+#[tokio::test]
+async fn a_gate_that_does_not_fit_the_model_or_is_no_gate_at_all_is_bad_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let telephone = model_fixture::tiny(folder.path(), Layout::Ntc, Output::Probabilities);
+    let path = format!("model.path={}", telephone.display());
+    for (setting, wanted) in [
+        ("vad.mode=gate", &["`vad.mode`: \"gate\"", "8000 Hz", "\"off\"", "16000 Hz"][..]),
+        ("vad.mode=on", &["`vad.mode`: \"on\"", "one of off, gate"]),
+        ("vad.min_speech=1.5", &["`vad.min_speech`", "1.5", "a number from 0 to 1"]),
+        ("vad.publish_silence=maybe", &["`vad.publish_silence`: \"maybe\"", "true or false"]),
+    ] {
+        let mut command = affectd();
+        command.args(["serve", "--set", &path, "--set", setting]);
+        let output = bounded("a refusal", command.output()).await.unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(64), "{setting}: {text}");
+        assert!(wanted.iter().all(|part| text.contains(part)), "{setting}: {text}");
+    }
+}
+
+/// A WAV file of 16 kHz, 16 bits, one channel.
+fn wav(audio: &[u8]) -> Vec<u8> {
+    let mut file = Vec::new();
+    let length = audio.len() as u32;
+    file.extend_from_slice(b"RIFF");
+    file.extend((36 + length).to_le_bytes());
+    file.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    file.extend(16_000_u32.to_le_bytes());
+    file.extend(32_000_u32.to_le_bytes());
+    file.extend_from_slice(b"\x02\0\x10\0data");
+    file.extend(length.to_le_bytes());
+    file.extend_from_slice(audio);
+    file
+}

@@ -1,0 +1,11 @@
+//! Memory: what decoders take at most, and that the audio front end allocates nothing for a frame.
+//!
+//! A binary of its own: these tests run on an allocator that counts, and it is the allocator of the whole binary.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod allocations;
+mod decoders;

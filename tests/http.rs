@@ -1,4 +1,7 @@
 //! The HTTP surface on a real port: health, readiness with its reason, metrics by the documented names.
+//!
+//! A binary of its own: the recorder belongs to the whole process, and these tests compare absolute values of its metrics, which
+//! a daemon or a batcher in the same process would change.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 

@@ -1,9 +1,10 @@
 //! Bytes of a stranger: whatever they are, every decoder answers, and none takes more memory than its bytes are worth. The same
 //! entries are fuzz targets in `fuzz/`.
 
+use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Once;
 
 use affectd::audio::decode_bytes;
 use allocation_counter::measure;
@@ -15,20 +16,33 @@ use crate::support::decoder_entries::{content_type, file, ogg, record, samples, 
 /// What a decoder may take beside its bytes: tables of codecs, blocks of the largest frames.
 const BESIDE: usize = 16 << 20;
 
-/// One test at a time: what a panic says is silenced for all of them.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+thread_local! {
+    /// Whether panics on this thread are measured, so that their messages are left out.
+    static MEASURED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `task` and gives the bytes that it took at most. A panic that a decoder catches says nothing: telling where it came from
-/// takes more memory than the decoder.
+/// Installs, once, a panic hook that prints nothing on threads that measure; other threads keep the former hook. The hook
+/// belongs to the whole process, so replacing it around each measurement would swallow the messages of tests that run beside it.
+fn quiet_while_measured() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let hook = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !MEASURED.get() {
+                hook(info);
+            }
+        }));
+    });
+}
+
+/// Runs `task` and returns the most bytes that it held at once. A panic that a decoder catches prints nothing, because the
+/// backtrace of the message takes more memory than the decoder.
 fn peak(task: impl FnOnce()) -> usize {
-    let hook = panic::take_hook();
-    panic::set_hook(Box::new(|_| {}));
+    quiet_while_measured();
+    MEASURED.set(true);
     let mut outcome = Ok(());
     let taken = measure(|| outcome = panic::catch_unwind(AssertUnwindSafe(task)));
-    panic::set_hook(hook);
+    MEASURED.set(false);
     outcome.unwrap_or_else(|panic| panic::resume_unwind(panic));
     taken.bytes_max as usize
 }
@@ -76,7 +90,6 @@ fn liars() -> Vec<(&'static str, Vec<u8>)> {
 
 #[test]
 fn a_file_that_claims_gigabytes_takes_no_more_than_it_holds() {
-    let _alone = alone();
     for (name, bytes) in liars() {
         let bytes = with_checksums(bytes);
         let taken = peak(|| drop(decode_bytes(&bytes, None)));
@@ -93,7 +106,6 @@ fn a_file_that_claims_gigabytes_takes_no_more_than_it_holds() {
 
 #[test]
 fn samples_take_a_small_multiple_of_their_bytes() {
-    let _alone = alone();
     for kind in 0..7 {
         for channels in [0, 7] {
             let bytes = [&[kind, channels][..], &vec![0; 6 << 20]].concat();
@@ -144,8 +156,7 @@ proptest! {
 
     #[test]
     fn every_entry_answers_any_bytes(bytes in bytes()) {
-        let _alone = alone();
-        for entry in [samples, file, ogg, wav, content_type, record, stream] {
+            for entry in [samples, file, ogg, wav, content_type, record, stream] {
             let taken = peak(|| entry(&bytes));
             prop_assert!(taken < BESIDE, "{} bytes", taken);
         }
@@ -153,8 +164,7 @@ proptest! {
 
     #[test]
     fn any_mutated_file_answers_within_its_memory(bytes in mutated()) {
-        let _alone = alone();
-        let taken = peak(|| ogg(&bytes));
+            let taken = peak(|| ogg(&bytes));
         prop_assert!(taken < BESIDE, "{} bytes", taken);
     }
 }

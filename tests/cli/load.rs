@@ -1,57 +1,19 @@
-//! `affectd load` against a real daemon: what it counts is what the daemon did, at any pace, over gRPC and Kafka.
+//! `affectd load` against a real daemon: what it counts is what the daemon did, at any pace.
 
-use std::process::{Output, Stdio};
-use std::time::Duration;
+use std::process::Stdio;
 
 use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::support::call_fixture::{metric, metric_reaches, tiny};
 use crate::support::daemon::{Daemon, affectd};
-use crate::support::kafka::Cluster;
-
-/// Longer than the slowest machine takes.
-const PATIENCE: Duration = Duration::from_secs(120);
-const PUBLISHED: &str = "affectd_windows_total{outcome=\"published\"}";
-
-async fn load(arguments: &[&str]) -> Output {
-    let running = affectd().arg("load").args(arguments).env_remove("RUST_LOG").output();
-    timeout(PATIENCE, running).await.expect("it ends").unwrap()
-}
-
-async fn report(arguments: &[&str]) -> Value {
-    let output = load(&[arguments, &["--format", "json"]].concat()).await;
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert_eq!(text(&output.stderr), "", "quiet in a pipe");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use crate::support::load_report::{
+    PATIENCE, PUBLISHED, WINDOWS_OF_2_S, assert_sound, load, number, report, text,
+};
 
 fn url(daemon: &Daemon) -> String {
     format!("grpc://{}", daemon.grpc)
 }
-
-fn number(report: &Value, key: &str) -> f64 {
-    report[key].as_f64().unwrap_or_else(|| panic!("{key} is no number in {report}"))
-}
-
-/// The figures of a run in which all went well.
-fn assert_sound(report: &Value, streams: u64) {
-    assert_eq!((&report["streams"], &report["errors"]), (&streams.into(), &0.into()), "{report}");
-    let percentiles = ["p50", "p95", "p99", "max"].map(|name| number(&report["latency_ms"], name));
-    assert!(percentiles[0] > 0.0 && percentiles.is_sorted(), "{report}");
-    let rate = number(report, "windows") / number(report, "seconds");
-    assert!((rate / number(report, "windows_per_second") - 1.0).abs() < 0.01, "{report}");
-    let rate = number(report, "audio_seconds") / number(report, "seconds");
-    assert!((rate / number(report, "audio_seconds_per_second") - 1.0).abs() < 0.01, "{report}");
-    assert!(number(report, "load_cpu_seconds") > 0.0, "{report}");
-}
-
-/// The tiny model's windows of 1 s every 0.5 s, in 2 s of audio.
-const WINDOWS_OF_2_S: u64 = 3;
 
 #[tokio::test]
 async fn at_real_time_every_window_that_the_audio_holds_comes_back() {
@@ -128,33 +90,6 @@ async fn a_daemon_that_goes_away_is_a_failure_with_a_report() {
         "{stderr}"
     );
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
-}
-
-#[tokio::test]
-async fn over_kafka_events_are_matched_with_their_streams() {
-    let cluster = Cluster::start().await;
-    for topic in ["affectd.audio", "other.emotions", "affectd.dead-letters"] {
-        cluster.create_topic(topic, 2, &[]).await;
-    }
-    cluster.create_topic("affectd.progress", 2, &[("cleanup.policy", "compact")]).await;
-    let (_folder, options) = tiny();
-    let options = options.set("kafka.brokers", &cluster.brokers).set("kafka.output_topic", "other.emotions");
-    let daemon = options.start().await;
-    let target = format!("kafka://{}/affectd.audio", cluster.brokers);
-    let options =
-        ["--target", &target, "--output-topic", "other.emotions", "--streams", "3", "--seconds", "2"];
-
-    let real_time = report(&[&options[..], &["--speed", "real-time"]].concat()).await;
-    assert_sound(&real_time, 3);
-    assert_eq!(real_time["windows"], 3 * WINDOWS_OF_2_S, "{real_time}");
-    assert_eq!(number(&real_time, "audio_seconds"), 6.0);
-
-    // A topic would take any amount: what holds a stream back is that its events come.
-    let max = report(&[&options[..], &["--speed", "max"]].concat()).await;
-    assert_sound(&max, 3);
-    assert_eq!(number(&real_time, "windows") + number(&max, "windows"), metric(&daemon, PUBLISHED).await);
-    let open_end = 3.0 * 30.0;
-    assert!(number(&max, "audio_seconds") <= number(&max, "windows") * 0.5 + open_end, "{max}");
 }
 
 #[tokio::test]

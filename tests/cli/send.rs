@@ -1,5 +1,5 @@
-//! `affectd send` against a server and a cluster that keep what they are sent: what goes out, what comes back, and
-//! what a refusal looks like.
+//! `affectd send` against a gRPC server that keeps what it is sent: what goes out, what comes back, and what a refusal
+//! looks like.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -8,16 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use affectd::proto::recognition_service_server::{RecognitionService, RecognitionServiceServer};
-use affectd::proto::{AudioChunk, EmotionEvent, Encoding, RecognizeRequest, RecognizeResponse};
+use affectd::proto::{AudioChunk, EmotionEvent, RecognizeRequest, RecognizeResponse};
 use futures::Stream;
-use prost::Message;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::time::timeout;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, Streaming};
-
-use crate::support::kafka::Cluster;
 
 /// Longer than the slowest machine takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -178,41 +175,4 @@ async fn what_cannot_be_sent_is_one_line() {
         assert!(stderr.starts_with("error: ") && stderr.contains(part), "{stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
-}
-
-#[tokio::test]
-async fn kafka_gets_protobuf_or_raw_bytes_with_headers_and_says_what_it_took() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = wav(&folder, "one.wav", 1_700);
-    let cluster = Cluster::start().await;
-    cluster.create_topic("affectd.audio", 2, &[]).await;
-    cluster.create_topic("raw", 1, &[]).await;
-    let (file, url) = (file.to_str().unwrap(), format!("kafka://{}", cluster.brokers));
-    let sent = send(&[file, "--to", &url, "--speed", "max", "--stream-id", "s", "--format", "jsonl"]).await;
-    assert!(sent.status.success(), "{}", text(&sent.stderr));
-    let line: serde_json::Value = serde_json::from_slice(&sent.stdout).unwrap();
-    assert_eq!((&line["streamId"], &line["chunks"], &line["bytes"]), (&"s".into(), &3.into(), &3_400.into()));
-    let records = cluster.read("affectd.audio").await;
-    let chunks: Vec<AudioChunk> =
-        records.iter().map(|record| AudioChunk::decode(record.value.as_deref().unwrap()).unwrap()).collect();
-    assert_eq!(chunks.iter().map(|chunk| chunk.sequence).collect::<Vec<_>>(), [Some(0), Some(1), Some(2)]);
-    assert_eq!(chunks[0].format.unwrap().encoding(), Encoding::PcmS16le);
-    assert!(records.iter().all(|record| record.key.as_deref() == Some(b"s")));
-
-    let raw = format!("{url}/raw");
-    let channels = ["--channels", "first", "--channel-names", "agent"];
-    let arguments = [&[file, "--to", &raw, "--speed", "max", "--raw", "--encoding", "mulaw"], &channels[..]];
-    let sent = send(&arguments.concat()).await;
-    assert!(sent.status.success(), "{}", text(&sent.stderr));
-    assert!(text(&sent.stdout).contains("3 chunks acknowledged, 0.2 s of audio, 1700 bytes"));
-    let records = cluster.read("raw").await;
-    let header = |index: usize, name| records[index].header(name);
-    assert_eq!(header(1, "content-type"), Some("audio/PCMU;rate=8000;channels=1"));
-    assert_eq!(header(1, "affectd-first-sample"), Some("800"));
-    assert_eq!((header(1, "affectd-last"), header(2, "affectd-last")), (None, Some("true")));
-    assert_eq!(records[0].value.as_ref().unwrap().len(), 800);
-    assert_eq!(
-        (header(0, "affectd-channels"), header(0, "affectd-channel-names")),
-        (Some("first"), Some("agent"))
-    );
 }

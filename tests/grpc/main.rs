@@ -16,3 +16,4 @@ mod slow_client;
 mod smoothing;
 mod startup_errors;
 mod voice_activity;
+mod waveform;

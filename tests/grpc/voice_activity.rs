@@ -1,69 +1,21 @@
-//! Silent windows in the whole daemon: no event, credit, offset or order is lost to them.
+//! Silent windows in the whole daemon: no event, credit or order is lost to them.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use affectd::config::{Config, Vad, VadMode, Window as WindowSettings};
-use affectd::model::{Contract, Layout, Output, WindowShape};
-use affectd::proto::{AudioChunk, EmotionEvent, Encoding};
-use affectd::stream::{Chunk, StreamSetup};
-use prost::Message;
+use affectd::model::{Layout, Output};
 
-use crate::support::call_fixture::{bounded, chunk, connect, format, last, more, recognize};
+use crate::support::call_fixture::{bounded, connect, recognize};
 use crate::support::daemon::{Daemon, Options, affectd};
-use crate::support::kafka::{Cluster, Record, Stored};
+use crate::support::gated_talk::{PARTS, chunks, heard, model, windows};
 use crate::support::model_fixture;
-use crate::support::speech_fixture::Part::{self, Silence, Speech};
+use crate::support::speech_fixture::Part::Silence;
 use crate::support::speech_fixture::{pcm16, talk};
-use crate::support::stream_fixture;
-
-const PARTS: &[Part] =
-    &[Silence(2_300), Speech(3_000), Silence(4_100), Speech(2_500), Silence(2_100), Speech(900)];
-/// 100 ms of 16 bits.
-const CHUNK_BYTES: usize = 3_200;
-
-/// The tiny model at 16 kHz: 1 s every 0.5 s.
-fn contract() -> Contract {
-    let tiny = model_fixture::contract(Layout::Ntc, Output::Probabilities);
-    let window = WindowShape { length_samples: 16_000, hop_samples: 8_000 };
-    Contract { sample_rate_hz: 16_000, window, frames: Some(1 + (16_000 - 256) / 80), ..tiny }
-}
-
-fn model(folder: &Path) -> PathBuf {
-    model_fixture::write(folder, model_fixture::graph(&contract()), &contract())
-}
 
 fn options(folder: &Path) -> Options {
     Options::new()
         .set("model.path", model(folder).to_str().unwrap())
         .set("engine.device", "cpu")
         .set("vad.mode", "gate")
-}
-
-/// Each window of a talk of one channel, and whether it is silent.
-fn windows(parts: &[Part]) -> Vec<(u64, bool)> {
-    let config = Config::default();
-    let setup = StreamSetup::new(&contract(), &WindowSettings { hop: None, ..config.window }, &config.audio);
-    let setup = setup.unwrap().gated(&contract(), &Vad { mode: VadMode::Gate, ..config.vad }).unwrap();
-    let mut feed = stream_fixture::Feed::new(
-        &setup,
-        stream_fixture::format(affectd::audio::Encoding::PcmS16Le, 16_000, 1),
-    );
-    feed.chunk(Chunk { audio: pcm16(&talk(parts)).into(), last: true, ..Chunk::default() }).unwrap();
-    feed.windows.iter().map(|window| (window.index, window.silent)).collect()
-}
-
-fn heard(windows: &[(u64, bool)]) -> Vec<u64> {
-    windows.iter().filter(|(_, silent)| !silent).map(|(index, _)| *index).collect()
-}
-
-/// The talk in chunks of 100 ms.
-fn chunks(parts: &[Part]) -> Vec<AudioChunk> {
-    let audio = pcm16(&talk(parts));
-    let mut chunks: Vec<AudioChunk> = audio.chunks(CHUNK_BYTES).map(more).collect();
-    chunks[0] = chunk("call", format(Encoding::PcmS16le, 16_000, 1), chunks[0].audio.clone());
-    *chunks.last_mut().unwrap() = last(chunks.last().unwrap().clone());
-    chunks
 }
 
 async fn metric(daemon: &Daemon, name: &str) -> f64 {
@@ -150,87 +102,6 @@ async fn a_shadow_is_asked_about_the_windows_of_speech_alone() {
     };
     bounded("the shadow's answers", all).await;
     assert_eq!(metric(&daemon, agreed).await, heard);
-}
-
-/// The talk as records.
-fn records(parts: &[Part]) -> Vec<Record> {
-    let records = chunks(parts).into_iter().map(|chunk| Record::new("call", chunk.encode_to_vec()));
-    records.collect()
-}
-
-fn events(stored: &[Stored]) -> Vec<EmotionEvent> {
-    stored.iter().map(|record| EmotionEvent::decode(record.value.as_deref().unwrap()).unwrap()).collect()
-}
-
-async fn kafka(folder: &Path, publish_silence: bool) -> (Cluster, Options) {
-    let cluster = Cluster::start().await;
-    for topic in ["affectd.audio", "affectd.emotions", "affectd.dead-letters"] {
-        cluster.create_topic(topic, 1, &[]).await;
-    }
-    cluster.create_topic("affectd.progress", 1, &[("cleanup.policy", "compact")]).await;
-    let config = folder.join("affectd.toml");
-    let text = format!(
-        "[model]\npath = {:?}\n[vad]\nmode = \"gate\"\npublish_silence = {publish_silence}\n[kafka]\nbrokers = {:?}\n\
-         commit_interval = \"100ms\"\n[kafka.properties]\n\"session.timeout.ms\" = \"6000\"\n",
-        model(folder),
-        cluster.brokers
-    );
-    std::fs::write(&config, text).unwrap();
-    (cluster, Options::new().config(config))
-}
-
-/// Waits until the group has committed `offset` or more.
-async fn committed(cluster: &Cluster, offset: i64) {
-    let wait = async {
-        while cluster.committed("affectd", "affectd.audio").await[&0].is_none_or(|at| at < offset) {}
-    };
-    bounded("a commit", wait).await;
-}
-
-#[tokio::test]
-async fn offsets_settle_behind_silent_windows_and_a_restart_amid_silence_loses_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let (cluster, options) = kafka(folder.path(), false).await;
-    let records = records(PARTS);
-    // The first reader is killed at 8.5 s, three seconds into the silence; it has committed past all of the speech.
-    cluster.produce("affectd.audio", &records[..85]).await;
-    let daemon = options.start().await;
-    committed(&cluster, 70).await;
-    daemon.kill().await;
-    cluster.produce("affectd.audio", &records[85..]).await;
-    let mut daemon = options.start().await;
-    committed(&cluster, records.len() as i64).await;
-    daemon.terminate();
-    assert!(daemon.ended().await.success(), "{}", daemon.log());
-
-    let events = events(&cluster.read("affectd.emotions").await);
-    let indexes: BTreeSet<u64> = events.iter().map(|event| event.window_index).collect();
-    let ids: BTreeSet<&str> = events.iter().map(|event| event.event_id.as_str()).collect();
-    assert_eq!(indexes.into_iter().collect::<Vec<_>>(), heard(&windows(PARTS)));
-    assert_eq!(ids.len(), heard(&windows(PARTS)).len(), "equal ids for equal windows");
-    assert!(events.iter().all(|event| event.emotion != "silence"));
-}
-
-#[tokio::test]
-async fn on_kafka_too_published_silence_is_delivered_in_its_place_over_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    let (cluster, options) = kafka(folder.path(), true).await;
-    let records = records(PARTS);
-    for part in [&records[..85], &records[85..]] {
-        cluster.produce("affectd.audio", part).await;
-        let mut daemon = options.start().await;
-        let due = if part.len() == 85 { 70 } else { records.len() as i64 };
-        committed(&cluster, due).await;
-        daemon.terminate();
-        assert!(daemon.ended().await.success(), "{}", daemon.log());
-    }
-    let events = events(&cluster.read("affectd.emotions").await);
-    let mut said: Vec<(u64, bool)> =
-        events.iter().map(|event| (event.window_index, event.emotion == "silence")).collect();
-    // A restart may publish a window again, never another answer for it.
-    said.sort_unstable();
-    said.dedup();
-    assert_eq!(said, windows(PARTS));
 }
 
 #[tokio::test]

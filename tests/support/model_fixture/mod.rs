@@ -81,6 +81,19 @@ pub fn tiny(folder: &Path, layout: Layout, output: Output) -> PathBuf {
     write(folder, graph(&contract), &contract)
 }
 
+/// The tiny model with a square root that is not a number for silence: its first coefficient lies near -92.
+pub fn brittle(folder: &Path) -> PathBuf {
+    let contract = contract(Layout::Ntc, Output::Logits);
+    let mut model = graph(&contract);
+    let graph = model.graph.as_mut().unwrap();
+    let sixty = TensorProto { dims: vec![1], data_type: 1, float_data: vec![60.0], name: "sixty".into() };
+    graph.initializer.push(sixty);
+    graph.node[1] = node("MatMul", &["roots", "weights"], "logits", vec![]);
+    graph.node.insert(1, node("Add", &["means", "sixty"], "raised", vec![]));
+    graph.node.insert(2, node("Sqrt", &["raised"], "roots", vec![]));
+    write(folder, model, &contract)
+}
+
 /// Two sessions on the CPU.
 pub fn engine() -> config::Engine {
     let engine = config::Config::default().engine;

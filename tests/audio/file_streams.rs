@@ -1,4 +1,4 @@
-//! A file gives the same windows in one chunk as spread over many, whatever kind of file it is.
+//! A file gives the same windows in one chunk and split over many, for every file format.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn setup() -> StreamSetup {
     setup_with(&WindowSettings { hop: None, min_length: Duration::from_millis(250) })
 }
 
-/// Every kind of file that is taken, by name.
+/// Every supported file format, by name.
 fn files() -> Vec<(String, Vec<u8>)> {
     let audio: Vec<u8> = (0..96_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let whole =
@@ -54,7 +54,7 @@ fn windows(setup: &StreamSetup, file: &[u8], size: usize) -> Vec<Window> {
 }
 
 #[test]
-fn every_kind_of_file_in_one_chunk_or_in_many() {
+fn any_chunking_of_a_file_gives_the_same_windows() {
     let setup = setup();
     for (name, file) in files() {
         let at_once = windows(&setup, &file, file.len());
@@ -73,7 +73,7 @@ fn every_kind_of_file_in_one_chunk_or_in_many() {
 }
 
 #[test]
-fn a_file_is_mixed_or_cut_to_its_first_channel() {
+fn the_channel_policy_applies_to_files() {
     let file = &files().into_iter().find(|(name, _)| name == "A-law, 8 channels").unwrap().1;
     let split = windows(&setup(), file, 5_000);
     let mut first = setup();

@@ -1,4 +1,4 @@
-//! Audio files: every format that is taken, and a clear answer to every file that is not.
+//! Every supported audio file format decodes, and every other file is refused with a clear error.
 
 use std::f32::consts::TAU;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 #[test]
-fn every_kind_of_wav() {
+fn every_supported_wav_encoding_decodes() {
     for (tag, bits, audio, expected) in [
         (PCM, 8, &[0x00, 0xc0][..], [-1.0, 0.5]),
         (PCM, 16, &[0x00, 0x80, 0x00, 0x40], [-1.0, 0.5]),
@@ -44,7 +44,7 @@ fn every_kind_of_wav() {
 }
 
 #[test]
-fn compressed_files_give_exactly_the_samples_that_went_in() {
+fn compressed_files_decode_to_the_samples_that_were_encoded() {
     let tone: Vec<f32> = (0..8_000).map(|n| 0.5 * (TAU * 440.0 * n as f32 / 16_000.0).sin()).collect();
     for (name, channels, tolerance) in [("tone.flac", 2, 1e-4), ("tone.ogg", 1, 0.05), ("tone.mp3", 1, 0.05)]
     {
@@ -60,9 +60,9 @@ fn compressed_files_give_exactly_the_samples_that_went_in() {
     assert!((flac.channels[0][100] + flac.channels[1][100]).abs() < 1e-4, "channels in order");
 }
 
-/// Opus knows only its own rate, and its encoder's delay and padding are no part of the recording.
+/// Opus always decodes at 48 kHz, and the delay and padding of its encoder are not part of the recording.
 #[test]
-fn opus_comes_at_48_khz_and_to_the_sample() {
+fn opus_decodes_at_48_khz_with_the_exact_length() {
     let recording = decode_file(fixture("tone.opus")).unwrap();
     assert_eq!((recording.sample_rate_hz, recording.channels.len()), (48_000, 2));
     for (channel, sign) in recording.channels.iter().zip([1.0, -1.0]) {
@@ -82,7 +82,7 @@ fn opus_comes_at_48_khz_and_to_the_sample() {
 }
 
 #[test]
-fn containers_that_are_not_taken_are_called_by_their_names() {
+fn an_unsupported_container_is_refused_by_its_name() {
     for (bytes, name) in [
         (&b"\x1a\x45\xdf\xa3\x01\0\0\0\0\0\0\x1f\x42\x86\x81"[..], "WebM or Matroska"),
         (b"\0\0\0\x20ftypM4A \0\0\0\0", "MP4 or M4A"),
@@ -96,9 +96,9 @@ fn containers_that_are_not_taken_are_called_by_their_names() {
     }
 }
 
-/// Ogg files may follow each other in one; which of them would be meant nobody can say.
+/// An Ogg file can contain several recordings, and none of them is preferred.
 #[test]
-fn several_recordings_in_one_file_are_refused_or_read_as_one() {
+fn several_recordings_in_one_file_are_refused_or_joined() {
     let [vorbis, opus, flac] =
         ["tone.ogg", "tone.opus", "tone.flac"].map(|name| std::fs::read(fixture(name)).unwrap());
     for (name, file) in [("two of a kind", [&vorbis[..], &vorbis]), ("two kinds", [&vorbis, &opus])] {
@@ -110,7 +110,7 @@ fn several_recordings_in_one_file_are_refused_or_read_as_one() {
 }
 
 #[test]
-fn truncated_files_name_both_counts() {
+fn a_truncated_file_is_refused_with_both_byte_counts() {
     let whole = wav(PCM, 16, 1, 16_000, &[0; 2_000]);
     let expected = FileProblem::Truncated { promised: 2_000, present: 956, unit: "bytes" };
     assert_eq!(refused(&whole[..1_000]), expected);
@@ -134,13 +134,13 @@ fn a_wav_of_unknown_length_is_read_to_its_end() {
 }
 
 #[test]
-fn half_a_frame_at_the_end_is_left_out() {
+fn an_incomplete_last_frame_is_dropped() {
     let stereo = decode_bytes(wav(PCM, 16, 2, 16_000, &[0; 10]), None).unwrap();
     assert_eq!(stereo.channels, [[0.0; 2], [0.0; 2]]);
 }
 
 #[test]
-fn headers_that_promise_the_impossible() {
+fn a_header_with_impossible_values_is_refused() {
     let audio = [0; 36];
     assert_eq!(refused(&wav(PCM, 16, 0, 16_000, &audio)), FileProblem::Channels { value: 0 });
     assert_eq!(refused(&wav(PCM, 16, 9, 16_000, &audio)), FileProblem::Channels { value: 9 });
@@ -154,7 +154,7 @@ fn headers_that_promise_the_impossible() {
 }
 
 #[test]
-fn what_is_not_audio_is_named() {
+fn a_file_that_is_not_audio_is_refused_by_its_kind() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("notes.wav");
     std::fs::write(&text, "These are notes, not sound.\n").unwrap();
@@ -178,7 +178,7 @@ fn what_is_not_audio_is_named() {
 
 /// Rebuilt CREMA-D clips hold the first 3 s of the original, to the sample.
 #[test]
-fn gapless_information_is_honoured_on_real_clips() {
+fn gapless_information_is_applied_to_real_clips() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     let originals = data.join("crema-d-original/AudioWAV");
     let Ok(folder) = std::fs::read_dir(&originals) else {
@@ -200,7 +200,7 @@ fn gapless_information_is_honoured_on_real_clips() {
     assert!(compared > 0, "no clip is in both folders");
 }
 
-/// Bytes that are put somewhere in a good file.
+/// Bytes and their positions in a good file.
 fn mutations() -> impl Strategy<Value = Vec<(prop::sample::Index, u8)>> {
     prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)
 }
@@ -228,7 +228,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_mutated_wav_gets_an_answer(
+    fn any_mutated_wav_decodes_or_is_refused(
         mutations in mutations(),
         kept in any::<prop::sample::Index>(),
         tag in prop::sample::select(vec![PCM, FLOAT, A_LAW, MU_LAW, 2, 0x11, 0xfffe]),
@@ -240,7 +240,7 @@ proptest! {
     }
 
     #[test]
-    fn any_mutated_compressed_file_gets_an_answer(
+    fn any_mutated_compressed_file_decodes_or_is_refused(
         mutations in mutations(),
         name in prop::sample::select(vec!["tone.flac", "tone.mp3", "tone.ogg", "tone.opus"]),
     ) {
@@ -249,7 +249,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_get_an_answer(
+    fn any_bytes_decode_or_are_refused(
         bytes in prop::collection::vec(any::<u8>(), 0..300),
         mark in prop::sample::select(vec![&b""[..], b"RIFF\x00\x00\x00\x00WAVE", b"fLaC", b"OggS", b"ID3", b"\xff\xfb"]),
     ) {

@@ -1,4 +1,4 @@
-//! Every encoding at every rate with any number of channels reaches the model as the sound that went in, each channel in its place.
+//! Every encoding, sample rate and number of channels reaches the model as the sound that was sent, each channel separately.
 
 use std::f64::consts::TAU;
 
@@ -9,7 +9,7 @@ use prost::bytes::Bytes;
 
 use crate::support::stream_fixture::{format, waveform_setup, windows_of};
 
-/// How each is sent, and how far off a sample may be.
+/// Each encoding with the largest error of a sample.
 const ENCODINGS: [(Encoding, proto::Encoding, f32); 7] = [
     (Encoding::PcmS16Le, proto::Encoding::PcmS16le, 2e-4),
     (Encoding::PcmS16Be, proto::Encoding::PcmS16le, 2e-4),
@@ -38,20 +38,20 @@ fn audio(rate: u32, channels: usize, (encoding, wire): (Encoding, proto::Encodin
 }
 
 #[test]
-fn what_goes_in_reaches_the_model() {
+fn every_encoding_rate_and_channel_reaches_the_model() {
     let setup = waveform_setup(4_000, 4_000, 0.2);
     let rates = [8_000, 11_025, 16_000, 22_050, 24_414, 32_000, 44_100, 48_000, 96_000, 192_000];
     assert_eq!((rates[0], rates[9]), (*SAMPLE_RATES_HZ.start(), *SAMPLE_RATES_HZ.end()));
     for (encoding, wire, tolerance) in ENCODINGS {
         for (at, rate) in rates.into_iter().enumerate() {
-            // One, two, eight and what lies between, in turn.
+            // Cycles through one to eight channels.
             for channels in [1, 2 + at % 7] {
                 let sent = audio(rate, channels, (encoding, wire));
                 let windows = windows_of(&setup, format(encoding, rate, channels as u32), &sent);
                 let name = format!("{encoding}, {rate} Hz, {channels} channels");
                 assert_eq!(windows.len(), channels, "{name}");
                 for window in windows {
-                    // The ends hear the silence around.
+                    // At the ends the filter reaches into the surrounding silence.
                     let inner = window.features.iter().enumerate().skip(400).take(3_000);
                     let off = |(n, found): (usize, &f32)| {
                         (found - tone(window.channel as usize, n as f64 / 16_000.0)).abs()

@@ -1,4 +1,4 @@
-//! Audio on its way to the model: files, encodings, the resampler, and audio that is odd but still audio.
+//! Audio before the features: files, encodings, the resampler and unusual input.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 

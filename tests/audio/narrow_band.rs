@@ -1,5 +1,5 @@
-//! Audio of 8 kHz and a model of 16 kHz: what stands in the bands that a telephone does not carry, and that training's telephone,
-//! evaluation's and a real call of 8 kHz give the same.
+//! Audio of 8 kHz and a model of 16 kHz: the content of the mel bands above the telephone band, and that training,
+//! evaluation and a real call at 8 kHz produce the same features.
 
 use affectd::audio::{AudioFormat, Encoding, decode_bytes};
 use affectd::config::Config;
@@ -42,7 +42,7 @@ fn front_end(setup: &StreamSetup) -> &FrontEnd {
     setup.front_end.as_ref().expect("a front end")
 }
 
-/// The windows of what a line carries, as a call of 8 kHz.
+/// The windows of the telephone signal, as a call at 8 kHz.
 fn served(setup: &StreamSetup, samples: &[f32]) -> Vec<Window> {
     let call: AudioFormat = format(Encoding::MuLaw, TELEPHONE_RATE_HZ, 1);
     windows_of(setup, call, &Telephone::new(16_000).carried(samples))
@@ -58,7 +58,7 @@ fn difference(one: &[f32], other: &[f32], frames: std::ops::Range<usize>) -> f32
 const EMPTY_FROM: usize = 53;
 
 #[test]
-fn the_bands_that_a_telephone_does_not_carry_lie_at_the_floor() {
+fn mel_bands_above_the_telephone_band_are_at_the_log_floor() {
     let setup = setup();
     let floor = 1e-10_f32.ln();
     let (mut lowest, mut highest, mut at_floor, mut count) = (f32::MAX, f32::MIN, 0, 0);
@@ -89,17 +89,17 @@ fn the_bands_that_a_telephone_does_not_carry_lie_at_the_floor() {
 }
 
 #[test]
-fn training_hears_the_telephone_that_serving_hears() {
+fn training_and_serving_get_the_same_telephone_features() {
     let setup = setup();
     let telephone = Telephone::new(16_000);
     for file in SPEECH {
         let samples = speech(file);
-        // As training does: each window's own samples over the line.
+        // Like training: the telephone effect on the samples of each window alone.
         for window in served(&setup, &samples).into_iter().filter(|window| !window.partial) {
             let start = window.index as usize * 16_000;
             let own = telephone.heard(&samples[start..start + 48_000]);
             let trained = features_with_deltas(front_end(&setup), &own);
-            // The line's filters reach 20 ms: at a cut they hear silence where a call goes on.
+            // The filters reach 20 ms: at a window edge they see silence where a call continues.
             let inner = difference(&trained, &window.features, 2..295);
             assert!(inner < 2e-2, "window {}: {inner}", window.index);
         }
@@ -107,7 +107,7 @@ fn training_hears_the_telephone_that_serving_hears() {
 }
 
 #[test]
-fn a_whole_clip_over_the_line_is_the_call() {
+fn a_clip_with_the_telephone_effect_equals_a_call_at_8_khz() {
     let setup = setup();
     let telephone = Telephone::new(16_000);
     let samples = &speech(SPEECH[0])[..48_000];

@@ -1,4 +1,4 @@
-//! Audio that is bad but still audio: offset, clipped, silent, in tiny pieces or with holes. Windows come all the same.
+//! Valid but unusual audio (offset, clipped, silent, in tiny chunks or with gaps) still produces all windows.
 
 use std::f32::consts::TAU;
 
@@ -10,7 +10,7 @@ use prost::bytes::Bytes;
 
 use crate::support::stream_fixture::{Feed, contract, format, noise, plain, setup, windows_of};
 
-/// 4.3 s of something like a voice.
+/// 4.3 s of a voice-like signal.
 fn voice() -> Vec<f32> {
     let sample = |n: usize| {
         let seconds = n as f32 / 16_000.0;
@@ -37,7 +37,7 @@ fn mean(windows: &[Window], at: usize) -> f32 {
 }
 
 #[test]
-fn an_offset_and_clipping_change_no_window_and_every_score_is_a_number() {
+fn a_dc_offset_and_clipping_keep_all_windows_and_finite_features() {
     let setup = setup();
     let clean = voice();
     let change = |change: &dyn Fn(f32) -> f32| clean.iter().map(|it| change(*it)).collect::<Vec<f32>>();
@@ -59,9 +59,9 @@ fn an_offset_and_clipping_change_no_window_and_every_score_is_a_number() {
     }
 }
 
-/// An offset leaks into the lowest mel bands; a front end that takes each frame's mean away does not notice.
+/// An offset leaks into the lowest mel bands, unless the front end subtracts the mean of each frame.
 #[test]
-fn an_offset_moves_the_cepstrum_of_front_ends_that_keep_it() {
+fn a_dc_offset_changes_the_cepstrum_unless_the_front_end_removes_it() {
     let clean = voice();
     let offset: Vec<f32> = clean.iter().map(|it| it + 0.05).collect();
     for remove_dc in [false, true] {
@@ -77,7 +77,7 @@ fn an_offset_moves_the_cepstrum_of_front_ends_that_keep_it() {
 }
 
 #[test]
-fn the_built_in_model_scores_them_all() {
+fn the_built_in_model_scores_all_odd_audio() {
     let engine = affectd::config::Engine { sessions: 1, ..Config::default().engine };
     let mut model = Model::load(ModelSource::BuiltIn, &engine).unwrap();
     let config = Config::default();
@@ -102,7 +102,7 @@ fn the_built_in_model_scores_them_all() {
 }
 
 #[test]
-fn chunks_of_nothing_and_of_one_sample() {
+fn empty_chunks_and_chunks_of_one_sample_are_accepted() {
     let setup = setup();
     let format = format(Encoding::PcmS16Le, 8_000, 2);
     let audio = noise(format, 8_000 * 31 / 10, 1);
@@ -126,7 +126,7 @@ fn chunks_of_nothing_and_of_one_sample() {
 }
 
 #[test]
-fn chunks_out_of_order_are_dropped_and_a_gap_is_silence() {
+fn chunks_out_of_order_are_dropped_and_a_gap_becomes_silence() {
     let setup = setup();
     let audio = noise(plain(), 64_000, 2);
     let at = |sequence, from: usize, to: usize| Chunk {
@@ -137,7 +137,7 @@ fn chunks_out_of_order_are_dropped_and_a_gap_is_silence() {
     };
     let mut feed = Feed::new(&setup, plain());
     feed.chunk(at(0, 0, 16_000)).unwrap();
-    // The third one overtakes the second, which then comes too late.
+    // The third chunk arrives before the second one, which is then too late.
     feed.chunk(at(2, 24_000, 40_000)).unwrap();
     assert!(feed.chunk(at(1, 16_000, 24_000)).unwrap().duplicate);
     feed.chunk(at(3, 40_000, 64_000)).unwrap();
@@ -148,7 +148,7 @@ fn chunks_out_of_order_are_dropped_and_a_gap_is_silence() {
 }
 
 #[test]
-fn one_chunk_of_50_mb_gives_the_windows_of_its_parts() {
+fn one_chunk_of_50_mb_gives_the_windows_of_small_chunks() {
     let mut setup = setup();
     setup.max_chunk_bytes = 64 << 20;
     setup.channels.policy = affectd::audio::ChannelPolicy::First;

@@ -1,4 +1,4 @@
-//! The resampler: any chunks, any beginning, and how near it comes to the exact signal.
+//! The resampler: independence of chunking and of the start, and its error against the exact signal.
 
 use std::f64::consts::TAU;
 use std::sync::Arc;
@@ -35,13 +35,13 @@ fn level_db(samples: impl ExactSizeIterator<Item = f32>) -> f64 {
     10.0 * (2.0 * energy / count).log10()
 }
 
-/// The middle half: the ends hear the silence around the recording.
+/// The middle half: at the ends the filter reaches into the silence around the recording.
 fn middle(samples: &[f32]) -> &[f32] {
     &samples[samples.len() / 4..samples.len() * 3 / 4]
 }
 
 #[test]
-fn tones_in_the_passband_come_out_exact() {
+fn tones_in_the_passband_are_preserved() {
     for rates_hz in RATES_HZ {
         let nyquist_hz = f64::from(rates_hz.0.min(rates_hz.1)) / 2.0;
         let samples = (rates_hz.0 / 10) as usize;
@@ -57,37 +57,37 @@ fn tones_in_the_passband_come_out_exact() {
 }
 
 #[test]
-fn tones_beyond_the_band_do_not_come_back() {
+fn tones_above_the_band_do_not_alias() {
     for rates_hz in RATES_HZ.into_iter().filter(|(source, target)| source > target) {
         let nyquist_hz = f64::from(rates_hz.1) / 2.0;
         let highest = f64::from(rates_hz.0) / f64::from(rates_hz.1);
         for part in [1.08, 1.2, 1.45, 0.98 * highest] {
-            let heard = resample(&plan(rates_hz), &tone(part * nyquist_hz, rates_hz.0, 9_600));
-            let alias_db = level_db(middle(&heard).iter().copied());
+            let output = resample(&plan(rates_hz), &tone(part * nyquist_hz, rates_hz.0, 9_600));
+            let alias_db = level_db(middle(&output).iter().copied());
             assert!(alias_db < -80.0, "{rates_hz:?} at {part} of the band: alias {alias_db:.1} dB");
         }
     }
 }
 
 #[test]
-fn upwards_nothing_mirrors_into_the_empty_band() {
+fn upsampling_leaves_no_image_in_the_empty_band() {
     let (source, target) = (8_000, 16_000);
     for frequency_hz in [300.0, 1_700.0, 3_650.0, 3_990.0] {
-        let heard = resample(&plan((source, target)), &tone(frequency_hz, source, 8_000));
-        // The mirror lies at 8 kHz less the tone: what is heard there, by a sine and a cosine.
+        let output = resample(&plan((source, target)), &tone(frequency_hz, source, 8_000));
+        // The image lies at 8 kHz minus the tone: its level is measured with a sine and a cosine.
         let mirror = TAU * (f64::from(source) - frequency_hz) / f64::from(target);
         let (mut sine, mut cosine) = (0.0, 0.0);
-        for (n, sample) in middle(&heard).iter().enumerate() {
+        for (n, sample) in middle(&output).iter().enumerate() {
             sine += f64::from(*sample) * (mirror * n as f64).sin();
             cosine += f64::from(*sample) * (mirror * n as f64).cos();
         }
-        let level_db = 20.0 * (2.0 * sine.hypot(cosine) / middle(&heard).len() as f64).log10();
+        let level_db = 20.0 * (2.0 * sine.hypot(cosine) / middle(&output).len() as f64).log10();
         assert!(level_db < -80.0, "the mirror of {frequency_hz} Hz: {level_db:.1} dB");
     }
 }
 
 #[test]
-fn a_constant_stays_what_it_is() {
+fn a_constant_signal_is_preserved() {
     for rates_hz in RATES_HZ {
         let resampled = resample(&plan(rates_hz), &vec![0.5; (rates_hz.0 / 10) as usize]);
         assert!(middle(&resampled).iter().all(|sample| (sample - 0.5).abs() < 1e-6), "{rates_hz:?}");
@@ -95,7 +95,7 @@ fn a_constant_stays_what_it_is() {
 }
 
 #[test]
-fn the_number_of_outputs_is_the_length_in_time() {
+fn the_number_of_output_samples_matches_the_duration() {
     for (source, target) in RATES_HZ {
         for samples in [0, 1, 2, 999, 1_000] {
             let expected = (samples * target as usize).div_ceil(source as usize);
@@ -117,7 +117,7 @@ fn equal_rates_pass_samples_through() {
 }
 
 #[test]
-fn any_origin_that_a_client_may_name_is_survived() {
+fn any_first_sample_that_a_client_can_send_is_handled() {
     for rates_hz in RATES_HZ {
         for origin in [1_u64 << 40, u64::MAX - 10, u64::MAX] {
             let mut resampler = Resampler::new(plan(rates_hz), origin);
@@ -141,7 +141,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_chunks_give_the_same_bits(
+    fn any_chunking_gives_bit_identical_output(
         rates_hz in rates(),
         samples in noise(),
         chunks in prop::collection::vec(1_usize..400, 1..20),
@@ -165,7 +165,7 @@ proptest! {
     }
 
     #[test]
-    fn a_later_beginning_gives_the_same_bits_past_the_reach(
+    fn a_later_start_gives_bit_identical_output_beyond_the_filter_reach(
         rates_hz in rates(),
         samples in noise(),
         part in 0.0..1.0_f64,

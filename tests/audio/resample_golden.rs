@@ -1,4 +1,4 @@
-//! What a model sees after resampling, against soxr's "very high quality": golden arrays made by
+//! Features after resampling, compared with soxr at "very high quality": golden arrays made by
 //! `tests/golden/make_golden.py`.
 
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ fn array<T: npyz::Deserialize>(file: &str) -> Vec<T> {
     array.into_vec().expect("values of that type")
 }
 
-/// The largest difference in c1 to c12 of speech that came at `rate_hz`.
+/// The largest difference in c1 to c12 of speech received at `rate_hz`.
 fn worst(rate_hz: u32, f_max_hz: f64) -> f32 {
     let source = array::<i16>(&format!("resample_{rate_hz}.npy"));
     let source: Vec<f32> = source.iter().map(|sample| f32::from(*sample) / 32768.0).collect();
@@ -33,7 +33,7 @@ fn worst(rate_hz: u32, f_max_hz: f64) -> f32 {
 }
 
 #[test]
-fn down_to_the_models_rate() {
+fn downsampling_to_the_model_rate_matches_soxr() {
     for rate_hz in [48_000, 44_100, 24_414, 22_050] {
         let worst = worst(rate_hz, 7_400.0);
         println!("{rate_hz} Hz: worst difference {worst}");
@@ -42,7 +42,7 @@ fn down_to_the_models_rate() {
 }
 
 #[test]
-fn up_from_the_telephones() {
+fn upsampling_from_telephone_rates_matches_soxr() {
     let worst = worst(8_000, 3_800.0);
     println!("8000 Hz: worst difference {worst}");
     assert!(worst < TOLERANCE, "8000 Hz differs by {worst}");

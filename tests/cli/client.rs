@@ -1,4 +1,4 @@
-//! The client's promises: how recordings are cut and encoded, and when chunks are due.
+//! The client library: how recordings are split and encoded, and when chunks are due.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn chunks(script: Script) -> Vec<AudioChunk> {
 
 proptest! {
     #[test]
-    fn what_the_client_encodes_the_daemon_decodes(samples in prop::collection::vec(-1.0_f32..0.9999, 0..400)) {
+    fn the_daemon_decodes_every_encoding_of_the_client(samples in prop::collection::vec(-1.0_f32..0.9999, 0..400)) {
         let second: Vec<f32> = samples.iter().map(|sample| -sample * 0.5).collect();
         for (encoding, decoding, tolerance) in ENCODINGS {
             let bytes = encode(&[samples.clone(), second.clone()], encoding);
@@ -49,7 +49,7 @@ proptest! {
     }
 
     #[test]
-    fn chunks_join_up_to_the_recording(frames in 0_usize..3_000, chunk_ms in 1_u64..200, channels in 1_usize..4) {
+    fn concatenated_chunks_equal_the_recording(frames in 0_usize..3_000, chunk_ms in 1_u64..200, channels in 1_usize..4) {
         let audio: Vec<Vec<f32>> = vec![(0..frames).map(|n| n as f32 / 3_000.0).collect(); channels];
         let script = Script::of_samples(&audio, 8_000, &options(chunk_ms, Encoding::PcmS16le));
         prop_assert_eq!(script.audio(), Duration::from_secs_f64(frames as f64 / 8_000.0));
@@ -65,7 +65,7 @@ proptest! {
     }
 
     #[test]
-    fn a_file_is_cut_without_loss(length in 0_usize..5_000, chunk_ms in 1_u64..500) {
+    fn a_file_is_split_without_loss(length in 0_usize..5_000, chunk_ms in 1_u64..500) {
         let file: prost::bytes::Bytes = (0..length).map(|n| n as u8).collect::<Vec<_>>().into();
         let script = Script::of_file(&file, Duration::from_millis(1_234), &options(chunk_ms, Encoding::File));
         prop_assert!(script.ends().is_sorted());
@@ -93,7 +93,7 @@ fn g711_codes_survive_a_round_trip() {
 }
 
 #[test]
-fn paces_and_targets_say_what_they_take() {
+fn invalid_paces_and_targets_are_refused_with_the_allowed_values() {
     assert_eq!("real-time".parse(), Ok(Pace::Times(1.0)));
     assert_eq!("4".parse::<Pace>().unwrap().due(Duration::from_secs(2)), Some(Duration::from_millis(500)));
     assert_eq!("max".parse::<Pace>().unwrap().due(Duration::from_secs(2)), None);
@@ -108,7 +108,7 @@ fn paces_and_targets_say_what_they_take() {
 }
 
 #[test]
-fn the_media_types_of_raw_records_are_those_that_the_daemon_reads() {
+fn the_daemon_reads_the_media_types_of_raw_records() {
     let pairs = [(Encoding::PcmS16le, audio::Encoding::PcmS16Le), (Encoding::Alaw, audio::Encoding::ALaw)];
     for (encoding, read) in pairs {
         let format = AudioFormat { encoding: encoding.into(), sample_rate_hz: 8_000, channels: 2 };

@@ -1,4 +1,4 @@
-//! The configuration's promises: layers in order, unknown keys and bad values named, defaults as documented.
+//! The configuration: order of layers, errors that name unknown keys and bad values, documented defaults.
 
 use std::io::Write;
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn origin<'a>(loaded: &'a Loaded, key: &str) -> &'a Origin {
 }
 
 #[test]
-fn defaults_are_those_that_the_documentation_states() {
+fn defaults_match_the_documentation() {
     let config = Config::default();
     assert_eq!(config.grpc.address.to_string(), "127.0.0.1:50051");
     assert_eq!(config.http.address.to_string(), "127.0.0.1:8080");
@@ -43,7 +43,7 @@ fn defaults_are_those_that_the_documentation_states() {
 }
 
 #[test]
-fn each_layer_overrides_the_one_before_and_is_named_as_the_origin() {
+fn each_layer_overrides_the_previous_one_and_is_recorded_as_the_origin() {
     let (file, mut options) =
         with_file("[audio]\nmax_gap = '2s'\nidle_timeout = '5s'\n[batch]\nmax_size = 8\n");
     options.environment = vec![
@@ -63,7 +63,7 @@ fn each_layer_overrides_the_one_before_and_is_named_as_the_origin() {
 }
 
 #[test]
-fn an_unknown_key_is_named_with_the_nearest_known_one() {
+fn an_unknown_key_is_reported_with_the_nearest_known_one() {
     let error = error_of(&with_flags(&[("audio.max_gpa", "1s")]));
     assert!(error.contains("`audio.max_gpa`") && error.contains("did you mean `audio.max_gap`?"), "{error}");
     let (file, options) = with_file("colour = 'red'\n");
@@ -73,7 +73,7 @@ fn an_unknown_key_is_named_with_the_nearest_known_one() {
 }
 
 #[test]
-fn a_bad_value_is_named_with_its_key_its_origin_and_what_is_allowed() {
+fn a_bad_value_is_reported_with_its_key_origin_and_allowed_values() {
     let cases = [
         ("audio.idle_timeout", "0s", "above 0"),
         ("audio.idle_timeout", "soon", "30s"),
@@ -100,7 +100,7 @@ fn a_bad_value_is_named_with_its_key_its_origin_and_what_is_allowed() {
 }
 
 #[test]
-fn a_file_that_cannot_be_used_is_named_in_one_line() {
+fn an_unusable_file_is_reported_in_one_line() {
     for (text, reason) in [("[audio\n", "line 1"), ("[audio]\nmax_gap = 3\n", "audio.max_gap")] {
         let (file, options) = with_file(text);
         let error = error_of(&options);
@@ -112,7 +112,7 @@ fn a_file_that_cannot_be_used_is_named_in_one_line() {
 }
 
 #[test]
-fn kafka_is_on_where_brokers_are_set_and_an_empty_variable_leaves_it_off() {
+fn kafka_is_enabled_by_brokers_and_stays_disabled_with_an_empty_variable() {
     let environment = vec![("AFFECTD__KAFKA__BROKERS".into(), String::new())];
     let mut options = LoadOptions { environment, ..Default::default() };
     assert_eq!(config::load(&options).unwrap().config.kafka, None);
@@ -127,7 +127,7 @@ fn one_topic_cannot_have_two_roles() {
 }
 
 #[test]
-fn properties_mean_the_same_however_they_are_written_and_secrets_are_masked() {
+fn all_spellings_of_properties_are_equivalent_and_secrets_are_masked() {
     let quoted = "[kafka]\nbrokers = 'a:1'\n[kafka.properties]\n'sasl.password' = 'hush'\n";
     let dotted = "[kafka]\nbrokers = 'a:1'\nproperties.sasl.password = 'hush'\n";
     for text in [quoted, dotted] {
@@ -143,7 +143,7 @@ fn properties_mean_the_same_however_they_are_written_and_secrets_are_masked() {
 }
 
 #[test]
-fn the_documented_example_holds_every_key_with_its_default() {
+fn the_example_file_contains_every_key_with_its_default() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/config.toml");
     let options = LoadOptions { file: Some(path.into()), ..Default::default() };
     assert_eq!(config::load(&options).unwrap().config, Config::default());
@@ -163,7 +163,7 @@ fn the_documented_example_holds_every_key_with_its_default() {
 }
 
 #[test]
-fn several_models_stand_in_a_list_and_variables_reach_each() {
+fn several_models_form_a_list_and_variables_set_each_entry() {
     let text = "[[model]]\npath = \"a.onnx\"\n[[model]]\n[[model]]\npath = \"c.onnx\"\nshadow = true\ntopic = \"trial\"\n";
     let (_file, mut options) = with_file(text);
     options.environment = vec![("AFFECTD__MODEL__0__PATH".to_owned(), "b.onnx".to_owned())];
@@ -182,7 +182,7 @@ fn several_models_stand_in_a_list_and_variables_reach_each() {
 }
 
 #[test]
-fn a_list_of_models_that_makes_no_sense_is_refused_by_name() {
+fn a_contradictory_list_of_models_is_refused_by_name() {
     for (text, expected) in [
         ("[[model]]\npath = \"a\"\nshadow = true\n", "`model.0.shadow`: \"true\""),
         ("[[model]]\npath = \"a\"\ntopic = \"t\"\n", "`model.0.topic`: \"t\""),

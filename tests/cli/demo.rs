@@ -1,4 +1,4 @@
-//! `affectd demo` and `affectd analyze`: the daemon at work in one process, and the same windows without it.
+//! `affectd demo` and `affectd analyze`: the demo runs the daemon in its own process, and both give the same windows.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -46,7 +46,7 @@ fn events(output: &Output) -> Vec<EmotionEvent> {
 }
 
 #[tokio::test]
-async fn the_demo_shows_events_of_every_sample_and_sums_up() {
+async fn the_demo_shows_events_of_every_sample_and_a_summary() {
     let folder = tempfile::tempdir().unwrap();
     let output = run(&tiny(&folder), &["demo", "--speed", "max"]).await;
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -61,7 +61,7 @@ async fn the_demo_shows_events_of_every_sample_and_sums_up() {
 }
 
 #[tokio::test]
-async fn what_the_demo_serves_is_what_analyze_finds() {
+async fn the_demo_and_analyze_give_the_same_results() {
     let folder = tempfile::tempdir().unwrap();
     let model = tiny(&folder);
     let file = sample("angry");
@@ -84,7 +84,7 @@ async fn what_the_demo_serves_is_what_analyze_finds() {
 }
 
 #[tokio::test]
-async fn analyze_writes_tables_and_csv_and_goes_on_past_a_bad_file() {
+async fn analyze_writes_tables_and_csv_and_continues_after_a_bad_file() {
     let folder = tempfile::tempdir().unwrap();
     let model = tiny(&folder);
     let stereo = sample("call-stereo-mulaw");
@@ -110,7 +110,7 @@ async fn analyze_writes_tables_and_csv_and_goes_on_past_a_bad_file() {
 }
 
 #[tokio::test]
-async fn channels_are_named_mixed_or_cut_to_the_first_by_flags_and_by_configuration() {
+async fn channel_names_and_policy_are_set_by_flags_and_by_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let model = tiny(&folder);
     let stereo = sample("call-stereo-mulaw");
@@ -148,7 +148,7 @@ async fn a_hop_that_does_not_fit_the_model_is_bad_configuration() {
 }
 
 #[tokio::test]
-async fn the_demo_stays_up_where_asked_to_and_ends_at_a_signal() {
+async fn the_demo_keeps_running_on_request_and_ends_on_a_signal() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = affectd(&tiny(&folder), &["demo", &sample("sad"), "--speed", "max", "--keep-running"]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -159,9 +159,9 @@ async fn the_demo_stays_up_where_asked_to_and_ends_at_a_signal() {
                 return;
             }
         }
-        panic!("it ended before it said that it stays");
+        panic!("it ended before it reported that it keeps running");
     };
-    timeout(PATIENCE, running).await.expect("it says so");
+    timeout(PATIENCE, running).await.expect("it reports that it keeps running");
     let pid = child.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
     let status = timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap();

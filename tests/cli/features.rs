@@ -1,4 +1,4 @@
-//! `affectd features` as a process: both formats against the golden arrays, and what is refused.
+//! `affectd features` as a process: both output formats against the golden arrays, and its errors.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -12,7 +12,7 @@ fn array<T: npyz::Deserialize>(bytes: &[u8]) -> (Vec<u64>, Vec<T>) {
     (array.shape().to_vec(), array.into_vec().unwrap())
 }
 
-/// The golden signal as a WAV file, behind a channel of silence.
+/// The golden signal as the second channel of a WAV file, after a silent one.
 fn recording(folder: &Path, rate_hz: u32) -> PathBuf {
     let (_, signal) = array::<i16>(&std::fs::read(golden(&format!("signal_{rate_hz}.npy"))).unwrap());
     let audio: Vec<u8> = signal.iter().flat_map(|sample| [[0; 2], sample.to_le_bytes()].concat()).collect();
@@ -48,7 +48,7 @@ fn assert_equal(ours: &[f32], theirs: &[f32]) {
 }
 
 #[test]
-fn npy_and_csv_hold_the_golden_matrix() {
+fn npy_and_csv_output_match_the_golden_matrix() {
     let folder = tempfile::tempdir().unwrap();
     let file = recording(folder.path(), 16_000);
     for case in ["contract_16k", "log_mel_db_16k", "deltas_16k"] {
@@ -67,12 +67,12 @@ fn npy_and_csv_hold_the_golden_matrix() {
         assert!(text.lines().all(|line| line.split(',').count() as u64 == shape[1]));
         let values: Vec<f32> =
             text.lines().flat_map(|line| line.split(',')).map(|v| v.parse().unwrap()).collect();
-        assert_eq!(values, matrix, "csv tells the same floats as npy");
+        assert_eq!(values, matrix, "csv has the same floats as npy");
     }
 }
 
 #[test]
-fn options_may_stand_flat_and_other_rates_are_resampled() {
+fn flat_options_are_accepted_and_other_rates_are_resampled() {
     let folder = tempfile::tempdir().unwrap();
     let nested: serde_json::Value =
         serde_json::from_slice(&std::fs::read(golden("telephone_8k.json")).unwrap()).unwrap();
@@ -91,7 +91,7 @@ fn options_may_stand_flat_and_other_rates_are_resampled() {
 }
 
 #[test]
-fn what_does_not_fit_is_one_line() {
+fn invalid_input_is_reported_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let (file, options) = (recording(folder.path(), 16_000), golden("contract_16k.json"));
     let message = one_line(&features(&file, &options, &["--channel", "2"]), 2);
@@ -114,7 +114,7 @@ fn what_does_not_fit_is_one_line() {
 }
 
 #[test]
-fn a_file_shorter_than_one_frame_is_told() {
+fn a_file_shorter_than_one_frame_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("short.wav");
     let mut bytes = std::fs::read(recording(folder.path(), 16_000)).unwrap();
@@ -126,7 +126,7 @@ fn a_file_shorter_than_one_frame_is_told() {
 }
 
 #[test]
-fn a_model_brings_its_front_end_along() {
+fn a_model_supplies_its_front_end() {
     let folder = tempfile::tempdir().unwrap();
     // A foreign ONNX file (IR version 8, nothing else) with its contract beside it.
     let model = folder.path().join("tiny.onnx");

@@ -1,4 +1,4 @@
-//! `affectd load` against a real daemon: what it counts is what the daemon did, at any pace.
+//! `affectd load` against a real daemon: its counts equal those of the daemon at any pace.
 
 use std::process::Stdio;
 
@@ -16,7 +16,7 @@ fn url(daemon: &Daemon) -> String {
 }
 
 #[tokio::test]
-async fn at_real_time_every_window_that_the_audio_holds_comes_back() {
+async fn at_real_time_every_window_of_the_audio_is_returned() {
     let (_folder, options) = tiny();
     let daemon = options.start().await;
     let target = url(&daemon);
@@ -37,7 +37,7 @@ async fn at_real_time_every_window_that_the_audio_holds_comes_back() {
 }
 
 #[tokio::test]
-async fn at_full_speed_both_sides_count_the_same_and_the_daemon_is_watched() {
+async fn at_full_speed_both_sides_count_the_same_and_the_daemon_is_measured() {
     let (_folder, options) = tiny();
     let daemon = options.start().await;
     let (target, pid) = (url(&daemon), daemon.pid().to_string());
@@ -59,7 +59,7 @@ async fn at_full_speed_both_sides_count_the_same_and_the_daemon_is_watched() {
 }
 
 #[tokio::test]
-async fn streams_that_the_daemon_has_no_room_for_are_no_failures() {
+async fn refused_streams_do_not_count_as_failures() {
     let (_folder, options) = tiny();
     let daemon = options.set("limits.max_streams", "2").start().await;
     let target = url(&daemon);
@@ -70,7 +70,7 @@ async fn streams_that_the_daemon_has_no_room_for_are_no_failures() {
 }
 
 #[tokio::test]
-async fn a_daemon_that_goes_away_is_a_failure_with_a_report() {
+async fn a_daemon_that_exits_is_a_failure_with_a_report() {
     let (_folder, options) = tiny();
     let daemon = options.start().await;
     let target = url(&daemon);
@@ -93,15 +93,15 @@ async fn a_daemon_that_goes_away_is_a_failure_with_a_report() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_one_clear_line() {
-    let nobody = "grpc://127.0.0.1:1";
+async fn impossible_requests_are_reported_in_one_line() {
+    let unreachable = "grpc://127.0.0.1:1";
     let run = ["--streams", "1", "--speed", "max", "--seconds", "1"];
     let cases: [(&[&str], i32, &str); 6] = [
-        (&["--target", nobody], 1, "connect to grpc://127.0.0.1:1"),
-        (&["--target", nobody, "--target-pid", "4294967295"], 1, "process 4294967295 is not there"),
-        (&["--target", nobody, "--file", "/nowhere.wav"], 1, "/nowhere.wav"),
-        (&["--target", nobody, "--encoding", "file"], 2, "--encoding file"),
-        (&["--target", nobody, "--output-topic", "t"], 2, "--output-topic is for kafka://"),
+        (&["--target", unreachable], 1, "connect to grpc://127.0.0.1:1"),
+        (&["--target", unreachable, "--target-pid", "4294967295"], 1, "process 4294967295 is not there"),
+        (&["--target", unreachable, "--file", "/nowhere.wav"], 1, "/nowhere.wav"),
+        (&["--target", unreachable, "--encoding", "file"], 2, "--encoding file"),
+        (&["--target", unreachable, "--output-topic", "t"], 2, "--output-topic is for kafka://"),
         (&["--target", "http://127.0.0.1:1"], 2, "http:// is neither grpc:// nor kafka://"),
     ];
     for (arguments, code, part) in cases {
@@ -111,7 +111,7 @@ async fn what_cannot_be_done_is_one_clear_line() {
         assert!(stderr.starts_with("error: ") && stderr.contains(part), "{stderr}");
         assert!(output.stdout.is_empty());
     }
-    let none = load(&["--target", nobody, "--streams", "0", "--speed", "max", "--seconds", "1"]).await;
+    let none = load(&["--target", unreachable, "--streams", "0", "--speed", "max", "--seconds", "1"]).await;
     assert_eq!(none.status.code(), Some(2));
     assert!(text(&none.stderr).starts_with("error: invalid value '0' for '--streams <N>'"));
 }

@@ -1,5 +1,4 @@
-//! `affectd send` against a gRPC server that keeps what it is sent: what goes out, what comes back, and what a refusal
-//! looks like.
+//! `affectd send` to a gRPC server that records what it receives: chunks sent, events printed, and refusals.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -20,7 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 const PATIENCE: Duration = Duration::from_secs(60);
 const RATE_HZ: u32 = 8_000;
 
-/// Answers each chunk with an event that ends where the chunk ends, and keeps the chunk.
+/// Returns an event for each chunk, which ends where the chunk ends, and records the chunk.
 #[derive(Clone, Default)]
 struct Recorder {
     chunks: Arc<Mutex<Vec<AudioChunk>>>,
@@ -97,7 +96,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn a_recording_goes_out_whole_and_its_events_come_back() {
+async fn a_recording_is_sent_completely_and_its_events_are_printed() {
     let folder = tempfile::tempdir().unwrap();
     let file = wav(&folder, "one.wav", 2_100);
     let (recorder, url) = server().await;
@@ -118,7 +117,7 @@ async fn a_recording_goes_out_whole_and_its_events_come_back() {
 }
 
 #[tokio::test]
-async fn real_time_takes_as_long_as_the_audio_and_a_multiple_less() {
+async fn the_speed_multiplies_the_real_time_pace() {
     let folder = tempfile::tempdir().unwrap();
     let file = wav(&folder, "one.wav", 4 * RATE_HZ);
     let (recorder, url) = server().await;
@@ -136,7 +135,7 @@ async fn real_time_takes_as_long_as_the_audio_and_a_multiple_less() {
 }
 
 #[tokio::test]
-async fn a_refused_stream_is_named_and_its_neighbour_goes_on() {
+async fn a_refused_stream_is_named_and_the_other_stream_completes() {
     let folder = tempfile::tempdir().unwrap();
     let (good, bad) = (wav(&folder, "good.wav", 1_600), wav(&folder, "refused.wav", 1_600));
     let (recorder, url) = server().await;
@@ -151,7 +150,7 @@ async fn a_refused_stream_is_named_and_its_neighbour_goes_on() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_sent_is_one_line() {
+async fn input_that_cannot_be_sent_is_reported_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = wav(&folder, "one.wav", 100);
     let note = folder.path().join("note.wav");

@@ -1,4 +1,4 @@
-//! A clip is cut as a stream would be: the same features, at least one window, channels mixed down.
+//! A clip is split like a stream: the same features, at least one window, channels mixed down.
 
 use affectd::audio::{AudioFormat, Encoding};
 use affectd::config::LoadOptions;
@@ -27,7 +27,7 @@ fn windows(channels: u32, samples: &[f32]) -> Result<Vec<Vec<f32>>, String> {
 }
 
 #[test]
-fn windows_lie_where_a_streams_windows_lie() {
+fn clip_windows_equal_stream_windows() {
     // 1 s windows every 0.5 s at 8 kHz; frames of 256 samples every 80.
     let (contract, _) = front_end();
     let features = FrontEnd::new(contract.mfcc.as_ref().unwrap(), 8000, FrameKind::Mfcc).unwrap();
@@ -49,13 +49,13 @@ fn windows_lie_where_a_streams_windows_lie() {
 }
 
 #[test]
-fn less_than_a_frame_is_no_clip() {
+fn a_clip_shorter_than_one_frame_is_refused() {
     assert!(windows(1, &noise(255)).unwrap_err().contains("shorter than one frame (256 samples at 8000 Hz)"));
     assert!(windows(1, &[]).is_err());
 }
 
 #[test]
-fn channels_are_mixed_down() {
+fn clip_channels_are_mixed_down() {
     let mono = noise(9000);
     let stereo: Vec<f32> = mono.iter().flat_map(|sample| [sample * 1.5, sample * 0.5]).collect();
     let (one, two) = (windows(1, &mono).unwrap(), windows(2, &stereo).unwrap());

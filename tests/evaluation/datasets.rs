@@ -1,4 +1,4 @@
-//! The dataset loaders: names, quirks, splits and errors.
+//! The dataset loaders: file names, peculiarities, splits and errors.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ fn speakers(clips: &[Clip]) -> BTreeSet<String> {
     clips.iter().filter_map(|clip| clip.speaker.clone()).collect()
 }
 
-/// The speech data beside the checkout, where there is some.
+/// The speech data beside the checkout, if present.
 fn real(folder: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(folder);
     if !path.is_dir() {
@@ -40,7 +40,7 @@ fn an_unknown_dataset_is_refused_with_the_allowed_names() {
 }
 
 #[test]
-fn a_missing_folder_and_an_empty_one_are_named() {
+fn missing_and_empty_folders_are_reported_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let missing = load(&spec("crema-d", &folder.path().join("nowhere")), Split::All).unwrap_err();
     assert!(matches!(missing, DatasetError::Unreadable { .. }));
@@ -50,7 +50,7 @@ fn a_missing_folder_and_an_empty_one_are_named() {
 }
 
 #[test]
-fn crema_d_reads_names_splits_speakers_and_leaves_out_double_clips() {
+fn crema_d_parses_names_splits_speakers_and_skips_duplicate_clips() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["1001_IEO_ANG_HI.wav", "1015_DFA_NEU_XX.wav", "1088_TIE_HAP_XX.wav", "1006_TIE_NEU_XX.wav"] {
         touch(folder.path(), &format!("AudioWAV/{name}"));
@@ -68,7 +68,7 @@ fn crema_d_reads_names_splits_speakers_and_leaves_out_double_clips() {
 }
 
 #[test]
-fn crema_d_names_a_file_that_is_not_its_own() {
+fn crema_d_reports_a_foreign_file_by_name() {
     let folder = tempfile::tempdir().unwrap();
     touch(folder.path(), "1001_IEO_JOY_HI.wav");
     let error = load(&spec("crema-d", folder.path()), Split::All).unwrap_err();
@@ -87,7 +87,7 @@ fn crema_d_on_disk_has_its_published_counts() {
 }
 
 #[test]
-fn tess_trusts_file_names_over_folder_names() {
+fn tess_prefers_file_names_to_folder_names() {
     let folder = tempfile::tempdir().unwrap();
     touch(folder.path(), "OAF_neutral/OA_bite_neutral.flac");
     touch(folder.path(), "YAF_pleasant_surprised/YAF_back_ps.flac");
@@ -99,7 +99,7 @@ fn tess_trusts_file_names_over_folder_names() {
 }
 
 #[test]
-fn tess_tests_on_the_actress_that_did_not_train() {
+fn tess_tests_on_the_actress_that_is_not_in_training() {
     let Some(path) = real("tess") else { return };
     let mut spec = spec("tess", &path);
     for (test, train) in [("YAF", "OAF"), ("OAF", "YAF")] {
@@ -132,7 +132,7 @@ fn a_manifest_is_read_with_or_without_header_and_relative_to_itself() {
 }
 
 #[test]
-fn a_bad_row_is_named_by_its_line() {
+fn a_bad_row_is_reported_with_its_line_number() {
     let folder = tempfile::tempdir().unwrap();
     touch(folder.path(), "a.wav");
     for (row, reason) in [("only-a-path", "1 columns"), ("gone.wav,joy", "no file"), ("a.wav,", "empty")] {
@@ -144,7 +144,7 @@ fn a_bad_row_is_named_by_its_line() {
 }
 
 #[test]
-fn a_manifests_splits_share_no_speaker_and_lose_no_clip() {
+fn the_splits_of_a_manifest_share_no_speaker_and_lose_no_clip() {
     let folder = tempfile::tempdir().unwrap();
     let mut text = String::new();
     for index in 0..60 {

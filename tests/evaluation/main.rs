@@ -1,4 +1,4 @@
-//! Datasets, splits, metrics, and evaluation here and on a daemon.
+//! Datasets, splits, metrics, and evaluation in this process and on a daemon.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -1,4 +1,4 @@
-//! The reported figures are scikit-learn's, hand-computed ones, and the same every time.
+//! The reported metrics equal those of scikit-learn and hand-computed values, and are deterministic.
 
 use affectd::evaluation::{Interval, Metrics, Report, ScoredClip};
 use affectd::proto;
@@ -25,9 +25,9 @@ fn close(found: f64, wanted: f64) -> bool {
     (found - wanted).abs() < 1e-9
 }
 
-/// Made with scikit-learn 1.9.1 and numpy 2.4.6, see `evaluation_golden/make.py`.
+/// Made with scikit-learn 1.9.1 and numpy 2.4.6, see `golden/make.py`.
 #[test]
-fn figures_are_those_of_scikit_learn() {
+fn metrics_match_scikit_learn() {
     let golden: Vec<Golden> = serde_json::from_str(include_str!("golden/metrics.json")).unwrap();
     assert_eq!(golden.len(), 3);
     for case in golden {
@@ -64,7 +64,7 @@ fn clip(truth: usize, prediction: usize, speaker: &str) -> ScoredClip {
 }
 
 #[test]
-fn a_case_small_enough_to_count_by_hand() {
+fn a_small_case_matches_hand_computed_values() {
     // Truth 0: right, right, taken for 1. Truth 1: right. Label 2 never occurs.
     let clips = [clip(0, 0, "a"), clip(0, 0, "a"), clip(0, 1, "b"), clip(1, 1, "b")];
     let metrics = Metrics::of(&labels(3), &clips);
@@ -77,7 +77,7 @@ fn a_case_small_enough_to_count_by_hand() {
 }
 
 #[test]
-fn the_interval_is_over_speakers() {
+fn the_interval_is_bootstrapped_over_speakers() {
     // One speaker all right, one all wrong: resamples of two speakers score 0, 1/2 or 1.
     let split: Vec<_> = (0..20).map(|at| clip(0, at / 10, if at < 10 { "a" } else { "b" })).collect();
     let metrics = Metrics::of(&labels(3), &split);
@@ -88,18 +88,18 @@ fn the_interval_is_over_speakers() {
     let interval = Metrics::of(&labels(3), &even).accuracy_interval;
     assert_eq!(interval, Some(Interval { low: 0.5, high: 0.5 }));
 
-    // With one speaker nothing is known of others.
+    // With one speaker there is no interval.
     assert_eq!(Metrics::of(&labels(3), &split[..10]).accuracy_interval, None);
 }
 
 #[test]
-fn no_clips_are_no_reason_to_fail() {
+fn an_evaluation_without_clips_succeeds() {
     let metrics = Metrics::of(&labels(3), &[]);
     assert_eq!((metrics.accuracy, metrics.macro_f1, metrics.expected_calibration_error), (0.0, 0.0, 0.0));
 }
 
 #[test]
-fn the_report_has_its_keys_and_survives_the_protocol() {
+fn the_report_keeps_its_keys_through_the_protocol() {
     let clips = [clip(0, 0, "a"), clip(0, 1, "b"), clip(1, 1, "b")];
     let metrics = Metrics::of(&labels(3), &clips);
     let report = Report::new("tiny@1.0.0".into(), labels(3), metrics, 2, 1.5);
@@ -127,7 +127,7 @@ fn the_report_has_its_keys_and_survives_the_protocol() {
 
 proptest! {
     #[test]
-    fn figures_do_not_depend_on_the_order_of_the_clips(
+    fn metrics_do_not_depend_on_the_order_of_the_clips(
         picks in prop::collection::vec((0_usize..3, 0_usize..3, 0_usize..4), 1..60),
         turn in 0_usize..60,
     ) {

@@ -1,4 +1,4 @@
-//! Who trains, validates and tests: no speaker in two parts, equal shares of each emotion, and labels by other names.
+//! Splits into training, validation and test: no shared speakers, stratified emotions, and renamed labels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 const EMOTIONS: [&str; 4] = ["anger", "calm", "happiness", "surprise"];
 
-/// A manifest of `clips` clips by `speakers` speakers; by nobody known where there are none.
+/// A manifest of `clips` clips by `speakers` speakers; without a speaker column for 0.
 fn manifest(folder: &Path, name: &str, clips: usize, speakers: usize) -> DatasetSpec {
     std::fs::write(folder.join("clip.wav"), b"").unwrap();
     let mut text = String::new();
@@ -55,7 +55,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn no_speaker_is_in_two_parts(seed: u64, first in 3_usize..12, second in 1_usize..6, fold in 1_usize..=3) {
+    fn no_speaker_is_in_two_splits(seed: u64, first in 3_usize..12, second in 1_usize..6, fold in 1_usize..=3) {
         let folder = tempfile::tempdir().unwrap();
         let data = [manifest(folder.path(), "a", 60, first), manifest(folder.path(), "b", 30, second)];
         let protocols = [
@@ -71,7 +71,7 @@ proptest! {
     }
 
     #[test]
-    fn a_random_split_has_equal_shares_of_each_emotion(seed: u64, clips in 40_usize..200) {
+    fn a_random_split_is_stratified_by_emotion(seed: u64, clips in 40_usize..200) {
         let folder = tempfile::tempdir().unwrap();
         let data = manifest(folder.path(), "a", clips, 0);
         let partition = pool(std::slice::from_ref(&data)).divide(&Protocol::Random { seed }).unwrap();
@@ -85,7 +85,7 @@ proptest! {
 }
 
 #[test]
-fn each_speaker_tests_in_exactly_one_fold_and_the_seed_deals() {
+fn each_speaker_is_tested_in_exactly_one_fold_chosen_by_the_seed() {
     let folder = tempfile::tempdir().unwrap();
     let data = [manifest(folder.path(), "a", 60, 11)];
     let fold = |fold, seed| pool(&data).divide(&Protocol::k_fold(4, fold, seed).unwrap()).unwrap();
@@ -102,7 +102,7 @@ fn each_speaker_tests_in_exactly_one_fold_and_the_seed_deals() {
 }
 
 #[test]
-fn one_speaker_left_for_training_also_validates_and_never_tests() {
+fn a_single_remaining_speaker_trains_and_validates_but_never_tests() {
     let folder = tempfile::tempdir().unwrap();
     let data = manifest(folder.path(), "a", 60, 2);
     let protocol = Protocol::LeaveOneSpeakerOut { speaker: "s1".into(), seed: 0 };
@@ -113,7 +113,7 @@ fn one_speaker_left_for_training_also_validates_and_never_tests() {
 }
 
 #[test]
-fn speakers_of_two_datasets_are_told_apart() {
+fn speakers_of_two_datasets_are_distinct() {
     let folder = tempfile::tempdir().unwrap();
     let data = [manifest(folder.path(), "a", 30, 3), manifest(folder.path(), "b", 30, 4)];
     let all = pool(&data).all();
@@ -127,11 +127,11 @@ fn speakers_of_two_datasets_are_told_apart() {
 }
 
 #[test]
-fn what_cannot_be_split_is_refused_with_the_reason() {
+fn an_impossible_split_is_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
-    let nobody = manifest(folder.path(), "nobody", 30, 0);
+    let unnamed = manifest(folder.path(), "nobody", 30, 0);
     for protocol in [Protocol::SpeakerIndependent, Protocol::k_fold(5, 1, 0).unwrap()] {
-        let error = refusal(&nobody, &protocol);
+        let error = refusal(&unnamed, &protocol);
         assert!(error.contains(&format!("{} needs the speaker", protocol.name())), "{error}");
         assert!(error.contains("30 have none") && error.contains("random"), "{error}");
     }
@@ -147,7 +147,7 @@ fn what_cannot_be_split_is_refused_with_the_reason() {
 }
 
 #[test]
-fn labels_get_other_names_all_at_once() {
+fn label_renames_apply_simultaneously() {
     let folder = tempfile::tempdir().unwrap();
     let data = [manifest(folder.path(), "a", 60, 5)];
     let rules = ["anger=happiness", "happiness=joy", "calm="].map(|rule| rule.parse().unwrap());
@@ -167,7 +167,7 @@ fn labels_get_other_names_all_at_once() {
 }
 
 #[test]
-fn a_rule_that_means_nothing_is_refused() {
+fn an_invalid_label_rule_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let data = [manifest(folder.path(), "a", 12, 3)];
     let rules = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>();
@@ -183,7 +183,7 @@ fn a_rule_that_means_nothing_is_refused() {
 }
 
 #[test]
-fn a_random_split_of_tess_has_both_voices_and_says_so() {
+fn a_random_split_of_tess_has_both_speakers_and_is_labelled_so() {
     let Some(path) = real("tess") else { return };
     let data = [DatasetSpec::parse(&format!("tess:{}", path.display())).unwrap()];
     let protocol = Protocol::Random { seed: 0 };
@@ -193,7 +193,7 @@ fn a_random_split_of_tess_has_both_voices_and_says_so() {
 }
 
 #[test]
-fn flags_that_contradict_each_other_are_a_usage_error() {
+fn contradictory_flags_are_a_usage_error() {
     let folder = tempfile::tempdir().unwrap();
     let data = format!("manifest:{}", manifest(folder.path(), "a", 12, 3).path.display());
     let cases: [(&[&str], &str); 6] = [

@@ -1,4 +1,4 @@
-//! The same clips give the same numbers here and on a daemon over gRPC; what cannot be used is skipped and counted.
+//! Evaluation gives the same numbers in this process and on a daemon over gRPC; unusable clips are skipped and counted.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -105,7 +105,7 @@ fn report(output: &Output) -> Report {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_daemon_and_this_process_give_the_same_numbers() {
+async fn local_and_remote_evaluation_give_the_same_report() {
     let folder = tempfile::tempdir().unwrap();
     let model = tiny(folder.path(), Layout::Nct, Kind::Logits);
     let data = format!("manifest:{}", dataset(folder.path()).display());
@@ -132,10 +132,10 @@ async fn a_daemon_and_this_process_give_the_same_numbers() {
     assert_eq!(rows.lines().count(), 6);
     assert_eq!(rows, std::fs::read_to_string(csv("remote.csv")).unwrap());
 
-    let said = String::from_utf8(local.stderr).unwrap();
-    assert_eq!(said, String::from_utf8(remote.stderr).unwrap());
-    assert!(said.contains("skipped 2 clips: audio (the first one: broken.wav: is not a WAV"), "{said}");
-    assert!(said.contains("skipped 1 clips: label \"surprise\" is not among the model's"), "{said}");
+    let stderr = String::from_utf8(local.stderr).unwrap();
+    assert_eq!(stderr, String::from_utf8(remote.stderr).unwrap());
+    assert!(stderr.contains("skipped 2 clips: audio (the first one: broken.wav: is not a WAV"), "{stderr}");
+    assert!(stderr.contains("skipped 1 clips: label \"surprise\" is not among the model's"), "{stderr}");
     daemon.stop.send(()).unwrap();
     daemon.ended.await.unwrap().unwrap();
 }
@@ -151,7 +151,7 @@ fn request(label: &str, format: Option<AudioFormat>, audio: Vec<u8>) -> Evaluate
     EvaluateRequest { clip: Some(clip) }
 }
 
-/// What a call with these requests gives: results and a report, or how it ends.
+/// Sends the requests in one call: the results and the report, or the status.
 async fn call(url: &str, requests: Vec<EvaluateRequest>) -> Result<Vec<Answer>, tonic::Status> {
     let mut client = EvaluationServiceClient::connect(url.replace("grpc", "http")).await.unwrap();
     let mut answers = client.evaluate(futures::stream::iter(requests)).await?.into_inner();
@@ -163,7 +163,7 @@ async fn call(url: &str, requests: Vec<EvaluateRequest>) -> Result<Vec<Answer>, 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_cannot_be_understood_ends_with_the_fields_name() {
+async fn an_invalid_request_is_refused_with_the_field_name() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = daemon(&tiny(folder.path(), Layout::Ntc, Kind::Logits)).await;
     let file = Some(AudioFormat { encoding: Encoding::File.into(), ..Default::default() });
@@ -213,7 +213,7 @@ async fn an_open_evaluation_ends_when_the_daemon_drains() {
         answers.message().await.unwrap().unwrap().response,
         Some(Answer::Clip(ClipResult { .. }))
     ));
-    // The client goes on holding its side open.
+    // The client keeps its sending side open.
     daemon.stop.send(()).unwrap();
     assert_eq!(answers.message().await.unwrap_err().code(), Code::Unavailable);
     daemon.ended.await.unwrap().unwrap();
@@ -221,7 +221,7 @@ async fn an_open_evaluation_ends_when_the_daemon_drains() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_named() {
+async fn an_unreachable_server_is_reported_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let spec = DatasetSpec::parse(&format!("manifest:{}", dataset(folder.path()).display())).unwrap();
     let clips = datasets::load(&spec, Split::All).unwrap();

@@ -1,4 +1,4 @@
-//! However audio is cut into chunks, the same windows come out of a stream, bit by bit.
+//! Any chunking of the audio gives bit-identical windows.
 
 use affectd::audio::{AudioFormat, Encoding};
 use affectd::stream::{Chunk, Window};
@@ -7,7 +7,7 @@ use prost::bytes::Bytes;
 
 use crate::support::stream_fixture::{Feed, format, frame_bytes, noise, setup};
 
-/// The windows of `audio` in chunks of the given numbers of samples, over and over; the rest comes at once.
+/// The windows of `audio` in chunks of the given numbers of samples, repeatedly; the rest in one chunk.
 fn windows(format: AudioFormat, audio: &Bytes, sizes: &[usize], measured: bool) -> Vec<Window> {
     let mut feed = Feed::new(&setup(), format);
     let (mut rest, mut position) = (audio.clone(), 0);

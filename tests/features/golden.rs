@@ -1,4 +1,4 @@
-//! Features against librosa, torchaudio and kaldi-native-fbank: golden arrays made by `tests/golden/make_golden.py`.
+//! Features compared with librosa, torchaudio and kaldi-native-fbank: golden arrays made by `tests/golden/make_golden.py`.
 
 use std::path::PathBuf;
 
@@ -45,12 +45,12 @@ fn check(name: &str) {
 }
 
 #[test]
-fn mfcc_at_16_khz_as_in_the_contract() {
+fn mfcc_at_16_khz_matches_librosa() {
     check("contract_16k");
 }
 
 #[test]
-fn mfcc_at_8_khz() {
+fn mfcc_at_8_khz_matches_librosa() {
     check("telephone_8k");
 }
 

@@ -1,4 +1,4 @@
-//! What holds for every signal: frames depend on their own samples alone, and are always finite.
+//! Properties of features of any signal: frames depend on their own samples only and are always finite.
 
 use affectd::features::{
     FrameKind, FrontEnd, MfccOptions, OptionsError, append_deltas, features, features_with_deltas,
@@ -19,7 +19,7 @@ fn front_end(deltas: usize) -> FrontEnd {
 }
 
 #[test]
-fn the_frames_of_a_window_are_counted_as_documented() {
+fn the_frame_count_of_a_window_follows_the_documented_formula() {
     let front_end = front_end(0);
     let counted = [0, 255, 256, 335, 336, 8_000].map(|samples| front_end.frames(samples));
     assert_eq!(counted, [0, 0, 1, 1, 2, 1 + (8_000 - 256) / 80]);
@@ -29,7 +29,7 @@ fn the_frames_of_a_window_are_counted_as_documented() {
 }
 
 #[test]
-fn digital_silence_is_the_floor_in_every_band() {
+fn digital_silence_is_at_the_floor_in_every_band() {
     let log_mel = FrontEnd::new(&options(0), 8_000, FrameKind::LogMel).unwrap();
     for value in features(&log_mel, &[0.0; 2_000]) {
         assert!((value - 1e-10_f32.ln()).abs() < 1e-4, "{value}");
@@ -42,7 +42,7 @@ fn digital_silence_is_the_floor_in_every_band() {
 }
 
 #[test]
-fn a_constant_has_no_deltas_and_a_cepstrum_needs_coefficients() {
+fn a_constant_has_zero_deltas_and_a_cepstrum_needs_coefficients() {
     let front_end = front_end(2);
     assert_eq!((front_end.width(), front_end.coefficients()), (13, 39));
     let mut out = vec![1.0; 3 * 39];
@@ -74,7 +74,7 @@ fn every_kind() -> [(MfccOptions, FrameKind); 6] {
 }
 
 #[test]
-fn frames_in_groups_are_frames_alone() {
+fn frames_computed_in_groups_equal_frames_computed_alone() {
     let samples: Vec<f32> = (0..9_000_u32).map(|n| (n.wrapping_mul(n) % 997) as f32 / 997.0 - 0.4).collect();
     for (options, kind) in every_kind() {
         let front_end = FrontEnd::new(&options, 16_000, kind).expect("options that can be built");
@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn a_computer_keeps_nothing_of_the_frame_before(
+    fn a_frame_does_not_depend_on_the_previous_frame(
         first in prop::collection::vec(-1.0_f32..=1.0, 256),
         second in prop::collection::vec(-1.0_f32..=1.0, 256),
     ) {

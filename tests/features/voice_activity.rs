@@ -1,4 +1,4 @@
-//! A window's speech depends on its own samples alone: whatever the chunks, wherever a reader begins.
+//! The speech share of a window depends on its own samples only, for any chunking and any start of the reader.
 
 use affectd::audio::Encoding;
 use affectd::config::{Config, Vad, VadMode, Window as WindowSettings};
@@ -13,7 +13,7 @@ use crate::support::speech_fixture::{Part, SECOND, pcm16, talk};
 use crate::support::stream_fixture;
 use crate::support::stream_fixture::{Feed, contract, format, setup_with};
 
-/// Windows of 3 s every `hop_ms`, silent ones told.
+/// Windows of 3 s every `hop_ms`, with the gate.
 fn gated(hop_ms: u64) -> StreamSetup {
     let hop = Some(Duration::from_millis(hop_ms));
     let setup = setup_with(&WindowSettings { hop, ..Config::default().window });
@@ -21,13 +21,13 @@ fn gated(hop_ms: u64) -> StreamSetup {
     setup.gated(&contract(), &vad).expect("the model is at 16 kHz")
 }
 
-/// Speech and silence by turns, 18 s in all.
+/// Alternating speech and silence, 18 s in total.
 fn by_turns() -> Vec<f32> {
     use Part::{Silence, Speech};
     talk(&[Silence(4_300), Speech(2_000), Silence(3_900), Speech(700), Silence(4_500), Speech(2_600)])
 }
 
-/// The shares of all full windows from `first` on, of audio that begins at `origin` and comes in pieces of the given sizes.
+/// The shares of all full windows from `first` on, of audio that begins at `origin`, in chunks of the given sizes.
 fn shares(
     gate: &Gate,
     setup: &StreamSetup,
@@ -52,7 +52,7 @@ fn shares(
     found
 }
 
-/// The share of one window, written a second time: segments of whole hops of at least half a second, a detector for each.
+/// The share of one window, implemented independently: segments of whole hops of at least half a second, a detector for each.
 fn share_of(window: &[f32], hop: usize) -> f64 {
     const FRAME: usize = 256;
     let segment = hop * (SECOND / 2).div_ceil(hop).max(1);
@@ -75,7 +75,7 @@ fn share_of(window: &[f32], hop: usize) -> f64 {
 }
 
 #[test]
-fn a_share_counts_the_frames_of_the_windows_own_segments() {
+fn the_speech_share_counts_the_frames_of_the_windows_own_segments() {
     let audio = by_turns();
     for hop_ms in [100, 300, 700, 1_000, 4_000] {
         let (setup, hop) = (gated(hop_ms), hop_ms as usize * SECOND / 1_000);
@@ -109,7 +109,7 @@ fn windows_of_silence_are_silent_and_windows_of_speech_are_not() {
 }
 
 #[test]
-fn without_a_gate_and_in_evaluation_no_window_is_left_out() {
+fn without_a_gate_and_in_evaluation_no_window_is_dropped() {
     let audio: Bytes = pcm16(&talk(&[Part::Silence(5_000)])).into();
     let pcm = format(Encoding::PcmS16Le, 16_000, 1);
     let windows = stream_fixture::windows_of(&setup_with(&Config::default().window), pcm, &audio);
@@ -119,7 +119,7 @@ fn without_a_gate_and_in_evaluation_no_window_is_left_out() {
 }
 
 #[test]
-fn a_rate_at_which_speech_cannot_be_told_is_refused_by_name() {
+fn a_rate_that_the_detector_does_not_support_is_refused_by_name() {
     let telephone = affectd::model::Contract { sample_rate_hz: 8_000, ..contract() };
     let mut setup = setup_with(&Config::default().window);
     setup.geometry.sample_rate_hz = 8_000;
@@ -151,7 +151,7 @@ fn encoded(rate: u32, channels: u32) -> (affectd::audio::AudioFormat, Vec<u8>) {
     (format(Encoding::PcmF32Le, rate, channels), samples.flat_map(f32::to_le_bytes).collect())
 }
 
-/// What a stream gives that begins at `from` and comes in chunks of the given numbers of samples.
+/// The windows of a stream that begins at `from`, in chunks of the given numbers of samples.
 fn windows_from(setup: &StreamSetup, rate: u32, channels: u32, from: usize, sizes: &[usize]) -> Vec<Window> {
     let (format, audio) = encoded(rate, channels);
     let frame = stream_fixture::frame_bytes(format);
@@ -174,7 +174,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 5, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_chunking_and_any_beginning_give_the_same_silence(
+    fn any_chunking_and_any_start_give_the_same_silent_windows(
         (rate, channels) in prop::sample::select(vec![(16_000, 2), (8_000, 1), (44_100, 1)]),
         hop_ms in prop::sample::select(vec![250_u64, 500, 700, 1_000, 1_500]),
         cuts in prop::collection::vec(50..30_000_usize, 1..8),
@@ -185,7 +185,7 @@ proptest! {
         prop_assert!(whole.iter().any(|window| window.silent) && whole.iter().any(|window| !window.silent));
         prop_assert_eq!(names(&windows_from(&setup, rate, channels, 0, &cuts)), names(&whole));
 
-        // Another reader begins there: what it needs begins no earlier.
+        // Another reader begins there and needs no earlier audio.
         let from = from_ms * rate as usize / 1_000;
         let later = windows_from(&setup, rate, channels, from, &cuts);
         let due: Vec<Window> = whole.into_iter().filter(|window| window.needed_from >= from as u64).collect();
@@ -195,7 +195,7 @@ proptest! {
     }
 
     #[test]
-    fn a_detector_never_hears_what_lies_before_its_window(
+    fn a_detector_does_not_depend_on_audio_before_its_window(
         hop_ms in prop::sample::select(vec![100_u64, 490, 700, 1_000]),
         first in 0..5_u64,
         before in 0..9_000_u64,

@@ -1,4 +1,4 @@
-//! Models that take samples: where their windows lie and what is in them.
+//! Models that take samples: positions and content of their windows.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ fn samples(audio: &Bytes) -> Vec<f32> {
 }
 
 #[test]
-fn a_window_is_its_samples_and_what_is_missing_is_zero() {
+fn a_window_contains_its_samples_padded_with_zeros() {
     let audio = noise(plain(), 5_001, 1);
     let windows = windows_of(&waveform_setup(2_000, 1_333, 0.05), plain(), &audio);
     let all = samples(&audio);
@@ -32,7 +32,7 @@ fn a_window_is_its_samples_and_what_is_missing_is_zero() {
 }
 
 #[test]
-fn hops_longer_than_a_window_leave_audio_out_and_short_tails_give_nothing() {
+fn a_hop_longer_than_the_window_skips_audio_and_a_short_tail_gives_no_window() {
     let all = noise(plain(), 9_000, 2);
     let windows = windows_of(&waveform_setup(1_000, 4_000, 0.05), plain(), &all);
     let places: Vec<_> = windows.iter().map(|window| (window.index, window.partial)).collect();
@@ -42,7 +42,7 @@ fn hops_longer_than_a_window_leave_audio_out_and_short_tails_give_nothing() {
 }
 
 #[test]
-fn telephone_audio_reaches_the_model_at_its_own_rate() {
+fn telephone_audio_is_resampled_to_the_model_rate() {
     let telephone = format(Encoding::MuLaw, 8_000, 1);
     let audio = noise(telephone, 3_000, 4);
     let windows = windows_of(&waveform_setup(2_000, 2_000, 0.05), telephone, &audio);
@@ -72,7 +72,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_chunking_and_any_resumption_give_the_same_windows(
+    fn any_chunking_and_any_resumption_give_the_same_waveform_windows(
         rate in prop::sample::select(vec![8_000_u32, 16_000, 44_100]),
         length in 1..3_000_usize,
         hop in 50..4_000_usize,
@@ -86,7 +86,7 @@ proptest! {
         let at_once = in_chunks(&setup, format, &audio, usize::MAX >> 8);
         prop_assert!(in_chunks(&setup, format, &audio, size.max(40)) == at_once, "in chunks of {size}");
 
-        // Another reader goes on where nothing before the position is needed any more.
+        // Another reader continues at a position before which no audio is needed.
         let position = cut.index(frames + 1) as u64;
         let plan = ResamplerPlan::new(rate, 16_000);
         let first = setup.geometry.first_window_from(position + plan.reach(), rate);

@@ -1,4 +1,4 @@
-//! Where windows lie, which of them come, and what is in them: at the level of one stream, without a daemon.
+//! Positions, order and content of the windows of one stream, without a daemon.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use affectd::stream::{BadChunk, Chunk, FURTHEST_SAMPLE, SetupError, StreamSetup,
 use prost::bytes::Bytes;
 
 use crate::support::stream_fixture::{
-    Feed, contract, format, frame_bytes, noise, of_stretch, plain, setup, setup_with, windows_of,
+    Feed, contract, format, frame_bytes, noise, of_segment, plain, setup, setup_with, windows_of,
 };
 
 const RATE: usize = 16_000;
@@ -42,7 +42,7 @@ fn numbered(sequence: u64, audio: Bytes) -> Chunk {
 }
 
 #[test]
-fn a_window_owns_the_frames_wholly_inside_it() {
+fn a_window_contains_the_frames_that_lie_entirely_inside_it() {
     let setup = setup();
     assert_eq!(setup.geometry.frames(), 297);
     let audio = noise(plain(), 4 * RATE, 1);
@@ -70,20 +70,20 @@ fn windows_start_a_hop_apart_from_the_streams_start() {
 }
 
 #[test]
-fn the_configured_hop_overrides_the_models() {
+fn the_configured_hop_overrides_the_hop_of_the_model() {
     let audio = noise(plain(), 4 * RATE, 3);
     let halved = windows_of(&setup_with(&window_settings(Some(0.5), 1.0)), plain(), &audio);
     assert_eq!(shape(&halved), [(0, 0.0, 3.0, false), (1, 0.5, 3.5, false), (2, 1.0, 4.0, false)]);
     let usual = windows_of(&setup(), plain(), &audio);
     assert_eq!(halved[2].features, usual[1].features, "the same second, whatever its index");
-    // Hops longer than a window leave audio out.
+    // Hops longer than a window skip audio.
     let wide =
         windows_of(&setup_with(&window_settings(Some(4.0), 1.0)), plain(), &noise(plain(), 8 * RATE, 3));
     assert_eq!(shape(&wide), [(0, 0.0, 3.0, false), (1, 4.0, 7.0, false)]);
 }
 
 #[test]
-fn a_hop_that_is_no_whole_number_of_frames_is_refused() {
+fn a_hop_that_is_not_a_whole_number_of_frames_is_refused() {
     for seconds in [0.015, 0.010_001, 0.004] {
         let window = window_settings(Some(seconds), 1.0);
         let error = StreamSetup::new(&contract(), &window, &Config::default().audio).unwrap_err();
@@ -93,7 +93,7 @@ fn a_hop_that_is_no_whole_number_of_frames_is_refused() {
 }
 
 #[test]
-fn the_last_window_is_partial_where_it_holds_new_audio_and_the_least_length() {
+fn the_last_window_is_partial_if_it_has_new_audio_and_the_minimum_length() {
     for (rate, encoding) in [
         (16_000, Encoding::PcmS16Le),
         (8_000, Encoding::MuLaw),
@@ -143,7 +143,7 @@ fn missing_frames_are_rows_of_zeros() {
 }
 
 #[test]
-fn sequence_drops_what_is_at_or_below_the_last_one_accepted() {
+fn chunks_at_or_below_the_last_accepted_sequence_are_dropped() {
     let audio = noise(plain(), 4 * RATE, 7);
     let part = |k: usize| between(&audio, k * RATE, (k + 1) * RATE);
     let mut feed = Feed::new(&setup(), plain());
@@ -157,7 +157,7 @@ fn sequence_drops_what_is_at_or_below_the_last_one_accepted() {
 }
 
 #[test]
-fn a_jump_in_sequence_alone_is_counted_and_closed_up() {
+fn a_jump_in_sequence_alone_is_counted_and_adds_no_audio() {
     let audio = noise(plain(), 3 * RATE, 8);
     let mut feed = Feed::new(&setup(), plain());
     let mut missing = Vec::new();
@@ -170,7 +170,7 @@ fn a_jump_in_sequence_alone_is_counted_and_closed_up() {
 }
 
 #[test]
-fn overlap_is_cut_off() {
+fn overlapping_audio_is_trimmed() {
     let audio = noise(plain(), 4 * RATE, 9);
     let mut feed = Feed::new(&setup(), plain());
     for (from, to) in [(0, 20_000), (16_000, 30_000), (5_000, 7_000), (0, 40_000), (40_000, 64_000)] {
@@ -181,7 +181,7 @@ fn overlap_is_cut_off() {
 }
 
 #[test]
-fn a_gap_up_to_the_limit_becomes_silence() {
+fn a_gap_up_to_max_gap_becomes_silence() {
     let audio = noise(plain(), 5 * RATE, 10);
     let (before, after) = (2 * RATE, 3 * RATE);
     let mut feed = Feed::new(&setup(), plain());
@@ -194,7 +194,7 @@ fn a_gap_up_to_the_limit_becomes_silence() {
 }
 
 #[test]
-fn a_longer_gap_ends_the_stretch_and_the_next_window_starts_behind_it() {
+fn a_longer_gap_ends_the_segment_and_the_next_window_starts_after_it() {
     let audio = noise(plain(), 14 * RATE, 11);
     let whole = windows_of(&setup(), plain(), &audio);
     let before = 4 * RATE + RATE / 2;
@@ -206,19 +206,19 @@ fn a_longer_gap_ends_the_stretch_and_the_next_window_starts_behind_it() {
         feed.end();
         let mut expected = windows_of(&setup(), plain(), &between(&audio, 0, before));
         assert_eq!(shape(&expected)[2], (2, 2.0, 4.5, true));
-        expected.extend(of_stretch(first_window as u64, &whole[first_window..=10]));
+        expected.extend(of_segment(first_window as u64, &whole[first_window..=10]));
         assert_eq!(feed.windows, expected, "goes on at {resumes_at}");
     }
 }
 
 #[test]
-fn the_stretch_behind_a_gap_has_its_own_partial_window() {
+fn the_segment_after_a_gap_has_its_own_partial_window() {
     let audio = noise(plain(), 2 * RATE, 12);
     let mut feed = Feed::new(&setup(), plain());
     feed.chunk(at(0, audio.clone())).unwrap();
     feed.chunk(at(20 * RATE + 1, between(&audio, 0, 2 * RATE - 2))).unwrap();
     feed.end();
-    // 1.0 s less one sample is left behind the first start: too little.
+    // 1.0 s less one sample remains after the first start: too short.
     assert_eq!(shape(&feed.windows), [(0, 0.0, 2.0, true)]);
     feed.chunk(at(30 * RATE, audio)).unwrap();
     feed.end();
@@ -226,7 +226,7 @@ fn the_stretch_behind_a_gap_has_its_own_partial_window() {
 }
 
 #[test]
-fn after_an_idle_end_positions_and_indexes_go_on() {
+fn positions_and_indexes_continue_after_an_idle_end() {
     let audio = noise(plain(), 12 * RATE, 13);
     let whole = windows_of(&setup(), plain(), &audio);
     let mut feed = Feed::new(&setup(), plain());
@@ -240,7 +240,7 @@ fn after_an_idle_end_positions_and_indexes_go_on() {
     assert_eq!(place.next_windows, [2], "what was given is not owed again");
     feed.audio(between(&audio, cut, 12 * RATE));
     feed.end();
-    assert_eq!(feed.windows[2..], of_stretch(4, &whole[4..]));
+    assert_eq!(feed.windows[2..], of_segment(4, &whole[4..]));
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn last_ends_the_stream_and_its_duplicate_does_not() {
 }
 
 #[test]
-fn without_a_least_length_every_clip_has_a_window() {
+fn without_a_minimum_length_every_clip_has_a_window() {
     let mut setup = setup();
     setup.geometry = setup.geometry.any_length();
     for seconds in [0.032, 0.1, 0.9, 1.0, 2.9, 3.0] {
@@ -265,7 +265,7 @@ fn without_a_least_length_every_clip_has_a_window() {
 }
 
 #[test]
-fn a_refused_chunk_leaves_the_stream_as_it_was() {
+fn a_refused_chunk_leaves_the_stream_unchanged() {
     let audio = noise(plain(), 3 * RATE, 16);
     let mut feed = Feed::new(&setup(), plain());
     feed.chunk(numbered(0, between(&audio, 0, RATE))).unwrap();
@@ -290,7 +290,7 @@ fn a_refused_chunk_leaves_the_stream_as_it_was() {
 }
 
 #[test]
-fn the_furthest_sample_is_still_in_reach() {
+fn the_highest_allowed_first_sample_is_accepted() {
     for format in [plain(), format(Encoding::MuLaw, 8_000, 1), format(Encoding::PcmS16Le, 192_000, 1)] {
         let mut feed = Feed::new(&setup(), format);
         let audio = noise(format, 5 * format.sample_rate_hz() as usize / 2, 17);

@@ -1,4 +1,4 @@
-//! Bad input gets an answer that names the field, and harms nobody else: a real daemon, over real gRPC.
+//! Bad input is refused with the name of the field and does not affect other streams: a real daemon over real gRPC.
 
 use affectd::proto::{AudioChunk, Encoding};
 use tonic::Code;
@@ -7,7 +7,7 @@ use crate::support::call_fixture::{
     Call, bounded, chunk, connect, format, last, metric, more, noise, recognize, same, telephone, tiny,
 };
 
-/// Bytes of a chunk that the daemons here take at most.
+/// The largest chunk, in bytes, that the daemons here accept.
 const LARGEST_CHUNK: usize = 50_000;
 const LARGEST_FILE: usize = 60_000;
 
@@ -15,7 +15,7 @@ fn floats(samples: &[f32]) -> Vec<u8> {
     samples.iter().flat_map(|sample| sample.to_le_bytes()).collect()
 }
 
-/// What is sent, how many events come before the answer, and what the answer names.
+/// The chunks, the number of events before the refusal, and the names in the refusal.
 struct Case {
     what: &'static str,
     chunks: Vec<AudioChunk>,
@@ -80,7 +80,7 @@ fn bad_streams() -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn every_bad_input_is_answered_and_a_neighbour_gets_all_its_events() {
+async fn every_bad_input_is_refused_and_another_stream_gets_all_its_events() {
     let (_folder, options) = tiny();
     let options = options
         .set("audio.max_chunk_bytes", &LARGEST_CHUNK.to_string())
@@ -110,7 +110,7 @@ async fn every_bad_input_is_answered_and_a_neighbour_gets_all_its_events() {
 }
 
 #[tokio::test]
-async fn a_chunk_of_50_mb_is_taken_where_the_limit_allows_it() {
+async fn a_chunk_of_50_mb_is_accepted_if_the_limit_allows_it() {
     let (_folder, options) = tiny();
     let daemon = options.set("audio.max_chunk_bytes", "67108864").start().await;
     // 8.1 s of eight channels at 192 kHz and 32 bits.
@@ -124,7 +124,7 @@ async fn a_chunk_of_50_mb_is_taken_where_the_limit_allows_it() {
 }
 
 #[tokio::test]
-async fn a_request_without_a_chunk_is_answered() {
+async fn a_request_without_a_chunk_is_refused() {
     let (_folder, options) = tiny();
     let daemon = options.start().await;
     let mut call = Call::open(&connect(&daemon).await).await;
@@ -134,7 +134,7 @@ async fn a_request_without_a_chunk_is_answered() {
 }
 
 #[tokio::test]
-async fn a_stream_over_the_limit_is_refused_and_the_open_one_goes_on() {
+async fn a_stream_over_the_limit_is_refused_and_the_open_one_continues() {
     let (_folder, options) = tiny();
     let daemon = options.set("limits.max_streams", "1").start().await;
     let channel = connect(&daemon).await;
@@ -153,7 +153,7 @@ async fn a_stream_over_the_limit_is_refused_and_the_open_one_goes_on() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_open_elsewhere_is_refused_and_free_again_at_its_end() {
+async fn a_stream_id_that_is_open_is_refused_and_can_be_reused_after_its_end() {
     let (_folder, options) = tiny();
     let daemon = options.start().await;
     let (one, other) = (connect(&daemon).await, connect(&daemon).await);
@@ -166,7 +166,7 @@ async fn a_stream_that_is_open_elsewhere_is_refused_and_free_again_at_its_end() 
     open.send(last(more(noise(4_000, 13)))).await;
     assert_eq!(open.rest().await.good().len(), 1);
 
-    // Whoever has heard the end of a call, good or bad, may open the stream again at once; it begins anew.
+    // After the end of a call, with or without an error, the stream id can be opened again at once as a new stream.
     for _ in 0..20 {
         let good = vec![last(chunk("call", telephone(), noise(8_000, 14)))];
         assert_eq!(recognize(&one, good).await.good()[0].window_index, 0);

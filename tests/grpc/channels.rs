@@ -1,4 +1,4 @@
-//! What is done with a stream's channels, and what they are called: a real daemon, over real gRPC.
+//! Channel policies and channel names: a real daemon over real gRPC.
 
 use affectd::proto::{AudioChunk, ChannelPolicy, EmotionEvent, Encoding};
 use tonic::Code;
@@ -10,7 +10,7 @@ use crate::support::call_fixture::{
 const SAMPLE: &[u8] = include_bytes!("../../deploy/samples/call-stereo-mulaw.wav");
 const NAMES: [&str; 2] = ["agent", "customer"];
 
-/// 1.7 s of stereo: three windows a channel.
+/// 1.7 s of stereo: three windows per channel.
 fn stereo(policy: ChannelPolicy, names: &[&str]) -> AudioChunk {
     let first = chunk("call", format(Encoding::PcmS16le, 16_000, 2), noise(16_000 * 17 / 10 * 4, 1));
     asking(first, policy, names)
@@ -21,7 +21,7 @@ fn asking(chunk: AudioChunk, policy: ChannelPolicy, names: &[&str]) -> AudioChun
     AudioChunk { channels: policy.into(), channel_names, ..chunk }
 }
 
-/// Each channel that has events, with its name and how many.
+/// Each channel with events: index, name and number of events.
 fn channels(events: &[EmotionEvent]) -> Vec<(u32, String, usize)> {
     let mut found: Vec<(u32, String, usize)> = Vec::new();
     for event in events {
@@ -39,7 +39,7 @@ fn channels(events: &[EmotionEvent]) -> Vec<(u32, String, usize)> {
 }
 
 #[tokio::test]
-async fn a_stream_says_what_is_done_with_its_channels() {
+async fn a_stream_sets_its_channel_policy() {
     let (_folder, options) = tiny();
     let daemon = options.start().await;
     let channel = connect(&daemon).await;
@@ -78,7 +78,7 @@ async fn a_file_has_its_channels_named_and_mixed() {
         vec![asking(chunk("call", format(Encoding::File, 0, 0), head), policy, names), last(more(tail))]
     };
     let configured = recognize(&channel, file(ChannelPolicy::Unspecified, &NAMES)).await.good();
-    assert_eq!(channels(&configured), [(0, "agent".into(), 29)], "as audio.channels says");
+    assert_eq!(channels(&configured), [(0, "agent".into(), 29)], "according to audio.channels");
     let split = recognize(&channel, file(ChannelPolicy::Split, &NAMES)).await.good();
     assert_eq!(channels(&split), [(0, "agent".into(), 29), (1, "customer".into(), 29)]);
     let mix = recognize(&channel, file(ChannelPolicy::Mix, &[])).await.good();
@@ -90,7 +90,7 @@ async fn a_file_has_its_channels_named_and_mixed() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_with_channels_is_refused() {
+async fn an_impossible_channel_request_is_refused() {
     let (_folder, options) = tiny();
     let daemon = options.start().await;
     let channel = connect(&daemon).await;
@@ -111,13 +111,13 @@ async fn what_cannot_be_done_with_channels_is_refused() {
         assert_eq!(code, Code::InvalidArgument, "{what}");
         assert!(parts.iter().all(|part| message.contains(part)), "{what}: {message}");
     }
-    // Saying the same again is no change.
+    // Repeating the same policy is not a change.
     let again = vec![stereo(split, &NAMES), last(asking(more([]), split, &NAMES))];
     assert_eq!(recognize(&channel, again).await.good().len(), 6);
 }
 
 #[tokio::test]
-async fn a_stream_of_eight_channels_that_is_mixed_counts_as_one() {
+async fn a_mixed_stream_of_eight_channels_counts_as_one_channel() {
     // One channel of the tiny model fits; two would not.
     let (_folder, options) = tiny();
     let daemon = options.start().await;

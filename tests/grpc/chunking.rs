@@ -1,4 +1,4 @@
-//! However a client cuts its audio, the same events come back: real gRPC, the built-in model.
+//! Any chunking by the client gives the same events: real gRPC and the built-in model.
 
 use affectd::audio;
 use affectd::client;

@@ -1,4 +1,4 @@
-//! The daemon's own life over its ports: health, readiness, metrics, reflection, and the drain that a signal starts.
+//! Health, readiness, metrics and reflection of a daemon, and the drain that a signal starts.
 
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ async fn sigint_drains() {
 }
 
 #[tokio::test]
-async fn whoever_follows_the_health_does_not_hold_the_drain_up() {
+async fn a_health_watcher_does_not_delay_the_drain() {
     let (_folder, options) = tiny();
     let mut daemon = options.set("limits.grace_period", "30s").start().await;
     let channel = connect(&daemon).await;
@@ -76,7 +76,7 @@ async fn whoever_follows_the_health_does_not_hold_the_drain_up() {
 }
 
 #[tokio::test]
-async fn a_drain_that_runs_out_of_time_says_what_is_left() {
+async fn a_drain_that_times_out_reports_the_remaining_streams() {
     let (_folder, options) = tiny();
     let mut daemon = options.set("limits.grace_period", "0s").set("window.hop", "10ms").start().await;
     let channel = connect(&daemon).await;
@@ -85,12 +85,12 @@ async fn a_drain_that_runs_out_of_time_says_what_is_left() {
     daemon.terminate();
     assert_eq!(daemon.ended().await.code(), Some(1));
     let log = daemon.log();
-    let error = log.lines().find(|line| line.starts_with("error: ")).expect("one line says why");
+    let error = log.lines().find(|line| line.starts_with("error: ")).expect("one error line");
     assert!(error.contains("limits.grace_period") && error.contains("open gRPC calls"), "{error}");
 }
 
 #[tokio::test]
-async fn reflection_names_the_services() {
+async fn reflection_lists_the_services() {
     let (_folder, options) = tiny();
     let daemon = options.start().await;
     let mut client = ServerReflectionClient::new(connect(&daemon).await);
@@ -111,7 +111,7 @@ async fn reflection_names_the_services() {
 }
 
 #[tokio::test]
-async fn metrics_count_what_happened() {
+async fn metrics_count_streams_chunks_and_windows() {
     let (_folder, options) = tiny();
     let daemon = options.start().await;
     let (status, text) = daemon.get("/readyz").await.expect("HTTP");
@@ -135,7 +135,7 @@ async fn metrics_count_what_happened() {
     assert_eq!(metric(&daemon, "affectd_audio_seconds_total{source=\"grpc\"}").await, 4.0);
     assert_eq!(metric(&daemon, "affectd_chunks_total{source=\"grpc\"}").await, 3.0, "chunks, not pieces");
 
-    // A client that leaves has its stream forgotten.
+    // A stream whose client disconnects is removed.
     let mut left = Call::begin(&channel, chunk("left", telephone(), noise(8_000, 5))).await;
     left.event().await;
     assert_eq!(metric(&daemon, "affectd_streams_active").await, 1.0);

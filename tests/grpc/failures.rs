@@ -1,4 +1,4 @@
-//! A model that fails on some windows while it serves: those windows alone fail, gRPC hears of them, and Kafka's are not lost.
+//! A model that fails on some windows: only those windows fail, their calls receive an error, and other calls complete.
 
 use affectd::batch::BROKEN_AFTER;
 use tonic::Code;
@@ -17,10 +17,10 @@ fn silence(samples: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_window_without_an_answer_ends_its_own_call_and_its_neighbours_are_answered() {
+async fn a_failed_window_ends_its_own_call_and_other_calls_complete() {
     let folder = tempfile::tempdir().unwrap();
     let path = brittle(folder.path());
-    // Batches are larger than one window: what fails shares them with what does not.
+    // Batches are larger than one window, so that failing windows share them with good ones.
     let options = Options::new().set("model.path", path.to_str().unwrap()).set("batch.max_delay", "50ms");
     let daemon = options.start().await;
     let channel = connect(&daemon).await;
@@ -40,7 +40,7 @@ async fn a_window_without_an_answer_ends_its_own_call_and_its_neighbours_are_ans
 }
 
 #[tokio::test]
-async fn sessions_that_fail_again_and_again_are_made_anew() {
+async fn sessions_that_fail_repeatedly_are_recreated() {
     let folder = tempfile::tempdir().unwrap();
     let path = brittle(folder.path());
     let daemon = Options::new().set("model.path", path.to_str().unwrap()).start().await;

@@ -1,4 +1,5 @@
-//! Several models, and their exchange while streams are open: nothing is lost, nothing is mixed, a bad file changes nothing.
+//! Several models, and their replacement while streams are open: no event is lost or attributed to the wrong model, and a bad
+//! file changes nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -19,14 +20,14 @@ fn named(name: &str, version: &str) -> Contract {
     Contract { name: name.into(), version: version.into(), ..tiny }
 }
 
-/// Puts a model into a file at once, as a careful operator does.
+/// Replaces a model file atomically, by a rename.
 fn put(path: &Path, contract: &Contract) {
     let folder = tempfile::tempdir_in(path.parent().unwrap()).unwrap();
     let written = model_fixture::write(folder.path(), model_fixture::graph(contract), contract);
     std::fs::rename(written, path).unwrap();
 }
 
-/// A daemon with the given `[[model]]` entries, each the rest of its table behind the path.
+/// Starts a daemon with the given `[[model]]` entries, each the lines of its table after the path.
 async fn daemon(folder: &Path, models: &[(Contract, &str)]) -> (Daemon, Vec<PathBuf>) {
     let mut text = "[engine]\ndevice = \"cpu\"\n[window]\nmin_length = \"250ms\"\n".to_owned();
     let mut paths = Vec::new();
@@ -54,7 +55,7 @@ fn models(events: &[EmotionEvent]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_stream_is_answered_by_the_model_that_it_names() {
+async fn a_stream_is_scored_by_the_model_that_it_names() {
     let folder = tempfile::tempdir().unwrap();
     let (daemon, _) = daemon(folder.path(), &[(named("first", "1"), ""), (named("second", "1"), "")]).await;
     let channel = connect(&daemon).await;
@@ -79,7 +80,7 @@ async fn a_stream_is_answered_by_the_model_that_it_names() {
 }
 
 #[tokio::test]
-async fn an_exchange_under_load_loses_nothing_and_each_event_names_the_model_that_made_it() {
+async fn a_reload_under_load_loses_no_event_and_each_event_names_its_model() {
     let folder = tempfile::tempdir().unwrap();
     let (daemon, paths) = daemon(folder.path(), &[(named("tiny", "1"), "")]).await;
     let channel = connect(&daemon).await;
@@ -90,7 +91,7 @@ async fn an_exchange_under_load_loses_nothing_and_each_event_names_the_model_tha
                 Call::begin(&channel, chunk(&format!("call-{number}"), telephone(), noise(8_000, number)))
                     .await;
             let mut events = vec![call.event().await];
-            // On and on until the new model has answered.
+            // Sends until the new model has scored a window.
             for _ in 0..2_000 {
                 call.send(more(noise(4_000, number))).await;
                 events.push(call.event().await);
@@ -117,7 +118,7 @@ async fn an_exchange_under_load_loses_nothing_and_each_event_names_the_model_tha
 }
 
 #[tokio::test]
-async fn a_model_of_another_shape_serves_new_streams_while_open_ones_finish_on_the_old() {
+async fn a_model_of_another_shape_serves_new_streams_while_open_ones_finish_on_the_old_model() {
     let folder = tempfile::tempdir().unwrap();
     let (daemon, paths) = daemon(folder.path(), &[(named("tiny", "1"), "")]).await;
     let channel = connect(&daemon).await;
@@ -140,7 +141,7 @@ async fn a_model_of_another_shape_serves_new_streams_while_open_ones_finish_on_t
 }
 
 #[tokio::test]
-async fn a_changed_file_is_loaded_by_itself_and_a_bad_one_changes_nothing() {
+async fn a_changed_file_is_reloaded_automatically_and_a_bad_one_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let (daemon, paths) = daemon(folder.path(), &[(named("tiny", "1"), "")]).await;
     let channel = connect(&daemon).await;
@@ -168,12 +169,12 @@ async fn a_changed_file_is_loaded_by_itself_and_a_bad_one_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_shadow_sees_every_window_and_is_counted_by_whether_it_agrees() {
+async fn a_shadow_scores_every_window_and_its_agreement_is_counted() {
     let folder = tempfile::tempdir().unwrap();
-    // The same graph under another version always agrees; one with its labels turned round never does.
+    // The same graph under another version always agrees; one with its labels in reverse order never does.
     let mut contrary = named("contrary", "1");
     contrary.labels = vec!["disgust".into(), "fear".into(), "surprise".into()];
-    // A front end of its own: other bands, so other features.
+    // A different front end: other mel bands, so other features.
     let mut other = named("other", "1");
     other.mfcc.as_mut().unwrap().n_mels = 20;
     let models = [
@@ -203,7 +204,7 @@ async fn a_shadow_sees_every_window_and_is_counted_by_whether_it_agrees() {
 }
 
 #[tokio::test]
-async fn models_that_do_not_go_together_are_refused_at_the_start() {
+async fn incompatible_models_are_refused_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let mut slower = named("slower", "1");
     slower.window.hop_samples = 8_000;
@@ -230,11 +231,11 @@ async fn models_that_do_not_go_together_are_refused_at_the_start() {
 }
 
 #[tokio::test]
-async fn a_stream_that_the_model_could_not_keep_up_with_is_refused_and_open_ones_go_on() {
+async fn a_stream_beyond_the_model_capacity_is_refused_and_open_ones_continue() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tiny.onnx");
     put(&path, &named("tiny", "1"));
-    // Sixteen windows a second each on one session: a twentieth of its time, or of the processor's, is soon taken.
+    // Sixteen windows a second each on one session: 5 % of its time, or of the processor time, is soon reached.
     let daemon = Options::new()
         .set("model.path", path.to_str().unwrap())
         .set("engine.sessions", "1")
@@ -264,7 +265,7 @@ async fn a_stream_that_the_model_could_not_keep_up_with_is_refused_and_open_ones
 }
 
 #[tokio::test]
-async fn a_batch_size_is_found_at_the_start_where_it_is_asked_for() {
+async fn an_automatic_batch_size_is_measured_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tiny.onnx");
     put(&path, &named("tiny", "1"));

@@ -1,4 +1,4 @@
-//! Streams over gRPC, from their first chunk to their last event: a real daemon, a real connection.
+//! Streams over gRPC from the first chunk to the last event: a real daemon and a real connection.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -27,7 +27,7 @@ fn expected_id(event: &EmotionEvent) -> String {
 }
 
 #[tokio::test]
-async fn every_channel_has_its_events_in_window_order() {
+async fn every_channel_gets_its_events_in_window_order() {
     let (_folder, options) = tiny();
     let daemon = options.start().await;
     let channel = connect(&daemon).await;
@@ -87,7 +87,7 @@ async fn a_file_gives_the_events_of_its_samples() {
 }
 
 #[tokio::test]
-async fn events_echo_the_attributes_and_the_time_of_capture() {
+async fn events_carry_the_attributes_and_the_capture_time() {
     let (_folder, options) = tiny();
     let daemon = options.start().await;
     let attributes = [("agent".to_owned(), "7".to_owned()), ("queue".to_owned(), "grün".to_owned())];
@@ -115,7 +115,7 @@ async fn events_echo_the_attributes_and_the_time_of_capture() {
 }
 
 #[tokio::test]
-async fn a_stream_without_a_name_gets_a_uuid() {
+async fn a_stream_without_an_id_gets_a_uuid() {
     let (_folder, options) = tiny();
     let daemon = options.start().await;
     let channel = connect(&daemon).await;
@@ -143,7 +143,7 @@ async fn a_client_that_reconnects_resumes_at_the_next_whole_window() {
     let mut call = Call::begin(&first_connection, chunk("call", telephone(), &audio[..20_000])).await;
     same(&call.events(4).await, &whole[..4]).expect("the first windows");
     drop((call, first_connection));
-    // The daemon may take a moment to notice that the client has gone.
+    // The daemon may take a moment to detect that the client has disconnected.
     let channel = connect(&daemon).await;
     let resumed = call_fixture::bounded("the stream to be free", async {
         loop {
@@ -161,7 +161,7 @@ async fn a_client_that_reconnects_resumes_at_the_next_whole_window() {
 }
 
 #[tokio::test]
-async fn positions_and_sequences_hold_for_chunks_of_any_length() {
+async fn positions_and_sequences_apply_to_chunks_of_any_length() {
     let (_folder, options) = tiny();
     let daemon = options.start().await;
     let channel = connect(&daemon).await;
@@ -188,7 +188,7 @@ async fn positions_and_sequences_hold_for_chunks_of_any_length() {
 }
 
 #[tokio::test]
-async fn an_idle_stream_ends_and_goes_on() {
+async fn an_idle_stream_ends_its_segment_and_continues() {
     let (_folder, options) = tiny();
     let daemon = options.set("audio.idle_timeout", "200ms").start().await;
     let audio = noise(24_000, 8);

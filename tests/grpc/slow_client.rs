@@ -1,5 +1,4 @@
-//! A client that does not read its events slows its own stream and nobody else's; while it holds a drain up, new streams are
-//! turned away.
+//! A client that does not read its events slows only its own stream; while it delays a drain, new streams are refused.
 
 use affectd::proto::{Encoding, RecognizeRequest};
 use tokio::task::JoinHandle;
@@ -11,7 +10,7 @@ use crate::support::call_fixture::{
 };
 use crate::support::daemon::{Daemon, Options};
 
-/// Seconds of audio that the slow client wants to send: far more than the daemon lets in ahead of the events.
+/// Seconds of audio that the slow client sends: far more than the daemon accepts ahead of the events.
 const SECONDS: usize = 40;
 const PUBLISHED: &str = "affectd_windows_total{outcome=\"published\"}";
 
@@ -21,14 +20,14 @@ fn busy() -> (tempfile::TempDir, Options) {
     (folder, options.set("window.hop", "10ms").set("limits.shards", "1"))
 }
 
-/// A connection that takes next to nothing of a stream that is not read.
+/// A connection with small windows, so that it buffers almost nothing of a stream that is not read.
 async fn narrow(daemon: &Daemon) -> Channel {
     let endpoint = Endpoint::from_shared(daemon.grpc_url()).expect("an address");
     let endpoint = endpoint.initial_stream_window_size(2_048);
     bounded("a connection", endpoint.connect()).await.expect("the daemon listens")
 }
 
-/// A stream whose events nobody reads, as soon as it is as far as it can get.
+/// Opens a stream whose events are not read, and returns when it makes no more progress.
 async fn slow_stream(daemon: &Daemon, channel: &Channel) -> (Call, JoinHandle<()>) {
     let mut call = Call::begin(channel, chunk("slow", format(Encoding::PcmS32le, 8_000, 1), [])).await;
     let requests = call.requests();
@@ -45,7 +44,7 @@ async fn slow_stream(daemon: &Daemon, channel: &Channel) -> (Call, JoinHandle<()
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_slows_itself_alone() {
+async fn a_client_that_does_not_read_slows_only_its_own_stream() {
     let (_folder, options) = busy();
     let daemon = options.start().await;
     let channel = narrow(&daemon).await;
@@ -62,7 +61,7 @@ async fn a_client_that_does_not_read_slows_itself_alone() {
 }
 
 #[tokio::test]
-async fn while_draining_new_streams_are_turned_away() {
+async fn new_streams_are_refused_while_draining() {
     let (_folder, options) = busy();
     let mut daemon = options.start().await;
     let channel = narrow(&daemon).await;

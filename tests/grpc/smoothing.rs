@@ -1,10 +1,10 @@
-//! Smoothing through a real daemon: raw scores stay, the smoothed ones decide, and nothing is smoothed across a gap or from call to call.
+//! Smoothing in a real daemon: raw scores are kept, smoothed scores decide the emotion, and no smoothing crosses a gap or a call.
 
 use affectd::proto::{AudioChunk, EmotionEvent, EmotionScore};
 
 use crate::support::call_fixture::{chunk, connect, last, more, noise, recognize, telephone, tiny};
 
-/// What `publish.smoothing_windows` is set to.
+/// The value of `publish.smoothing_windows`.
 const WINDOWS: usize = 3;
 
 fn probabilities(scores: &[EmotionScore]) -> Vec<f32> {
@@ -24,7 +24,7 @@ fn exponential(windows: &[Vec<f32>]) -> Vec<f32> {
         .collect()
 }
 
-/// The middle of the newest windows, label by label; of two the mean.
+/// The median of the newest windows, label by label; the mean of two.
 fn median(windows: &[Vec<f32>]) -> Vec<f32> {
     let newest: Vec<_> = windows.iter().rev().take(WINDOWS).collect();
     let of_label = |at: usize| {
@@ -50,10 +50,10 @@ fn assert_smoothed(events: &[EmotionEvent], by_hand: fn(&[Vec<f32>]) -> Vec<f32>
     }
 }
 
-/// Four seconds whose loudness comes and goes, so that the windows differ; then a gap of an hour, and two seconds more.
+/// Four seconds of varying loudness, so that the windows differ; then a gap of an hour, and two more seconds.
 fn chunks(stream_id: &str) -> Vec<AudioChunk> {
     let audio = |seconds: usize, seed: usize| -> Vec<u8> {
-        // µ-law: the upper bits are the loudness, so a bit less or more there makes a window soft or loud.
+        // µ-law: the upper bits are the loudness, so one bit there makes a window soft or loud.
         let loudness = |at: usize| if (at / 3_000 + seed).is_multiple_of(2) { 0xff } else { 0xbf };
         noise(seconds * 8_000, seed as u64)
             .into_iter()
@@ -66,7 +66,7 @@ fn chunks(stream_id: &str) -> Vec<AudioChunk> {
 }
 
 #[tokio::test]
-async fn the_smoothed_scores_of_a_stretch_decide_and_the_raw_ones_stay() {
+async fn the_smoothed_scores_of_a_segment_decide_the_emotion_and_the_raw_ones_are_kept() {
     let (_folder, options) = tiny();
     let off = options.start().await;
     let plain = recognize(&connect(&off).await, chunks("call")).await.good();
@@ -75,7 +75,7 @@ async fn the_smoothed_scores_of_a_stretch_decide_and_the_raw_ones_stay() {
         let options = options.clone().set("publish.smoothing", method).set("publish.smoothing_windows", "3");
         let daemon = options.set("publish.uncertain_below", "0.5").start().await;
         let channel = connect(&daemon).await;
-        // Another call of the same name knows nothing of the one before.
+        // Another call with the same stream id starts without smoothing state.
         for _ in 0..2 {
             let events = recognize(&channel, chunks("call")).await.good();
             assert_eq!(events.len(), plain.len());

@@ -1,5 +1,5 @@
-//! What keeps the daemon from starting is one clear line that names the thing and what to do, and the right exit code; nothing is
-//! left half-started.
+//! Every error at the start is one line that names the setting and the remedy, with the right exit code, and leaves nothing
+//! running.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -14,11 +14,11 @@ use prost::Message as _;
 use crate::support::daemon::Options;
 use crate::support::model_fixture;
 
-/// Longer than a start that fails takes on a slow machine.
+/// Longer than a failing start takes on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const NOTHING_LISTENS: &str = "127.0.0.1:1";
 
-/// Starts the daemon, which must end by itself: its exit code, the line that says why, and all that it logged.
+/// Starts the daemon, which must end by itself. Returns its exit code, its error line, and its whole log.
 async fn fails(options: &Options) -> (i32, String, String) {
     let running = options.command().stdout(Stdio::piped()).stderr(Stdio::piped()).output();
     let output = tokio::time::timeout(PATIENCE, running).await.expect("it ends by itself").unwrap();
@@ -29,7 +29,7 @@ async fn fails(options: &Options) -> (i32, String, String) {
     (output.status.code().unwrap(), errors[0].to_owned(), log.clone())
 }
 
-/// As [`fails`], before anything listens; the line must hold all of `names`.
+/// Like [`fails`], before any port listens; the error line must contain all of `names`.
 async fn fails_at_once(options: &Options, code: i32, names: &[&str]) {
     let (found, error, log) = fails(options).await;
     assert!(names.iter().all(|name| error.contains(name)), "{error} names not {names:?}");
@@ -42,7 +42,7 @@ fn path(path: &Path) -> &str {
 }
 
 #[tokio::test]
-async fn a_model_file_that_is_none() {
+async fn a_file_that_is_not_a_model_stops_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let whole = model_fixture::tiny(folder.path(), Layout::Ntc, Output::Probabilities);
@@ -65,7 +65,7 @@ async fn a_model_file_that_is_none() {
 }
 
 #[tokio::test]
-async fn a_graph_that_is_not_what_its_contract_says() {
+async fn a_graph_that_contradicts_its_contract_stops_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let mut contract = model_fixture::contract(Layout::Ntc, Output::Probabilities);
     let graph = model_fixture::graph(&contract);
@@ -76,7 +76,7 @@ async fn a_graph_that_is_not_what_its_contract_says() {
 }
 
 #[tokio::test]
-async fn a_port_in_use() {
+async fn a_port_in_use_stops_the_start() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     for key in ["grpc.address", "http.address"] {
@@ -85,7 +85,7 @@ async fn a_port_in_use() {
 }
 
 #[tokio::test]
-async fn an_unknown_key() {
+async fn an_unknown_key_stops_the_start() {
     let options = Options::new().set("grpc.adress", "127.0.0.1:0");
     fails_at_once(&options, 64, &["grpc.adress", "grpc.address"]).await;
     let folder = tempfile::tempdir().unwrap();
@@ -97,13 +97,13 @@ async fn an_unknown_key() {
 }
 
 #[tokio::test]
-async fn a_hop_that_is_no_whole_number_of_frames() {
+async fn a_hop_that_is_not_a_whole_number_of_frames_stops_the_start() {
     let options = Options::new().set("window.hop", "15ms");
     fails_at_once(&options, 64, &["window.hop", "15ms", "10ms"]).await;
 }
 
 #[tokio::test]
-async fn no_onnx_runtime() {
+async fn a_missing_onnx_runtime_stops_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = folder.path().join("libonnxruntime.so");
     let options = Options::new().env("ORT_DYLIB_PATH", path(&nowhere));
@@ -114,7 +114,7 @@ async fn no_onnx_runtime() {
     fails_at_once(&options, 1, &["ONNX Runtime", path(&text), "engine.library"]).await;
 }
 
-/// A library that says of itself what ONNX Runtime 1.20.1 would, made by the C compiler that the build needs anyway.
+/// Builds a library that reports the version of ONNX Runtime 1.20.1, with the C compiler that the build needs anyway.
 fn too_old(folder: &Path) -> std::path::PathBuf {
     let (source, library) = (folder.join("old.c"), folder.join("libold.so"));
     let text = "static const char *version(void) { return \"1.20.1\"; }\n\
@@ -129,7 +129,7 @@ fn too_old(folder: &Path) -> std::path::PathBuf {
 }
 
 #[tokio::test]
-async fn an_onnx_runtime_that_is_too_old() {
+async fn an_outdated_onnx_runtime_stops_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let library = too_old(folder.path());
     let options = Options::new().set("engine.library", path(&library));
@@ -137,14 +137,14 @@ async fn an_onnx_runtime_that_is_too_old() {
 }
 
 #[tokio::test]
-async fn brokers_that_do_not_answer() {
+async fn unreachable_brokers_stop_the_start() {
     let (code, error, _) = fails(&Options::new().set("kafka.brokers", NOTHING_LISTENS)).await;
     assert!(error.contains("kafka.brokers") && error.contains(NOTHING_LISTENS), "{error}");
     assert_eq!((code, error.matches("transport failure").count()), (1, 1), "{error}");
 }
 
 #[tokio::test]
-async fn a_signal_ends_a_start_that_waits() {
+async fn a_signal_ends_a_start_that_waits_for_brokers() {
     let mut daemon = Options::new().set("kafka.brokers", NOTHING_LISTENS).start_unready().await;
     daemon.terminate();
     assert_eq!(daemon.ended().await.code(), Some(0), "{}", daemon.log());
@@ -161,7 +161,7 @@ async fn closed(address: SocketAddr) {
 }
 
 #[tokio::test]
-async fn a_start_that_fails_in_a_process_that_goes_on_leaves_no_port_open() {
+async fn a_failed_start_in_a_running_process_closes_its_ports() {
     let bind = async || tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let listeners = Listeners { grpc: bind().await, http: bind().await };
     let ports = [listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap()];

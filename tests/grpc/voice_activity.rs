@@ -1,4 +1,4 @@
-//! Silent windows in the whole daemon: no event, credit or order is lost to them.
+//! Silent windows in the whole daemon: no event, credit or order is lost.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use affectd::model::{Layout, Output};
 
 use crate::support::call_fixture::{bounded, connect, recognize};
 use crate::support::daemon::{Daemon, Options, affectd};
-use crate::support::gated_talk::{PARTS, chunks, heard, model, windows};
+use crate::support::gated_talk::{PARTS, chunks, model, speech_windows, windows};
 use crate::support::model_fixture;
 use crate::support::speech_fixture::Part::Silence;
 use crate::support::speech_fixture::{pcm16, talk};
@@ -32,7 +32,7 @@ async fn over_grpc_only_windows_of_speech_give_events() {
     let events = recognize(&channel, chunks(PARTS)).await.good();
     let windows = windows(PARTS);
     let indexes: Vec<u64> = events.iter().map(|event| event.window_index).collect();
-    assert_eq!(indexes, heard(&windows));
+    assert_eq!(indexes, speech_windows(&windows));
     // Speech from 2.3 s to 5.3 s and from 9.4 s to 11.9 s: windows well inside it, and well outside.
     assert!([5, 6, 7, 8, 19, 20, 21].iter().all(|index| indexes.contains(index)), "{indexes:?}");
     assert!([0, 1, 2, 12, 13, 14, 15, 16].iter().all(|index| !indexes.contains(index)), "{indexes:?}");
@@ -41,15 +41,15 @@ async fn over_grpc_only_windows_of_speech_give_events() {
     assert_eq!(metric(&daemon, "affectd_windows_total{outcome=\"silent\"}").await, silent);
     assert_eq!(metric(&daemon, "affectd_windows_total{outcome=\"published\"}").await, indexes.len() as f64);
 
-    // Three times as many silent windows as a call has credits: all come back, or the call would never end.
+    // Three times as many silent windows as a call has credits: all credits are returned, or the call would never end.
     let quiet = recognize(&channel, chunks(&[Silence(120_000)])).await.good();
     assert_eq!(quiet, []);
 }
 
 #[tokio::test]
-async fn published_silence_comes_in_its_place_and_no_model_is_asked() {
+async fn published_silence_keeps_the_window_order_and_runs_no_inference() {
     let folder = tempfile::tempdir().unwrap();
-    // Windows of speech wait for their batch while those of silence come.
+    // Windows of speech wait for their batch while silent windows are published.
     let options = options(folder.path()).set("vad.publish_silence", "true").set("batch.max_delay", "50ms");
     let daemon = options.set("publish.uncertain_below", "0.999").start().await;
     let channel = connect(&daemon).await;
@@ -61,27 +61,23 @@ async fn published_silence_comes_in_its_place_and_no_model_is_asked() {
     });
     for outcome in futures::future::join_all(calls).await {
         let events = outcome.good();
-        let said: Vec<(u64, bool)> =
+        let published: Vec<(u64, bool)> =
             events.iter().map(|event| (event.window_index, event.emotion == "silence")).collect();
-        assert_eq!(said, windows);
+        assert_eq!(published, windows);
         for event in events.iter().filter(|event| event.emotion == "silence") {
             assert!(event.scores.is_empty() && event.confidence == 0.0 && !event.event_id.is_empty());
             assert_eq!(event.model, "tiny@1.0.0");
         }
     }
-    let silent = 4.0 * (windows.len() - heard(&windows).len()) as f64;
-    let heard = 4.0 * heard(&windows).len() as f64;
+    let silent = 4.0 * (windows.len() - speech_windows(&windows).len()) as f64;
+    let scored = 4.0 * speech_windows(&windows).len() as f64;
     assert_eq!(metric(&daemon, "affectd_windows_total{outcome=\"silent\"}").await, silent);
     assert_eq!(metric(&daemon, "affectd_events_total{emotion=\"silence\"}").await, silent);
-    assert_eq!(
-        metric(&daemon, "affectd_batch_size_sum").await,
-        heard,
-        "windows that the model was asked about"
-    );
+    assert_eq!(metric(&daemon, "affectd_batch_size_sum").await, scored, "windows that the model scored");
 }
 
 #[tokio::test]
-async fn a_shadow_is_asked_about_the_windows_of_speech_alone() {
+async fn a_shadow_scores_only_windows_of_speech() {
     let folder = tempfile::tempdir().unwrap();
     let path = model(folder.path());
     let config = folder.path().join("affectd.toml");
@@ -93,19 +89,19 @@ async fn a_shadow_is_asked_about_the_windows_of_speech_alone() {
     let events = recognize(&connect(&daemon).await, chunks(PARTS)).await.good();
     assert_eq!(events.len(), windows(PARTS).len());
     let agreed = "affectd_shadow_windows_total{model=\"tiny@1.0.0\",outcome=\"agreed\"}";
-    let heard = heard(&windows(PARTS)).len() as f64;
-    // The shadow's last answers may come after the stream's.
+    let scored = speech_windows(&windows(PARTS)).len() as f64;
+    // The last results of the shadow may arrive after those of the stream.
     let all = async {
-        while metric(&daemon, agreed).await < heard {
+        while metric(&daemon, agreed).await < scored {
             tokio::task::yield_now().await;
         }
     };
-    bounded("the shadow's answers", all).await;
-    assert_eq!(metric(&daemon, agreed).await, heard);
+    bounded("the results of the shadow", all).await;
+    assert_eq!(metric(&daemon, agreed).await, scored);
 }
 
 #[tokio::test]
-async fn analyze_shows_silence_and_writes_it_where_it_is_published() {
+async fn analyze_shows_silence_and_writes_it_if_it_is_published() {
     let folder = tempfile::tempdir().unwrap();
     let (model, file) = (model(folder.path()), folder.path().join("talk.wav"));
     std::fs::write(&file, wav(&pcm16(&talk(PARTS)))).unwrap();
@@ -123,17 +119,21 @@ async fn analyze_shows_silence_and_writes_it_where_it_is_published() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
-    let (all, heard) = (windows(PARTS), heard(&windows(PARTS)));
+    let (all, speech) = (windows(PARTS), speech_windows(&windows(PARTS)));
     let silence = |text: &str| text.lines().filter(|line| line.contains("silence")).count();
 
     let table = run(&[]).await;
-    // The file, the columns, the letters before the first bar, and a row a window.
-    assert_eq!((table.lines().count(), silence(&table)), (3 + all.len(), all.len() - heard.len()), "{table}");
+    // The file, the column names, the letters before the first bar, and one row per window.
+    assert_eq!(
+        (table.lines().count(), silence(&table)),
+        (3 + all.len(), all.len() - speech.len()),
+        "{table}"
+    );
     let json = run(&["--format", "jsonl"]).await;
-    assert_eq!((json.lines().count(), silence(&json)), (heard.len(), 0), "{json}");
+    assert_eq!((json.lines().count(), silence(&json)), (speech.len(), 0), "{json}");
     let published = ["--set", "vad.publish_silence=true", "--format"];
     let json = run(&[&published[..], &["jsonl"]].concat()).await;
-    assert_eq!((json.lines().count(), silence(&json)), (all.len(), all.len() - heard.len()), "{json}");
+    assert_eq!((json.lines().count(), silence(&json)), (all.len(), all.len() - speech.len()), "{json}");
     let csv = run(&[&published[..], &["csv"]].concat()).await;
     assert!(
         csv.lines().all(|row| row.split(',').count() == 12) && csv.lines().count() == 1 + all.len(),
@@ -143,7 +143,7 @@ async fn analyze_shows_silence_and_writes_it_where_it_is_published() {
 }
 
 #[tokio::test]
-async fn a_gate_that_does_not_fit_the_model_or_is_no_gate_at_all_is_bad_configuration() {
+async fn an_invalid_gate_or_one_that_does_not_fit_the_model_is_a_configuration_error() {
     let folder = tempfile::tempdir().unwrap();
     let telephone = model_fixture::tiny(folder.path(), Layout::Ntc, Output::Probabilities);
     let path = format!("model.path={}", telephone.display());

@@ -8,7 +8,7 @@ use crate::support::daemon::Options;
 use crate::support::model_fixture::{self, waveform};
 
 #[test]
-fn a_waveform_model_is_verified_analyses_a_recording_and_has_no_features() {
+fn a_waveform_model_passes_verify_and_analyze_and_has_no_features() {
     let folder = tempfile::tempdir().unwrap();
     let contract = waveform::contract(Output::Logits);
     let model = model_fixture::write(folder.path(), waveform::graph(&contract), &contract);
@@ -25,9 +25,9 @@ fn a_waveform_model_is_verified_analyses_a_recording_and_has_no_features() {
     assert_eq!(lines.lines().count(), 2 * 28, "{lines}");
     let features = run(&["features", file, "--model", model]);
     assert_eq!(features.status.code(), Some(1));
-    let said = String::from_utf8(features.stderr).unwrap();
-    assert!(said.contains("the model takes a waveform: it has no features"), "{said}");
-    // A hop that is no whole number of samples is a matter of configuration.
+    let stderr = String::from_utf8(features.stderr).unwrap();
+    assert!(stderr.contains("the model takes a waveform: it has no features"), "{stderr}");
+    // A hop that is not a whole number of samples is a configuration error.
     let hop = run(&["analyze", file, "--model", model, "--set", "window.hop=100us"]);
     assert_eq!(hop.status.code(), Some(64));
     assert!(String::from_utf8(hop.stderr).unwrap().contains("window.hop"));
@@ -39,7 +39,7 @@ fn thirds(levels: [f32; 3]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_waveform_model_answers_streams() {
+async fn a_waveform_model_serves_streams() {
     let folder = tempfile::tempdir().unwrap();
     for output in [Output::Logits, Output::Probabilities] {
         let contract: Contract = waveform::contract(output);
@@ -51,7 +51,7 @@ async fn a_waveform_model_answers_streams() {
             .start()
             .await;
         let float = format(proto::Encoding::PcmF32le, 8_000, 1);
-        // 7,998 samples a second: windows of them, every half.
+        // Two seconds of 7,998 samples each: windows of one second every half second.
         let audio = [thirds([0.1, 0.9, -0.2]), thirds([0.8, -0.9, 0.0])].concat();
         let mut call = Call::begin(&connect(&daemon).await, chunk("call", float, &audio[..10_000])).await;
         call.send(last(more(&audio[10_000..]))).await;

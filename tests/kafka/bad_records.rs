@@ -1,4 +1,4 @@
-//! Bad data on Kafka ends as a dead letter with its reason, while its stream and its neighbours go on.
+//! Bad records become dead letters with a reason, while their stream and other streams continue.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -24,18 +24,18 @@ fn chunk(stream_id: &str, encoding: i32, rate: u32, channels: u32, audio: Vec<u8
     Record::new(stream_id, chunk.encode_to_vec())
 }
 
-/// A message with a channel policy of a number.
+/// A message with a channel policy as a number.
 fn policy(stream_id: &str, number: i32) -> Record {
     let chunk = AudioChunk { stream_id: stream_id.into(), channels: number, ..AudioChunk::default() };
     Record::new(stream_id, chunk.encode_to_vec())
 }
 
-/// A stream of one channel, of its own.
+/// A separate stream of one channel.
 fn names(stream_id: &str) -> Record {
     Record::new(stream_id, vec![0; 160]).header("content-type", "audio/PCMU")
 }
 
-/// Records that nobody can analyse, each with what its dead letter must name.
+/// Records that cannot be analysed, each with the text that its dead letter must contain.
 fn bad_records(stream_id: &str) -> Vec<(Record, &'static str)> {
     let pcm = i32::from(Encoding::PcmS16le);
     let float = i32::from(Encoding::PcmF32le);
@@ -69,7 +69,7 @@ fn name(record: &Stored) -> Name {
 }
 
 #[tokio::test]
-async fn bad_records_become_dead_letters_and_harm_nobody() {
+async fn bad_records_become_dead_letters_and_do_not_affect_other_streams() {
     let cluster = Cluster::start().await;
     let folder = tempfile::tempdir().unwrap();
     let model = model_fixture::tiny(folder.path(), Layout::Ntc, Output::Logits);
@@ -107,8 +107,8 @@ async fn bad_records_become_dead_letters_and_harm_nobody() {
         cluster.read_until("affectd.dead-letters", PATIENCE, |letters| letters.len() >= bad.len()).await;
 
     for ((record, reason), letter) in bad.iter().zip(&in_order_of_offset(letters)) {
-        let said = letter.header("affectd-error").unwrap();
-        assert!(said.contains(reason), "{said:?} should name {reason:?}");
+        let error = letter.header("affectd-error").unwrap();
+        assert!(error.contains(reason), "{error:?} should name {reason:?}");
         assert_eq!(
             (&letter.key, letter.value.as_deref().unwrap_or_default()),
             (&record.key, record.value.as_deref().unwrap_or_default())
@@ -120,7 +120,7 @@ async fn bad_records_become_dead_letters_and_harm_nobody() {
         }
     }
 
-    // Everything settles: good chunks, bad records, ended streams.
+    // All offsets are committed: good chunks, bad records, ended streams.
     daemon.terminate();
     assert!(daemon.ended().await.success(), "{}", daemon.log());
     let end = places.len() as i64;
@@ -133,7 +133,7 @@ fn in_order_of_offset(mut letters: Vec<Stored>) -> Vec<Stored> {
     letters
 }
 
-/// The progress that compaction would leave.
+/// The progress records that compaction would keep.
 async fn newest_progress(cluster: &Cluster) -> Vec<Vec<u8>> {
     let mut newest = std::collections::BTreeMap::new();
     for record in cluster.read("affectd.progress").await {

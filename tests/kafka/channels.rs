@@ -1,4 +1,4 @@
-//! Channels on Kafka: what the first record says of them holds for the whole stream, over a restart too.
+//! Channel policy and names on Kafka: those of the first record apply to the whole stream, also after a restart.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn second(seed: usize) -> Vec<u8> {
     (0..16_000).map(|n| (n * 7 + seed * 13) as u8).collect()
 }
 
-/// Raw bytes; the first record has headers of its own.
+/// Raw bytes; the first record has additional headers.
 fn raw(stream_id: &str, number: usize, first: &[(&str, &str)]) -> Record {
     let record = Record::new(stream_id, second(number)).header("content-type", "audio/PCMU;channels=2");
     if number > 0 {
@@ -27,7 +27,7 @@ fn raw(stream_id: &str, number: usize, first: &[(&str, &str)]) -> Record {
     first.iter().fold(record, |record, (name, value)| record.header(name, *value))
 }
 
-/// Messages; the first one asks for the mean of the channels.
+/// Messages; the first one requests the mean of the channels.
 fn mixed(stream_id: &str, number: usize) -> Record {
     let policy = if number == 0 { ChannelPolicy::Mix } else { ChannelPolicy::Unspecified };
     let chunk = AudioChunk {
@@ -45,7 +45,7 @@ fn event(record: &Stored) -> EmotionEvent {
 }
 
 #[tokio::test]
-async fn policy_and_names_hold_over_a_restart() {
+async fn channel_policy_and_names_survive_a_restart() {
     let cluster = Cluster::start().await;
     let folder = tempfile::tempdir().unwrap();
     let model = model_fixture::tiny(folder.path(), Layout::Ntc, Output::Logits);
@@ -64,7 +64,7 @@ async fn policy_and_names_hold_over_a_restart() {
     let named = [("affectd-channel-names", "agent, customer")];
     let first = [("affectd-channels", "first"), named[0]];
 
-    // The second reader never sees the records that said how, and its configuration says otherwise.
+    // The second reader never reads the records with the policy, and its configuration has another one.
     for (part, configured) in [(0..3, "split"), (3..6, "mix")] {
         let records: Vec<Record> = part
             .clone()
@@ -74,7 +74,7 @@ async fn policy_and_names_hold_over_a_restart() {
             .collect();
         cluster.produce("affectd.audio", &records).await;
         let mut daemon = options(configured).start().await;
-        // Windows of 1 s every 0.5 s in four channels: after n seconds 2n - 1 of each are whole.
+        // Windows of 1 s every 0.5 s in four channels: after n seconds 2n - 1 windows of each channel are complete.
         let due = 4 * (2 * part.end - 1);
         cluster.read_until("affectd.emotions", PATIENCE, |events| events.len() >= due).await;
         daemon.terminate();

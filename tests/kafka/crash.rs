@@ -1,5 +1,5 @@
-//! At least once: a daemon killed in the middle of twenty streams, twice, publishes every window of an undisturbed run, under the same ids
-//! and smoothed alike.
+//! At-least-once delivery: a daemon killed twice in the middle of twenty streams publishes every window of an undisturbed run, with the
+//! same ids and the same smoothed scores.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::support::streams::{Call, Name, calls};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Partitions are held up all the time: a shard has room for one chunk.
+/// A shard has room for one chunk, so partitions are paused again and again.
 fn options(cluster: &Cluster, folder: &Path, run: &str) -> Options {
     let model = folder.join("tiny.onnx");
     let config = folder.join(format!("{run}.toml"));
@@ -41,7 +41,7 @@ async fn topics(cluster: &Cluster, run: &str) {
     cluster.create_topic(&format!("{run}.progress"), 3, &[("cleanup.policy", "compact")]).await;
 }
 
-/// Chunks `from..to` (in thousandths of each call) of all calls, as they would come: side by side.
+/// Chunks `from..to` (in thousandths of each call) of all calls, interleaved as they would arrive.
 fn records(calls: &[Call], from: usize, to: usize) -> Vec<Record> {
     let longest = calls.iter().map(|call| call.chunks).max().expect("there are calls");
     let wanted =
@@ -61,7 +61,7 @@ fn name(event: &EmotionEvent) -> Name {
     (event.stream_id.clone(), event.channel, event.window_index, event.partial)
 }
 
-/// Events by id; every repetition must say the same.
+/// Events by id; every repetition must be equal.
 fn by_id(records: &[Stored]) -> BTreeMap<String, EmotionEvent> {
     let mut events: BTreeMap<String, EmotionEvent> = BTreeMap::new();
     for event in records.iter().map(event) {

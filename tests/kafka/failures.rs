@@ -19,7 +19,7 @@ fn silence(samples: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_window_of_kafka_without_an_answer_stops_the_daemon_and_the_next_one_answers_it() {
+async fn a_failed_window_stops_the_daemon_and_the_next_daemon_publishes_it() {
     let cluster = Cluster::start().await;
     let folder = tempfile::tempdir().unwrap();
     let path = brittle(folder.path());
@@ -46,7 +46,7 @@ async fn a_window_of_kafka_without_an_answer_stops_the_daemon_and_the_next_one_a
         assert!(log.contains(named), "the log should name {named}:\n{log}");
     }
 
-    // A better model in the same place.
+    // A working model replaces the file.
     tiny(folder.path(), Layout::Ntc, Output::Logits);
     let mut daemon = options.start().await;
     let indexes = |events: &[Stored]| -> Vec<u64> {

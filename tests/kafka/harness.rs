@@ -1,4 +1,4 @@
-//! The cluster that the Kafka tests stand on: what is written is read back, and offsets are kept.
+//! The cluster fixture itself: records are read back and offsets are kept.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use rdkafka::message::Message;
 use crate::support::kafka::{Cluster, Kind, Record};
 
 #[tokio::test]
-async fn what_is_produced_is_read_back_as_it_was() {
+async fn produced_records_are_read_back_unchanged() {
     let cluster = Cluster::start().await;
     cluster.create_topic("speech", 3, &[("cleanup.policy", "compact")]).await;
     let records = [
@@ -62,7 +62,7 @@ async fn a_group_keeps_its_offsets_and_a_reader_waits_for_more() {
 }
 
 #[tokio::test]
-async fn the_kind_is_the_one_that_was_asked_for() {
+async fn the_cluster_kind_is_the_requested_one() {
     let cluster = Cluster::start().await;
     match std::env::var("AFFECTD_TEST_KAFKA").as_deref() {
         Ok("mock") => assert_eq!(cluster.kind, Kind::Mock),

@@ -5,7 +5,7 @@ use crate::support::kafka::Cluster;
 use crate::support::load_report::{PUBLISHED, WINDOWS_OF_2_S, assert_sound, number, report};
 
 #[tokio::test]
-async fn over_kafka_events_are_matched_with_their_streams() {
+async fn events_are_matched_with_their_streams() {
     let cluster = Cluster::start().await;
     for topic in ["affectd.audio", "other.emotions", "affectd.dead-letters"] {
         cluster.create_topic(topic, 2, &[]).await;
@@ -23,7 +23,7 @@ async fn over_kafka_events_are_matched_with_their_streams() {
     assert_eq!(real_time["windows"], 3 * WINDOWS_OF_2_S, "{real_time}");
     assert_eq!(number(&real_time, "audio_seconds"), 6.0);
 
-    // A topic would take any amount: what holds a stream back is that its events come.
+    // A topic accepts any amount of audio, so the events that return limit the pace of a stream.
     let max = report(&[&options[..], &["--speed", "max"]].concat()).await;
     assert_sound(&max, 3);
     assert_eq!(number(&real_time, "windows") + number(&max, "windows"), metric(&daemon, PUBLISHED).await);

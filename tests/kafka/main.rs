@@ -1,4 +1,4 @@
-//! Everything that needs a Kafka cluster, and the offset bookkeeping without one.
+//! Every test that needs a Kafka cluster, and offset tracking without one.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 

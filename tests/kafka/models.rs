@@ -1,4 +1,4 @@
-//! Models on Kafka: asked for by header or field, kept over a restart, and a shadow with a topic of its own.
+//! Models on Kafka: requested by header or field, kept over a restart, and a shadow with its own topic.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -76,13 +76,13 @@ async fn a_stream_keeps_its_model_and_attributes_over_a_restart_and_a_shadow_has
     }
     cluster.create_topic("affectd.progress", 1, &[("cleanup.policy", "compact")]).await;
 
-    // Two readers, one after the other: the second never sees the chunks that said how.
+    // Two readers, one after the other: the second one never reads the chunks that name the model.
     for part in [0..4, 4..8] {
         let records: Vec<Record> =
             part.clone().flat_map(|number| [raw("raw", number), message("message", number)]).collect();
         cluster.produce("affectd.audio", &records).await;
         let mut daemon = options.start().await;
-        // Windows of 1 s every 0.5 s: after n seconds of each stream 2n - 1 are whole.
+        // Windows of 1 s every 0.5 s: after n seconds of each stream 2n - 1 are complete.
         let due = 2 * (2 * part.end - 1);
         cluster.read_until("affectd.emotions", PATIENCE, |events| events.len() >= due).await;
         daemon.terminate();
@@ -113,7 +113,7 @@ async fn a_stream_keeps_its_model_and_attributes_over_a_restart_and_a_shadow_has
 }
 
 #[tokio::test]
-async fn a_model_that_nobody_serves_makes_a_dead_letter() {
+async fn a_record_with_an_unknown_model_becomes_a_dead_letter() {
     let cluster = Cluster::start().await;
     let folder = tempfile::tempdir().unwrap();
     let mut daemon = config(&cluster, folder.path()).start().await;
@@ -126,7 +126,7 @@ async fn a_model_that_nobody_serves_makes_a_dead_letter() {
     assert!(daemon.ended().await.success(), "{}", daemon.log());
 }
 
-/// Puts a model into a file at once, as a careful operator does.
+/// Replaces a model file atomically, by a rename.
 fn put(path: &Path, version: &str) {
     let tiny = model_fixture::contract(Layout::Ntc, Output::Logits);
     let contract = Contract { version: version.into(), ..tiny };
@@ -136,7 +136,7 @@ fn put(path: &Path, version: &str) {
 }
 
 #[tokio::test]
-async fn an_exchange_under_load_publishes_every_window_once() {
+async fn a_reload_under_load_publishes_every_window_once() {
     let cluster = Cluster::start().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
@@ -164,7 +164,7 @@ async fn an_exchange_under_load_publishes_every_window_once() {
         for from in (0..90).step_by(10) {
             cluster.produce("affectd.audio", &records(from, from + 10)).await;
             if from == 30 {
-                // In the middle of all streams, while their windows are on their way, and some are done.
+                // In the middle of all streams, while some windows are pending and some are published.
                 let published = "affectd_windows_total{outcome=\"published\"}";
                 call_fixture::metric_reaches(&daemon, published, |n| n >= 1.0).await;
                 put(&path, "2");

@@ -1,4 +1,4 @@
-//! What spans a restart: idle ends that a replay decides alike, positions that outlive a reader, and progress that is lost.
+//! State across a restart: idle ends that a replay repeats, positions of earlier readers, and lost progress.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ fn windows(events: &[Stored], stream_id: &str) -> Vec<(u64, bool)> {
 }
 
 #[tokio::test]
-async fn a_stream_ends_by_the_partitions_own_time_and_goes_on_where_it_stood() {
+async fn a_stream_ends_by_record_timestamps_and_continues_at_its_position() {
     let cluster = cluster_with_topics().await;
     let folder = tempfile::tempdir().unwrap();
     model_fixture::tiny(folder.path(), Layout::Ntc, Output::Logits);
@@ -77,7 +77,7 @@ async fn a_stream_ends_by_the_partitions_own_time_and_goes_on_where_it_stood() {
 }
 
 #[tokio::test]
-async fn an_idle_end_by_the_clock_is_kept_for_the_replay() {
+async fn an_idle_end_by_wall_clock_time_is_repeated_by_a_replay() {
     let cluster = cluster_with_topics().await;
     let folder = tempfile::tempdir().unwrap();
     model_fixture::tiny(folder.path(), Layout::Ntc, Output::Logits);
@@ -88,7 +88,7 @@ async fn an_idle_end_by_the_clock_is_kept_for_the_replay() {
     cluster.read_until("affectd.emotions", PATIENCE, partial).await;
     daemon.kill().await;
 
-    // By its timestamps the stream was never silent; the first reader has ended it all the same, so the second one must.
+    // By its timestamps the stream was never idle. The first reader ended it by wall-clock time, so the second one must end it too.
     cluster.produce("affectd.audio", &talk("quiet", 1_800, 15)).await;
     let mut daemon = options.start().await;
     let enough = |events: &[Stored]| windows(events, "quiet").contains(&(4, false));
@@ -102,10 +102,10 @@ async fn an_idle_end_by_the_clock_is_kept_for_the_replay() {
 }
 
 #[tokio::test]
-async fn progress_that_fits_no_offset_stops_the_daemon_unless_streams_may_begin_anew() {
+async fn progress_that_matches_no_offset_stops_the_daemon_unless_a_reset_is_allowed() {
     let cluster = cluster_with_topics().await;
     if cluster.kind == Kind::Mock {
-        eprintln!("not run: the mock cluster lets nobody but a member move a group's offset");
+        eprintln!("not run: the mock cluster lets only members commit the offsets of a group");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -136,7 +136,7 @@ async fn progress_that_fits_no_offset_stops_the_daemon_unless_streams_may_begin_
     assert!(daemon.ended().await.success());
 }
 
-/// Moves the offset of the empty group, as an operator's tool would.
+/// Moves the committed offset of the group, which has no members, like an administration tool.
 async fn commit(cluster: &Cluster, offset: i64) {
     use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
     use rdkafka::{Offset, TopicPartitionList};

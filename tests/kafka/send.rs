@@ -24,7 +24,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn kafka_gets_protobuf_or_raw_bytes_with_headers_and_says_what_it_took() {
+async fn records_are_protobuf_or_raw_bytes_with_headers_and_acknowledgements_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("one.wav");
     let samples: Vec<u8> = (0..1_700_i16).flat_map(i16::to_le_bytes).collect();

@@ -1,4 +1,4 @@
-//! `affectd tail` on a cluster: both ways to write events, foreign records skipped, one line where there is no topic.
+//! `affectd tail` on a cluster: protobuf and JSON events, foreign records skipped, one error line for a missing topic.
 
 use std::process::Output;
 use std::time::Duration;
@@ -49,7 +49,7 @@ async fn cluster_with_events() -> Cluster {
 }
 
 #[tokio::test]
-async fn events_of_all_partitions_are_shown_whichever_way_they_were_written() {
+async fn protobuf_and_json_events_of_all_partitions_are_shown() {
     let cluster = cluster_with_events().await;
     let from = format!("kafka://{}", cluster.brokers);
     let jsonl = tail(&["--from", &from, "--from-beginning", "--max-events", "3", "--format", "jsonl"]).await;
@@ -71,9 +71,9 @@ async fn events_of_all_partitions_are_shown_whichever_way_they_were_written() {
 }
 
 #[tokio::test]
-async fn a_missing_topic_and_a_wrong_url_are_one_line() {
+async fn a_missing_topic_and_a_wrong_url_are_reported_in_one_line() {
     let cluster = cluster_with_events().await;
-    // The mock creates topics when it is asked for them.
+    // The mock creates a topic when it is requested.
     if cluster.kind == Kind::Real {
         let from = format!("kafka://{}/nothing", cluster.brokers);
         let missing = tail(&["--from", &from]).await;

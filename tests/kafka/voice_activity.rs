@@ -1,4 +1,4 @@
-//! Silent windows of Kafka streams: no offset, event or order is lost to them, over a restart too.
+//! Silent windows of Kafka streams: no offset, event or order is lost, also after a restart.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,7 +8,7 @@ use prost::Message;
 
 use crate::support::call_fixture::bounded;
 use crate::support::daemon::Options;
-use crate::support::gated_talk::{PARTS, chunks, heard, model, windows};
+use crate::support::gated_talk::{PARTS, chunks, model, speech_windows, windows};
 use crate::support::kafka::{Cluster, Record, Stored};
 use crate::support::speech_fixture::Part;
 
@@ -48,7 +48,7 @@ async fn committed(cluster: &Cluster, offset: i64) {
 }
 
 #[tokio::test]
-async fn offsets_settle_behind_silent_windows_and_a_restart_amid_silence_loses_nothing() {
+async fn offsets_of_silent_windows_are_committed_and_a_restart_within_silence_loses_no_window() {
     let folder = tempfile::tempdir().unwrap();
     let (cluster, options) = kafka(folder.path(), false).await;
     let records = records(PARTS);
@@ -66,13 +66,13 @@ async fn offsets_settle_behind_silent_windows_and_a_restart_amid_silence_loses_n
     let events = events(&cluster.read("affectd.emotions").await);
     let indexes: BTreeSet<u64> = events.iter().map(|event| event.window_index).collect();
     let ids: BTreeSet<&str> = events.iter().map(|event| event.event_id.as_str()).collect();
-    assert_eq!(indexes.into_iter().collect::<Vec<_>>(), heard(&windows(PARTS)));
-    assert_eq!(ids.len(), heard(&windows(PARTS)).len(), "equal ids for equal windows");
+    assert_eq!(indexes.into_iter().collect::<Vec<_>>(), speech_windows(&windows(PARTS)));
+    assert_eq!(ids.len(), speech_windows(&windows(PARTS)).len(), "equal ids for equal windows");
     assert!(events.iter().all(|event| event.emotion != "silence"));
 }
 
 #[tokio::test]
-async fn on_kafka_too_published_silence_is_delivered_in_its_place_over_a_restart() {
+async fn published_silence_is_delivered_in_order_over_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let (cluster, options) = kafka(folder.path(), true).await;
     let records = records(PARTS);
@@ -85,10 +85,10 @@ async fn on_kafka_too_published_silence_is_delivered_in_its_place_over_a_restart
         assert!(daemon.ended().await.success(), "{}", daemon.log());
     }
     let events = events(&cluster.read("affectd.emotions").await);
-    let mut said: Vec<(u64, bool)> =
+    let mut published: Vec<(u64, bool)> =
         events.iter().map(|event| (event.window_index, event.emotion == "silence")).collect();
-    // A restart may publish a window again, never another answer for it.
-    said.sort_unstable();
-    said.dedup();
-    assert_eq!(said, windows(PARTS));
+    // A restart may publish a window again, but never with another result.
+    published.sort_unstable();
+    published.dedup();
+    assert_eq!(published, windows(PARTS));
 }

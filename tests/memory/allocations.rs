@@ -1,6 +1,6 @@
-//! Memory of the audio front end: nothing is allocated for a frame, and an idle stream is small.
+//! Memory of the audio front end: a frame allocates nothing, and an idle stream is small.
 //!
-//! The allocator counts by thread. Allocations of the standard library's own kind are all that there is: no arena hides any.
+//! The allocator counts per thread. All allocations go through the global allocator, so no arena hides any.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use prost::bytes::Bytes;
 
 use crate::support::stream_fixture::{Feed, format, frame_bytes, noise, setup};
 
-/// What an idle stream of the usual model may hold: 297 frames of 40 coefficients and 16 kB.
+/// The memory limit of an idle stream of the usual model: 297 frames of 40 coefficients and 16 kB.
 const IDLE_STREAM_BYTES: u64 = 297 * 40 * 4 + 16_000;
 
 fn chunks(format: AudioFormat, seconds: usize, milliseconds: usize) -> Vec<Bytes> {
@@ -23,7 +23,7 @@ fn chunks(format: AudioFormat, seconds: usize, milliseconds: usize) -> Vec<Bytes
 }
 
 #[test]
-fn frames_are_computed_in_the_buffers_of_their_computer() {
+fn computing_frames_allocates_nothing() {
     let odd = MfccOptions { n_fft: 442, pre_emphasis: Some(0.97), remove_dc: true, ..MfccOptions::default() };
     for options in [MfccOptions::default(), odd] {
         let front_end = FrontEnd::new(&options, 16_000, FrameKind::Mfcc).expect("options that can be built");
@@ -40,7 +40,7 @@ fn frames_are_computed_in_the_buffers_of_their_computer() {
 }
 
 #[test]
-fn a_resampler_allocates_once() {
+fn a_resampler_allocates_only_when_it_is_created() {
     for rate_hz in [8_000, 24_414, 44_100, 48_000, 191_999] {
         let plan = Arc::new(ResamplerPlan::new(rate_hz, 16_000));
         let mut resampler = Resampler::new(plan, 0);
@@ -56,7 +56,7 @@ fn a_resampler_allocates_once() {
 }
 
 #[test]
-fn a_stream_allocates_for_windows_alone() {
+fn a_stream_allocates_once_per_window() {
     for (encoding, rate_hz) in
         [(Encoding::PcmS16Le, 16_000), (Encoding::MuLaw, 8_000), (Encoding::PcmF32Le, 48_000)]
     {
@@ -81,7 +81,7 @@ fn a_stream_allocates_for_windows_alone() {
 }
 
 #[test]
-fn an_idle_stream_holds_its_frames_and_little_else() {
+fn an_idle_stream_holds_little_more_than_its_frames() {
     const STREAMS: u64 = 8;
     let setup = setup();
     for (encoding, rate_hz) in
@@ -92,7 +92,7 @@ fn an_idle_stream_holds_its_frames_and_little_else() {
             let mut bench = setup.workbench();
             let chunks = chunks(format, 4, milliseconds);
             let mut streams = Vec::with_capacity(STREAMS as usize);
-            // The thread's own buffers and tables are there before the streams are.
+            // The first stream creates the buffers and tables of the thread.
             streams.push(stream(&setup, &mut bench, format, &chunks));
             let held = measure(|| {
                 for _ in 1..STREAMS {
@@ -106,7 +106,7 @@ fn an_idle_stream_holds_its_frames_and_little_else() {
     }
 }
 
-/// A stream that has heard `chunks` and waits.
+/// An idle stream that has accepted `chunks`.
 fn stream(
     setup: &affectd::stream::StreamSetup,
     bench: &mut affectd::stream::Workbench,

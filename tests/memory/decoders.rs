@@ -1,5 +1,5 @@
-//! Bytes of a stranger: whatever they are, every decoder answers, and none takes more memory than its bytes are worth. The same
-//! entries are fuzz targets in `fuzz/`.
+//! Untrusted bytes: every decoder returns a result or an error, within a memory limit. The same entry points are fuzz targets in
+//! `fuzz/`.
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use crate::support::decoder_entries::file_fixture::{self, with_checksums};
 use crate::support::decoder_entries::{content_type, file, ogg, record, samples, stream, wav};
 
-/// What a decoder may take beside its bytes: tables of codecs, blocks of the largest frames.
+/// The memory limit of a decoder in addition to its input: tables of codecs, blocks of the largest frames.
 const BESIDE: usize = 16 << 20;
 
 thread_local! {
@@ -51,15 +51,15 @@ fn golden(name: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)).unwrap()
 }
 
-/// Puts `bytes` where `mark` ends, plus `behind`.
+/// Overwrites the file with `bytes`, `behind` bytes after the end of `mark`.
 fn patched(mut file: Vec<u8>, mark: &[u8], behind: usize, bytes: &[u8]) -> Vec<u8> {
     let at = file.windows(mark.len()).position(|window| window == mark).unwrap() + mark.len() + behind;
     file[at..at + bytes.len()].copy_from_slice(bytes);
     file
 }
 
-/// Small files that claim to be large.
-fn liars() -> Vec<(&'static str, Vec<u8>)> {
+/// Small files whose headers declare large sizes.
+fn inflated_files() -> Vec<(&'static str, Vec<u8>)> {
     let small = |tag, bits| file_fixture::wav(tag, bits, 2, 16_000, &[7; 4_000]);
     let huge = &0xffff_fff0_u32.to_le_bytes();
     let mut tagged = b"ID3\x04\0\0\x7f\x7f\x7f\x7f".to_vec();
@@ -89,15 +89,15 @@ fn liars() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn a_file_that_claims_gigabytes_takes_no_more_than_it_holds() {
-    for (name, bytes) in liars() {
+fn a_file_that_declares_gigabytes_allocates_no_more_than_its_content() {
+    for (name, bytes) in inflated_files() {
         let bytes = with_checksums(bytes);
         let taken = peak(|| drop(decode_bytes(&bytes, None)));
         println!("{name}: {} bytes take {} kB", bytes.len(), taken >> 10);
         assert!(taken < BESIDE, "{name}: {taken} bytes");
     }
     let refused = |name: &str| {
-        let found = liars().into_iter().find(|(known, _)| *known == name).unwrap();
+        let found = inflated_files().into_iter().find(|(known, _)| *known == name).unwrap();
         decode_bytes(found.1, None).unwrap_err().to_string()
     };
     assert!(refused("WAV of 4 GB, ours").contains("promises 4294967280 bytes of audio, it holds 4000"));
@@ -105,7 +105,7 @@ fn a_file_that_claims_gigabytes_takes_no_more_than_it_holds() {
 }
 
 #[test]
-fn samples_take_a_small_multiple_of_their_bytes() {
+fn decoded_samples_allocate_a_small_multiple_of_their_bytes() {
     for kind in 0..7 {
         for channels in [0, 7] {
             let bytes = [&[kind, channels][..], &vec![0; 6 << 20]].concat();
@@ -116,7 +116,7 @@ fn samples_take_a_small_multiple_of_their_bytes() {
     }
 }
 
-/// Bytes that are put somewhere in a good file, and where it is cut off.
+/// A good file with some bytes replaced, possibly truncated.
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
     let name = prop::sample::select(vec!["tone.flac", "tone.mp3", "tone.ogg", "tone.opus"]);
     let mutations = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8);
@@ -155,7 +155,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_entry_answers_any_bytes(bytes in bytes()) {
+    fn every_entry_point_handles_any_bytes_within_its_memory_limit(bytes in bytes()) {
             for entry in [samples, file, ogg, wav, content_type, record, stream] {
             let taken = peak(|| entry(&bytes));
             prop_assert!(taken < BESIDE, "{} bytes", taken);
@@ -163,7 +163,7 @@ proptest! {
     }
 
     #[test]
-    fn any_mutated_file_answers_within_its_memory(bytes in mutated()) {
+    fn any_mutated_file_is_handled_within_the_memory_limit(bytes in mutated()) {
             let taken = peak(|| ogg(&bytes));
         prop_assert!(taken < BESIDE, "{} bytes", taken);
     }

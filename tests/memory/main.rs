@@ -1,4 +1,4 @@
-//! Memory: what decoders take at most, and that the audio front end allocates nothing for a frame.
+//! Memory limits of the decoders, and allocations of the audio front end.
 //!
 //! A binary of its own: these tests run on an allocator that counts, and it is the allocator of the whole binary.
 

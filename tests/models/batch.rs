@@ -1,4 +1,4 @@
-//! Every job gets exactly one answer, in order, whatever the sessions do; batches grow while they are busy.
+//! Every job gets exactly one result, in order, whatever the sessions do; batches grow while the sessions are busy.
 
 use std::sync::mpsc as blocking;
 use std::time::Duration;
@@ -35,7 +35,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn every_job_gets_exactly_one_answer_in_order(
+    fn every_job_gets_exactly_one_result_in_order(
         kinds in prop::collection::vec(kind(), 0..80),
         sessions in 1_usize..4,
         max_size in 1_usize..9,
@@ -88,7 +88,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_batch_that_fails_once_is_tried_again_window_by_window() {
+async fn a_failed_batch_is_retried_window_by_window() {
     let (jobs, queue) = mpsc::channel(8);
     let (results, answers) = mpsc::channel(8);
     for number in 0..4 {
@@ -105,7 +105,7 @@ async fn a_batch_that_fails_once_is_tried_again_window_by_window() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_is_not_full_waits_for_the_delay_and_no_longer() {
+async fn a_partial_batch_waits_for_max_delay_and_no_longer() {
     let (jobs, queue) = mpsc::channel(8);
     let (results, mut answers) = mpsc::channel(8);
     let delay = Duration::from_millis(50);
@@ -131,7 +131,7 @@ async fn a_batch_that_is_not_full_waits_for_the_delay_and_no_longer() {
 }
 
 #[tokio::test]
-async fn batches_grow_while_the_session_is_busy_and_callers_who_left_are_skipped() {
+async fn batches_grow_while_the_session_is_busy_and_departed_callers_are_skipped() {
     let (jobs, queue) = mpsc::channel(32);
     let (results, answers) = mpsc::channel(32);
     let (started_runs, mut runs) = mpsc::unbounded_channel();
@@ -141,7 +141,7 @@ async fn batches_grow_while_the_session_is_busy_and_callers_who_left_are_skipped
 
     jobs.send(Job::new(vec![0.0], ticket(0))).await.unwrap();
     assert_eq!(runs.recv().await, Some(1));
-    // The session is busy: one batch may be formed ahead, and all that comes after it forms the next one.
+    // The session is busy: one batch may be formed ahead, and all later jobs form the next one.
     jobs.send(Job::new(vec![0.0], ticket(1))).await.unwrap();
     taken(&jobs).await;
     for number in 2..12 {
@@ -159,7 +159,7 @@ async fn batches_grow_while_the_session_is_busy_and_callers_who_left_are_skipped
 }
 
 #[tokio::test]
-async fn the_stage_ends_also_where_nobody_takes_the_answers() {
+async fn the_stage_ends_when_the_results_receiver_is_dropped() {
     let (jobs, queue) = mpsc::channel(1);
     let (results, answers) = mpsc::channel(1);
     drop(answers);

@@ -1,4 +1,4 @@
-//! Who comes into a batch, and which sessions run it: turns, age, and the exchange of sessions between batches.
+//! Which jobs form a batch and which sessions run it: fairness, age limit, and replacement of sessions between batches.
 
 use std::sync::mpsc as blocking;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::support::batch_fixture::{
 };
 
 #[tokio::test]
-async fn a_sender_far_ahead_waits_for_itself_and_others_do_not_wait_for_it() {
+async fn a_stream_with_many_queued_jobs_does_not_delay_other_streams() {
     let options = options(4, Duration::ZERO);
     let (jobs, queue) = inbox(&options);
     let (results, answers) = mpsc::channel(32);
@@ -42,7 +42,7 @@ async fn a_sender_far_ahead_waits_for_itself_and_others_do_not_wait_for_it() {
 }
 
 #[tokio::test]
-async fn what_waited_too_long_is_dropped_for_live_streams_and_for_nobody_else() {
+async fn jobs_older_than_max_age_are_dropped_for_live_streams_only() {
     let (jobs, queue) = mpsc::channel(32);
     let (results, answers) = mpsc::channel(32);
     let long_ago = std::time::Instant::now() - Duration::from_secs(3);
@@ -60,12 +60,12 @@ async fn what_waited_too_long_is_dropped_for_live_streams_and_for_nobody_else() 
 }
 
 #[tokio::test]
-async fn sessions_seem_broken_after_batches_in_a_row_without_an_answer_until_they_are_replaced() {
+async fn sessions_count_as_broken_after_consecutive_failed_batches_until_they_are_replaced() {
     let (jobs, queue) = mpsc::channel(1);
     let (results, mut answers) = mpsc::channel(1);
     let broken = Echo { fails_every: 1, ..steady() };
     let batcher = started(vec![broken], &options(1, Duration::ZERO), queue, results);
-    // What each window says, whether the sessions seem broken afterwards, and which session comes next.
+    // The feature of each window, whether the sessions then seem broken, and the next session.
     for number in 0..7 {
         let fails = number < BROKEN_AFTER;
         jobs.send(Job::new(vec![1.0], ticket(number))).await.unwrap();
@@ -73,7 +73,7 @@ async fn sessions_seem_broken_after_batches_in_a_row_without_an_answer_until_the
         assert_eq!(batch.windows[0].probabilities.is_err(), fails, "window {number}");
         assert_eq!(batcher.seems_broken(), number + 1 == BROKEN_AFTER, "after window {number}");
         if number + 1 == BROKEN_AFTER {
-            assert!(!batcher.seems_broken(), "told once");
+            assert!(!batcher.seems_broken(), "reported once");
             batcher.replace(contract("2"), vec![steady()]);
         }
     }
@@ -82,7 +82,7 @@ async fn sessions_seem_broken_after_batches_in_a_row_without_an_answer_until_the
 }
 
 #[tokio::test]
-async fn an_answer_in_between_shows_that_the_sessions_are_not_broken() {
+async fn a_successful_batch_resets_the_count_of_failed_batches() {
     let (jobs, queue) = mpsc::channel(1);
     let (results, mut answers) = mpsc::channel(1);
     let batcher = started(vec![steady()], &options(1, Duration::ZERO), queue, results);
@@ -97,7 +97,7 @@ async fn an_answer_in_between_shows_that_the_sessions_are_not_broken() {
     batcher.join().await;
 }
 
-/// Answers with the version that it was made for.
+/// Returns the version that it was created for.
 struct Version(f32);
 
 impl Infer for Version {
@@ -112,7 +112,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn sessions_are_replaced_between_batches_and_every_job_is_answered_by_the_model_it_names(
+    fn sessions_are_replaced_between_batches_and_each_job_runs_on_the_model_that_it_names(
         loads in prop::collection::vec(0_usize..30, 1..6),
         sessions in 1_usize..4,
         max_size in 1_usize..6,

@@ -1,4 +1,4 @@
-//! The model inside the binary loads, and is as good as its contract says.
+//! The built-in model loads and reaches the accuracy that its contract states.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ fn config() -> Config {
 }
 
 #[test]
-fn it_is_what_runs_where_none_is_configured() {
+fn the_built_in_model_is_the_default() {
     let config = config();
     assert_eq!(ModelSource::configured(config.default_model()), ModelSource::BuiltIn);
     let mut model = Model::load(ModelSource::BuiltIn, &config.engine).unwrap();
@@ -28,7 +28,7 @@ fn it_is_what_runs_where_none_is_configured() {
 }
 
 #[test]
-fn a_windows_answer_does_not_depend_on_its_neighbours_in_the_batch() {
+fn the_scores_of_a_window_do_not_depend_on_the_rest_of_the_batch() {
     let mut model = Model::load(ModelSource::BuiltIn, &config().engine).unwrap();
     let (rows, columns) = (model.contract.rows(), model.contract.coefficients());
     let full = |seed: usize| -> Vec<f32> {
@@ -48,7 +48,7 @@ fn a_windows_answer_does_not_depend_on_its_neighbours_in_the_batch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_hears_emotions_of_speakers_it_never_met() {
+async fn the_built_in_model_recognises_emotions_of_unseen_speakers() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/crema-d-reconstructed");
     if !data.is_dir() {
         eprintln!("did not run: {} is not there", data.display());

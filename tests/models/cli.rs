@@ -1,4 +1,4 @@
-//! `affectd model`: the contract for people and programs, a verdict, and one clear line for a file that is no model.
+//! `affectd model`: the contract as text and JSON, verification, and one error line for a file that is not a model.
 
 use std::process::{Command, Output};
 
@@ -54,7 +54,7 @@ fn verify_runs_the_configured_model() {
 }
 
 #[test]
-fn bench_tells_windows_a_second_by_batch_size_and_threads() {
+fn bench_reports_windows_per_second_by_batch_size_and_threads() {
     let folder = tempfile::tempdir().unwrap();
     let path = tiny(folder.path(), Layout::Ntc, Kind::Probabilities);
     let path = path.to_str().unwrap();
@@ -85,7 +85,7 @@ fn bench_tells_windows_a_second_by_batch_size_and_threads() {
 }
 
 #[test]
-fn a_file_that_is_no_model_gets_one_line_that_says_so() {
+fn a_file_that_is_not_a_model_is_reported_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     std::fs::write(file("notes.txt"), "not a model").unwrap();
@@ -102,7 +102,7 @@ fn a_file_that_is_no_model_gets_one_line_that_says_so() {
 }
 
 #[test]
-fn a_graph_that_is_not_what_its_contract_says_does_not_pass() {
+fn a_graph_that_contradicts_its_contract_fails_verification() {
     let folder = tempfile::tempdir().unwrap();
     let mut other = contract(Layout::Ntc, Kind::Logits);
     let graph = graph(&other);
@@ -112,7 +112,7 @@ fn a_graph_that_is_not_what_its_contract_says_does_not_pass() {
 }
 
 #[test]
-fn without_onnx_runtime_the_line_names_what_was_tried() {
+fn without_onnx_runtime_the_error_names_the_paths_tried() {
     let folder = tempfile::tempdir().unwrap();
     let path = tiny(folder.path(), Layout::Ntc, Kind::Logits);
     let nowhere = "engine.library=/nowhere/libonnxruntime.so";
@@ -120,7 +120,7 @@ fn without_onnx_runtime_the_line_names_what_was_tried() {
     assert!(named.contains("/nowhere/libonnxruntime.so, which engine.library names"), "{named}");
     assert!(named.contains("No such file"), "{named}");
 
-    // A lone copy of the program has no library beside it.
+    // A copy of the program in another folder has no library beside it.
     let copy = folder.path().join("affectd");
     std::fs::copy(env!("CARGO_BIN_EXE_affectd"), &copy).unwrap();
     let output = Command::new(&copy)

@@ -1,4 +1,4 @@
-//! A contract is read from the file or its sidecar, and a wrong one is refused by name.
+//! A contract is read from the model file or its sidecar, and an invalid one is refused by the name of its entry.
 
 use affectd::model::{Contract, Layout, ModelError, Output, load_contract};
 use prost::Message;
@@ -13,14 +13,14 @@ fn refusal(change: impl FnOnce(&mut Value)) -> String {
 }
 
 #[test]
-fn the_file_itself_holds_the_contract() {
+fn the_contract_is_read_from_the_model_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = tiny(folder.path(), Layout::Nct, Output::Logits);
     assert_eq!(load_contract(&path).unwrap(), contract(Layout::Nct, Output::Logits));
 }
 
 #[test]
-fn a_foreign_file_takes_its_contract_from_the_sidecar() {
+fn a_model_file_without_a_contract_uses_the_sidecar() {
     let folder = tempfile::tempdir().unwrap();
     let wanted = contract(Layout::Ntc, Output::Logits);
     let path = folder.path().join("foreign.onnx");
@@ -36,7 +36,7 @@ fn a_foreign_file_takes_its_contract_from_the_sidecar() {
 }
 
 #[test]
-fn missing_empty_textual_and_cut_files_are_told_apart() {
+fn missing_empty_textual_and_truncated_files_have_distinct_errors() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
@@ -52,7 +52,7 @@ fn missing_empty_textual_and_cut_files_are_told_apart() {
 }
 
 #[test]
-fn windows_are_whole_numbers_of_frames() {
+fn a_window_must_be_a_whole_number_of_frames() {
     let length = refusal(|it| it["window"]["length_samples"] = json!(8001));
     assert_eq!(length, "window.length_samples = 8001: must be a multiple of mfcc.hop_length (80)");
     let hop = refusal(|it| it["window"]["hop_samples"] = json!(4001));
@@ -63,14 +63,14 @@ fn windows_are_whole_numbers_of_frames() {
 }
 
 #[test]
-fn labels_are_named_once_each() {
+fn labels_must_be_unique() {
     assert!(refusal(|it| it["labels"] = json!([])).contains("labels = []: must be at least one emotion"));
     assert!(refusal(|it| it["labels"] = json!(["anger", "anger"])).contains("\"anger\" twice"));
     assert!(refusal(|it| it["labels"] = json!(["anger", " "])).contains("names that are not empty"));
 }
 
 #[test]
-fn other_entries_that_cannot_be_are_named() {
+fn other_invalid_entries_are_refused_by_name() {
     let cases: [(&str, Value, &str); 8] = [
         ("/schema", json!(2), "schema = 2: must be 1"),
         ("/temperature", json!(0.0), "temperature = 0: must be above 0"),
@@ -88,7 +88,7 @@ fn other_entries_that_cannot_be_are_named() {
 }
 
 #[test]
-fn a_front_end_that_looks_outside_the_window_is_refused_by_name() {
+fn a_front_end_that_needs_samples_outside_the_window_is_refused_by_name() {
     assert!(refusal(|it| it["mfcc"]["center"] = json!(true)).contains("mfcc.center = true: must be false"));
     assert!(refusal(|it| it["mfcc"]["top_db"] = json!(80.0)).contains("mfcc.top_db = 80.0: must be absent"));
     assert!(refusal(|it| it["mfcc"]["lifter"] = json!(22)).contains("unknown field `lifter`"));

@@ -1,4 +1,4 @@
-//! A model loads only where graph and contract fit, and answers what its graph computes, whatever its layout.
+//! A model loads only if its graph fits its contract, and returns what its graph computes, for every layout.
 
 use affectd::config::{Device, Engine};
 use affectd::model::{Contract, EngineError, Layout, Model, ModelError, ModelSource, Output};
@@ -38,7 +38,7 @@ fn every_layout_and_output_gives_the_same_probabilities() {
 }
 
 #[test]
-fn the_temperature_divides_logits() {
+fn the_temperature_divides_the_logits() {
     let folder = tempfile::tempdir().unwrap();
     let mut contract = contract(Layout::Ntc, Output::Logits);
     contract.temperature = 2.0;
@@ -73,7 +73,7 @@ fn a_wrong_number_of_values_is_refused() {
 }
 
 #[test]
-fn a_label_too_many_is_refused() {
+fn a_surplus_label_is_refused() {
     let (mut contract, graph) = tiny_graph();
     contract.labels.push("fear".into());
     let error = load_error(graph, &contract);
@@ -84,7 +84,7 @@ fn a_label_too_many_is_refused() {
 }
 
 #[test]
-fn another_rank_or_size_is_refused() {
+fn an_input_of_another_rank_or_size_is_refused() {
     let (contract, graph) = tiny_graph();
     let mut transposed = contract.clone();
     transposed.layout = Layout::Nct;
@@ -120,7 +120,7 @@ fn two_inputs_are_refused_by_their_names() {
 }
 
 #[test]
-fn logits_that_are_called_probabilities_are_found_by_the_trial_run() {
+fn logits_declared_as_probabilities_are_detected_by_the_trial_run() {
     let (mut contract, _) = tiny_graph();
     contract.output = Output::Logits;
     let logits = graph(&contract);
@@ -130,7 +130,7 @@ fn logits_that_are_called_probabilities_are_found_by_the_trial_run() {
 }
 
 #[test]
-fn a_graph_that_cannot_be_run_is_refused_with_the_reason() {
+fn a_graph_that_cannot_run_is_refused_with_the_reason() {
     let (contract, mut model) = tiny_graph();
     let attribute: Vec<AttributeProto> = vec![];
     model.graph.as_mut().unwrap().node[1] = node("NoSuchOperator", &["means"], "logits", attribute);
@@ -142,7 +142,7 @@ fn a_graph_that_cannot_be_run_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_library_that_is_named_is_final() {
+fn a_configured_library_path_has_no_fallback() {
     let folder = tempfile::tempdir().unwrap();
     let path = tiny(folder.path(), Layout::Ntc, Output::Logits);
     let named = Engine { library: Some(folder.path().join("libonnxruntime.so")), ..engine() };
@@ -152,7 +152,7 @@ fn a_library_that_is_named_is_final() {
 }
 
 #[test]
-fn without_a_usable_gpu_auto_takes_the_cpu_and_cuda_is_an_error() {
+fn without_a_usable_gpu_auto_uses_the_cpu_and_cuda_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = tiny(folder.path(), Layout::Ntc, Output::Logits);
     let on = |device| Model::load(ModelSource::File(path.clone()), &Engine { device, ..engine() });

@@ -1,6 +1,6 @@
-//! Jobs and sessions for tests of the batcher: tickets that can be told apart, sessions that echo, fail, wait or dawdle.
+//! Jobs and sessions for tests of the batcher: numbered tickets, and sessions that echo, fail, wait or yield.
 //!
-//! In: what a test varies. Out: batches as they were answered. Never holds an assertion about affectd.
+//! Input: what a test varies. Output: batches in the order of their results. Holds no assertion about affectd.
 
 use std::sync::{Arc, mpsc as blocking};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::model_fixture;
 
-/// A job's place in the queue, and whether its caller has left.
+/// The number of a job, and whether its caller has departed.
 #[derive(Debug)]
 pub struct Ticket {
     pub number: usize,
@@ -39,11 +39,11 @@ pub fn ticket(number: usize) -> Ticket {
     Ticket { number, departed: false, live: false, stream: 0 }
 }
 
-/// Features of a window that makes every batch with it fail.
+/// A feature value that makes every batch with it fail.
 pub const POISON: f32 = -1.0;
 
-/// Answers with the features, after `dawdle` turns; fails on poison, and on each `fails_every`th call. Talks nonsense where it is
-/// given more than `at_once`.
+/// Returns the features as scores after `dawdle` yields. Fails on [`POISON`] and on each `fails_every`th call. Returns wrong scores
+/// for batches larger than `at_once`.
 pub struct Echo {
     pub at_once: usize,
     pub calls: usize,
@@ -61,7 +61,7 @@ impl Infer for Echo {
         (0..self.dawdle).for_each(|_| std::thread::yield_now());
         assert!(!features.contains(&f32::INFINITY), "a session may panic");
         if features.contains(&POISON) || self.calls.is_multiple_of(self.fails_every) {
-            return Err(EngineError::Run("as told".into()));
+            return Err(EngineError::Run("requested by the test".into()));
         }
         out.clear();
         out.extend_from_slice(features);
@@ -106,14 +106,14 @@ pub async fn collect(mut results: mpsc::Receiver<ScoredBatch<Ticket>>) -> Vec<Sc
     batches
 }
 
-/// Until the queue is empty.
+/// Waits until the queue is empty.
 pub async fn taken(jobs: &mpsc::Sender<Job<Ticket>>) {
     while jobs.capacity() < jobs.max_capacity() {
         tokio::task::yield_now().await;
     }
 }
 
-/// Waits for a word from the test before each run.
+/// Waits for a message of the test before each run.
 pub struct Gated {
     pub started: mpsc::UnboundedSender<usize>,
     pub gate: blocking::Receiver<()>,
@@ -129,7 +129,7 @@ impl Infer for Gated {
     }
 }
 
-/// The numbers of the answers, a batch a row.
+/// The numbers of the jobs in each batch.
 pub fn numbers(batches: &[ScoredBatch<Ticket>]) -> Vec<Vec<usize>> {
     let row = |batch: &ScoredBatch<Ticket>| batch.windows.iter().map(|window| window.origin.number).collect();
     batches.iter().map(row).collect()

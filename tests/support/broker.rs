@@ -1,7 +1,7 @@
-//! Something that speaks Kafka's protocol, for as long as it is held.
+//! A Kafka broker that runs as long as its handle.
 //!
-//! In: nothing but `AFFECTD_TEST_KAFKA`. Out: an address and created topics. Never outlives the test process:
-//! the real broker ends when the pipe to it closes, the mock is in the process.
+//! Input: `AFFECTD_TEST_KAFKA`. Output: an address and created topics. A broker does not outlive the test process: the real one ends
+//! when the pipe to it closes, and the mock runs in the process.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, PoisonError, mpsc};
 use rdkafka::mocking::MockCluster;
 use tempfile::TempDir;
 
-/// Exit code of `tests/kafka-broker` where this machine cannot have a broker.
+/// Exit code of `tests/kafka-broker` if no broker is possible on this machine.
 const UNAVAILABLE: i32 = 3;
 
 /// Brokers that run at once at most: each is a JVM of several hundred megabytes, and a large machine runs many tests at once.
@@ -51,7 +51,7 @@ pub struct Real {
 }
 
 impl Real {
-    /// Starts one, as soon as few enough run. `None` where there is no Java 17, no Maven, or no way to the jars.
+    /// Starts one, as soon as few enough run. `None` without Java 17, Maven or access to the jars.
     pub fn start() -> Option<Real> {
         let permit = Permit::acquire();
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -93,7 +93,7 @@ impl Drop for Real {
     }
 }
 
-/// librdkafka's mock cluster. It has no lock of its own, so one thread owns it.
+/// The mock cluster of librdkafka. It is not thread-safe, so one thread owns it.
 pub struct Mock {
     pub address: String,
     topics: mpsc::SyncSender<NewTopic>,
@@ -121,7 +121,7 @@ impl Mock {
         Mock { address: address.recv().expect("the mock cluster starts"), topics }
     }
 
-    /// Creates a topic; the mock knows no settings of topics.
+    /// Creates a topic; the mock has no topic settings.
     pub fn create_topic(&self, name: &str, partitions: i32) {
         let (done, created) = mpsc::sync_channel(1);
         let topic = NewTopic { name: name.to_owned(), partitions, done };

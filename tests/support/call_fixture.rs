@@ -1,6 +1,6 @@
-//! A gRPC client that a test can steer chunk by chunk, and the daemon with a tiny model for it to talk to.
+//! A gRPC client that a test controls chunk by chunk, and the options of a daemon with a tiny model.
 //!
-//! In: chunks. Out: events and how the call ended; every wait is bounded. Never holds an assertion about affectd.
+//! Input: chunks. Output: events and the outcome of the call. Every wait is bounded. Holds no assertion about affectd.
 
 use std::future::Future;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use tonic::{Code, Status, Streaming};
 use super::daemon::{Daemon, Options};
 use super::model_fixture;
 
-/// Longer than anything on a slow machine takes; reached only where something is broken.
+/// Longer than any step takes on a slow machine; reached only if something is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits, but not for ever.
+/// Waits for `future`; panics after [`PATIENCE`].
 pub async fn bounded<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(value) => value,
@@ -39,13 +39,13 @@ pub fn tiny() -> (tempfile::TempDir, Options) {
     (folder, options)
 }
 
-/// A connection of its own.
+/// Opens a new connection.
 pub async fn connect(daemon: &Daemon) -> Channel {
     let endpoint = Endpoint::from_shared(daemon.grpc_url()).expect("an address");
     bounded("a connection", endpoint.connect()).await.expect("the daemon listens")
 }
 
-/// A format as it is sent.
+/// A format as a protobuf message.
 pub fn format(encoding: Encoding, sample_rate_hz: u32, channels: u32) -> AudioFormat {
     AudioFormat { encoding: encoding.into(), sample_rate_hz, channels }
 }
@@ -55,7 +55,7 @@ pub fn telephone() -> AudioFormat {
     format(Encoding::Mulaw, 8_000, 1)
 }
 
-/// Bytes that are never the same twice; good audio in any encoding of whole numbers.
+/// Pseudo-random bytes, which are valid audio in any integer encoding.
 pub fn noise(bytes: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = || {
@@ -72,7 +72,7 @@ pub fn chunk(stream_id: &str, format: AudioFormat, audio: impl Into<Vec<u8>>) ->
     AudioChunk { stream_id: stream_id.into(), format: Some(format), ..more(audio) }
 }
 
-/// A chunk that says nothing of itself.
+/// A chunk with audio only.
 pub fn more(audio: impl Into<Vec<u8>>) -> AudioChunk {
     AudioChunk { audio: audio.into().into(), ..AudioChunk::default() }
 }
@@ -88,7 +88,7 @@ pub struct Call {
     events: Streaming<RecognizeResponse>,
 }
 
-/// How a call ended.
+/// The events and the status of a call.
 #[derive(Debug)]
 pub struct Outcome {
     pub events: Vec<EmotionEvent>,
@@ -102,7 +102,7 @@ impl Call {
         Call::try_open(channel).await.expect("the call opens")
     }
 
-    /// As [`Call::open`], where the server may say no at once.
+    /// Like [`Call::open`], but returns an immediate refusal.
     pub async fn try_open(channel: &Channel) -> Result<Call, Status> {
         let (requests, outbound) = mpsc::channel(1);
         let mut client = RecognitionServiceClient::new(channel.clone());
@@ -117,7 +117,7 @@ impl Call {
         call
     }
 
-    /// Sends a chunk. Where the call is over it goes nowhere.
+    /// Sends a chunk. After the end of the call it is dropped.
     pub async fn send(&self, chunk: AudioChunk) {
         if let Some(requests) = &self.requests {
             let sent = requests.send(RecognizeRequest { chunk: Some(chunk) });
@@ -125,7 +125,7 @@ impl Call {
         }
     }
 
-    /// The way in, for chunks that are sent beside the reading.
+    /// The sender, for chunks that are sent concurrently with reading.
     pub fn requests(&mut self) -> mpsc::Sender<RecognizeRequest> {
         self.requests.take().expect("the sending side is open")
     }
@@ -135,7 +135,7 @@ impl Call {
         self.requests = None;
     }
 
-    /// The next event, or how the call ended.
+    /// The next event, or the status of the call.
     pub async fn try_event(&mut self) -> Result<EmotionEvent, Status> {
         let next = bounded("an event", self.events.message()).await?;
         Ok(next.and_then(|response| response.event).expect("an event"))
@@ -156,7 +156,7 @@ impl Call {
         events
     }
 
-    /// All that comes until the server ends the call; the sending side stays as it is.
+    /// All events until the server ends the call; the sending side stays unchanged.
     pub async fn rest(&mut self) -> Outcome {
         let mut events = Vec::new();
         loop {
@@ -176,13 +176,13 @@ impl Call {
 }
 
 impl Outcome {
-    /// The events of a call that ended well.
+    /// The events of a call that ended with OK.
     pub fn good(self) -> Vec<EmotionEvent> {
         assert!(self.status.is_none(), "{:?}", self.status);
         self.events
     }
 
-    /// The code and the message of a call that did not.
+    /// The code and the message of a call that did not end with OK.
     pub fn refusal(&self) -> (Code, &str) {
         let status = self.status.as_ref().expect("the call was refused");
         (status.code(), status.message())
@@ -205,10 +205,10 @@ pub async fn recognize(channel: &Channel, chunks: Vec<AudioChunk>) -> Outcome {
     outcome
 }
 
-/// What an event is of: channel, window, partial or not, start and end in milliseconds.
+/// The window of an event: channel, index, partial, start and end in milliseconds.
 pub type Shape = (u32, u64, bool, i64, i64);
 
-/// The shapes of events, as they came.
+/// The shapes of events in the order of arrival.
 pub fn shapes(events: &[EmotionEvent]) -> Vec<Shape> {
     let shape = |event: &EmotionEvent| {
         let ms = |time: &Option<pbjson_types::Duration>| {
@@ -219,7 +219,7 @@ pub fn shapes(events: &[EmotionEvent]) -> Vec<Shape> {
     events.iter().map(shape).collect()
 }
 
-/// Whether two runs say the same: ids and labels equal, scores within 1e-5, whatever the order among channels.
+/// Compares two runs: equal ids and labels, scores within 1e-5, in any order among channels.
 pub fn same(one: &[EmotionEvent], other: &[EmotionEvent]) -> Result<(), String> {
     let sorted = |events: &[EmotionEvent]| {
         let mut events = events.to_vec();
@@ -243,14 +243,14 @@ pub fn same(one: &[EmotionEvent], other: &[EmotionEvent]) -> Result<(), String> 
     Ok(())
 }
 
-/// One value of `/metrics`: the series whose name and labels begin so; 0 where there is none.
+/// One value of `/metrics`: the sum of all series that begin with `series`; 0 if there is none.
 pub async fn metric(daemon: &Daemon, series: &str) -> f64 {
     let (_, text) = daemon.get("/metrics").await.expect("metrics");
     let lines = text.lines().filter(|line| line.starts_with(series));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
-/// Waits until `condition` holds of a value of `/metrics`.
+/// Waits until `condition` holds for a value of `/metrics`.
 pub async fn metric_reaches(daemon: &Daemon, series: &str, condition: impl Fn(f64) -> bool) {
     let reached = async {
         while !condition(metric(daemon, series).await) {

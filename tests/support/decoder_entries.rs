@@ -1,6 +1,6 @@
-//! Every place where bytes of a stranger enter, as a function of bytes: what property tests and fuzz targets (`fuzz/`) call.
+//! Every entry point for untrusted input as a function of bytes, for property tests and fuzz targets (`fuzz/`).
 //!
-//! In: any bytes. Out: nothing; a panic where an answer breaks its promise. Never touches disk or network.
+//! Input: any bytes. Output: none; a panic if a result breaks its contract. Uses neither disk nor network.
 
 #![allow(dead_code, clippy::allow_attributes, reason = "each fuzz target uses its part")]
 
@@ -15,7 +15,7 @@ use affectd::stream::{Chunk, StreamFrontEnd, StreamSetup};
 use prost::bytes::Bytes;
 use rdkafka::message::{Header, OwnedHeaders};
 
-/// A header of the raw protocol, whose value the bytes give.
+/// Headers of the raw protocol; their values come from the bytes.
 const HEADERS: [&str; 8] = [
     "content-type",
     "affectd-first-sample",
@@ -27,7 +27,7 @@ const HEADERS: [&str; 8] = [
     "other",
 ];
 
-/// Takes `count` bytes off the front, or as many as there are.
+/// Removes `count` bytes from the front, or all if there are fewer.
 fn take<'a>(bytes: &mut &'a [u8], count: usize) -> &'a [u8] {
     let (head, rest) = bytes.split_at(count.min(bytes.len()));
     *bytes = rest;
@@ -79,12 +79,12 @@ pub fn file(bytes: &[u8]) {
     }
 }
 
-/// An Ogg file whose pages have right checksums: else nothing gets past them.
+/// An Ogg file whose pages have valid checksums; with wrong ones the decoder would reject every page.
 pub fn ogg(bytes: &[u8]) {
     file(&file_fixture::with_checksums(bytes.to_vec()));
 }
 
-/// A WAV file, whatever stands behind its first twelve bytes.
+/// A WAV file with any content after its first twelve bytes.
 pub fn wav(bytes: &[u8]) {
     file(&[b"RIFF\0\0\0\0WAVE", bytes].concat());
     file(&[b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0", bytes].concat());
@@ -127,7 +127,7 @@ pub fn record(mut bytes: &[u8]) {
     }
 }
 
-/// A stream of any chunks, at any place.
+/// A stream of any chunks at any positions.
 pub fn stream(mut bytes: &[u8]) {
     let setup = setup();
     let mut bench = setup.workbench();
@@ -153,7 +153,7 @@ pub fn stream(mut bytes: &[u8]) {
             audio: Bytes::copy_from_slice(take(&mut bytes, length)),
             last: shape & 8 != 0,
         };
-        // Whatever is refused leaves the stream as it was.
+        // A refused chunk leaves the stream unchanged.
         let before = stream.place();
         match stream.accept(&mut bench, &chunk, &mut emit) {
             Err(_) => assert_eq!(stream.place(), before),
@@ -164,7 +164,7 @@ pub fn stream(mut bytes: &[u8]) {
     drop(stream.end(&mut bench, &mut emit));
 }
 
-/// Tiny windows, so that a few bytes give some.
+/// Tiny windows, so that a few bytes produce some.
 fn setup() -> StreamSetup {
     let json = serde_json::json!({
         "schema": 1, "name": "small", "version": "1", "labels": ["anger"], "input": "mfcc", "layout": "NTC",

@@ -1,4 +1,4 @@
-//! WAV files of every kind, byte by byte, and Ogg pages whose checksums are right whatever was changed in them.
+//! WAV files of every kind, built byte by byte, and Ogg pages with valid checksums after any change.
 
 pub const PCM: u16 = 1;
 pub const FLOAT: u16 = 3;
@@ -11,7 +11,7 @@ pub fn wav(tag: u16, bits: u16, channels: u16, rate_hz: u32, audio: &[u8]) -> Ve
     file(&format_chunk(tag, bits, channels, rate_hz), audio)
 }
 
-/// The same with the longer header (WAVEFORMATEXTENSIBLE), where the kind stands in a GUID.
+/// The same with the longer header (WAVEFORMATEXTENSIBLE), which identifies the encoding by a GUID.
 pub fn extensible(tag: u16, bits: u16, channels: u16, rate_hz: u32, audio: &[u8]) -> Vec<u8> {
     let mut format = format_chunk(EXTENSIBLE, bits, channels, rate_hz);
     format.extend(22_u16.to_le_bytes());
@@ -45,7 +45,7 @@ fn file(format: &[u8], audio: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The Ogg file with the checksum of each page as it must be.
+/// The Ogg file with a valid checksum in each page.
 pub fn with_checksums(mut file: Vec<u8>) -> Vec<u8> {
     let mut at = 0;
     while let Some(header) = file.get(at..at + 27).filter(|header| header.starts_with(b"OggS")) {
@@ -61,7 +61,7 @@ pub fn with_checksums(mut file: Vec<u8>) -> Vec<u8> {
     file
 }
 
-/// Of one page, RFC 3533: CRC-32 with the polynomial 0x04c11db7, neither reflected nor inverted.
+/// The checksum of one page, RFC 3533: CRC-32 with the polynomial 0x04c11db7, neither reflected nor inverted.
 fn checksum(page: &[u8]) -> u32 {
     page.iter().fold(0_u32, |crc, byte| {
         let crc = crc ^ u32::from(*byte) << 24;

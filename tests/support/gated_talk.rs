@@ -1,6 +1,6 @@
 //! A talk with pauses at 16 kHz, a model for it, and its windows of speech and of silence.
 //!
-//! In: the parts of a talk. Out: chunks, and the windows that a daemon with the gate must find. Never holds an assertion.
+//! Input: the parts of a talk. Output: chunks, and the windows that a daemon with the gate must find. Holds no assertion.
 
 use std::path::{Path, PathBuf};
 
@@ -47,7 +47,7 @@ pub fn windows(parts: &[Part]) -> Vec<(u64, bool)> {
 }
 
 /// The indexes of the windows of speech.
-pub fn heard(windows: &[(u64, bool)]) -> Vec<u64> {
+pub fn speech_windows(windows: &[(u64, bool)]) -> Vec<u64> {
     windows.iter().filter(|(_, silent)| !silent).map(|(index, _)| *index).collect()
 }
 

@@ -1,6 +1,6 @@
 //! Runs `affectd load` and reads its report.
 //!
-//! In: the arguments of a run. Out: its output, or its report as JSON. [`assert_sound`] alone holds assertions.
+//! Input: the arguments of a run. Output: its output, or its report as JSON. Only [`assert_sound`] holds assertions.
 
 use std::process::Output;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! What several tests share: a Kafka to talk to, the daemon as a process of its own, and fixtures.
+//! What the test binaries share: a Kafka cluster, the daemon as a separate process, and fixtures.
 //!
-//! In: what a test asks for. Out: running things that end with the test. Never holds an assertion about affectd.
+//! Input: what a test requests. Output: running processes that end with the test, and test data.
 
 #![expect(dead_code, reason = "each test binary uses a part of this module")]
 

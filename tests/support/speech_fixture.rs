@@ -1,22 +1,22 @@
-//! Speech with silence between, of a synthesiser, at 16 kHz.
+//! Synthesised speech with silence between its parts, at 16 kHz.
 //!
-//! In: how long each part is. Out: samples. Never holds an assertion.
+//! Input: the length of each part. Output: samples. Holds no assertion.
 
 /// Samples of one second.
 pub const SECOND: usize = 16_000;
 
-/// One part of a talk, so many milliseconds long.
+/// One part of a talk, with its length in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub enum Part {
     Speech(usize),
     Silence(usize),
 }
 
-/// The parts, one after the other; a faint hiss lies over all of them.
+/// The concatenated parts, with faint noise added to all of them.
 pub fn talk(parts: &[Part]) -> Vec<f32> {
     let voice = affectd::audio::decode_bytes(&include_bytes!("../../deploy/samples/calm.wav")[..], None);
     let voice = voice.expect("a sample").channels.swap_remove(0);
-    // Half a second in, so that each part of speech begins amid a sentence.
+    // Starts half a second in, so that each part of speech begins within a sentence.
     let mut words = voice.into_iter().skip(SECOND / 2).collect::<Vec<f32>>().into_iter().cycle();
     let mut state = 1_u64;
     let mut hiss = || {

@@ -1,6 +1,6 @@
-//! A stream without a daemon: audio that is never the same twice, and a front end that collects its windows.
+//! A stream without a daemon: noise that differs in every sample, and a front end that collects its windows.
 //!
-//! In: formats, samples, chunks. Out: windows. Never holds an assertion.
+//! Input: formats, samples, chunks. Output: windows. Holds no assertion.
 
 use affectd::audio::{AudioFormat, Encoding};
 use affectd::config::{self, Config};
@@ -28,7 +28,7 @@ pub fn setup() -> StreamSetup {
     setup_with(&Config::default().window)
 }
 
-/// A model that takes samples: 16 kHz, windows of so many samples every so many.
+/// A model that takes samples: 16 kHz, windows of `length_samples` every `hop_samples`.
 pub fn waveform_setup(length_samples: usize, hop_samples: usize, min_length: f64) -> StreamSetup {
     let json = serde_json::json!({
         "schema": 1, "name": "waveform", "version": "1.0.0", "labels": ["anger", "neutral"],
@@ -82,7 +82,7 @@ pub fn frame_bytes(format: AudioFormat) -> usize {
     format.encoding().sample_bytes().expect("samples") * usize::from(format.channels())
 }
 
-/// One stream and what came out of it.
+/// One stream and its windows.
 pub struct Feed {
     pub bench: Workbench,
     pub windows: Vec<Window>,
@@ -98,7 +98,7 @@ impl Feed {
         Feed { bench, windows: Vec::new(), setup, format, stream: None }
     }
 
-    /// A stream that another reader left; `chunk` is the one that comes next.
+    /// A stream that continues one of another reader; `chunk` is its next chunk.
     pub fn resume(setup: &StreamSetup, format: AudioFormat, resume: Resume, chunk: &Chunk) -> Feed {
         let mut feed = Feed::new(setup, format);
         let stream = StreamFrontEnd::resume(setup, &mut feed.bench, resume, chunk);
@@ -106,12 +106,12 @@ impl Feed {
         feed
     }
 
-    /// Audio that says nothing of itself but its format.
+    /// Accepts audio with a format only.
     pub fn audio(&mut self, audio: Bytes) -> Outcome {
         self.chunk(Chunk { audio, ..Chunk::default() }).expect("good audio")
     }
 
-    /// A chunk; the last one ends the stream.
+    /// Accepts a chunk; the last one ends the stream.
     pub fn chunk(&mut self, mut chunk: Chunk) -> Result<Outcome, BadChunk> {
         chunk.format = chunk.format.or(Some(self.format));
         let stream = match &mut self.stream {
@@ -126,7 +126,7 @@ impl Feed {
         Ok(outcome)
     }
 
-    /// The stretch ends.
+    /// Ends the segment.
     pub fn end(&mut self) {
         let windows = &mut self.windows;
         if let Some(stream) = &mut self.stream {
@@ -135,13 +135,13 @@ impl Feed {
         }
     }
 
-    /// Where the stream stands; `None` before its first chunk.
+    /// The position of the stream; `None` before its first chunk.
     pub fn place(&self) -> Option<Place> {
         self.stream.as_ref().map(StreamFrontEnd::place)
     }
 }
 
-/// The windows of one stretch that comes at once.
+/// The windows of one segment that arrives in one chunk.
 pub fn windows_of(setup: &StreamSetup, format: AudioFormat, audio: &Bytes) -> Vec<Window> {
     let mut feed = Feed::new(setup, format);
     feed.audio(audio.clone());
@@ -149,8 +149,8 @@ pub fn windows_of(setup: &StreamSetup, format: AudioFormat, audio: &Bytes) -> Ve
     feed.windows
 }
 
-/// The same windows of a stretch that begins with window `first`, one a second.
-pub fn of_stretch(first: u64, windows: &[Window]) -> Vec<Window> {
+/// The same windows in a segment that begins with window `first`, at one window per second.
+pub fn of_segment(first: u64, windows: &[Window]) -> Vec<Window> {
     let stretch = std::time::Duration::from_secs(first);
     windows.iter().cloned().map(|window| Window { stretch, ..window }).collect()
 }

@@ -1,4 +1,4 @@
-//! Speech for a toy: tones and noises that stand for emotions, as WAV files with a manifest.
+//! A toy dataset: tones and noises as classes, in WAV files with a manifest.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use affectd::train::{Trained, Training};
 const RATE_HZ: usize = 16_000;
 const CLIPS_A_LABEL: usize = 28;
 
-/// A tone that sways, a hiss, and a low buzz: each easily told by its spectrum.
+/// A vibrato tone, noise, and a low buzz, which differ clearly in their spectra.
 fn sample(label: &str, at: usize, pitch: f32, noise: &mut u32) -> f32 {
     *noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
     let hiss = (*noise >> 8) as f32 / (1 << 24) as f32 - 0.5;
@@ -42,7 +42,7 @@ fn write_wav(path: &Path, samples: &[f32]) {
     std::fs::write(path, file).unwrap();
 }
 
-/// Writes clips of 0.5 to 1.6 s by 14 speakers, and gives back their manifest.
+/// Writes clips of 0.5 to 1.6 s by 14 speakers, and returns their manifest.
 pub fn speech(folder: &Path) -> DatasetSpec {
     let mut rows = String::from("path,label,speaker\n");
     for (label, index) in
@@ -79,7 +79,7 @@ pub fn trained(folder: &Path, kind: Kind, seed: u64) -> Trained {
     training(speech(folder), kind, Optimizer::AdamW, seed).run().unwrap()
 }
 
-/// The toy's labels as a training sorts them.
+/// The labels of the toy dataset in the order of a training.
 pub fn labels() -> Vec<String> {
     ["fear", "joy", "neutral"].map(str::to_owned).to_vec()
 }

@@ -1,4 +1,4 @@
-//! The audit before training: what is left out, what is kept and told, and what stops the run.
+//! The audit before training: what is excluded, what is reported and kept, and what stops the run.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 const FRAME: Frame = Frame { length: 512, sample_rate_hz: 16_000 };
 
-/// Clips by name, what they are labelled and sound like.
+/// Clips by name, with their label and audio.
 #[derive(Default)]
 struct Collection {
     partition: Partition,
@@ -60,13 +60,13 @@ fn the_one(audit: &Audit, kind: Kind) -> (String, String) {
 }
 
 #[test]
-fn good_clips_all_take_part_and_nothing_is_said() {
+fn good_clips_are_all_kept_without_findings() {
     let (partition, audit) = Collection::good().audit().unwrap();
     assert_eq!((clips(&partition), audit.clips, audit.to_string().as_str()), (60, 60, ""));
 }
 
 #[test]
-fn clips_that_cannot_be_used_are_left_out_with_the_reason() {
+fn unusable_clips_are_excluded_with_the_reason() {
     let mut collection = Collection::good();
     collection.add(Split::Train, "broken.wav", "anger", Err("not audio".into()));
     collection.add(Split::Train, "zero.wav", "anger", Ok(Heard { peak: 0.0, ..sound(100) }));
@@ -82,7 +82,7 @@ fn clips_that_cannot_be_used_are_left_out_with_the_reason() {
 }
 
 #[test]
-fn the_same_sound_under_two_labels_is_left_out_everywhere() {
+fn identical_audio_with_two_labels_is_excluded_everywhere() {
     let mut collection = Collection::good();
     collection.add(Split::Train, "a.wav", "anger", Ok(sound(7_000)));
     collection.add(Split::Train, "b.wav", "happiness", Ok(sound(7_000)));
@@ -96,7 +96,7 @@ fn the_same_sound_under_two_labels_is_left_out_everywhere() {
 }
 
 #[test]
-fn the_same_clip_in_two_splits_is_told_and_kept() {
+fn a_clip_in_two_splits_is_reported_and_kept() {
     let mut collection = Collection::good();
     collection.add(Split::Train, "a.wav", "anger", Ok(sound(7_000)));
     collection.add(Split::Test, "b.wav", "anger", Ok(sound(7_000)));
@@ -108,7 +108,7 @@ fn the_same_clip_in_two_splits_is_told_and_kept() {
 }
 
 #[test]
-fn one_clip_at_another_rate_is_told_and_kept() {
+fn a_clip_at_another_rate_is_reported_and_kept() {
     let mut collection = Collection::good();
     collection.add(Split::Train, "a.wav", "anger", Ok(Heard { sample_rate_hz: 96_000, ..sound(500) }));
     let (partition, audit) = collection.audit().unwrap();
@@ -133,7 +133,7 @@ fn more_than_five_percent_unreadable_clips_stop_the_run() {
 }
 
 #[test]
-fn what_is_left_must_be_enough_to_train_on() {
+fn too_few_remaining_clips_stop_the_run() {
     let mut silent_test = Collection::good();
     for clip in &silent_test.partition.test {
         silent_test.sounds.insert(clip.id.clone(), Ok(Heard { peak: 0.0, ..sound(0) }));
@@ -153,7 +153,7 @@ fn what_is_left_must_be_enough_to_train_on() {
 }
 
 #[test]
-fn only_the_first_of_many_are_named_and_the_report_has_them_all() {
+fn the_log_names_the_first_findings_and_the_report_lists_all() {
     let mut collection = Collection::good();
     for index in 0..9 {
         let silent = Heard { peak: 0.0, ..sound(500) };
@@ -169,7 +169,7 @@ fn only_the_first_of_many_are_named_and_the_report_has_them_all() {
 }
 
 #[test]
-fn a_file_is_heard_as_it_is() {
+fn the_audit_reads_a_file_from_disk() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tone.flac");
     let heard = Heard::file(&golden, None).unwrap();
     assert!(heard.peak > 0.05 && heard.seconds > 0.1, "{heard:?}");

@@ -1,4 +1,4 @@
-//! The cache of features: what is stored comes back, whatever is spoilt is computed anew, and runs may share a folder.
+//! The cache of features: entries are read back, corrupt ones are recomputed, and runs share a folder.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use affectd::train::corpus::{Corpus, Recipe};
 
 use crate::support::train_fixture::{labels, speech};
 
-/// Text that counts how often it was made.
+/// A text whose creation is counted.
 #[derive(Debug, Clone, PartialEq)]
 struct Text(String);
 
@@ -32,7 +32,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
-/// What the cache gives for some bytes, and whether it had to compute it.
+/// Returns the entry of the cache for some bytes, and whether it was computed.
 fn ask(cache: &Cache, bytes: &str) -> (String, bool) {
     let computed = Cell::new(false);
     let value = cache.get_or::<Text, ()>(bytes.as_bytes(), |bytes| {
@@ -55,7 +55,7 @@ fn an_entry_is_computed_once_for_the_same_bytes_and_settings() {
 }
 
 #[test]
-fn a_spoilt_entry_is_computed_anew() {
+fn a_corrupt_entry_is_recomputed() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path(), "a");
     ask(&cache, "clip");
@@ -73,7 +73,7 @@ fn a_spoilt_entry_is_computed_anew() {
 }
 
 #[test]
-fn what_fails_is_not_stored_and_a_folder_that_is_gone_does_no_harm() {
+fn a_failure_is_not_stored_and_a_missing_folder_is_no_error() {
     let folder = tempfile::tempdir().unwrap();
     let inside = folder.path().join("deep/cache");
     let cache = open(&inside, "a");
@@ -84,7 +84,7 @@ fn what_fails_is_not_stored_and_a_folder_that_is_gone_does_no_harm() {
 }
 
 #[test]
-fn runs_share_a_folder() {
+fn concurrent_runs_share_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -101,7 +101,7 @@ fn runs_share_a_folder() {
 }
 
 #[test]
-fn a_cached_corpus_is_the_corpus() {
+fn a_cached_corpus_equals_the_computed_corpus() {
     let folder = tempfile::tempdir().unwrap();
     let clips = load(&speech(folder.path()), Split::Test).unwrap();
     let read = |recipe: &Recipe| Corpus::read(&clips, &labels(), recipe, "test").unwrap();

@@ -1,4 +1,4 @@
-//! `affectd train` from outside: flags reach the run, nothing is written over unasked, and bad input gets a clear line.
+//! `affectd train` as a process: flags are applied, nothing is overwritten without a flag, and bad input is one error line.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -7,7 +7,7 @@ use affectd::model::{Input, load_contract};
 
 use crate::support::train_fixture::speech;
 
-/// `affectd train` on the toy's speech in `folder`, with `output` and further words.
+/// `affectd train` on the toy dataset in `folder`, with `output` and further arguments.
 fn command(folder: &Path, output: &str, words: &str) -> Command {
     let data = format!("manifest:{}", folder.join("clips.csv").display());
     let mut command = Command::new(env!("CARGO_BIN_EXE_affectd"));
@@ -28,7 +28,7 @@ fn trained(folder: &Path, output: &str, words: &str) -> Output {
     result
 }
 
-/// What a run that is refused says, and its exit code.
+/// The error text of a refused run, and its exit code.
 fn refused(folder: &Path, output: &str, words: &str) -> (String, Option<i32>) {
     let result = train(folder, output, words);
     assert!(result.stdout.is_empty(), "{result:?}");
@@ -41,7 +41,7 @@ fn settings(folder: &Path, report: &str) -> serde_json::Value {
 }
 
 #[test]
-fn each_flag_reaches_the_run() {
+fn each_flag_is_applied_to_the_run() {
     let folder = tempfile::tempdir().unwrap();
     speech(folder.path());
     trained(
@@ -77,7 +77,7 @@ fn each_flag_reaches_the_run() {
     assert_eq!((contract.input, contract.coefficients()), (Input::LogMel, 64));
 }
 
-/// Every value of `wanted` stands in `found`, which may hold more.
+/// Asserts that `found` contains every value of `wanted`.
 #[track_caller]
 fn assert_holds(found: &serde_json::Value, wanted: &serde_json::Value, at: &str) {
     match wanted {
@@ -89,7 +89,7 @@ fn assert_holds(found: &serde_json::Value, wanted: &serde_json::Value, at: &str)
 }
 
 #[test]
-fn the_same_seed_gives_the_same_file_and_another_one_does_not() {
+fn the_same_seed_gives_the_same_file_and_another_seed_does_not() {
     let folder = tempfile::tempdir().unwrap();
     speech(folder.path());
     let words = "--architecture dense --epochs 2 --name toy --input mfcc --deltas 2 --seed";
@@ -108,7 +108,7 @@ fn the_same_seed_gives_the_same_file_and_another_one_does_not() {
 }
 
 #[test]
-fn nothing_that_is_there_is_written_over_unasked() {
+fn existing_files_are_not_overwritten_without_the_flag() {
     let folder = tempfile::tempdir().unwrap();
     speech(folder.path());
     let words = "--architecture dense --epochs 1";
@@ -133,7 +133,7 @@ fn nothing_that_is_there_is_written_over_unasked() {
 }
 
 #[test]
-fn values_that_cannot_be_are_refused_with_what_is_allowed() {
+fn invalid_values_are_refused_with_the_allowed_ones() {
     let folder = tempfile::tempdir().unwrap();
     speech(folder.path());
     let options = folder.path().join("options.json");
@@ -161,7 +161,7 @@ fn values_that_cannot_be_are_refused_with_what_is_allowed() {
 }
 
 #[test]
-fn what_was_found_is_told_where_too_little_is_left() {
+fn findings_are_reported_when_too_few_clips_remain() {
     let folder = tempfile::tempdir().unwrap();
     speech(folder.path());
     let silence = std::fs::read(folder.path().join("joy-0.wav")).unwrap();
@@ -179,7 +179,7 @@ fn what_was_found_is_told_where_too_little_is_left() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupt_before_the_first_epoch_ends_at_once_without_a_model() {
+fn an_interrupt_before_the_first_epoch_ends_the_run_without_a_model() {
     use std::io::Read as _;
 
     let folder = tempfile::tempdir().unwrap();
@@ -190,7 +190,7 @@ fn an_interrupt_before_the_first_epoch_ends_at_once_without_a_model() {
         .spawn()
         .unwrap();
     let mut stderr = run.stderr.take().unwrap();
-    // The warning is its first word; from then on the signal is caught.
+    // The warning is the first output; the signal handler is installed before it.
     let mut first = [0; 8];
     stderr.read_exact(&mut first).unwrap();
     assert_eq!(&first, b"WARNING:");

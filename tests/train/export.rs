@@ -1,4 +1,4 @@
-//! A trained network and the file it is exported to are the same function, and padding changes neither.
+//! A trained network and its exported file compute the same function, and padding changes neither.
 
 use affectd::config::Config;
 use affectd::evaluation::datasets::{Split, load};
@@ -53,17 +53,17 @@ fn exported_equals_trainer(kind: Kind) {
 }
 
 #[test]
-fn an_exported_cnn_gives_the_trainers_probabilities() {
+fn an_exported_cnn_gives_the_probabilities_of_the_trainer() {
     exported_equals_trainer(Kind::Cnn);
 }
 
 #[test]
-fn an_exported_dense_net_gives_the_trainers_probabilities() {
+fn an_exported_dense_net_gives_the_probabilities_of_the_trainer() {
     exported_equals_trainer(Kind::Dense);
 }
 
 #[test]
-fn the_file_carries_its_contract() {
+fn the_exported_file_contains_its_contract() {
     let folder = tempfile::tempdir().unwrap();
     let trained = trained(folder.path(), Kind::Dense, 1);
     let path = folder.path().join("toy.onnx");
@@ -104,7 +104,7 @@ fn padding_changes_no_logit() {
 }
 
 #[test]
-fn a_gain_changes_nothing() {
+fn a_gain_does_not_change_the_logits() {
     let folder = tempfile::tempdir().unwrap();
     let trained = trained(folder.path(), Kind::Cnn, 3);
     let mut windows = all_windows(&trained);

@@ -1,4 +1,4 @@
-//! The files that stand beside a trained model: the 8-bit one, and several models joined in one.
+//! The files beside a trained model: the 8-bit one, and several models joined in one.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ fn written(folder: &Path, kind: Kind, name: &str) -> (Trained, PathBuf) {
     (trained, path)
 }
 
-/// All clips in the features that a model gets.
+/// All clips as the features of a model.
 fn clips(trained: &Trained) -> Corpus {
     let training = &trained.training;
     let clips = affectd::evaluation::datasets::load(&training.selection.data[0], Split::All).unwrap();
@@ -41,7 +41,7 @@ fn two_models_join_into_the_mean_of_their_logarithms() {
     let (cnn, cnn_path) = written(folder.path(), Kind::Cnn, "cnn");
     let (dense, dense_path) = written(folder.path(), Kind::Dense, "dense");
     let path = folder.path().join("both.onnx");
-    // The one that sees more coefficients decides what the whole sees, in whatever order they come.
+    // The model with more coefficients determines the input of the joined model, in any order.
     let parts = Parts::read(&[dense_path.clone(), cnn_path.clone()]).unwrap();
     join::write(&parts, (&cnn.training.selection, None), (&path, &named("both")), &engine()).unwrap();
 
@@ -61,7 +61,7 @@ fn two_models_join_into_the_mean_of_their_logarithms() {
 }
 
 #[test]
-fn models_that_do_not_fit_are_not_joined() {
+fn incompatible_models_are_not_joined() {
     let folder = tempfile::tempdir().unwrap();
     let (_, cnn) = written(folder.path(), Kind::Cnn, "cnn");
     let alone = Parts::read(std::slice::from_ref(&cnn)).unwrap_err();
@@ -72,7 +72,7 @@ fn models_that_do_not_fit_are_not_joined() {
 }
 
 #[test]
-fn the_8_bit_file_has_a_name_and_figures_of_its_own() {
+fn the_8_bit_file_has_its_own_name_and_metrics() {
     let folder = tempfile::tempdir().unwrap();
     let (trained, path) = written(folder.path(), Kind::Dense, "dense");
     let beside = int8::path_beside(&path);

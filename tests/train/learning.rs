@@ -1,4 +1,4 @@
-//! Training learns, with either optimizer, and says clearly what is wrong with its data.
+//! Training learns with either optimizer, and reports clearly what is wrong with its data.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use affectd::train::optimizer::Optimizer;
 use crate::support::train_fixture::{speech, training};
 
 #[test]
-fn tones_and_noises_are_told_apart() {
+fn training_learns_to_separate_tones_and_noises() {
     let folder = tempfile::tempdir().unwrap();
     let data = speech(folder.path());
     for (kind, optimizer) in
@@ -47,7 +47,7 @@ fn the_cnn_is_cheap_enough_for_a_cpu() {
     assert!(cnn.operations() <= 60_000_000, "{}", cnn.operations());
 }
 
-/// Writes the toy's speech, then spoils some of the clips called `joy`.
+/// Writes the toy dataset, then corrupts some of the clips labelled `joy`.
 fn spoilt(folder: &Path, count: usize) -> DatasetSpec {
     let data = speech(folder);
     for index in 0..count {
@@ -57,7 +57,7 @@ fn spoilt(folder: &Path, count: usize) -> DatasetSpec {
 }
 
 #[test]
-fn clips_that_are_no_audio_are_left_out_and_named() {
+fn clips_that_are_not_audio_are_excluded_and_named() {
     let folder = tempfile::tempdir().unwrap();
     let trained = training(spoilt(folder.path(), 2), Kind::Dense, Optimizer::Adam, 0).run().unwrap();
     let named: Vec<&str> = trained.audit.of(audit::Kind::Unreadable).map(|it| it.clip.as_str()).collect();
@@ -65,7 +65,7 @@ fn clips_that_are_no_audio_are_left_out_and_named() {
 }
 
 #[test]
-fn too_many_clips_that_are_no_audio_stop_the_run() {
+fn too_many_clips_that_are_not_audio_stop_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let error = training(spoilt(folder.path(), 5), Kind::Dense, Optimizer::Adam, 0).run().unwrap_err();
     let error = format!("{error:#}");

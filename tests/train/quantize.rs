@@ -1,4 +1,4 @@
-//! A quantized model is the same network in 8-bit integers: it loads, decides alike, and keeps its delicate parts float.
+//! A quantized model is the same network in 8-bit integers: it loads, agrees with the float model, and keeps sensitive layers float.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -96,18 +96,18 @@ fn decides_alike(kind: Kind, range: RangeOf) {
 }
 
 #[test]
-fn a_quantized_cnn_decides_as_the_float_one() {
+fn a_quantized_cnn_agrees_with_the_float_one() {
     decides_alike(Kind::Cnn, RangeOf::MinMax);
     decides_alike(Kind::Cnn, RangeOf::Share(0.9999));
 }
 
 #[test]
-fn a_quantized_dense_net_decides_as_the_float_one() {
+fn a_quantized_dense_net_agrees_with_the_float_one() {
     decides_alike(Kind::Dense, RangeOf::MinMax);
 }
 
 #[test]
-fn heavy_layers_are_integers_by_channel_and_the_rest_stays_float() {
+fn heavy_layers_are_quantized_per_channel_and_the_rest_stays_float() {
     let folder = tempfile::tempdir().unwrap();
     let trained = trained(folder.path(), Kind::Cnn, 1);
     let float = float_model(&trained, folder.path());
@@ -144,7 +144,7 @@ fn quantized_cnn() -> GraphProto {
 }
 
 #[test]
-fn what_a_layer_of_integers_gives_is_integers_again_behind_its_relu() {
+fn the_output_of_a_quantized_layer_is_requantized_after_its_relu() {
     let graph = quantized_cnn();
     let producers = producers(&graph);
     let readers = |value: &str| {
@@ -163,7 +163,7 @@ fn what_a_layer_of_integers_gives_is_integers_again_behind_its_relu() {
 }
 
 #[test]
-fn a_mask_keeps_the_scale_so_that_no_value_is_rounded_twice() {
+fn a_mask_keeps_the_scale_to_avoid_double_rounding() {
     let graph = quantized_cnn();
     let producers = producers(&graph);
     let mut masked = 0;
@@ -183,7 +183,7 @@ fn a_mask_keeps_the_scale_so_that_no_value_is_rounded_twice() {
 }
 
 #[test]
-fn what_cannot_be_quantized_is_refused_with_its_reason() {
+fn a_network_that_cannot_be_quantized_is_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let trained = trained(folder.path(), Kind::Dense, 1);
     let float = float_model(&trained, folder.path());

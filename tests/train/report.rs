@@ -1,4 +1,4 @@
-//! The folder that a training run leaves: figures, pictures, one page that needs nothing else.
+//! The folder that a training run writes: metrics, pictures, and one self-contained page.
 
 use std::collections::BTreeMap;
 
@@ -75,7 +75,7 @@ fn files(report: &TrainingReport) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn the_figures_are_those_of_the_clips() {
+fn the_figures_match_the_clips() {
     let files = files(&report());
     let metrics: serde_json::Value = serde_json::from_str(&files["metrics.json"]).unwrap();
     let right = clips(1_552).iter().filter(|clip| clip.prediction() == clip.truth).count() as f64;
@@ -92,7 +92,7 @@ fn the_figures_are_those_of_the_clips() {
 }
 
 #[test]
-fn the_page_holds_every_picture_and_fetches_nothing() {
+fn the_page_embeds_every_picture_and_loads_nothing() {
     let files = files(&report());
     let page = &files["index.html"];
     let pictures = files.keys().filter(|name| name.ends_with(".svg")).count();
@@ -106,7 +106,7 @@ fn the_page_holds_every_picture_and_fetches_nothing() {
 }
 
 #[test]
-fn the_page_says_so_where_speakers_are_shared() {
+fn the_page_warns_when_splits_share_speakers() {
     let shared = TrainingReport { shares_speakers: true, ..report() };
     assert!(files(&shared)["index.html"].contains("promise nothing for another speaker"));
     assert!(!files(&report())["index.html"].contains("promise nothing"));
@@ -124,7 +124,7 @@ fn a_short_or_diverged_run_still_gives_a_report() {
 }
 
 #[test]
-fn a_folder_that_is_there_is_overwritten_on_request_alone() {
+fn an_existing_folder_is_overwritten_only_on_request() {
     let folder = tempfile::tempdir().unwrap();
     let inside = folder.path().join("toy-report");
     check_folder(&inside, false).unwrap();
@@ -139,7 +139,7 @@ fn a_folder_that_is_there_is_overwritten_on_request_alone() {
 #[test]
 fn the_same_run_gives_the_same_files() {
     assert_eq!(files(&report()), files(&report()));
-    // For whoever wants to look at it.
+    // Keeps the report for inspection.
     if let Some(folder) = std::env::var_os("AFFECTD_TEST_REPORT") {
         report().write(folder.as_ref()).unwrap();
     }

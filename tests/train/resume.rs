@@ -1,4 +1,4 @@
-//! A run that is stopped loses at most the epoch that it was in, and ends as it would have ended.
+//! A stopped run loses at most its current epoch, and the resumed run ends with the same result.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ fn run_of(folder: &Path, checkpoint: Option<&Path>) -> Training {
     Training { keeping, ..training(speech(folder), Kind::Cnn, Optimizer::AdamW, 7) }
 }
 
-/// Stops a run once its first epoch is kept.
+/// Stops a run after its first epoch is saved.
 fn stop_after_an_epoch(checkpoint: &Path, stopped: &Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
     let (checkpoint, stopped) = (checkpoint.to_owned(), stopped.clone());
     std::thread::spawn(move || {
@@ -28,7 +28,7 @@ fn stop_after_an_epoch(checkpoint: &Path, stopped: &Arc<AtomicBool>) -> std::thr
 }
 
 #[test]
-fn a_stopped_run_goes_on_to_the_same_end() {
+fn a_resumed_run_ends_with_the_same_result() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = folder.path().join("run.checkpoint");
     let whole = run_of(folder.path(), None).run().unwrap();
@@ -46,7 +46,7 @@ fn a_stopped_run_goes_on_to_the_same_end() {
 }
 
 #[test]
-fn a_run_stopped_in_its_first_epoch_says_so() {
+fn a_run_stopped_in_its_first_epoch_reports_it() {
     let folder = tempfile::tempdir().unwrap();
     let run = run_of(folder.path(), None);
     run.keeping.stopped.store(true, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! Training on a small part of real speech, where it is there: both networks learn it, and their files say what the
-//! trainer says.
+//! Training on a small subset of real speech, if the data is present: both networks learn it, and the exported files agree with the
+//! trainer.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ const FOLDERS: [(&str, &str, &str); 6] = [
     ("YAF_sad", "sadness", "YAF"),
 ];
 
-/// A manifest of some clips of both actresses in three emotions, or `None` where TESS is not there.
+/// A manifest of some clips of both actresses in three emotions, or `None` if TESS is not present.
 fn part_of_tess(folder: &Path) -> Option<DatasetSpec> {
     let tess = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/tess");
     if !tess.is_dir() {
@@ -48,7 +48,7 @@ fn learns(kind: Kind, epochs: usize) {
     let folder = tempfile::tempdir().unwrap();
     let Some(data) = part_of_tess(folder.path()) else { return };
     let mut run = Training { recipe: Recipe::of(kind), ..training(data, kind, Optimizer::AdamW, 0) };
-    // Both voices everywhere: it shows that the trainer learns, and nothing about another speaker.
+    // Both speakers are in all splits: the test shows that the trainer learns, and nothing about unseen speakers.
     run.selection.protocol = Protocol::Random { seed: 0 };
     run.fit.epochs = epochs;
     let trained = run.run().unwrap();
@@ -63,11 +63,11 @@ fn learns(kind: Kind, epochs: usize) {
 }
 
 #[test]
-fn the_dense_net_learns_a_part_of_tess() {
+fn the_dense_net_learns_a_subset_of_tess() {
     learns(Kind::Dense, 20);
 }
 
 #[test]
-fn the_cnn_learns_a_part_of_tess() {
+fn the_cnn_learns_a_subset_of_tess() {
     learns(Kind::Cnn, 6);
 }

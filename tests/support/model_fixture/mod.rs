@@ -1,5 +1,5 @@
-//! A tiny model of a real file's shape: the mean of each coefficient over time is the logit of the label at the
-//! same place, so that a test can compute every probability by itself.
+//! A tiny model with the layout of a real file: the mean of each coefficient over time is the logit of the label with
+//! the same index, so that a test can compute every probability itself.
 
 pub mod onnx;
 pub mod waveform;
@@ -104,7 +104,7 @@ pub fn engine() -> config::Engine {
 pub fn window(means: &[f32]) -> Vec<f32> {
     let frames = 97;
     let row = |frame: usize| {
-        // Swings around the mean, so that a transposed axis shows; the swing cancels over the frames.
+        // Swings around the mean, so that a transposed axis is detected; the swing cancels over the frames.
         let swing = if frame == frames / 2 {
             0.0
         } else if frame.is_multiple_of(2) {
@@ -117,7 +117,7 @@ pub fn window(means: &[f32]) -> Vec<f32> {
     (0..frames).flat_map(row).collect()
 }
 
-/// Softmax of the means: what the tiny model answers.
+/// Softmax of the means: the scores of the tiny model.
 pub fn expected(means: &[f32; 3], temperature: f32) -> Vec<f32> {
     let powers: Vec<f32> = means.iter().map(|mean| (mean / temperature).exp()).collect();
     let sum: f32 = powers.iter().sum();

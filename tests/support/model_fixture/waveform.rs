@@ -1,4 +1,4 @@
-//! A tiny model that takes samples: the mean of each third of a window is the logit of the label at the same place.
+//! A tiny model that takes samples: the mean of each third of a window is the logit of the label with the same index.
 
 use affectd::model::{Contract, Output};
 

@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../../tests/decoder_entries/mod.rs"]
+#[path = "../../tests/support/decoder_entries.rs"]
 mod decoder_entries;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| decoder_entries::content_type(bytes));

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Makes the golden arrays of tests/features_golden.rs with librosa, torchaudio and kaldi-native-fbank, and those of
-tests/audio_resample_golden.rs with soxr.
+"""Makes the golden arrays of tests/features/golden.rs with librosa, torchaudio and kaldi-native-fbank, and those of
+tests/audio/resample_golden.rs with soxr.
 
     python3 -m venv venv
     venv/bin/pip install librosa==0.11.0 numpy==2.4.6 scipy==1.17.1 soxr==1.1.0 soundfile==0.14.0 \\

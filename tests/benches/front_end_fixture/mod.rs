@@ -4,7 +4,7 @@
 
 #![allow(dead_code, unused_imports, clippy::allow_attributes, reason = "each bench uses its part")]
 
-#[path = "../../stream_fixture/mod.rs"]
+#[path = "../../support/stream_fixture.rs"]
 mod stream_fixture;
 
 use std::path::Path;

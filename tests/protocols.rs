@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use affectd::evaluation::datasets::{Clip, DatasetSpec, LabelMap, Partition, Pool, Protocol, Split};
+use affectd::evaluation::datasets::{Clip, DatasetSpec, DatasetSplits, LabelMap, Pool, Protocol, Split};
 use proptest::prelude::*;
 
 const EMOTIONS: [&str; 4] = ["anger", "calm", "happiness", "surprise"];
@@ -37,7 +37,7 @@ fn speakers(clips: &[Clip]) -> BTreeSet<&str> {
 }
 
 #[track_caller]
-fn assert_disjoint(partition: &Partition) {
+fn assert_disjoint(partition: &DatasetSplits) {
     let [train, validation, test] = partition.parts().map(|(_, clips)| speakers(clips));
     assert!(train.is_disjoint(&validation), "{train:?} {validation:?}");
     assert!(train.is_disjoint(&test) && validation.is_disjoint(&test), "{train:?} {validation:?} {test:?}");

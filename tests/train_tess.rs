@@ -9,10 +9,10 @@ mod train_fixture;
 use std::path::{Path, PathBuf};
 
 use affectd::config::Config;
-use affectd::evaluation::datasets::{DatasetSpec, Partition, Protocol};
-use affectd::train::architecture::Kind;
+use affectd::evaluation::datasets::{DatasetSpec, DatasetSplits, Protocol};
+use affectd::train::architecture::NetworkKind;
 use affectd::train::corpus::{Corpus, Recipe};
-use affectd::train::measure::Measured;
+use affectd::train::measure::MeasuredModel;
 use affectd::train::optimizer::Optimizer;
 use affectd::train::{Identity, Training};
 use train_fixture::training;
@@ -48,7 +48,7 @@ fn part_of_tess(folder: &Path) -> Option<DatasetSpec> {
     Some(DatasetSpec::parse(&format!("manifest:{}", manifest.display())).unwrap())
 }
 
-fn learns(kind: Kind, epochs: usize) {
+fn learns(kind: NetworkKind, epochs: usize) {
     let folder = tempfile::tempdir().unwrap();
     let Some(data) = part_of_tess(folder.path()) else { return };
     let mut run = Training { recipe: Recipe::of(kind), ..training(data, kind, Optimizer::AdamW, 0) };
@@ -60,18 +60,18 @@ fn learns(kind: Kind, epochs: usize) {
 
     let path = folder.path().join("part.onnx");
     trained.write(&path, &Identity { name: "part".into(), version: "0.0.1".into(), data: None }).unwrap();
-    let (Partition { test, .. }, _) = run.selection.partition(&run.recipe).unwrap();
+    let (DatasetSplits { test, .. }, _) = run.selection.partition(&run.recipe).unwrap();
     let test = Corpus::read(&test, &trained.labels, &run.recipe, "test").unwrap();
-    let mut file = Measured::load(&path, &Config::default().engine).unwrap();
+    let mut file = MeasuredModel::load(&path, &Config::default().engine).unwrap();
     assert_eq!(file.score(&test).unwrap().accuracy, trained.test.accuracy);
 }
 
 #[test]
 fn the_dense_net_learns_a_part_of_tess() {
-    learns(Kind::Dense, 20);
+    learns(NetworkKind::Dense, 20);
 }
 
 #[test]
 fn the_cnn_learns_a_part_of_tess() {
-    learns(Kind::Cnn, 6);
+    learns(NetworkKind::Cnn, 6);
 }

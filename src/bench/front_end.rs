@@ -17,14 +17,14 @@ const CHUNKS_PER_SECOND: usize = 10;
 const ROUND: usize = 10 * CHUNKS_PER_SECOND;
 
 /// What one thread did.
-struct Done {
+struct Totals {
     cpu: Duration,
     samples: u64,
 }
 
 /// CPU time for one hop of audio at the model's own rate, with `cores` threads at work for `time`.
 pub(super) fn cpu_of_one_hop(setup: &StreamSetup, cores: usize, time: Duration) -> Duration {
-    let done: Vec<Done> = std::thread::scope(|scope| {
+    let done: Vec<Totals> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..cores).map(|_| scope.spawn(|| feed(setup, time))).collect();
         threads.into_iter().map(|thread| thread.join().expect("good audio passes")).collect()
     });
@@ -40,7 +40,7 @@ fn audio_rate_hz(setup: &StreamSetup) -> u32 {
 }
 
 /// Feeds one stream for `time`.
-fn feed(setup: &StreamSetup, time: Duration) -> Done {
+fn feed(setup: &StreamSetup, time: Duration) -> Totals {
     let mut bench = setup.workbench();
     let chunks = chunks(audio_rate_hz(setup));
     let mut stream = StreamFrontEnd::begin(setup, &chunks[0]).expect("the chunk has a format");
@@ -51,7 +51,7 @@ fn feed(setup: &StreamSetup, time: Duration) -> Done {
             samples += outcome.expect("good audio passes").samples;
         }
     }
-    Done { cpu: thread_cpu().saturating_sub(cpu), samples }
+    Totals { cpu: thread_cpu().saturating_sub(cpu), samples }
 }
 
 /// One second of a wandering tone in 16 bits, chunk by chunk.

@@ -1,6 +1,6 @@
 //! What model and front end can do by themselves, without a daemon around them.
 //!
-//! In: a model's source, the configuration, a time budget. Out: a [`Report`]: windows a second by batch size and threads, and
+//! In: a model's source, the configuration, a time budget. Out: a [`BenchmarkReport`]: windows a second by batch size and threads, and
 //! the CPU time of the front end. Never goes over the budget by more than the runs that are under way.
 
 mod front_end;
@@ -9,12 +9,12 @@ mod report;
 
 use std::time::{Duration, Instant};
 
-pub use report::{Report, Row};
+pub use report::{BenchmarkReport, BenchmarkRow};
 
 use crate::config::{self, Config};
 use crate::model::{EngineError, Model, ModelError, ModelSource, Session};
 use crate::stream::{SetupError, StreamSetup};
-use inference::Cores;
+use inference::CoreLayout;
 
 /// Windows in one run of the model.
 const BATCHES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
@@ -23,7 +23,7 @@ const FRONT_END_SHARE: f64 = 0.08;
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
-pub enum BenchError {
+pub enum BenchmarkError {
     /// The model cannot be used.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -38,8 +38,12 @@ pub enum BenchError {
 /// Measures for about `budget` in all. Holds its thread, and as many more as there are cores.
 ///
 /// # Errors
-/// See [`BenchError`].
-pub fn run(source: &ModelSource, config: &Config, budget: Duration) -> Result<Report, BenchError> {
+/// See [`BenchmarkError`].
+pub fn run(
+    source: &ModelSource,
+    config: &Config,
+    budget: Duration,
+) -> Result<BenchmarkReport, BenchmarkError> {
     let (start, cores) = (Instant::now(), cores());
     let setup = StreamSetup::new(&source.contract()?, &config.window, &config.audio);
     let features = match setup {
@@ -47,8 +51,8 @@ pub fn run(source: &ModelSource, config: &Config, budget: Duration) -> Result<Re
         Err(SetupError::NoFrontEnd { .. }) => None,
         Err(error) => return Err(error.into()),
     };
-    let first = load(source, &config.engine, Cores { threads: 1, sessions: 1 })?;
-    let settings = Cores::worth_trying(cores, &first.device);
+    let first = load(source, &config.engine, CoreLayout { threads: 1, sessions: 1 })?;
+    let settings = CoreLayout::candidates(cores, &first.device);
     let (contract, engine, device) = (first.contract.clone(), first.engine.clone(), first.device.clone());
     let (mut rows, mut loaded) = (Vec::new(), Some(first));
     for (done, setting) in settings.iter().enumerate() {
@@ -61,7 +65,7 @@ pub fn run(source: &ModelSource, config: &Config, budget: Duration) -> Result<Re
         rows.extend(inference::rows(&mut model.sessions, *setting, &BATCHES, share)?);
     }
     let features_cpu_ms = features.map(|cpu| cpu.as_secs_f64() * 1e3);
-    Ok(Report { model: contract.full_name(), engine, device, features_cpu_ms, rows })
+    Ok(BenchmarkReport { model: contract.full_name(), engine, device, features_cpu_ms, rows })
 }
 
 /// A short sweep over batch sizes on one session, for about `budget`: each size with its windows a second.
@@ -69,7 +73,7 @@ pub fn run(source: &ModelSource, config: &Config, budget: Duration) -> Result<Re
 /// # Errors
 /// See [`Session::run`].
 pub fn sweep(session: &mut Session, budget: Duration) -> Result<Vec<(usize, f64)>, EngineError> {
-    let alone = Cores { threads: 1, sessions: 1 };
+    let alone = CoreLayout { threads: 1, sessions: 1 };
     let rows = inference::rows(std::slice::from_mut(session), alone, &BATCHES, budget)?;
     Ok(rows.into_iter().map(|row| (row.batch, row.windows_per_second)).collect())
 }
@@ -82,8 +86,8 @@ pub fn best_size(sweep: &[(usize, f64)]) -> usize {
     sweep.iter().find(|(_, rate)| *rate >= NEARLY * fastest).map_or(1, |(size, _)| *size)
 }
 
-fn load(source: &ModelSource, engine: &config::Engine, cores: Cores) -> Result<Model, ModelError> {
-    let Cores { threads, sessions } = cores;
+fn load(source: &ModelSource, engine: &config::Engine, cores: CoreLayout) -> Result<Model, ModelError> {
+    let CoreLayout { threads, sessions } = cores;
     Model::load(source.clone(), &config::Engine { threads, sessions, ..engine.clone() })
 }
 

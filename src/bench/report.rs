@@ -9,7 +9,7 @@ use serde::Serialize;
 
 /// The figures of a bench. Field names are the keys of the JSON, and stay.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
+pub struct BenchmarkReport {
     /// Name and version.
     pub model: String,
     /// `onnxruntime`
@@ -19,12 +19,12 @@ pub struct Report {
     /// CPU time of the front end for one hop of audio with all cores busy; null for models that take samples.
     pub features_cpu_ms: Option<f64>,
     /// One for each batch size of each way to use the cores.
-    pub rows: Vec<Row>,
+    pub rows: Vec<BenchmarkRow>,
 }
 
 /// One batch size on so many sessions.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Row {
+pub struct BenchmarkRow {
     /// Windows in one run of the model.
     pub batch: usize,
     /// Threads inside one session.
@@ -39,7 +39,7 @@ pub struct Row {
     pub cpu_ms_per_window: f64,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for BenchmarkReport {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "{} on {} ({})", self.model, self.engine, self.device)?;
         match self.features_cpu_ms {

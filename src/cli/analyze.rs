@@ -98,14 +98,14 @@ impl Analyzer {
         setup.channels.policy = channels.policy.unwrap_or(setup.channels.policy);
         setup.channels.names = channels.names.clone();
         let (bench, events) = (setup.workbench(), EventFactory::new(&model.contract, &config.publish));
-        let at_once = model.sessions.first().map_or(usize::MAX, Session::at_once);
+        let max_windows_per_run = model.sessions.first().map_or(usize::MAX, Session::max_windows_per_run);
         Ok(Self {
             model,
             setup,
             bench,
             events,
             smoother: config.publish.smoothing.map(StreamSmoother::new),
-            batch_size: config.batch.max_size.unwrap_or(batch::DEFAULT_SIZE).min(at_once),
+            batch_size: config.batch.max_size.unwrap_or(batch::DEFAULT_SIZE).min(max_windows_per_run),
         })
     }
 

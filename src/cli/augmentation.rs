@@ -2,14 +2,14 @@
 //!
 //! In: arguments. Out: strengths, by what suits the kind of network where nothing is said. Never changes a window.
 
-use crate::train::architecture::Kind;
+use crate::train::architecture::NetworkKind;
 use crate::train::augment::Strength;
 use crate::train::waveform::WaveformStrength;
 
 /// How training windows are changed. Where nothing is said, by what suits the kind of network.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Augmentation")]
-pub(super) struct Changes {
+pub(super) struct AugmentationArgs {
     /// Change neither samples nor features, but for what is asked for here
     #[arg(long)]
     no_augmentation: bool,
@@ -58,8 +58,8 @@ pub(super) struct Changes {
     band_mask: Option<f32>,
 }
 
-impl Changes {
-    pub fn waveform(&self, kind: Kind) -> WaveformStrength {
+impl AugmentationArgs {
+    pub fn waveform(&self, kind: NetworkKind) -> WaveformStrength {
         let none = WaveformStrength::NONE;
         let base = if self.no_augmentation { none } else { WaveformStrength::of(kind) };
         WaveformStrength {
@@ -76,9 +76,9 @@ impl Changes {
         }
     }
 
-    pub fn features(&self, kind: Kind) -> Strength {
+    pub fn features(&self, kind: NetworkKind) -> Strength {
         let base = if self.no_augmentation { Strength::NONE } else { Strength::of(kind) };
-        let coloured = |factor| Strength::of(Kind::Cnn).with_colour(factor);
+        let coloured = |factor| Strength::of(NetworkKind::Cnn).with_colour(factor);
         let Strength { tilt, curve, ripple, dynamics, .. } = self.colour.map_or(base, coloured);
         Strength {
             tempo: self.tempo.unwrap_or(base.tempo),

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::channels::ChannelArgs;
 use super::samples;
-use super::streams::{EventFormat, NamedScript, Tally, first_of, recognize_all, stem};
+use super::streams::{EventFormat, NamedScript, StreamsOutcome, first_of, recognize_all, stem};
 use crate::audio::{self, Recording};
 use crate::client::{self, ChannelRequest, ChunkOptions, Pace, Script};
 use crate::config::Config;
@@ -57,10 +57,10 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     let streams = streams(&args.files, &args.channels.request())?;
     let model = ModelSource::configured(config.default_model()).contract()?;
     let listeners = Listeners { grpc: free_port().await?, http: free_port().await? };
-    let place = Place { grpc: listeners.grpc.local_addr()?, http: listeners.http.local_addr()? };
+    let addresses = Addresses { grpc: listeners.grpc.local_addr()?, http: listeners.http.local_addr()? };
     if args.format == EventFormat::Table {
         let (version, name) = (env!("CARGO_PKG_VERSION"), format!("{}@{}", model.name, model.version));
-        let Place { grpc, http } = place;
+        let Addresses { grpc, http } = addresses;
         let mut out = io::stdout();
         writeln!(
             out,
@@ -76,7 +76,7 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     }
     let stop = CancellationToken::new();
     let daemon = pipeline::run(config, listeners, stop.clone().cancelled_owned());
-    beside(daemon, &stop, show(&args, place, streams)).await
+    beside(daemon, &stop, show(&args, addresses, streams)).await
 }
 
 /// Runs `task` beside the daemon; then has the daemon drain. A daemon that stops first ends the task.
@@ -101,23 +101,23 @@ async fn beside(
 
 /// Where the daemon listens.
 #[derive(Clone, Copy)]
-struct Place {
+struct Addresses {
     grpc: SocketAddr,
     http: SocketAddr,
 }
 
-async fn show(args: &Args, place: Place, streams: Vec<NamedScript>) -> anyhow::Result<()> {
-    let channel = client::connect(&place.grpc.to_string()).await?;
+async fn show(args: &Args, addresses: Addresses, streams: Vec<NamedScript>) -> anyhow::Result<()> {
+    let channel = client::connect(&addresses.grpc.to_string()).await?;
     client::wait_until_serving(channel.clone()).await?;
-    let tally = recognize_all(&channel, streams, args.speed, args.format).await?;
+    let outcome = recognize_all(&channel, streams, args.speed, args.format).await?;
     if args.format == EventFormat::Table {
-        writeln!(io::stdout(), "\n{}", summary(&tally))?;
+        writeln!(io::stdout(), "\n{}", summary(&outcome))?;
     }
-    first_of(tally.failures)?;
+    first_of(outcome.failures)?;
     if args.keep_running {
         // Whoever reads the line may send the signal at once.
         let signal = super::signal()?;
-        let Place { grpc, http } = place;
+        let Addresses { grpc, http } = addresses;
         let line = format!(
             "still running until Ctrl-C: gRPC grpc://{grpc}, metrics http://{http}/metrics, page http://{http}/"
         );
@@ -130,10 +130,10 @@ async fn show(args: &Args, place: Place, streams: Vec<NamedScript>) -> anyhow::R
     Ok(())
 }
 
-fn summary(tally: &Tally) -> String {
+fn summary(outcome: &StreamsOutcome) -> String {
     format!(
         "{}\n(latency: from sending the audio that completes a window to receiving its event)",
-        tally.summary()
+        outcome.summary()
     )
 }
 

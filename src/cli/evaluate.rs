@@ -16,7 +16,7 @@ use super::model::Format;
 use super::protocol::ProtocolArgs;
 use crate::config::Config;
 use crate::evaluation::datasets::{Clip, DatasetSpec, Pool, Split};
-use crate::evaluation::{Line, Report, client, local};
+use crate::evaluation::{Perturbation, Report, client, local};
 use crate::model::Model;
 use crate::proto::ClipResult;
 
@@ -60,7 +60,7 @@ pub async fn run(mut args: Args, context: super::Context) -> anyhow::Result<()> 
     args.protocol.settle(std::slice::from_mut(&mut args.data));
     let clips = clips(&args)?;
     let mut record = Record::new(clips.len() as u64, args.predictions)?;
-    let line = Arc::new(Line::new(args.gain_db, args.telephone));
+    let line = Arc::new(Perturbation::new(args.gain_db, args.telephone));
     let measured = (clips, line.clone());
     let report = evaluate((args.server, args.model), context.loaded.config, measured, &mut record).await?;
     record.finish()?;
@@ -98,7 +98,7 @@ fn gain(text: &str) -> Result<f64, String> {
 async fn evaluate(
     (server, model): (Option<String>, Option<PathBuf>),
     config: Config,
-    (clips, line): (Vec<Clip>, Arc<Line>),
+    (clips, line): (Vec<Clip>, Arc<Perturbation>),
     record: &mut Record,
 ) -> anyhow::Result<Report> {
     if let Some(url) = server {

@@ -19,7 +19,7 @@ use super::samples;
 use super::send::EncodingName;
 use crate::audio::{Recording, ResamplerPlan, decode_file, resample};
 use crate::client::{Pace, Target};
-use crate::load::{self, Plan, Speech, Topics};
+use crate::load::{self, LoadPlan, Speech, Topics};
 use crate::measure::ProcessUse;
 
 /// The rate at which telephones speak G.711.
@@ -70,7 +70,7 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     }
     // Before anything is sent, so that a wrong id stops the command at once.
     args.target_pid.map(ProcessUse::of).transpose().context("use --target-pid")?;
-    let plan = Plan {
+    let plan = LoadPlan {
         streams: args.streams as usize,
         pace: args.speed,
         duration: Duration::from_secs(args.seconds),
@@ -97,16 +97,16 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     }
 }
 
-async fn connect(args: &Args, context: &super::Context) -> anyhow::Result<load::Target> {
+async fn connect(args: &Args, context: &super::Context) -> anyhow::Result<load::LoadTarget> {
     match &args.target {
         Target::Grpc { authority } => {
-            Ok(load::Target::Grpc(load::connect(authority, args.streams as usize).await?))
+            Ok(load::LoadTarget::Grpc(load::connect(authority, args.streams as usize).await?))
         }
         Target::Kafka { brokers, topic } => {
             let mut kafka = context.loaded.kafka_at(brokers);
             kafka.input_topic = topic.clone().unwrap_or(kafka.input_topic);
             kafka.output_topic = args.output_topic.clone().unwrap_or(kafka.output_topic);
-            Ok(load::Target::Kafka(Topics::open(&kafka).await?))
+            Ok(load::LoadTarget::Kafka(Topics::open(&kafka).await?))
         }
     }
 }

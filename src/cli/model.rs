@@ -25,16 +25,16 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 pub enum Action {
     /// Show the contract: labels, front end, window, provenance
-    Inspect(Target),
+    Inspect(ModelArgs),
     /// Load it as the daemon would: check the contract against the graph and run a trial batch
-    Verify(Target),
+    Verify(ModelArgs),
     /// Windows a second by batch size and threads, and what the front end costs, within 30 s
     Bench(super::bench::Args),
 }
 
 /// Which model, and how to write.
 #[derive(Debug, clap::Args)]
-pub struct Target {
+pub struct ModelArgs {
     /// An ONNX file [default: the configured model, else the built-in one]
     pub file: Option<PathBuf>,
     /// How the result is written
@@ -55,11 +55,11 @@ pub enum Format {
 pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     let config = context.loaded.config;
     match args.action {
-        Action::Inspect(target) => inspect(&source(target.file, &config), target.format)?,
-        Action::Verify(target) => {
-            let source = source(target.file, &config);
+        Action::Inspect(model) => inspect(&source(model.file, &config), model.format)?,
+        Action::Verify(model) => {
+            let source = source(model.file, &config);
             let engine = config::Engine { sessions: 1, ..config.engine };
-            verify(source, target.format, engine).await?;
+            verify(source, model.format, engine).await?;
         }
         Action::Bench(args) => super::bench::run(args, config).await?,
     }

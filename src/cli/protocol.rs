@@ -11,7 +11,7 @@ use crate::evaluation::datasets::{Actress, DatasetSpec, LabelMap, LabelRule, Pro
 pub struct ProtocolArgs {
     /// How clips are split into training, validation and test
     #[arg(long, value_enum, value_name = "NAME", default_value = "speaker-independent")]
-    protocol: Name,
+    protocol: ProtocolName,
     /// leave-one-speaker-out: the speaker that tests; k-fold: the fold that tests, from 1
     #[arg(long, value_name = "SPEAKER|NUMBER")]
     fold: Option<String>,
@@ -34,7 +34,7 @@ pub struct ProtocolArgs {
 
 /// The protocols by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Name {
+enum ProtocolName {
     /// Each dataset's own split, which shares no speaker
     SpeakerIndependent,
     /// One speaker tests (--fold SPEAKER)
@@ -52,26 +52,26 @@ impl ProtocolArgs {
     /// A fold that is missing, that the protocol has no use for, or that is none.
     pub fn protocol(&self, seed: u64) -> anyhow::Result<Protocol> {
         let usage = |text: &str| anyhow::Error::from(UsageError(text.to_owned()));
-        let name = if self.speaker_dependent { Name::Random } else { self.protocol };
-        if self.folds.is_some() && name != Name::KFold {
+        let name = if self.speaker_dependent { ProtocolName::Random } else { self.protocol };
+        if self.folds.is_some() && name != ProtocolName::KFold {
             return Err(usage("--folds goes with --protocol k-fold alone"));
         }
-        if self.test_speaker.is_some() && name != Name::SpeakerIndependent {
+        if self.test_speaker.is_some() && name != ProtocolName::SpeakerIndependent {
             return Err(usage("--test-speaker goes with --protocol speaker-independent alone"));
         }
         match (name, &self.fold) {
-            (Name::SpeakerIndependent | Name::Random, Some(_)) => {
+            (ProtocolName::SpeakerIndependent | ProtocolName::Random, Some(_)) => {
                 Err(usage("--fold goes with --protocol leave-one-speaker-out or k-fold alone"))
             }
-            (Name::SpeakerIndependent, None) => Ok(Protocol::SpeakerIndependent),
-            (Name::Random, None) => Ok(Protocol::Random { seed }),
-            (Name::LeaveOneSpeakerOut, Some(speaker)) => {
+            (ProtocolName::SpeakerIndependent, None) => Ok(Protocol::SpeakerIndependent),
+            (ProtocolName::Random, None) => Ok(Protocol::Random { seed }),
+            (ProtocolName::LeaveOneSpeakerOut, Some(speaker)) => {
                 Ok(Protocol::LeaveOneSpeakerOut { speaker: speaker.clone(), seed })
             }
-            (Name::LeaveOneSpeakerOut, None) => {
+            (ProtocolName::LeaveOneSpeakerOut, None) => {
                 Err(usage("--protocol leave-one-speaker-out needs the speaker that tests: --fold SPEAKER"))
             }
-            (Name::KFold, fold) => {
+            (ProtocolName::KFold, fold) => {
                 let fold = fold.as_deref().and_then(|fold| fold.parse().ok());
                 let needs = || usage("--protocol k-fold needs the fold that tests, from 1: --fold NUMBER");
                 let fold = fold.ok_or_else(needs)?;

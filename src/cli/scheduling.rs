@@ -7,7 +7,7 @@
 
 /// Makes the calling thread, and all that it will start, give way where they wake up; niceness stays. Does nothing but on Linux.
 #[cfg(target_os = "linux")]
-pub(super) fn give_way() {
+pub(super) fn use_batch_scheduling() {
     use thread_priority::{
         NormalThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
         set_thread_priority_and_policy, thread_native_id,
@@ -24,7 +24,7 @@ pub(super) fn give_way() {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn give_way() {}
+pub(super) fn use_batch_scheduling() {}
 
 /// The priority that the crate turns into niceness `nice` again: it counts from 0 to 99 for niceness 19 to -20.
 #[cfg(target_os = "linux")]
@@ -56,7 +56,7 @@ mod tests {
     fn a_thread_and_those_that_it_starts_give_way_and_are_as_nice_as_before() {
         let nice = rustix::process::getpriority_process(None).unwrap();
         let policy = std::thread::spawn(|| {
-            give_way();
+            use_batch_scheduling();
             let of_a_child = std::thread::spawn(|| thread_schedule_policy().unwrap());
             (thread_schedule_policy().unwrap(), of_a_child.join().unwrap())
         });

@@ -135,11 +135,11 @@ fn scripts(args: &Args) -> anyhow::Result<Vec<NamedScript>> {
 
 async fn to_grpc(authority: &str, streams: Vec<NamedScript>, args: &Args) -> anyhow::Result<()> {
     let channel = client::connect(authority).await?;
-    let tally = recognize_all(&channel, streams, args.speed, args.format).await?;
+    let outcome = recognize_all(&channel, streams, args.speed, args.format).await?;
     if args.format == EventFormat::Table {
-        writeln!(io::stdout(), "{}", tally.summary())?;
+        writeln!(io::stdout(), "{}", outcome.summary())?;
     }
-    first_of(tally.failures)
+    first_of(outcome.failures)
 }
 
 async fn to_kafka(

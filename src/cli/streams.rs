@@ -1,6 +1,6 @@
 //! Several streams side by side over one gRPC connection, their events printed as they come.
 //!
-//! In: recordings cut into scripts. Out: lines on stdout, and a [`Tally`]. Never lets one stream's failure
+//! In: recordings cut into scripts. Out: lines on stdout, and a [`StreamsOutcome`]. Never lets one stream's failure
 //! end another.
 
 use std::io::{self, Write};
@@ -39,7 +39,7 @@ pub(super) struct NamedScript {
 }
 
 /// What became of the streams.
-pub(super) struct Tally {
+pub(super) struct StreamsOutcome {
     pub audio: Duration,
     pub elapsed: Duration,
     /// One for each event, ascending.
@@ -68,13 +68,13 @@ pub(super) fn script(path: &Path, options: &ChunkOptions) -> anyhow::Result<Scri
 /// Sends all streams at once and prints until the last one has ended. Cancelling it cancels them all.
 ///
 /// # Errors
-/// Where stdout takes no more; failures of streams are part of the tally.
+/// Where stdout takes no more; failures of streams are part of the outcome.
 pub(super) async fn recognize_all(
     channel: &Channel,
     streams: Vec<NamedScript>,
     pace: Pace,
     format: EventFormat,
-) -> anyhow::Result<Tally> {
+) -> anyhow::Result<StreamsOutcome> {
     let start = Instant::now();
     let audio = streams.iter().map(|stream| stream.script.audio()).sum();
     let (events, received) = mpsc::channel(PRINT_QUEUE);
@@ -90,7 +90,7 @@ pub(super) async fn recognize_all(
     };
     let (failures, mut latencies) = tokio::try_join!(finished, print_all(received, format))?;
     latencies.sort_unstable();
-    Ok(Tally { audio, elapsed: start.elapsed(), latencies, failures })
+    Ok(StreamsOutcome { audio, elapsed: start.elapsed(), latencies, failures })
 }
 
 /// One stream to its end. Its error names it.
@@ -140,7 +140,7 @@ pub(super) fn print(
     Ok(())
 }
 
-impl Tally {
+impl StreamsOutcome {
     /// Audio, windows, speed and latency in a sentence.
     pub fn summary(&self) -> String {
         let Self { audio, elapsed, latencies, .. } = self;

@@ -18,18 +18,18 @@ use self::learning::LearningArgs;
 use self::outcome::{print, print_int8, print_scores};
 use self::sizes::SizeArgs;
 use super::UsageError;
-use super::augmentation::Changes;
+use super::augmentation::AugmentationArgs;
 use super::protocol::{ProtocolArgs, warn_of_shared_speakers};
 use crate::config::Engine;
 use crate::evaluation::datasets::DatasetSpec;
 use crate::features::MfccOptions;
 use crate::model::Input;
-use crate::train::architecture::Kind;
+use crate::train::architecture::NetworkKind;
 use crate::train::cache;
 use crate::train::corpus::Recipe;
-use crate::train::fit::Keeping;
+use crate::train::fit::RunControl;
 use crate::train::int8;
-use crate::train::join::{self, Parts};
+use crate::train::join::{self, Ensemble};
 use crate::train::report::{self, TrainingReport};
 use crate::train::selection::Selection;
 use crate::train::{Identity, Training};
@@ -42,7 +42,7 @@ pub struct Args {
     data: Vec<DatasetSpec>,
     /// The kind of network
     #[arg(long, value_enum, required_unless_present_any = ["join", "trained"])]
-    architecture: Option<Kind>,
+    architecture: Option<NetworkKind>,
     /// Train nothing: write --output from this model file, with --quantize
     #[arg(long, value_name = "FILE", requires = "quantize", conflicts_with_all = ["architecture", "join"])]
     trained: Option<PathBuf>,
@@ -85,7 +85,7 @@ pub struct Args {
     #[command(flatten)]
     sizes: SizeArgs,
     #[command(flatten)]
-    changes: Changes,
+    augmentation: AugmentationArgs,
     /// Where all randomness comes from
     #[arg(long, default_value = "0")]
     seed: u64,
@@ -131,31 +131,31 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
         .into());
     }
     let engine = context.loaded.config.engine;
-    let keeping = Keeping { checkpoint: args.checkpoint.clone(), ..Keeping::default() };
+    let control = RunControl { checkpoint: args.checkpoint.clone(), ..RunControl::default() };
     if args.architecture.is_some() {
-        stop_on_interrupt(keeping.clone()).context("catch Ctrl-C")?;
+        stop_on_interrupt(control.clone()).context("catch Ctrl-C")?;
     }
     tokio::task::spawn_blocking(move || match (args.architecture, &args.trained) {
-        (Some(kind), _) => train(kind, args, keeping, &engine),
+        (Some(kind), _) => train(kind, args, control, &engine),
         (None, Some(trained)) => quantize(trained, &args.output, &args, &engine),
         (None, None) => join(&args, &engine),
     })
     .await?
 }
 
-fn train(kind: Kind, args: Args, keeping: Keeping, engine: &Engine) -> anyhow::Result<()> {
+fn train(kind: NetworkKind, args: Args, control: RunControl, engine: &Engine) -> anyhow::Result<()> {
     let (output, identity) = (args.output.clone(), args.identity()?);
     let report = args.report_folder();
     report::check_folder(&report, args.force).map_err(|error| UsageError(format!("--report: {error}")))?;
     let int8 = args.quantize.map(|Integers::Int8| int8::path_beside(&output));
     int8.iter().try_for_each(|path| check_output(path, args.force))?;
-    let training = args.training(kind, keeping)?;
+    let training = args.training(kind, control)?;
     let trained = training.run()?;
     trained.write(&output, &identity)?;
     TrainingReport::of(&trained, &identity, std::env::args().collect()).write(&report)?;
     // A run that is over starts afresh next time; one that was stopped can go on.
-    let over = !training.keeping.stopped.load(Ordering::Relaxed);
-    if let Some(checkpoint) = training.keeping.checkpoint.as_ref().filter(|_| over) {
+    let over = !training.control.stopped.load(Ordering::Relaxed);
+    if let Some(checkpoint) = training.control.checkpoint.as_ref().filter(|_| over) {
         let _ = std::fs::remove_file(checkpoint);
     }
     print(&trained, &output);
@@ -170,10 +170,10 @@ fn quantize(float: &Path, path: &Path, args: &Args, engine: &Engine) -> anyhow::
 
 fn join(args: &Args, engine: &Engine) -> anyhow::Result<()> {
     let (identity, selection) = (args.identity()?, args.selection()?);
-    let parts = Parts::read(&args.join)?;
-    let joined = join::write(&parts, (&selection, args.cache()), (&args.output, &identity), engine)?;
+    let parts = Ensemble::read(&args.join)?;
+    let scores = join::write(&parts, (&selection, args.cache()), (&args.output, &identity), engine)?;
     println!("wrote {}: {} models in one", args.output.display(), args.join.len());
-    print_scores(&joined.validation, &joined.test);
+    print_scores(&scores.validation, &scores.test);
     Ok(())
 }
 
@@ -190,7 +190,7 @@ impl Args {
         self.report.clone().unwrap_or_else(|| self.output.with_file_name(format!("{stem}-report")))
     }
 
-    fn training(&self, kind: Kind, keeping: Keeping) -> anyhow::Result<Training> {
+    fn training(&self, kind: NetworkKind, control: RunControl) -> anyhow::Result<Training> {
         let mut recipe = Recipe::of(kind);
         recipe.cache = self.cache();
         recipe.input = if self.input == InputKind::Mfcc { Input::Mfcc } else { Input::LogMel };
@@ -204,10 +204,10 @@ impl Args {
             recipe,
             kind,
             sizes: self.sizes.sizes(),
-            waveform: self.changes.waveform(kind),
-            strength: self.changes.features(kind),
+            waveform: self.augmentation.waveform(kind),
+            strength: self.augmentation.features(kind),
             fit: self.learning.options(kind, self.seed),
-            keeping,
+            control,
         })
     }
 

@@ -14,7 +14,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
 use tokio::time::Instant;
 
-use super::{ClientError, Pace, Script, stamped, wait};
+use super::{ClientError, Pace, Script, wait, with_capture_time};
 use crate::audio::ChannelPolicy;
 use crate::proto::{AudioChunk, AudioFormat, Encoding};
 
@@ -74,7 +74,7 @@ pub async fn send_to_kafka(
     let start = Instant::now();
     for (end, chunk) in script.into_chunks() {
         wait(start, pace, end).await;
-        records.send(stamped(chunk)).await?;
+        records.send(with_capture_time(chunk)).await?;
     }
     records.finish().await
 }
@@ -84,7 +84,7 @@ pub struct Records<'a> {
     producer: &'a FutureProducer,
     topic: &'a str,
     format: RecordFormat,
-    on_their_way: FuturesOrdered<DeliveryFuture>,
+    in_flight: FuturesOrdered<DeliveryFuture>,
     acknowledged: Acknowledged,
 }
 
@@ -92,8 +92,8 @@ impl<'a> Records<'a> {
     /// A stream whose records go to `topic`.
     #[must_use]
     pub fn new(producer: &'a FutureProducer, topic: &'a str, format: RecordFormat) -> Self {
-        let (on_their_way, acknowledged) = (FuturesOrdered::new(), Acknowledged::default());
-        Self { producer, topic, format, on_their_way, acknowledged }
+        let (in_flight, acknowledged) = (FuturesOrdered::new(), Acknowledged::default());
+        Self { producer, topic, format, in_flight, acknowledged }
     }
 
     /// Sends one chunk, keyed by its stream. Waits only where too many are on their way already.
@@ -101,12 +101,12 @@ impl<'a> Records<'a> {
     /// # Errors
     /// [`ClientError::Kafka`] where this record or an earlier one is refused.
     pub async fn send(&mut self, chunk: AudioChunk) -> Result<(), ClientError> {
-        if self.on_their_way.len() >= IN_FLIGHT {
-            let delivery = self.on_their_way.next().await;
+        if self.in_flight.len() >= IN_FLIGHT {
+            let delivery = self.in_flight.next().await;
             self.acknowledged.settle(delivery, self.topic)?;
         }
         self.acknowledged.bytes += chunk.audio.len() as u64;
-        self.on_their_way.push_back(enqueue(self.producer, self.topic, chunk, self.format).await?);
+        self.in_flight.push_back(enqueue(self.producer, self.topic, chunk, self.format).await?);
         Ok(())
     }
 
@@ -115,7 +115,7 @@ impl<'a> Records<'a> {
     /// # Errors
     /// [`ClientError::Kafka`] at the first record that is refused, or not taken within 30 s.
     pub async fn finish(mut self) -> Result<Acknowledged, ClientError> {
-        while let Some(delivery) = self.on_their_way.next().await {
+        while let Some(delivery) = self.in_flight.next().await {
             self.acknowledged.settle(Some(delivery), self.topic)?;
         }
         Ok(self.acknowledged)

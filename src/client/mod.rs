@@ -120,24 +120,24 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 }
 
 /// One stream on its way. Dropping it cancels the call.
-pub struct Recognition {
+pub struct RecognitionCall {
     events: tonic::Streaming<RecognizeResponse>,
     sent: Arc<SentTimes>,
 }
 
-/// Starts a stream: chunks go out at their pace while [`Recognition::next`] is awaited or not.
+/// Starts a stream: chunks go out at their pace while [`RecognitionCall::next`] is awaited or not.
 ///
 /// # Errors
 /// [`ClientError::Refused`] where the server turns the call down.
-pub async fn recognize(channel: Channel, script: Script, pace: Pace) -> Result<Recognition, ClientError> {
+pub async fn recognize(channel: Channel, script: Script, pace: Pace) -> Result<RecognitionCall, ClientError> {
     let sent = Arc::new(SentTimes::new(script.ends()));
     let requests = paced(script, pace, Arc::clone(&sent));
     let mut client = RecognitionServiceClient::new(channel);
     let answer = client.recognize(requests).await.map_err(|status| ClientError::Refused(Box::new(status)))?;
-    Ok(Recognition { events: answer.into_inner(), sent })
+    Ok(RecognitionCall { events: answer.into_inner(), sent })
 }
 
-impl Recognition {
+impl RecognitionCall {
     /// The next event; `None` once the server has closed the stream in good order.
     ///
     /// # Errors
@@ -166,7 +166,7 @@ fn paced(script: Script, pace: Pace, sent: Arc<SentTimes>) -> impl Stream<Item =
         for (index, (end, chunk)) in script.into_chunks().enumerate() {
             wait(start, pace, end).await;
             sent.mark(index);
-            yield RecognizeRequest { chunk: Some(stamped(chunk)) };
+            yield RecognizeRequest { chunk: Some(with_capture_time(chunk)) };
         }
     }
 }
@@ -182,7 +182,7 @@ fn wait(start: Instant, pace: Pace, position: Duration) -> impl Future<Output = 
 }
 
 /// The chunk as if it had been captured now.
-pub(crate) fn stamped(chunk: AudioChunk) -> AudioChunk {
+pub(crate) fn with_capture_time(chunk: AudioChunk) -> AudioChunk {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let captured_at = pbjson_types::Timestamp {
         seconds: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),

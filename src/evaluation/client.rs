@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt};
 use tokio::sync::oneshot;
 use tonic::transport::Endpoint;
 
-use super::{EvaluationError, LabelledClip, Line, Report, datasets};
+use super::{EvaluationError, LabelledClip, Perturbation, Report, datasets};
 use crate::proto;
 use crate::proto::evaluate_response::Response as Answer;
 use crate::proto::evaluation_service_client::EvaluationServiceClient;
@@ -25,7 +25,7 @@ const READ_AHEAD: usize = 4;
 /// A file that cannot be read, a server that is not there or ends the call.
 pub async fn evaluate(
     url: &str,
-    (clips, line): (Vec<datasets::Clip>, Arc<Line>),
+    (clips, line): (Vec<datasets::Clip>, Arc<Perturbation>),
     mut each: impl FnMut(&proto::ClipResult),
 ) -> Result<Report, EvaluationError> {
     let mut client = connect(url).await?;
@@ -73,7 +73,7 @@ async fn connect(url: &str) -> Result<EvaluationServiceClient<tonic::transport::
 /// The clips as messages, read when they are needed; ends at the first that cannot be read and leaves why.
 fn requests(
     clips: Vec<datasets::Clip>,
-    line: Arc<Line>,
+    line: Arc<Perturbation>,
     unread: oneshot::Sender<EvaluationError>,
 ) -> impl Stream<Item = proto::EvaluateRequest> + Send + 'static {
     let request = |clip: LabelledClip| proto::EvaluateRequest {

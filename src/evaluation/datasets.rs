@@ -1,7 +1,7 @@
 //! Labelled speech on disk: which clips there are, what each is called, and who takes part in which split.
 //!
 //! In: `NAME:PATH`, other names for labels, a protocol. Out: [`Clip`]s, sorted by id: a `pool` of all, then their
-//! [`Partition`]. Never opens an audio file.
+//! [`DatasetSplits`]. Never opens an audio file.
 
 mod crema_d;
 mod error;
@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 pub use error::DatasetError;
 pub use labels::{LabelMap, LabelRule};
-pub use pool::{Partition, Pool};
+pub use pool::{DatasetSplits, Pool};
 pub use protocol::Protocol;
 pub use tess::Actress;
 
@@ -164,7 +164,7 @@ type Member = (Clip, Split);
 
 /// What a loader finds in a folder.
 #[derive(Debug, Default)]
-struct Found {
+struct Listing {
     members: Vec<Member>,
     /// Audio files whose names are not of the dataset's pattern.
     unknown: Vec<PathBuf>,

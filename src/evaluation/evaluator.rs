@@ -18,7 +18,7 @@ use crate::stream::StreamSetup;
 
 /// Why a clip was left out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Skipped {
+pub enum SkipReason {
     /// The model cannot be right on it.
     #[error("label {0:?} is not among the model's")]
     Label(String),
@@ -37,7 +37,7 @@ pub struct ClipOutcome {
     /// Who speaks, where that is known.
     pub speaker: Option<String>,
     /// One probability for each label, the mean over the clip's windows; or why there is none.
-    pub probabilities: Result<Vec<f32>, Skipped>,
+    pub probabilities: Result<Vec<f32>, SkipReason>,
 }
 
 /// Scores clips with the model behind a batcher.
@@ -83,11 +83,11 @@ impl<O: From<ClipOrigin>> Evaluator<O> {
         let LabelledClip { id, label, speaker, format, audio } = clip;
         let outcome = |probabilities| ClipOutcome { id, truth: label.clone(), speaker, probabilities };
         if !self.contract.labels.contains(&label) {
-            return Ok(outcome(Err(Skipped::Label(label.clone()))));
+            return Ok(outcome(Err(SkipReason::Label(label.clone()))));
         }
         match self.windows(format, audio).await {
             Ok(windows) => Ok(outcome(Ok(self.mean_over(windows).await?))),
-            Err(reason) => Ok(outcome(Err(Skipped::Audio(reason)))),
+            Err(reason) => Ok(outcome(Err(SkipReason::Audio(reason)))),
         }
     }
 

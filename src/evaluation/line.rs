@@ -14,7 +14,7 @@ use crate::proto;
 
 /// A gain, then perhaps a telephone.
 #[derive(Debug, Default)]
-pub struct Line {
+pub struct Perturbation {
     /// Samples are multiplied by `10^(gain_db / 20)`, brought to 16 bits and clipped.
     pub gain_db: Option<f64>,
     /// Samples are brought to 8 kHz and µ-law (ITU-T G.711).
@@ -23,7 +23,7 @@ pub struct Line {
     clipped: AtomicU64,
 }
 
-impl Line {
+impl Perturbation {
     /// A line with a gain, a telephone, both or none.
     pub fn new(gain_db: Option<f64>, telephone: bool) -> Self {
         Self { gain_db, telephone, clipped: AtomicU64::new(0) }
@@ -86,13 +86,13 @@ mod tests {
 
     #[test]
     fn a_gain_scales_and_clips() {
-        let line = Line::new(Some(20.0), false);
+        let line = Perturbation::new(Some(20.0), false);
         let carried = samples(&line.carry(clip(&[0.01, -0.05, 0.5])));
         for (found, wanted) in carried.iter().zip([0.1, -0.5, 1.0]) {
             assert!((found - wanted).abs() < 1e-3, "{carried:?}");
         }
         assert_eq!(line.clipped(), 1);
-        assert_eq!(Line::new(Some(-20.0), false).clipped(), 0);
+        assert_eq!(Perturbation::new(Some(-20.0), false).clipped(), 0);
     }
 
     #[test]
@@ -101,7 +101,7 @@ mod tests {
             (0..16_000).map(|at| 0.5 * (std::f32::consts::TAU * hz * at as f32 / 16_000.0).sin()).collect()
         };
         let power = |hz| {
-            let carried = Line::new(None, true).carry(clip(&tone(hz)));
+            let carried = Perturbation::new(None, true).carry(clip(&tone(hz)));
             assert_eq!((carried.format.sample_rate_hz(), carried.audio.len()), (8_000, 8_000));
             samples(&carried).iter().map(|it| it * it).sum::<f32>() / 8_000.0
         };
@@ -112,6 +112,6 @@ mod tests {
     #[test]
     fn no_line_changes_nothing() {
         let clip = clip(&[0.1, 0.2]);
-        assert_eq!(Line::default().carry(clip.clone()).audio, clip.audio);
+        assert_eq!(Perturbation::default().carry(clip.clone()).audio, clip.audio);
     }
 }

@@ -6,7 +6,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 
 use super::evaluator::clips_in_flight;
-use super::{ClipOrigin, EvaluationError, Evaluator, LabelledClip, Line, Report, Tally, datasets};
+use super::{ClipOrigin, EvaluationError, Evaluator, LabelledClip, Perturbation, Report, Tally, datasets};
 use crate::batch::{self, ScoredBatch};
 use crate::config::Config;
 use crate::model::Model;
@@ -25,7 +25,7 @@ const SCORED: usize = 16;
 pub async fn evaluate(
     model: Model,
     config: &Config,
-    (clips, line): (Vec<datasets::Clip>, &Line),
+    (clips, line): (Vec<datasets::Clip>, &Perturbation),
     mut each: impl FnMut(&proto::ClipResult),
 ) -> Result<Report, EvaluationError> {
     let (jobs, waiting) = batch::inbox(&config.batch);

@@ -14,12 +14,12 @@ pub struct ClipOrigin {
 }
 
 /// What a clip waits for: the probabilities of one window. Closed without an answer where the batcher has ended.
-pub type ClipAnswer = oneshot::Receiver<Result<Vec<f32>, EngineError>>;
+pub type ClipReply = oneshot::Receiver<Result<Vec<f32>, EngineError>>;
 
 impl ClipOrigin {
     /// An origin and the end on which its answer comes.
     #[must_use]
-    pub fn new() -> (Self, ClipAnswer) {
+    pub fn new() -> (Self, ClipReply) {
         let (reply, answer) = oneshot::channel();
         (Self { reply }, answer)
     }

@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::Channel;
 
-use super::report::Outcome;
-use super::source::{Sample, Source};
-use super::{PATIENCE, StreamError};
+use super::report::StreamOutcome;
+use super::source::{LatencySample, StreamSource};
+use super::{RESPONSE_TIMEOUT, StreamError};
 use crate::client::{self, ClientError};
 use crate::proto::RecognizeRequest;
 use crate::proto::recognition_service_client::RecognitionServiceClient;
@@ -33,10 +33,10 @@ pub async fn connect(authority: &str, streams: usize) -> Result<Vec<Channel>, Cl
 
 /// Runs all streams to their ends.
 pub(super) async fn run(
-    sources: Vec<Arc<Source>>,
+    sources: Vec<Arc<StreamSource>>,
     connections: &[Channel],
     windows: &Arc<AtomicU64>,
-) -> Vec<Outcome> {
+) -> Vec<StreamOutcome> {
     let mut running = JoinSet::new();
     for (source, channel) in sources.into_iter().zip(connections.iter().cycle()) {
         running.spawn(stream(source, channel.clone(), Arc::clone(windows)));
@@ -44,28 +44,28 @@ pub(super) async fn run(
     running.join_all().await
 }
 
-async fn stream(source: Arc<Source>, channel: Channel, windows: Arc<AtomicU64>) -> Outcome {
+async fn stream(source: Arc<StreamSource>, channel: Channel, windows: Arc<AtomicU64>) -> StreamOutcome {
     let mut samples = Vec::new();
     let result = call(&source, channel, |sample| {
         samples.push(sample);
         windows.fetch_add(1, Ordering::Relaxed);
     });
     let result = result.await;
-    Outcome { samples, audio: source.audio(), result }
+    StreamOutcome { samples, audio: source.audio(), result }
 }
 
 /// One call to its end; every event becomes a sample.
 async fn call(
-    source: &Arc<Source>,
+    source: &Arc<StreamSource>,
     channel: Channel,
-    mut take: impl FnMut(Sample),
+    mut take: impl FnMut(LatencySample),
 ) -> Result<(), StreamError> {
     let mut client = RecognitionServiceClient::new(channel);
     let answer = client.recognize(requests(Arc::clone(source))).await.map_err(StreamError::status)?;
     let mut events = answer.into_inner();
     loop {
-        let limit = source.schedule.end().max(Instant::now()) + PATIENCE;
-        let message = timeout_at(limit, events.message()).await.map_err(|_| StreamError::Silent)?;
+        let limit = source.schedule.end().max(Instant::now()) + RESPONSE_TIMEOUT;
+        let message = timeout_at(limit, events.message()).await.map_err(|_| StreamError::NoResponse)?;
         let Some(response) = message.map_err(StreamError::status)? else { return Ok(()) };
         if let Some(event) = response.event {
             take(source.sample(&event, Instant::now()));
@@ -74,7 +74,7 @@ async fn call(
 }
 
 /// The chunks of a stream, the first one with its name: the daemon keeps it.
-fn requests(source: Arc<Source>) -> impl Stream<Item = RecognizeRequest> + Send {
+fn requests(source: Arc<StreamSource>) -> impl Stream<Item = RecognizeRequest> + Send {
     async_stream::stream! {
         let mut stream_id = source.stream_id.clone();
         loop {

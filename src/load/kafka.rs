@@ -13,9 +13,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::report::Outcome;
-use super::source::{Sample, Source};
-use super::{LoadError, PATIENCE, StreamError};
+use super::report::StreamOutcome;
+use super::source::{LatencySample, StreamSource};
+use super::{LoadError, RESPONSE_TIMEOUT, StreamError};
 use crate::client::{self, ClientError, Events, Pace, RecordFormat, Records, StartAt, window_end};
 use crate::config;
 use crate::proto::EmotionEvent;
@@ -52,9 +52,9 @@ impl Topics {
 }
 
 /// What has come back for one stream.
-struct Heard {
-    source: Arc<Source>,
-    samples: Vec<Sample>,
+struct StreamProgress {
+    source: Arc<StreamSource>,
+    samples: Vec<LatencySample>,
     /// Highest window index by channel: what comes twice counts once.
     highest: BTreeMap<u32, u64>,
     /// Room for chunks, given back as their windows come.
@@ -65,29 +65,29 @@ struct Heard {
 
 /// Runs all streams to their ends; says when the last event came.
 pub(super) async fn run(
-    sources: Vec<Arc<Source>>,
+    sources: Vec<Arc<StreamSource>>,
     topics: Topics,
     windows: &AtomicU64,
-) -> Result<(Vec<Outcome>, Instant), LoadError> {
+) -> Result<(Vec<StreamOutcome>, Instant), LoadError> {
     let Topics { producer, input, events } = topics;
-    let mut heard: Vec<Heard> = sources.into_iter().map(Heard::new).collect();
+    let mut progress: Vec<StreamProgress> = sources.into_iter().map(StreamProgress::new).collect();
     let by_name: BTreeMap<String, usize> =
-        heard.iter().enumerate().map(|(at, one)| (one.source.stream_id.clone(), at)).collect();
+        progress.iter().enumerate().map(|(at, one)| (one.source.stream_id.clone(), at)).collect();
     let mut sending = JoinSet::new();
-    for (at, one) in heard.iter().enumerate() {
+    for (at, one) in progress.iter().enumerate() {
         let sent = send(Arc::clone(&one.source), Arc::clone(&one.room), producer.clone(), input.clone());
         sending.spawn(async move { (at, sent.await) });
     }
-    let mut results: Vec<Result<(), StreamError>> = heard.iter().map(|_| Ok(())).collect();
+    let mut results: Vec<Result<(), StreamError>> = progress.iter().map(|_| Ok(())).collect();
     let mut last = Instant::now();
     let mut quiet_from = last;
     loop {
-        let limit = quiet_from + if windows.load(Ordering::Relaxed) == 0 { PATIENCE } else { QUIET };
+        let limit = quiet_from + if windows.load(Ordering::Relaxed) == 0 { RESPONSE_TIMEOUT } else { QUIET };
         tokio::select! {
             event = events.next() => {
                 let (event, now) = (event?, Instant::now());
                 let Some(at) = by_name.get(&event.stream_id) else { continue };
-                if heard[*at].take(&event, now) {
+                if progress[*at].take(&event, now) {
                     windows.fetch_add(1, Ordering::Relaxed);
                     (last, quiet_from) = (now, now);
                 }
@@ -100,11 +100,11 @@ pub(super) async fn run(
             () = sleep_until(limit), if sending.is_empty() => break,
         }
     }
-    Ok((heard.into_iter().zip(results).map(|(one, result)| one.outcome(result)).collect(), last))
+    Ok((progress.into_iter().zip(results).map(|(one, result)| one.outcome(result)).collect(), last))
 }
 
-impl Heard {
-    fn new(source: Arc<Source>) -> Self {
+impl StreamProgress {
+    fn new(source: Arc<StreamSource>) -> Self {
         let room = Arc::new(Semaphore::new(source.chunks_in(AHEAD) as usize));
         Self { source, samples: Vec::new(), highest: BTreeMap::new(), room, returned: 0 }
     }
@@ -124,18 +124,18 @@ impl Heard {
     }
 
     /// A stream of which nothing came back has failed, as far as anyone can tell.
-    fn outcome(self, sent: Result<(), StreamError>) -> Outcome {
+    fn outcome(self, sent: Result<(), StreamError>) -> StreamOutcome {
         let result = match sent {
-            Ok(()) if self.samples.is_empty() => Err(StreamError::Silent),
+            Ok(()) if self.samples.is_empty() => Err(StreamError::NoResponse),
             sent => sent,
         };
-        Outcome { audio: self.source.audio(), samples: self.samples, result }
+        StreamOutcome { audio: self.source.audio(), samples: self.samples, result }
     }
 }
 
 /// Sends one stream to its end, at full speed no further than there is room.
 async fn send(
-    source: Arc<Source>,
+    source: Arc<StreamSource>,
     room: Arc<Semaphore>,
     producer: FutureProducer,
     topic: String,

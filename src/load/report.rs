@@ -1,6 +1,6 @@
 //! What a load run found.
 //!
-//! In: the outcome of each stream, and what generator and target used. Out: a [`Report`], as a table or as JSON with
+//! In: the outcome of each stream, and what generator and target used. Out: a [`LoadReport`], as a table or as JSON with
 //! stable keys. Pure.
 
 use std::fmt;
@@ -9,13 +9,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::StreamError;
-use super::source::Sample;
+use super::source::LatencySample;
 use crate::measure::{Percentiles, ProcessUse};
 
 /// How a stream ended.
 #[derive(Debug)]
-pub(super) struct Outcome {
-    pub samples: Vec<Sample>,
+pub(super) struct StreamOutcome {
+    pub samples: Vec<LatencySample>,
     /// Audio that was sent.
     pub audio: Duration,
     pub result: Result<(), StreamError>,
@@ -23,7 +23,7 @@ pub(super) struct Outcome {
 
 /// What was used between the first chunk and the last event.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Used {
+pub(super) struct ResourceUse {
     /// Wall time.
     pub elapsed: Duration,
     /// CPU time of the generator itself.
@@ -34,7 +34,7 @@ pub(super) struct Used {
 
 /// The figures of a run. Field names are the keys of the JSON, and stay.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct LoadReport {
     /// Streams that were asked for.
     pub streams: usize,
     /// From the start of the first stream to the last event.
@@ -89,10 +89,10 @@ impl Milliseconds {
     }
 }
 
-impl Report {
-    pub(super) fn new(outcomes: Vec<Outcome>, used: Used) -> Self {
+impl LoadReport {
+    pub(super) fn new(outcomes: Vec<StreamOutcome>, used: ResourceUse) -> Self {
         let streams = outcomes.len();
-        let taken = |outcome: &&Outcome| !matches!(&outcome.result, Err(error) if error.is_refusal());
+        let taken = |outcome: &&StreamOutcome| !matches!(&outcome.result, Err(error) if error.is_refusal());
         let audio: Duration = outcomes.iter().filter(taken).map(|outcome| outcome.audio).sum();
         let samples = || outcomes.iter().flat_map(|outcome| &outcome.samples);
         let windows = samples().count();
@@ -140,7 +140,7 @@ impl fmt::Display for Milliseconds {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for LoadReport {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { streams, errors, refused, seconds, windows, .. } = self;
         writeln!(out, "streams   {streams}, {refused} refused, {errors} failed")?;
@@ -167,9 +167,13 @@ impl fmt::Display for Report {
 mod tests {
     use super::*;
 
-    fn outcome(latencies_ms: &[u64], result: Result<(), StreamError>) -> Outcome {
-        let sample = |ms: &u64| Sample { latency: Duration::from_millis(*ms), late: None };
-        Outcome { samples: latencies_ms.iter().map(sample).collect(), audio: Duration::from_secs(12), result }
+    fn outcome(latencies_ms: &[u64], result: Result<(), StreamError>) -> StreamOutcome {
+        let sample = |ms: &u64| LatencySample { latency: Duration::from_millis(*ms), late: None };
+        StreamOutcome {
+            samples: latencies_ms.iter().map(sample).collect(),
+            audio: Duration::from_secs(12),
+            result,
+        }
     }
 
     #[test]
@@ -183,8 +187,9 @@ mod tests {
             peak_memory_bytes: mib << 20,
         };
         let target = Some((of(3, 50), of(8, 80)));
-        let used = Used { elapsed: Duration::from_secs(6), load_cpu: Duration::from_millis(120), target };
-        let report = Report::new(outcomes, used);
+        let used =
+            ResourceUse { elapsed: Duration::from_secs(6), load_cpu: Duration::from_millis(120), target };
+        let report = LoadReport::new(outcomes, used);
         assert_eq!((report.streams, report.errors, report.refused, report.windows), (3, 1, 1, 3));
         assert_eq!((report.windows_per_second, report.audio_seconds_per_second), (0.5, 4.0));
         assert_eq!((report.latency_ms.p50, report.latency_ms.max), (Some(20.0), Some(30.0)));
@@ -196,8 +201,8 @@ mod tests {
 
     #[test]
     fn without_samples_the_keys_are_there_and_null() {
-        let used = Used { elapsed: Duration::from_secs(1), load_cpu: Duration::ZERO, target: None };
-        let report = Report::new(vec![outcome(&[], Ok(()))], used);
+        let used = ResourceUse { elapsed: Duration::from_secs(1), load_cpu: Duration::ZERO, target: None };
+        let report = LoadReport::new(vec![outcome(&[], Ok(()))], used);
         let json = serde_json::to_value(&report).unwrap();
         assert!(json["latency_ms"]["p99"].is_null() && json["target_cpu_seconds"].is_null(), "{json}");
         assert_eq!(json["windows"], 0);

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::schedule::Schedule;
 use super::speech::Speech;
-use crate::client::{stamped, window_end};
+use crate::client::{window_end, with_capture_time};
 use crate::proto::{AudioChunk, EmotionEvent};
 
 /// Audio whose times are kept: more than any flow control lets be on its way.
@@ -21,7 +21,7 @@ const KEPT_CHUNKS: std::ops::RangeInclusive<usize> = 64..=16_384;
 
 /// What one event says of the daemon and of the load itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sample {
+pub(super) struct LatencySample {
     /// From sending the chunk that completes the window to receiving the event.
     pub latency: Duration,
     /// How long after its due time that chunk left; `None` where nothing is ever due.
@@ -30,7 +30,7 @@ pub(super) struct Sample {
 
 /// One stream.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct StreamSource {
     pub stream_id: String,
     pub schedule: Schedule,
     number: usize,
@@ -41,7 +41,7 @@ pub(super) struct Source {
     times: Box<[AtomicU64]>,
 }
 
-impl Source {
+impl StreamSource {
     /// Stream `number`.
     pub fn new(stream_id: String, number: usize, schedule: Schedule, speech: Arc<Speech>) -> Self {
         let chunks = KEPT.div_duration_f64(speech.length_of(1)) as usize;
@@ -58,7 +58,7 @@ impl Source {
         }
         let now = Instant::now();
         self.mark(index, now);
-        stamped(AudioChunk {
+        with_capture_time(AudioChunk {
             sequence: Some(index),
             format: Some(self.speech.format()),
             audio: self.speech.chunk(self.number, index),
@@ -78,7 +78,7 @@ impl Source {
     }
 
     /// What the arrival of `event` at `now` says.
-    pub fn sample(&self, event: &EmotionEvent, now: Instant) -> Sample {
+    pub fn sample(&self, event: &EmotionEvent, now: Instant) -> LatencySample {
         let sent = self.sent.load(Ordering::Acquire);
         let index = self.speech.chunk_at(window_end(event)).min(sent.saturating_sub(1));
         // A time that is no longer kept counts as the oldest one that is: the latency is that long at least.
@@ -86,7 +86,7 @@ impl Source {
         let left = Duration::from_nanos(self.times[self.slot(kept)].load(Ordering::Relaxed));
         let left = self.schedule.start + left;
         let due = self.schedule.due(&self.speech, kept);
-        Sample {
+        LatencySample {
             latency: now.saturating_duration_since(left),
             late: due.map(|due| left.saturating_duration_since(due)),
         }
@@ -109,11 +109,11 @@ mod tests {
     use crate::client::Pace;
     use crate::proto::Encoding;
 
-    fn source(pace: Pace) -> Source {
+    fn source(pace: Pace) -> StreamSource {
         let speech =
             Speech::new(&[vec![0.5; 16_000]], 16_000, Encoding::PcmS16le, Duration::from_millis(100));
         let schedule = Schedule::of_stream(Instant::now(), pace, Duration::from_secs(100), (0, 1));
-        Source::new("s".into(), 0, schedule, Arc::new(speech))
+        StreamSource::new("s".into(), 0, schedule, Arc::new(speech))
     }
 
     fn ending_at(seconds: u64) -> EmotionEvent {
@@ -153,6 +153,6 @@ mod tests {
             tokio::time::advance(Duration::from_millis(1)).await;
         }
         let sample = source.sample(&ending_at(1), Instant::now());
-        assert_eq!(sample, Sample { latency: Duration::from_millis(640), late: None });
+        assert_eq!(sample, LatencySample { latency: Duration::from_millis(640), late: None });
     }
 }

@@ -1,32 +1,36 @@
-//! Whether a graph is what its contract says.
+//! Comparison of a graph's inputs and outputs with the contract.
 //!
-//! In: the inputs and outputs of a loaded graph, and the contract. Out: the names to use, or what does not fit.
-//! Never runs the graph.
+//! Input: the inputs and outputs of a loaded graph, and the contract. Output: the names of the input and output to use,
+//! or a description of the first mismatch. Invariants: the graph is not run.
 
 use ort::value::{Outlet, TensorElementType, ValueType};
 
 use super::{Contract, Layout, Output};
 
-/// The graph's input and output that a session uses.
+/// The names of the graph's input and output that a session uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ports {
     pub input: String,
     pub output: String,
 }
 
-/// Checks names, kinds, ranks and sizes.
-pub(super) fn fit(inputs: &[Outlet], outputs: &[Outlet], contract: &Contract) -> Result<Ports, String> {
+/// Compares the names, element types, ranks and sizes of the graph's inputs and outputs with the contract.
+pub(super) fn match_ports(
+    inputs: &[Outlet],
+    outputs: &[Outlet],
+    contract: &Contract,
+) -> Result<Ports, String> {
     let [input] = inputs else {
         return Err(format!("the graph takes {} inputs ({}), and one is used", inputs.len(), names(inputs)));
     };
     let input_shape = input_shape(contract);
-    fits(input, "input", &input_shape, &format!("layout {}", contract.layout.name()))?;
+    check_port(input, "input", &input_shape, &format!("layout {}", contract.layout.name()))?;
     let output = choose(outputs, contract.output)?;
-    fits(output, "output", &[None, Some(contract.labels.len())], "labels")?;
+    check_port(output, "output", &[None, Some(contract.labels.len())], "labels")?;
     Ok(Ports { input: input.name().to_owned(), output: output.name().to_owned() })
 }
 
-/// Sizes of the input's axes; `None` is the batch.
+/// Returns the sizes of the input's axes; `None` stands for the batch axis.
 pub(super) fn input_shape(contract: &Contract) -> Vec<Option<usize>> {
     let (rows, columns) = (Some(contract.rows()), Some(contract.coefficients()));
     match contract.layout {
@@ -38,7 +42,7 @@ pub(super) fn input_shape(contract: &Contract) -> Vec<Option<usize>> {
     }
 }
 
-/// The only output, else the one that the contract's kind of output names.
+/// Chooses the only output, or the one among several that is called `probabilities` or `logits` as the contract says.
 fn choose(outputs: &[Outlet], kind: Output) -> Result<&Outlet, String> {
     let wanted = match kind {
         Output::Probabilities => "probabilities",
@@ -52,7 +56,7 @@ fn choose(outputs: &[Outlet], kind: Output) -> Result<&Outlet, String> {
     }
 }
 
-fn fits(port: &Outlet, side: &str, expected: &[Option<usize>], because: &str) -> Result<(), String> {
+fn check_port(port: &Outlet, side: &str, expected: &[Option<usize>], because: &str) -> Result<(), String> {
     let name = port.name();
     let wanted = shape_text(expected);
     let ValueType::Tensor { ty, shape, .. } = port.dtype() else {
@@ -71,7 +75,7 @@ fn fits(port: &Outlet, side: &str, expected: &[Option<usize>], because: &str) ->
             shape[0]
         ));
     }
-    // An axis that the graph leaves open takes any size; the warm-up run finds out.
+    // A dynamic axis accepts any size here; the warm-up batch detects a size that the graph does not support.
     let sizes_fit = shape
         .iter()
         .zip(expected)
@@ -87,7 +91,7 @@ fn names(ports: &[Outlet]) -> String {
     ports.iter().map(Outlet::name).collect::<Vec<_>>().join(", ")
 }
 
-/// `[batch, 297, 40]`; axes that are open are written `?` but for the first.
+/// Formats a shape as in `[batch, 297, 40]`; a dynamic axis other than the first is `?`.
 fn shape_text(shape: &[Option<usize>]) -> String {
     let axis = |(index, size): (usize, &Option<usize>)| match (index, size) {
         (_, Some(size)) => size.to_string(),

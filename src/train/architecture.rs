@@ -9,7 +9,7 @@ const FRAME_STRIDES: usize = 3;
 
 /// Which kind of network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Kind {
+pub enum NetworkKind {
     /// Fixed statistics of the cepstrum over time, then dense layers
     Dense,
     /// Convolutions over time and mel bands, channel attention, attentive and second-order pooling

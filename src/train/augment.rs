@@ -9,7 +9,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use rand_distr::StandardNormal;
 
-use super::architecture::Kind;
+use super::architecture::NetworkKind;
 
 /// How strongly windows are changed; all zero changes nothing. Levels are natural logarithms of power.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
@@ -65,10 +65,10 @@ impl Strength {
     }
 
     /// What suits a kind of network on a few hours of speech: the dense net learns most from windows as they are.
-    pub fn of(kind: Kind) -> Self {
+    pub fn of(kind: NetworkKind) -> Self {
         match kind {
-            Kind::Dense => Self::NONE,
-            Kind::Cnn => Self {
+            NetworkKind::Dense => Self::NONE,
+            NetworkKind::Cnn => Self {
                 tempo: 0.12,
                 warp: 0.06,
                 shift: 0.03,

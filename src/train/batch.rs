@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rayon::prelude::*;
 
 use super::augment::Augmentation;
-use super::corpus::{Corpus, Window, write_padded};
+use super::corpus::{Corpus, LabelledWindow, write_padded};
 use super::waveform::Waveform;
 
 /// What a batch of windows has to be brought to.
@@ -26,15 +26,15 @@ pub struct BatchShape {
 
 /// How training windows are changed.
 #[derive(Debug)]
-pub struct Changes {
+pub struct Augmentations {
     /// Of the samples; needs windows that kept theirs.
     pub waveform: Option<Waveform>,
     /// Of the features.
     pub features: Augmentation,
 }
 
-impl Changes {
-    fn apply(&self, window: &Window, max_frames: usize, rng: &mut StdRng) -> Vec<f32> {
+impl Augmentations {
+    fn apply(&self, window: &LabelledWindow, max_frames: usize, rng: &mut StdRng) -> Vec<f32> {
         let changed = self.waveform.as_ref().and_then(|waveform| waveform.apply(&window.samples, rng));
         self.features.apply(changed.as_ref().unwrap_or(&window.features), max_frames, rng)
     }
@@ -49,9 +49,9 @@ pub fn shuffled(corpus: &Corpus, rng: &mut StdRng) -> Vec<usize> {
 
 /// Changed windows as one tensor.
 pub fn changed(
-    windows: &[&Window],
+    windows: &[&LabelledWindow],
     shape: BatchShape,
-    changes: &Changes,
+    changes: &Augmentations,
     (rng, device): (&mut StdRng, &Device),
 ) -> Tensor<3> {
     let seeds: Vec<u64> = windows.iter().map(|_| rng.random()).collect();
@@ -64,7 +64,7 @@ pub fn changed(
 }
 
 /// Soft targets `[batch, labels]`: the truth gets `1 - smoothing`, the rest is spread over all labels.
-pub fn targets(windows: &[&Window], labels: usize, smoothing: f32, device: &Device) -> Tensor<2> {
+pub fn targets(windows: &[&LabelledWindow], labels: usize, smoothing: f32, device: &Device) -> Tensor<2> {
     let mut targets = vec![smoothing / labels as f32; windows.len() * labels];
     for (row, window) in targets.chunks_exact_mut(labels).zip(windows) {
         row[window.label] += 1.0 - smoothing;
@@ -73,12 +73,12 @@ pub fn targets(windows: &[&Window], labels: usize, smoothing: f32, device: &Devi
 }
 
 /// The features of some windows, not all in a row, as one tensor.
-pub fn unchanged(windows: &[&Window], shape: BatchShape, device: &Device) -> Tensor<3> {
+pub fn unchanged(windows: &[&LabelledWindow], shape: BatchShape, device: &Device) -> Tensor<3> {
     padded(windows.iter().map(|window| window.features.as_slice()), shape, device)
 }
 
 /// The features of some windows as one tensor.
-pub fn features(windows: &[Window], shape: BatchShape, device: &Device) -> Tensor<3> {
+pub fn features(windows: &[LabelledWindow], shape: BatchShape, device: &Device) -> Tensor<3> {
     padded(windows.iter().map(|window| window.features.as_slice()), shape, device)
 }
 

@@ -1,7 +1,7 @@
 //! Clips as the model will meet them: windows cut as in serving, each with its features and label.
 //!
 //! In: labelled clips on disk. Out: a [`Corpus`] in memory, windows in the order of the clips whatever the number of
-//! threads. Never pads: [`Window::write_padded`] does, into the caller's buffer.
+//! threads. Never pads: [`LabelledWindow::write_padded`] does, into the caller's buffer.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::architecture::Kind;
+use super::architecture::NetworkKind;
 use super::cache::Cache;
 use super::cut::{CutClip, CutWindow};
 use super::progress;
@@ -42,8 +42,8 @@ pub struct Recipe {
 impl Recipe {
     /// What suits a kind of network, in windows of 3 s every 1 s at 16 kHz: cepstra that convolutions can turn back into
     /// 64 mel bands without loss, and the smooth part of the same for statistics.
-    pub fn of(kind: Kind) -> Self {
-        let n_mfcc = if kind == Kind::Cnn { 64 } else { 24 };
+    pub fn of(kind: NetworkKind) -> Self {
+        let n_mfcc = if kind == NetworkKind::Cnn { 64 } else { 24 };
         let mfcc = MfccOptions { n_mels: 64, n_mfcc, ..MfccOptions::default() };
         let window = WindowShape { length_samples: 48_000, hop_samples: 16_000 };
         Self { mfcc, input: Input::Mfcc, sample_rate_hz: 16_000, window, keep_samples: false, cache: None }
@@ -107,7 +107,7 @@ impl Recipe {
 
 /// One window of a clip.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Window {
+pub struct LabelledWindow {
     /// `[frames * coefficients]`, only the frames that are there.
     pub features: Vec<f32>,
     /// Index of its label.
@@ -118,7 +118,7 @@ pub struct Window {
     pub samples: Vec<i16>,
 }
 
-impl Window {
+impl LabelledWindow {
     /// Copies the features to the start of `out` and fills the rest with 0.
     pub fn write_padded(&self, out: &mut [f32]) {
         write_padded(&self.features, out);
@@ -136,7 +136,7 @@ pub fn write_padded(features: &[f32], out: &mut [f32]) {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Corpus {
     /// Windows, clip after clip.
-    pub windows: Vec<Window>,
+    pub windows: Vec<LabelledWindow>,
     /// Label of each clip.
     pub clip_labels: Vec<usize>,
     /// Who speaks in each clip, where that is known.
@@ -152,7 +152,7 @@ impl Corpus {
         let front_end = recipe.front_end()?;
         let cache = recipe.open_cache()?;
         let bar = progress::bar(clips.len(), what);
-        let parts: Vec<Vec<Window>> = clips
+        let parts: Vec<Vec<LabelledWindow>> = clips
             .par_iter()
             .enumerate()
             .map(|(index, clip)| {

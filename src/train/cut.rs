@@ -1,10 +1,10 @@
 //! The windows of one clip, before anybody knows its label, and as the cache keeps them.
 //!
-//! In: features and samples of each window. Out: the same from bytes, or [`Window`]s with a label. Never computes a
+//! In: features and samples of each window. Out: the same from bytes, or [`LabelledWindow`]s with a label. Never computes a
 //! feature.
 
 use super::cache::Entry;
-use super::corpus::Window;
+use super::corpus::LabelledWindow;
 
 /// All windows of a clip, in order; at least one.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,8 +21,8 @@ pub struct CutWindow {
 
 impl CutClip {
     /// The windows with the index of their label and of their clip.
-    pub fn windows(self, label: usize, clip: usize) -> Vec<Window> {
-        let window = |CutWindow { features, samples }| Window { features, label, clip, samples };
+    pub fn windows(self, label: usize, clip: usize) -> Vec<LabelledWindow> {
+        let window = |CutWindow { features, samples }| LabelledWindow { features, label, clip, samples };
         self.0.into_iter().map(window).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! What the network sees of a training batch: windows changed anew each time, or statistics that were measured once.
 //!
-//! In: places of windows in the training corpus. Out: [`Encoded`] batches, and mixtures of them. A network without
+//! In: places of windows in the training corpus. Out: [`NetworkInput`] batches, and mixtures of them. A network without
 //! learnt layers before its statistics gets each window's statistics from a table, and those of one changed copy.
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -9,10 +9,10 @@ use rand::rngs::StdRng;
 use rand_distr::{Beta, Distribution};
 
 use super::batch;
-use super::corpus::Window;
+use super::corpus::LabelledWindow;
 use super::fit::{Fit, SCORING_BATCH};
 use super::front::Normalised;
-use super::network::{Encoded, Network};
+use super::network::{Network, NetworkInput};
 
 /// Where training batches come from.
 pub(super) enum Feed {
@@ -25,14 +25,17 @@ pub(super) enum Feed {
 impl Feed {
     /// Measures all statistics once, where the network stands on statistics, and standardises them.
     pub(super) fn new(fit: &Fit, network: &mut Network, rng: &mut StdRng) -> Self {
-        let windows: Vec<&Window> = fit.train.windows.iter().collect();
-        let measured = |network: &Network, copy: &mut dyn FnMut(&[&Window]) -> Tensor<3>| -> Vec<f32> {
-            let measure = |chunk: &[&Window]| match network.encode(fit.front.apply(copy(chunk))) {
-                Encoded::Windows(_) => Vec::new(),
-                Encoded::Statistics(values) => values.try_into_vec_as().expect("flex keeps f32 in memory"),
+        let windows: Vec<&LabelledWindow> = fit.train.windows.iter().collect();
+        let measured =
+            |network: &Network, copy: &mut dyn FnMut(&[&LabelledWindow]) -> Tensor<3>| -> Vec<f32> {
+                let measure = |chunk: &[&LabelledWindow]| match network.encode(fit.front.apply(copy(chunk))) {
+                    NetworkInput::Windows(_) => Vec::new(),
+                    NetworkInput::Statistics(values) => {
+                        values.try_into_vec_as().expect("flex keeps f32 in memory")
+                    }
+                };
+                windows.chunks(SCORING_BATCH).flat_map(measure).collect()
             };
-            windows.chunks(SCORING_BATCH).flat_map(measure).collect()
-        };
         let Network::Dense(dense) = &*network else { return Self::Windows };
         let (device, shape, width) = (Device::flex(), fit.shape(), dense.mean.len());
         let unchanged = measured(network, &mut |chunk| batch::unchanged(chunk, shape, &device));
@@ -45,13 +48,14 @@ impl Feed {
     }
 
     /// The windows at some places of the training corpus.
-    pub(super) fn batch(&self, fit: &Fit, chosen: &[usize], rng: &mut StdRng) -> Encoded {
+    pub(super) fn batch(&self, fit: &Fit, chosen: &[usize], rng: &mut StdRng) -> NetworkInput {
         let device = Device::flex().autodiff();
         match self {
             Self::Windows => {
-                let windows: Vec<&Window> = chosen.iter().map(|&index| &fit.train.windows[index]).collect();
+                let windows: Vec<&LabelledWindow> =
+                    chosen.iter().map(|&index| &fit.train.windows[index]).collect();
                 let features = batch::changed(&windows, fit.shape(), &fit.changes, (rng, &device));
-                Encoded::Windows(fit.front.apply(features))
+                NetworkInput::Windows(fit.front.apply(features))
             }
             Self::Statistics { unchanged, changed, width } => {
                 let mut rows = Vec::with_capacity(chosen.len() * width);
@@ -60,7 +64,7 @@ impl Feed {
                     rows.extend_from_slice(&table[index * width..][..*width]);
                 }
                 let rows = TensorData::new(rows, [chosen.len(), *width]);
-                Encoded::Statistics(Tensor::from_data(rows, &device))
+                NetworkInput::Statistics(Tensor::from_data(rows, &device))
             }
         }
     }
@@ -68,11 +72,11 @@ impl Feed {
     /// Each row mixed with the one at the mirrored place of the batch, by a share from the beta distribution.
     pub(super) fn mixed(
         &self,
-        seen: Encoded,
+        seen: NetworkInput,
         targets: Tensor<2>,
         alpha: f32,
         rng: &mut StdRng,
-    ) -> (Encoded, Tensor<2>) {
+    ) -> (NetworkInput, Tensor<2>) {
         if alpha <= 0.0 {
             return (seen, targets);
         }
@@ -82,8 +86,8 @@ impl Feed {
         let shares = Tensor::<2>::from_data(TensorData::new(shares, [count, 1]), &targets.device());
         let targets = between(targets, shares.clone());
         let seen = match seen {
-            Encoded::Statistics(values) => Encoded::Statistics(between(values, shares)),
-            Encoded::Windows(input) => Encoded::Windows(Normalised {
+            NetworkInput::Statistics(values) => NetworkInput::Statistics(between(values, shares)),
+            NetworkInput::Windows(input) => NetworkInput::Windows(Normalised {
                 features: between(input.features, shares.unsqueeze_dim(2)),
                 // A frame is there where either has it.
                 mask: input.mask.clone().max_pair(input.mask.flip([0])),

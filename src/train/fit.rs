@@ -19,15 +19,15 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::architecture::Architecture;
-use super::batch::{self, BatchShape, Changes};
-use super::corpus::{Corpus, Window};
+use super::batch::{self, Augmentations, BatchShape};
+use super::corpus::{Corpus, LabelledWindow};
 use super::feed::Feed;
 use super::front::Front;
-use super::network::{Dropout, Encoded, Network};
-use super::optimizer::{Average, clip, replaced};
+use super::network::{Dropout, Network, NetworkInput};
+use super::optimizer::{WeightAverage, clip, replaced};
 use super::progress::RunBar;
 use super::score::{self, Score, best_temperature, score, scored_clips};
-use super::state::{Best, EpochRecord, State, run_number};
+use super::state::{BestEpoch, EpochRecord, State, run_number};
 use crate::evaluation::ScoredClip;
 
 pub use options::FitOptions;
@@ -37,7 +37,7 @@ pub(super) const SCORING_BATCH: usize = 64;
 
 /// What outlives a run that is stopped.
 #[derive(Debug, Clone, Default)]
-pub struct Keeping {
+pub struct RunControl {
     /// Where the state is kept after each epoch, and taken from.
     pub checkpoint: Option<PathBuf>,
     /// Set from outside: the run ends, and the best epoch so far is kept.
@@ -72,7 +72,7 @@ pub struct Fit<'a> {
     /// The network's shape.
     pub architecture: Architecture,
     /// How training windows are changed.
-    pub changes: Changes,
+    pub changes: Augmentations,
     /// Settings.
     pub options: FitOptions,
     /// What is learnt from.
@@ -86,22 +86,22 @@ impl Fit<'_> {
     ///
     /// # Errors
     /// A checkpoint that cannot be read or written or belongs to another run; a run stopped in its first epoch.
-    pub fn run(self, keeping: &Keeping) -> anyhow::Result<Fitted> {
+    pub fn run(self, control: &RunControl) -> anyhow::Result<Fitted> {
         let device = Device::flex().autodiff();
         let mut rng = StdRng::seed_from_u64(self.options.seed);
         let mut network = Network::new(&self.architecture, &mut rng, &device);
         let feed = Feed::new(&self, &mut network, &mut rng);
-        let mut state = self.begin(network, keeping)?;
+        let mut state = self.begin(network, control)?;
         let mut bar = RunBar::new(self.options.epochs, self.steps());
-        while state.history.len() < self.options.epochs && !self.is_tired(&state) {
-            keeping.has_best.store(state.best.is_some(), Ordering::Relaxed);
+        while state.history.len() < self.options.epochs && !self.patience_is_exhausted(&state) {
+            control.has_best.store(state.best.is_some(), Ordering::Relaxed);
             let epoch = state.history.len();
-            let Some(loss) = self.epoch(&mut state, &feed, (&mut bar, &keeping.stopped)) else {
-                bar.say(&format!("stopped in epoch {}: the best one before it is kept", epoch + 1));
+            let Some(loss) = self.epoch(&mut state, &feed, (&mut bar, &control.stopped)) else {
+                bar.print_line(&format!("stopped in epoch {}: the best one before it is kept", epoch + 1));
                 break;
             };
-            self.assess(&mut state, loss, &bar);
-            if let Some(path) = &keeping.checkpoint {
+            self.validate(&mut state, loss, &bar);
+            if let Some(path) = &control.checkpoint {
                 state.save(path, run_number(&self))?;
             }
         }
@@ -110,39 +110,39 @@ impl Fit<'_> {
         Ok(self.finished(best, state.history))
     }
 
-    fn begin(&self, network: Network, keeping: &Keeping) -> anyhow::Result<State> {
+    fn begin(&self, network: Network, control: &RunControl) -> anyhow::Result<State> {
         let optimizer = self.options.optimizer.build(&network, self.options.weight_decay);
         let fresh =
-            State { network, optimizer, average: Average::default(), best: None, history: Vec::new() };
-        let Some(path) = keeping.checkpoint.as_ref().filter(|path| path.exists()) else { return Ok(fresh) };
+            State { network, optimizer, average: WeightAverage::default(), best: None, history: Vec::new() };
+        let Some(path) = control.checkpoint.as_ref().filter(|path| path.exists()) else { return Ok(fresh) };
         let state = fresh.load(path, run_number(self))?;
         eprintln!("going on after epoch {} of {}", state.history.len(), path.display());
         Ok(state)
     }
 
     /// Whether the run has gone on for long enough without a better epoch.
-    fn is_tired(&self, state: &State) -> bool {
+    fn patience_is_exhausted(&self, state: &State) -> bool {
         let since = state.history.len() - state.best.as_ref().map_or(0, |best| best.epoch);
         self.options.patience > 0 && since >= self.options.patience
     }
 
     /// Scores the network after an epoch, and keeps it where it is the best.
-    fn assess(&self, state: &mut State, (loss, seconds): (f64, f64), bar: &RunBar) {
+    fn validate(&self, state: &mut State, (loss, seconds): (f64, f64), bar: &RunBar) {
         let epoch = state.history.len() + 1;
         let network = match self.options.weight_averaging {
             true => replaced(state.network.valid(), &state.average.values),
             false => state.network.valid(),
         };
         let reached = score(self.validation, &self.logits(&network, self.validation), 1.0);
-        bar.say(&self.line(epoch, loss, &reached, seconds));
+        bar.print_line(&self.line(epoch, loss, &reached, seconds));
         let learning_rate = self.options.rate_at(epoch as f64 / self.options.epochs as f64);
         state.history.push(EpochRecord { epoch, loss, learning_rate, validation: reached });
         if state.best.as_ref().is_none_or(|best| is_better(&reached, &best.reached)) {
-            state.best = Some(Best { network, epoch, reached });
+            state.best = Some(BestEpoch { network, epoch, reached });
         }
     }
 
-    fn finished(self, best: Best, history: Vec<EpochRecord>) -> Fitted {
+    fn finished(self, best: BestEpoch, history: Vec<EpochRecord>) -> Fitted {
         let logits = self.logits(&best.network, self.validation);
         let temperature = best_temperature(self.validation, &logits);
         let validation_clips = scored_clips(self.validation, &logits, temperature);
@@ -193,7 +193,7 @@ impl Fit<'_> {
     }
 
     fn loss(&self, (network, rng): (&Network, &mut StdRng), feed: &Feed, chosen: &[usize]) -> Tensor<1> {
-        let windows: Vec<&Window> = chosen.iter().map(|&index| &self.train.windows[index]).collect();
+        let windows: Vec<&LabelledWindow> = chosen.iter().map(|&index| &self.train.windows[index]).collect();
         let device = Device::flex().autodiff();
         let seen = feed.batch(self, chosen, rng);
         let smoothing = self.options.label_smoothing;
@@ -240,8 +240,13 @@ impl Fit<'_> {
 }
 
 /// Logits of windows, without gradients: `[windows][labels]`.
-pub fn logits(front: &Front, network: &Network, windows: &[Window], shape: BatchShape) -> Vec<Vec<f32>> {
-    let score = |windows: &[Window]| {
+pub fn logits(
+    front: &Front,
+    network: &Network,
+    windows: &[LabelledWindow],
+    shape: BatchShape,
+) -> Vec<Vec<f32>> {
+    let score = |windows: &[LabelledWindow]| {
         let logits = network.forward(encoded(front, network, windows, shape), &mut Dropout::none());
         let values: Vec<f32> = logits.try_into_vec_as().expect("flex keeps f32 in memory");
         values.chunks_exact(shape.labels).map(<[f32]>::to_vec).collect::<Vec<_>>()
@@ -250,7 +255,12 @@ pub fn logits(front: &Front, network: &Network, windows: &[Window], shape: Batch
 }
 
 /// What a network's learnt layers see of windows, without gradients.
-pub(super) fn encoded(front: &Front, network: &Network, windows: &[Window], shape: BatchShape) -> Encoded {
+pub(super) fn encoded(
+    front: &Front,
+    network: &Network,
+    windows: &[LabelledWindow],
+    shape: BatchShape,
+) -> NetworkInput {
     network.encode(front.apply(batch::features(windows, shape, &Device::flex())))
 }
 

@@ -82,7 +82,7 @@ impl Front {
     ///
     /// # Panics
     /// If it has a rotation already.
-    pub fn behind(self, rotation: Vec<f32>) -> Self {
+    pub fn with_rotation(self, rotation: Vec<f32>) -> Self {
         assert!(self.rotation.is_none(), "one rotation is enough");
         Self { coefficients: rotation.len() / self.bands, rotation: Some(rotation), ..self }
     }

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use prost::Message;
 
-use super::corpus::{Corpus, Recipe, Window};
-use super::measure::{Measured, speed_up};
+use super::corpus::{Corpus, LabelledWindow, Recipe};
+use super::measure::{MeasuredModel, speed_up};
 use super::onnx::ModelProto;
 use super::quantize::{QuantizeOptions, quantize};
 use super::score::Score;
 use super::selection::{Selection, metrics};
 use crate::config;
-use crate::evaluation::datasets::{Clip, Partition};
+use crate::evaluation::datasets::{Clip, DatasetSplits};
 use crate::model::{Contract, METADATA_KEY, load_contract};
 
 /// Training windows that ranges are taken from.
@@ -52,7 +52,7 @@ pub fn write(
 ) -> anyhow::Result<Int8> {
     let mut contract = load_contract(float)?;
     let recipe = Recipe::of_contract(&contract, cache)?;
-    let (Partition { train, validation, test }, _) = selection.partition(&recipe)?;
+    let (DatasetSplits { train, validation, test }, _) = selection.partition(&recipe)?;
     let corpus = |clips: &[Clip], what| Corpus::read(clips, &contract.labels, &recipe, what);
     let bytes = std::fs::read(float).with_context(|| format!("read {}", float.display()))?;
     let calibration = padded(&spread(corpus(&spread(train), "calibration")?.windows), &recipe);
@@ -63,7 +63,7 @@ pub fn write(
     };
     written(&model)?;
     let (validation, test) = (corpus(&validation, "validation")?, corpus(&test, "test")?);
-    let (mut slow, mut fast) = (Measured::load(float, engine)?, Measured::load(path, engine)?);
+    let (mut slow, mut fast) = (MeasuredModel::load(float, engine)?, MeasuredModel::load(path, engine)?);
     let mut both = |corpus: &Corpus| anyhow::Ok([slow.score(corpus)?, fast.score(corpus)?]);
     let (on_validation, on_test) = (both(&validation)?, both(&test)?);
     // Another model has another name, so that its events have other ids, and figures of its own.
@@ -90,9 +90,9 @@ fn describe(model: &mut ModelProto, contract: &Contract) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn padded(windows: &[Window], recipe: &Recipe) -> Vec<Vec<f32>> {
+fn padded(windows: &[LabelledWindow], recipe: &Recipe) -> Vec<Vec<f32>> {
     let size = recipe.frames() * recipe.coefficients();
-    let pad = |window: &Window| {
+    let pad = |window: &LabelledWindow| {
         let mut out = vec![0.0; size];
         window.write_padded(&mut out);
         out

@@ -12,28 +12,28 @@ use prost::Message;
 use super::Identity;
 use super::corpus::{Corpus, Recipe};
 use super::graph::{Graph, Port, int};
-use super::measure::Measured;
+use super::measure::MeasuredModel;
 use super::onnx::ModelProto;
 use super::score::{Score, best_temperature};
 use super::selection::Selection;
 use crate::config;
-use crate::evaluation::datasets::{Clip, Partition};
+use crate::evaluation::datasets::{Clip, DatasetSplits};
 use crate::features::MfccOptions;
 use crate::model::{Contract, Input, METADATA_KEY, load_contract};
 
-/// A model that is going to be part of another.
+/// A model that is going to be member of another.
 #[derive(Debug)]
-pub struct Part {
+pub struct Member {
     path: PathBuf,
     model: ModelProto,
     contract: Contract,
 }
 
-/// Parts that fit together.
+/// Ensemble that fit together.
 #[derive(Debug)]
-pub struct Parts(Vec<Part>);
+pub struct Ensemble(Vec<Member>);
 
-impl Parts {
+impl Ensemble {
     /// Reads files and checks that they fit together; the one with the most coefficients comes first.
     ///
     /// # Errors
@@ -41,32 +41,32 @@ impl Parts {
     /// of coefficients.
     pub fn read(paths: &[PathBuf]) -> anyhow::Result<Self> {
         ensure!(paths.len() > 1, "join models: at least two files are needed, not {}", paths.len());
-        let mut parts = paths.iter().map(|path| Part::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
-        parts.sort_by_key(|part| std::cmp::Reverse(part.contract.coefficients()));
-        for other in &parts[1..] {
+        let mut members = paths.iter().map(|path| Member::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
+        members.sort_by_key(|member| std::cmp::Reverse(member.contract.coefficients()));
+        for other in &members[1..] {
             ensure!(
-                shared(&other.contract) == shared(&parts[0].contract),
+                shared(&other.contract) == shared(&members[0].contract),
                 "join models: {} and {} differ in labels, window or front end",
-                parts[0].path.display(),
+                members[0].path.display(),
                 other.path.display()
             );
         }
-        Ok(Self(parts))
+        Ok(Self(members))
     }
 
-    /// What all parts, and so the whole, are made for.
+    /// What all members, and so the whole, are made for.
     pub fn contract(&self) -> &Contract {
         &self.0[0].contract
     }
 
-    /// The temperature that suits the mean of the parts on a corpus.
+    /// The temperature that suits the mean of the members on a corpus.
     ///
     /// # Errors
-    /// A part that cannot be loaded or gives no answer.
+    /// A member that cannot be loaded or gives no answer.
     pub fn temperature(&self, corpus: &Corpus, engine: &config::Engine) -> anyhow::Result<f64> {
         let mut mean = vec![vec![0.0; self.contract().labels.len()]; corpus.windows.len()];
-        for part in &self.0 {
-            let logits = part.logits(corpus, self.contract().coefficients(), engine)?;
+        for member in &self.0 {
+            let logits = member.logits(corpus, self.contract().coefficients(), engine)?;
             for (sum, value) in mean.iter_mut().flatten().zip(logits.iter().flatten()) {
                 *sum += value / self.0.len() as f32;
             }
@@ -77,19 +77,19 @@ impl Parts {
     /// The whole as one graph.
     ///
     /// # Errors
-    /// A part without a graph.
+    /// A member without a graph.
     pub fn join(&self, contract: &Contract) -> anyhow::Result<ModelProto> {
         let mut graph = Graph::default();
         let mut logs = Vec::new();
-        for (index, part) in self.0.iter().enumerate() {
-            let width = part.contract.coefficients();
+        for (index, member) in self.0.iter().enumerate() {
+            let width = member.contract.coefficients();
             let input = match width == contract.coefficients() {
                 true => "input".to_owned(),
                 false => first_coefficients(&mut graph, width),
             };
-            let inner = part.model.graph.clone();
+            let inner = member.model.graph.clone();
             let inner =
-                inner.with_context(|| format!("join models: {} holds no graph", part.path.display()))?;
+                inner.with_context(|| format!("join models: {} holds no graph", member.path.display()))?;
             let probabilities = graph.adopt(inner, &format!("part_{index}"), &input);
             let least = graph.floats("least", &[], &[1e-7]);
             let clamped = graph.op("Max", &[&probabilities, &least]);
@@ -107,7 +107,7 @@ impl Parts {
     }
 }
 
-impl Part {
+impl Member {
     fn read(path: &Path) -> anyhow::Result<Self> {
         let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
         let model =
@@ -128,11 +128,11 @@ impl Part {
             window.features =
                 window.features.chunks_exact(width).flat_map(|frame| &frame[..own]).copied().collect();
         }
-        Measured::load(&self.path, engine)?.logits(&windows)
+        MeasuredModel::load(&self.path, engine)?.logits(&windows)
     }
 }
 
-/// What the parts of a whole have in common.
+/// What the members of a whole have in common.
 fn shared(contract: &Contract) -> (Vec<String>, Input, u32, [usize; 2], Option<MfccOptions>) {
     // The first coefficients of a cepstrum are the same however many follow, unless deltas stand behind them.
     let free = contract.input == Input::Mfcc && contract.mfcc.as_ref().is_some_and(|it| it.deltas == 0);
@@ -148,9 +148,9 @@ fn first_coefficients(graph: &mut Graph, width: usize) -> String {
     graph.op("Slice", &["input", &start, &end, &axis])
 }
 
-/// A joined file and what it reaches.
+/// A scores file and what it reaches.
 #[derive(Debug, Clone, Copy)]
-pub struct Joined {
+pub struct EnsembleScores {
     /// On the clips that chose the temperature.
     pub validation: Score,
     /// On the test clips.
@@ -160,30 +160,31 @@ pub struct Joined {
 /// Joins files, writes the whole and measures it.
 ///
 /// # Errors
-/// Parts that do not fit together, data that cannot be read, a file that cannot be written.
+/// Ensemble that do not fit together, data that cannot be read, a file that cannot be written.
 pub fn write(
-    parts: &Parts,
+    members: &Ensemble,
     (selection, cache): (&Selection, Option<PathBuf>),
     (path, identity): (&Path, &Identity),
     engine: &config::Engine,
-) -> anyhow::Result<Joined> {
-    let recipe = Recipe::of_contract(parts.contract(), cache)?;
-    let (Partition { validation, test, .. }, audit) = selection.partition(&recipe)?;
+) -> anyhow::Result<EnsembleScores> {
+    let recipe = Recipe::of_contract(members.contract(), cache)?;
+    let (DatasetSplits { validation, test, .. }, audit) = selection.partition(&recipe)?;
     eprint!("{audit}");
-    let corpus = |clips: &[Clip], what| Corpus::read(clips, &parts.contract().labels, &recipe, what);
+    let corpus = |clips: &[Clip], what| Corpus::read(clips, &members.contract().labels, &recipe, what);
     let validation = corpus(&validation, "validation")?;
-    let mut contract = parts.contract().clone();
+    let mut contract = members.contract().clone();
     (contract.name, contract.version) = (identity.name.clone(), identity.version.clone());
-    contract.temperature = parts.temperature(&validation, engine)?;
+    contract.temperature = members.temperature(&validation, engine)?;
     let written = |contract: &Contract| {
-        let bytes = parts.join(contract)?.encode_to_vec();
+        let bytes = members.join(contract)?.encode_to_vec();
         std::fs::write(path, bytes).with_context(|| format!("write {}", path.display()))
     };
     written(&contract)?;
-    let mut file = Measured::load(path, engine)?;
-    let joined = Joined { validation: file.score(&validation)?, test: file.score(&corpus(&test, "test")?)? };
+    let mut file = MeasuredModel::load(path, engine)?;
+    let scores =
+        EnsembleScores { validation: file.score(&validation)?, test: file.score(&corpus(&test, "test")?)? };
     let seed = contract.provenance.seed;
-    contract.provenance = selection.provenance(identity, (&joined.validation, &joined.test), seed);
+    contract.provenance = selection.provenance(identity, (&scores.validation, &scores.test), seed);
     written(&contract)?;
-    Ok(joined)
+    Ok(scores)
 }

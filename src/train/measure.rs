@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::corpus::{Corpus, Window};
+use super::corpus::{Corpus, LabelledWindow};
 use super::score::{Score, score};
 use crate::config;
 use crate::model::{Model, ModelSource};
@@ -18,12 +18,12 @@ const ROUNDS: usize = 15;
 
 /// A model file that is loaded.
 #[derive(Debug)]
-pub struct Measured {
+pub struct MeasuredModel {
     model: Model,
     window: usize,
 }
 
-impl Measured {
+impl MeasuredModel {
     /// Loads a file.
     ///
     /// # Errors
@@ -39,7 +39,7 @@ impl Measured {
     ///
     /// # Errors
     /// A model that gives no answer.
-    pub fn logits(&mut self, windows: &[Window]) -> anyhow::Result<Vec<Vec<f32>>> {
+    pub fn logits(&mut self, windows: &[LabelledWindow]) -> anyhow::Result<Vec<Vec<f32>>> {
         let labels = self.model.contract.labels.len();
         let mut logits = Vec::with_capacity(windows.len());
         let mut out = Vec::new();
@@ -60,7 +60,7 @@ impl Measured {
         Ok(score(corpus, &self.logits(&corpus.windows)?, 1.0))
     }
 
-    fn padded(&self, windows: &[Window]) -> Vec<f32> {
+    fn padded(&self, windows: &[LabelledWindow]) -> Vec<f32> {
         let mut features = vec![0.0; windows.len() * self.window];
         for (window, out) in windows.iter().zip(features.chunks_exact_mut(self.window)) {
             window.write_padded(out);
@@ -79,7 +79,11 @@ impl Measured {
 ///
 /// # Errors
 /// A model that gives no answer.
-pub fn speed_up(slow: &mut Measured, fast: &mut Measured, windows: &[Window]) -> anyhow::Result<f64> {
+pub fn speed_up(
+    slow: &mut MeasuredModel,
+    fast: &mut MeasuredModel,
+    windows: &[LabelledWindow],
+) -> anyhow::Result<f64> {
     let features = slow.padded(&windows[..windows.len().min(BATCH)]);
     let mut best = [Duration::MAX; 2];
     for _ in 0..ROUNDS {

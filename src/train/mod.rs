@@ -43,15 +43,15 @@ use burn::module::Module;
 use prost::Message;
 
 use crate::evaluation::ScoredClip;
-use crate::evaluation::datasets::{Clip, Partition};
+use crate::evaluation::datasets::{Clip, DatasetSplits};
 use crate::model::{Contract, Input, Layout, Output};
 
-use architecture::{Architecture, Kind, Sizes};
+use architecture::{Architecture, NetworkKind, Sizes};
 use audit::Audit;
 use augment::{Augmentation, Strength};
-use batch::{BatchShape, Changes};
-use corpus::{Corpus, Recipe, Window};
-use fit::{Fit, FitOptions, Fitted, Keeping};
+use batch::{Augmentations, BatchShape};
+use corpus::{Corpus, LabelledWindow, Recipe};
+use fit::{Fit, FitOptions, Fitted, RunControl};
 use front::Front;
 use network::statistics::StatisticsShape;
 use score::Score;
@@ -67,7 +67,7 @@ pub struct Training {
     /// How samples become windows.
     pub recipe: Recipe,
     /// Which network.
-    pub kind: Kind,
+    pub kind: NetworkKind,
     /// How large it is.
     pub sizes: Sizes,
     /// How the samples of training windows are changed.
@@ -77,7 +77,7 @@ pub struct Training {
     /// Settings of the loop.
     pub fit: FitOptions,
     /// What outlives a run that is stopped.
-    pub keeping: Keeping,
+    pub control: RunControl,
 }
 
 /// How the file will name the model.
@@ -121,7 +121,7 @@ impl Training {
     /// Data that cannot be read, and front-end options that fit no front end.
     pub fn run(&self) -> anyhow::Result<Trained> {
         let began = Instant::now();
-        let (Partition { train, validation, test }, audit) = self.selection.partition(&self.recipe)?;
+        let (DatasetSplits { train, validation, test }, audit) = self.selection.partition(&self.recipe)?;
         eprint!("{audit}");
         let labels = labels(&train);
         let view = View::of(self.kind, &self.recipe);
@@ -130,15 +130,15 @@ impl Training {
         let validation = Corpus::read(&validation, &labels, &view.recipe, "validation")?;
         let fit = self.fit(&view, (&train, &validation), labels.len())?;
         let (architecture, shape) = (fit.architecture.clone(), fit.shape());
-        let mut fitted = fit.run(&self.keeping)?;
+        let mut fitted = fit.run(&self.control)?;
         let training_clips = train.clip_labels.len();
         drop(train);
         let test = Corpus::read(&test, &labels, &view.recipe, "test")?;
         let logits = fit::logits(&fitted.front, &fitted.network, &test.windows, shape);
         let test_clips = score::scored_clips(&test, &logits, fitted.temperature);
         let test = score::of_clips(&test_clips);
-        if let Some(rotation) = view.behind {
-            fitted.front = fitted.front.behind(rotation);
+        if let Some(rotation) = view.after_training {
+            fitted.front = fitted.front.with_rotation(rotation);
         }
         Ok(Trained {
             training: self.clone(),
@@ -164,8 +164,8 @@ impl Training {
         let treatment = (view.level, view.scaling);
         let front = Front::fit(windows, recipe.coefficients(), treatment, view.rotation.clone());
         let architecture = match self.kind {
-            Kind::Cnn => Architecture::cnn([frames, front.bands], labels, &self.sizes),
-            Kind::Dense => {
+            NetworkKind::Cnn => Architecture::cnn([frames, front.bands], labels, &self.sizes),
+            NetworkKind::Dense => {
                 let first = (loudness_of_first(&recipe.mfcc), front.bands / (1 + recipe.mfcc.deltas));
                 Architecture::dense(StatisticsShape::new(frames, &front, first), labels, &self.sizes)
             }
@@ -176,14 +176,14 @@ impl Training {
         };
         let (strength, width) = (self.strength, recipe.coefficients());
         let features = Augmentation { strength, width, has_bands: recipe.input == Input::LogMel };
-        let changes = Changes { waveform, features };
+        let changes = Augmentations { waveform, features };
         Ok(Fit { front, architecture, changes, options: self.fit.clone(), train, validation })
     }
 }
 
 impl Trained {
     /// Probabilities `[windows][labels]` of windows, as the trainer itself computes them.
-    pub fn probabilities(&self, windows: &[Window]) -> Vec<Vec<f64>> {
+    pub fn probabilities(&self, windows: &[LabelledWindow]) -> Vec<Vec<f64>> {
         let shape = BatchShape {
             frames: self.training.recipe.frames(),
             coefficients: self.fitted.front.coefficients,

@@ -151,14 +151,14 @@ impl ModuleVisitor for Scaled<'_> {
 /// The average of a network's numbers over the steps, the last ones most (Polyak & Juditsky 1992,
 /// doi:10.1137/0330046).
 #[derive(Debug, Clone, Default)]
-pub struct Average {
+pub struct WeightAverage {
     /// One buffer a tensor, in the network's order; running statistics too.
     pub values: Vec<Vec<f32>>,
     /// Steps that went into it.
     pub steps: usize,
 }
 
-impl Average {
+impl WeightAverage {
     /// Longest memory: the share that stays at each step.
     const DECAY: f32 = 0.995;
 

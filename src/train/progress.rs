@@ -45,7 +45,7 @@ impl RunBar {
     }
 
     /// Writes a line above the bar, or plainly where there is none.
-    pub fn say(&self, line: &str) {
+    pub fn print_line(&self, line: &str) {
         self.bar.suspend(|| eprintln!("{line}"));
     }
 

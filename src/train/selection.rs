@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::Identity;
-use super::audit::{self, Audit, Frame, Heard};
+use super::audit::{self, Audit, ClipProperties, FrameLength};
 use super::cache::Cache;
 use super::corpus::Recipe;
 use super::score::Score;
-use crate::evaluation::datasets::{DatasetSpec, LabelMap, Partition, Pool, Protocol};
+use crate::evaluation::datasets::{DatasetSpec, DatasetSplits, LabelMap, Pool, Protocol};
 use crate::model::Provenance;
 
 /// Which clips take part.
@@ -30,13 +30,15 @@ impl Selection {
     ///
     /// # Errors
     /// Data that cannot be read, too much of it that cannot be used, and parts that end up empty.
-    pub fn partition(&self, recipe: &Recipe) -> anyhow::Result<(Partition, Audit)> {
+    pub fn partition(&self, recipe: &Recipe) -> anyhow::Result<(DatasetSplits, Audit)> {
         let pool = Pool::read(&self.data, &self.label_map)?;
         let found = Audit::of_pool(&pool);
-        let frame = Frame { length: recipe.mfcc.n_fft, sample_rate_hz: recipe.sample_rate_hz };
+        let frame = FrameLength { length: recipe.mfcc.n_fft, sample_rate_hz: recipe.sample_rate_hz };
         let partition = pool.divide(&self.protocol)?;
         let cache = recipe.cache.as_ref().map(|folder| Cache::open(folder, &"heard".into())).transpose()?;
-        audit::audit(partition, self.protocol.name(), frame, found, |path| Heard::file(path, cache.as_ref()))
+        audit::audit(partition, self.protocol.name(), frame, found, |path| {
+            ClipProperties::file(path, cache.as_ref())
+        })
     }
 
     /// What a model was made of and what it reached.

@@ -13,7 +13,7 @@ use prost::Message;
 
 use super::fit::Fit;
 use super::network::Network;
-use super::optimizer::{Average, collected, replaced};
+use super::optimizer::{WeightAverage, collected, replaced};
 use super::score::Score;
 use super::waveform::Waveform;
 
@@ -32,7 +32,7 @@ pub struct EpochRecord {
 
 /// The best epoch so far.
 #[derive(Debug)]
-pub struct Best {
+pub struct BestEpoch {
     /// Its network, without gradients.
     pub network: Network,
     /// From 1.
@@ -48,9 +48,9 @@ pub struct State {
     /// What it is moved by.
     pub optimizer: ModuleOptimizer,
     /// Its average over the steps.
-    pub average: Average,
+    pub average: WeightAverage,
     /// The best epoch so far.
-    pub best: Option<Best>,
+    pub best: Option<BestEpoch>,
     /// What each epoch gave.
     pub history: Vec<EpochRecord>,
 }
@@ -97,7 +97,7 @@ impl State {
         );
         let optimizer = Bytes::from_bytes_vec(saved.optimizer);
         let optimizer = self.optimizer.from_bytes(optimizer).map_err(|error| anyhow::anyhow!("{error:?}"));
-        let best = saved.best.map(|best| Best {
+        let best = saved.best.map(|best| BestEpoch {
             network: replaced(burn::module::Module::valid(&self.network), &values(best.network)),
             epoch: best.epoch as usize,
             reached: best.reached.unwrap_or_default().into(),
@@ -105,7 +105,7 @@ impl State {
         Ok(Self {
             network: replaced(self.network, &values(saved.network)),
             optimizer: optimizer.with_context(named)?,
-            average: Average { values: values(saved.average), steps: saved.average_steps as usize },
+            average: WeightAverage { values: values(saved.average), steps: saved.average_steps as usize },
             best,
             history: saved.history.into_iter().map(EpochRecord::from).collect(),
         })

@@ -3,7 +3,7 @@
 //! In: the kind of network and the model's features. Out: the features to train on, and how the one becomes the other.
 //! Never touches a clip.
 
-use super::architecture::Kind;
+use super::architecture::NetworkKind;
 use super::corpus::Recipe;
 use super::front::{LevelIn, Scaling};
 use crate::features::{DctNorm, Log, MfccOptions};
@@ -20,13 +20,13 @@ pub(super) struct View {
     /// From those to what the network sees, where they differ.
     pub rotation: Option<Vec<f32>>,
     /// From the model's features to the training windows', where they differ.
-    pub behind: Option<Vec<f32>>,
+    pub after_training: Option<Vec<f32>>,
     pub level: LevelIn,
     pub scaling: Scaling,
 }
 
 impl View {
-    pub fn of(kind: Kind, recipe: &Recipe) -> Self {
+    pub fn of(kind: NetworkKind, recipe: &Recipe) -> Self {
         let mfcc = &recipe.mfcc;
         let cepstrum = recipe.input == Input::Mfcc;
         let full =
@@ -34,20 +34,20 @@ impl View {
         let view = Self {
             recipe: recipe.clone(),
             rotation: None,
-            behind: None,
+            after_training: None,
             level: if cepstrum { LevelIn::FirstCoefficient } else { LevelIn::MeanOfBands },
             scaling: if cepstrum { Scaling::EachBand } else { Scaling::AllBands },
         };
         let (first, each) = (LevelIn::FirstCoefficient, Scaling::EachBand);
         match (kind, recipe.input) {
-            (Kind::Cnn, Input::Mfcc) if full => Self {
+            (NetworkKind::Cnn, Input::Mfcc) if full => Self {
                 recipe: Recipe { input: Input::LogMel, ..recipe.clone() },
-                behind: Some(cepstrum_to_bands(mfcc.n_mels)),
+                after_training: Some(cepstrum_to_bands(mfcc.n_mels)),
                 level: LevelIn::MeanOfBands,
                 scaling: Scaling::AllBands,
                 ..view
             },
-            (Kind::Dense, Input::LogMel) => {
+            (NetworkKind::Dense, Input::LogMel) => {
                 let rotation = Some(bands_to_cepstrum(mfcc.n_mels));
                 Self { rotation, level: first, scaling: each, ..view }
             }

@@ -10,7 +10,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use rand_distr::StandardNormal;
 
-use super::architecture::Kind;
+use super::architecture::NetworkKind;
 use super::augment::at_tempo;
 use crate::audio::{ResamplerPlan, resample};
 use crate::evaluation::Telephone;
@@ -51,8 +51,8 @@ impl WaveformStrength {
     };
 
     /// What suits a kind of network; of the dense net's windows, every second is a changed copy.
-    pub fn of(kind: Kind) -> Self {
-        Self { telephone: if kind == Kind::Cnn { 0.2 } else { 0.5 }, ..Self::NONE }
+    pub fn of(kind: NetworkKind) -> Self {
+        Self { telephone: if kind == NetworkKind::Cnn { 0.2 } else { 0.5 }, ..Self::NONE }
     }
 
     /// Whether any window is ever changed.

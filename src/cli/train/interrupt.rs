@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::train::fit::Keeping;
+use crate::train::fit::RunControl;
 
 /// As shells have it: 128 and the number of SIGINT.
 const INTERRUPTED: i32 = 130;
@@ -16,15 +16,15 @@ const INTERRUPTED: i32 = 130;
 ///
 /// # Errors
 /// Signals that cannot be caught. Once this is back they are.
-pub(super) fn stop_on_interrupt(keeping: Keeping) -> std::io::Result<()> {
+pub(super) fn stop_on_interrupt(control: RunControl) -> std::io::Result<()> {
     let mut interrupts = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
         while interrupts.recv().await.is_some() {
-            if !keeping.has_best.load(Ordering::Relaxed) {
+            if !control.has_best.load(Ordering::Relaxed) {
                 eprintln!("\nended before the first epoch was done: no model is written");
                 std::process::exit(INTERRUPTED);
             }
-            if keeping.stopped.swap(true, Ordering::Relaxed) {
+            if control.stopped.swap(true, Ordering::Relaxed) {
                 std::process::exit(INTERRUPTED);
             }
             eprintln!("\nending the run with its best epoch; once more to end it without a model");

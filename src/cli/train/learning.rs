@@ -3,7 +3,7 @@
 //! In: arguments. Out: [`FitOptions`], by what suits the kind of network where nothing is said. Never trains.
 
 use crate::cli::augmentation::{amount, share};
-use crate::train::architecture::Kind;
+use crate::train::architecture::NetworkKind;
 use crate::train::fit::FitOptions;
 use crate::train::optimizer::{Optimizer, Schedule};
 
@@ -58,7 +58,7 @@ pub(super) struct LearningArgs {
 
 impl LearningArgs {
     /// For a kind of network, with all randomness from `seed`.
-    pub(super) fn options(&self, kind: Kind, seed: u64) -> FitOptions {
+    pub(super) fn options(&self, kind: NetworkKind, seed: u64) -> FitOptions {
         let base = FitOptions::of(kind, self.optimizer);
         FitOptions {
             epochs: self.epochs.map_or(base.epochs, |it| it as usize),

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Clip, DatasetError, Found, Member, Split, audio_files, stem};
+use super::{Clip, DatasetError, Listing, Member, Split, audio_files, stem};
 
 pub(super) const PATTERN: &str =
     "<actor 1001-1091>_<sentence>_<ANG|DIS|FEA|HAP|NEU|SAD>_<level>.wav|flac|mp3, as CREMA-D names its clips";
@@ -26,8 +26,8 @@ const TEST_SPEAKERS: [u32; 19] = [
 /// The same sound stands in the set under another label, or is broken in the original.
 const LEFT_OUT: [&str; 4] = ["1006_TIE_NEU_XX", "1013_WSI_DIS_XX", "1017_IWW_FEA_XX", "1040_ITH_SAD_XX"];
 
-pub(super) fn find(root: &Path) -> Result<Found, DatasetError> {
-    let mut found = Found::default();
+pub(super) fn find(root: &Path) -> Result<Listing, DatasetError> {
+    let mut found = Listing::default();
     for path in audio_files(&audio_folder(root))? {
         match member(&path) {
             Some((clip, _)) if LEFT_OUT.contains(&clip.id.as_str()) => found.known_bad.push(path),

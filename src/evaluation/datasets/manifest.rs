@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::protocol::hash;
-use super::{Clip, DatasetError, Found, Member, Split};
+use super::{Clip, DatasetError, Listing, Member, Split};
 
 /// Of the speakers, one in so many validates and as many test.
 const PART: usize = 7;
 
-pub(super) fn find(file: &Path) -> Result<Found, DatasetError> {
+pub(super) fn find(file: &Path) -> Result<Listing, DatasetError> {
     let source = std::fs::File::open(file)
         .map_err(|source| DatasetError::Unreadable { path: file.to_owned(), source })?;
     let folder = file.parent().unwrap_or_else(|| Path::new(""));
@@ -33,7 +33,7 @@ pub(super) fn find(file: &Path) -> Result<Found, DatasetError> {
         }
         clips.push(clip(&row, folder).map_err(|reason| bad_row(file, line, reason))?);
     }
-    Ok(Found { members: split(clips), ..Found::default() })
+    Ok(Listing { members: split(clips), ..Listing::default() })
 }
 
 fn bad_row(file: &Path, line: u64, reason: String) -> DatasetError {

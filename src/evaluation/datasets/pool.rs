@@ -1,12 +1,12 @@
 //! The clips of any mix of datasets, under one set of labels, and their parts.
 //!
-//! In: datasets and a label map. Out: a [`Pool`], and by a protocol its [`Partition`]. Speakers of different datasets
+//! In: datasets and a label map. Out: a [`Pool`], and by a protocol its [`DatasetSplits`]. Speakers of different datasets
 //! are never taken for one another. Never opens an audio file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::{Clip, DatasetError, DatasetName, DatasetSpec, Found, LabelMap, Protocol, Split};
+use super::{Clip, DatasetError, DatasetName, DatasetSpec, LabelMap, Listing, Protocol, Split};
 use super::{crema_d, manifest, tess};
 
 /// A clip on its way to a part.
@@ -34,7 +34,7 @@ pub struct Pool {
 
 /// All clips in their parts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Partition {
+pub struct DatasetSplits {
     /// What a model learns from.
     pub train: Vec<Clip>,
     /// What its settings are chosen by.
@@ -111,9 +111,9 @@ impl Pool {
     ///
     /// # Errors
     /// A protocol by speaker without speakers, with too few, or with a fold that is none; a part that stays empty.
-    pub fn divide(self, protocol: &Protocol) -> Result<Partition, DatasetError> {
+    pub fn divide(self, protocol: &Protocol) -> Result<DatasetSplits, DatasetError> {
         let splits = protocol.assign(&self.clips)?;
-        let mut partition = Partition::default();
+        let mut partition = DatasetSplits::default();
         for (PooledClip { clip, .. }, split) in self.clips.into_iter().zip(splits) {
             match split {
                 Split::Train | Split::All => partition.train.push(clip),
@@ -126,7 +126,7 @@ impl Pool {
     }
 }
 
-impl Partition {
+impl DatasetSplits {
     /// The parts with their names, in the order of use.
     #[must_use]
     pub fn parts(&self) -> [(Split, &[Clip]); 3] {
@@ -158,7 +158,7 @@ impl Partition {
     }
 }
 
-fn find(spec: &DatasetSpec) -> Result<(Found, &'static str), DatasetError> {
+fn find(spec: &DatasetSpec) -> Result<(Listing, &'static str), DatasetError> {
     Ok(match spec.name {
         DatasetName::Tess => (tess::find(&spec.path, spec.test_actress)?, tess::PATTERN),
         DatasetName::CremaD => (crema_d::find(&spec.path)?, crema_d::PATTERN),

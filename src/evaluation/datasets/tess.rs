@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Clip, DatasetError, Found, Member, Split, audio_files, entries, stem};
+use super::{Clip, DatasetError, Listing, Member, Split, audio_files, entries, stem};
 
 pub(super) const PATTERN: &str =
     "<OAF|YAF>_<word>_<angry|disgust|fear|happy|neutral|ps|sad>.flac|wav, as TESS names its clips";
@@ -60,7 +60,7 @@ impl std::fmt::Display for Actress {
     }
 }
 
-pub(super) fn find(root: &Path, test: Actress) -> Result<Found, DatasetError> {
+pub(super) fn find(root: &Path, test: Actress) -> Result<Listing, DatasetError> {
     // Keyed by id: a copy of the set that holds a clip twice must not count it twice.
     let (mut clips, mut unknown) = (BTreeMap::new(), Vec::new());
     let folders = entries(root)?.into_iter().filter(|path| path.is_dir());
@@ -73,7 +73,7 @@ pub(super) fn find(root: &Path, test: Actress) -> Result<Found, DatasetError> {
         }
     }
     let members = across_actresses(clips.into_values().collect(), test);
-    Ok(Found { members, unknown, ..Found::default() })
+    Ok(Listing { members, unknown, ..Listing::default() })
 }
 
 fn clip(path: &Path) -> Option<Clip> {

@@ -16,7 +16,7 @@ const NAMED: usize = 5;
 /// What can be the matter with a clip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum FindingKind {
     /// An audio file whose name is not of its dataset's pattern.
     UnknownName,
     /// The dataset is known to hold it under a wrong label, or broken.
@@ -40,7 +40,7 @@ pub enum Kind {
 pub struct Finding {
     /// What it is.
     #[serde(skip)]
-    pub kind: Kind,
+    pub kind: FindingKind,
     /// The file.
     pub clip: String,
     /// The part that it was meant for, where it is a clip at all.
@@ -61,7 +61,7 @@ pub struct Audit {
     pub findings: Vec<Finding>,
 }
 
-impl Kind {
+impl FindingKind {
     /// Whether such a clip takes no part.
     #[must_use]
     pub fn is_left_out(self) -> bool {
@@ -83,7 +83,7 @@ impl Kind {
     }
 }
 
-impl Kind {
+impl FindingKind {
     /// So many clips of this kind, in words.
     #[must_use]
     pub fn count(self, clips: usize) -> String {
@@ -94,7 +94,7 @@ impl Kind {
 impl Finding {
     /// Something about a clip.
     #[must_use]
-    pub fn new(kind: Kind, clip: &Clip, split: Split, reason: String) -> Self {
+    pub fn new(kind: FindingKind, clip: &Clip, split: Split, reason: String) -> Self {
         Self { kind, clip: clip.path.display().to_string(), split: Some(split.to_string()), reason }
     }
 }
@@ -112,17 +112,17 @@ impl Audit {
         let unknown = pool
             .unknown
             .iter()
-            .map(|(path, expected)| of_file(Kind::UnknownName, path, format!("expected {expected}")));
+            .map(|(path, expected)| of_file(FindingKind::UnknownName, path, format!("expected {expected}")));
         let known_bad = pool.known_bad.iter().map(|path| {
             let reason = "broken, or its sound stands in the dataset under another label too".to_owned();
-            of_file(Kind::KnownBad, path, reason)
+            of_file(FindingKind::KnownBad, path, reason)
         });
         let findings = unknown.chain(known_bad).collect();
         Self { clips: 0, labels_left_out: pool.left_out.clone(), findings }
     }
 
     /// The findings of one kind.
-    pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Finding> {
+    pub fn of(&self, kind: FindingKind) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(move |finding| finding.kind == kind)
     }
 
@@ -133,13 +133,13 @@ impl Audit {
 
     /// All findings, kind by kind.
     #[must_use]
-    pub fn by_kind(&self) -> BTreeMap<Kind, Vec<&Finding>> {
+    pub fn by_kind(&self) -> BTreeMap<FindingKind, Vec<&Finding>> {
         grouped(&self.findings)
     }
 }
 
-fn grouped(findings: &[Finding]) -> BTreeMap<Kind, Vec<&Finding>> {
-    let mut kinds: BTreeMap<Kind, Vec<&Finding>> = BTreeMap::new();
+fn grouped(findings: &[Finding]) -> BTreeMap<FindingKind, Vec<&Finding>> {
+    let mut kinds: BTreeMap<FindingKind, Vec<&Finding>> = BTreeMap::new();
     findings.iter().for_each(|finding| kinds.entry(finding.kind).or_default().push(finding));
     kinds
 }
@@ -159,7 +159,7 @@ impl fmt::Display for Audit {
             let verdict = if kind.is_left_out() { "left out" } else { "kept" };
             writeln!(out, "{} ({verdict}):", kind.count(findings.len()))?;
             // Clips under two labels are never summed up: whoever keeps the data has to mend each one.
-            let named = if kind == Kind::ContradictoryLabels { findings.len() } else { NAMED };
+            let named = if kind == FindingKind::ContradictoryLabels { findings.len() } else { NAMED };
             for Finding { clip, reason, .. } in findings.iter().take(named) {
                 writeln!(out, "  {clip}: {reason}")?;
             }

@@ -16,7 +16,7 @@ const SAMPLES: Uuid = Uuid::from_u128(0x6d1a_3f0c_9f57_4d0e_8a34_5e21_77c0_b9d4)
 
 /// A clip as it sounds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Heard {
+pub struct ClipProperties {
     /// Samples a second of one channel, in the file.
     pub sample_rate_hz: u32,
     /// How long it is.
@@ -27,7 +27,7 @@ pub struct Heard {
     pub content: Uuid,
 }
 
-impl Heard {
+impl ClipProperties {
     /// Reads and decodes the file at `path`, or takes what the cache knows of the same bytes.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Heard {
 }
 
 /// As JSON.
-impl Entry for Heard {
+impl Entry for ClipProperties {
     fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }

@@ -4,7 +4,7 @@ use super::layers::{Affine, Dense, convolution, light_convolution};
 use super::{Series, frame_count, mean_over};
 use crate::train::graph::{Graph, int, ints};
 use crate::train::network::{
-    AttentivePool, Cnn, MISSING, PRODUCT_LAG, PRODUCT_VARIANCE_FLOOR, Residual, SecondOrderPool,
+    AttentivePool, Cnn, MISSING_SCORE, PRODUCT_LAG, PRODUCT_VARIANCE_FLOOR, Residual, SecondOrderPool,
     VARIANCE_FLOOR, triangles,
 };
 
@@ -23,7 +23,7 @@ pub(super) fn logits(graph: &mut Graph, network: &Cnn, input: Series, temperatur
     let second_order = second_order(graph, &network.second_order, &maps);
     let pooled = graph.op_with("Concat", &[&attentive, &second_order], vec![int("axis", 1)]);
     let norm = Affine::of(&network.attentive.norm);
-    Dense::of(&network.last).after(&norm).cooled(temperature).write(graph, &pooled)
+    Dense::of(&network.last).after(&norm).divided_by(temperature).write(graph, &pooled)
 }
 
 fn convolved(graph: &mut Graph, network: &Cnn, input: Series) -> Maps {
@@ -79,7 +79,7 @@ fn attentive(graph: &mut Graph, pool: &AttentivePool, maps: &Maps) -> String {
     let scores = light_convolution(graph, &pool.attention, &hidden);
     let one = graph.floats("one", &[], &[1.0]);
     let absent = graph.op("Sub", &[&maps.mask, &one]);
-    let far = graph.floats("missing", &[], &[-MISSING]);
+    let far = graph.floats("missing", &[], &[-MISSING_SCORE]);
     let missing = graph.op("Mul", &[&absent, &far]);
     let scores = graph.op("Add", &[&scores, &missing]);
     let weights = graph.op_with("Softmax", &[&scores], vec![int("axis", 2)]);

@@ -7,10 +7,10 @@ use crate::train::graph::{Graph, int, ints};
 use crate::train::network::statistics::{
     LOUD, LOUD_SLOPE, MODULATION_FLOOR, StatisticsShape, VARIANCE_FLOOR,
 };
-use crate::train::network::{FURTHEST, MISSING};
+use crate::train::network::{MAX_DEVIATIONS, MISSING_SCORE};
 
 /// A batch with what all statistics need.
-struct Measured<'a> {
+struct StatisticsNodes<'a> {
     shape: &'a StatisticsShape,
     /// `[batch, frames, coefficients]`
     values: String,
@@ -37,12 +37,12 @@ pub(super) fn logits(
     let centred = graph.op("Sub", &[&statistics, &mean]);
     let scale = graph.floats("scale", &[width], &network.scale);
     let standard = graph.op("Mul", &[&centred, &scale]);
-    let lowest = graph.floats("lowest", &[], &[-FURTHEST]);
-    let highest = graph.floats("highest", &[], &[FURTHEST]);
+    let lowest = graph.floats("lowest", &[], &[-MAX_DEVIATIONS]);
+    let highest = graph.floats("highest", &[], &[MAX_DEVIATIONS]);
     let clipped = graph.op("Clip", &[&standard, &lowest, &highest]);
     let hidden = Dense::of(&network.hidden).before(&Affine::of(&network.norm)).write(graph, &clipped);
     let rectified = graph.op("Relu", &[&hidden]);
-    Dense::of(&network.last).cooled(temperature).write(graph, &rectified)
+    Dense::of(&network.last).divided_by(temperature).write(graph, &rectified)
 }
 
 fn statistics(graph: &mut Graph, shape: &StatisticsShape, input: Series) -> String {
@@ -51,25 +51,25 @@ fn statistics(graph: &mut Graph, shape: &StatisticsShape, input: Series) -> Stri
     let mean = mean_over(graph, &values, &count, 1);
     let centred = graph.op("Sub", &[&values, &mean]);
     let centred = graph.op("Mul", &[&centred, &mask]);
-    let measured = Measured { shape, values, centred, mean, mask, count };
+    let nodes = StatisticsNodes { shape, values, centred, mean, mask, count };
     let weights = graph.floats("groups", &[shape.coefficients, shape.group_count()], &shape.groups);
-    let groups = graph.op("MatMul", &[&measured.centred, &weights]);
-    let mut parts = vec![measured.mean.clone()];
-    parts.push(measured.log_deviation(graph, &measured.centred));
-    parts.push(measured.log_deviation(graph, &groups));
-    parts.extend(measured.covariances(graph));
-    parts.extend(shape.change_lags().map(|lag| measured.change(graph, lag)));
-    parts.push(measured.modulation(graph, &groups));
-    parts.extend(measured.loud(graph));
+    let groups = graph.op("MatMul", &[&nodes.centred, &weights]);
+    let mut parts = vec![nodes.mean.clone()];
+    parts.push(nodes.log_deviation(graph, &nodes.centred));
+    parts.push(nodes.log_deviation(graph, &groups));
+    parts.extend(nodes.covariances(graph));
+    parts.extend(shape.change_lags().map(|lag| nodes.change(graph, lag)));
+    parts.push(nodes.modulation(graph, &groups));
+    parts.extend(nodes.loud(graph));
     let frames = graph.floats("frames", &[], &[shape.frames as f32]);
-    parts.push(graph.op("Div", &[&measured.count, &frames]));
+    parts.push(graph.op("Div", &[&nodes.count, &frames]));
     let flat: Vec<String> =
         parts.iter().map(|part| graph.op_with("Flatten", &[part], vec![int("axis", 1)])).collect();
     let flat: Vec<&str> = flat.iter().map(String::as_str).collect();
     graph.op_with("Concat", &flat, vec![int("axis", 1)])
 }
 
-impl Measured<'_> {
+impl StatisticsNodes<'_> {
     fn log_deviation(&self, graph: &mut Graph, values: &str) -> String {
         let squares = graph.op("Mul", &[values, values]);
         let variance = mean_over(graph, &squares, &self.count, 1);
@@ -156,7 +156,7 @@ impl Measured<'_> {
         let mut weights: Vec<String> = self.gates(graph, &centred);
         let one = graph.floats("one", &[], &[1.0]);
         let absent = graph.op("Sub", &[&self.mask, &one]);
-        let far = graph.floats("missing", &[], &[-MISSING]);
+        let far = graph.floats("missing", &[], &[-MISSING_SCORE]);
         let missing = graph.op("Mul", &[&absent, &far]);
         let scores = graph.op("Add", &[&loudness, &missing]);
         weights.push(graph.op_with("Softmax", &[&scores], vec![int("axis", 1)]));

@@ -63,7 +63,7 @@ impl Dense {
     }
 
     /// The layer with its outputs divided by the temperature.
-    pub(super) fn cooled(self, temperature: f64) -> Self {
+    pub(super) fn divided_by(self, temperature: f64) -> Self {
         let outputs = self.bias.len();
         let norm = Affine { scale: vec![1.0 / temperature as f32; outputs], offset: vec![0.0; outputs] };
         self.before(&norm)

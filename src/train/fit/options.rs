@@ -2,7 +2,7 @@
 //!
 //! In: the kind and the optimizer. Out: [`FitOptions`]. Plain values; never trains.
 
-use crate::train::architecture::Kind;
+use crate::train::architecture::NetworkKind;
 use crate::train::optimizer::{Optimizer, Schedule};
 
 /// Settings of a training run.
@@ -41,9 +41,10 @@ pub struct FitOptions {
 
 impl FitOptions {
     /// What suits a kind of network and an optimizer, from seed 0.
-    pub fn of(kind: Kind, optimizer: Optimizer) -> Self {
+    pub fn of(kind: NetworkKind, optimizer: Optimizer) -> Self {
         // The dense net is trained on statistics, in seconds, and learns them by heart unless they are mixed.
-        let (epochs, batch_size, mixup) = if kind == Kind::Cnn { (27, 64, 0.0) } else { (30, 128, 0.4) };
+        let (epochs, batch_size, mixup) =
+            if kind == NetworkKind::Cnn { (27, 64, 0.0) } else { (30, 128, 0.4) };
         Self {
             epochs,
             batch_size,

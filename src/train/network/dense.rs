@@ -15,7 +15,7 @@ use crate::train::architecture::DenseShape;
 use crate::train::front::Moments;
 
 /// Statistics further out than this many deviations count as this far.
-pub const FURTHEST: f32 = 4.0;
+pub const MAX_DEVIATIONS: f32 = 4.0;
 /// Share of the statistics that training leaves out.
 const STATISTICS_DROPOUT: f32 = 0.4;
 /// Share of the hidden units that training leaves out.
@@ -68,7 +68,7 @@ impl Dense {
             Tensor::<2>::from_data(TensorData::new(values.to_vec(), [1, values.len()]), &device)
         };
         let standard = (statistics - row(&self.mean)) * row(&self.scale);
-        let standard = dropout.apply(standard.clamp(-FURTHEST, FURTHEST), STATISTICS_DROPOUT);
+        let standard = dropout.apply(standard.clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS), STATISTICS_DROPOUT);
         let hidden = relu(self.norm.forward(self.hidden.forward(standard)));
         self.last.forward(dropout.apply(hidden, HIDDEN_DROPOUT))
     }

@@ -14,10 +14,11 @@ use burn::tensor::{Device, Tensor};
 use rand::rngs::StdRng;
 
 pub use cnn::{Cnn, Residual};
-pub use dense::{Dense, FURTHEST};
+pub use dense::{Dense, MAX_DEVIATIONS};
 pub use layers::{Convolution, Dropout, Linear};
 pub use pooling::{
-    AttentivePool, MISSING, PRODUCT_LAG, PRODUCT_VARIANCE_FLOOR, SecondOrderPool, VARIANCE_FLOOR, triangles,
+    AttentivePool, MISSING_SCORE, PRODUCT_LAG, PRODUCT_VARIANCE_FLOOR, SecondOrderPool, VARIANCE_FLOOR,
+    triangles,
 };
 
 use super::architecture::{Architecture, Body};
@@ -46,7 +47,7 @@ impl ModuleMapper for Numbered {
 /// What a network's learnt layers see of a batch.
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "there is one for a batch, never many")]
-pub enum Encoded {
+pub enum NetworkInput {
     /// The windows themselves.
     Windows(Normalised),
     /// Statistics `[batch, statistics]`.
@@ -64,10 +65,10 @@ impl Network {
     }
 
     /// The part without learnt numbers, which is the same in every epoch.
-    pub fn encode(&self, input: Normalised) -> Encoded {
+    pub fn encode(&self, input: Normalised) -> NetworkInput {
         match self {
-            Self::Cnn(_) => Encoded::Windows(input),
-            Self::Dense(dense) => Encoded::Statistics(dense.statistics.measure(input)),
+            Self::Cnn(_) => NetworkInput::Windows(input),
+            Self::Dense(dense) => NetworkInput::Statistics(dense.statistics.measure(input)),
         }
     }
 
@@ -75,10 +76,10 @@ impl Network {
     ///
     /// # Panics
     /// If `encoded` comes from another kind of network.
-    pub fn forward(&self, encoded: Encoded, dropout: &mut Dropout) -> Tensor<2> {
+    pub fn forward(&self, encoded: NetworkInput, dropout: &mut Dropout) -> Tensor<2> {
         match (self, encoded) {
-            (Self::Cnn(cnn), Encoded::Windows(input)) => cnn.forward(input, dropout),
-            (Self::Dense(dense), Encoded::Statistics(values)) => dense.forward(values, dropout),
+            (Self::Cnn(cnn), NetworkInput::Windows(input)) => cnn.forward(input, dropout),
+            (Self::Dense(dense), NetworkInput::Statistics(values)) => dense.forward(values, dropout),
             _ => panic!("what a network sees comes from its own `encode`"),
         }
     }

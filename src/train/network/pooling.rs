@@ -17,7 +17,7 @@ pub const VARIANCE_FLOOR: f32 = 1e-5;
 /// Keeps a silent channel from being blown up before its products are taken.
 pub const PRODUCT_VARIANCE_FLOOR: f32 = 1e-3;
 /// What is added to the attention of a missing frame.
-pub const MISSING: f32 = -1e9;
+pub const MISSING_SCORE: f32 = -1e9;
 /// Frames between the two sides of a lagged product.
 pub const PRODUCT_LAG: usize = 2;
 /// Share of the products that training leaves out.
@@ -53,7 +53,7 @@ impl AttentivePool {
 
     pub(super) fn forward(&self, maps: Tensor<4>, mask: Tensor<4>) -> Tensor<2> {
         let scores = self.attention.forward(tanh(self.hidden.forward(maps.clone())));
-        let missing = (mask - 1.0) * -MISSING;
+        let missing = (mask - 1.0) * -MISSING_SCORE;
         let weights = softmax(scores + missing, 2);
         let mean = (maps.clone() * weights.clone()).sum_dim(2);
         let variance = ((maps - mean.clone()).square() * weights).sum_dim(2);

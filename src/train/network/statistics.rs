@@ -6,7 +6,7 @@
 use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Int, Tensor, TensorData, s};
 
-use super::pooling::MISSING;
+use super::pooling::MISSING_SCORE;
 use crate::train::front::{Front, Normalised};
 
 /// Keeps logarithms finite where a coefficient does not change.
@@ -221,7 +221,7 @@ impl StatisticsShape {
             let open = sigmoid((height.clone() - from) * LOUD_SLOPE) * series.mask.clone();
             open.clone() / open.sum_dim(1).clamp_min(VARIANCE_FLOOR)
         });
-        let missing = (series.mask.clone() - 1.0) * -MISSING;
+        let missing = (series.mask.clone() - 1.0) * -MISSING_SCORE;
         let weights = gates.into_iter().chain([softmax(loudness + missing, 1)]);
         weights.flat_map(|weights| series.weighted(weights)).collect()
     }

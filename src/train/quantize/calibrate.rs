@@ -48,7 +48,7 @@ pub(super) fn ranges(
             "quantize the model: calibration window {index} holds {found} values of {size}"
         );
     }
-    let bytes = showing(model, graph, names).encode_to_vec();
+    let bytes = with_inner_outputs(model, graph, names).encode_to_vec();
     let observer = Observer::load(&bytes, engine).context("calibrate")?;
     let mut run = Run { observer, input: &input.name, names, windows, window_shape };
     let mut ranges: BTreeMap<String, Range> =
@@ -80,7 +80,7 @@ fn window_shape(input: &ValueInfoProto) -> anyhow::Result<Vec<usize>> {
 }
 
 /// The model with values from inside as its only outputs.
-fn showing(model: &ModelProto, graph: &GraphProto, names: &BTreeSet<String>) -> ModelProto {
+fn with_inner_outputs(model: &ModelProto, graph: &GraphProto, names: &BTreeSet<String>) -> ModelProto {
     let tensor = TensorTypeProto { elem_type: FLOAT, shape: None };
     let output = |name: &String| ValueInfoProto {
         name: name.clone(),

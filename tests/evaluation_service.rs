@@ -137,7 +137,7 @@ async fn a_daemon_and_this_process_give_the_same_numbers() {
 
     let said = String::from_utf8(local.stderr).unwrap();
     assert_eq!(said, String::from_utf8(remote.stderr).unwrap());
-    assert!(said.contains("skipped 2 clips: audio (the first one: broken.wav: is not a WAV"), "{said}");
+    assert!(said.contains("skipped 2 clips: audio (first: broken.wav: is not a WAV"), "{said}");
     assert!(said.contains("skipped 1 clips: label \"surprise\" is not among the model's"), "{said}");
     daemon.stop.send(()).unwrap();
     daemon.ended.await.unwrap().unwrap();
@@ -229,10 +229,10 @@ async fn a_server_that_is_not_there_is_named() {
     let spec = DatasetSpec::parse(&format!("manifest:{}", dataset(folder.path()).display())).unwrap();
     let clips = datasets::load(&spec, Split::All).unwrap();
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let refused = client::evaluate(&format!("grpc://{unused}"), (clips.clone(), Arc::default()), |_| {})
+    let refused = client::evaluate(&format!("grpc://{unused}"), clips.clone(), Arc::default(), |_| {})
         .await
         .unwrap_err();
     assert!(refused.to_string().starts_with(&format!("connect to grpc://{unused}: ")), "{refused}");
-    let wrong = client::evaluate("localhost", (clips, Arc::default()), |_| {}).await.unwrap_err();
+    let wrong = client::evaluate("localhost", clips, Arc::default(), |_| {}).await.unwrap_err();
     assert!(wrong.to_string().contains("expected grpc://host:port"), "{wrong}");
 }

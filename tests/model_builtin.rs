@@ -60,7 +60,7 @@ async fn it_hears_emotions_of_speakers_it_never_met() {
     let clips: Vec<_> = datasets::load(&spec, Split::Test).unwrap().into_iter().step_by(8).collect();
     let config = config();
     let model = Model::load(ModelSource::BuiltIn, &config.engine).unwrap();
-    let report = local::evaluate(model, &config, (clips, &Perturbation::default()), |_| {}).await.unwrap();
+    let report = local::evaluate(model, &config, clips, &Perturbation::default(), |_| {}).await.unwrap();
     assert_eq!((report.clips, report.skipped), (195, 0));
     assert!(report.accuracy >= 0.6, "{report}");
 }

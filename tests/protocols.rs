@@ -38,7 +38,7 @@ fn speakers(clips: &[Clip]) -> BTreeSet<&str> {
 
 #[track_caller]
 fn assert_disjoint(partition: &DatasetSplits) {
-    let [train, validation, test] = partition.parts().map(|(_, clips)| speakers(clips));
+    let [train, validation, test] = partition.named().map(|(_, clips)| speakers(clips));
     assert!(train.is_disjoint(&validation), "{train:?} {validation:?}");
     assert!(train.is_disjoint(&test) && validation.is_disjoint(&test), "{train:?} {validation:?} {test:?}");
 }
@@ -67,7 +67,7 @@ proptest! {
         for protocol in protocols {
             let partition = pool(&data).divide(&protocol).unwrap();
             assert_disjoint(&partition);
-            prop_assert_eq!(partition.parts().iter().map(|(_, clips)| clips.len()).sum::<usize>(), 90);
+            prop_assert_eq!(partition.named().iter().map(|(_, clips)| clips.len()).sum::<usize>(), 90);
         }
     }
 
@@ -164,7 +164,7 @@ fn labels_get_other_names_all_at_once() {
     assert_eq!(pool.left_out.values().sum::<usize>(), 30);
     assert_eq!(pool.all().len(), 30);
     let error = Pool::read(&data, &labels(&["anger"])).unwrap_err().to_string();
-    assert!(error.contains("`anger` is on no clip (there are: happiness, joy, surprise)"), "{error}");
+    assert!(error.contains("`anger` is on no clip (known: happiness, joy, surprise)"), "{error}");
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn a_rule_that_means_nothing_is_refused() {
     let rules = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>();
     let map = LabelMap::new(&rules(&["angr=anger"]), &[]).unwrap();
     let error = Pool::read(&data, &map).unwrap_err().to_string();
-    assert!(error.contains("`angr` is on no clip (there are: anger, calm"), "{error}");
+    assert!(error.contains("`angr` is on no clip (known: anger, calm"), "{error}");
     let error = LabelMap::new(&rules(&["calm=", "calm=joy"]), &[]).unwrap_err().to_string();
     assert!(error.contains("`calm` is mapped twice"), "{error}");
     for text in ["calm", "=joy", "a=b=c"] {
@@ -188,7 +188,7 @@ fn a_random_split_of_tess_has_both_voices_and_says_so() {
     let Some(path) = real("tess") else { return };
     let data = [DatasetSpec::parse(&format!("tess:{}", path.display())).unwrap()];
     let protocol = Protocol::Random { seed: 0 };
-    let test = pool(&data).divide(&protocol).unwrap().into_part(Split::Test);
+    let test = pool(&data).divide(&protocol).unwrap().into_split(Split::Test);
     assert_eq!((test.len(), speakers(&test).len()), (560, 2));
     assert!(protocol.describe(&data).contains("speaker-dependent"));
 }
@@ -198,11 +198,11 @@ fn flags_that_contradict_each_other_are_a_usage_error() {
     let folder = tempfile::tempdir().unwrap();
     let data = format!("manifest:{}", manifest(folder.path(), "a", 12, 3).path.display());
     let cases: [(&[&str], &str); 6] = [
-        (&["--fold", "s1"], "--fold goes with"),
+        (&["--fold", "s1"], "--fold is only allowed with"),
         (&["--protocol", "k-fold"], "--fold NUMBER"),
         (&["--protocol", "k-fold", "--fold", "9"], "fold `9` of 5"),
         (&["--protocol", "leave-one-speaker-out"], "--fold SPEAKER"),
-        (&["--protocol", "random", "--folds", "3"], "--folds goes with"),
+        (&["--protocol", "random", "--folds", "3"], "--folds is only allowed with"),
         (&["--map-label", "calm"], "FROM=TO"),
     ];
     for (flags, text) in cases {

@@ -52,7 +52,7 @@ impl Collection {
 }
 
 fn clips(partition: &DatasetSplits) -> usize {
-    partition.parts().iter().map(|(_, clips)| clips.len()).sum()
+    partition.named().iter().map(|(_, clips)| clips.len()).sum()
 }
 
 #[track_caller]

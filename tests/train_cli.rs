@@ -132,7 +132,7 @@ fn nothing_that_is_there_is_written_over_unasked() {
     let model = folder.path().join("toy.onnx");
     let itself = format!("--quantize int8 --force --trained {}", model.display());
     let (text, code) = refused(folder.path(), "toy.onnx", &itself);
-    assert!(text.contains("it is read, and needs another name"), "{text}");
+    assert!(text.contains("is also an input file; choose another name"), "{text}");
     assert_eq!(code, Some(2));
 }
 

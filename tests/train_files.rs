@@ -47,7 +47,7 @@ fn two_models_join_into_the_mean_of_their_logarithms() {
     let path = folder.path().join("both.onnx");
     // The one that sees more coefficients decides what the whole sees, in whatever order they come.
     let parts = Ensemble::read(&[dense_path.clone(), cnn_path.clone()]).unwrap();
-    join::write(&parts, (&cnn.training.selection, None), (&path, &named("both")), &engine()).unwrap();
+    join::write(&parts, &cnn.training.selection, None, &path, &named("both"), &engine()).unwrap();
 
     let contract = affectd::model::load_contract(&path).unwrap();
     assert_eq!((contract.name.as_str(), contract.coefficients()), ("both", 64));
@@ -81,7 +81,7 @@ fn the_8_bit_file_has_a_name_and_figures_of_its_own() {
     let (trained, path) = written(folder.path(), NetworkKind::Dense, "dense");
     let beside = int8::path_beside(&path);
     assert_eq!(beside, folder.path().join("dense-int8.onnx"));
-    let int8 = int8::write(&path, &beside, (&trained.training.selection, None), &engine()).unwrap();
+    let int8 = int8::write(&path, &beside, &trained.training.selection, None, &engine()).unwrap();
     let contract = affectd::model::load_contract(&int8.path).unwrap();
     assert_eq!(contract.name, "dense-int8");
     assert_eq!(contract.provenance.metrics["test_accuracy"], int8.test[1].accuracy);

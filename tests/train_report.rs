@@ -111,8 +111,8 @@ fn the_page_holds_every_picture_and_fetches_nothing() {
 #[test]
 fn the_page_says_so_where_speakers_are_shared() {
     let shared = TrainingReport { shares_speakers: true, ..report() };
-    assert!(files(&shared)["index.html"].contains("promise nothing for another speaker"));
-    assert!(!files(&report())["index.html"].contains("promise nothing"));
+    assert!(files(&shared)["index.html"].contains("do not apply to other speakers"));
+    assert!(!files(&report())["index.html"].contains("do not apply"));
 }
 
 #[test]

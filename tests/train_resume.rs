@@ -55,7 +55,7 @@ fn a_run_stopped_in_its_first_epoch_says_so() {
     let run = run_of(folder.path(), None);
     run.control.stopped.store(true, Ordering::Relaxed);
     let error = run.run().unwrap_err();
-    assert!(format!("{error:#}").contains("stopped before the first epoch was done"), "{error:#}");
+    assert!(format!("{error:#}").contains("stopped before the first epoch was complete"), "{error:#}");
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn learns(kind: NetworkKind, epochs: usize) {
 
     let path = folder.path().join("part.onnx");
     trained.write(&path, &Identity { name: "part".into(), version: "0.0.1".into(), data: None }).unwrap();
-    let (DatasetSplits { test, .. }, _) = run.selection.partition(&run.recipe).unwrap();
+    let (DatasetSplits { test, .. }, _) = run.selection.splits(&run.recipe).unwrap();
     let test = Corpus::read(&test, &trained.labels, &run.recipe, "test").unwrap();
     let mut file = MeasuredModel::load(&path, &Config::default().engine).unwrap();
     assert_eq!(file.score(&test).unwrap().accuracy, trained.test.accuracy);

@@ -134,7 +134,7 @@ fn a_waveform_model_is_verified_analyses_a_recording_and_has_no_features() {
     let features = run(&["features", file, "--model", model]);
     assert_eq!(features.status.code(), Some(1));
     let said = String::from_utf8(features.stderr).unwrap();
-    assert!(said.contains("the model takes a waveform: it has no features"), "{said}");
+    assert!(said.contains("the model's input is a waveform: it has no features"), "{said}");
     // A hop that is no whole number of samples is a matter of configuration.
     let hop = run(&["analyze", file, "--model", model, "--set", "window.hop=100us"]);
     assert_eq!(hop.status.code(), Some(64));

@@ -1,6 +1,7 @@
-//! Runs of the model as fast as they go, by batch size.
+//! The benchmark of inference: runs of the model without pauses, by batch size.
 //!
-//! In: sessions, batch sizes, time. Out: a [`BenchmarkRow`] for each batch size that fits the time. One thread a session, as in the daemon.
+//! Input: sessions, batch sizes and a time budget. Output: a [`BenchmarkRow`] for each batch size that fits into the
+//! budget. Invariants: each session runs on its own thread, as in the daemon.
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -9,21 +10,21 @@ use super::report::BenchmarkRow;
 use crate::measure::{percentile, process_cpu, thread_cpu};
 use crate::model::{EngineError, Session};
 
-/// Each session runs so often at least, however long it takes.
+/// The minimum number of timed runs of each session.
 const MIN_RUNS: usize = 2;
 
-/// A way to use the cores.
+/// A division of the CPU cores into sessions and threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CoreLayout {
-    /// Threads inside one session.
+    /// The number of threads inside one session (ONNX Runtime's intra-op threads).
     pub threads: usize,
-    /// Sessions side by side.
+    /// The number of concurrent sessions.
     pub sessions: usize,
 }
 
 impl CoreLayout {
-    /// One core; all cores by sessions side by side, as the daemon uses them; all cores inside one session. On a GPU the cores
-    /// do not matter.
+    /// Returns the layouts to measure: one core; one session per core, as in the daemon; and all cores inside one session. On
+    /// a GPU only the first, because the CPU cores do not matter there.
     pub fn candidates(cores: usize, device: &str) -> Vec<Self> {
         let mut all = vec![Self { threads: 1, sessions: 1 }];
         if device == "cpu" && cores > 1 {
@@ -33,8 +34,8 @@ impl CoreLayout {
     }
 }
 
-/// Measures the batch sizes from small to large, each for its share of `budget`, and leaves out those of which not even two runs
-/// fit.
+/// Measures the batch sizes in ascending order, each for an equal share of the remaining `budget`. A batch size is skipped
+/// where its warm-up run and [`MIN_RUNS`] timed runs would not fit into the budget.
 pub(super) fn rows(
     sessions: &mut [Session],
     cores: CoreLayout,
@@ -45,9 +46,9 @@ pub(super) fn rows(
     let mut rows: Vec<BenchmarkRow> = Vec::with_capacity(batches.len());
     for (done, batch) in batches.iter().enumerate() {
         let left = budget.saturating_sub(start.elapsed());
-        // A run of twice the windows takes twice as long at most.
+        // Twice the windows take at most about twice the time.
         let run = rows.last().map_or(Duration::ZERO, |row| Duration::from_secs_f64(row.latency_ms * 2e-3));
-        // One more run than that is for nothing: it lets the engine make room for a larger batch.
+        // The additional run is the warm-up, in which the engine allocates memory for the larger batch.
         if run * (1 + MIN_RUNS as u32) > left {
             break;
         }
@@ -56,9 +57,9 @@ pub(super) fn rows(
     Ok(rows)
 }
 
-/// What one session did.
+/// The totals of one session.
 struct Totals {
-    /// How long each run took.
+    /// The duration of each timed run.
     runs: Vec<Duration>,
     cpu: Duration,
 }
@@ -70,10 +71,11 @@ fn row(
     time: Duration,
 ) -> Result<BenchmarkRow, EngineError> {
     let ready = Barrier::new(sessions.len());
-    // A session alone may have helpers: threads of its own, or a GPU's. Side by side, each one works in its own thread.
+    // A single session may use several threads, so the CPU time of the process counts. Concurrent sessions have one
+    // thread each, so the CPU time of that thread counts.
     let clock = if sessions.len() == 1 { process_cpu } else { thread_cpu };
     let done: Result<Vec<Totals>, EngineError> = std::thread::scope(|scope| {
-        let run = |session| timed_runs(session, batch, time, (&ready, clock));
+        let run = |session| timed_runs(session, batch, time, &ready, clock);
         let threads: Vec<_> = sessions.iter_mut().map(|session| scope.spawn(move || run(session))).collect();
         threads.into_iter().map(|thread| thread.join().expect("a run does not panic")).collect()
     });
@@ -94,16 +96,17 @@ fn row(
     })
 }
 
-/// Runs one session for `time`, once everybody is ready.
+/// Warms up one session, waits at the barrier until all sessions are ready, and then runs it for `time`.
 fn timed_runs(
     session: &mut Session,
     batch: usize,
     time: Duration,
-    (ready, clock): (&Barrier, fn() -> Duration),
+    ready: &Barrier,
+    clock: fn() -> Duration,
 ) -> Result<Totals, EngineError> {
     let contract = session.contract().clone();
     let size = batch * contract.rows() * contract.coefficients();
-    // No row is zero: those mean padding.
+    // No row is all zero, because rows of zeros are padding, which the graph masks.
     let features: Vec<f32> = (1..=size).map(|n| (n as f32 * 0.7).sin() * 0.5).collect();
     let mut out = Vec::new();
     let first = session.run(&features, batch, &mut out);
@@ -123,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_core_and_a_gpu_leave_nothing_else_to_try() {
+    fn one_core_and_a_gpu_have_one_layout() {
         let alone = vec![CoreLayout { threads: 1, sessions: 1 }];
         assert_eq!(CoreLayout::candidates(1, "cpu"), alone);
         assert_eq!(CoreLayout::candidates(16, "cuda"), alone);

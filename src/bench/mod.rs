@@ -1,7 +1,8 @@
-//! What model and front end can do by themselves, without a daemon around them.
+//! The benchmark of a model and its front end, without a daemon.
 //!
-//! In: a model's source, the configuration, a time budget. Out: a [`BenchmarkReport`]: windows a second by batch size and threads, and
-//! the CPU time of the front end. Never goes over the budget by more than the runs that are under way.
+//! Input: a model's source, the configuration and a time budget. Output: a [`BenchmarkReport`]: windows per second by
+//! batch size and core layout, and the CPU time of the front end. Invariants: the budget is exceeded at most by the runs
+//! that are in progress when it ends.
 
 mod front_end;
 mod inference;
@@ -16,26 +17,26 @@ use crate::model::{EngineError, Model, ModelError, ModelSource, Session};
 use crate::stream::{SetupError, StreamSetup};
 use inference::CoreLayout;
 
-/// Windows in one run of the model.
+/// The measured batch sizes, in windows.
 const BATCHES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
-/// The part of the budget that the front end gets.
+/// The share of the budget for the front end.
 const FRONT_END_SHARE: f64 = 0.08;
 
-/// Why there is no report.
+/// Why a benchmark has no report.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchmarkError {
-    /// The model cannot be used.
+    /// The model cannot be loaded.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// It failed in a run.
+    /// The model failed in a run.
     #[error("run the model: {0}")]
     Engine(#[from] EngineError),
-    /// Its windows cannot be cut.
+    /// The front end cannot be set up for the model.
     #[error(transparent)]
     Setup(#[from] SetupError),
 }
 
-/// Measures for about `budget` in all. Holds its thread, and as many more as there are cores.
+/// Runs the benchmark for about `budget` in total. It blocks its thread and uses one more thread per core.
 ///
 /// # Errors
 /// See [`BenchmarkError`].
@@ -68,7 +69,7 @@ pub fn run(
     Ok(BenchmarkReport { model: contract.full_name(), engine, device, features_cpu_ms, rows })
 }
 
-/// A short sweep over batch sizes on one session, for about `budget`: each size with its windows a second.
+/// Measures the batch sizes on one session for about `budget`, and returns each size with its windows per second.
 ///
 /// # Errors
 /// See [`Session::run`].
@@ -78,7 +79,7 @@ pub fn sweep(session: &mut Session, budget: Duration) -> Result<Vec<(usize, f64)
     Ok(rows.into_iter().map(|row| (row.batch, row.windows_per_second)).collect())
 }
 
-/// The smallest batch size that is nearly as fast as the fastest: more only makes windows wait for each other.
+/// Returns the smallest batch size whose throughput is within 3 % of the best. A larger batch would only add latency.
 #[must_use]
 pub fn best_size(sweep: &[(usize, f64)]) -> usize {
     const NEARLY: f64 = 0.97;

@@ -1,41 +1,41 @@
-//! What a bench found.
+//! The report of a benchmark.
 //!
-//! In: measured rows. Out: a table or JSON with stable keys. Pure.
+//! Input: measured rows. Output: a table, or JSON with stable keys.
 
 use std::fmt;
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-/// The figures of a bench. Field names are the keys of the JSON, and stay.
+/// The results of a benchmark. The field names are the JSON keys and must not change.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BenchmarkReport {
-    /// Name and version.
+    /// The model's name and version.
     pub model: String,
-    /// `onnxruntime`
+    /// The inference engine: `onnxruntime`.
     pub engine: String,
-    /// `cpu` or `cuda`.
+    /// The device: `cpu`, `cuda` or `tensorrt`.
     pub device: String,
-    /// CPU time of the front end for one hop of audio with all cores busy; null for models that take samples.
+    /// The CPU time of the front end for one hop of audio with all cores busy, in milliseconds; null for waveform models.
     pub features_cpu_ms: Option<f64>,
-    /// One for each batch size of each way to use the cores.
+    /// One row for each batch size of each core layout.
     pub rows: Vec<BenchmarkRow>,
 }
 
-/// One batch size on so many sessions.
+/// The results of one batch size in one core layout.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BenchmarkRow {
-    /// Windows in one run of the model.
+    /// The number of windows in one run.
     pub batch: usize,
-    /// Threads inside one session.
+    /// The number of threads inside one session.
     pub threads: usize,
-    /// Models side by side.
+    /// The number of concurrent sessions.
     pub sessions: usize,
-    /// Of all sessions together.
+    /// The throughput of all sessions together.
     pub windows_per_second: f64,
-    /// The median time of one run.
+    /// The median duration of one run, in milliseconds.
     pub latency_ms: f64,
-    /// CPU time of the whole process for one window.
+    /// The CPU time for one window, in milliseconds, over all threads.
     pub cpu_ms_per_window: f64,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for BenchmarkReport {
         writeln!(out, "{} on {} ({})", self.model, self.engine, self.device)?;
         match self.features_cpu_ms {
             Some(cpu) => writeln!(out, "features: {cpu:.3} ms of CPU for one hop of audio\n")?,
-            None => writeln!(out, "features: none, the model takes samples\n")?,
+            None => writeln!(out, "features: none, the model's input is a waveform\n")?,
         }
         let mut table = Table::new();
         table.load_style(presets::NOTHING);

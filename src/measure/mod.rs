@@ -1,6 +1,6 @@
-//! What a measurement is made of: CPU clocks, another process's use of the machine, percentiles.
+//! Measuring tools for benchmarks: CPU clocks, resource use of another process, and percentiles.
 //!
-//! In: nothing but a process id or samples. Out: plain numbers. Never measures the daemon from inside (see `metrics`).
+//! Input: a process id, or samples. Output: plain numbers. Invariants: the daemon's own metrics are in `metrics`.
 
 mod clock;
 mod percentiles;

@@ -77,7 +77,7 @@ impl Contract {
             (_, Input::Waveform) => {
                 require(self.layout == Layout::Ns, "layout", self.layout.name(), "NS for a waveform")
             }
-            (None, _) => require(false, "mfcc", "absent", "there, as input is not \"waveform\""),
+            (None, _) => require(false, "mfcc", "absent", "present, because input is not \"waveform\""),
             (Some(mfcc), _) => self.check_frames(mfcc),
         }
     }
@@ -115,8 +115,8 @@ impl Contract {
         require(length >= mfcc.n_fft, "window.length_samples", length, &fits)?;
         let frames = 1 + (length - mfcc.n_fft) / mfcc.hop_length;
         let allowed = format!("{frames}, which is 1 + ({length} - {}) / {}", mfcc.n_fft, mfcc.hop_length);
-        let stands = self.frames.map_or("absent".to_owned(), |frames| frames.to_string());
-        require(self.frames == Some(frames), "frames", stands, &allowed)
+        let found = self.frames.map_or("absent".to_owned(), |frames| frames.to_string());
+        require(self.frames == Some(frames), "frames", found, &allowed)
     }
 
     /// Returns the number of values in one row of the graph's input, deltas included; 1 for a waveform.

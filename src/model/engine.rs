@@ -120,7 +120,7 @@ fn warm_up(session: &mut Session) -> Result<Duration, String> {
     for _ in 0..2 {
         let start = Instant::now();
         let run = session.run(&features, WARM_UP_BATCH, &mut out);
-        run.map_err(|error| format!("a trial batch failed: {error}"))?;
+        run.map_err(|error| format!("a warm-up batch failed: {error}"))?;
         took = start.elapsed();
     }
     if contract.output == Output::Probabilities {
@@ -128,7 +128,7 @@ fn warm_up(session: &mut Session) -> Result<Duration, String> {
             let sum: f32 = row.iter().sum();
             if (sum - 1.0).abs() > 1e-2 || row.iter().any(|value| *value < 0.0) {
                 return Err(format!(
-                    "output says \"probabilities\", and a trial window's sum is {sum}; \"logits\" would add a softmax"
+                    "output is \"probabilities\", but the probabilities of a warm-up window add up to {sum}; use \"logits\" for a graph without softmax"
                 ));
             }
         }

@@ -21,7 +21,7 @@ pub(super) fn match_ports(
     contract: &Contract,
 ) -> Result<Ports, String> {
     let [input] = inputs else {
-        return Err(format!("the graph takes {} inputs ({}), and one is used", inputs.len(), names(inputs)));
+        return Err(format!("the graph has {} inputs ({}), and must have one", inputs.len(), names(inputs)));
     };
     let input_shape = input_shape(contract);
     check_port(input, "input", &input_shape, &format!("layout {}", contract.layout.name()))?;
@@ -51,7 +51,7 @@ fn choose(outputs: &[Outlet], kind: Output) -> Result<&Outlet, String> {
     match outputs {
         [only] => Ok(only),
         many => many.iter().find(|output| output.name() == wanted).ok_or_else(|| {
-            format!("the graph gives {} outputs ({}), and none is called {wanted:?}", many.len(), names(many))
+            format!("the graph has {} outputs ({}), and none is called {wanted:?}", many.len(), names(many))
         }),
     }
 }
@@ -60,18 +60,18 @@ fn check_port(port: &Outlet, side: &str, expected: &[Option<usize>], because: &s
     let name = port.name();
     let wanted = shape_text(expected);
     let ValueType::Tensor { ty, shape, .. } = port.dtype() else {
-        return Err(format!("{side} {name:?} is {}, and a tensor {wanted} is needed", port.dtype()));
+        return Err(format!("{side} {name:?} is {}, and must be a tensor {wanted}", port.dtype()));
     };
     if *ty != TensorElementType::Float32 {
-        return Err(format!("{side} {name:?} holds {ty}, and 32-bit floats are needed"));
+        return Err(format!("{side} {name:?} holds {ty}, and must hold 32-bit floats"));
     }
     let found = shape_text(&shape.iter().map(|size| usize::try_from(*size).ok()).collect::<Vec<_>>());
     if shape.len() != expected.len() {
-        return Err(format!("{side} {name:?} is {found}, and the contract ({because}) says {wanted}"));
+        return Err(format!("{side} {name:?} is {found}, and the contract ({because}) requires {wanted}"));
     }
     if shape[0] >= 0 {
         return Err(format!(
-            "{side} {name:?} has a batch fixed at {}: its first axis must be dynamic",
+            "{side} {name:?} has a fixed batch size of {}: its first axis must be dynamic",
             shape[0]
         ));
     }
@@ -82,7 +82,7 @@ fn check_port(port: &Outlet, side: &str, expected: &[Option<usize>], because: &s
         .skip(1)
         .all(|(size, expected)| usize::try_from(*size).map_or(true, |size| Some(size) == *expected));
     if !sizes_fit {
-        return Err(format!("{side} {name:?} is {found}, and the contract ({because}) says {wanted}"));
+        return Err(format!("{side} {name:?} is {found}, and the contract ({because}) requires {wanted}"));
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ impl Observer {
         let created = create_sessions(&runtime, Graph::Bytes(onnx), &engine, &model)?;
         let mismatch = |problem: &str| ModelError::Mismatch { model, problem: problem.to_owned() };
         let Some(graph) = created.sessions.into_iter().next() else { return Err(mismatch("no session")) };
-        let [input] = graph.inputs() else { return Err(mismatch("the graph takes more than one input")) };
+        let [input] = graph.inputs() else { return Err(mismatch("the graph has more than one input")) };
         let input = input.name().to_owned();
         Ok(Self { graph, input })
     }

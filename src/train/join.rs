@@ -1,8 +1,8 @@
-//! Several model files as one: the mean of their logarithms of probabilities, softened by one temperature.
+//! Ensembles: several model files in one graph, which averages their log-probabilities.
 //!
-//! In: files with the same labels, windows and front end (one may see fewer coefficients of the same cepstrum), and
-//! labelled clips. Out: one file. The temperature is chosen on the validation clips; the test clips are scored once,
-//! through the file itself. Never trains.
+//! Input: model files with the same labels, windows and front end (a member may use fewer coefficients of the same
+//! cepstrum), and labelled clips. Output: one ONNX file with `softmax(mean(log p) / temperature)`. Invariants: the
+//! temperature is fitted on the validation clips; the test clips are scored once, with the written file.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ use crate::evaluation::datasets::{Clip, DatasetSplits};
 use crate::features::MfccOptions;
 use crate::model::{Contract, Input, METADATA_KEY, load_contract};
 
-/// A model that is going to be member of another.
+/// A member of an ensemble.
 #[derive(Debug)]
 pub struct Member {
     path: PathBuf,
@@ -29,16 +29,16 @@ pub struct Member {
     contract: Contract,
 }
 
-/// Ensemble that fit together.
+/// Models with compatible contracts; the one with the most coefficients comes first.
 #[derive(Debug)]
 pub struct Ensemble(Vec<Member>);
 
 impl Ensemble {
-    /// Reads files and checks that they fit together; the one with the most coefficients comes first.
+    /// Reads model files and checks that they are compatible.
     ///
     /// # Errors
-    /// Fewer than two files, files that cannot be read, or whose contracts differ in more than their name and the number
-    /// of coefficients.
+    /// Returns an error with fewer than two files, where a file cannot be read, and where contracts differ in more than the
+    /// name and the number of coefficients.
     pub fn read(paths: &[PathBuf]) -> anyhow::Result<Self> {
         ensure!(paths.len() > 1, "join models: at least two files are needed, not {}", paths.len());
         let mut members = paths.iter().map(|path| Member::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
@@ -54,15 +54,15 @@ impl Ensemble {
         Ok(Self(members))
     }
 
-    /// What all members, and so the whole, are made for.
+    /// Returns the contract of the member with the most coefficients, whose input is that of the ensemble.
     pub fn contract(&self) -> &Contract {
         &self.0[0].contract
     }
 
-    /// The temperature that suits the mean of the members on a corpus.
+    /// Fits the temperature of the ensemble on a corpus.
     ///
     /// # Errors
-    /// A member that cannot be loaded or gives no answer.
+    /// Returns an error where a member cannot be loaded or fails.
     pub fn temperature(&self, corpus: &Corpus, engine: &config::Engine) -> anyhow::Result<f64> {
         let mut mean = vec![vec![0.0; self.contract().labels.len()]; corpus.windows.len()];
         for member in &self.0 {
@@ -74,10 +74,10 @@ impl Ensemble {
         Ok(best_temperature(corpus, &mean))
     }
 
-    /// The whole as one graph.
+    /// Builds the graph of the ensemble.
     ///
     /// # Errors
-    /// A member without a graph.
+    /// Returns an error where a member has no graph.
     pub fn join(&self, contract: &Contract) -> anyhow::Result<ModelProto> {
         let mut graph = Graph::default();
         let mut logs = Vec::new();
@@ -90,7 +90,7 @@ impl Ensemble {
             let inner = member.model.graph.clone();
             let inner =
                 inner.with_context(|| format!("join models: {} holds no graph", member.path.display()))?;
-            let probabilities = graph.adopt(inner, &format!("part_{index}"), &input);
+            let probabilities = graph.inline(inner, &format!("part_{index}"), &input);
             let least = graph.floats("least", &[], &[1e-7]);
             let clamped = graph.op("Max", &[&probabilities, &least]);
             logs.push(graph.op("Log", &[&clamped]));
@@ -115,7 +115,7 @@ impl Member {
         Ok(Self { path: path.to_owned(), model, contract: load_contract(path)? })
     }
 
-    /// Logits of windows that have `width` coefficients a frame.
+    /// Returns the member's logits for windows with `width` coefficients per frame, of which it uses the first ones.
     fn logits(
         &self,
         corpus: &Corpus,
@@ -132,15 +132,17 @@ impl Member {
     }
 }
 
-/// What the members of a whole have in common.
+/// Returns the parts of a contract that all members must share.
 fn shared(contract: &Contract) -> (Vec<String>, Input, u32, [usize; 2], Option<MfccOptions>) {
-    // The first coefficients of a cepstrum are the same however many follow, unless deltas stand behind them.
+    // The first MFCCs do not depend on how many follow, so a member may use fewer. With deltas the positions of the
+    // values differ, and the number must be the same.
     let free = contract.input == Input::Mfcc && contract.mfcc.as_ref().is_some_and(|it| it.deltas == 0);
     let mfcc = contract.mfcc.clone().map(|it| MfccOptions { n_mfcc: if free { 0 } else { it.n_mfcc }, ..it });
     let window = [contract.window.length_samples, contract.window.hop_samples];
     (contract.labels.clone(), contract.input, contract.sample_rate_hz, window, mfcc)
 }
 
+/// Adds a node that keeps the first `width` coefficients of the graph's input and returns its name.
 fn first_coefficients(graph: &mut Graph, width: usize) -> String {
     let start = graph.ints("start", &[0]);
     let end = graph.ints("end", &[width as i64]);
@@ -148,27 +150,31 @@ fn first_coefficients(graph: &mut Graph, width: usize) -> String {
     graph.op("Slice", &["input", &start, &end, &axis])
 }
 
-/// A scores file and what it reaches.
+/// The scores of an ensemble.
 #[derive(Debug, Clone, Copy)]
 pub struct EnsembleScores {
-    /// On the clips that chose the temperature.
+    /// The score on the validation clips, on which the temperature was fitted.
     pub validation: Score,
-    /// On the test clips.
+    /// The score on the test clips.
     pub test: Score,
 }
 
-/// Joins files, writes the whole and measures it.
+/// Builds the ensemble, writes it to `path` and scores the written file.
+///
+/// The file is written twice: the scores are measured on the file itself and then become part of its contract.
 ///
 /// # Errors
-/// Ensemble that do not fit together, data that cannot be read, a file that cannot be written.
+/// Returns an error where data cannot be read, a model fails, or the file cannot be written.
 pub fn write(
     members: &Ensemble,
-    (selection, cache): (&Selection, Option<PathBuf>),
-    (path, identity): (&Path, &Identity),
+    selection: &Selection,
+    cache: Option<PathBuf>,
+    path: &Path,
+    identity: &Identity,
     engine: &config::Engine,
 ) -> anyhow::Result<EnsembleScores> {
     let recipe = Recipe::of_contract(members.contract(), cache)?;
-    let (DatasetSplits { validation, test, .. }, audit) = selection.partition(&recipe)?;
+    let (DatasetSplits { validation, test, .. }, audit) = selection.splits(&recipe)?;
     eprint!("{audit}");
     let corpus = |clips: &[Clip], what| Corpus::read(clips, &members.contract().labels, &recipe, what);
     let validation = corpus(&validation, "validation")?;
@@ -184,7 +190,7 @@ pub fn write(
     let scores =
         EnsembleScores { validation: file.score(&validation)?, test: file.score(&corpus(&test, "test")?)? };
     let seed = contract.provenance.seed;
-    contract.provenance = selection.provenance(identity, (&scores.validation, &scores.test), seed);
+    contract.provenance = selection.provenance(identity, &scores.validation, &scores.test, seed);
     written(&contract)?;
     Ok(scores)
 }

@@ -1,7 +1,7 @@
-//! What changes during a training run, and the file that a stopped run goes on from.
+//! The state of a training run, and its checkpoints.
 //!
-//! In: the network after each epoch. Out: the same state again, from a checkpoint of the same run. A checkpoint is
-//! written whole or not at all. Never trains.
+//! Input: the state after each epoch. Output: the same state, loaded from a checkpoint of the same run. Invariants: a
+//! checkpoint is written to a temporary name and renamed, so that it is never partial.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -17,49 +17,49 @@ use super::optimizer::{WeightAverage, collected, replaced};
 use super::score::Score;
 use super::waveform::Waveform;
 
-/// What an epoch gave.
+/// The results of one epoch.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct EpochRecord {
-    /// From 1.
+    /// The number of the epoch, from 1.
     pub epoch: usize,
-    /// Mean training loss over its steps, on changed windows and soft targets.
+    /// The mean training loss over its steps, on augmented windows and soft targets.
     pub loss: f64,
-    /// The learning rate at its end.
+    /// The learning rate at the end of the epoch.
     pub learning_rate: f64,
-    /// What the validation clips gave, at temperature 1.
+    /// The score on the validation clips, at temperature 1.
     pub validation: Score,
 }
 
-/// The best epoch so far.
+/// The best epoch of a run so far.
 #[derive(Debug)]
 pub struct BestEpoch {
-    /// Its network, without gradients.
+    /// The network after the epoch, without gradients.
     pub network: Network,
-    /// From 1.
+    /// The number of the epoch, from 1.
     pub epoch: usize,
-    /// What it reached.
+    /// The score on the validation clips.
     pub reached: Score,
 }
 
-/// What changes during a run.
+/// The state of a run.
 pub struct State {
     /// The network that is being trained.
     pub network: Network,
-    /// What it is moved by.
+    /// The optimizer with its moments.
     pub optimizer: ModuleOptimizer,
-    /// Its average over the steps.
+    /// The moving average of the network's parameters.
     pub average: WeightAverage,
     /// The best epoch so far.
     pub best: Option<BestEpoch>,
-    /// What each epoch gave.
+    /// The results of each epoch.
     pub history: Vec<EpochRecord>,
 }
 
 impl State {
-    /// Writes the state to `path`, in place of what is there.
+    /// Writes a checkpoint to `path` and replaces an existing one.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// Returns an error where the file cannot be written.
     pub fn save(&self, path: &Path, run: u64) -> anyhow::Result<()> {
         let optimizer = self.optimizer.into_bytes().map_err(|error| anyhow::anyhow!("{error:?}"))?;
         let best = self.best.as_ref().map(|best| BestMessage {
@@ -82,10 +82,10 @@ impl State {
             .with_context(|| format!("write checkpoint {}", path.display()))
     }
 
-    /// Takes over what a checkpoint of the same run holds.
+    /// Loads a checkpoint of the same run.
     ///
     /// # Errors
-    /// A file that cannot be read, is no checkpoint, or belongs to another run.
+    /// Returns an error where the file cannot be read, is not a checkpoint, or belongs to another run.
     pub fn load(self, path: &Path, run: u64) -> anyhow::Result<Self> {
         let named = || format!("read checkpoint {}", path.display());
         let bytes = std::fs::read(path).with_context(named)?;
@@ -112,12 +112,13 @@ impl State {
     }
 }
 
-/// A number that two runs share where data and settings are the same.
+/// Returns a hash of the options, the architecture, the front stage and the numbers of windows. Two runs with the same
+/// data and options have the same hash.
 pub fn run_number(fit: &Fit) -> u64 {
     let mut hasher = DefaultHasher::new();
-    format!("{:?} {:?} {:?} {:?}", fit.options, fit.architecture, fit.front, fit.changes.features)
+    format!("{:?} {:?} {:?} {:?}", fit.options, fit.architecture, fit.front, fit.augmentations.features)
         .hash(&mut hasher);
-    format!("{:?}", fit.changes.waveform.as_ref().map(Waveform::strength)).hash(&mut hasher);
+    format!("{:?}", fit.augmentations.waveform.as_ref().map(Waveform::strength)).hash(&mut hasher);
     (fit.train.windows.len(), fit.validation.windows.len()).hash(&mut hasher);
     hasher.finish()
 }

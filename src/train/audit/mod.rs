@@ -1,7 +1,8 @@
-//! What is wrong with the data, found before anything is learnt from it.
+//! The audit of the data before training.
 //!
-//! In: clips in their parts, and what each [`ClipProperties`] clip sounds like. Out: the clips that can be used, and an [`Audit`]
-//! of all others, each with the reason. Stops where what is left is no data to train on. Never changes a file.
+//! Input: the clips of each split, and the [`ClipProperties`] of each clip. Output: the usable clips, and an [`Audit`] with
+//! the reason for each other one. Invariants: the run ends with an error where too little usable data is left; no file is
+//! changed.
 
 mod findings;
 mod heard;
@@ -19,38 +20,39 @@ use crate::evaluation::datasets::{Clip, DatasetSplits, Split};
 pub use findings::{Audit, Finding, FindingKind};
 pub use heard::ClipProperties;
 
-/// More unreadable clips than this share of all stop the run: something is wrong with the whole set.
+/// The share of unreadable clips above which the run ends with an error, because the whole dataset is then suspect.
 const MAX_UNREADABLE: f64 = 0.05;
-/// A clip whose highest sample is below this holds no speech: -60 dB of full scale.
+/// The peak below which a clip counts as silent: -60 dB relative to full scale.
 const SILENCE_PEAK: f32 = 1e-3;
-/// A sample rate that fewer than this share of the clips have is worth a line.
+/// The share of clips below which their sample rate counts as unusual.
 const ODD_RATE_SHARE: f64 = 0.05;
 
-/// What a clip has to be long enough for.
+/// The length of one frame, which is the minimum length of a clip.
 #[derive(Debug, Clone, Copy)]
 pub struct FrameLength {
-    /// Samples of one frame.
+    /// The number of samples in one frame.
     pub length: usize,
-    /// At this rate.
+    /// The sample rate of these samples, in Hz.
     pub sample_rate_hz: u32,
 }
 
 /// A clip with its split and its decoded properties, or the reason why it cannot be decoded.
 type ProbedClip<'a> = (Split, &'a Clip, Result<ClipProperties, String>);
 
-/// Listens to every clip in parallel, leaves out what cannot be used, and adds to the audit what was found.
+/// Decodes every clip in parallel with `probe`, excludes unusable clips, and adds the findings to `audit`.
 ///
 /// # Errors
-/// More than 5 % unreadable clips, a part that is left empty, and fewer than two emotions to learn.
+/// Returns an error with more than 5 % unreadable clips, with an empty split, with fewer than two training labels, and
+/// where another split has a label that no training clip has.
 pub fn audit(
-    partition: DatasetSplits,
+    splits: DatasetSplits,
     protocol: &'static str,
     frame: FrameLength,
     mut audit: Audit,
     probe: impl Fn(&Path) -> Result<ClipProperties, String> + Sync,
 ) -> anyhow::Result<(DatasetSplits, Audit)> {
-    let clips: Vec<(Split, &Clip)> = partition
-        .parts()
+    let clips: Vec<(Split, &Clip)> = splits
+        .named()
         .into_iter()
         .flat_map(|(split, clips)| clips.iter().map(move |it| (split, it)))
         .collect();
@@ -65,14 +67,14 @@ pub fn audit(
         .collect();
     bar.finish_and_clear();
     audit.clips = probed.len();
-    audit.findings.extend(probed.iter().filter_map(|probed| alone(probed, frame)));
+    audit.findings.extend(probed.iter().filter_map(|probed| single_clip_finding(probed, frame)));
     audit.findings.extend(odd_rates(&probed));
-    audit.findings.extend(same_sound(&probed));
+    audit.findings.extend(duplicates(&probed));
     drop(probed);
-    let partition = without(partition, &audit);
-    match check(&partition, protocol, &audit) {
-        Ok(()) => Ok((partition, audit)),
-        // Why so little is left stands in what was found.
+    let splits = without(splits, &audit);
+    match check(&splits, protocol, &audit) {
+        Ok(()) => Ok((splits, audit)),
+        // The findings explain why too little data is left.
         Err(error) => {
             eprint!("{audit}");
             Err(error)
@@ -80,15 +82,15 @@ pub fn audit(
     }
 }
 
-/// Whether what is left can be trained on.
-fn check(partition: &DatasetSplits, protocol: &'static str, audit: &Audit) -> anyhow::Result<()> {
+/// Checks that the remaining clips are sufficient for training.
+fn check(splits: &DatasetSplits, protocol: &'static str, audit: &Audit) -> anyhow::Result<()> {
     check_unreadable(audit)?;
-    partition.check(protocol)?;
-    check_labels(partition)
+    splits.check(protocol)?;
+    check_labels(splits)
 }
 
-/// What is wrong with a clip by itself.
-fn alone((split, clip, properties): &ProbedClip, frame: FrameLength) -> Option<Finding> {
+/// Returns the finding about a clip by itself, if any.
+fn single_clip_finding((split, clip, properties): &ProbedClip, frame: FrameLength) -> Option<Finding> {
     let finding = |kind, reason| Some(Finding::new(kind, clip, *split, reason));
     let properties = match properties {
         Err(reason) => return finding(FindingKind::Unreadable, reason.clone()),
@@ -108,7 +110,7 @@ fn alone((split, clip, properties): &ProbedClip, frame: FrameLength) -> Option<F
         .flatten()
 }
 
-/// Clips at a rate that few others have. They are resampled as all are.
+/// Returns the clips with an unusual sample rate. They are kept and resampled like all others.
 fn odd_rates(probed: &[ProbedClip]) -> Vec<Finding> {
     let readable = || {
         probed.iter().filter_map(|(split, clip, properties)| Some((split, clip, properties.as_ref().ok()?)))
@@ -128,21 +130,22 @@ fn odd_rates(probed: &[ProbedClip]) -> Vec<Finding> {
         .collect()
 }
 
-/// Clips that sound alike to the bit: under different labels none can be believed; under one label in two parts they
-/// flatter the figures.
-fn same_sound(probed: &[ProbedClip]) -> Vec<Finding> {
+/// Returns the clips with identical samples. Under different labels none of them can be trusted; under one label in two
+/// splits they leak test data into training, which raises the scores.
+fn duplicates(probed: &[ProbedClip]) -> Vec<Finding> {
     let mut groups: HashMap<Uuid, Vec<(Split, &Clip)>> = HashMap::new();
     for (split, clip, properties) in probed {
         if let Some(properties) = properties.as_ref().ok().filter(|properties| properties.peak > 0.0) {
             groups.entry(properties.content).or_default().push((*split, clip));
         }
     }
-    let mut findings: Vec<Finding> = groups.into_values().flat_map(|group| alike(&group)).collect();
+    let mut findings: Vec<Finding> =
+        groups.into_values().flat_map(|group| duplicate_findings(&group)).collect();
     findings.sort_by(|a, b| (a.kind, &a.clip).cmp(&(b.kind, &b.clip)));
     findings
 }
 
-fn alike(group: &[(Split, &Clip)]) -> Vec<Finding> {
+fn duplicate_findings(group: &[(Split, &Clip)]) -> Vec<Finding> {
     let labels: BTreeSet<&str> = group.iter().map(|(_, clip)| clip.emotion.as_str()).collect();
     let splits = group.iter().filter(|(split, _)| *split != group[0].0).count();
     let kind = match (labels.len(), splits) {
@@ -164,12 +167,13 @@ fn alike(group: &[(Split, &Clip)]) -> Vec<Finding> {
     (0..group.len()).map(finding).collect()
 }
 
-fn without(mut partition: DatasetSplits, audit: &Audit) -> DatasetSplits {
+/// Removes the clips that the audit excludes.
+fn without(mut splits: DatasetSplits, audit: &Audit) -> DatasetSplits {
     let left_out: HashSet<&str> = audit.left_out().map(|finding| finding.clip.as_str()).collect();
-    for part in [&mut partition.train, &mut partition.validation, &mut partition.test] {
+    for part in [&mut splits.train, &mut splits.validation, &mut splits.test] {
         part.retain(|clip| !left_out.contains(clip.path.display().to_string().as_str()));
     }
-    partition
+    splits
 }
 
 fn check_unreadable(audit: &Audit) -> anyhow::Result<()> {
@@ -179,21 +183,21 @@ fn check_unreadable(audit: &Audit) -> anyhow::Result<()> {
     }
     let (count, all, first) = (unreadable.len(), audit.clips, unreadable[0]);
     bail!(
-        "{count} of {all} clips cannot be read, more than {} %; the first one: {}: {}",
+        "{count} of {all} clips cannot be read, more than {} %; first: {}: {}",
         MAX_UNREADABLE * 100.0,
         first.clip,
         first.reason
     )
 }
 
-fn check_labels(partition: &DatasetSplits) -> anyhow::Result<()> {
+fn check_labels(splits: &DatasetSplits) -> anyhow::Result<()> {
     let labels = |clips: &[Clip]| clips.iter().map(|clip| clip.emotion.clone()).collect::<BTreeSet<_>>();
-    let train = labels(&partition.train);
+    let train = labels(&splits.train);
     if train.len() < 2 {
         let found = train.into_iter().collect::<Vec<_>>().join(", ");
-        bail!("the training clips have one label alone ({found}), and at least two are needed");
+        bail!("the training clips have only one label ({found}), and at least two are needed");
     }
-    for (split, clips) in partition.parts() {
+    for (split, clips) in splits.named() {
         if let Some(label) = labels(clips).difference(&train).next() {
             let trained = train.iter().cloned().collect::<Vec<_>>().join(", ");
             bail!("the label {label} of the split {split} is on no training clip (they have {trained})");

@@ -1,4 +1,4 @@
-//! The dense network as graph operations, line by line as its statistics and forward pass (`network::statistics`,
+//! The dense network as ONNX nodes, in the order of its statistics and its forward pass (`network::statistics`,
 //! `network::dense`).
 
 use super::layers::{Affine, Dense};
@@ -9,22 +9,22 @@ use crate::train::network::statistics::{
 };
 use crate::train::network::{MAX_DEVIATIONS, MISSING_SCORE};
 
-/// A batch with what all statistics need.
+/// The names of the common inputs of all statistics.
 struct StatisticsNodes<'a> {
     shape: &'a StatisticsShape,
-    /// `[batch, frames, coefficients]`
+    /// The coefficients, `[batch, frames, coefficients]`.
     values: String,
-    /// Without each window's mean; 0 in missing frames.
+    /// The coefficients without each window's mean; 0 in padding frames.
     centred: String,
-    /// `[batch, 1, coefficients]`
+    /// The mean of each window, `[batch, 1, coefficients]`.
     mean: String,
-    /// `[batch, frames, 1]`
+    /// The mask, `[batch, frames, 1]`.
     mask: String,
-    /// `[batch, 1, 1]`
+    /// The number of unmasked frames, `[batch, 1, 1]`.
     count: String,
 }
 
-/// Logits by the temperature, `[batch, labels]`.
+/// Adds the network and returns the logits divided by the temperature, `[batch, labels]`.
 pub(super) fn logits(
     graph: &mut Graph,
     network: &crate::train::network::Dense,
@@ -81,7 +81,7 @@ impl StatisticsNodes<'_> {
         let all = slice(graph, &self.centred, 2, [0, size]);
         let covariance = self.product(graph, &all, &all);
         let flat = graph.op_with("Flatten", &[&covariance], vec![int("axis", 1)]);
-        let places = graph.ints("places", &self.shape.covariance_places());
+        let places = graph.ints("places", &self.shape.covariance_indexes());
         let mut parts = vec![graph.op_with("Gather", &[&flat, &places], vec![int("axis", 1)])];
         let leading = slice(graph, &self.centred, 2, [0, self.shape.leading()]);
         for lag in self.shape.covariance_lags() {
@@ -91,14 +91,14 @@ impl StatisticsNodes<'_> {
         parts
     }
 
-    /// Mean over the frames of each column of one series times each of another.
+    /// Returns the mean over the frames of each column of one series times each column of another.
     fn product(&self, graph: &mut Graph, left: &str, right: &str) -> String {
         let turned = graph.op_with("Transpose", &[left], vec![ints("perm", &[0, 2, 1])]);
         let sum = graph.op("MatMul", &[&turned, right]);
         graph.op("Div", &[&sum, &self.count])
     }
 
-    /// The series without its first, and without its last frames.
+    /// Returns the series without its first `lag` frames, and without its last `lag` frames.
     fn lagged(&self, graph: &mut Graph, series: &str, lag: usize) -> (String, String) {
         let frames = self.shape.frames;
         (slice(graph, series, 1, [lag, frames]), slice(graph, series, 1, [0, frames - lag]))
@@ -137,7 +137,7 @@ impl StatisticsNodes<'_> {
         graph.op("Log", &[&raised])
     }
 
-    /// A squared sine over the frames that are there, `[batch, frames, 1]`.
+    /// Returns a Hann taper, `sin²`, over the unmasked frames, `[batch, frames, 1]`.
     fn taper(&self, graph: &mut Graph) -> String {
         let frames = self.shape.frames;
         let ramp = graph.floats("ramp", &[1, frames, 1], &self.shape.ramp(frames));
@@ -163,7 +163,7 @@ impl StatisticsNodes<'_> {
         weights.iter().flat_map(|weights| self.weighted(graph, weights)).collect()
     }
 
-    /// Weights of the frames that are louder than the window's mean, by some thresholds.
+    /// Returns the weights of loud frames, one value for each threshold of [`LOUD`].
     fn gates(&self, graph: &mut Graph, centred: &str) -> Vec<String> {
         let squares = graph.op("Mul", &[centred, centred]);
         let variance = mean_over(graph, &squares, &self.count, 1);
@@ -199,7 +199,7 @@ impl StatisticsNodes<'_> {
     }
 }
 
-/// Logarithm of the root of a variance.
+/// Returns the logarithm of the standard deviation, `0.5 · ln(variance + floor)`.
 fn half_log(graph: &mut Graph, variance: &str) -> String {
     let floor = graph.floats("variance_floor", &[], &[VARIANCE_FLOOR]);
     let raised = graph.op("Add", &[variance, &floor]);

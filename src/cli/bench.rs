@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::model::{ReportFormat, ModelArgs, source};
+use super::model::{ModelArgs, ReportFormat, source};
 use crate::bench;
 use crate::config::Config;
 

@@ -1,3 +1,5 @@
+//! Fuzz target: the decoder of complete audio files (the entry point is in `tests/decoder_entries`).
+
 #![no_main]
 
 #[path = "../../tests/support/decoder_entries.rs"]

@@ -1,3 +1,5 @@
+//! Fuzz target: the decoder of Kafka records (the entry point is in `tests/decoder_entries`).
+
 #![no_main]
 
 #[path = "../../tests/support/decoder_entries.rs"]

@@ -62,7 +62,7 @@ impl Publisher {
             let events = factories.of(&batch.model);
             for Scored { origin, probabilities, .. } in batch.windows {
                 match (origin, probabilities) {
-                    (JobOrigin::Clip(clip), outcome) => clip.answer(outcome),
+                    (JobOrigin::Clip(clip), outcome) => clip.reply(outcome),
                     (JobOrigin::Window(envelope), Ok(probabilities)) => {
                         let smoothed = smoother.as_mut().map(|smoother| {
                             let (labels, scores) = (events.labels(), &probabilities);

@@ -46,7 +46,7 @@ fn front_end(setup: &StreamSetup) -> &FrontEnd {
 /// The windows of the telephone signal, as a call at 8 kHz.
 fn served(setup: &StreamSetup, samples: &[f32]) -> Vec<Window> {
     let call: AudioFormat = format(Encoding::MuLaw, TELEPHONE_RATE_HZ, 1);
-    windows_of(setup, call, &Telephone::new(16_000).carried(samples))
+    windows_of(setup, call, &Telephone::new(16_000).encode(samples))
 }
 
 /// The largest difference between two windows of 64 bands, over the given frames.
@@ -98,7 +98,7 @@ fn training_and_serving_get_the_same_telephone_features() {
         // Like training: the telephone effect on the samples of each window alone.
         for window in served(&setup, &samples).into_iter().filter(|window| !window.partial) {
             let start = window.index as usize * 16_000;
-            let own = telephone.heard(&samples[start..start + 48_000]);
+            let own = telephone.round_trip(&samples[start..start + 48_000]);
             let trained = features_with_deltas(front_end(&setup), &own);
             // The filters reach 20 ms: at a window edge they see silence where a call continues.
             let inner = difference(&trained, &window.features, 2..295);
@@ -112,11 +112,11 @@ fn a_clip_with_the_telephone_effect_equals_a_call_at_8_khz() {
     let setup = setup();
     let telephone = Telephone::new(16_000);
     let samples = &speech(SPEECH[0])[..48_000];
-    let trained = features_with_deltas(front_end(&setup), &telephone.heard(samples));
+    let trained = features_with_deltas(front_end(&setup), &telephone.round_trip(samples));
     let served = served(&setup, samples);
     assert_eq!(served.len(), 1);
     assert!(difference(&trained, &served[0].features, 0..297) < 1e-4);
     let call = format(Encoding::MuLaw, TELEPHONE_RATE_HZ, 1);
-    let evaluated = ClipFrontEnd::new(&setup).windows(call, &telephone.carried(samples));
+    let evaluated = ClipFrontEnd::new(&setup).windows(call, &telephone.encode(samples));
     assert_eq!(evaluated, Ok(vec![served[0].features.clone()]));
 }

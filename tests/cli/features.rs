@@ -122,7 +122,7 @@ fn a_file_shorter_than_one_frame_is_reported() {
     bytes[40..44].copy_from_slice(&400_u32.to_le_bytes());
     std::fs::write(&file, bytes).unwrap();
     let message = one_line(&features(&file, &golden("contract_16k.json"), &[]), 1);
-    assert!(message.contains("holds 100 samples, one frame takes 512"), "{message}");
+    assert!(message.contains("100 samples are shorter than one frame (512)"), "{message}");
 }
 
 #[test]

@@ -85,10 +85,7 @@ async fn a_daemon_that_exits_is_a_failure_with_a_report() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&report["errors"], &report["refused"]), (&2.into(), &0.into()), "{report}");
     let stderr = text(&output.stderr);
-    assert!(
-        stderr.starts_with("error: 2 of 2 streams failed, the first one: the server answered"),
-        "{stderr}"
-    );
+    assert!(stderr.starts_with("error: 2 of 2 streams failed, first: the server answered"), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
 
@@ -98,10 +95,14 @@ async fn impossible_requests_are_reported_in_one_line() {
     let run = ["--streams", "1", "--speed", "max", "--seconds", "1"];
     let cases: [(&[&str], i32, &str); 6] = [
         (&["--target", unreachable], 1, "connect to grpc://127.0.0.1:1"),
-        (&["--target", unreachable, "--target-pid", "4294967295"], 1, "process 4294967295 is not there"),
+        (&["--target", unreachable, "--target-pid", "4294967295"], 1, "process 4294967295 does not exist"),
         (&["--target", unreachable, "--file", "/nowhere.wav"], 1, "/nowhere.wav"),
         (&["--target", unreachable, "--encoding", "file"], 2, "--encoding file"),
-        (&["--target", unreachable, "--output-topic", "t"], 2, "--output-topic is for kafka://"),
+        (
+            &["--target", unreachable, "--output-topic", "t"],
+            2,
+            "--output-topic is only allowed with kafka://",
+        ),
         (&["--target", "http://127.0.0.1:1"], 2, "http:// is neither grpc:// nor kafka://"),
     ];
     for (arguments, code, part) in cases {

@@ -160,7 +160,7 @@ async fn input_that_cannot_be_sent_is_reported_in_one_line() {
         (&[file, "--to", "grpc://127.0.0.1:1"], 1, "connect to grpc://127.0.0.1:1"),
         (&[note, "--to", "grpc://127.0.0.1:1"], 1, "note.wav"),
         (&["/nowhere.wav", "--to", "grpc://127.0.0.1:1"], 1, "/nowhere.wav"),
-        (&[file, "--to", "grpc://127.0.0.1:1", "--raw"], 2, "--raw is for kafka://"),
+        (&[file, "--to", "grpc://127.0.0.1:1", "--raw"], 2, "--raw is only allowed with kafka://"),
         (
             &[file, "--to", "kafka://127.0.0.1:1", "--raw", "--encoding", "pcm_f32le"],
             2,

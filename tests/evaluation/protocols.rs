@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use affectd::datasets::{Clip, DatasetSpec, LabelMap, Partition, Pool, Protocol, Split};
+use affectd::datasets::{Clip, DatasetSpec, DatasetSplits, LabelMap, Pool, Protocol, Split};
 use proptest::prelude::*;
 
 const EMOTIONS: [&str; 4] = ["anger", "calm", "happiness", "surprise"];
@@ -36,8 +36,8 @@ fn speakers(clips: &[Clip]) -> BTreeSet<&str> {
 }
 
 #[track_caller]
-fn assert_disjoint(partition: &Partition) {
-    let [train, validation, test] = partition.parts().map(|(_, clips)| speakers(clips));
+fn assert_disjoint(partition: &DatasetSplits) {
+    let [train, validation, test] = partition.named().map(|(_, clips)| speakers(clips));
     assert!(train.is_disjoint(&validation), "{train:?} {validation:?}");
     assert!(train.is_disjoint(&test) && validation.is_disjoint(&test), "{train:?} {validation:?} {test:?}");
 }
@@ -66,7 +66,7 @@ proptest! {
         for protocol in protocols {
             let partition = pool(&data).divide(&protocol).unwrap();
             assert_disjoint(&partition);
-            prop_assert_eq!(partition.parts().iter().map(|(_, clips)| clips.len()).sum::<usize>(), 90);
+            prop_assert_eq!(partition.named().iter().map(|(_, clips)| clips.len()).sum::<usize>(), 90);
         }
     }
 
@@ -163,7 +163,7 @@ fn label_renames_apply_simultaneously() {
     assert_eq!(pool.left_out.values().sum::<usize>(), 30);
     assert_eq!(pool.all().len(), 30);
     let error = Pool::read(&data, &labels(&["anger"])).unwrap_err().to_string();
-    assert!(error.contains("`anger` is on no clip (there are: happiness, joy, surprise)"), "{error}");
+    assert!(error.contains("`anger` is on no clip (known: happiness, joy, surprise)"), "{error}");
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn an_invalid_label_rule_is_refused() {
     let rules = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>();
     let map = LabelMap::new(&rules(&["angr=anger"]), &[]).unwrap();
     let error = Pool::read(&data, &map).unwrap_err().to_string();
-    assert!(error.contains("`angr` is on no clip (there are: anger, calm"), "{error}");
+    assert!(error.contains("`angr` is on no clip (known: anger, calm"), "{error}");
     let error = LabelMap::new(&rules(&["calm=", "calm=joy"]), &[]).unwrap_err().to_string();
     assert!(error.contains("`calm` is mapped twice"), "{error}");
     for text in ["calm", "=joy", "a=b=c"] {
@@ -187,7 +187,7 @@ fn a_random_split_of_tess_has_both_speakers_and_is_labelled_so() {
     let Some(path) = real("tess") else { return };
     let data = [DatasetSpec::parse(&format!("tess:{}", path.display())).unwrap()];
     let protocol = Protocol::Random { seed: 0 };
-    let test = pool(&data).divide(&protocol).unwrap().into_part(Split::Test);
+    let test = pool(&data).divide(&protocol).unwrap().into_split(Split::Test);
     assert_eq!((test.len(), speakers(&test).len()), (560, 2));
     assert!(protocol.describe(&data).contains("speaker-dependent"));
 }
@@ -197,11 +197,11 @@ fn contradictory_flags_are_a_usage_error() {
     let folder = tempfile::tempdir().unwrap();
     let data = format!("manifest:{}", manifest(folder.path(), "a", 12, 3).path.display());
     let cases: [(&[&str], &str); 6] = [
-        (&["--fold", "s1"], "--fold goes with"),
+        (&["--fold", "s1"], "--fold is only allowed with"),
         (&["--protocol", "k-fold"], "--fold NUMBER"),
         (&["--protocol", "k-fold", "--fold", "9"], "fold `9` of 5"),
         (&["--protocol", "leave-one-speaker-out"], "--fold SPEAKER"),
-        (&["--protocol", "random", "--folds", "3"], "--folds goes with"),
+        (&["--protocol", "random", "--folds", "3"], "--folds is only allowed with"),
         (&["--map-label", "calm"], "FROM=TO"),
     ];
     for (flags, text) in cases {

@@ -135,7 +135,7 @@ async fn local_and_remote_evaluation_give_the_same_report() {
 
     let stderr = String::from_utf8(local.stderr).unwrap();
     assert_eq!(stderr, String::from_utf8(remote.stderr).unwrap());
-    assert!(stderr.contains("skipped 2 clips: audio (the first one: broken.wav: is not a WAV"), "{stderr}");
+    assert!(stderr.contains("skipped 2 clips: audio (first: broken.wav: is not a WAV"), "{stderr}");
     assert!(stderr.contains("skipped 1 clips: label \"surprise\" is not among the model's"), "{stderr}");
     daemon.stop.send(()).unwrap();
     daemon.ended.await.unwrap().unwrap();
@@ -227,10 +227,10 @@ async fn an_unreachable_server_is_reported_by_name() {
     let spec = DatasetSpec::parse(&format!("manifest:{}", dataset(folder.path()).display())).unwrap();
     let clips = datasets::load(&spec, Split::All).unwrap();
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let refused = evaluation::evaluate(&format!("grpc://{unused}"), (clips.clone(), Arc::default()), |_| {})
+    let refused = evaluation::evaluate(&format!("grpc://{unused}"), clips.clone(), Arc::default(), |_| {})
         .await
         .unwrap_err();
     assert!(refused.to_string().starts_with(&format!("connect to grpc://{unused}: ")), "{refused}");
-    let wrong = evaluation::evaluate("localhost", (clips, Arc::default()), |_| {}).await.unwrap_err();
+    let wrong = evaluation::evaluate("localhost", clips, Arc::default(), |_| {}).await.unwrap_err();
     assert!(wrong.to_string().contains("expected grpc://host:port"), "{wrong}");
 }

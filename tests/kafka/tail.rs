@@ -60,7 +60,7 @@ async fn protobuf_and_json_events_of_all_partitions_are_shown() {
     shown.sort_by_key(|event| event.window_index);
     assert_eq!(shown, [event(0), event(1), event(2)]);
     assert!(stdout.contains("\"channel\":0") && stdout.contains("\"windowIndex\":\"0\""), "{stdout}");
-    assert!(String::from_utf8_lossy(&jsonl.stderr).contains("skipped a record that holds no event"));
+    assert!(String::from_utf8_lossy(&jsonl.stderr).contains("skipped a record that is not an event"));
 
     let topic = format!("{from}/affectd.emotions");
     let table = tail(&["--from", &topic, "--from-beginning", "--max-events", "3"]).await;

@@ -133,6 +133,6 @@ fn without_onnx_runtime_the_error_names_the_paths_tried() {
         eprintln!("the system has an ONNX Runtime of its own: the search that finds none did not run");
         return;
     }
-    assert!(stderr.starts_with("error: find ONNX Runtime 1.24 or newer: looked for"), "{stderr}");
+    assert!(stderr.starts_with("error: find ONNX Runtime 1.24 or newer: searched"), "{stderr}");
     assert!(stderr.contains(&folder.path().join("lib").display().to_string()), "{stderr}");
 }

@@ -78,7 +78,7 @@ fn a_surplus_label_is_refused() {
     contract.labels.push("fear".into());
     let error = load_error(graph, &contract);
     assert!(
-        error.contains("\"probabilities\" is [batch, 3], and the contract (labels) says [batch, 4]"),
+        error.contains("\"probabilities\" is [batch, 3], and the contract (labels) requires [batch, 4]"),
         "{error}"
     );
 }
@@ -90,7 +90,7 @@ fn an_input_of_another_rank_or_size_is_refused() {
     transposed.layout = Layout::Nct;
     let error = load_error(graph.clone(), &transposed);
     assert!(
-        error.contains("is [batch, 97, 8], and the contract (layout NCT) says [batch, 8, 97]"),
+        error.contains("is [batch, 97, 8], and the contract (layout NCT) requires [batch, 8, 97]"),
         "{error}"
     );
 
@@ -98,7 +98,7 @@ fn an_input_of_another_rank_or_size_is_refused() {
     flat.layout = Layout::N1tc;
     let error = load_error(graph, &flat);
     assert!(
-        error.contains("is [batch, 97, 8], and the contract (layout N1TC) says [batch, 1, 97, 8]"),
+        error.contains("is [batch, 97, 8], and the contract (layout N1TC) requires [batch, 1, 97, 8]"),
         "{error}"
     );
 }
@@ -108,7 +108,7 @@ fn a_fixed_batch_is_refused() {
     let (contract, mut model) = tiny_graph();
     model.graph.as_mut().unwrap().input = vec![port("features", &[1, 97, 8])];
     let error = load_error(model, &contract);
-    assert!(error.contains("\"features\" has a batch fixed at 1"), "{error}");
+    assert!(error.contains("\"features\" has a fixed batch size of 1"), "{error}");
 }
 
 #[test]
@@ -120,13 +120,16 @@ fn two_inputs_are_refused_by_their_names() {
 }
 
 #[test]
-fn logits_declared_as_probabilities_are_detected_by_the_trial_run() {
+fn logits_that_are_called_probabilities_are_detected_by_the_warm_up() {
     let (mut contract, _) = tiny_graph();
     contract.output = Output::Logits;
     let logits = graph(&contract);
     contract.output = Output::Probabilities;
     let error = load_error(logits, &contract);
-    assert!(error.contains("output says \"probabilities\", and a trial window's sum is"), "{error}");
+    assert!(
+        error.contains("output is \"probabilities\", but the probabilities of a warm-up window add up to"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -136,7 +139,7 @@ fn a_graph_that_cannot_run_is_refused_with_the_reason() {
     model.graph.as_mut().unwrap().node[1] = node("NoSuchOperator", &["means"], "logits", attribute);
     let error = load_error(model, &contract);
     assert!(
-        error.contains("tiny.onnx: ONNX Runtime refuses it") && error.contains("NoSuchOperator"),
+        error.contains("tiny.onnx: ONNX Runtime rejects it") && error.contains("NoSuchOperator"),
         "{error}"
     );
 }

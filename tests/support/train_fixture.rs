@@ -4,10 +4,10 @@ use std::path::Path;
 
 use affectd::datasets::{DatasetSpec, LabelMap, Protocol};
 use affectd::model::WindowShape;
-use affectd::train::architecture::{Kind, Sizes};
+use affectd::train::architecture::{NetworkKind, Sizes};
 use affectd::train::augment::Strength;
 use affectd::train::corpus::Recipe;
-use affectd::train::fit::{FitOptions, Keeping};
+use affectd::train::fit::{FitOptions, RunControl};
 use affectd::train::optimizer::Optimizer;
 use affectd::train::selection::Selection;
 use affectd::train::waveform::WaveformStrength;
@@ -62,20 +62,20 @@ pub fn speech(folder: &Path) -> DatasetSpec {
 }
 
 /// A short training on windows of 1 s.
-pub fn training(data: DatasetSpec, kind: Kind, optimizer: Optimizer, seed: u64) -> Training {
+pub fn training(data: DatasetSpec, kind: NetworkKind, optimizer: Optimizer, seed: u64) -> Training {
     let mut fit = FitOptions::of(kind, optimizer);
     (fit.epochs, fit.batch_size, fit.seed) = (4, 16, seed);
     let window = WindowShape { length_samples: RATE_HZ, hop_samples: RATE_HZ / 2 };
     let recipe = Recipe { window, ..Recipe::of(kind) };
     let (label_map, protocol) = (LabelMap::default(), Protocol::SpeakerIndependent);
     let (waveform, strength) = (WaveformStrength::of(kind), Strength::of(kind));
-    let keeping = Keeping::default();
+    let control = RunControl::default();
     let selection = Selection { data: vec![data], label_map, protocol };
-    Training { selection, recipe, kind, sizes: Sizes::default(), waveform, strength, fit, keeping }
+    Training { selection, recipe, kind, sizes: Sizes::default(), waveform, strength, fit, control }
 }
 
 /// Trains with AdamW from a seed.
-pub fn trained(folder: &Path, kind: Kind, seed: u64) -> Trained {
+pub fn trained(folder: &Path, kind: NetworkKind, seed: u64) -> Trained {
     training(speech(folder), kind, Optimizer::AdamW, seed).run().unwrap()
 }
 

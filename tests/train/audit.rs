@@ -3,21 +3,21 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use affectd::datasets::{Clip, Partition, Split};
-use affectd::train::audit::{Audit, Frame, Heard, Kind, audit};
+use affectd::datasets::{Clip, DatasetSplits, Split};
+use affectd::train::audit::{Audit, ClipProperties, FindingKind, FrameLength, audit};
 use uuid::Uuid;
 
-const FRAME: Frame = Frame { length: 512, sample_rate_hz: 16_000 };
+const FRAME: FrameLength = FrameLength { length: 512, sample_rate_hz: 16_000 };
 
 /// Clips by name, with their label and audio.
 #[derive(Default)]
 struct Collection {
-    partition: Partition,
-    sounds: HashMap<String, Result<Heard, String>>,
+    partition: DatasetSplits,
+    sounds: HashMap<String, Result<ClipProperties, String>>,
 }
 
-fn sound(content: u128) -> Heard {
-    Heard { sample_rate_hz: 16_000, seconds: 1.0, peak: 0.5, content: Uuid::from_u128(content) }
+fn sound(content: u128) -> ClipProperties {
+    ClipProperties { sample_rate_hz: 16_000, seconds: 1.0, peak: 0.5, content: Uuid::from_u128(content) }
 }
 
 impl Collection {
@@ -32,7 +32,7 @@ impl Collection {
         collection
     }
 
-    fn add(&mut self, split: Split, name: &str, emotion: &str, heard: Result<Heard, String>) {
+    fn add(&mut self, split: Split, name: &str, emotion: &str, heard: Result<ClipProperties, String>) {
         let part = match split {
             Split::Train => &mut self.partition.train,
             Split::Validation => &mut self.partition.validation,
@@ -42,18 +42,18 @@ impl Collection {
         self.sounds.insert(name.to_owned(), heard);
     }
 
-    fn audit(self) -> anyhow::Result<(Partition, Audit)> {
+    fn audit(self) -> anyhow::Result<(DatasetSplits, Audit)> {
         let listen = |path: &Path| self.sounds[path.to_str().unwrap()].clone();
         audit(self.partition, "random", FRAME, Audit::default(), listen)
     }
 }
 
-fn clips(partition: &Partition) -> usize {
-    partition.parts().iter().map(|(_, clips)| clips.len()).sum()
+fn clips(partition: &DatasetSplits) -> usize {
+    partition.named().iter().map(|(_, clips)| clips.len()).sum()
 }
 
 #[track_caller]
-fn the_one(audit: &Audit, kind: Kind) -> (String, String) {
+fn the_one(audit: &Audit, kind: FindingKind) -> (String, String) {
     let found: Vec<_> = audit.of(kind).map(|it| (it.clip.clone(), it.reason.clone())).collect();
     let [one] = &found[..] else { panic!("{kind:?}: {found:?}") };
     one.clone()
@@ -69,15 +69,15 @@ fn good_clips_are_all_kept_without_findings() {
 fn unusable_clips_are_excluded_with_the_reason() {
     let mut collection = Collection::good();
     collection.add(Split::Train, "broken.wav", "anger", Err("not audio".into()));
-    collection.add(Split::Train, "zero.wav", "anger", Ok(Heard { peak: 0.0, ..sound(100) }));
-    collection.add(Split::Train, "hum.wav", "anger", Ok(Heard { peak: 0.000_9, ..sound(101) }));
-    collection.add(Split::Test, "click.wav", "anger", Ok(Heard { seconds: 0.031_9, ..sound(102) }));
-    collection.add(Split::Test, "just.wav", "anger", Ok(Heard { seconds: 0.032, ..sound(103) }));
+    collection.add(Split::Train, "zero.wav", "anger", Ok(ClipProperties { peak: 0.0, ..sound(100) }));
+    collection.add(Split::Train, "hum.wav", "anger", Ok(ClipProperties { peak: 0.000_9, ..sound(101) }));
+    collection.add(Split::Test, "click.wav", "anger", Ok(ClipProperties { seconds: 0.031_9, ..sound(102) }));
+    collection.add(Split::Test, "just.wav", "anger", Ok(ClipProperties { seconds: 0.032, ..sound(103) }));
     let (partition, audit) = collection.audit().unwrap();
     assert_eq!((clips(&partition), audit.left_out().count()), (61, 4));
-    assert_eq!(the_one(&audit, Kind::Unreadable), ("broken.wav".into(), "not audio".into()));
-    assert_eq!(the_one(&audit, Kind::TooShort).1, "31.9 ms, one frame has 32.0");
-    let silent: Vec<_> = audit.of(Kind::Silent).map(|it| it.reason.as_str()).collect();
+    assert_eq!(the_one(&audit, FindingKind::Unreadable), ("broken.wav".into(), "not audio".into()));
+    assert_eq!(the_one(&audit, FindingKind::TooShort).1, "31.9 ms, one frame has 32.0");
+    let silent: Vec<_> = audit.of(FindingKind::Silent).map(|it| it.reason.as_str()).collect();
     assert_eq!(silent, ["every sample is zero", "peak at -61 dB"]);
 }
 
@@ -89,7 +89,7 @@ fn identical_audio_with_two_labels_is_excluded_everywhere() {
     collection.add(Split::Test, "c.wav", "anger", Ok(sound(7_000)));
     let (partition, audit) = collection.audit().unwrap();
     assert_eq!(clips(&partition), 60);
-    let named: Vec<_> = audit.of(Kind::ContradictoryLabels).map(|it| it.clip.as_str()).collect();
+    let named: Vec<_> = audit.of(FindingKind::ContradictoryLabels).map(|it| it.clip.as_str()).collect();
     assert_eq!(named, ["a.wav", "b.wav", "c.wav"]);
     let text = audit.to_string();
     assert!(text.contains("b.wav: happiness, same sound as a.wav (anger, train)"), "{text}");
@@ -104,16 +104,21 @@ fn a_clip_in_two_splits_is_reported_and_kept() {
     collection.add(Split::Train, "d.wav", "anger", Ok(sound(8_000)));
     let (partition, audit) = collection.audit().unwrap();
     assert_eq!(clips(&partition), 64);
-    assert_eq!(audit.of(Kind::DuplicateAcrossSplits).count(), 2);
+    assert_eq!(audit.of(FindingKind::DuplicateAcrossSplits).count(), 2);
 }
 
 #[test]
 fn a_clip_at_another_rate_is_reported_and_kept() {
     let mut collection = Collection::good();
-    collection.add(Split::Train, "a.wav", "anger", Ok(Heard { sample_rate_hz: 96_000, ..sound(500) }));
+    collection.add(
+        Split::Train,
+        "a.wav",
+        "anger",
+        Ok(ClipProperties { sample_rate_hz: 96_000, ..sound(500) }),
+    );
     let (partition, audit) = collection.audit().unwrap();
     assert_eq!(clips(&partition), 61);
-    assert_eq!(the_one(&audit, Kind::OddSampleRate).1, "96000 Hz, most clips have 16000 Hz");
+    assert_eq!(the_one(&audit, FindingKind::OddSampleRate).1, "96000 Hz, most clips have 16000 Hz");
 }
 
 #[test]
@@ -136,7 +141,7 @@ fn more_than_five_percent_unreadable_clips_stop_the_run() {
 fn too_few_remaining_clips_stop_the_run() {
     let mut silent_test = Collection::good();
     for clip in &silent_test.partition.test {
-        silent_test.sounds.insert(clip.id.clone(), Ok(Heard { peak: 0.0, ..sound(0) }));
+        silent_test.sounds.insert(clip.id.clone(), Ok(ClipProperties { peak: 0.0, ..sound(0) }));
     }
     let error = silent_test.audit().unwrap_err().to_string();
     assert!(error.contains("no clip for the split `test`"), "{error}");
@@ -156,7 +161,7 @@ fn too_few_remaining_clips_stop_the_run() {
 fn the_log_names_the_first_findings_and_the_report_lists_all() {
     let mut collection = Collection::good();
     for index in 0..9 {
-        let silent = Heard { peak: 0.0, ..sound(500) };
+        let silent = ClipProperties { peak: 0.0, ..sound(500) };
         collection.add(Split::Train, &format!("silent-{index}.wav"), "anger", Ok(silent));
     }
     let (_, audit) = collection.audit().unwrap();
@@ -171,9 +176,9 @@ fn the_log_names_the_first_findings_and_the_report_lists_all() {
 #[test]
 fn the_audit_reads_a_file_from_disk() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tone.flac");
-    let heard = Heard::file(&golden, None).unwrap();
+    let heard = ClipProperties::file(&golden, None).unwrap();
     assert!(heard.peak > 0.05 && heard.seconds > 0.1, "{heard:?}");
-    assert_eq!(heard.content, Heard::file(&golden, None).unwrap().content);
-    assert!(Heard::file(Path::new("nowhere.wav"), None).unwrap_err().contains("No such file"));
-    assert!(Heard::bytes(b"text, and no audio").is_err());
+    assert_eq!(heard.content, ClipProperties::file(&golden, None).unwrap().content);
+    assert!(ClipProperties::file(Path::new("nowhere.wav"), None).unwrap_err().contains("No such file"));
+    assert!(ClipProperties::bytes(b"text, and no audio").is_err());
 }

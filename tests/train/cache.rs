@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use affectd::datasets::{Split, load};
-use affectd::train::architecture::Kind;
+use affectd::train::architecture::NetworkKind;
 use affectd::train::cache::{Cache, Entry};
 use affectd::train::corpus::{Corpus, Recipe};
 
@@ -105,7 +105,7 @@ fn a_cached_corpus_equals_the_computed_corpus() {
     let folder = tempfile::tempdir().unwrap();
     let clips = load(&speech(folder.path()), Split::Test).unwrap();
     let read = |recipe: &Recipe| Corpus::read(&clips, &labels(), recipe, "test").unwrap();
-    let plain = Recipe { keep_samples: true, ..Recipe::of(Kind::Dense) };
+    let plain = Recipe { keep_samples: true, ..Recipe::of(NetworkKind::Dense) };
     let cached = Recipe { cache: Some(folder.path().join("cache")), ..plain.clone() };
     let [wanted, first, second] = [&plain, &cached, &cached].map(read);
     assert_eq!(wanted, first);

@@ -128,7 +128,7 @@ fn existing_files_are_not_overwritten_without_the_flag() {
     let model = folder.path().join("toy.onnx");
     let itself = format!("--quantize int8 --force --trained {}", model.display());
     let (text, code) = refused(folder.path(), "toy.onnx", &itself);
-    assert!(text.contains("it is read, and needs another name"), "{text}");
+    assert!(text.contains("is also an input file; choose another name"), "{text}");
     assert_eq!(code, Some(2));
 }
 

@@ -3,9 +3,9 @@
 use affectd::config::Config;
 use affectd::datasets::{Split, load};
 use affectd::model::{Model, ModelSource, load_contract};
-use affectd::train::architecture::Kind;
+use affectd::train::architecture::NetworkKind;
 use affectd::train::batch::{self, BatchShape};
-use affectd::train::corpus::{Corpus, Window};
+use affectd::train::corpus::{Corpus, LabelledWindow};
 use affectd::train::network::Dropout;
 use affectd::train::onnx::{GraphProto, ModelProto};
 use affectd::train::{Identity, Trained};
@@ -18,12 +18,12 @@ fn toy() -> Identity {
     Identity { name: "toy".into(), version: "0.0.1".into(), data: None }
 }
 
-fn all_windows(trained: &Trained) -> Vec<Window> {
+fn all_windows(trained: &Trained) -> Vec<LabelledWindow> {
     let clips = load(&trained.training.selection.data[0], Split::All).unwrap();
     Corpus::read(&clips, &trained.labels, &trained.training.recipe, "all").unwrap().windows
 }
 
-fn padded(trained: &Trained, windows: &[Window]) -> Vec<f32> {
+fn padded(trained: &Trained, windows: &[LabelledWindow]) -> Vec<f32> {
     let size = trained.training.recipe.frames() * trained.training.recipe.coefficients();
     let mut features = vec![9.0; windows.len() * size];
     for (window, out) in windows.iter().zip(features.chunks_exact_mut(size)) {
@@ -32,7 +32,7 @@ fn padded(trained: &Trained, windows: &[Window]) -> Vec<f32> {
     features
 }
 
-fn exported_equals_trainer(kind: Kind) {
+fn exported_equals_trainer(kind: NetworkKind) {
     let folder = tempfile::tempdir().unwrap();
     let trained = trained(folder.path(), kind, 1);
     let path = folder.path().join("toy.onnx");
@@ -53,19 +53,19 @@ fn exported_equals_trainer(kind: Kind) {
 }
 
 #[test]
-fn an_exported_cnn_gives_the_probabilities_of_the_trainer() {
-    exported_equals_trainer(Kind::Cnn);
+fn an_exported_cnn_gives_the_trainers_probabilities() {
+    exported_equals_trainer(NetworkKind::Cnn);
 }
 
 #[test]
-fn an_exported_dense_net_gives_the_probabilities_of_the_trainer() {
-    exported_equals_trainer(Kind::Dense);
+fn an_exported_dense_net_gives_the_trainers_probabilities() {
+    exported_equals_trainer(NetworkKind::Dense);
 }
 
 #[test]
 fn the_exported_file_contains_its_contract() {
     let folder = tempfile::tempdir().unwrap();
-    let trained = trained(folder.path(), Kind::Dense, 1);
+    let trained = trained(folder.path(), NetworkKind::Dense, 1);
     let path = folder.path().join("toy.onnx");
     trained.write(&path, &toy()).unwrap();
     let contract = load_contract(&path).unwrap();
@@ -79,7 +79,7 @@ fn the_exported_file_contains_its_contract() {
 #[test]
 fn padding_changes_no_logit() {
     let folder = tempfile::tempdir().unwrap();
-    for kind in [Kind::Cnn, Kind::Dense] {
+    for kind in [NetworkKind::Cnn, NetworkKind::Dense] {
         let trained = trained(folder.path(), kind, 2);
         let (coefficients, labels) = (trained.training.recipe.coefficients(), trained.labels.len());
         let short =
@@ -106,7 +106,7 @@ fn padding_changes_no_logit() {
 #[test]
 fn a_gain_does_not_change_the_logits() {
     let folder = tempfile::tempdir().unwrap();
-    let trained = trained(folder.path(), Kind::Cnn, 3);
+    let trained = trained(folder.path(), NetworkKind::Cnn, 3);
     let mut windows = all_windows(&trained);
     let before = trained.probabilities(&windows);
     let coefficients = trained.training.recipe.coefficients();
@@ -131,7 +131,7 @@ fn graph(trained: &Trained) -> GraphProto {
 fn the_same_seed_gives_the_same_weights_and_another_seed_others() {
     let folder = tempfile::tempdir().unwrap();
     speech(folder.path());
-    let [first, again, other] = [5, 5, 6].map(|seed| graph(&trained(folder.path(), Kind::Cnn, seed)));
+    let [first, again, other] = [5, 5, 6].map(|seed| graph(&trained(folder.path(), NetworkKind::Cnn, seed)));
     assert_eq!(first, again);
     assert_ne!(first, other);
 }

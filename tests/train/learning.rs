@@ -4,7 +4,7 @@ use std::path::Path;
 
 use affectd::datasets::DatasetSpec;
 use affectd::model::WindowShape;
-use affectd::train::architecture::{Architecture, Kind, Sizes};
+use affectd::train::architecture::{Architecture, NetworkKind, Sizes};
 use affectd::train::audit;
 use affectd::train::corpus::window_ranges;
 use affectd::train::optimizer::Optimizer;
@@ -15,9 +15,11 @@ use crate::support::train_fixture::{speech, training};
 fn training_learns_to_separate_tones_and_noises() {
     let folder = tempfile::tempdir().unwrap();
     let data = speech(folder.path());
-    for (kind, optimizer) in
-        [(Kind::Cnn, Optimizer::AdamW), (Kind::Cnn, Optimizer::Sgd), (Kind::Dense, Optimizer::Adam)]
-    {
+    for (kind, optimizer) in [
+        (NetworkKind::Cnn, Optimizer::AdamW),
+        (NetworkKind::Cnn, Optimizer::Sgd),
+        (NetworkKind::Dense, Optimizer::Adam),
+    ] {
         let mut training = training(data.clone(), kind, optimizer, 0);
         // Plain gradient descent needs more steps than the others.
         training.fit.epochs = if optimizer == Optimizer::Sgd { 12 } else { 4 };
@@ -59,15 +61,16 @@ fn spoilt(folder: &Path, count: usize) -> DatasetSpec {
 #[test]
 fn clips_that_are_not_audio_are_excluded_and_named() {
     let folder = tempfile::tempdir().unwrap();
-    let trained = training(spoilt(folder.path(), 2), Kind::Dense, Optimizer::Adam, 0).run().unwrap();
-    let named: Vec<&str> = trained.audit.of(audit::Kind::Unreadable).map(|it| it.clip.as_str()).collect();
+    let trained = training(spoilt(folder.path(), 2), NetworkKind::Dense, Optimizer::Adam, 0).run().unwrap();
+    let named: Vec<&str> =
+        trained.audit.of(audit::FindingKind::Unreadable).map(|it| it.clip.as_str()).collect();
     assert!(named.len() == 2 && named[0].ends_with("joy-0.wav"), "{named:?}");
 }
 
 #[test]
 fn too_many_clips_that_are_not_audio_stop_the_run() {
     let folder = tempfile::tempdir().unwrap();
-    let error = training(spoilt(folder.path(), 5), Kind::Dense, Optimizer::Adam, 0).run().unwrap_err();
+    let error = training(spoilt(folder.path(), 5), NetworkKind::Dense, Optimizer::Adam, 0).run().unwrap_err();
     let error = format!("{error:#}");
     assert!(
         error.contains("5 of 84 clips") && error.contains("joy-") && error.contains("no audio"),

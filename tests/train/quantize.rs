@@ -6,7 +6,7 @@ use std::path::Path;
 use affectd::config::{Config, Engine};
 use affectd::datasets::{Split, load};
 use affectd::model::{Model, ModelSource};
-use affectd::train::architecture::Kind;
+use affectd::train::architecture::NetworkKind;
 use affectd::train::corpus::Corpus;
 use affectd::train::onnx::{GraphProto, INT8, ModelProto, NodeProto, TensorProto};
 use affectd::train::quantize::{QuantizeOptions, RangeOf, quantize};
@@ -29,7 +29,7 @@ fn windows(trained: &Trained, split: Split) -> Vec<Vec<f32>> {
     let recipe = &trained.training.recipe;
     let clips = load(&trained.training.selection.data[0], split).unwrap();
     let corpus = Corpus::read(&clips, &trained.labels, recipe, "windows").unwrap();
-    let padded = |window: &affectd::train::corpus::Window| {
+    let padded = |window: &affectd::train::corpus::LabelledWindow| {
         let mut features = vec![9.0; recipe.frames() * recipe.coefficients()];
         window.write_padded(&mut features);
         features
@@ -76,7 +76,7 @@ fn weights(graph: &GraphProto) -> (Vec<(&TensorProto, &NodeProto)>, Vec<&TensorP
 }
 
 /// Trains, quantizes on the training clips, and compares on all of them: windows that agree on the top label.
-fn decides_alike(kind: Kind, range: RangeOf) {
+fn decides_alike(kind: NetworkKind, range: RangeOf) {
     let folder = tempfile::tempdir().unwrap();
     let trained = trained(folder.path(), kind, 1);
     let float = float_model(&trained, folder.path());
@@ -96,20 +96,20 @@ fn decides_alike(kind: Kind, range: RangeOf) {
 }
 
 #[test]
-fn a_quantized_cnn_agrees_with_the_float_one() {
-    decides_alike(Kind::Cnn, RangeOf::MinMax);
-    decides_alike(Kind::Cnn, RangeOf::Share(0.9999));
+fn a_quantized_cnn_decides_as_the_float_one() {
+    decides_alike(NetworkKind::Cnn, RangeOf::MinMax);
+    decides_alike(NetworkKind::Cnn, RangeOf::Share(0.9999));
 }
 
 #[test]
-fn a_quantized_dense_net_agrees_with_the_float_one() {
-    decides_alike(Kind::Dense, RangeOf::MinMax);
+fn a_quantized_dense_net_decides_as_the_float_one() {
+    decides_alike(NetworkKind::Dense, RangeOf::MinMax);
 }
 
 #[test]
 fn heavy_layers_are_quantized_per_channel_and_the_rest_stays_float() {
     let folder = tempfile::tempdir().unwrap();
-    let trained = trained(folder.path(), Kind::Cnn, 1);
+    let trained = trained(folder.path(), NetworkKind::Cnn, 1);
     let float = float_model(&trained, folder.path());
     let calibration = &windows(&trained, Split::Train)[..8];
     let integer = quantize(&float, calibration, &QuantizeOptions::default(), &engine()).unwrap();
@@ -137,7 +137,7 @@ fn heavy_layers_are_quantized_per_channel_and_the_rest_stays_float() {
 
 fn quantized_cnn() -> GraphProto {
     let folder = tempfile::tempdir().unwrap();
-    let trained = trained(folder.path(), Kind::Cnn, 1);
+    let trained = trained(folder.path(), NetworkKind::Cnn, 1);
     let float = float_model(&trained, folder.path());
     let calibration = &windows(&trained, Split::Train)[..8];
     quantize(&float, calibration, &QuantizeOptions::default(), &engine()).unwrap().graph.unwrap()
@@ -185,7 +185,7 @@ fn a_mask_keeps_the_scale_to_avoid_double_rounding() {
 #[test]
 fn a_network_that_cannot_be_quantized_is_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
-    let trained = trained(folder.path(), Kind::Dense, 1);
+    let trained = trained(folder.path(), NetworkKind::Dense, 1);
     let float = float_model(&trained, folder.path());
     let windows = &windows(&trained, Split::Train)[..8];
     let options = QuantizeOptions::default();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use affectd::evaluation::ScoredClip;
-use affectd::train::audit::{Audit, Finding, Kind};
+use affectd::train::audit::{Audit, Finding, FindingKind};
 use affectd::train::report::{TrainingReport, check_folder};
 use affectd::train::score::Score;
 use affectd::train::state::EpochRecord;
@@ -36,15 +36,15 @@ fn epoch(epoch: usize) -> EpochRecord {
     EpochRecord { epoch, loss: 0.8 + (-3.0 * done).exp(), validation, learning_rate }
 }
 
-fn finding(kind: Kind, clip: &str, reason: &str) -> Finding {
+fn finding(kind: FindingKind, clip: &str, reason: &str) -> Finding {
     Finding { kind, clip: clip.into(), split: Some("train".into()), reason: reason.into() }
 }
 
 fn report() -> TrainingReport {
     let findings = vec![
-        finding(Kind::Silent, "clips/1076_MTI_SAD_XX.wav", "every sample is zero"),
-        finding(Kind::OddSampleRate, "clips/OAF_food_fear.flac", "96000 Hz, most clips have 24414 Hz"),
-        finding(Kind::Unreadable, "clips/<script>alert(1)</script>.wav", "no audio & no sense"),
+        finding(FindingKind::Silent, "clips/1076_MTI_SAD_XX.wav", "every sample is zero"),
+        finding(FindingKind::OddSampleRate, "clips/OAF_food_fear.flac", "96000 Hz, most clips have 24414 Hz"),
+        finding(FindingKind::Unreadable, "clips/<script>alert(1)</script>.wav", "no audio & no sense"),
     ];
     let labels_left_out = BTreeMap::from([("surprise".to_owned(), 400)]);
     TrainingReport {
@@ -108,8 +108,8 @@ fn the_page_embeds_every_picture_and_loads_nothing() {
 #[test]
 fn the_page_warns_when_splits_share_speakers() {
     let shared = TrainingReport { shares_speakers: true, ..report() };
-    assert!(files(&shared)["index.html"].contains("promise nothing for another speaker"));
-    assert!(!files(&report())["index.html"].contains("promise nothing"));
+    assert!(files(&shared)["index.html"].contains("do not apply to other speakers"));
+    assert!(!files(&report())["index.html"].contains("do not apply"));
 }
 
 #[test]

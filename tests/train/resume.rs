@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use affectd::train::Training;
-use affectd::train::architecture::Kind;
-use affectd::train::fit::Keeping;
+use affectd::train::architecture::NetworkKind;
+use affectd::train::fit::RunControl;
 use affectd::train::optimizer::{Optimizer, collected};
 
 use crate::support::train_fixture::{speech, training};
 
 fn run_of(folder: &Path, checkpoint: Option<&Path>) -> Training {
-    let keeping = Keeping { checkpoint: checkpoint.map(Path::to_owned), ..Keeping::default() };
-    Training { keeping, ..training(speech(folder), Kind::Cnn, Optimizer::AdamW, 7) }
+    let control = RunControl { checkpoint: checkpoint.map(Path::to_owned), ..RunControl::default() };
+    Training { control, ..training(speech(folder), NetworkKind::Cnn, Optimizer::AdamW, 7) }
 }
 
 /// Stops a run after its first epoch is saved.
@@ -34,7 +34,7 @@ fn a_resumed_run_ends_with_the_same_result() {
     let whole = run_of(folder.path(), None).run().unwrap();
 
     let first = run_of(folder.path(), Some(&checkpoint));
-    let watcher = stop_after_an_epoch(&checkpoint, &first.keeping.stopped);
+    let watcher = stop_after_an_epoch(&checkpoint, &first.control.stopped);
     let part = first.run().unwrap();
     watcher.join().unwrap();
     assert!(part.fitted.history.len() < whole.fitted.history.len(), "it was stopped");
@@ -49,9 +49,9 @@ fn a_resumed_run_ends_with_the_same_result() {
 fn a_run_stopped_in_its_first_epoch_reports_it() {
     let folder = tempfile::tempdir().unwrap();
     let run = run_of(folder.path(), None);
-    run.keeping.stopped.store(true, Ordering::Relaxed);
+    run.control.stopped.store(true, Ordering::Relaxed);
     let error = run.run().unwrap_err();
-    assert!(format!("{error:#}").contains("stopped before the first epoch was done"), "{error:#}");
+    assert!(format!("{error:#}").contains("stopped before the first epoch was complete"), "{error:#}");
 }
 
 #[test]

@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use affectd::config::Config;
-use affectd::datasets::{DatasetSpec, Partition, Protocol};
-use affectd::train::architecture::Kind;
+use affectd::datasets::{DatasetSpec, DatasetSplits, Protocol};
+use affectd::train::architecture::NetworkKind;
 use affectd::train::corpus::{Corpus, Recipe};
-use affectd::train::measure::Measured;
+use affectd::train::measure::MeasuredModel;
 use affectd::train::optimizer::Optimizer;
 use affectd::train::{Identity, Training};
 
@@ -44,7 +44,7 @@ fn part_of_tess(folder: &Path) -> Option<DatasetSpec> {
     Some(DatasetSpec::parse(&format!("manifest:{}", manifest.display())).unwrap())
 }
 
-fn learns(kind: Kind, epochs: usize) {
+fn learns(kind: NetworkKind, epochs: usize) {
     let folder = tempfile::tempdir().unwrap();
     let Some(data) = part_of_tess(folder.path()) else { return };
     let mut run = Training { recipe: Recipe::of(kind), ..training(data, kind, Optimizer::AdamW, 0) };
@@ -56,18 +56,18 @@ fn learns(kind: Kind, epochs: usize) {
 
     let path = folder.path().join("part.onnx");
     trained.write(&path, &Identity { name: "part".into(), version: "0.0.1".into(), data: None }).unwrap();
-    let (Partition { test, .. }, _) = run.selection.partition(&run.recipe).unwrap();
+    let (DatasetSplits { test, .. }, _) = run.selection.splits(&run.recipe).unwrap();
     let test = Corpus::read(&test, &trained.labels, &run.recipe, "test").unwrap();
-    let mut file = Measured::load(&path, &Config::default().engine).unwrap();
+    let mut file = MeasuredModel::load(&path, &Config::default().engine).unwrap();
     assert_eq!(file.score(&test).unwrap().accuracy, trained.test.accuracy);
 }
 
 #[test]
-fn the_dense_net_learns_a_subset_of_tess() {
-    learns(Kind::Dense, 20);
+fn the_dense_net_learns_a_part_of_tess() {
+    learns(NetworkKind::Dense, 20);
 }
 
 #[test]
-fn the_cnn_learns_a_subset_of_tess() {
-    learns(Kind::Cnn, 6);
+fn the_cnn_learns_a_part_of_tess() {
+    learns(NetworkKind::Cnn, 6);
 }

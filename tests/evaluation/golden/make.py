@@ -1,4 +1,4 @@
-"""Makes metrics.json: clips with random probabilities, and what scikit-learn and NumPy say of them.
+"""Generates metrics.json: clips with random probabilities, and their metrics by scikit-learn and NumPy.
 
 Made with Python 3.11, scikit-learn 1.9.1, numpy 2.4.6. Run: python3 make.py > metrics.json
 """

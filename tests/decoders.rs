@@ -90,8 +90,8 @@ fn a_file_that_claims_gigabytes_takes_no_more_than_it_holds() {
         let found = liars().into_iter().find(|(known, _)| *known == name).unwrap();
         decode_bytes(found.1, None).unwrap_err().to_string()
     };
-    assert!(refused("WAV of 4 GB, ours").contains("promises 4294967280 bytes of audio, it holds 4000"));
-    assert!(refused("WAV of 4 GB, 8 bit").contains("promises 4294967280 bytes of audio, it holds 4000"));
+    assert!(refused("WAV of 4 GB, ours").contains("declares 4294967280 bytes of audio, it holds 4000"));
+    assert!(refused("WAV of 4 GB, 8 bit").contains("declares 4294967280 bytes of audio, it holds 4000"));
 }
 
 #[test]

@@ -143,10 +143,11 @@ struct Decoding<'a> {
     container: Box<dyn FormatReader + 'a>,
     decoder: Box<dyn AudioDecoder>,
     track_id: u32,
-    /// Samples of one channel, where the container knows for certain.
+    /// Samples of one channel that the container declares, see [`declared_samples`].
     declared: Option<u64>,
+    /// The largest number of samples, summed over all channels.
     limit: usize,
-    /// What the last packet held.
+    /// The samples of the last packet, one buffer per channel.
     block: Vec<Vec<f32>>,
     recording: Recording,
 }

@@ -13,7 +13,7 @@ use super::{AudioFormat, Encoding, FileProblem};
 /// The length that programs write into the data chunk while they do not know it yet.
 const UNKNOWN_LENGTH: u32 = u32::MAX;
 
-/// The format tag of WAVEFORMATEXTENSIBLE, whose real format stands in a GUID further on.
+/// The format tag of WAVEFORMATEXTENSIBLE, which gives the real format in a GUID further on.
 const EXTENSIBLE: u16 = 0xfffe;
 /// The bytes that follow the format tag in a GUID that contains one.
 const TAG_IN_GUID: &[u8] = &[0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71];

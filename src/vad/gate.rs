@@ -14,7 +14,7 @@ use crate::window::WindowGeometry;
 /// often would decide mostly from its initial state.
 const MIN_BLOCK: u64 = SAMPLE_RATE_HZ as u64 / 2;
 
-/// The number of priming frames where a block has so many; see [`Gate::priming_frames`].
+/// The largest number of priming frames; shorter blocks have fewer, see [`Gate::priming_frames`].
 const MAX_PRIMING_FRAMES: usize = 24;
 
 /// Decides which windows of one model's streams are silent.

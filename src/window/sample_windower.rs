@@ -50,6 +50,8 @@ impl SampleWindower {
     /// Ends the segment and passes the partial window to `emit`, where there is one. Returns the index of the
     /// next window.
     pub fn finish(mut self, geometry: &WindowGeometry, emit: &mut impl FnMut(CutWindow)) -> u64 {
+        // Without audio behind the end of the previous window, that window has covered everything and no
+        // partial one is cut.
         let audio_is_new =
             self.next_window == self.first_window || self.end > geometry.end(self.next_window - 1);
         if audio_is_new && self.end >= geometry.start(self.next_window) + geometry.min_length {

@@ -101,10 +101,11 @@ impl Windower {
     /// Ends the segment and passes the partial window to `emit`, where there is one. Returns the index of the
     /// next window.
     ///
-    /// A partial window must have `min_length` samples and must contain audio that no complete window
-    /// contained.
+    /// A partial window must have at least `min_length` samples.
     pub fn finish(mut self, scratch: &mut FrameScratch, emit: &mut impl FnMut(CutWindow)) -> u64 {
         let start = scratch.geometry.start(self.next_window);
+        // Without audio behind the end of the previous window, that window has covered everything and no
+        // partial one is cut.
         let audio_is_new =
             self.next_window == self.first_window || self.end > scratch.geometry.end(self.next_window - 1);
         if audio_is_new && self.end >= start + scratch.geometry.min_length {

@@ -1,4 +1,4 @@
-//! The front end's parts and the whole of it, by criterion: `cargo bench --bench front_end`.
+//! Criterion benchmark of the front end, by part and as a whole: `cargo bench --bench front_end`.
 //!
 //! Throughput is in samples: at 16 kHz, 640 Melem/s are 40,000 times real time.
 

@@ -100,8 +100,8 @@ fn a_file_that_declares_gigabytes_allocates_no_more_than_its_content() {
         let found = inflated_files().into_iter().find(|(known, _)| *known == name).unwrap();
         decode_bytes(found.1, None).unwrap_err().to_string()
     };
-    assert!(refused("WAV of 4 GB, ours").contains("promises 4294967280 bytes of audio, it holds 4000"));
-    assert!(refused("WAV of 4 GB, 8 bit").contains("promises 4294967280 bytes of audio, it holds 4000"));
+    assert!(refused("WAV of 4 GB, ours").contains("declares 4294967280 bytes of audio, it holds 4000"));
+    assert!(refused("WAV of 4 GB, 8 bit").contains("declares 4294967280 bytes of audio, it holds 4000"));
 }
 
 #[test]

@@ -1,11 +1,10 @@
-//! Streams: from chunks to windows, and the threads that own the state of streams.
+//! One stream of audio: from chunks to windows.
 //!
-//! In data order: `chunk` is the input, `front_end` follows one stream, `stretch` is a segment of it,
-//! `windower` cuts the windows of one channel by the arithmetic of `geometry`, and `window` is the output.
-//! `open_stream` adds the recipient of the windows, and `shard` is the thread that owns many streams.
+//! In data order: `chunk` is the input, [`StreamFrontEnd`] follows one stream and its position, `segment` is a part of it without a long gap and
+//! gives the windows. `info` and `ticket` are plain values that travel with a stream's windows.
 //!
-//! Invariants: all modules but `shard` and `open_stream` are pure, without clock, channel or I/O. The windows
-//! of a stream depend on its audio only, never on how it was divided into chunks.
+//! Invariants: everything here is pure, without clock, channel or I/O. The windows of a stream depend on its audio only, never on how it was
+//! divided into chunks.
 
 mod chunk;
 mod collected_file;

@@ -1,8 +1,8 @@
 //! Voice activity detection: the share of each window that is speech, and whether a window has too little of
 //! it.
 //!
-//! In data order: `gate` holds the configuration and the division of windows into blocks, `speech` follows
-//! one channel window by window, `lane` is one of its interleaved detectors, and `detector` classifies one
+//! In data order: `gate` holds the configuration and the division of windows into blocks, `voice_activity` follows
+//! one channel window by window, `interleaved_detector` is one of its interleaved detectors, and `detector` classifies one
 //! frame after the other.
 //!
 //! Input: the samples of one channel at the model's rate.
@@ -43,9 +43,9 @@
 
 mod detector;
 mod gate;
-mod lane;
-mod speech;
+mod interleaved_detector;
+mod voice_activity;
 
 pub use detector::SAMPLE_RATE_HZ;
 pub use gate::Gate;
-pub use speech::VoiceActivity;
+pub use voice_activity::VoiceActivity;

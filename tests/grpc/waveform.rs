@@ -26,7 +26,7 @@ fn a_waveform_model_passes_verify_and_analyze_and_has_no_features() {
     let features = run(&["features", file, "--model", model]);
     assert_eq!(features.status.code(), Some(1));
     let stderr = String::from_utf8(features.stderr).unwrap();
-    assert!(stderr.contains("the model takes a waveform: it has no features"), "{stderr}");
+    assert!(stderr.contains("the model's input is a waveform: it has no features"), "{stderr}");
     // A hop that is not a whole number of samples is a configuration error.
     let hop = run(&["analyze", file, "--model", model, "--set", "window.hop=100us"]);
     assert_eq!(hop.status.code(), Some(64));

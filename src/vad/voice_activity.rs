@@ -6,7 +6,7 @@
 //! a second or more.
 
 use super::Gate;
-use super::lane::InterleavedDetector;
+use super::interleaved_detector::InterleavedDetector;
 
 /// The voice activity of one channel in one segment of audio.
 #[derive(Debug)]

@@ -26,6 +26,7 @@ pub mod load;
 pub mod measure;
 pub mod metrics;
 pub mod model;
+pub mod options;
 pub mod pipeline;
 pub mod proto;
 pub mod publish;

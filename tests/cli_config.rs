@@ -78,6 +78,15 @@ fn print_as_json_holds_values_and_origins() {
 }
 
 #[test]
+fn schema_is_printed_as_json() {
+    let output = run(&["config", "schema"]);
+    assert_eq!(output.status.code(), Some(0));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json, affectd::config::schema());
+    assert_eq!(json["properties"]["audio"]["properties"]["max_gap"]["default"], "1s");
+}
+
+#[test]
 fn a_closed_pipe_is_no_error() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use affectd::config::{self, Config, KEYS, LoadOptions, Loaded, Origin};
+use affectd::config::{self, Config, LoadOptions, Loaded, Origin};
 
 fn flag(key: &str, value: &str) -> (String, String, String) {
     (key.to_owned(), value.to_owned(), "--set".to_owned())
@@ -83,6 +83,9 @@ fn a_bad_value_is_named_with_its_key_its_origin_and_what_is_allowed() {
         ("batch.max_size", "-1", "from 1 to"),
         ("batch.max_size", "automatic", "auto, or a whole number"),
         ("publish.uncertain_below", "1.5", "from 0 to 1"),
+        ("publish.uncertain_below", "nan", "from 0 to 1"),
+        ("window.hop", "nan", "above 0"),
+        ("engine.gpu_memory_limit_bytes", "inf", "whole number"),
         ("batch.max_size", "1.5", "whole number"),
         ("engine.device", "gpu", "auto, cpu, cuda"),
         ("grpc.address", "50051", "an IP address and a port"),
@@ -103,7 +106,11 @@ fn a_bad_value_is_named_with_its_key_its_origin_and_what_is_allowed() {
 
 #[test]
 fn a_file_that_cannot_be_used_is_named_in_one_line() {
-    for (text, reason) in [("[audio\n", "line 1"), ("[audio]\nmax_gap = 3\n", "audio.max_gap")] {
+    for (text, reason) in [
+        ("[audio\n", "line 1"),
+        ("[audio]\nmax_gap = 3\n", "audio.max_gap"),
+        ("[window]\nhop = nan\n", "window.hop"),
+    ] {
         let (file, options) = with_file(text);
         let error = error_of(&options);
         assert!(error.contains(file.path().to_str().unwrap()) && error.contains(reason), "{error}");
@@ -159,8 +166,8 @@ fn the_documented_example_holds_every_key_with_its_default() {
             keys.push(format!("{section}.{key}"));
         }
     }
-    for key in KEYS {
-        assert!(keys.iter().any(|name| name == key.name), "{} is missing in deploy/config.toml", key.name);
+    for key in config::keys() {
+        assert!(keys.contains(&key.name), "{} is missing in deploy/config.toml", key.name);
     }
 }
 

@@ -3,7 +3,7 @@
 //! A row that is missing, left over or worded differently fails, and the failure shows the rows as they must be.
 
 use affectd::cli::Cli;
-use affectd::config::{KEYS, Key};
+use affectd::config::{Key, keys};
 use affectd::metrics::{METRICS, Metric, MetricKind};
 use clap::CommandFactory;
 
@@ -59,10 +59,10 @@ fn every_command_stands_in_the_table() {
 #[test]
 fn every_key_stands_in_the_table_with_its_default() {
     let row = |key: &Key| {
-        let default = key.default.map_or("not set".to_owned(), |default| format!("`{default}`"));
+        let default = key.default.as_ref().map_or("not set".to_owned(), |default| format!("`{default}`"));
         format!("| `{}` | {default} | {} |", key.name, key.help)
     };
-    assert_rows("Configuration", &KEYS.iter().map(row).collect::<Vec<_>>());
+    assert_rows("Configuration", &keys().iter().map(row).collect::<Vec<_>>());
 }
 
 #[test]

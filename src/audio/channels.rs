@@ -5,44 +5,25 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use super::{BadAudio, Planar};
+use crate::options::choice;
 use crate::proto;
 
-/// What is done with the channels of a stream.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ChannelPolicy {
-    /// Each channel is analysed on its own.
-    #[default]
-    Split,
-    /// The mean of all channels is analysed, as channel 0.
-    Mix,
-    /// Channel 0 is analysed; the others are not listened to.
-    First,
+choice! {
+    /// What is done with the channels of a stream.
+    #[derive(Default)]
+    pub enum ChannelPolicy {
+        /// Each channel is analysed on its own.
+        #[default]
+        Split = "split",
+        /// The mean of all channels is analysed, as channel 0.
+        Mix = "mix",
+        /// Channel 0 is analysed; the other channels are discarded.
+        First = "first",
+    }
 }
 
 impl ChannelPolicy {
-    /// As the configuration, flags and headers have them.
-    pub const NAMES: &[&str] = &["split", "mix", "first"];
-
-    /// The policy of a name among [`Self::NAMES`].
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Split, Self::Mix, Self::First].into_iter().find(|policy| policy.name() == name)
-    }
-
-    /// Its name among [`Self::NAMES`].
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Split => "split",
-            Self::Mix => "mix",
-            Self::First => "first",
-        }
-    }
-
     /// What a message asks for; `None` where it leaves that to the configuration.
     ///
     /// # Errors

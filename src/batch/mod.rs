@@ -13,6 +13,7 @@ mod fair_queue;
 mod form;
 mod generation;
 mod meters;
+mod options;
 mod order;
 mod policy;
 mod run;
@@ -25,6 +26,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 pub use cost::InferenceCost;
 pub use fair_queue::FairQueue;
 pub use generation::Generation;
+pub use options::Options;
 pub use policy::{Forming, Policy};
 pub use run::Infer;
 

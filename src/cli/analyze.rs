@@ -104,7 +104,7 @@ impl Analyzer {
             setup,
             bench,
             events,
-            smoother: config.publish.smoothing.map(StreamSmoother::new),
+            smoother: config.publish.smoothing().map(StreamSmoother::new),
             batch_size: config.batch.max_size.unwrap_or(batch::DEFAULT_SIZE).min(at_once),
         })
     }

@@ -2,6 +2,7 @@
 //!
 //! In: the metrics' handle and the daemon's [`Readiness`]. Out: plain answers. Never changes any state.
 
+mod options;
 mod readiness;
 
 use std::future::Future;
@@ -15,6 +16,7 @@ use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
+pub use options::Options;
 pub use readiness::{Readiness, Status};
 
 /// How often the recorder folds what it has gathered, so that memory stays flat without scrapes.

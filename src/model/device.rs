@@ -35,14 +35,11 @@ pub(super) fn place(
         config::Device::Cpu => {}
         config::Device::Cuda | config::Device::TensorRt => {
             let sessions = on_gpu(runtime, graph, engine);
-            let refused = |reason| ModelError::NoGpu {
-                model: model.to_owned(),
-                device: engine.device.as_str(),
-                reason,
-            };
+            let refused =
+                |reason| ModelError::NoGpu { model: model.to_owned(), device: engine.device.name(), reason };
             return Ok(Placed {
                 sessions: sessions.map_err(refused)?,
-                device: engine.device.as_str().to_owned(),
+                device: engine.device.name().to_owned(),
             });
         }
         config::Device::Auto => match on_gpu(runtime, graph, engine) {

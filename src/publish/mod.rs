@@ -2,8 +2,10 @@
 
 pub mod event;
 pub mod kafka;
+mod options;
 pub mod publisher;
 pub mod smoothing;
 pub mod stream_smoother;
 
 pub use event::EventFactory;
+pub use options::{Options, Smoothing, SmoothingMethod};

@@ -56,7 +56,7 @@ impl Publisher {
     /// See [`PublishFault`]. Cancelling loses only what was not acknowledged yet.
     pub async fn run(self, mut scored: mpsc::Receiver<ScoredBatch<JobOrigin>>) -> Result<(), PublishFault> {
         let mut factories = EventFactories::new(self.options.clone());
-        let mut smoother = self.options.smoothing.map(StreamSmoother::new);
+        let mut smoother = self.options.smoothing().map(StreamSmoother::new);
         while let Some(batch) = scored.recv().await {
             metrics::queue_depth("publish", scored.len());
             let events = factories.of(&batch.model);

@@ -12,6 +12,7 @@ mod exit;
 mod front_end;
 mod geometry;
 mod open_stream;
+pub mod options;
 mod place;
 mod sample_windower;
 mod shadow_stream;

@@ -22,8 +22,10 @@
 mod detector;
 mod gate;
 mod lane;
+mod options;
 mod speech;
 
 pub use detector::SAMPLE_RATE_HZ;
 pub use gate::Gate;
+pub use options::{Mode, Options};
 pub use speech::Speech;

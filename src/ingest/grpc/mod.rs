@@ -5,10 +5,12 @@
 
 mod call;
 mod opened;
+mod options;
 mod pieces;
 mod refusal;
 mod registry;
 mod service;
 
+pub use options::Options;
 pub use registry::OpenStreams;
 pub use service::{Recognition, RecognitionLinks};

@@ -8,6 +8,7 @@ mod commit;
 mod fetched;
 mod ledger;
 mod links;
+pub mod options;
 mod partition;
 mod progress;
 mod progress_topic;

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+mod config_generated;
+mod config_schema;
+
 use std::io::Write;
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `affectd config` and what all commands share: exit codes, one line for an error, quiet pipes.
+//! `affectd config`, and the behaviour that all commands share: exit codes, errors of one line, closed pipes.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
@@ -19,7 +19,7 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn check_says_ok_or_one_line_and_64() {
+fn check_prints_ok_or_one_line_and_exits_with_64() {
     let good = run(&["config", "check"]);
     assert_eq!(good.status.code(), Some(0));
     assert_eq!(text(&good.stdout), "configuration ok\n");
@@ -45,7 +45,7 @@ fn a_bad_configuration_stops_every_command_before_it_starts() {
 }
 
 #[test]
-fn wrong_usage_is_2() {
+fn wrong_usage_exits_with_2() {
     for arguments in
         [&["config", "check", "--set", "nonsense"][..], &["config", "check", "--log-level", "a=b=c"]]
     {
@@ -54,7 +54,7 @@ fn wrong_usage_is_2() {
 }
 
 #[test]
-fn what_print_writes_is_a_file_that_gives_the_same_configuration() {
+fn the_output_of_print_is_a_file_with_the_same_configuration() {
     let secret = "kafka.properties.sasl.password=hush";
     let first = run(&["config", "print", "--set", "audio.max_gap=2s", "--set", secret]);
     let printed = text(&first.stdout);

@@ -1,4 +1,4 @@
-//! The configuration's promises: layers in order, unknown keys and bad values named, defaults as documented.
+//! The configuration: order of the layers, errors for unknown keys and bad values, defaults, generated descriptions.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
@@ -34,7 +34,7 @@ fn origin<'a>(loaded: &'a Loaded, key: &str) -> &'a Origin {
 }
 
 #[test]
-fn defaults_are_those_that_the_documentation_states() {
+fn defaults_are_as_documented() {
     let config = Config::default();
     assert_eq!(config.grpc.address.to_string(), "127.0.0.1:50051");
     assert_eq!(config.http.address.to_string(), "127.0.0.1:8080");
@@ -68,7 +68,7 @@ fn each_layer_overrides_the_one_before_and_is_named_as_the_origin() {
 }
 
 #[test]
-fn an_unknown_key_is_named_with_the_nearest_known_one() {
+fn the_error_for_an_unknown_key_names_the_nearest_known_one() {
     let error = error_of(&with_flags(&[("audio.max_gpa", "1s")]));
     assert!(error.contains("`audio.max_gpa`") && error.contains("did you mean `audio.max_gap`?"), "{error}");
     let (file, options) = with_file("colour = 'red'\n");
@@ -78,7 +78,7 @@ fn an_unknown_key_is_named_with_the_nearest_known_one() {
 }
 
 #[test]
-fn a_bad_value_is_named_with_its_key_its_origin_and_what_is_allowed() {
+fn the_error_for_a_bad_value_names_key_value_origin_and_allowed_values() {
     let cases = [
         ("audio.idle_timeout", "0s", "above 0"),
         ("audio.idle_timeout", "soon", "30s"),
@@ -108,7 +108,7 @@ fn a_bad_value_is_named_with_its_key_its_origin_and_what_is_allowed() {
 }
 
 #[test]
-fn a_file_that_cannot_be_used_is_named_in_one_line() {
+fn the_error_for_an_unusable_file_names_it_in_one_line() {
     for (text, reason) in [
         ("[audio\n", "line 1"),
         ("[audio]\nmax_gap = 3\n", "audio.max_gap"),
@@ -124,7 +124,7 @@ fn a_file_that_cannot_be_used_is_named_in_one_line() {
 }
 
 #[test]
-fn kafka_is_on_where_brokers_are_set_and_an_empty_variable_leaves_it_off() {
+fn kafka_is_on_if_brokers_are_set_and_an_empty_variable_leaves_it_off() {
     let environment = vec![("AFFECTD__KAFKA__BROKERS".into(), String::new())];
     let mut options = LoadOptions { environment, ..Default::default() };
     assert_eq!(config::load(&options).unwrap().config.kafka, None);
@@ -139,7 +139,7 @@ fn one_topic_cannot_have_two_roles() {
 }
 
 #[test]
-fn properties_mean_the_same_however_they_are_written_and_secrets_are_masked() {
+fn quoted_and_nested_properties_are_equal_and_secrets_are_masked() {
     let quoted = "[kafka]\nbrokers = 'a:1'\n[kafka.properties]\n'sasl.password' = 'hush'\n";
     let dotted = "[kafka]\nbrokers = 'a:1'\nproperties.sasl.password = 'hush'\n";
     for text in [quoted, dotted] {
@@ -155,7 +155,7 @@ fn properties_mean_the_same_however_they_are_written_and_secrets_are_masked() {
 }
 
 #[test]
-fn the_documented_example_holds_every_key_with_its_default() {
+fn the_example_file_holds_every_key_with_its_default() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/config.toml");
     let options = LoadOptions { file: Some(path.into()), ..Default::default() };
     assert_eq!(config::load(&options).unwrap().config, Config::default());
@@ -175,7 +175,7 @@ fn the_documented_example_holds_every_key_with_its_default() {
 }
 
 #[test]
-fn several_models_stand_in_a_list_and_variables_reach_each() {
+fn a_list_holds_several_models_and_variables_override_each() {
     let text = "[[model]]\npath = \"a.onnx\"\n[[model]]\n[[model]]\npath = \"c.onnx\"\nshadow = true\ntopic = \"trial\"\n";
     let (_file, mut options) = with_file(text);
     options.environment = vec![("AFFECTD__MODEL__0__PATH".to_owned(), "b.onnx".to_owned())];
@@ -194,7 +194,7 @@ fn several_models_stand_in_a_list_and_variables_reach_each() {
 }
 
 #[test]
-fn a_list_of_models_that_makes_no_sense_is_refused_by_name() {
+fn the_error_for_a_bad_list_of_models_names_the_key() {
     for (text, expected) in [
         ("[[model]]\npath = \"a\"\nshadow = true\n", "`model.0.shadow`: \"true\""),
         ("[[model]]\npath = \"a\"\ntopic = \"t\"\n", "`model.0.topic`: \"t\""),

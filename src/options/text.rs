@@ -72,7 +72,7 @@ impl Form for Address {
     }
 
     fn schema() -> Json {
-        json!({"type": "string", "pattern": ":[0-9]{1,5}$"})
+        json!({"type": "string", "pattern": ":[0-9]+$"})
     }
 
     fn read(json: &Json) -> Option<SocketAddr> {

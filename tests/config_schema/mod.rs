@@ -195,9 +195,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_schema_accepts_every_text_that_the_daemon_accepts(
+    fn accepted_text_fits_the_schema_and_is_shown_so_that_it_is_read_again(
         text in prop_oneof![
-            "[0-9a-zA-Z._:,\\[\\] /µ-]{1,12}", "([0-9]{1,3}(\\.[0-9])? ?(ms|s|min|h|us|µs)){1,3}", "[a-z.]{1,4}:[0-9]{1,6}",
+            "[0-9a-zA-Z._:,\\[\\] /µ-]{1,12}", "([0-9]{1,3}(\\.[0-9])? ?(ms|s|min|h|us|µs)){1,3}", "[a-z.]{1,4}:[0-9]{1,6}(, ?[a-z:]{1,4}: ?[+]?[0-9]{1,4}){0,2}",
             "[0-9.]{1,9}:[0-9]{1,5}", "[a-z._-]{240,255}",
         ],
     ) {
@@ -215,9 +215,16 @@ proptest! {
         for key in forms.into_values() {
             std::fs::write(file.path(), format!("{} = {text:?}", key.name)).unwrap();
             let options = LoadOptions { file: Some(file.path().to_owned()), ..LoadOptions::default() };
-            if config::load(&options).is_ok() {
-                prop_assert_eq!(violation(&schema, &file_with(&key.name, &json!(text))), None);
-            }
+            let Ok(loaded) = config::load(&options) else { continue };
+            prop_assert_eq!(violation(&schema, &file_with(&key.name, &json!(text))), None);
+            let value = |loaded: &config::Loaded| {
+                loaded.settings.iter().find(|setting| setting.key == key.name).unwrap().value.clone().unwrap()
+            };
+            let shown = value(&loaded);
+            let flags = vec![(key.name.clone(), shown.clone(), "--set".to_owned())];
+            let again = config::load(&LoadOptions { flags, ..LoadOptions::default() }).unwrap();
+            prop_assert_eq!(value(&again), shown);
+            prop_assert_eq!(again.config, loaded.config);
         }
     }
 }

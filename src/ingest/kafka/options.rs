@@ -17,7 +17,7 @@ use crate::options::{As, Form, PositiveDuration, Text, Topic, choice};
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Brokers to connect to first, separated by commas; Kafka is on where they are set.
-    // An empty string where they are not set.
+    // Empty where the key is not set. An `Option` would be in the way of every client, which always has brokers.
     #[serde(with = "As::<Brokers>")]
     #[schemars(example = &"localhost:9092")]
     pub brokers: String,
@@ -109,7 +109,8 @@ impl Form for Brokers {
     }
 
     fn schema() -> Json {
-        json!({"type": "string", "pattern": "^[^,]*[^, ][^,]*:[0-9]{1,5}(,[^,]*[^, ][^,]*:[0-9]{1,5})*$"})
+        let pair = r"[^,]*[^, ][^,]*: *\+?[0-9]+ *";
+        json!({"type": "string", "pattern": format!("^{pair}(,{pair})*$")})
     }
 
     fn read(json: &Json) -> Option<String> {

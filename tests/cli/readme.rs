@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use affectd::cli::Cli;
-use affectd::config::{KEYS, Key};
 use affectd::telemetry::metrics::{METRICS, Metric, MetricKind};
 use clap::CommandFactory;
 

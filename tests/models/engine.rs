@@ -163,13 +163,13 @@ fn without_a_usable_gpu_auto_uses_the_cpu_and_cuda_is_an_error() {
     for device in [Device::Cuda, Device::TensorRt] {
         let error = match on(device) {
             Ok(model) => {
-                assert_eq!((model.device.as_str(), auto.device.as_str()), (device.as_str(), "cuda"));
+                assert_eq!((model.device.as_str(), auto.device.as_str()), (device.name(), "cuda"));
                 continue;
             }
             Err(error) => error,
         };
         assert_eq!(auto.device, "cpu");
         assert!(matches!(&error, ModelError::NoGpu { reason, .. } if !reason.is_empty()), "{error}");
-        assert!(error.to_string().contains(device.as_str()), "{error}");
+        assert!(error.to_string().contains(device.name()), "{error}");
     }
 }

@@ -5,8 +5,10 @@
 
 mod call;
 pub mod evaluation;
+mod options;
 mod recognition;
 pub(crate) mod refusal;
 pub mod server;
 
+pub use options::Options;
 pub use recognition::{Recognition, RecognitionLinks};

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::call::Call;
-use crate::config;
+use crate::audio;
 use crate::proto::recognition_service_server::RecognitionService;
 use crate::proto::{RecognizeRequest, RecognizeResponse};
 use crate::serving::CallReply;
@@ -30,7 +30,7 @@ pub struct RecognitionLinks {
     /// Models to choose from.
     pub registries: RegistryReceiver,
     /// Limits, and how long a stream may be silent before its stretch ends.
-    pub audio: config::Audio,
+    pub audio: audio::Options,
     /// What share of the models' time open streams may take, in percent.
     pub max_utilization_percent: usize,
     /// Which streams are open.

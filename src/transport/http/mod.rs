@@ -2,6 +2,7 @@
 //!
 //! In: the metrics' handle and the daemon's [`Readiness`]. Out: plain answers. Never changes any state.
 
+mod options;
 use std::future::Future;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
 use crate::telemetry::Readiness;
+pub use options::Options;
 
 /// How often the recorder folds what it has gathered, so that memory stays flat without scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);

@@ -177,7 +177,7 @@ fn what_was_found_is_told_where_too_little_is_left() {
     }
     let (text, code) = refused(folder.path(), "toy.onnx", "--architecture dense");
     assert!(text.contains("56 clips without sound (left out)") && text.contains("and 51 more"), "{text}");
-    assert!(text.contains("one label alone (neutral)"), "{text}");
+    assert!(text.contains("only one label (neutral)"), "{text}");
     assert_eq!(code, Some(1));
 }
 

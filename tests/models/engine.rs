@@ -116,7 +116,7 @@ fn two_inputs_are_refused_by_their_names() {
     let (contract, mut model) = tiny_graph();
     model.graph.as_mut().unwrap().input.push(port("lengths", &[-1]));
     let error = load_error(model, &contract);
-    assert!(error.contains("takes 2 inputs (features, lengths)"), "{error}");
+    assert!(error.contains("has 2 inputs (features, lengths)"), "{error}");
 }
 
 #[test]

@@ -80,17 +80,6 @@ fn the_table_of_commands_lists_every_command() {
 }
 
 #[test]
-fn the_table_of_keys_lists_every_key_with_its_default() {
-    const PATH: &str = "docs/configuration.md";
-    let row = |key: &Key| {
-        let default = key.default.map_or("not set".to_owned(), |default| format!("`{default}`"));
-        format!("| `{}` | {default} | {} |", key.name, key.help)
-    };
-    let found = rows(PATH, "<!-- begin generated: configuration -->");
-    assert_rows(PATH, &found, &KEYS.iter().map(row).collect::<Vec<_>>());
-}
-
-#[test]
 fn the_table_of_metrics_lists_every_metric_with_its_kind_and_labels() {
     const PATH: &str = "docs/metrics.md";
     let row = |metric: &Metric| {

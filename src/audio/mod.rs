@@ -9,6 +9,7 @@
 
 mod bad_audio;
 mod channels;
+mod container;
 mod content_type;
 mod decode;
 mod encode;
@@ -22,7 +23,6 @@ mod options;
 mod opus;
 mod resample;
 mod resampler_plan;
-mod wav_header;
 
 pub use bad_audio::*;
 pub use channels::*;

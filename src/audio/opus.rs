@@ -1,8 +1,7 @@
-//! Opus in Ogg (RFC 7845): the decoder that symphonia lacks, implemented against symphonia's decoder
-//! interface.
+//! Opus (RFC 6716) with the header that Ogg, WebM and Matroska give it (RFC 7845).
 //!
-//! Input: packets from symphonia's Ogg reader.
-//! Output: samples at 48 kHz, without encoder delay and padding, with the gain of the header applied.
+//! Input: the identification header, then packets.
+//! Output: samples at 48 kHz, without the delay of the encoder, with the gain of the header applied.
 //! Invariants: this module does not read containers.
 //!
 //! The crate `opus-decoder` decodes the packets. It is pure Rust without unsafe code, licensed as MIT or
@@ -10,32 +9,17 @@
 //! (libopus, whose build needs cmake), `unsafe-libopus` (a mechanical translation of the C code), `opus-rs`,
 //! `ropus` and `ruopus` (unsafe code on untrusted bytes).
 
-use std::fmt;
-
 use opus_decoder::{OpusDecoder, OpusError, OpusMultistreamDecoder};
-// The macro `support_audio_codec` refers to the crate by this name.
-use symphonia::core as symphonia_core;
-use symphonia::core::audio::{
-    AsGenericAudioBufferRef, AudioBuffer, AudioMut, AudioSpec, GenericAudioBufferRef,
-};
-use symphonia::core::codecs::CodecInfo;
-use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
-use symphonia::core::codecs::audio::{
-    AudioCodecParameters, AudioDecoder, AudioDecoderOptions, FinalizeResult,
-};
-use symphonia::core::codecs::registry::{RegisterableAudioDecoder, SupportedAudioCodec};
-use symphonia::core::errors::{Error, Result, decode_error, unsupported_error};
-use symphonia::core::packet::PacketRef;
-use symphonia::core::support_audio_codec;
 
-use super::CHANNELS;
+use super::format::check_channels;
+use super::{CHANNELS, FileProblem};
 
 /// The sample rate of decoded Opus and the unit of its sample counts, whatever the rate of the original was.
 const RATE_HZ: u32 = 48_000;
 /// Samples per channel of the longest packet, 120 ms.
 const LONGEST_PACKET: usize = 5_760;
 
-/// The fields of the identification header that symphonia does not interpret (RFC 7845, section 5.1).
+/// The fields of the identification header (RFC 7845, section 5.1).
 struct Head {
     channels: usize,
     /// Samples at the start that are encoder delay and not part of the recording.
@@ -48,6 +32,8 @@ struct Head {
     coupled: usize,
     /// The decoded channel that each output channel is taken from.
     mapping: Vec<u8>,
+    /// The meaning of the mapping: 0 and 1 are the usual orders of channels, 255 has no order.
+    family: u8,
 }
 
 impl Head {
@@ -74,6 +60,7 @@ impl Head {
             streams,
             coupled,
             mapping,
+            family: *family,
         })
     }
 }
@@ -86,137 +73,91 @@ enum Streams {
 
 /// The decoder of one track.
 pub(super) struct Opus {
-    parameters: AudioCodecParameters,
     streams: Streams,
     head: Head,
     /// Samples of the encoder delay that are still to be dropped.
     to_skip: usize,
     /// The interleaved samples of one packet.
     samples: Vec<f32>,
-    /// The samples of the last packet, as symphonia returns them.
-    block: AudioBuffer<f32>,
 }
 
 impl Opus {
-    fn new(parameters: &AudioCodecParameters) -> Result<Self> {
-        let head = parameters.extra_data.as_deref().and_then(Head::read);
-        let (Some(head), Some(channels)) = (head, &parameters.channels) else {
-            return decode_error("opus: the identification header is malformed");
-        };
-        if channels.count() != head.channels {
-            return unsupported_error("opus: the channel mapping is not supported");
-        }
+    /// Creates a decoder from an identification header.
+    ///
+    /// # Errors
+    /// A header that is malformed, and a channel mapping or a number of channels that is not supported.
+    pub(super) fn new(header: &[u8]) -> Result<Self, FileProblem> {
+        let head = Head::read(header).ok_or_else(|| malformed("the identification header is malformed"))?;
         let (streams, coupled) = (head.streams, head.coupled);
+        check_channels(head.channels as u32)
+            .map_err(|_| FileProblem::Channels { value: head.channels as u32 })?;
+        if !matches!(head.family, 0 | 1 | 255) {
+            let format = format!("Opus with the channel mapping family {}", head.family);
+            return Err(FileProblem::UnsupportedFormat { format });
+        }
         // Every stream allocates a decoder, so a header must not declare streams that no channel uses.
         if streams > head.channels || head.channels > usize::from(*CHANNELS.end()) {
-            return unsupported_error(
-                "opus: more streams than channels, or more channels than are supported",
-            );
+            return Err(malformed("the header declares more streams than channels"));
         }
-        let decoder = if streams == 1 && head.channels <= 2 {
+        let decoder = if streams == 1 && head.family == 0 {
             OpusDecoder::new(RATE_HZ, head.channels).map(|decoder| Streams::One(Box::new(decoder)))
         } else {
             OpusMultistreamDecoder::new(RATE_HZ, head.channels, streams, coupled, &head.mapping)
                 .map(Streams::Many)
         };
         let samples = vec![0.0; LONGEST_PACKET * head.channels];
-        let block = AudioBuffer::new(AudioSpec::new(RATE_HZ, channels.clone()), LONGEST_PACKET);
         let to_skip = head.pre_skip;
-        let (parameters, streams) = (parameters.clone(), decoder.map_err(failure)?);
-        Ok(Self { parameters, streams, head, to_skip, samples, block })
-    }
-}
-
-impl AudioDecoder for Opus {
-    fn reset(&mut self) {
-        match &mut self.streams {
-            Streams::One(decoder) => decoder.reset(),
-            Streams::Many(decoder) => decoder.reset(),
-        }
+        Ok(Self { streams: decoder.map_err(failure)?, head, to_skip, samples })
     }
 
-    fn codec_info(&self) -> &CodecInfo {
-        &Self::supported_codecs()[0].info
-    }
-
-    fn codec_params(&self) -> &AudioCodecParameters {
-        &self.parameters
-    }
-
-    fn decode_ref(&mut self, packet: &PacketRef<'_>) -> Result<GenericAudioBufferRef<'_>> {
-        if packet.data.is_empty() {
-            return decode_error("opus: a packet is empty");
+    /// Decodes one packet into one buffer per channel, and returns the sample rate. The buffers are empty while
+    /// the delay of the encoder lasts.
+    ///
+    /// # Errors
+    /// [`FileProblem::Malformed`].
+    pub(super) fn decode(&mut self, packet: &[u8], out: &mut Vec<Vec<f32>>) -> Result<u32, FileProblem> {
+        if packet.is_empty() {
+            return Err(malformed("a packet is empty"));
         }
         let decoded = match &mut self.streams {
-            Streams::One(decoder) => decoder.decode_float(packet.data, &mut self.samples, false),
-            Streams::Many(decoder) => decoder.decode_float(packet.data, &mut self.samples, false),
+            Streams::One(decoder) => decoder.decode_float(packet, &mut self.samples, false),
+            Streams::Many(decoder) => decoder.decode_float(packet, &mut self.samples, false),
         };
         let frames = decoded.map_err(failure)?;
-        let samples = &mut self.samples[..frames * self.head.channels];
-        samples.iter_mut().for_each(|sample| *sample *= self.head.gain);
-        self.block.clear();
-        self.block.render_uninit(Some(frames));
-        self.block.copy_from_slice_interleaved(&samples);
+        let channels = self.head.channels;
         let skipped = self.to_skip.min(frames);
         self.to_skip -= skipped;
-        let padding = usize::try_from(packet.trim_end.get()).unwrap_or(usize::MAX);
-        self.block.trim(skipped, padding.min(frames - skipped));
-        Ok(self.block.as_generic_audio_buffer_ref())
-    }
-
-    fn finalize(&mut self) -> FinalizeResult {
-        FinalizeResult::default()
-    }
-
-    fn last_decoded(&self) -> GenericAudioBufferRef<'_> {
-        self.block.as_generic_audio_buffer_ref()
+        let samples = &self.samples[skipped * channels..frames * channels];
+        out.resize_with(channels, Vec::new);
+        for (index, channel) in out.iter_mut().enumerate() {
+            channel.clear();
+            channel
+                .extend(samples.iter().skip(index).step_by(channels).map(|sample| sample * self.head.gain));
+        }
+        Ok(RATE_HZ)
     }
 }
 
-impl RegisterableAudioDecoder for Opus {
-    fn try_registry_new(
-        parameters: &AudioCodecParameters,
-        _options: &AudioDecoderOptions,
-    ) -> Result<Box<dyn AudioDecoder>> {
-        Ok(Box::new(Self::new(parameters)?))
-    }
-
-    fn supported_codecs() -> &'static [SupportedAudioCodec] {
-        &[support_audio_codec!(CODEC_ID_OPUS, "opus", "Opus")]
-    }
-}
-
-fn failure(error: OpusError) -> Error {
-    // The errors of symphonia hold static text only.
-    Error::DecodeError(match error {
-        OpusError::InvalidArgument(_) => "opus: the header has invalid values",
-        _ => "opus: a packet is malformed",
+fn failure(error: OpusError) -> FileProblem {
+    malformed(match error {
+        OpusError::InvalidArgument(_) => "the header has invalid values",
+        _ => "a packet is malformed",
     })
 }
 
-impl fmt::Debug for Opus {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Opus").field("channels", &self.head.channels).finish_non_exhaustive()
-    }
+fn malformed(reason: &str) -> FileProblem {
+    FileProblem::Malformed { reason: format!("opus: {reason}") }
 }
 
 #[cfg(test)]
 mod tests {
-    use symphonia::core::audio::Channels;
-
     use super::*;
 
     /// Opens a decoder for a header with `channels` channels; `more` is its channel mapping table.
-    fn opened(channels: u8, family: u8, more: &[u8]) -> Result<Opus> {
-        let head =
-            [b"OpusHead\x01", &[channels][..], &[0x38, 1, 0x80, 0xbb, 0, 0, 0, 0, family], more].concat();
-        let mut parameters = AudioCodecParameters::new();
-        parameters
-            .for_codec(CODEC_ID_OPUS)
-            .with_sample_rate(RATE_HZ)
-            .with_channels(Channels::Discrete(channels.into()))
-            .with_extra_data(head.into());
-        Opus::new(&parameters)
+    fn opened(channels: u8, family: u8, more: &[u8]) -> Result<Opus, FileProblem> {
+        Opus::new(
+            &[b"OpusHead\x01", &[channels][..], &[0x38, 1, 0x80, 0xbb, 0, 0, 0, 0, family], more].concat(),
+        )
     }
 
     #[test]

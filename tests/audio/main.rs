@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cases;
 mod file_streams;
 mod files;
 mod formats;

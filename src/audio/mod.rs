@@ -21,6 +21,7 @@ mod kernel;
 mod multiply_rate;
 mod options;
 mod opus;
+mod opus_streams;
 mod resample;
 mod resampler_plan;
 

@@ -4,20 +4,36 @@
 //! Output: samples at 48 kHz, without the delay of the encoder, with the gain of the header applied.
 //! Invariants: this module does not read containers.
 //!
-//! The crate `opus-decoder` decodes the packets. It is pure Rust without unsafe code, licensed as MIT or
-//! Apache-2.0, and passes the test vectors of RFC 8251. Rejected alternatives: `symphonia-adapter-libopus`
-//! (libopus, whose build needs cmake), `unsafe-libopus` (a mechanical translation of the C code), `opus-rs`,
-//! `ropus` and `ruopus` (unsafe code on untrusted bytes).
+//! The packets are decoded by libopus, the reference implementation, which the crate `opusic-c` builds from source
+//! (BSD-3-Clause; it needs cmake and a C compiler). Rejected alternatives: `opus-decoder` 0.1.1 (pure Rust, but its
+//! samples differ by up to 3e-3 in the hybrid mode that most voice messages use), `unsafe-libopus` (a mechanical
+//! translation of the same code), `opus-rs`, `ropus` and `ruopus` (unsafe code that few have tested).
 
-use opus_decoder::{OpusDecoder, OpusError, OpusMultistreamDecoder};
+use opusic_c::{Channels, Decoder, SampleRate};
 
 use super::format::check_channels;
-use super::{CHANNELS, FileProblem};
+use super::{FileProblem, opus_streams};
 
 /// The sample rate of decoded Opus and the unit of its sample counts, whatever the rate of the original was.
 const RATE_HZ: u32 = 48_000;
 /// Samples per channel of the longest packet, 120 ms.
 const LONGEST_PACKET: usize = 5_760;
+
+/// The entry of a mapping for a channel that no stream holds.
+const SILENT: u8 = 255;
+
+/// For each number of channels, the channels of mapping family 1 (RFC 7845, section 5.1.1.2) in the order of WAV files, so that
+/// a recording has the same channels in every container.
+const ORDERS: [&[usize]; 8] = [
+    &[0],
+    &[0, 1],
+    &[0, 2, 1],
+    &[0, 1, 2, 3],
+    &[0, 2, 1, 3, 4],
+    &[0, 2, 1, 5, 3, 4],
+    &[0, 2, 1, 6, 5, 3, 4],
+    &[0, 2, 1, 7, 5, 6, 3, 4],
+];
 
 /// The fields of the identification header (RFC 7845, section 5.1).
 struct Head {
@@ -65,19 +81,14 @@ impl Head {
     }
 }
 
-/// The decoder of one stream with one or two channels, or that of several streams.
-enum Streams {
-    One(Box<OpusDecoder>),
-    Many(OpusMultistreamDecoder),
-}
-
 /// The decoder of one track.
 pub(super) struct Opus {
-    streams: Streams,
+    /// One decoder per elementary stream. Those of stereo streams come first.
+    streams: Vec<Decoder>,
     head: Head,
     /// Samples of the encoder delay that are still to be dropped.
     to_skip: usize,
-    /// The interleaved samples of one packet.
+    /// The interleaved samples of one packet of one stream.
     samples: Vec<f32>,
 }
 
@@ -87,27 +98,35 @@ impl Opus {
     /// # Errors
     /// A header that is malformed, and a channel mapping or a number of channels that is not supported.
     pub(super) fn new(header: &[u8]) -> Result<Self, FileProblem> {
-        let head = Head::read(header).ok_or_else(|| malformed("the identification header is malformed"))?;
-        let (streams, coupled) = (head.streams, head.coupled);
-        check_channels(head.channels as u32)
-            .map_err(|_| FileProblem::Channels { value: head.channels as u32 })?;
+        let mut head =
+            Head::read(header).ok_or_else(|| malformed("the identification header is malformed"))?;
+        let channels = head.channels;
+        check_channels(channels as u32).map_err(|_| FileProblem::Channels { value: channels as u32 })?;
         if !matches!(head.family, 0 | 1 | 255) {
             let format = format!("Opus with the channel mapping family {}", head.family);
             return Err(FileProblem::UnsupportedFormat { format });
         }
+        let decoded = head.streams + head.coupled;
+        let is_mapped = |slot: &u8| *slot == SILENT || usize::from(*slot) < decoded;
         // Every stream allocates a decoder, so a header must not declare streams that no channel uses.
-        if streams > head.channels || head.channels > usize::from(*CHANNELS.end()) {
-            return Err(malformed("the header declares more streams than channels"));
+        if head.streams == 0
+            || head.streams > channels
+            || head.coupled > head.streams
+            || !head.mapping.iter().all(is_mapped)
+        {
+            return Err(malformed(
+                "the header declares more streams than channels, or channels of no stream",
+            ));
         }
-        let decoder = if streams == 1 && head.family == 0 {
-            OpusDecoder::new(RATE_HZ, head.channels).map(|decoder| Streams::One(Box::new(decoder)))
-        } else {
-            OpusMultistreamDecoder::new(RATE_HZ, head.channels, streams, coupled, &head.mapping)
-                .map(Streams::Many)
-        };
-        let samples = vec![0.0; LONGEST_PACKET * head.channels];
+        if let Some(order) = ORDERS.get(channels - 1).filter(|_| head.family == 1) {
+            head.mapping = order.iter().map(|channel| head.mapping[*channel]).collect();
+        }
+        let width = |stream| if stream < head.coupled { Channels::Stereo } else { Channels::Mono };
+        let decoder = |stream| Decoder::new(width(stream), SampleRate::Hz48000);
+        let streams = (0..head.streams).map(decoder).collect::<Result<_, _>>();
+        let streams = streams.map_err(|error| malformed(error.message()))?;
         let to_skip = head.pre_skip;
-        Ok(Self { streams: decoder.map_err(failure)?, head, to_skip, samples })
+        Ok(Self { streams, head, to_skip, samples: vec![0.0; 2 * LONGEST_PACKET] })
     }
 
     /// Decodes one packet into one buffer per channel, and returns the sample rate. The buffers are empty while
@@ -119,30 +138,50 @@ impl Opus {
         if packet.is_empty() {
             return Err(malformed("a packet is empty"));
         }
-        let decoded = match &mut self.streams {
-            Streams::One(decoder) => decoder.decode_float(packet, &mut self.samples, false),
-            Streams::Many(decoder) => decoder.decode_float(packet, &mut self.samples, false),
-        };
-        let frames = decoded.map_err(failure)?;
-        let channels = self.head.channels;
+        let packets = opus_streams::split(packet, self.streams.len());
+        let packets = packets.ok_or_else(|| malformed("the framing of a packet is malformed"))?;
+        out.resize_with(self.head.channels, Vec::new);
+        out.iter_mut().for_each(Vec::clear);
+        let mut frames = None;
+        for (index, packet) in packets.iter().enumerate() {
+            if packet.is_empty() {
+                return Err(malformed("the packet of a stream is empty"));
+            }
+            let width = if index < self.head.coupled { 2 } else { 1 };
+            let decoded = self.streams[index].decode_float_to_slice(
+                packet,
+                &mut self.samples[..width * LONGEST_PACKET],
+                false,
+            );
+            let decoded = decoded.map_err(|error| malformed(error.message()))?;
+            if *frames.get_or_insert(decoded) != decoded {
+                return Err(malformed("the streams of a packet differ in length"));
+            }
+            self.distribute(index, decoded, out);
+        }
+        let frames = frames.unwrap_or(0);
         let skipped = self.to_skip.min(frames);
         self.to_skip -= skipped;
-        let samples = &self.samples[skipped * channels..frames * channels];
-        out.resize_with(channels, Vec::new);
-        for (index, channel) in out.iter_mut().enumerate() {
-            channel.clear();
-            channel
-                .extend(samples.iter().skip(index).step_by(channels).map(|sample| sample * self.head.gain));
+        for channel in out {
+            // Channels of no stream are silent.
+            channel.resize(frames, 0.0);
+            channel.drain(..skipped);
         }
         Ok(RATE_HZ)
     }
-}
 
-fn failure(error: OpusError) -> FileProblem {
-    malformed(match error {
-        OpusError::InvalidArgument(_) => "the header has invalid values",
-        _ => "a packet is malformed",
-    })
+    /// Copies the samples of one stream to the channels that are taken from it.
+    fn distribute(&self, stream: usize, frames: usize, out: &mut [Vec<f32>]) {
+        let (first, width) =
+            if stream < self.head.coupled { (2 * stream, 2) } else { (self.head.coupled + stream, 1) };
+        for (channel, slot) in out.iter_mut().zip(&self.head.mapping) {
+            let slot = usize::from(*slot);
+            if (first..first + width).contains(&slot) && slot != usize::from(SILENT) {
+                let samples = self.samples[..frames * width].iter().skip(slot - first).step_by(width);
+                channel.extend(samples.map(|sample| sample * self.head.gain));
+            }
+        }
+    }
 }
 
 fn malformed(reason: &str) -> FileProblem {
@@ -163,14 +202,12 @@ mod tests {
     #[test]
     fn headers_of_one_stream_and_of_several() {
         let stereo = opened(2, 0, &[]).unwrap();
-        assert_eq!((stereo.head.pre_skip, stereo.head.gain), (312, 1.0));
-        assert!(matches!(stereo.streams, Streams::One(_)));
+        assert_eq!((stereo.head.pre_skip, stereo.head.gain, stereo.streams.len()), (312, 1.0, 1));
         let surround = opened(6, 1, &[4, 2, 0, 4, 1, 2, 3, 5]).unwrap();
-        assert!(matches!(surround.streams, Streams::Many(_)));
-        assert_eq!(
-            (surround.head.streams, surround.head.coupled, surround.head.mapping),
-            (4, 2, vec![0, 4, 1, 2, 3, 5])
-        );
+        assert_eq!((surround.head.coupled, surround.streams.len()), (2, 4));
+        // The order of the file is left, centre, right, both at the back, low frequencies.
+        assert_eq!(surround.head.mapping, [0, 1, 4, 5, 2, 3]);
+        assert_eq!(opened(6, 255, &[4, 2, 0, 4, 1, 2, 3, 5]).unwrap().head.mapping, [0, 4, 1, 2, 3, 5]);
     }
 
     #[test]

@@ -6,10 +6,14 @@
 mod support;
 
 mod cases;
+mod encoded;
 mod file_streams;
 mod files;
 mod formats;
+mod grid;
 mod narrow_band;
 mod odd_audio;
+mod pcm_files;
+mod readings;
 mod resample;
 mod resample_golden;

@@ -24,13 +24,10 @@ pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Recording, FileProble
             b"SSND" => {
                 let is_last = declared > behind.len() || declared <= 8;
                 sound = Some((declared, if is_last { behind } else { body }));
+                check_behind(behind, if is_last { behind.len() } else { declared })?;
                 if is_last {
                     break;
                 }
-            }
-            [0, ..] if tags::only_tags(rest) => break,
-            id if sound.is_some() && !id.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') => {
-                return Err(malformed(&format!("{} bytes that are no chunk follow its audio", rest.len())));
             }
             _ => {}
         }
@@ -51,6 +48,34 @@ pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Recording, FileProble
         return Err(FileProblem::Truncated { declared, present, unit: "bytes" });
     }
     layout.decode(audio, limit)
+}
+
+/// Refuses bytes behind the sound, of `declared` bytes, that may be audio.
+fn check_behind(sound: &[u8], declared: usize) -> Result<(), FileProblem> {
+    let behind = &sound[declared..];
+    if are_chunks(behind) || are_chunks(behind.get(declared % 2..).unwrap_or_default()) {
+        return Ok(());
+    }
+    Err(malformed(&format!(
+        "its header declares {} bytes of audio, and {} bytes that are no chunk follow them",
+        declared.saturating_sub(8),
+        behind.len()
+    )))
+}
+
+/// Returns whether `bytes` are empty or hold chunks, tags or zeros up to their end, and no second recording.
+fn are_chunks(mut bytes: &[u8]) -> bool {
+    while !tags::only_tags(bytes) {
+        let Some(([id @ .., a, b, c, d], behind)) = bytes.split_first_chunk::<8>() else { return false };
+        let declared = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+        let is_text = id.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+        let fits = declared <= behind.len();
+        if !is_text || !fits || [b"SSND", b"FORM", b"RIFF"].contains(&id) {
+            return false;
+        }
+        bytes = behind.get(declared + declared % 2..).unwrap_or_default();
+    }
+    true
 }
 
 /// Reads a COMM chunk: channels, sample frames, bits, rate, and in AIFC the encoding.

@@ -6,7 +6,7 @@
 
 use super::super::{FileProblem, Recording};
 use super::pcm::{Layout, Numbers};
-use super::{malformed, unsupported};
+use super::{malformed, tags, unsupported};
 
 /// Decodes a file into at most `limit` samples, summed over all channels.
 ///
@@ -35,6 +35,14 @@ pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Recording, FileProble
                     let present = behind.len() as u64;
                     return Err(FileProblem::Truncated { declared: length as u64, present, unit: "bytes" });
                 };
+                let behind = behind.get(audio.len()..).unwrap_or_default();
+                if !are_chunks(behind) {
+                    return Err(malformed(&format!(
+                        "its header declares {} bytes of audio, and {} bytes that are no chunk follow them",
+                        audio.len().saturating_sub(4),
+                        behind.len()
+                    )));
+                }
                 // A number of edits of four bytes precedes the samples.
                 return layout.decode(audio.get(4..).unwrap_or_default(), limit);
             }
@@ -42,6 +50,25 @@ pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Recording, FileProble
         }
         rest = behind.get(length..).unwrap_or_default();
     }
+}
+
+/// Returns whether `bytes` are empty or hold chunks, tags or zeros up to their end, and no second recording.
+fn are_chunks(mut bytes: &[u8]) -> bool {
+    while !tags::only_tags(bytes) {
+        let Some(([id @ .., _, _, _, _, _, _, _, _], behind)) = bytes.split_first_chunk::<12>() else {
+            return false;
+        };
+        let length = bytes[4..12].first_chunk().map_or(0, |length| u64::from_be_bytes(*length));
+        let is_text = id.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+        let Some(next) = usize::try_from(length).ok().and_then(|length| behind.get(length..)) else {
+            return false;
+        };
+        if !is_text || [b"data", b"caff", b"desc"].contains(&id) {
+            return false;
+        }
+        bytes = next;
+    }
+    true
 }
 
 /// Reads a desc chunk: rate, encoding, flags, bytes and frames of a packet, channels, bits.

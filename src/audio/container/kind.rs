@@ -98,10 +98,10 @@ fn by_mark(bytes: &[u8]) -> Option<Kind> {
 
 /// Returns whether `bytes` begin with a mark that is long enough not to occur by chance.
 fn strong_mark(bytes: &[u8]) -> bool {
-    match bytes {
-        [b'R', b'I', b'F', b'F' | b'X', _, _, _, _, b'W', b'A', b'V', b'E', ..] => true,
-        [b'f', b'L', b'a', b'C', 0 | 0x80, 0, 0, 34, ..] => true,
-        [b'O', b'g', b'g', b'S', 0, 2, ..] => true,
-        _ => false,
-    }
+    matches!(
+        bytes,
+        [b'R', b'I', b'F', b'F' | b'X', _, _, _, _, b'W', b'A', b'V', b'E', ..]
+            | [b'f', b'L', b'a', b'C', 0 | 0x80, 0, 0, 34, ..]
+            | [b'O', b'g', b'g', b'S', 0, 2, ..]
+    )
 }

@@ -22,6 +22,11 @@ use super::{malformed, mp4_edit, unsupported};
 /// # Errors
 /// The problem of the file.
 pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> {
+    if mp4_edit::recordings(bytes) > 1 {
+        return Err(malformed(
+            "several recordings in one file are not supported: send them as files of their own",
+        ));
+    }
     let mut source = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
     // The reader expects that the first four bytes have been read to recognise the format.
     source.read_be_u32().map_err(|error| malformed(&error.to_string()))?;

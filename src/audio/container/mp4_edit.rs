@@ -17,6 +17,11 @@ pub(super) fn delay(bytes: &[u8], rate_hz: u32) -> usize {
         .unwrap_or(0)
 }
 
+/// Returns the number of recordings in a file: those of its boxes that describe one.
+pub(super) fn recordings(bytes: &[u8]) -> usize {
+    boxes(bytes).filter(|(kind, _)| kind == b"moov").count()
+}
+
 /// Returns the delay that the edit list of a track declares; `None` where the track holds no audio or has no
 /// edit list of a single edit.
 fn track_delay(track: &[u8], rate_hz: u32) -> Option<usize> {

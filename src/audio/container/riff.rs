@@ -138,7 +138,9 @@ fn are_chunks(flavour: Flavour, mut bytes: &[u8]) -> bool {
         let is_text = chunk.id.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
         let is_known = KNOWN_CHUNKS.contains(&&chunk.id);
         let fits = chunk.declared <= chunk.rest.len() as u64;
-        if !is_text || &chunk.id == b"data" || !(is_known || fits) {
+        // Another file that was appended has the form of a chunk too.
+        let is_audio = [b"data", b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff"].contains(&&chunk.id);
+        if !is_text || is_audio || !(is_known || fits) {
             return false;
         }
         if flavour == Flavour::Wave64 && !is_known && bytes.get(4..16) != Some(WAVE64_GUID) {

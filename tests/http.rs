@@ -111,7 +111,7 @@ async fn metrics_are_described_start_at_zero_and_are_histograms() {
 #[tokio::test]
 async fn seconds_of_audio_add_up_from_parts_and_guards_undo_themselves() {
     let server = start().await;
-    let meter = metrics::ChunkMeter::new(Source::Kafka);
+    let meter = metrics::ChunkMeter::new(Source::KAFKA);
     for _ in 0..25 {
         meter.chunk();
         meter.audio(Duration::from_millis(100), Duration::from_micros(50));

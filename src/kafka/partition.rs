@@ -117,7 +117,7 @@ impl Partition {
 
     /// A record that reaches no stream.
     fn refuse(&mut self, record: RawRecord, offset: i64, timestamp: i64, reason: String) -> DeadLetter {
-        metrics::rejected(metrics::Source::Kafka, "record");
+        metrics::rejected(metrics::Source::KAFKA, "record");
         self.tracker.read(offset, None, timestamp);
         let ticket = DeadLetterTicket { assignment: self.assignment, offset, stream_id: None };
         DeadLetter { record, reason, ticket }

@@ -31,7 +31,7 @@ impl OpenRefused {
     /// What the call hears; counted.
     #[must_use]
     pub fn refusal(&self) -> Status {
-        metrics::rejected(metrics::Source::Grpc, self.reason());
+        metrics::rejected(metrics::Source::GRPC, self.reason());
         match self {
             Self::AlreadyOpen(_) => Status::already_exists(self.to_string()),
             Self::Full(_) | Self::Busy(_) => Status::resource_exhausted(self.to_string()),

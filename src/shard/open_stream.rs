@@ -71,8 +71,8 @@ pub(super) enum Owner {
 impl Owner {
     fn source(&self) -> meter::Source {
         match self {
-            Self::Call(_) => meter::Source::Grpc,
-            Self::Kafka { .. } => meter::Source::Kafka,
+            Self::Call(_) => meter::Source::GRPC,
+            Self::Kafka { .. } => meter::Source::KAFKA,
         }
     }
 }

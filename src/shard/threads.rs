@@ -256,7 +256,7 @@ impl Shard {
     fn refuse(&self, envelope: &ChunkEnvelope, bad: &BadChunk) {
         match &envelope.source {
             Source::Call { refusals, .. } => {
-                metrics::rejected(metrics::Source::Grpc, bad.reason());
+                metrics::rejected(metrics::Source::GRPC, bad.reason());
                 // The first refusal ends the call; where the client has left, nobody is there to hear it.
                 let _ = refusals.try_send(Status::invalid_argument(bad.to_string()));
             }

@@ -147,7 +147,7 @@ impl Call {
         opened.check(&chunk, format)?;
         // Known here already: the pieces of a chunk have one sequence among them.
         if chunk.sequence.zip(opened.sequence).is_some_and(|(new, seen)| new <= seen) {
-            metrics::rejected(metrics::Source::Grpc, "duplicate");
+            metrics::rejected(metrics::Source::GRPC, "duplicate");
             return Ok(false);
         }
         opened.sequence = chunk.sequence.or(opened.sequence);

@@ -14,7 +14,7 @@ pub fn refusal(bad: &BadChunk) -> Status {
 
 /// A bad request, counted by its reason.
 pub fn invalid(reason: &'static str, text: impl Into<String>) -> Status {
-    metrics::rejected(metrics::Source::Grpc, reason);
+    metrics::rejected(metrics::Source::GRPC, reason);
     Status::invalid_argument(text)
 }
 

@@ -5,6 +5,7 @@
 use prost::bytes::Bytes;
 
 use crate::audio::{AudioFormat, BadAudio, ChannelLayout, FileError};
+use crate::proto::AudioChunk;
 
 /// The furthest sample at which a chunk may begin: 46 years at 192 kHz. Keeps all arithmetic on positions far from its limits.
 pub const FURTHEST_SAMPLE: u64 = 1 << 48;
@@ -22,6 +23,22 @@ pub struct Chunk {
     pub audio: Bytes,
     /// Ends the stream.
     pub last: bool,
+}
+
+impl Chunk {
+    /// Moves the audio and its place in the stream out of a message.
+    ///
+    /// # Errors
+    /// Returns an error for a format that the protocol does not define or that is outside the limits.
+    pub fn from_message(message: AudioChunk) -> Result<Self, BadAudio> {
+        Ok(Self {
+            sequence: message.sequence,
+            first_sample: message.first_sample,
+            format: message.format.as_ref().map(AudioFormat::try_from).transpose()?,
+            audio: message.audio,
+            last: message.last,
+        })
+    }
 }
 
 /// Why a chunk was refused. The sender's to mend; the stream is as if the chunk had never come.
@@ -45,6 +62,14 @@ pub enum BadChunk {
         was: ChannelLayout,
         /// The chunk's.
         is: ChannelLayout,
+    },
+    /// The model changed within the stream.
+    #[error("model: {is:?} in a stream that began with {was:?}")]
+    ModelChanged {
+        /// The model that the stream requested.
+        was: String,
+        /// The model that the chunk requests.
+        is: String,
     },
     /// The chunk begins further from the stream's start than any stream lasts.
     #[error("first_sample = {value}: allowed is 0 to {FURTHEST_SAMPLE}")]
@@ -75,6 +100,17 @@ pub enum BadChunk {
 }
 
 impl BadChunk {
+    /// Checks that a chunk of a stream whose format is `was` declares the same format or none.
+    ///
+    /// # Errors
+    /// Returns [`Self::FormatChanged`].
+    pub fn check_format(was: AudioFormat, declared: Option<AudioFormat>) -> Result<(), Self> {
+        match declared.filter(|is| *is != was) {
+            Some(is) => Err(Self::FormatChanged { was, is }),
+            None => Ok(()),
+        }
+    }
+
     /// The metric's label.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -82,6 +118,7 @@ impl BadChunk {
             Self::FormatMissing => "format_missing",
             Self::FormatChanged { .. } => "format_changed",
             Self::ChannelsChanged { .. } => "channels_changed",
+            Self::ModelChanged { .. } => "model",
             Self::FirstSample { .. } => "first_sample",
             Self::Audio(_) => "audio",
             Self::ChunkTooLarge { .. } => "chunk_too_large",

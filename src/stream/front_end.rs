@@ -11,8 +11,9 @@ use super::chunk::{BadChunk, Chunk, FURTHEST_SAMPLE, Outcome};
 use super::collected_file::CollectedFile;
 use super::position::{Place, Resume};
 use super::segment::Stretch;
+use super::sequence::{LastSequence, SequenceCheck};
 use super::{StreamSetup, Workbench};
-use crate::audio::{self, AudioFormat, Planar, Recording, ResamplerPlan};
+use crate::audio::{self, AudioFormat, ChannelLayout, Planar, Recording, ResamplerPlan};
 use crate::window::{Window, needed_from};
 use crate::window::{time_of, whole_samples};
 
@@ -24,7 +25,7 @@ pub struct StreamFrontEnd {
     /// `None` until a file says what rate it has.
     plan: Option<Arc<ResamplerPlan>>,
     position: u64,
-    sequence: Option<u64>,
+    sequence: LastSequence,
     stretch: Option<Stretch>,
     /// The next window of each channel when the stretch began or, where none is open, when the last one ended; stretches begin
     /// no earlier.
@@ -52,7 +53,7 @@ impl StreamFrontEnd {
             format,
             plan: None,
             position,
-            sequence: None,
+            sequence: LastSequence::default(),
             stretch: None,
             owed: Vec::new(),
             idle_ends: VecDeque::new(),
@@ -75,7 +76,7 @@ impl StreamFrontEnd {
             None => Self::begin(setup, chunk)?,
             Some(at) => {
                 let mut stream = Self::at(setup, at.format, at.position);
-                stream.sequence = at.sequence;
+                stream.sequence = LastSequence(at.sequence);
                 if at.span == setup.geometry.span() {
                     stream.owed = at.next_windows;
                     if let Some(first_window) = at.first_window {
@@ -100,13 +101,25 @@ impl StreamFrontEnd {
         let needed = lowest.map_or(0, |(next, plan)| needed_from(&self.setup.geometry, plan, *next));
         Place {
             position: self.position,
-            sequence: self.sequence,
+            sequence: self.sequence.0,
             first_window: self.stretch.as_ref().map(|stretch| stretch.first_window),
             open: self.stretch.is_some() || !self.file.is_empty(),
             needed_from: if self.stretch.is_some() { needed } else { self.position },
             next_windows,
             span: self.setup.geometry.span(),
         }
+    }
+
+    /// Returns whether [`Self::accept`] would drop the chunk as a duplicate.
+    #[must_use]
+    pub fn is_duplicate(&self, chunk: &Chunk) -> bool {
+        self.sequence.check(chunk.sequence) == SequenceCheck::Duplicate
+    }
+
+    /// Returns the channel policy and the channel names of the stream.
+    #[must_use]
+    pub fn channels(&self) -> &ChannelLayout {
+        &self.setup.channels
     }
 
     /// The stream's format.
@@ -125,14 +138,10 @@ impl StreamFrontEnd {
         chunk: &Chunk,
         emit: &mut dyn FnMut(Window),
     ) -> Result<Outcome, BadChunk> {
-        if let (Some(new), Some(seen)) = (chunk.sequence, self.sequence)
-            && new <= seen
-        {
+        let SequenceCheck::New { missing: missing_chunks } = self.sequence.check(chunk.sequence) else {
             return Ok(Outcome { duplicate: true, ..Outcome::default() });
-        }
-        if let Some(is) = chunk.format.filter(|is| *is != self.format) {
-            return Err(BadChunk::FormatChanged { was: self.format, is });
-        }
+        };
+        BadChunk::check_format(self.format, chunk.format)?;
         if let Some(value) = chunk.first_sample.filter(|value| *value > FURTHEST_SAMPLE) {
             return Err(BadChunk::FirstSample { value });
         }
@@ -141,11 +150,7 @@ impl StreamFrontEnd {
         } else {
             self.take_samples(bench, chunk, emit)?
         };
-        let missing_chunks = match (chunk.sequence, self.sequence) {
-            (Some(new), Some(seen)) => new - seen - 1,
-            _ => 0,
-        };
-        self.sequence = chunk.sequence.or(self.sequence);
+        self.sequence.accept(chunk.sequence);
         Ok(Outcome { duplicate: false, missing_chunks, samples })
     }
 

@@ -11,17 +11,19 @@ mod info;
 mod position;
 mod recent_scores;
 mod segment;
+mod sequence;
 mod ticket;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use chunk::{BadChunk, Chunk, FURTHEST_SAMPLE, Outcome};
-pub use collected_file::CollectedFile;
+pub use collected_file::{CollectedFile, decode_file};
 pub use front_end::StreamFrontEnd;
-pub use info::StreamInfo;
+pub use info::{Declared, StreamInfo};
 pub use position::{Place, Resume, ResumePoint};
 pub use recent_scores::RecentScores;
+pub use sequence::{LastSequence, SequenceCheck};
 pub use ticket::{Assignment, DeadLetterTicket, EpochPosition, RESUMED, Ticket};
 
 use crate::audio::{ChannelLayout, Planar, ResamplerPlan};

@@ -1,7 +1,7 @@
-//! The service `affectd.v1.EvaluationService`: clips in, progress and a report out.
+//! The service `affectd.v1.EvaluationService`: labelled clips are analysed, then a report is computed.
 //!
-//! In: labelled clips of a call. Out: each clip's result in their order, then the report. Shares the daemon's batcher
-//! with live streams and never has more than a few clips of a call under way, so neither starves the other.
+//! Input: the labelled clips of a call. Output: the result of each clip, in the order of the clips, then the report. Invariant: a call has only a few
+//! clips in flight, because it shares the daemon's batcher with live streams.
 
 use std::pin::Pin;
 
@@ -9,30 +9,31 @@ use futures::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::status::draining_evaluation;
 use crate::audio::AudioFormat;
 use crate::batch::ReplyOrigin;
 use crate::evaluation::clips_in_flight;
 use crate::evaluation::{EvaluationError, Evaluator, LabelledClip, Tally};
-use crate::proto::evaluate_response::Response as Answer;
+use crate::proto::evaluate_response::Response as Message;
 use crate::proto::evaluation_service_server::{EvaluationService, EvaluationServiceServer};
 use crate::proto::{EvaluateRequest, EvaluateResponse};
 use crate::serving::UnknownModel;
 
-/// What a clip's message holds besides its audio, at most.
+/// The most bytes of a clip's message beside its audio.
 const ENVELOPE_BYTES: usize = 64 * 1024;
 
-/// The service.
+/// The evaluation service.
 pub struct Evaluation<O> {
     evaluator: Box<EvaluatorOf<O>>,
     draining: CancellationToken,
 }
 
-/// Gives an evaluator of the default model, which none is once the daemon has drained.
+/// Returns an evaluator of the default model; an error once the daemon has drained and serves no model.
 type EvaluatorOf<O> = dyn Fn() -> Result<Evaluator<O>, UnknownModel> + Send + Sync;
 
 impl<O: From<ReplyOrigin> + Send + Sync + 'static> Evaluation<O> {
-    /// A service on the daemon's batchers, with an evaluator for each call; calls end with UNAVAILABLE once `draining` is cancelled. Drop the service to
-    /// close the batcher's queue.
+    /// Returns a service that requests an evaluator for each call. Calls end with UNAVAILABLE once `draining` is cancelled. The service holds a
+    /// sender of the batcher's queue until it is dropped.
     #[must_use]
     pub fn new(
         evaluator: impl Fn() -> Result<Evaluator<O>, UnknownModel> + Send + Sync + 'static,
@@ -41,7 +42,7 @@ impl<O: From<ReplyOrigin> + Send + Sync + 'static> Evaluation<O> {
         Self { evaluator: Box::new(evaluator), draining }
     }
 
-    /// Ready for a server; clips may have `max_file_bytes` of audio.
+    /// Returns the service for a server. Clips may hold `max_file_bytes` of audio (`audio.max_file_bytes`).
     #[must_use]
     pub fn into_server(self, max_file_bytes: usize) -> EvaluationServiceServer<Self> {
         EvaluationServiceServer::new(self)
@@ -49,33 +50,33 @@ impl<O: From<ReplyOrigin> + Send + Sync + 'static> Evaluation<O> {
     }
 }
 
-type Answers = Pin<Box<dyn Stream<Item = Result<EvaluateResponse, Status>> + Send>>;
+type Responses = Pin<Box<dyn Stream<Item = Result<EvaluateResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl<O: From<ReplyOrigin> + Send + Sync + 'static> EvaluationService for Evaluation<O> {
-    type EvaluateStream = Answers;
+    type EvaluateStream = Responses;
 
     async fn evaluate(
         &self,
         request: Request<Streaming<EvaluateRequest>>,
-    ) -> Result<Response<Self::EvaluateStream>, Status> {
+    ) -> Result<Response<Responses>, Status> {
         if self.draining.is_cancelled() {
-            return Err(draining());
+            return Err(draining_evaluation());
         }
-        let stopped = self.draining.clone().cancelled_owned();
-        let evaluator =
-            (self.evaluator)().map_err(|unknown| Status::invalid_argument(unknown.to_string()))?;
-        let answers = answers(evaluator, request.into_inner());
-        // Drain: whoever evaluates has no report yet, and can ask again elsewhere.
-        let answers = answers.take_until(stopped);
-        let draining_token = self.draining.clone();
-        let ending =
-            futures::stream::once(async move { draining_token.is_cancelled().then(|| Err(draining())) });
-        Ok(Response::new(Box::pin(answers.chain(ending.filter_map(futures::future::ready)))))
+        let evaluator = (self.evaluator)();
+        let evaluator = evaluator.map_err(|unknown| Status::invalid_argument(unknown.to_string()))?;
+        let draining = self.draining.clone();
+        // A drain ends the call at once: without the last clip there is no report, and another daemon can evaluate all of them.
+        let responses =
+            responses(evaluator, request.into_inner()).take_until(draining.clone().cancelled_owned());
+        let end = async move { draining.is_cancelled().then(|| Err(draining_evaluation())) };
+        let end = futures::stream::once(end).filter_map(futures::future::ready);
+        Ok(Response::new(Box::pin(responses.chain(end))))
     }
 }
 
-fn answers<O: From<ReplyOrigin> + Send + Sync + 'static>(
+/// Returns the results of the clips in their order, then the report.
+fn responses<O: From<ReplyOrigin> + Send + Sync + 'static>(
     evaluator: Evaluator<O>,
     requests: Streaming<EvaluateRequest>,
 ) -> impl Stream<Item = Result<EvaluateResponse, Status>> + Send {
@@ -84,22 +85,22 @@ fn answers<O: From<ReplyOrigin> + Send + Sync + 'static>(
         let mut tally = Tally::new(contract.clone());
         let score = |request: Result<EvaluateRequest, Status>| {
             let evaluator = evaluator.clone();
-            async move { evaluator.score(clip(request?)?).await.map_err(failed) }
+            async move { evaluator.score(clip(request?)?).await.map_err(failure) }
         };
         let mut outcomes = std::pin::pin!(requests.map(score).buffered(clips_in_flight()));
         while let Some(outcome) = outcomes.next().await {
             let outcome = outcome?;
             let result = outcome.to_proto(&contract.labels);
             tally.add(outcome);
-            yield EvaluateResponse { response: Some(Answer::Clip(result)) };
+            yield EvaluateResponse { response: Some(Message::Clip(result)) };
         }
         let report = tokio::task::spawn_blocking(move || tally.report()).await;
         let report = report.map_err(|_| Status::internal("the report could not be computed"))?;
-        yield EvaluateResponse { response: Some(Answer::Report(report.into())) };
+        yield EvaluateResponse { response: Some(Message::Report(report.into())) };
     }
 }
 
-/// The clip of a request, or INVALID_ARGUMENT naming the field.
+/// Returns the clip of a request, or INVALID_ARGUMENT with the name of the field.
 fn clip(request: EvaluateRequest) -> Result<LabelledClip, Status> {
     let missing = |field: &str| Status::invalid_argument(format!("{field}: missing"));
     let clip = request.clip.ok_or_else(|| missing("clip"))?;
@@ -113,13 +114,10 @@ fn clip(request: EvaluateRequest) -> Result<LabelledClip, Status> {
     Ok(LabelledClip { id: clip.id, label: clip.label, speaker, format, audio: clip.audio })
 }
 
-fn failed(error: EvaluationError) -> Status {
+/// Returns the status of a clip that could not be analysed.
+fn failure(error: EvaluationError) -> Status {
     match error {
-        EvaluationError::Engine(crate::model::EngineError::Ended) => draining(),
+        EvaluationError::Engine(crate::model::EngineError::Ended) => draining_evaluation(),
         other => Status::internal(other.to_string()),
     }
-}
-
-fn draining() -> Status {
-    Status::unavailable("affectd is shutting down: evaluate again when it is back")
 }

@@ -168,7 +168,7 @@ async fn what_cannot_be_done_is_one_clear_line() {
     let run = ["--streams", "1", "--speed", "max", "--seconds", "1"];
     let cases: [(&[&str], i32, &str); 6] = [
         (&["--target", nobody], 1, "connect to grpc://127.0.0.1:1"),
-        (&["--target", nobody, "--target-pid", "4294967295"], 1, "process 4294967295 is not there"),
+        (&["--target", nobody, "--target-pid", "4294967295"], 1, "process 4294967295: no such process"),
         (&["--target", nobody, "--file", "/nowhere.wav"], 1, "/nowhere.wav"),
         (&["--target", nobody, "--encoding", "file"], 2, "--encoding file"),
         (&["--target", nobody, "--output-topic", "t"], 2, "--output-topic is for kafka://"),

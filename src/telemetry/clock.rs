@@ -1,18 +1,18 @@
-//! CPU time of this process and of the calling thread, by the kernel's own clocks.
+//! CPU time of this process and of the calling thread, from the kernel's CPU clocks.
 //!
-//! In: nothing. Out: time since process or thread began. Never wall time: what waits costs nothing here.
+//! Input: none. Output: CPU time since the process or the thread started; time spent waiting does not count.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// CPU time of all threads of this process, ended ones included.
+/// Returns the CPU time of all threads of this process, ended ones included.
 #[must_use]
 pub fn process_cpu() -> Duration {
     read(ClockId::ProcessCPUTime)
 }
 
-/// CPU time of the calling thread.
+/// Returns the CPU time of the calling thread.
 #[must_use]
 pub fn thread_cpu() -> Duration {
     read(ClockId::ThreadCPUTime)
@@ -27,11 +27,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_shows_on_both_clocks() {
+    fn both_clocks_advance_with_work() {
         let (process, thread) = (process_cpu(), thread_cpu());
         let sum = (0..200_000_u64).fold(0, |sum: u64, n| std::hint::black_box(sum.wrapping_add(n * n)));
         assert_ne!(sum, 0);
-        assert!(thread_cpu() > thread, "the thread worked");
-        assert!(process_cpu() > process, "so did its process");
+        assert!(thread_cpu() > thread, "the thread did work");
+        assert!(process_cpu() > process, "the work counts for its process");
     }
 }

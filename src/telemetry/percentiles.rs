@@ -1,31 +1,34 @@
-//! Percentiles by nearest rank, of all samples rather than of buckets.
+//! Percentiles by the nearest-rank method, of all samples rather than of histogram buckets.
 //!
-//! In: durations. Out: the value below which the given share lies, one that was truly seen. Pure.
+//! Input: durations. Output: for each share the smallest sample that at least this share of the samples does not exceed. Pure.
 
 use std::time::Duration;
 
-/// The nearest rank; `sorted` ascends and holds at least one.
+/// Returns the sample of the nearest rank, `ceil(share * n)`. `sorted` must ascend.
+///
+/// # Panics
+/// Panics if `sorted` is empty.
 #[must_use]
 pub fn percentile<T: Copy>(sorted: &[T], share: f64) -> T {
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted[rank.clamp(1, sorted.len()) - 1]
 }
 
-/// What is told of many durations.
+/// The percentiles of a set of durations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Percentiles {
     /// The median.
     pub p50: Duration,
-    /// 95 of 100 are at most this.
+    /// The 95th percentile.
     pub p95: Duration,
-    /// 99 of 100 are at most this.
+    /// The 99th percentile.
     pub p99: Duration,
-    /// All are at most this.
+    /// The largest duration.
     pub max: Duration,
 }
 
 impl Percentiles {
-    /// Of samples in any order, which are sorted by it; `None` where there are none.
+    /// Returns the percentiles of `samples`, which it sorts; `None` if there are none.
     #[must_use]
     pub fn of(samples: &mut [Duration]) -> Option<Self> {
         samples.sort_unstable();
@@ -40,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranks_are_those_of_samples_that_were_seen() {
+    fn percentiles_are_samples() {
         let ms = Duration::from_millis;
         let mut samples: Vec<Duration> = (1..=200).rev().map(ms).collect();
         let found = Percentiles::of(&mut samples).unwrap();

@@ -1,47 +1,47 @@
-//! What another process has used of the machine: CPU time and memory, as Linux tells under `/proc`.
+//! CPU time and peak memory of a process, read from `/proc` on Linux.
 //!
-//! In: a process id. Out: its CPU time so far and the most memory that it ever held. Never touches the process.
+//! Input: a process id. Output: its CPU time so far and its peak resident memory. Invariant: the process is not affected.
 
 use std::time::Duration;
 
-/// Why a process cannot be watched.
+/// Why the usage of a process cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
-    /// Nothing runs under this id.
-    #[error("process {pid} is not there")]
+    /// No process has this id.
+    #[error("process {pid}: no such process")]
     Gone {
-        /// Its id.
+        /// The process id.
         pid: u32,
     },
-    /// The system does not tell.
+    /// A file of the process cannot be read.
     #[error("read /proc/{pid}/{file}: {reason}")]
     Unreadable {
-        /// Its id.
+        /// The process id.
         pid: u32,
         /// The file.
         file: &'static str,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// There is no `/proc` of Linux's kind.
-    #[error("watch process {pid}: only Linux tells what another process uses")]
+    /// The system has no `/proc` as Linux has it.
+    #[error("read the usage of process {pid}: supported on Linux only")]
     Unsupported {
-        /// Its id.
+        /// The process id.
         pid: u32,
     },
 }
 
-/// What a process has used up to now.
+/// The usage of a process up to now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProcessUse {
-    /// User and system time of all its threads, in steps of the kernel's tick (10 ms).
+    /// User and system time of all its threads, in steps of the kernel's clock tick (10 ms).
     pub cpu: Duration,
-    /// The most memory that it held at any time since it began.
+    /// The peak resident memory since it started, in bytes.
     pub peak_memory_bytes: u64,
 }
 
 impl ProcessUse {
-    /// Reads both figures of process `pid`.
+    /// Reads the usage of process `pid`.
     ///
     /// # Errors
     /// See [`ProcessError`].
@@ -51,10 +51,10 @@ impl ProcessUse {
         }
         let unreadable =
             |file, reason: &str| ProcessError::Unreadable { pid, file, reason: reason.to_owned() };
-        let ticks = ticks_of(&text(pid, "stat")?).ok_or_else(|| unreadable("stat", "no CPU times in it"))?;
+        let ticks = ticks_of(&text(pid, "stat")?).ok_or_else(|| unreadable("stat", "no CPU times"))?;
         let status = text(pid, "status")?;
-        let peak =
-            peak_bytes_of(&status).ok_or_else(|| unreadable("status", "no VmHWM in it: it has ended"))?;
+        let peak = peak_bytes_of(&status)
+            .ok_or_else(|| unreadable("status", "no VmHWM, so the process has ended"))?;
         let tick = rustix::param::clock_ticks_per_second();
         Ok(Self { cpu: Duration::from_secs_f64(ticks as f64 / tick as f64), peak_memory_bytes: peak })
     }
@@ -67,7 +67,8 @@ fn text(pid: u32, file: &'static str) -> Result<String, ProcessError> {
     })
 }
 
-/// Fields 14 and 15 of proc_pid_stat(5). The second one, the name, may hold anything but ends at the last parenthesis.
+/// Returns the sum of fields 14 and 15 of proc_pid_stat(5) (utime and stime, in ticks). Field 2, the name, may hold spaces and parentheses, so the
+/// fields are counted from the last closing parenthesis.
 fn ticks_of(stat: &str) -> Option<u64> {
     let (_, behind_name) = stat.rsplit_once(')')?;
     let mut fields = behind_name.split_whitespace().skip(11);
@@ -75,7 +76,7 @@ fn ticks_of(stat: &str) -> Option<u64> {
     Some(next()? + next()?)
 }
 
-/// `VmHWM` of proc_pid_status(5), which is in kibibytes.
+/// Returns `VmHWM` of proc_pid_status(5), converted from KiB to bytes.
 fn peak_bytes_of(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
@@ -101,7 +102,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn this_process_is_there_and_an_impossible_one_is_not() {
+    fn this_process_has_figures_and_an_impossible_one_has_none() {
         let own = ProcessUse::of(std::process::id()).unwrap();
         assert!(own.peak_memory_bytes > 1 << 20, "{own:?}");
         let error = ProcessUse::of(u32::MAX).unwrap_err();

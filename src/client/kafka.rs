@@ -1,6 +1,6 @@
-//! A recording as Kafka records: protobuf chunks, or raw bytes with headers.
+//! Sending of a recording as Kafka records: protobuf chunks, or raw bytes with headers.
 //!
-//! In: a [`Script`]. Out: what the brokers acknowledged. Never reads what comes of it (see `affectd tail`).
+//! Input: a [`Script`]. Output: the acknowledged records. Invariants: events are not read here (see `affectd tail`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,39 +14,39 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
 use tokio::time::Instant;
 
-use super::{ClientError, Pace, Script, stamped, wait};
+use super::{ClientError, Pace, Script, wait_until_due, with_capture_time};
 use crate::audio::ChannelPolicy;
 use crate::proto::{AudioChunk, AudioFormat, Encoding};
 
-/// Records that may be on their way at once.
-const IN_FLIGHT: usize = 512;
+/// The maximum number of unacknowledged records.
+const MAX_IN_FLIGHT: usize = 512;
 
-/// How chunks become records.
+/// The record format of chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordFormat {
     /// The protobuf message `affectd.v1.AudioChunk`.
     Protobuf,
-    /// The audio alone, described by the header `content-type`.
+    /// The audio bytes as the record's value, described by the header `content-type`.
     Raw,
 }
 
-/// What the brokers took.
+/// The records that the brokers acknowledged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Acknowledged {
-    /// Records.
+    /// The number of records.
     pub chunks: u64,
-    /// Bytes of audio.
+    /// The number of bytes of audio.
     pub bytes: u64,
-    /// Partition of the last record.
+    /// The partition of the last record.
     pub partition: i32,
-    /// Offset of the last record.
+    /// The offset of the last record.
     pub last_offset: i64,
 }
 
-/// A producer for clients: one record after the other, none twice.
+/// Creates an idempotent producer, which keeps the order of records and writes none twice.
 ///
 /// # Errors
-/// [`ClientError::Connect`] where a property is unknown or has a bad value.
+/// Returns [`ClientError::Connect`] where a property is unknown or has an invalid value.
 pub fn producer(brokers: &str, properties: &BTreeMap<String, String>) -> Result<FutureProducer, ClientError> {
     let mut config = ClientConfig::new();
     config.set("message.timeout.ms", "30000");
@@ -59,10 +59,10 @@ pub fn producer(brokers: &str, properties: &BTreeMap<String, String>) -> Result<
     config.create().map_err(error)
 }
 
-/// Sends a stream at its pace; returns once every record is acknowledged.
+/// Sends a stream at its pace and returns when every record is acknowledged.
 ///
 /// # Errors
-/// [`ClientError::Kafka`] at the first record that is refused, or not taken within 30 s.
+/// Returns [`ClientError::Kafka`] for the first record that is rejected or not acknowledged within 30 s.
 pub async fn send_to_kafka(
     producer: &FutureProducer,
     topic: &str,
@@ -73,50 +73,50 @@ pub async fn send_to_kafka(
     let mut records = Records::new(producer, topic, format);
     let start = Instant::now();
     for (end, chunk) in script.into_chunks() {
-        wait(start, pace, end).await;
-        records.send(stamped(chunk)).await?;
+        wait_until_due(start, pace, end).await;
+        records.send(with_capture_time(chunk)).await?;
     }
     records.finish().await
 }
 
-/// The records of one stream on their way to a topic. Dropping it forgets those that are not acknowledged yet.
+/// The records of one stream. Dropping it stops waiting for the records that are not acknowledged yet.
 pub struct Records<'a> {
     producer: &'a FutureProducer,
     topic: &'a str,
     format: RecordFormat,
-    on_their_way: FuturesOrdered<DeliveryFuture>,
+    in_flight: FuturesOrdered<DeliveryFuture>,
     acknowledged: Acknowledged,
 }
 
 impl<'a> Records<'a> {
-    /// A stream whose records go to `topic`.
+    /// Creates a stream whose records are sent to `topic`.
     #[must_use]
     pub fn new(producer: &'a FutureProducer, topic: &'a str, format: RecordFormat) -> Self {
-        let (on_their_way, acknowledged) = (FuturesOrdered::new(), Acknowledged::default());
-        Self { producer, topic, format, on_their_way, acknowledged }
+        let (in_flight, acknowledged) = (FuturesOrdered::new(), Acknowledged::default());
+        Self { producer, topic, format, in_flight, acknowledged }
     }
 
-    /// Sends one chunk, keyed by its stream. Waits only where too many are on their way already.
+    /// Sends one chunk, with the stream id as its key. Waits only where the maximum number of records is in flight.
     ///
     /// # Errors
-    /// [`ClientError::Kafka`] where this record or an earlier one is refused.
+    /// Returns [`ClientError::Kafka`] where this record or an earlier one is rejected.
     pub async fn send(&mut self, chunk: AudioChunk) -> Result<(), ClientError> {
-        if self.on_their_way.len() >= IN_FLIGHT {
-            let delivery = self.on_their_way.next().await;
-            self.acknowledged.settle(delivery, self.topic)?;
+        if self.in_flight.len() >= MAX_IN_FLIGHT {
+            let delivery = self.in_flight.next().await;
+            self.acknowledged.record(delivery, self.topic)?;
         }
         self.acknowledged.bytes += chunk.audio.len() as u64;
-        self.on_their_way.push_back(enqueue(self.producer, self.topic, chunk, self.format).await?);
+        self.in_flight.push_back(enqueue(self.producer, self.topic, chunk, self.format).await?);
         Ok(())
     }
 
     /// Waits until every record is acknowledged.
     ///
     /// # Errors
-    /// [`ClientError::Kafka`] at the first record that is refused, or not taken within 30 s.
+    /// Returns [`ClientError::Kafka`] for the first record that is rejected or not acknowledged within 30 s.
     pub async fn finish(mut self) -> Result<Acknowledged, ClientError> {
-        while let Some(delivery) = self.on_their_way.next().await {
-            self.acknowledged.settle(Some(delivery), self.topic)?;
+        while let Some(delivery) = self.in_flight.next().await {
+            self.acknowledged.record(Some(delivery), self.topic)?;
         }
         Ok(self.acknowledged)
     }
@@ -125,7 +125,7 @@ impl<'a> Records<'a> {
 type Delivered = <DeliveryFuture as Future>::Output;
 
 impl Acknowledged {
-    fn settle(&mut self, delivery: Option<Delivered>, topic: &str) -> Result<(), ClientError> {
+    fn record(&mut self, delivery: Option<Delivered>, topic: &str) -> Result<(), ClientError> {
         let error = |reason: String| ClientError::Kafka { topic: topic.to_owned(), reason };
         match delivery {
             Some(Ok(Ok(delivery))) => {
@@ -139,7 +139,7 @@ impl Acknowledged {
     }
 }
 
-/// Hands one record to librdkafka, and waits while its queue is full.
+/// Adds one record to librdkafka's queue, and waits while the queue is full.
 async fn enqueue(
     producer: &FutureProducer,
     topic: &str,
@@ -189,7 +189,7 @@ fn headers(chunk: &AudioChunk) -> OwnedHeaders {
     headers
 }
 
-/// The media type of raw bytes; `None` for encodings that have none.
+/// Returns the media type of raw bytes, or `None` for encodings without a media type.
 pub fn content_type(format: &AudioFormat) -> Option<String> {
     let parameters = format!("rate={};channels={}", format.sample_rate_hz, format.channels);
     match format.encoding() {

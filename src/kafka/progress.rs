@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::audio::{AudioFormat, ChannelPolicy};
 use crate::stream::RecentScores;
 use crate::stream::{EpochPosition, RESUMED, StreamInfo};
-use crate::stream::{Place, Resume, ResumePoint};
+use crate::stream::{Resume, ResumePoint, StreamPosition};
 use crate::window::WindowSpan;
 
 /// Value of a record in the progress topic; its key is the stream's id.
@@ -89,7 +89,8 @@ impl State {
     /// The state of a stream that stands at `standing`.
     #[must_use]
     pub fn new(standing: &EpochPosition, info: &StreamInfo, format: AudioFormat) -> Self {
-        let Place { position, sequence, first_window, next_windows, span, .. } = standing.place.clone();
+        let StreamPosition { position, sequence, first_window, next_windows, span, .. } =
+            standing.place.clone();
         let StreamInfo { attributes, model, channels, channel_names, .. } = info.clone();
         let channels = channels.unwrap_or_default();
         Self {
@@ -119,7 +120,7 @@ impl State {
     /// The same for the ledger. Nothing before the position is needed: else the commit would lie below it.
     #[must_use]
     pub fn standing(&self) -> EpochPosition {
-        let place = Place {
+        let place = StreamPosition {
             position: self.position,
             sequence: self.sequence,
             first_window: self.first_window,

@@ -17,7 +17,7 @@ use crate::serving::{AdmissionPermit, ServedModel};
 use crate::shard::{ChunkAccepted, Report};
 use crate::stream::RESUMED;
 use crate::stream::{Assignment, EpochPosition, StreamInfo};
-use crate::stream::{BadChunk, Outcome, StreamFrontEnd};
+use crate::stream::{BadChunk, ChunkOutcome, StreamFrontEnd};
 use crate::telemetry::metrics as meter;
 use crate::telemetry::metrics::GaugeGuard;
 use crate::window::time_of;
@@ -210,7 +210,7 @@ impl OpenStream {
     fn standing(&self) -> Option<EpochPosition> {
         match self.owner {
             Owner::Call(_) => None,
-            Owner::Kafka { epoch, .. } => Some(EpochPosition { epoch, place: self.front_end.place() }),
+            Owner::Kafka { epoch, .. } => Some(EpochPosition { epoch, place: self.front_end.position() }),
         }
     }
 
@@ -239,7 +239,7 @@ impl OpenStream {
     }
 
     /// Counts the audio of a chunk, and the chunk itself unless it is a further piece of one (`whole` is false).
-    fn count(&self, outcome: &Outcome, whole: bool, spent: Duration) {
+    fn count(&self, outcome: &ChunkOutcome, whole: bool, spent: Duration) {
         if outcome.duplicate {
             return meter::rejected(self.source, "duplicate");
         }

@@ -1,13 +1,22 @@
-//! Files that arrive as streams: the bytes collected so far, and their decoding.
+//! Collects the bytes of a file that arrives in several chunks.
 //!
-//! Input: the bytes of a file, chunk by chunk and in order. Output: the file, or its recording. Invariants: a collected file never grows past the
-//! limit; a chunk that is refused leaves it as it was.
+//! Input: bytes in order.
+//! Output: the complete file, or its recording.
+//! Invariants: the collected bytes never exceed the limit of the caller.
 //!
-//! Both kinds of source collect with [`CollectedFile`] and decode with [`decode_file`], at different places. An interactive session collects and
-//! decodes before the shard, on a thread for blocking work: it reserves room for events second by second while it sends the recording on, so a
-//! client that reads slowly slows its own call. A file over Kafka is collected and decoded by the front end in the shard. Its chunks may settle only
-//! when the recording's windows are published, and the position that settles them is the front end's; a decoder in front of the shard would have to
-//! report a position for chunks that the shard never received. The price is that the shard's other streams wait while the file is decoded.
+//! A file is decoded only when it is complete, because its header and, in some formats, its end decide what
+//! its bytes mean. Until then its chunks contribute no samples, and the position of the stream does not move.
+//! For Kafka this means that none of the file's records may be committed before the last one was decoded: a
+//! restart reads the file again from its first record. The limit bounds the memory, and with it the amount of
+//! audio that is read again.
+//!
+//! Both kinds of source collect with [`CollectedFile`] and decode with [`decode_file`], at different places. An
+//! interactive session collects and decodes before the shard, on a thread for blocking work: it reserves room
+//! for events while it sends the recording on second by second, so a client that reads slowly slows its own
+//! stream only. A file over Kafka is collected and decoded by the front end in the shard, because its records
+//! may settle only when the windows of the recording are published, and the position that settles them is the
+//! front end's. A decoder in front of the shard would have to report positions for chunks that the shard never
+//! received. The price is that the other streams of the shard wait while the file is decoded.
 
 use prost::bytes::Bytes;
 
@@ -28,7 +37,8 @@ impl CollectedFile {
     /// Appends `bytes`.
     ///
     /// # Errors
-    /// Returns [`BadChunk::FileTooLarge`] if the file would exceed `limit` bytes; it then stays as it was.
+    /// [`BadChunk::FileTooLarge`] where the file would exceed `limit` bytes; the collected bytes are
+    /// unchanged.
     pub fn push(&mut self, bytes: &[u8], limit: usize) -> Result<(), BadChunk> {
         if self.0.len() + bytes.len() > limit {
             return Err(BadChunk::FileTooLarge { limit });
@@ -37,38 +47,43 @@ impl CollectedFile {
         Ok(())
     }
 
-    /// Returns the collected bytes and leaves nothing behind.
+    /// Returns the collected bytes and starts over with none.
     #[must_use]
     pub fn take(&mut self) -> Bytes {
         Bytes::from(std::mem::take(&mut self.0))
     }
 
-    /// Appends `end`, decodes the file and leaves nothing behind.
+    /// Completes the file with `end`, decodes it and starts over with no bytes.
     ///
     /// # Errors
-    /// Returns the errors of [`Self::push`] and [`decode_file`]. The file is then as it was before the call, since the chunk with `end` is refused.
+    /// Those of [`Self::push`], [`BadChunk::File`] where the file cannot be decoded, and [`BadChunk::Audio`]
+    /// where the names of `layout` do not fit its channels. The collected bytes are then as they were before
+    /// `end`.
     pub fn finish(
         &mut self,
         end: &[u8],
         limit: usize,
-        channels: &ChannelLayout,
+        layout: &ChannelLayout,
     ) -> Result<Recording, BadChunk> {
         let before = self.0.len();
         self.push(end, limit)?;
         let file = self.take();
-        decode_file(file.clone(), channels).inspect_err(|_| {
+        // `file` shares its buffer with no other owner here, so the conversion back to a vector does not
+        // copy.
+        decode_file(file.clone(), layout).inspect_err(|_| {
             self.0 = file.into();
             self.0.truncate(before);
         })
     }
 }
 
-/// Decodes a complete file. Takes time in proportion to its length, up to seconds.
+/// Decodes a complete file. This takes time in proportion to the file's length, up to seconds.
 ///
 /// # Errors
-/// Returns [`BadChunk::File`] for a file that cannot be read, and [`BadChunk::Audio`] if the names in `channels` do not fit its channels.
-pub fn decode_file(file: Bytes, channels: &ChannelLayout) -> Result<Recording, BadChunk> {
+/// [`BadChunk::File`] where the file cannot be decoded, and [`BadChunk::Audio`] where the names of `layout` do not
+/// fit its channels.
+pub fn decode_file(file: Bytes, layout: &ChannelLayout) -> Result<Recording, BadChunk> {
     let recording = audio::decode_bytes(file, None)?;
-    channels.check(recording.channels.len())?;
+    layout.check(recording.channels.len())?;
     Ok(recording)
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::Place;
+use super::StreamPosition;
 
 /// The epoch of a stream that another reader opened.
 pub const RESUMED: i64 = -1;
@@ -53,5 +53,5 @@ pub struct EpochPosition {
     /// As in [`Ticket`].
     pub epoch: i64,
     /// Position, sequence and windows.
-    pub place: Place,
+    pub place: StreamPosition,
 }

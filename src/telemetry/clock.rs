@@ -1,12 +1,12 @@
 //! CPU time of this process and of the calling thread, from the kernel's CPU clocks.
 //!
-//! Input: none. Output: CPU time since the process or the thread started; time spent waiting does not count.
+//! Output: the CPU time since the process or thread began. Invariants: time spent waiting is not counted.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Returns the CPU time of all threads of this process, ended ones included.
+/// Returns the CPU time of all threads of this process, including ended ones.
 #[must_use]
 pub fn process_cpu() -> Duration {
     read(ClockId::ProcessCPUTime)
@@ -31,7 +31,7 @@ mod tests {
         let (process, thread) = (process_cpu(), thread_cpu());
         let sum = (0..200_000_u64).fold(0, |sum: u64, n| std::hint::black_box(sum.wrapping_add(n * n)));
         assert_ne!(sum, 0);
-        assert!(thread_cpu() > thread, "the thread did work");
-        assert!(process_cpu() > process, "the work counts for its process");
+        assert!(thread_cpu() > thread, "the thread worked");
+        assert!(process_cpu() > process, "so did its process");
     }
 }

@@ -1,20 +1,17 @@
-//! Percentiles by the nearest-rank method, of all samples rather than of histogram buckets.
+//! Percentiles by the nearest-rank method, over all samples rather than over histogram buckets.
 //!
-//! Input: durations. Output: for each share the smallest sample that at least this share of the samples does not exceed. Pure.
+//! Input: durations. Output: percentiles. Invariants: a percentile is always one of the samples.
 
 use std::time::Duration;
 
-/// Returns the sample of the nearest rank, `ceil(share * n)`. `sorted` must ascend.
-///
-/// # Panics
-/// Panics if `sorted` is empty.
+/// Returns the nearest-rank percentile: the value at rank `ceil(share · n)`. `sorted` is ascending and not empty.
 #[must_use]
 pub fn percentile<T: Copy>(sorted: &[T], share: f64) -> T {
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted[rank.clamp(1, sorted.len()) - 1]
 }
 
-/// The percentiles of a set of durations.
+/// The reported percentiles of a set of durations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Percentiles {
     /// The median.
@@ -23,12 +20,12 @@ pub struct Percentiles {
     pub p95: Duration,
     /// The 99th percentile.
     pub p99: Duration,
-    /// The largest duration.
+    /// The maximum.
     pub max: Duration,
 }
 
 impl Percentiles {
-    /// Returns the percentiles of `samples`, which it sorts; `None` if there are none.
+    /// Sorts the samples and returns their percentiles, or `None` where there are no samples.
     #[must_use]
     pub fn of(samples: &mut [Duration]) -> Option<Self> {
         samples.sort_unstable();

@@ -1,47 +1,48 @@
-//! CPU time and peak memory of a process, read from `/proc` on Linux.
+//! CPU time and memory of another process, from Linux's `/proc`.
 //!
-//! Input: a process id. Output: its CPU time so far and its peak resident memory. Invariant: the process is not affected.
+//! Input: a process id. Output: its CPU time so far and its peak resident memory. Invariants: the process itself is not
+//! affected.
 
 use std::time::Duration;
 
-/// Why the usage of a process cannot be read.
+/// Why the resource use of a process cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
-    /// No process has this id.
-    #[error("process {pid}: no such process")]
+    /// There is no process with this id.
+    #[error("process {pid} does not exist")]
     Gone {
         /// The process id.
         pid: u32,
     },
-    /// A file of the process cannot be read.
+    /// A file under `/proc` cannot be read.
     #[error("read /proc/{pid}/{file}: {reason}")]
     Unreadable {
         /// The process id.
         pid: u32,
         /// The file.
         file: &'static str,
-        /// The reason.
+        /// The cause.
         reason: String,
     },
-    /// The system has no `/proc` as Linux has it.
-    #[error("read the usage of process {pid}: supported on Linux only")]
+    /// The operating system is not Linux.
+    #[error("watch process {pid}: the resource use of another process is available only on Linux")]
     Unsupported {
         /// The process id.
         pid: u32,
     },
 }
 
-/// The usage of a process up to now.
+/// The resources that a process has used so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProcessUse {
-    /// User and system time of all its threads, in steps of the kernel's clock tick (10 ms).
+    /// The user and system time of all threads, with the resolution of the kernel's clock tick (10 ms).
     pub cpu: Duration,
-    /// The peak resident memory since it started, in bytes.
+    /// The peak resident memory since the process began.
     pub peak_memory_bytes: u64,
 }
 
 impl ProcessUse {
-    /// Reads the usage of process `pid`.
+    /// Reads the resource use of process `pid`.
     ///
     /// # Errors
     /// See [`ProcessError`].
@@ -53,8 +54,8 @@ impl ProcessUse {
             |file, reason: &str| ProcessError::Unreadable { pid, file, reason: reason.to_owned() };
         let ticks = ticks_of(&text(pid, "stat")?).ok_or_else(|| unreadable("stat", "no CPU times"))?;
         let status = text(pid, "status")?;
-        let peak = peak_bytes_of(&status)
-            .ok_or_else(|| unreadable("status", "no VmHWM, so the process has ended"))?;
+        let peak =
+            peak_bytes_of(&status).ok_or_else(|| unreadable("status", "no VmHWM, the process has ended"))?;
         let tick = rustix::param::clock_ticks_per_second();
         Ok(Self { cpu: Duration::from_secs_f64(ticks as f64 / tick as f64), peak_memory_bytes: peak })
     }
@@ -67,8 +68,8 @@ fn text(pid: u32, file: &'static str) -> Result<String, ProcessError> {
     })
 }
 
-/// Returns the sum of fields 14 and 15 of proc_pid_stat(5) (utime and stime, in ticks). Field 2, the name, may hold spaces and parentheses, so the
-/// fields are counted from the last closing parenthesis.
+/// Returns the sum of fields 14 and 15 (utime, stime) of proc_pid_stat(5). Field 2, the name, may contain spaces and
+/// parentheses and ends at the last parenthesis.
 fn ticks_of(stat: &str) -> Option<u64> {
     let (_, behind_name) = stat.rsplit_once(')')?;
     let mut fields = behind_name.split_whitespace().skip(11);
@@ -76,7 +77,7 @@ fn ticks_of(stat: &str) -> Option<u64> {
     Some(next()? + next()?)
 }
 
-/// Returns `VmHWM` of proc_pid_status(5), converted from KiB to bytes.
+/// Returns `VmHWM` of proc_pid_status(5), in bytes; the file has it in kibibytes.
 fn peak_bytes_of(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
@@ -102,7 +103,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn this_process_has_figures_and_an_impossible_one_has_none() {
+    fn this_process_exists_and_an_impossible_one_does_not() {
         let own = ProcessUse::of(std::process::id()).unwrap();
         assert!(own.peak_memory_bytes > 1 << 20, "{own:?}");
         let error = ProcessUse::of(u32::MAX).unwrap_err();

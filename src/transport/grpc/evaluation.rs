@@ -1,7 +1,8 @@
-//! The service `affectd.v1.EvaluationService`: labelled clips are analysed, then a report is computed.
+//! The gRPC service `affectd.v1.EvaluationService`.
 //!
-//! Input: the labelled clips of a call. Output: the result of each clip, in the order of the clips, then the report. Invariant: a call has only a few
-//! clips in flight, because it shares the daemon's batcher with live streams.
+//! Input: the labelled clips of a call. Output: the result of each clip in the order of the clips, then the report.
+//! Invariants: evaluations share the daemon's batcher with live streams; the number of clips in flight per call is
+//! bounded, so that neither starves the other.
 
 use std::pin::Pin;
 
@@ -14,26 +15,26 @@ use crate::audio::AudioFormat;
 use crate::batch::ReplyOrigin;
 use crate::evaluation::clips_in_flight;
 use crate::evaluation::{EvaluationError, Evaluator, LabelledClip, Tally};
-use crate::proto::evaluate_response::Response as Message;
+use crate::proto::evaluate_response::Response as ResponseKind;
 use crate::proto::evaluation_service_server::{EvaluationService, EvaluationServiceServer};
 use crate::proto::{EvaluateRequest, EvaluateResponse};
 use crate::serving::UnknownModel;
 
-/// The most bytes of a clip's message beside its audio.
-const ENVELOPE_BYTES: usize = 64 * 1024;
+/// The maximum size, in bytes, of the fields of a clip's message besides its audio.
+const MESSAGE_OVERHEAD_BYTES: usize = 64 * 1024;
 
-/// The evaluation service.
+/// The implementation of the evaluation service.
 pub struct Evaluation<O> {
     evaluator: Box<EvaluatorOf<O>>,
     draining: CancellationToken,
 }
 
-/// Returns an evaluator of the default model; an error once the daemon has drained and serves no model.
+/// Returns an evaluator of the default model, or an error once the daemon has drained and no model is loaded.
 type EvaluatorOf<O> = dyn Fn() -> Result<Evaluator<O>, UnknownModel> + Send + Sync;
 
 impl<O: From<ReplyOrigin> + Send + Sync + 'static> Evaluation<O> {
-    /// Returns a service that requests an evaluator for each call. Calls end with UNAVAILABLE once `draining` is cancelled. The service holds a
-    /// sender of the batcher's queue until it is dropped.
+    /// Creates the service. `evaluator` is called once for each call. Calls end with `UNAVAILABLE` once `draining` is
+    /// cancelled. The service holds a sender of the batcher's queue, so the queue closes only after the service is dropped.
     #[must_use]
     pub fn new(
         evaluator: impl Fn() -> Result<Evaluator<O>, UnknownModel> + Send + Sync + 'static,
@@ -42,40 +43,42 @@ impl<O: From<ReplyOrigin> + Send + Sync + 'static> Evaluation<O> {
         Self { evaluator: Box::new(evaluator), draining }
     }
 
-    /// Returns the service for a server. Clips may hold `max_file_bytes` of audio (`audio.max_file_bytes`).
+    /// Wraps the service for a tonic server; a clip may have up to `max_file_bytes` of audio.
     #[must_use]
     pub fn into_server(self, max_file_bytes: usize) -> EvaluationServiceServer<Self> {
         EvaluationServiceServer::new(self)
-            .max_decoding_message_size(max_file_bytes.saturating_add(ENVELOPE_BYTES))
+            .max_decoding_message_size(max_file_bytes.saturating_add(MESSAGE_OVERHEAD_BYTES))
     }
 }
 
-type Responses = Pin<Box<dyn Stream<Item = Result<EvaluateResponse, Status>> + Send>>;
+type ResponseStream = Pin<Box<dyn Stream<Item = Result<EvaluateResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl<O: From<ReplyOrigin> + Send + Sync + 'static> EvaluationService for Evaluation<O> {
-    type EvaluateStream = Responses;
+    type EvaluateStream = ResponseStream;
 
     async fn evaluate(
         &self,
         request: Request<Streaming<EvaluateRequest>>,
-    ) -> Result<Response<Responses>, Status> {
+    ) -> Result<Response<Self::EvaluateStream>, Status> {
         if self.draining.is_cancelled() {
             return Err(draining_evaluation());
         }
-        let evaluator = (self.evaluator)();
-        let evaluator = evaluator.map_err(|unknown| Status::invalid_argument(unknown.to_string()))?;
-        let draining = self.draining.clone();
-        // A drain ends the call at once: without the last clip there is no report, and another daemon can evaluate all of them.
-        let responses =
-            responses(evaluator, request.into_inner()).take_until(draining.clone().cancelled_owned());
-        let end = async move { draining.is_cancelled().then(|| Err(draining_evaluation())) };
-        let end = futures::stream::once(end).filter_map(futures::future::ready);
-        Ok(Response::new(Box::pin(responses.chain(end))))
+        let stopped = self.draining.clone().cancelled_owned();
+        let evaluator =
+            (self.evaluator)().map_err(|unknown| Status::invalid_argument(unknown.to_string()))?;
+        let responses = responses(evaluator, request.into_inner());
+        // A drain ends the call without waiting for the remaining clips: no report has been sent yet, so the client can
+        // repeat the evaluation elsewhere.
+        let responses = responses.take_until(stopped);
+        let draining_token = self.draining.clone();
+        let ending = futures::stream::once(async move {
+            draining_token.is_cancelled().then(|| Err(draining_evaluation()))
+        });
+        Ok(Response::new(Box::pin(responses.chain(ending.filter_map(futures::future::ready)))))
     }
 }
 
-/// Returns the results of the clips in their order, then the report.
 fn responses<O: From<ReplyOrigin> + Send + Sync + 'static>(
     evaluator: Evaluator<O>,
     requests: Streaming<EvaluateRequest>,
@@ -85,22 +88,22 @@ fn responses<O: From<ReplyOrigin> + Send + Sync + 'static>(
         let mut tally = Tally::new(contract.clone());
         let score = |request: Result<EvaluateRequest, Status>| {
             let evaluator = evaluator.clone();
-            async move { evaluator.score(clip(request?)?).await.map_err(failure) }
+            async move { evaluator.score(clip(request?)?).await.map_err(failed) }
         };
         let mut outcomes = std::pin::pin!(requests.map(score).buffered(clips_in_flight()));
         while let Some(outcome) = outcomes.next().await {
             let outcome = outcome?;
             let result = outcome.to_proto(&contract.labels);
             tally.add(outcome);
-            yield EvaluateResponse { response: Some(Message::Clip(result)) };
+            yield EvaluateResponse { response: Some(ResponseKind::Clip(result)) };
         }
         let report = tokio::task::spawn_blocking(move || tally.report()).await;
         let report = report.map_err(|_| Status::internal("the report could not be computed"))?;
-        yield EvaluateResponse { response: Some(Message::Report(report.into())) };
+        yield EvaluateResponse { response: Some(ResponseKind::Report(report.into())) };
     }
 }
 
-/// Returns the clip of a request, or INVALID_ARGUMENT with the name of the field.
+/// Returns the clip of a request, or `INVALID_ARGUMENT` with the name of the invalid field.
 fn clip(request: EvaluateRequest) -> Result<LabelledClip, Status> {
     let missing = |field: &str| Status::invalid_argument(format!("{field}: missing"));
     let clip = request.clip.ok_or_else(|| missing("clip"))?;
@@ -114,8 +117,7 @@ fn clip(request: EvaluateRequest) -> Result<LabelledClip, Status> {
     Ok(LabelledClip { id: clip.id, label: clip.label, speaker, format, audio: clip.audio })
 }
 
-/// Returns the status of a clip that could not be analysed.
-fn failure(error: EvaluationError) -> Status {
+fn failed(error: EvaluationError) -> Status {
     match error {
         EvaluationError::Engine(crate::model::EngineError::Ended) => draining_evaluation(),
         other => Status::internal(other.to_string()),

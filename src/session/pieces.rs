@@ -73,8 +73,8 @@ pub fn events_of_a_piece(setup: &StreamSetup, format: AudioFormat) -> usize {
         .saturating_mul(setup.channels.analysed(format.channels()))
 }
 
-/// Returns the most events that a piece may cause in any format, with each channel analysed by itself: a stream may request that whatever the
-/// configuration says.
+/// Returns the most events that a piece may cause in any format, with each channel analysed by itself, since a stream may request that
+/// whatever the configured policy is.
 #[must_use]
 pub fn most_events_of_a_piece(setup: &StreamSetup) -> usize {
     let channels = *CHANNELS.end();
@@ -83,8 +83,8 @@ pub fn most_events_of_a_piece(setup: &StreamSetup) -> usize {
     widest.map_or(0, |widest| of_a_channel(widest).saturating_mul(usize::from(channels)))
 }
 
-/// Returns the most events that a chunk of `bytes` may cause when it is not cut into pieces; `None` for a file, whose length in seconds is known
-/// only after decoding.
+/// Returns the most events that a chunk of `bytes` may cause when it is not cut into pieces; `None` for a file, whose length in seconds results
+/// only from decoding.
 #[must_use]
 pub fn events_of_a_chunk(setup: &StreamSetup, format: AudioFormat, bytes: usize) -> Option<usize> {
     let frame_bytes = format.encoding().sample_bytes()? * usize::from(format.channels());

@@ -17,7 +17,7 @@ use crate::serving::{AdmissionPermit, ServedModel};
 use crate::shard::{ChunkAccepted, Report};
 use crate::stream::RESUMED;
 use crate::stream::{Assignment, EpochPosition, StreamInfo};
-use crate::stream::{BadChunk, ChunkOutcome, StreamFrontEnd};
+use crate::stream::{BadChunk, Chunk, ChunkOutcome, StreamFrontEnd};
 use crate::telemetry::metrics as meter;
 use crate::telemetry::metrics::GaugeGuard;
 use crate::window::time_of;
@@ -129,7 +129,7 @@ impl OpenStream {
         envelope: &mut ChunkEnvelope,
     ) -> Result<After, BadChunk> {
         let started = Instant::now();
-        let before = self.standing().filter(|_| self.begun);
+        let before = self.position().filter(|_| self.begun);
         self.check_declared(envelope)?;
         let chunk = &envelope.chunk;
         let mut credits = match &mut envelope.source {
@@ -138,25 +138,21 @@ impl OpenStream {
         };
         let (model, captured_at) = (&*self.model, envelope.captured_at);
         let shadows = &mut self.shadows;
-        let mut exit =
+        let mut output =
             WindowOutput { info: &self.info, owner: &self.owner, model, shadows, reports_to, captured_at };
-        let bench = scratch_pool.of(&self.model);
-        let outcome =
-            self.front_end.accept(bench, chunk, &mut |window| exit.submit(window, credits.as_deref_mut()))?;
+        let scratch = scratch_pool.of(&self.model);
+        let outcome = self
+            .front_end
+            .accept(scratch, chunk, &mut |window| output.submit(window, credits.as_deref_mut()))?;
         if !chunk.audio.is_empty() && !outcome.duplicate {
             self.captured_at = envelope.captured_at;
         }
         let after = if chunk.last && !outcome.duplicate { After::Ended } else { After::Open };
         if after == After::Ended {
-            exit.captured_at = self.captured_at;
-            self.front_end.end(bench, &mut |window| exit.submit(window, credits.as_deref_mut()))?;
+            output.captured_at = self.captured_at;
+            self.front_end.end(scratch, &mut |window| output.submit(window, credits.as_deref_mut()))?;
         }
-        for shadow in &mut self.shadows {
-            shadow.take(scratch_pool, chunk);
-            if after == After::Ended {
-                shadow.end(scratch_pool);
-            }
-        }
+        self.feed_shadows(scratch_pool, chunk, after);
         self.begun = true;
         let whole = !matches!(envelope.source, ChunkSource::Session { continues: true, .. });
         self.count(&outcome, whole, started.elapsed());
@@ -164,6 +160,16 @@ impl OpenStream {
             self.report_accepted(reports_to, offset, before, after);
         }
         Ok(after)
+    }
+
+    /// Passes an accepted chunk to the shadow models.
+    fn feed_shadows(&mut self, scratch_pool: &mut ScratchPool, chunk: &Chunk, after: After) {
+        for shadow in &mut self.shadows {
+            shadow.take(scratch_pool, chunk);
+            if after == After::Ended {
+                shadow.end(scratch_pool);
+            }
+        }
     }
 
     /// Refuses a chunk that declares another model or other channels than the stream has. A duplicate is dropped whatever it declares.
@@ -185,15 +191,15 @@ impl OpenStream {
     ) {
         let (model, captured_at) = (&*self.model, self.captured_at);
         let shadows = &mut self.shadows;
-        let mut exit =
+        let mut output =
             WindowOutput { info: &self.info, owner: &self.owner, model, shadows, reports_to, captured_at };
-        let bench = scratch_pool.of(&self.model);
-        let ended = self.front_end.end(bench, &mut |window| exit.submit(window, credits.as_mut()));
+        let scratch = scratch_pool.of(&self.model);
+        let ended = self.front_end.end(scratch, &mut |window| output.submit(window, credits.as_mut()));
         self.shadows.iter_mut().for_each(|shadow| shadow.end(scratch_pool));
         if let Err(bad) = ended {
             self.report_bad_end(&bad);
         }
-        if let (Owner::Kafka { assignment, .. }, Some(standing)) = (&self.owner, self.standing()) {
+        if let (Owner::Kafka { assignment, .. }, Some(standing)) = (&self.owner, self.position()) {
             let (assignment, stream_id) = (*assignment, self.info.stream_id.clone());
             reports_to.report(Report::SegmentEnded { assignment, stream_id, standing });
         }
@@ -207,7 +213,7 @@ impl OpenStream {
     }
 
     /// Returns the position of a Kafka stream; `None` for a session's.
-    fn standing(&self) -> Option<EpochPosition> {
+    fn position(&self) -> Option<EpochPosition> {
         match self.owner {
             Owner::Call(_) => None,
             Owner::Kafka { epoch, .. } => Some(EpochPosition { epoch, place: self.front_end.position() }),
@@ -222,7 +228,7 @@ impl OpenStream {
         before: Option<EpochPosition>,
         after: After,
     ) {
-        let (Owner::Kafka { assignment, .. }, Some(now)) = (&self.owner, self.standing()) else { return };
+        let (Owner::Kafka { assignment, .. }, Some(now)) = (&self.owner, self.position()) else { return };
         let format = self.front_end.format();
         // The chunks of a file are needed until the file is complete and the position has moved past it.
         let end = now.place.position + u64::from(format.is_file());

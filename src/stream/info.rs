@@ -49,7 +49,7 @@ impl StreamInfo {
             channels: ChannelPolicy::from_proto(message.channels)?,
             model: std::mem::take(&mut message.model),
             channel_names: std::mem::take(&mut message.channel_names),
-            recent: Vec::new(),
+            ..Self::default()
         })
     }
 

@@ -164,7 +164,7 @@ impl Reader {
                 .and_then(|at| self.partitions.get_mut(&at.partition))
                 .filter(|partition| Some(partition.assignment()) == at);
             if let Some(letter) = partition.and_then(|partition| partition.hear(report)) {
-                metrics::rejected(metrics::Source::Kafka, kind);
+                metrics::rejected(metrics::Source::KAFKA, kind);
                 self.queue_dead_letter(letter, kind);
             }
         }

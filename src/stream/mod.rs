@@ -13,17 +13,19 @@ mod info;
 mod position;
 mod recent_scores;
 mod segment;
+mod sequence;
 mod ticket;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use chunk::{BadChunk, Chunk, ChunkOutcome, FURTHEST_SAMPLE};
-pub use collected_file::CollectedFile;
+pub use collected_file::{CollectedFile, decode_file};
 pub use front_end::StreamFrontEnd;
-pub use info::StreamInfo;
+pub use info::{Declared, StreamInfo};
 pub use position::{Resume, ResumePoint, StreamPosition};
 pub use recent_scores::RecentScores;
+pub use sequence::{LastSequence, SequenceCheck};
 pub use ticket::{Assignment, DeadLetterTicket, EpochPosition, RESUMED, Ticket};
 
 use crate::audio::{self, ChannelLayout, Planar, ResamplerPlan};

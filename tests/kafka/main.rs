@@ -8,6 +8,7 @@ mod support;
 mod bad_records;
 mod channels;
 mod crash;
+mod declared;
 mod failures;
 mod harness;
 mod ledger;

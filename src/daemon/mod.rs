@@ -126,7 +126,7 @@ impl Daemon {
 
         // Scored batches of every model → publisher.
         let (scored, results) = mpsc::channel(SCORED);
-        let reloader = Reloader::start(&config, scored).await?;
+        let reloader = Reloader::start(&config.reloader(), scored).await?;
         let registries = reloader.registries();
         let topics = tokio::select! {
             found = ensure_topics(&config) => Some(found),

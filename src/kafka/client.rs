@@ -12,7 +12,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
-use crate::config;
+use super::options::Options;
 
 /// How long a question to the brokers may take.
 pub const QUESTION: Duration = Duration::from_secs(10);
@@ -121,14 +121,14 @@ pub struct LostProgress {
 }
 
 /// Gives a broker's error its context.
-pub fn broker(kafka: &config::Kafka, action: impl Into<String>) -> impl FnOnce(KafkaError) -> KafkaFault {
+pub fn broker(kafka: &Options, action: impl Into<String>) -> impl FnOnce(KafkaError) -> KafkaFault {
     let (action, brokers) = (action.into(), kafka.brokers.clone());
     move |source| KafkaFault::Broker { action, brokers, source: Box::new(source) }
 }
 
 /// Settings that all clients share.
 #[must_use]
-pub fn settings(kafka: &config::Kafka) -> ClientConfig {
+pub fn settings(kafka: &Options) -> ClientConfig {
     let mut settings = ClientConfig::new();
     settings.set("bootstrap.servers", &kafka.brokers).set("client.id", "affectd");
     for (key, value) in &kafka.properties {
@@ -213,7 +213,7 @@ impl ConsumerContext for ReaderContext {
 ///
 /// # Errors
 /// Names the topic that is missing or does not fit.
-pub async fn ensure_topics(kafka: &config::Kafka, shadows: &[String]) -> Result<(), KafkaFault> {
+pub async fn ensure_topics(kafka: &Options, shadows: &[String]) -> Result<(), KafkaFault> {
     let admin: AdminClient<DefaultClientContext> =
         settings(kafka).create().map_err(broker(kafka, "set up a client"))?;
     let input = ensure_topic(kafka, &admin, &kafka.input_topic, 1, false).await?;
@@ -231,7 +231,7 @@ pub async fn ensure_topics(kafka: &config::Kafka, shadows: &[String]) -> Result<
 
 /// Partitions of the topic, created with `partitions` of them where it is missing.
 async fn ensure_topic(
-    kafka: &config::Kafka,
+    kafka: &Options,
     admin: &AdminClient<DefaultClientContext>,
     topic: &str,
     partitions: usize,
@@ -259,7 +259,7 @@ async fn ensure_topic(
 }
 
 fn partitions_of(
-    kafka: &config::Kafka,
+    kafka: &Options,
     admin: &AdminClient<DefaultClientContext>,
     topic: &str,
 ) -> Result<Option<usize>, KafkaFault> {

@@ -12,7 +12,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
-use crate::config::{self, ValueFormat};
+use super::options::{Options, ValueFormat};
 use crate::kafka::{KafkaFault, RawRecord, broker, settings};
 use crate::proto::EmotionEvent;
 use crate::shard::Report;
@@ -100,10 +100,7 @@ impl EventProducer {
     ///
     /// # Errors
     /// Where librdkafka refuses a setting.
-    pub fn new(
-        kafka: &config::Kafka,
-        reports: crossbeam_channel::Sender<Report>,
-    ) -> Result<Self, KafkaFault> {
+    pub fn new(kafka: &Options, reports: crossbeam_channel::Sender<Report>) -> Result<Self, KafkaFault> {
         let mut settings = settings(kafka);
         settings
             .set("enable.idempotence", "true")

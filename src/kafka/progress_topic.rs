@@ -15,8 +15,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::client::{KafkaFault, LostProgress, QUESTION, Quiet, broker, settings};
+use super::options::{OnLostProgress, Options};
 use super::progress::{Entry, Progress, Record};
-use crate::config::{self, OnLostProgress};
 
 /// Counts what was not acknowledged.
 #[derive(Default)]
@@ -47,7 +47,7 @@ pub struct ProgressWrite {
 
 /// The progress of one group.
 pub struct ProgressTopic {
-    kafka: config::Kafka,
+    kafka: Options,
     producer: BaseProducer<Unacknowledged>,
 }
 
@@ -56,7 +56,7 @@ impl ProgressTopic {
     ///
     /// # Errors
     /// Where librdkafka refuses a setting.
-    pub fn new(kafka: &config::Kafka) -> Result<Self, KafkaFault> {
+    pub fn new(kafka: &Options) -> Result<Self, KafkaFault> {
         let mut settings = settings(kafka);
         settings.set("enable.idempotence", "true").set("linger.ms", "0").set("compression.type", "zstd");
         let producer = settings

@@ -19,10 +19,10 @@ use super::client::{KafkaFault, QUESTION, ReaderContext, Rebalance, broker, sett
 use super::commit::commit;
 use super::fetched::FetchedQueues;
 use super::links::ReaderLinks;
+use super::options::Options;
 use super::partition::{DeadLetter, Partition};
 use super::progress_topic::{ProgressTopic, ProgressWrite};
 use super::turn::Left;
-use crate::config;
 use crate::kafka::producer::{NotTaken, Outgoing};
 use crate::shard::Report;
 use crate::shard::ShardMessage;
@@ -46,7 +46,7 @@ pub(super) struct Leaving {
 
 /// The reader's state.
 pub struct Reader {
-    pub(super) kafka: config::Kafka,
+    pub(super) kafka: Options,
     pub(super) links: ReaderLinks,
     pub(super) consumer: Arc<BaseConsumer<ReaderContext>>,
     pub(super) fetched: FetchedQueues,
@@ -65,7 +65,7 @@ impl Reader {
     ///
     /// # Errors
     /// Where librdkafka refuses a setting.
-    pub fn new(kafka: &config::Kafka, links: ReaderLinks) -> Result<Self, KafkaFault> {
+    pub fn new(kafka: &Options, links: ReaderLinks) -> Result<Self, KafkaFault> {
         let (context, rebalances) = ReaderContext::new();
         let mut settings = settings(kafka);
         settings

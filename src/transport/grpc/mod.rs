@@ -4,8 +4,10 @@
 //! `status` maps refusals to status codes. Invariant: no rule about streams stands here.
 
 pub mod evaluation;
+mod options;
 mod recognition;
 pub mod server;
 mod status;
 
+pub use options::Options;
 pub use recognition::Recognition;

@@ -3,6 +3,7 @@
 //! Input: a bound port, the handle of the metrics and the daemon's [`Readiness`]. Output: plain text and one page. Invariant: no request changes any
 //! state.
 
+mod options;
 use std::future::Future;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
 use crate::telemetry::Readiness;
+pub use options::Options;
 
 /// How often the recorder aggregates its samples, so that its memory stays constant if nothing scrapes it.
 const UPKEEP: Duration = Duration::from_secs(5);

@@ -12,11 +12,10 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use prost::bytes::Bytes;
 use tokio::sync::mpsc;
-use tonic::transport::Channel;
 
 use super::event_table::{EventTable, span, stdout_has_colour};
 use crate::audio;
-use crate::client::{self, ChunkOptions, ClientError, Pace, Received, Script};
+use crate::client::{self, Channel, ChunkOptions, ClientError, Pace, Received, Script};
 use crate::proto::{EmotionEvent, Encoding};
 use crate::telemetry::percentile;
 

@@ -17,7 +17,8 @@ use std::time::{Duration, SystemTime};
 
 use futures::Stream;
 use tokio::time::Instant;
-use tonic::transport::{Channel, Endpoint};
+pub use tonic::transport::Channel;
+use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;

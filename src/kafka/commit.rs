@@ -10,7 +10,7 @@ use metrics::counter;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{KafkaFault, ReaderContext};
+use super::clients::{KafkaFault, ReaderContext};
 use super::partition::Partition;
 use super::progress_topic::{ProgressTopic, ProgressWrite};
 use crate::telemetry::metrics::KAFKA_COMMITS_TOTAL;

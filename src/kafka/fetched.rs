@@ -13,7 +13,7 @@ use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 
-use super::client::ReaderContext;
+use super::clients::ReaderContext;
 use super::record::RawRecord;
 
 /// What comes next in a partition.

@@ -3,8 +3,9 @@
 //! `record` (what a record holds) → `reader` (the thread that owns the consumer) → shards; `offset_tracker` (which offsets are settled) and
 //! `progress` (where streams stand) are pure. Invariant: the group's offset never passes a chunk that a window still needs.
 
-mod client;
+mod clients;
 mod commit;
+mod dispatch;
 mod fetched;
 mod links;
 mod offset_tracker;
@@ -16,10 +17,9 @@ mod reader;
 mod rebalance;
 mod record;
 mod tracked_stream;
-mod turn;
 
-pub(crate) use client::broker;
-pub use client::{KafkaFault, QUESTION, ensure_topics, settings};
+pub(crate) use clients::broker;
+pub use clients::{KafkaFault, QUESTION, ensure_topics, settings};
 pub use links::ReaderLinks;
 pub use offset_tracker::{Idle, OffsetTracker};
 pub use progress::{Entry, Progress, Record, State};

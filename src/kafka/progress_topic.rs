@@ -14,7 +14,7 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{KafkaFault, LostProgress, QUESTION, Quiet, broker, settings};
+use super::clients::{KafkaFault, LostProgress, QUESTION, Quiet, broker, settings};
 use super::progress::{Entry, Progress, Record};
 use crate::config::{self, OnLostProgress};
 

@@ -15,13 +15,13 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 
-use super::client::{KafkaFault, QUESTION, ReaderContext, Rebalance, broker, settings};
+use super::clients::{KafkaFault, QUESTION, ReaderContext, Rebalance, broker, settings};
 use super::commit::commit;
 use super::fetched::FetchedQueues;
 use super::links::ReaderLinks;
 use super::partition::{DeadLetter, Partition};
 use super::progress_topic::{ProgressTopic, ProgressWrite};
-use super::turn::Left;
+use super::dispatch::Left;
 use crate::config;
 use crate::kafka::producer::{NotTaken, Outgoing};
 use crate::shard::Report;

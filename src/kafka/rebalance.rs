@@ -9,7 +9,7 @@ use std::time::Instant;
 use rdkafka::consumer::Consumer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{KafkaFault, QUESTION, broker};
+use super::clients::{KafkaFault, QUESTION, broker};
 use super::commit::commit;
 use super::partition::Partition;
 use super::reader::{Leaving, Reader};

@@ -5,7 +5,7 @@
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 
-use super::client::KafkaFault;
+use super::clients::KafkaFault;
 use super::fetched::Fetched;
 use super::reader::Reader;
 

@@ -126,6 +126,13 @@ impl Shards {
     }
 }
 
+impl From<Vec<mpsc::Sender<ShardMessage>>> for Shards {
+    /// Returns the senders to shards that the caller runs.
+    fn from(senders: Vec<mpsc::Sender<ShardMessage>>) -> Self {
+        Self(senders.into())
+    }
+}
+
 /// The threads of all shards.
 #[derive(Debug)]
 pub struct ShardThreads {
@@ -159,11 +166,7 @@ pub fn start(
     let ended = CancellationToken::new();
     for number in 0..count {
         let (sender, inbox) = mpsc::channel(queue);
-        let shard = Shard {
-            scratch_pool: ScratchPool::default(),
-            streams: HashMap::new(),
-            reports_to: reports_to.clone(),
-        };
+        let shard = Shard::new(reports_to.clone());
         let guard = ended.clone().drop_guard();
         let thread = std::thread::Builder::new().name(format!("shard-{number}"));
         threads.push(thread.spawn(move || {
@@ -178,13 +181,20 @@ pub fn start(
 /// Messages that a shard takes from its queue at once: senders that wait for room wake up together.
 const AT_ONCE: usize = 32;
 
-struct Shard {
+/// A shard without its thread.
+pub struct Shard {
     scratch_pool: ScratchPool,
     streams: HashMap<StreamKey, OpenStream>,
     reports_to: ReportSender,
 }
 
 impl Shard {
+    /// Returns a shard without streams, which reports to the reader of each partition.
+    #[must_use]
+    pub fn new(reports_to: ReportSender) -> Self {
+        Self { scratch_pool: ScratchPool::default(), streams: HashMap::new(), reports_to }
+    }
+
     fn run(mut self, mut inbox: mpsc::Receiver<ShardMessage>) {
         let depth = gauge!(metrics::QUEUE_DEPTH, "stage" => "shard");
         let mut waiting = 0;
@@ -193,11 +203,12 @@ impl Shard {
             // All shards share the gauge: each adds what has changed for itself.
             let before = std::mem::replace(&mut waiting, inbox.len());
             depth.increment(waiting as f64 - before as f64);
-            messages.drain(..).for_each(|message| self.hear(message));
+            messages.drain(..).for_each(|message| self.handle(message));
         }
     }
 
-    fn hear(&mut self, message: ShardMessage) {
+    /// Handles one message. Waits while a batcher's queue is full.
+    pub fn handle(&mut self, message: ShardMessage) {
         match message {
             ShardMessage::Chunk(envelope) => self.take(*envelope),
             ShardMessage::EndSegment { key, credits } => {

@@ -1,6 +1,6 @@
 //! The published events of a topic, read from all its partitions.
 //!
-//! In: a topic, protobuf or JSON values alike. Out: events, partition by partition in order. Never joins a group, never commits.
+//! Input: a topic, with values in protobuf or JSON. Output: events, in order within each partition. Invariant: joins no group and commits nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,15 +9,16 @@ use prost::Message as _;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::ClientError;
+use crate::kafka::clients;
 use crate::proto::EmotionEvent;
 
 /// How long the brokers may take to describe the topic.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where to begin.
+/// Where reading begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartAt {
     /// The oldest event that the topic holds.
@@ -44,18 +45,13 @@ impl Events {
         topic: &str,
         from: StartAt,
     ) -> Result<Self, ClientError> {
-        let mut config = ClientConfig::new();
-        config.extend(properties.iter().map(|(key, value)| (key.clone(), value.clone())));
-        config.set("bootstrap.servers", brokers);
-        // librdkafka wants a name; with partitions assigned by hand and no commits, no group comes of it.
-        config.set("group.id", "affectd-tail").set("enable.auto.commit", "false");
-        config.set("auto.offset.reset", "earliest");
-        let consumer: StreamConsumer = config.create().map_err(|cause: KafkaError| ClientError::Connect {
+        let error = |cause: KafkaError| ClientError::Connect {
             target: format!("kafka://{brokers}"),
             reason: cause.to_string(),
-        })?;
+        };
+        let consumer = clients::event_consumer(brokers, properties).map_err(error)?;
         let topic = topic.to_owned();
-        // Questions to the brokers hold their thread.
+        // Requests to the brokers block their thread.
         let opened = tokio::task::spawn_blocking(move || {
             let list = partitions(&consumer, &topic, from)?;
             consumer.assign(&list).map_err(|cause| failed(&topic, &cause))?;
@@ -64,8 +60,7 @@ impl Events {
         opened.await.expect("it does not panic")
     }
 
-    /// The next event, waiting for it as long as it takes. Records that hold none are skipped with a warning. Cancelling it
-    /// loses nothing.
+    /// Returns the next event, and waits for it without a limit. Records that hold none are skipped with a warning. Cancel safe.
     ///
     /// # Errors
     /// [`ClientError::Read`] at a failure that does not pass by itself.
@@ -90,8 +85,8 @@ impl Events {
     }
 }
 
-/// All partitions, each with the offset to begin at. `Now` is asked for here: librdkafka's own end is the one that it finds when
-/// it first fetches, which may be later.
+/// Returns all partitions, each with the offset to begin at. The end for `Now` is requested here: `Offset::End` of librdkafka is the end that it finds
+/// with its first fetch, which may be later.
 fn partitions(
     consumer: &StreamConsumer,
     topic: &str,
@@ -123,7 +118,7 @@ fn failed(topic: &str, cause: &KafkaError) -> ClientError {
     ClientError::Read { topic: topic.to_owned(), reason: cause.to_string() }
 }
 
-/// librdkafka goes on by itself after all but fatal errors and those of one partition.
+/// Returns whether librdkafka goes on by itself after the error.
 fn is_passing(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     let code = error.rdkafka_error_code();
@@ -133,7 +128,7 @@ fn is_passing(error: &KafkaError) -> bool {
     )
 }
 
-/// Protobuf or JSON, told apart by the first byte: no protobuf event begins with a brace.
+/// Decodes protobuf or JSON, which differ in the first byte: no protobuf event begins with a brace.
 fn event(message: &BorrowedMessage<'_>) -> Result<EmotionEvent, String> {
     let value = message.payload().ok_or("the value is empty")?;
     match value.first() {

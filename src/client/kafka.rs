@@ -1,6 +1,7 @@
 //! A recording as Kafka records: protobuf chunks, or raw bytes with headers.
 //!
-//! In: a [`Script`]. Out: what the brokers acknowledged. Never reads what comes of it (see `affectd tail`).
+//! Input: a [`Script`]. Output: what the brokers acknowledged. Invariant: each record is sent once, in order. Events are read elsewhere
+//! (see `affectd tail`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +9,6 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use prost::Message;
-use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
@@ -16,9 +16,10 @@ use tokio::time::Instant;
 
 use super::{ClientError, Pace, Script, stamped, wait};
 use crate::audio::ChannelPolicy;
+use crate::kafka::clients;
 use crate::proto::{AudioChunk, AudioFormat, Encoding};
 
-/// Records that may be on their way at once.
+/// Records of a stream that may be unacknowledged at once.
 const IN_FLIGHT: usize = 512;
 
 /// How chunks become records.
@@ -30,7 +31,7 @@ pub enum RecordFormat {
     Raw,
 }
 
-/// What the brokers took.
+/// What the brokers acknowledged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Acknowledged {
     /// Records.
@@ -43,28 +44,30 @@ pub struct Acknowledged {
     pub last_offset: i64,
 }
 
-/// A producer for clients: one record after the other, none twice.
-///
-/// # Errors
-/// [`ClientError::Connect`] where a property is unknown or has a bad value.
-pub fn producer(brokers: &str, properties: &BTreeMap<String, String>) -> Result<FutureProducer, ClientError> {
-    let mut config = ClientConfig::new();
-    config.set("message.timeout.ms", "30000");
-    config.extend(properties.iter().map(|(key, value)| (key.clone(), value.clone())));
-    config.set("bootstrap.servers", brokers).set("enable.idempotence", "true");
-    let error = |cause: KafkaError| ClientError::Connect {
-        target: format!("kafka://{brokers}"),
-        reason: cause.to_string(),
-    };
-    config.create().map_err(error)
+/// A producer of audio records. Cheap to clone.
+#[derive(Clone)]
+pub struct RecordProducer(FutureProducer);
+
+impl RecordProducer {
+    /// Connects to `brokers`, with librdkafka's `properties`.
+    ///
+    /// # Errors
+    /// [`ClientError::Connect`] where a property is unknown or has a bad value.
+    pub fn connect(brokers: &str, properties: &BTreeMap<String, String>) -> Result<Self, ClientError> {
+        let error = |cause: KafkaError| ClientError::Connect {
+            target: format!("kafka://{brokers}"),
+            reason: cause.to_string(),
+        };
+        clients::audio_producer(brokers, properties).map(Self).map_err(error)
+    }
 }
 
 /// Sends a stream at its pace; returns once every record is acknowledged.
 ///
 /// # Errors
-/// [`ClientError::Kafka`] at the first record that is refused, or not taken within 30 s.
+/// [`ClientError::Kafka`] at the first record that is refused, or not acknowledged within 30 s.
 pub async fn send_to_kafka(
-    producer: &FutureProducer,
+    producer: &RecordProducer,
     topic: &str,
     script: Script,
     pace: Pace,
@@ -79,43 +82,43 @@ pub async fn send_to_kafka(
     records.finish().await
 }
 
-/// The records of one stream on their way to a topic. Dropping it forgets those that are not acknowledged yet.
+/// The records of one stream on their way to a topic. When it is dropped, the result of those that are not acknowledged yet is lost.
 pub struct Records<'a> {
-    producer: &'a FutureProducer,
+    producer: &'a RecordProducer,
     topic: &'a str,
     format: RecordFormat,
-    on_their_way: FuturesOrdered<DeliveryFuture>,
+    unacknowledged: FuturesOrdered<DeliveryFuture>,
     acknowledged: Acknowledged,
 }
 
 impl<'a> Records<'a> {
-    /// A stream whose records go to `topic`.
+    /// Returns a stream whose records go to `topic`.
     #[must_use]
-    pub fn new(producer: &'a FutureProducer, topic: &'a str, format: RecordFormat) -> Self {
-        let (on_their_way, acknowledged) = (FuturesOrdered::new(), Acknowledged::default());
-        Self { producer, topic, format, on_their_way, acknowledged }
+    pub fn new(producer: &'a RecordProducer, topic: &'a str, format: RecordFormat) -> Self {
+        let (unacknowledged, acknowledged) = (FuturesOrdered::new(), Acknowledged::default());
+        Self { producer, topic, format, unacknowledged, acknowledged }
     }
 
-    /// Sends one chunk, keyed by its stream. Waits only where too many are on their way already.
+    /// Sends one chunk, keyed by its stream. Waits only where too many are unacknowledged already.
     ///
     /// # Errors
     /// [`ClientError::Kafka`] where this record or an earlier one is refused.
     pub async fn send(&mut self, chunk: AudioChunk) -> Result<(), ClientError> {
-        if self.on_their_way.len() >= IN_FLIGHT {
-            let delivery = self.on_their_way.next().await;
+        if self.unacknowledged.len() >= IN_FLIGHT {
+            let delivery = self.unacknowledged.next().await;
             self.acknowledged.settle(delivery, self.topic)?;
         }
         self.acknowledged.bytes += chunk.audio.len() as u64;
-        self.on_their_way.push_back(enqueue(self.producer, self.topic, chunk, self.format).await?);
+        self.unacknowledged.push_back(enqueue(self.producer, self.topic, chunk, self.format).await?);
         Ok(())
     }
 
     /// Waits until every record is acknowledged.
     ///
     /// # Errors
-    /// [`ClientError::Kafka`] at the first record that is refused, or not taken within 30 s.
+    /// [`ClientError::Kafka`] at the first record that is refused, or not acknowledged within 30 s.
     pub async fn finish(mut self) -> Result<Acknowledged, ClientError> {
-        while let Some(delivery) = self.on_their_way.next().await {
+        while let Some(delivery) = self.unacknowledged.next().await {
             self.acknowledged.settle(Some(delivery), self.topic)?;
         }
         Ok(self.acknowledged)
@@ -139,9 +142,9 @@ impl Acknowledged {
     }
 }
 
-/// Hands one record to librdkafka, and waits while its queue is full.
+/// Hands one record to librdkafka. Waits while its queue is full.
 async fn enqueue(
-    producer: &FutureProducer,
+    producer: &RecordProducer,
     topic: &str,
     chunk: AudioChunk,
     format: RecordFormat,
@@ -154,7 +157,7 @@ async fn enqueue(
     };
     loop {
         let record = FutureRecord { headers: headers.clone(), ..FutureRecord::to(topic) };
-        match producer.send_result(record.key(&key).payload(&value)) {
+        match producer.0.send_result(record.key(&key).payload(&value)) {
             Ok(delivery) => return Ok(delivery),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -189,7 +192,7 @@ fn headers(chunk: &AudioChunk) -> OwnedHeaders {
     headers
 }
 
-/// The media type of raw bytes; `None` for encodings that have none.
+/// Returns the media type of raw bytes; `None` for encodings that have none.
 pub fn content_type(format: &AudioFormat) -> Option<String> {
     let parameters = format!("rate={};channels={}", format.sample_rate_hz, format.channels);
     match format.encoding() {

@@ -1,189 +1,188 @@
-//! Kafka's clients: their settings, and the context that hands rebalances to the reader instead of acting on them.
+//! Every producer, consumer and admin client of the process, with its settings and its callbacks.
+//!
+//! Input: the section `[kafka]`, or an address and properties for the command-line clients. Output: connected clients; callbacks of the input consumer
+//! as [`ConsumerEvent`]s in a channel that the reader owns. Invariant: a setting of librdkafka stands here and nowhere else. `kafka.properties` come
+//! first, so that what delivery depends on (idempotence, no automatic commits) cannot be changed by them.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::Statistics;
+use rdkafka::admin::AdminClient;
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, StreamConsumer};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::producer::{FutureProducer, ProducerContext, ThreadedProducer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
+use super::fault::{KafkaFault, broker};
 use crate::config;
 
-/// How long a question to the brokers may take.
-pub const QUESTION: Duration = Duration::from_secs(10);
+/// How long a request to the brokers may take.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often librdkafka reports its statistics, from which the lag is taken.
+const STATISTICS_INTERVAL_MS: &str = "5000";
+/// How long the clients of the command line wait for an acknowledgement.
+const CLIENT_MESSAGE_TIMEOUT_MS: &str = "30000";
 
-/// Why Kafka cannot be used. Ours or the operator's to mend.
-#[derive(Debug, thiserror::Error)]
-pub enum KafkaFault {
-    /// A broker does not answer, or says no.
-    #[error("{action} on {brokers}: {source}")]
-    Broker {
-        /// What was tried.
-        action: String,
-        /// The brokers.
-        brokers: String,
-        /// Their answer.
-        #[source]
-        source: Box<KafkaError>,
-    },
-    /// A topic is missing and may not be created.
-    #[error(
-        "find the topic {topic} on {brokers}: it is missing (create it, or set kafka.create_topics = true)"
-    )]
-    MissingTopic {
-        /// The topic.
-        topic: String,
-        /// The brokers.
-        brokers: String,
-    },
-    /// A topic could not be created.
-    #[error("create the topic {topic}: {reason}")]
-    CreateTopic {
-        /// The topic.
-        topic: String,
-        /// The broker's reason.
-        reason: String,
-    },
-    /// The progress topic does not match the input.
-    #[error(
-        "use {progress} with {found} partitions: {input} has {wanted}, and both must have the same number"
-    )]
-    Partitions {
-        /// The progress topic.
-        progress: String,
-        /// Its partitions.
-        found: usize,
-        /// The input topic.
-        input: String,
-        /// Its partitions.
-        wanted: usize,
-    },
-    /// A stream's progress belongs to no offset that the group has committed.
-    #[error(transparent)]
-    LostProgress(Box<LostProgress>),
-    /// The progress topic is another group's.
-    #[error(
-        "use the progress topic {topic}: it holds progress of the group {other:?}, not {group:?}; give each group its own kafka.progress_topic"
-    )]
-    OtherGroup {
-        /// The progress topic.
-        topic: String,
-        /// The other group.
-        other: String,
-        /// This one.
-        group: String,
-    },
-    /// A record in the progress topic cannot be read.
-    #[error("read progress of stream {stream_id:?} in {topic}[{partition}]: {source}")]
-    Progress {
-        /// The stream.
-        stream_id: String,
-        /// The progress topic.
-        topic: String,
-        /// The partition.
-        partition: i32,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// An event, a dead letter or progress was not acknowledged for good.
-    #[error("publish: {0}")]
-    Publish(String),
-    /// The thread could not be started.
-    #[error("start the Kafka reader: {0}")]
-    Thread(#[from] std::io::Error),
-}
-
-/// A stream whose progress belongs to no offset that the group has committed.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "go on with stream {stream_id:?} in {topic}[{partition}]: its progress belongs to offset {known}, but group {group} has \
-     committed {committed} (offsets were reset?); set kafka.on_lost_progress = \"restart\" to begin such streams anew"
-)]
-pub struct LostProgress {
-    /// The stream.
-    pub stream_id: String,
-    /// The input topic.
-    pub topic: String,
-    /// The partition.
-    pub partition: i32,
-    /// The group.
-    pub group: String,
-    /// The offset that the progress belongs to.
-    pub known: String,
-    /// What the group has committed.
-    pub committed: String,
-}
-
-/// Gives a broker's error its context.
-pub fn broker(kafka: &config::Kafka, action: impl Into<String>) -> impl FnOnce(KafkaError) -> KafkaFault {
-    let (action, brokers) = (action.into(), kafka.brokers.clone());
-    move |source| KafkaFault::Broker { action, brokers, source: Box::new(source) }
-}
-
-/// Settings that all clients share.
-#[must_use]
-pub fn settings(kafka: &config::Kafka) -> ClientConfig {
+/// The settings that all clients of the daemon share.
+fn settings(kafka: &config::Kafka) -> ClientConfig {
     let mut settings = ClientConfig::new();
     settings.set("bootstrap.servers", &kafka.brokers).set("client.id", "affectd");
-    for (key, value) in &kafka.properties {
-        settings.set(key, value);
-    }
+    settings.extend(kafka.properties.clone());
     settings
 }
 
-/// A change of the partitions that this daemon reads.
-#[derive(Debug)]
-pub enum Rebalance {
-    /// These come in addition.
-    Assign(TopicPartitionList),
-    /// These go.
-    Revoke(TopicPartitionList),
+/// Returns the consumer of the input topic, which has joined the group, and the events that it reports while it is polled.
+///
+/// # Errors
+/// Where librdkafka refuses a setting.
+pub(super) fn input_consumer(
+    kafka: &config::Kafka,
+) -> Result<(BaseConsumer<ReaderContext>, mpsc::Receiver<ConsumerEvent>), KafkaFault> {
+    let mut settings = settings(kafka);
+    settings
+        .set("group.id", &kafka.group_id)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "earliest");
+    if settings.get("statistics.interval.ms").is_none() {
+        settings.set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
+    }
+    // Not bounded by its type but by the protocol: the group sends no other rebalance before this one is answered, and statistics come seconds apart.
+    let (events, inbox) = mpsc::channel();
+    let context = ReaderContext { events, closing: AtomicBool::new(false) };
+    let consumer: BaseConsumer<ReaderContext> =
+        settings.create_with_context(context).map_err(broker(kafka, "set up a consumer"))?;
+    consumer
+        .subscribe(&[&kafka.input_topic])
+        .map_err(broker(kafka, format!("subscribe to {}", kafka.input_topic)))?;
+    Ok((consumer, inbox))
 }
 
-/// Queues rebalances for the reader, who answers them when the partitions' books are in order.
-pub struct ReaderContext {
-    rebalances: mpsc::Sender<Rebalance>,
-    /// Set once the reader has gone: then partitions are given up at once.
+/// Returns the producer of events and dead letters. Records of one stream keep their order (idempotence), and a broker that is away is waited for.
+///
+/// # Errors
+/// Where librdkafka refuses a setting.
+pub(super) fn event_producer<C: ProducerContext>(
+    kafka: &config::Kafka,
+    context: C,
+) -> Result<ThreadedProducer<C>, KafkaFault> {
+    let mut settings = settings(kafka);
+    settings
+        .set("enable.idempotence", "true")
+        .set("message.timeout.ms", "0")
+        .set("queue.buffering.max.messages", "10000")
+        .set("linger.ms", "5");
+    settings.create_with_context(context).map_err(broker(kafka, "set up a producer"))
+}
+
+/// Returns the producer of progress records. Its records are few and a commit waits for them, so they do not linger.
+///
+/// # Errors
+/// Where librdkafka refuses a setting.
+pub(super) fn progress_producer<C: ProducerContext>(
+    kafka: &config::Kafka,
+    context: C,
+) -> Result<ThreadedProducer<C>, KafkaFault> {
+    let mut settings = settings(kafka);
+    settings
+        .set("enable.idempotence", "true")
+        .set("message.timeout.ms", "0")
+        .set("linger.ms", "0")
+        .set("compression.type", "zstd");
+    settings.create_with_context(context).map_err(broker(kafka, "set up the progress producer"))
+}
+
+/// Returns a consumer for the progress topic. It never commits, so no group comes of the id, which librdkafka requires.
+///
+/// # Errors
+/// Where librdkafka refuses a setting.
+pub(super) fn progress_consumer(kafka: &config::Kafka) -> Result<BaseConsumer<QuietContext>, KafkaFault> {
+    let mut settings = settings(kafka);
+    settings
+        .set("group.id", format!("{}-progress", kafka.group_id))
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true");
+    settings.create_with_context(QuietContext).map_err(broker(kafka, "set up the progress consumer"))
+}
+
+/// Returns an admin client.
+///
+/// # Errors
+/// Where librdkafka refuses a setting.
+pub(super) fn admin(kafka: &config::Kafka) -> Result<AdminClient<DefaultClientContext>, KafkaFault> {
+    settings(kafka).create().map_err(broker(kafka, "set up a client"))
+}
+
+/// Returns a producer of audio records for the command-line clients: each record once, and within 30 s or not at all.
+///
+/// # Errors
+/// Where a property is unknown or has a bad value.
+pub fn audio_producer(brokers: &str, properties: &BTreeMap<String, String>) -> KafkaResult<FutureProducer> {
+    let mut settings = ClientConfig::new();
+    settings.set("message.timeout.ms", CLIENT_MESSAGE_TIMEOUT_MS);
+    settings.extend(properties.clone());
+    settings.set("bootstrap.servers", brokers).set("enable.idempotence", "true");
+    settings.create()
+}
+
+/// Returns a consumer of published events for the command-line clients. Its partitions are assigned by hand, so it joins no group.
+///
+/// # Errors
+/// Where a property is unknown or has a bad value.
+pub fn event_consumer(brokers: &str, properties: &BTreeMap<String, String>) -> KafkaResult<StreamConsumer> {
+    let mut settings = ClientConfig::new();
+    settings.extend(properties.clone());
+    settings.set("bootstrap.servers", brokers);
+    // librdkafka requires a group id; without commits, no group comes of it.
+    settings.set("group.id", "affectd-tail").set("enable.auto.commit", "false");
+    settings.set("auto.offset.reset", "earliest");
+    settings.create()
+}
+
+/// What the input consumer reports while it is polled.
+#[derive(Debug)]
+pub(super) enum ConsumerEvent {
+    /// The group assigns these partitions in addition.
+    Assign(TopicPartitionList),
+    /// The group takes these partitions away.
+    Revoke(TopicPartitionList),
+    /// The offset behind the last record of each partition, as far as it is known.
+    HighWatermarks(Vec<(i32, i64)>),
+}
+
+/// Queues rebalances for the reader, which answers them once the partitions' offsets are tracked or committed, instead of acting on them.
+pub(super) struct ReaderContext {
+    events: mpsc::Sender<ConsumerEvent>,
+    /// Set once the reader has ended: from then on partitions are given up at once.
     pub closing: AtomicBool,
 }
 
 impl ReaderContext {
-    /// The context and the other end of its queue.
-    #[must_use]
-    pub fn new() -> (Self, mpsc::Receiver<Rebalance>) {
-        // Bounded by the protocol: the group does not send another before this one is answered.
-        let (rebalances, inbox) = mpsc::channel();
-        (Self { rebalances, closing: AtomicBool::new(false) }, inbox)
+    fn report(&self, event: ConsumerEvent) {
+        // The reader lives as long as its consumer, but for the time that `closing` covers.
+        let _ = self.events.send(event);
     }
 }
 
 impl ClientContext for ReaderContext {
-    fn error(&self, error: KafkaError, reason: &str) {
-        say(&error, reason);
+    fn stats(&self, statistics: Statistics) {
+        let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
+        // -1 is librdkafka's partition for records without one; watermarks below 0 are not known yet.
+        let known = partitions.filter(|partition| partition.partition >= 0 && partition.hi_offset >= 0);
+        let watermarks = known.map(|partition| (partition.partition, partition.hi_offset)).collect();
+        self.report(ConsumerEvent::HighWatermarks(watermarks));
     }
-}
 
-/// Logs what is truly wrong.
-pub struct Quiet;
-
-impl ClientContext for Quiet {
     fn error(&self, error: KafkaError, reason: &str) {
-        say(&error, reason);
-    }
-}
-
-impl ConsumerContext for Quiet {}
-
-/// The end of a partition is an answer, not an error.
-fn say(error: &KafkaError, reason: &str) {
-    if !matches!(error, KafkaError::PartitionEOF(_) | KafkaError::Global(RDKafkaErrorCode::PartitionEOF)) {
-        tracing::warn!("Kafka: {error}: {reason}");
+        log_error(&error, reason);
     }
 }
 
@@ -203,70 +202,28 @@ impl ConsumerContext for ReaderContext {
             return;
         }
         let partitions = partitions.clone();
-        let change = if assign { Rebalance::Assign(partitions) } else { Rebalance::Revoke(partitions) };
-        // The reader lives as long as its consumer, but for the closing above.
-        let _ = self.rebalances.send(change);
+        self.report(if assign {
+            ConsumerEvent::Assign(partitions)
+        } else {
+            ConsumerEvent::Revoke(partitions)
+        });
     }
 }
 
-/// Sees to it that all topics exist and fit, those of shadows too, creating what is missing where that is allowed.
-///
-/// # Errors
-/// Names the topic that is missing or does not fit.
-pub async fn ensure_topics(kafka: &config::Kafka, shadows: &[String]) -> Result<(), KafkaFault> {
-    let admin: AdminClient<DefaultClientContext> =
-        settings(kafka).create().map_err(broker(kafka, "set up a client"))?;
-    let input = ensure_topic(kafka, &admin, &kafka.input_topic, 1, false).await?;
-    for topic in std::iter::once(&kafka.output_topic).chain(shadows) {
-        ensure_topic(kafka, &admin, topic, input, false).await?;
+/// Logs errors, and nothing else.
+pub(super) struct QuietContext;
+
+impl ClientContext for QuietContext {
+    fn error(&self, error: KafkaError, reason: &str) {
+        log_error(&error, reason);
     }
-    ensure_topic(kafka, &admin, &kafka.dead_letter_topic, 1, false).await?;
-    let found = ensure_topic(kafka, &admin, &kafka.progress_topic, input, true).await?;
-    if found != input {
-        let (progress, input_topic) = (kafka.progress_topic.clone(), kafka.input_topic.clone());
-        return Err(KafkaFault::Partitions { progress, found, input: input_topic, wanted: input });
-    }
-    Ok(())
 }
 
-/// Partitions of the topic, created with `partitions` of them where it is missing.
-async fn ensure_topic(
-    kafka: &config::Kafka,
-    admin: &AdminClient<DefaultClientContext>,
-    topic: &str,
-    partitions: usize,
-    compacted: bool,
-) -> Result<usize, KafkaFault> {
-    if let Some(found) = partitions_of(kafka, admin, topic)? {
-        return Ok(found);
-    }
-    if !kafka.create_topics {
-        return Err(KafkaFault::MissingTopic { topic: topic.to_owned(), brokers: kafka.brokers.clone() });
-    }
-    let mut new = NewTopic::new(topic, i32::try_from(partitions).unwrap_or(1), TopicReplication::Fixed(-1));
-    if compacted {
-        new = new.set("cleanup.policy", "compact");
-    }
-    tracing::info!(topic, partitions, "creating a missing topic");
-    let results = admin.create_topics([&new], &AdminOptions::new().operation_timeout(Some(QUESTION))).await;
-    for result in results.map_err(broker(kafka, format!("create the topic {topic}")))? {
-        match result {
-            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((topic, code)) => return Err(KafkaFault::CreateTopic { topic, reason: code.to_string() }),
-        }
-    }
-    Ok(partitions_of(kafka, admin, topic)?.unwrap_or(partitions))
-}
+impl ConsumerContext for QuietContext {}
 
-fn partitions_of(
-    kafka: &config::Kafka,
-    admin: &AdminClient<DefaultClientContext>,
-    topic: &str,
-) -> Result<Option<usize>, KafkaFault> {
-    let metadata = admin
-        .inner()
-        .fetch_metadata(Some(topic), QUESTION)
-        .map_err(broker(kafka, format!("ask for the topic {topic}")))?;
-    let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
-    Ok(found.map(|found| found.partitions().len()).filter(|count| *count > 0))
+/// Logs an error of librdkafka. The end of a partition comes as an error too, and is none.
+fn log_error(error: &KafkaError, reason: &str) {
+    if !matches!(error, KafkaError::PartitionEOF(_) | KafkaError::Global(RDKafkaErrorCode::PartitionEOF)) {
+        tracing::warn!("Kafka: {error}: {reason}");
+    }
 }

@@ -9,11 +9,11 @@ use std::time::Duration;
 use prost::Message as _;
 use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
 use crate::config::{self, ValueFormat};
-use crate::kafka::{KafkaFault, RawRecord, broker, settings};
+use crate::kafka::{KafkaFault, clients};
 use crate::proto::EmotionEvent;
 use crate::shard::Report;
 use crate::stream::RecentScores;
@@ -50,9 +50,11 @@ impl ProducerContext for Acknowledgements {
             (Ok(_), Settlement::Window { ticket, recent }) => Report::Delivered { ticket, recent },
             (Ok(_), Settlement::DeadLetter(ticket)) => Report::DeadLetterDelivered(ticket),
             (Ok(_), Settlement::Nothing) => return,
-            (Err((error, _)), _) => {
-                Report::Failed(format!("an event or dead letter was not acknowledged: {error}"))
-            }
+            (Err((error, message)), _) => Report::Failed(Box::new(KafkaFault::NotAcknowledged {
+                topic: message.topic().to_owned(),
+                partition: message.partition(),
+                source: Box::new(error.clone()),
+            })),
         };
         // Once the reader has gone nothing can be settled any more.
         let _ = self.reports.send(report);
@@ -62,11 +64,11 @@ impl ProducerContext for Acknowledgements {
 /// A message on its way to the producer's queue.
 #[derive(Debug)]
 pub struct Outgoing {
-    topic: String,
-    key: Option<Vec<u8>>,
-    value: Vec<u8>,
-    headers: OwnedHeaders,
-    settlement: Box<Settlement>,
+    pub(super) topic: String,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) value: Vec<u8>,
+    pub(super) headers: OwnedHeaders,
+    pub(super) settlement: Box<Settlement>,
 }
 
 impl Outgoing {
@@ -91,7 +93,6 @@ pub enum NotTaken {
 pub struct EventProducer {
     producer: ThreadedProducer<Acknowledgements>,
     output_topic: String,
-    dead_letter_topic: String,
     value_format: ValueFormat,
 }
 
@@ -104,21 +105,8 @@ impl EventProducer {
         kafka: &config::Kafka,
         reports: crossbeam_channel::Sender<Report>,
     ) -> Result<Self, KafkaFault> {
-        let mut settings = settings(kafka);
-        settings
-            .set("enable.idempotence", "true")
-            .set("message.timeout.ms", "0")
-            .set("queue.buffering.max.messages", "10000")
-            .set("linger.ms", "5");
-        let producer = settings
-            .create_with_context(Acknowledgements { reports })
-            .map_err(broker(kafka, "set up a producer"))?;
-        Ok(Self {
-            producer,
-            output_topic: kafka.output_topic.clone(),
-            dead_letter_topic: kafka.dead_letter_topic.clone(),
-            value_format: kafka.value_format,
-        })
+        let producer = clients::event_producer(kafka, Acknowledgements { reports })?;
+        Ok(Self { producer, output_topic: kafka.output_topic.clone(), value_format: kafka.value_format })
     }
 
     /// The record of an event: key = stream, CloudEvents 1.0 attributes as headers (binary content mode).
@@ -151,33 +139,6 @@ impl EventProducer {
                 all.insert(Header { key, value: Some(*value) })
             }),
             settlement: Box::new(settlement),
-        }
-    }
-
-    /// The dead letter of a record of `topic`: as it came, with where it came from and why it was refused.
-    #[must_use]
-    pub fn dead_letter(
-        &self,
-        record: RawRecord,
-        topic: &str,
-        reason: &str,
-        ticket: DeadLetterTicket,
-    ) -> Outgoing {
-        let (partition, offset) = (ticket.assignment.partition.to_string(), ticket.offset.to_string());
-        let headers = [
-            ("affectd-error", reason),
-            ("affectd-topic", topic),
-            ("affectd-partition", &partition),
-            ("affectd-offset", &offset),
-        ];
-        Outgoing {
-            topic: self.dead_letter_topic.clone(),
-            key: record.key,
-            value: record.value.to_vec(),
-            headers: headers
-                .iter()
-                .fold(record.headers, |all, (key, value)| all.insert(Header { key, value: Some(*value) })),
-            settlement: Box::new(Settlement::DeadLetter(ticket)),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Compiles the protocol, and fetches ONNX Runtime where the feature `bundled-onnxruntime` is on.
+//! The build script: compiles the protocol and, with the feature `bundled-onnxruntime`, downloads ONNX Runtime.
 
 #[path = "build/onnxruntime.rs"]
 mod onnxruntime;

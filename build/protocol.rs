@@ -1,4 +1,4 @@
-//! `proto/` to Rust: messages and services (tonic), proto3 JSON (pbjson), the descriptor set for reflection.
+//! Compiles `proto/` to Rust: messages and services (tonic), proto3 JSON (pbjson), and the descriptor set for reflection.
 
 use std::path::PathBuf;
 
@@ -9,10 +9,14 @@ const FILES: [&str; 4] = [
     "affectd/v1/evaluation.proto",
 ];
 
+/// Compiles the protocol into `OUT_DIR`.
+///
+/// # Panics
+/// Panics, and so fails the build, where the protocol is invalid.
 pub fn compile() {
     println!("cargo::rerun-if-changed=proto");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let mut compiler = protox::Compiler::new(["proto"]).expect("proto/ is there");
+    let mut compiler = protox::Compiler::new(["proto"]).expect("proto/ exists");
     compiler.include_imports(true).open_files(FILES).unwrap_or_else(|error| panic!("{error:?}"));
     let descriptors = compiler.encode_file_descriptor_set();
     std::fs::write(out.join("affectd.v1.bin"), &descriptors).expect("OUT_DIR can be written");

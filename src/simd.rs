@@ -1,31 +1,33 @@
-//! Vectors as wide as the machine's: the same arithmetic in every lane, whatever the number of lanes.
+//! SIMD: one implementation of a computation for every instruction set.
 //!
-//! In: an operation that is generic over the instruction set. Out: its result, computed with the widest vectors that this
-//! machine has: AVX-512, AVX2 with FMA, NEON, else four lanes of plain arithmetic. One binary holds all of them.
-//! Never decides what is computed: a lane does not see its neighbours, so what comes out for it is equal bit by bit
-//! for any number of lanes. Between machines with and without fused multiply-add results differ by rounding.
+//! Input: an operation that is generic over the instruction set ([`WithSimd`]).
+//! Output: its result, computed with the widest vectors of this machine: AVX-512, AVX2 with FMA, NEON, or
+//! else four lanes of scalar arithmetic. One binary contains all variants.
+//! Invariants: every lane performs the same arithmetic and no result depends on another lane, so results are
+//! equal bit by bit for every number of lanes. Machines with and without fused multiply-add differ by
+//! rounding.
 
 use std::any::TypeId;
 
 use pulp::{Arch, Scalar128b};
 pub(crate) use pulp::{Simd, WithSimd};
 
-/// The most lanes that any instruction set has here.
+/// The largest number of f32 lanes of any supported instruction set (AVX-512).
 pub(crate) const MAX_LANES: usize = 16;
-/// Bytes from which a vector of the widest kind never straddles two cache lines.
+/// The alignment in bytes at which a vector of any supported width stays within one cache line.
 const ALIGNMENT: usize = 64;
 
-/// The instruction set of this machine, looked up once.
+/// The instruction set of this machine, detected once.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Lanes(Arch);
+pub(crate) struct InstructionSet(Arch);
 
-impl Lanes {
-    /// Looks the machine up.
-    pub fn new() -> Self {
+impl InstructionSet {
+    /// Detects the instruction set.
+    pub fn detect() -> Self {
         Self(Arch::new())
     }
 
-    /// Runs `op` with the machine's widest vectors.
+    /// Runs `op` with the widest vectors of the instruction set.
     #[inline]
     pub fn run<Op: WithSimd>(self, op: Op) -> Op::Output {
         match self.0 {
@@ -35,10 +37,10 @@ impl Lanes {
     }
 }
 
-/// Counts the machine's lanes.
-pub(crate) struct Count;
+/// An operation that returns the number of f32 lanes.
+pub(crate) struct CountLanes;
 
-impl WithSimd for Count {
+impl WithSimd for CountLanes {
     type Output = usize;
 
     #[inline(always)]
@@ -47,7 +49,10 @@ impl WithSimd for Count {
     }
 }
 
-/// `a·b + c`, fused wherever the machine can. Without such an instruction the fused one would be a slow function call.
+/// Returns `a·b + c`, fused where the instruction set has such an instruction.
+///
+/// Without one, `mul_add` would call a slow function that emulates the single rounding; two roundings are
+/// used instead.
 #[inline(always)]
 pub(crate) fn multiply_add<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
     if TypeId::of::<S>() == TypeId::of::<Scalar128b>() {
@@ -57,7 +62,7 @@ pub(crate) fn multiply_add<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s)
     }
 }
 
-/// `c − a·b`, fused wherever the machine can.
+/// Returns `c − a·b`, fused under the same condition as [`multiply_add`].
 #[inline(always)]
 pub(crate) fn subtract_product<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
     if TypeId::of::<S>() == TypeId::of::<Scalar128b>() {
@@ -68,41 +73,44 @@ pub(crate) fn subtract_product<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f
 }
 
 /// Rows of lanes, aligned so that no vector straddles two cache lines.
+///
+/// A row holds one vector, with the same value of several frames: row `r` of a frame in lane `l` is at `r ·
+/// lanes + l`.
 #[derive(Debug)]
-pub(crate) struct LaneRows {
+pub(crate) struct SimdRows {
     storage: Vec<f32>,
-    /// Where in `storage` the first row begins: the storage never moves.
+    /// The index in `storage` of the first row. The storage is never reallocated, so its alignment stays.
     start: usize,
 }
 
-impl LaneRows {
-    /// Room for `rows` rows of the widest vectors, all zero.
+impl SimdRows {
+    /// Creates `rows` zeroed rows of the widest vectors.
     pub fn new(rows: usize) -> Self {
         let storage = vec![0.0_f32; rows * MAX_LANES + ALIGNMENT / size_of::<f32>()];
         let start = storage.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT / size_of::<f32>());
         Self { storage, start }
     }
 
-    /// The rows as vectors of this instruction set.
+    /// Returns the rows as vectors of the instruction set `S`.
     #[inline(always)]
     pub fn vectors<S: Simd>(&mut self) -> &mut [S::f32s] {
         S::as_mut_simd_f32s(&mut self.storage[self.start..]).0
     }
 
-    /// Rows that hold `values`, one after the other.
+    /// Creates rows that hold `values` contiguously.
     pub fn of(values: &[f32]) -> Self {
         let mut rows = Self::new(values.len().div_ceil(MAX_LANES));
         rows.values()[..values.len()].copy_from_slice(values);
         rows
     }
 
-    /// The numbers at `range`.
+    /// Returns the values in `range` as a slice.
     #[inline(always)]
     pub fn slice(&self, range: std::ops::Range<usize>) -> &[f32] {
         &self.storage[self.start..][range]
     }
 
-    /// The rows as numbers: row `r`, lane `l` is at `r · lanes + l`.
+    /// Returns all values: row `r`, lane `l` is at `r · lanes + l`.
     #[inline(always)]
     pub fn values(&mut self) -> &mut [f32] {
         &mut self.storage[self.start..]
@@ -113,7 +121,7 @@ impl LaneRows {
 mod tests {
     use super::*;
 
-    struct Triple<'a>(&'a mut LaneRows);
+    struct Triple<'a>(&'a mut SimdRows);
 
     impl WithSimd for Triple<'_> {
         type Output = usize;
@@ -128,11 +136,11 @@ mod tests {
     }
 
     #[test]
-    fn every_lane_counts_and_rows_are_aligned() {
-        let mut rows = LaneRows::new(1);
+    fn all_lanes_are_computed_and_rows_are_aligned() {
+        let mut rows = SimdRows::new(1);
         assert!(rows.values().as_ptr().addr().is_multiple_of(ALIGNMENT));
         rows.values()[..MAX_LANES].fill(3.0);
-        let lanes = Lanes::new().run(Triple(&mut rows));
+        let lanes = InstructionSet::detect().run(Triple(&mut rows));
         assert!((4..=MAX_LANES).contains(&lanes) && MAX_LANES.is_multiple_of(lanes));
         assert!(rows.values()[..lanes].iter().all(|value| *value == 6.5));
         let plain = Simd::vectorize(Scalar128b, Triple(&mut rows));

@@ -1,4 +1,7 @@
-//! The HTTP surface on a real port: health, readiness with its reason, metrics by the documented names.
+//! The HTTP server on a real port: liveness, readiness with reasons, and metrics under their documented names.
+//!
+//! A binary of its own: the recorder belongs to the whole process, and these tests compare absolute values of its metrics, which
+//! a daemon or a batcher in the same process would change.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
@@ -45,7 +48,7 @@ async fn get(address: SocketAddr, path: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn readiness_goes_from_starting_to_ready_to_draining_and_says_why() {
+async fn readiness_changes_from_starting_to_ready_to_draining_with_reasons() {
     let server = start().await;
     let unready = (503, "not ready: kafka: starting; model: starting\n");
     let check = async |(code, body): (u16, &str)| {
@@ -65,7 +68,7 @@ async fn readiness_goes_from_starting_to_ready_to_draining_and_says_why() {
 }
 
 #[tokio::test]
-async fn whoever_follows_readiness_hears_of_changes_alone() {
+async fn a_readiness_subscriber_is_notified_of_changes_only() {
     let readiness = Readiness::starting(&["model"]);
     let mut follower = readiness.subscribe();
     readiness.met("model");
@@ -76,7 +79,7 @@ async fn whoever_follows_readiness_hears_of_changes_alone() {
 }
 
 #[tokio::test]
-async fn the_page_links_what_there_is_and_anything_else_is_404() {
+async fn the_index_page_links_all_endpoints_and_other_paths_are_404() {
     let server = start().await;
     server.readiness.unmet("model", "<b>");
     let (status, page) = get(server.address, "/").await;
@@ -88,7 +91,7 @@ async fn the_page_links_what_there_is_and_anything_else_is_404() {
 }
 
 #[tokio::test]
-async fn metrics_are_described_start_at_zero_and_are_histograms() {
+async fn metrics_are_described_start_at_zero_and_durations_are_histograms() {
     let server = start().await;
     let (_, text) = get(server.address, "/metrics").await;
     assert!(text.contains("\naffectd_kafka_commits_total 0\n"), "{text}");
@@ -109,7 +112,7 @@ async fn metrics_are_described_start_at_zero_and_are_histograms() {
 }
 
 #[tokio::test]
-async fn seconds_of_audio_add_up_from_parts_and_guards_undo_themselves() {
+async fn fractions_of_audio_seconds_add_up_and_dropped_guards_decrement_gauges() {
     let server = start().await;
     let meter = metrics::ChunkMeter::new(Source::Kafka);
     for _ in 0..25 {
@@ -127,7 +130,7 @@ async fn seconds_of_audio_add_up_from_parts_and_guards_undo_themselves() {
 }
 
 #[tokio::test]
-async fn the_server_stops_when_told_to_though_a_connection_is_half_open() {
+async fn the_server_stops_on_shutdown_despite_an_incomplete_request() {
     let server = start().await;
     let mut idle = TcpStream::connect(server.address).await.unwrap();
     idle.write_all(b"GET /livez HTT").await.unwrap();

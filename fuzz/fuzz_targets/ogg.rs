@@ -1,6 +1,8 @@
+//! Fuzz target: the decoder of Ogg files, with valid page checksums (the entry point is in `tests/decoder_entries`).
+
 #![no_main]
 
-#[path = "../../tests/decoder_entries/mod.rs"]
+#[path = "../../tests/support/decoder_entries.rs"]
 mod decoder_entries;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| decoder_entries::ogg(bytes));

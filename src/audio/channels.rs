@@ -1,7 +1,8 @@
-//! Which channels of a stream are analysed, and what they are called.
+//! The channel policy: which channels of a stream are analysed, and their names.
 //!
-//! In: the decoded samples of every channel. Out: those of the channels that are analysed, in the same buffers. Never
-//! sees bytes.
+//! Input: the decoded samples of every channel.
+//! Output: the samples of the analysed channels, in the same buffers.
+//! Invariants: this module processes decoded samples only, never encoded bytes.
 
 use std::fmt;
 
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{BadAudio, Planar};
 use crate::proto;
 
-/// What is done with the channels of a stream.
+/// Selects which channels of a stream are analysed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChannelPolicy {
@@ -19,21 +20,21 @@ pub enum ChannelPolicy {
     Split,
     /// The mean of all channels is analysed, as channel 0.
     Mix,
-    /// Channel 0 is analysed; the others are not listened to.
+    /// Channel 0 is analysed; the other channels are dropped.
     First,
 }
 
 impl ChannelPolicy {
-    /// As the configuration, flags and headers have them.
+    /// The names of the policies in the configuration, flags and headers.
     pub const NAMES: &[&str] = &["split", "mix", "first"];
 
-    /// The policy of a name among [`Self::NAMES`].
+    /// Returns the policy with a name of [`Self::NAMES`], or `None`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Split, Self::Mix, Self::First].into_iter().find(|policy| policy.name() == name)
     }
 
-    /// Its name among [`Self::NAMES`].
+    /// Returns the name of the policy, one of [`Self::NAMES`].
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -43,10 +44,10 @@ impl ChannelPolicy {
         }
     }
 
-    /// What a message asks for; `None` where it leaves that to the configuration.
+    /// Converts the policy of a protocol message; `None` where the message leaves it to the configuration.
     ///
     /// # Errors
-    /// A number that the protocol does not know.
+    /// [`BadAudio::UnknownChannelPolicy`] for a number that the protocol does not define.
     pub fn from_proto(value: i32) -> Result<Option<Self>, BadAudio> {
         use proto::ChannelPolicy as Sent;
         match Sent::try_from(value) {
@@ -58,7 +59,7 @@ impl ChannelPolicy {
         }
     }
 
-    /// As a message has it.
+    /// Converts the policy to its value in protocol messages.
     #[must_use]
     pub fn to_proto(self) -> proto::ChannelPolicy {
         match self {
@@ -69,17 +70,20 @@ impl ChannelPolicy {
     }
 }
 
-/// What is done with the channels of one stream, and their names.
+/// The channel policy of one stream, and the names of its channels.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChannelLayout {
-    /// What is done with them.
+    /// Which channels are analysed.
     pub policy: ChannelPolicy,
-    /// One for each channel that comes in, or none at all.
+    /// One name for each input channel, or no names at all.
     pub names: Vec<String>,
 }
 
 impl ChannelLayout {
-    /// How many of `channels` that come in are analysed. A file says only later how many it has: 0 counts as one.
+    /// Returns how many of `channels` input channels are analysed.
+    ///
+    /// The number of channels of a file is known only after its header has been decoded; until then it is 0,
+    /// which counts as one channel.
     #[must_use]
     pub fn analysed(&self, channels: u16) -> usize {
         match self.policy {
@@ -88,10 +92,11 @@ impl ChannelLayout {
         }
     }
 
-    /// Whether the names fit `channels` that come in.
+    /// Checks that the names fit a stream with `channels` input channels.
     ///
     /// # Errors
-    /// Names for the mean of all channels, too few or too many of them, and a name that is empty.
+    /// [`BadAudio::NamesOfMix`] where names are given for mixed channels; [`BadAudio::ChannelNames`] where
+    /// the number of names differs from `channels` or a name is empty.
     pub fn check(&self, channels: usize) -> Result<(), BadAudio> {
         let Self { policy, names } = self;
         if names.is_empty() {
@@ -106,7 +111,7 @@ impl ChannelLayout {
         Ok(())
     }
 
-    /// Leaves the channels that are analysed in `planar`.
+    /// Reduces `planar` to the analysed channels, in place.
     pub(crate) fn apply(&self, planar: &mut Planar) {
         match self.policy {
             ChannelPolicy::Split => {}
@@ -123,7 +128,8 @@ impl fmt::Display for ChannelLayout {
     }
 }
 
-/// Names with commas between, as in headers and flags; spaces around them do not count.
+/// Splits a comma-separated list of names, as used in headers and flags, and trims the spaces around each
+/// name.
 #[must_use]
 pub fn channel_names(list: &str) -> Vec<String> {
     list.split(',').map(|name| name.trim().to_owned()).collect()
@@ -142,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn each_policy_leaves_what_it_says() {
+    fn each_policy_keeps_the_analysed_channels() {
         for (policy, expected) in [
             (ChannelPolicy::Split, vec![vec![0.5, -1.0], vec![0.25, 1.0]]),
             (ChannelPolicy::Mix, vec![vec![0.375, 0.0]]),
@@ -161,27 +167,27 @@ mod tests {
     }
 
     #[test]
-    fn the_mean_of_eight_full_channels_is_full_scale() {
+    fn the_mean_of_eight_full_scale_channels_is_full_scale() {
         let mut planar = Planar::from_channels(vec![vec![-1.0; 3]; 8]);
         layout(ChannelPolicy::Mix, &[]).apply(&mut planar);
         assert_eq!(planar.channels(), [vec![-1.0; 3]]);
     }
 
     #[test]
-    fn names_that_do_not_fit_are_told_with_what_would() {
-        let said = |policy, names: &[&str], channels| {
+    fn the_error_for_bad_names_gives_the_allowed_ones() {
+        let checked = |policy, names: &[&str], channels| {
             layout(policy, names).check(channels).map_err(|error| error.to_string())
         };
-        assert_eq!(said(ChannelPolicy::Split, &["agent", "customer"], 2), Ok(()));
-        assert_eq!(said(ChannelPolicy::First, &["agent", "customer"], 2), Ok(()));
-        assert_eq!(said(ChannelPolicy::Mix, &[], 2), Ok(()));
+        assert_eq!(checked(ChannelPolicy::Split, &["agent", "customer"], 2), Ok(()));
+        assert_eq!(checked(ChannelPolicy::First, &["agent", "customer"], 2), Ok(()));
+        assert_eq!(checked(ChannelPolicy::Mix, &[], 2), Ok(()));
         for (policy, names, channels, parts) in [
             (ChannelPolicy::Split, &["agent"][..], 2, ["channel_names = [\"agent\"]", "one for each of 2"]),
             (ChannelPolicy::First, &["agent"], 2, ["channel_names", "one for each of 2"]),
             (ChannelPolicy::Split, &["agent", ""], 2, ["channel_names", "not empty"]),
             (ChannelPolicy::Mix, &["a", "b"], 2, ["channel_names", "none"]),
         ] {
-            let message = said(policy, names, channels).unwrap_err();
+            let message = checked(policy, names, channels).unwrap_err();
             assert!(parts.iter().all(|part| message.contains(part)), "{message}");
         }
         let unknown = ChannelPolicy::from_proto(9).unwrap_err().to_string();
@@ -189,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_names_has_commas() {
+    fn names_are_separated_by_commas() {
         assert_eq!(channel_names("agent, customer"), ["agent", "customer"]);
         assert_eq!(channel_names("agent,"), ["agent", ""]);
     }

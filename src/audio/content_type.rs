@@ -1,4 +1,8 @@
-//! The header `content-type` of raw audio: RFC 2586 (`audio/L16`), RFC 4856 (`audio/PCMU`, `audio/PCMA`), files.
+//! Parser of the header `content-type` of audio without an `AudioChunk` message.
+//!
+//! Input: a media type: RFC 2586 (`audio/L16`), RFC 4856 (`audio/PCMU`, `audio/PCMA`), or the media type of a
+//! file format.
+//! Output: an [`AudioFormat`], or [`BadAudio::ContentType`] with the reason and the allowed values.
 
 use mime::Mime;
 
@@ -7,6 +11,7 @@ use super::{AudioFormat, BadAudio, Encoding};
 const ALLOWED: &str =
     "allowed are audio/L16, audio/PCMU, audio/PCMA, audio/wav, audio/flac, audio/mpeg, audio/ogg";
 
+/// Parses the value of a `content-type` header. See [`AudioFormat::from_content_type`] for what is allowed.
 pub(super) fn parse(header: &str) -> Result<AudioFormat, BadAudio> {
     read(header).map_err(|reason| BadAudio::ContentType { value: header.to_owned(), reason })
 }
@@ -16,7 +21,7 @@ fn read(header: &str) -> Result<AudioFormat, String> {
     if media.type_() != mime::AUDIO {
         return Err(format!("not audio, {ALLOWED}"));
     }
-    // The type is case-insensitive, and RFC 2586 writes it in capitals.
+    // Media types are case-insensitive (RFC 2045); RFC 2586 itself writes `L16` in capitals.
     let (encoding, default_rate_hz) = match media.subtype().as_str().to_ascii_lowercase().as_str() {
         "l16" => (linear_16(&media)?, None),
         "pcmu" => (Encoding::MuLaw, Some(8_000)),
@@ -32,6 +37,8 @@ fn read(header: &str) -> Result<AudioFormat, String> {
     AudioFormat::new(encoding, rate_hz, channels).map_err(|error| error.to_string())
 }
 
+/// Returns the encoding of `audio/L16`. RFC 2586 defines network byte order; the parameter `endianness` is an
+/// extension for producers that send the byte order of their CPU.
 fn linear_16(media: &Mime) -> Result<Encoding, String> {
     match media.get_param("endianness").map(|value| value.as_str().to_ascii_lowercase()).as_deref() {
         None | Some("big-endian") => Ok(Encoding::PcmS16Be),
@@ -40,6 +47,7 @@ fn linear_16(media: &Mime) -> Result<Encoding, String> {
     }
 }
 
+/// Returns a parameter of the media type as a whole number; `None` where it is missing.
 fn number(media: &Mime, key: &str) -> Result<Option<u32>, String> {
     let Some(value) = media.get_param(key) else { return Ok(None) };
     value.as_str().parse().map(Some).map_err(|_| format!("{key} = {value}: allowed is a whole number"))
@@ -52,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_that_are_taken() {
+    fn supported_headers() {
         let of = |encoding, rate, channels| AudioFormat::new(encoding, rate, channels);
         for (header, expected) in [
             ("audio/L16;rate=16000;channels=1", of(Encoding::PcmS16Be, 16_000, 1)),
@@ -70,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_are_refused_say_why() {
+    fn refused_headers_give_the_reason() {
         for (header, part) in [
             ("", "allowed are audio/L16"),
             ("audio", "allowed are audio/L16"),
@@ -89,7 +97,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_header_gets_an_answer(header in "\\PC{0,40}", parameters in "(;[a-z]{1,8}=\\PC{0,8}){0,3}") {
+        fn no_header_panics(header in "\\PC{0,40}", parameters in "(;[a-z]{1,8}=\\PC{0,8}){0,3}") {
             let _ = parse(&header);
             if let Ok(format) = parse(&format!("audio/L16{parameters}")) {
                 prop_assert!(super::super::SAMPLE_RATES_HZ.contains(&format.sample_rate_hz()));

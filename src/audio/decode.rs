@@ -1,60 +1,65 @@
-//! From the bytes of a chunk to one buffer of samples a channel.
+//! Decoder of raw samples: from the bytes of a chunk to one buffer of samples per channel.
 //!
-//! In: bytes in a checked format. Out: f32 samples at full scale ±1. Never keeps a remainder: the bytes of a chunk
-//! are whole sample frames. Never decodes files (see `files`).
+//! Input: bytes in a checked [`AudioFormat`], channels interleaved.
+//! Output: f32 samples, full scale ±1, one buffer per channel.
+//! Invariants: no remainder is kept between chunks, because the bytes of a chunk are whole sample frames.
+//! Files are decoded elsewhere (see [`super::decode_bytes`]).
 
 use dasp_sample::{I24, Sample};
 
 use super::g711::{A_LAW, MU_LAW};
 use super::{AudioFormat, BadAudio, Encoding};
 
-/// Samples this far beyond full scale are refused: their energy would overflow.
-const LARGEST: f32 = 65_536.0;
+/// The largest absolute value of a float sample. Larger values are refused: the power of their spectrum would
+/// overflow an f32.
+const LARGEST_SAMPLE: f32 = 65_536.0;
 
-/// Whether a float can be a sample at all.
-pub(super) fn is_sample(value: f32) -> bool {
-    value.abs() <= LARGEST
+/// Returns whether a float is a valid sample: not NaN, not infinite and at most [`LARGEST_SAMPLE`].
+pub(super) fn is_valid_sample(value: f32) -> bool {
+    value.abs() <= LARGEST_SAMPLE
 }
 
-/// Samples of several channels, one buffer each, all of the same length. Reused from chunk to chunk.
+/// Samples of several channels, one buffer per channel, all of the same length.
+///
+/// The buffers are reused from chunk to chunk, so that decoding does not allocate once they have grown.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Planar {
     channels: Vec<Vec<f32>>,
 }
 
 impl Planar {
-    /// Empty buffers.
+    /// Creates a `Planar` without channels.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One buffer a channel.
+    /// Returns the samples as one slice per channel.
     pub fn channels(&self) -> &[Vec<f32>] {
         &self.channels
     }
 
-    /// The buffers themselves.
+    /// Returns the buffers and consumes the `Planar`.
     pub fn into_channels(self) -> Vec<Vec<f32>> {
         self.channels
     }
 
-    /// Samples of one channel.
+    /// Returns the number of samples of one channel.
     pub fn frames(&self) -> usize {
         self.channels.first().map_or(0, Vec::len)
     }
 
-    /// Buffers of equal length, as they are.
+    /// Wraps one buffer per channel. All of them must have the same length.
     pub fn from_channels(channels: Vec<Vec<f32>>) -> Self {
         debug_assert!(channels.iter().all(|channel| channel.len() == channels[0].len()));
         Self { channels }
     }
 
-    /// Leaves the first channel alone.
+    /// Drops all channels but the first.
     pub(super) fn keep_first(&mut self) {
         self.channels.truncate(1);
     }
 
-    /// Leaves the mean of all channels.
+    /// Replaces all channels by their mean.
     pub(super) fn mix(&mut self) {
         let [first, others @ ..] = self.channels.as_mut_slice() else { return };
         for other in &*others {
@@ -65,6 +70,7 @@ impl Planar {
         self.keep_first();
     }
 
+    /// Empties the buffers of `channels` channels and reserves room for `frames` samples in each.
     fn reset(&mut self, channels: usize, frames: usize) {
         self.channels.resize_with(channels, Vec::new);
         for channel in &mut self.channels {
@@ -74,14 +80,17 @@ impl Planar {
     }
 }
 
-/// Decodes `bytes` into `out`, which then holds these samples alone.
+/// Decodes `bytes` into `out` and replaces its previous contents.
+///
+/// `bytes` holds interleaved sample frames in `format`. Integer samples are divided by the magnitude of their
+/// smallest value (32,768 for 16 bits), so that full scale is ±1.
 ///
 /// # Errors
-/// [`BadAudio::OddByteCount`] where the bytes are not whole sample frames, [`BadAudio::NotASample`] where a float is
-/// NaN, infinite or past anything a microphone gives. `out` is empty then.
+/// [`BadAudio::OddByteCount`] where the bytes are not whole sample frames; [`BadAudio::NotASample`] where a
+/// float is NaN, infinite or beyond 65,536. `out` is empty after an error.
 ///
 /// # Panics
-/// When `format` is a file.
+/// Where `format` is a file.
 pub fn decode(format: AudioFormat, bytes: &[u8], out: &mut Planar) -> Result<(), BadAudio> {
     match format.encoding() {
         Encoding::PcmS16Le => samples(format, bytes, out, |b| i16::from_le_bytes(b).to_sample()),
@@ -90,7 +99,7 @@ pub fn decode(format: AudioFormat, bytes: &[u8], out: &mut Planar) -> Result<(),
         Encoding::PcmS32Le => samples(format, bytes, out, |b| i32::from_le_bytes(b).to_sample()),
         Encoding::PcmF32Le => {
             samples(format, bytes, out, f32::from_le_bytes)?;
-            refuse_what_is_no_sample(out)
+            check_samples(out)
         }
         Encoding::MuLaw => {
             let table = &*MU_LAW;
@@ -100,11 +109,11 @@ pub fn decode(format: AudioFormat, bytes: &[u8], out: &mut Planar) -> Result<(),
             let table = &*A_LAW;
             samples(format, bytes, out, |[byte]| table[usize::from(byte)])
         }
-        Encoding::File => unreachable!("files go through decode_bytes"),
+        Encoding::File => unreachable!("files are decoded by decode_bytes"),
     }
 }
 
-/// Takes the samples of `N` bytes apart by channel.
+/// Deinterleaves the samples of `N` bytes each and converts each one with `sample`.
 fn samples<const N: usize>(
     format: AudioFormat,
     bytes: &[u8],
@@ -119,7 +128,8 @@ fn samples<const N: usize>(
     }
     let (encoded, _) = bytes.as_chunks::<N>();
     if let [channel] = out.channels.as_mut_slice() {
-        // Without a stride the compiler takes many samples at once.
+        // Mono has a path of its own: without a stride between samples the compiler vectorises the
+        // conversion.
         channel.extend(encoded.iter().map(|bytes| sample(*bytes)));
         return Ok(());
     }
@@ -129,14 +139,16 @@ fn samples<const N: usize>(
     Ok(())
 }
 
+/// Converts a signed little-endian sample of 24 bits.
 fn signed_24([low, middle, high]: [u8; 3]) -> f32 {
-    // Through the upper bytes, so that the sign comes along.
+    // The three bytes become the upper ones of an i32, so that the arithmetic shift extends the sign.
     I24::new_unchecked(i32::from_le_bytes([0, low, middle, high]) >> 8).to_sample()
 }
 
-fn refuse_what_is_no_sample(out: &mut Planar) -> Result<(), BadAudio> {
+/// Refuses float samples that are not valid, and empties `out`.
+fn check_samples(out: &mut Planar) -> Result<(), BadAudio> {
     for (channel, samples) in out.channels.iter().enumerate() {
-        if let Some(index) = samples.iter().position(|value| !is_sample(*value)) {
+        if let Some(index) = samples.iter().position(|value| !is_valid_sample(*value)) {
             let value = samples[index];
             out.reset(0, 0);
             return Err(BadAudio::NotASample { index, channel, value });
@@ -175,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_whole_sample_frames() {
+    fn bytes_that_are_not_whole_sample_frames_are_refused() {
         let error = decoded(Encoding::PcmS16Le, 2, &[0; 6]).unwrap_err();
         assert_eq!(error, BadAudio::OddByteCount { bytes: 6, frame_bytes: 4 });
         assert!(error.to_string().starts_with("odd byte count"));
@@ -183,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn floats_that_are_no_samples_are_named() {
+    fn the_error_names_the_index_and_channel_of_an_invalid_float() {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30] {
             let bytes: Vec<u8> = [0.5, 0.5, 0.5, value].iter().flat_map(|v: &f32| v.to_le_bytes()).collect();
             match decoded(Encoding::PcmF32Le, 2, &bytes).unwrap_err() {
@@ -191,7 +203,10 @@ mod tests {
                 other => panic!("{other}"),
             }
         }
-        assert!(decoded(Encoding::PcmF32Le, 1, &1.5_f32.to_le_bytes()).is_ok(), "overdriven is still audio");
+        assert!(
+            decoded(Encoding::PcmF32Le, 1, &1.5_f32.to_le_bytes()).is_ok(),
+            "values above full scale are allowed"
+        );
     }
 
     proptest! {

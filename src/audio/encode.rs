@@ -1,12 +1,13 @@
-//! Samples to bytes, the reverse of what the daemon decodes.
+//! Encoding of samples to bytes, the inverse of the daemon's decoding.
 //!
-//! In: one channel per vector, samples in −1 to 1. Out: interleaved bytes. What lies outside is clipped.
+//! Input: one vector per channel, samples from -1 to 1. Output: interleaved bytes. Invariants: samples beyond full scale
+//! are clipped, except in 32-bit floats.
 
 use prost::bytes::Bytes;
 
 use crate::proto::Encoding;
 
-/// Bytes of one sample, where the encoding holds samples.
+/// Returns the number of bytes per sample, or `None` for an encoding that is a file format or unspecified.
 pub fn sample_bytes(encoding: Encoding) -> Option<usize> {
     match encoding {
         Encoding::Mulaw | Encoding::Alaw => Some(1),
@@ -20,7 +21,7 @@ pub fn sample_bytes(encoding: Encoding) -> Option<usize> {
 /// Interleaves channels of equal length and encodes them.
 ///
 /// # Panics
-/// Where the encoding holds no samples (see [`sample_bytes`]).
+/// Panics for an encoding without a sample size (see [`sample_bytes`]).
 pub fn encode(channels: &[Vec<f32>], encoding: Encoding) -> Bytes {
     let width = sample_bytes(encoding).expect("the encoding holds samples");
     let frames = channels.first().map_or(0, Vec::len);
@@ -36,33 +37,33 @@ pub fn encode(channels: &[Vec<f32>], encoding: Encoding) -> Bytes {
 fn push(bytes: &mut Vec<u8>, sample: f32, encoding: Encoding) {
     match encoding {
         Encoding::PcmF32le => bytes.extend(sample.to_le_bytes()),
-        Encoding::PcmS16le => bytes.extend((fixed(sample, 16) as i16).to_le_bytes()),
-        Encoding::PcmS24le => bytes.extend(&(fixed(sample, 24) as i32).to_le_bytes()[..3]),
-        Encoding::PcmS32le => bytes.extend((fixed(sample, 32) as i32).to_le_bytes()),
-        Encoding::Mulaw => bytes.push(mulaw(fixed(sample, 16) as i16)),
-        Encoding::Alaw => bytes.push(alaw(fixed(sample, 16) as i16)),
+        Encoding::PcmS16le => bytes.extend((quantize(sample, 16) as i16).to_le_bytes()),
+        Encoding::PcmS24le => bytes.extend(&(quantize(sample, 24) as i32).to_le_bytes()[..3]),
+        Encoding::PcmS32le => bytes.extend((quantize(sample, 32) as i32).to_le_bytes()),
+        Encoding::Mulaw => bytes.push(mulaw(quantize(sample, 16) as i16)),
+        Encoding::Alaw => bytes.push(alaw(quantize(sample, 16) as i16)),
         Encoding::File | Encoding::Unspecified => {}
     }
 }
 
-/// The nearest whole number of so many bits; full scale is 2^(bits−1).
-fn fixed(sample: f32, bits: u32) -> i64 {
+/// Quantizes a sample to the nearest integer of `bits` bits; full scale is `2^(bits - 1)`.
+fn quantize(sample: f32, bits: u32) -> i64 {
     let scale = (1_i64 << (bits - 1)) as f64;
     (f64::from(sample) * scale).round().clamp(-scale, scale - 1.0) as i64
 }
 
-/// ITU-T G.711 µ-law: 14 bits, bias 33 (132 at 16 bits), all bits inverted.
+/// Encodes a 16-bit sample in µ-law (ITU-T G.711): 14 bits, bias 33 (132 at 16 bits), all bits inverted.
 fn mulaw(sample: i16) -> u8 {
     const BIAS: i32 = 132;
     let magnitude = (i32::from(sample).abs()).min(32_635) + BIAS;
-    // The bias guarantees a bit at 7 or above.
+    // Because of the bias, the highest set bit is bit 7 or above.
     let exponent = (31 - magnitude.leading_zeros()).saturating_sub(7);
     let mantissa = (magnitude >> (exponent + 3)) & 0x0f;
     let sign = if sample < 0 { 0x80 } else { 0 };
     !(sign | (exponent as u8) << 4 | mantissa as u8)
 }
 
-/// ITU-T G.711 A-law: 13 bits, even bits inverted.
+/// Encodes a 16-bit sample in A-law (ITU-T G.711): 13 bits, even bits inverted.
 fn alaw(sample: i16) -> u8 {
     let (sign, magnitude) = if sample >= 0 { (0x80, i32::from(sample)) } else { (0, -i32::from(sample) - 1) };
     let magnitude = magnitude >> 4;

@@ -1,86 +1,88 @@
-//! What can be wrong with an audio file.
+//! Errors of audio files.
 
 use super::{CHANNELS, SAMPLE_RATES_HZ};
 
-/// A file that cannot be taken.
+/// A file that is refused, with the reason.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{file}: {problem}")]
 pub struct FileError {
-    /// The file's path, or what else it is called.
+    /// The path of the file, or its name in messages.
     pub file: String,
-    /// What is wrong with it.
+    /// Why the file is refused.
     pub problem: FileProblem,
 }
 
-/// What is wrong with a file.
+/// Why a file is refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum FileProblem {
-    /// The operating system gave no bytes: missing, no permission, a folder.
+    /// The operating system returned no bytes: the file is missing, access is denied, or it is a folder.
     #[error("cannot be read: {reason}")]
     Unreadable {
-        /// The operating system's reason.
+        /// The reason that the operating system gives.
         reason: String,
     },
-    /// Not one byte.
+    /// The file has no bytes.
     #[error("is empty")]
     Empty,
-    /// None of the formats that are taken, whatever its name says.
+    /// The contents are none of the supported formats, whatever the extension of the file is.
     #[error("is not a WAV, FLAC, MP3 or Ogg file: it begins with \"{beginning}\"")]
     NotAudio {
-        /// Its first bytes, escaped.
+        /// The first bytes of the file, escaped.
         beginning: String,
     },
-    /// Audio in a format that is not taken.
-    #[error("is {format}, which is not taken: allowed are WAV, FLAC, MP3 or Ogg with Vorbis or Opus")]
-    OtherFormat {
-        /// Its name.
+    /// The file is in a known audio format that is not supported.
+    #[error("is {format}, which is not supported: allowed are WAV, FLAC, MP3 or Ogg with Vorbis or Opus")]
+    UnsupportedFormat {
+        /// The name of the format.
         format: &'static str,
     },
-    /// The file ends before its header says so.
-    #[error("is truncated: its header promises {promised} {unit} of audio, it holds {present}")]
+    /// The file holds less audio than its header declares.
+    #[error("is truncated: its header declares {declared} {unit} of audio, it holds {present}")]
     Truncated {
-        /// What the header says.
-        promised: u64,
-        /// What is there.
+        /// The amount that the header declares.
+        declared: u64,
+        /// The amount that the file holds.
         present: u64,
-        /// Unit of both.
+        /// The unit of both amounts: bytes or samples.
         unit: &'static str,
     },
-    /// The sample rate is outside what is taken.
+    /// The sample rate is outside [`SAMPLE_RATES_HZ`].
     #[error("sample rate is {value} Hz: allowed is {} to {}", SAMPLE_RATES_HZ.start(), SAMPLE_RATES_HZ.end())]
     SampleRate {
         /// The file's rate.
         value: u32,
     },
-    /// No channel, or too many.
+    /// The number of channels is outside [`CHANNELS`].
     #[error("number of channels is {value}: allowed is {} to {}", CHANNELS.start(), CHANNELS.end())]
     Channels {
         /// The file's number of channels.
         value: u32,
     },
-    /// A whole file without one sample.
+    /// The file is valid and holds no samples.
     #[error("holds no samples")]
     NoSamples,
-    /// More samples than one recording may hold.
+    /// The file holds more samples than one recording may have.
     #[error("holds more than {limit} samples")]
     TooLong {
-        /// Samples of all channels that are taken at most.
+        /// The largest number of samples, summed over all channels.
         limit: usize,
     },
     /// A sample is NaN, infinite, or far beyond full scale.
-    #[error("sample {index} of channel {channel} is {value}: allowed are numbers, full scale being -1 to 1")]
+    #[error(
+        "sample {index} of channel {channel} is {value}: allowed are finite values near full scale, which is -1 to 1"
+    )]
     NotASample {
-        /// The sample's index in its channel.
+        /// Index of the sample within its channel.
         index: usize,
         /// The channel, from 0.
         channel: usize,
-        /// What stands there.
+        /// The value of the sample.
         value: f32,
     },
-    /// The format's own rules are broken, or it uses a part of the format that is not taken.
+    /// The contents break the rules of their format, or use a part of it that is not supported.
     #[error("cannot be decoded: {reason}")]
     Malformed {
-        /// What the decoder says.
+        /// The message of the decoder.
         reason: String,
     },
 }

@@ -1,7 +1,8 @@
-//! Whole audio files: WAV, FLAC, MP3, Ogg Vorbis and Ogg Opus.
+//! Decoder of whole audio files: WAV, FLAC, MP3, Ogg Vorbis and Ogg Opus.
 //!
-//! In: a path, or a file's bytes. Out: the samples of each channel, encoder delay and padding cut off where the file
-//! tells them. Never trusts the file's name; never panics on bytes.
+//! Input: a path, or the bytes of a file.
+//! Output: the samples of each channel, without the encoder's delay and padding where the file declares them.
+//! Invariants: the format is recognised by the contents, never by the name; no input bytes cause a panic.
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,16 +17,18 @@ use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
 use symphonia::core::io::MediaSourceStream;
 use symphonia::core::meta::MetadataOptions;
 
-use super::decode::{decode, is_sample};
+use super::decode::{decode, is_valid_sample};
 use super::format::{check_channels, check_sample_rate};
 use super::opus::Opus;
 use super::{AudioFormat, BadAudio, FileError, FileProblem, Planar, wav_header};
 
-/// Samples of all channels that bytes from a client may decode to: 4.6 hours at 16 kHz, 1 GiB. A few kilobytes of
-/// FLAC can hold hours of silence.
+/// The most samples, summed over all channels, that a file from a client may decode to: 4.6 hours at 16 kHz,
+/// 1 GiB.
+///
+/// A limit on the file's size would not be enough: a few kilobytes of FLAC can hold hours of silence.
 pub const MAX_CLIENT_SAMPLES: usize = 1 << 28;
 
-/// symphonia's decoders, and the one that it lacks.
+/// The decoders of symphonia and the Opus decoder, which symphonia does not have.
 static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
     let mut codecs = CodecRegistry::new();
     symphonia::default::register_enabled_codecs(&mut codecs);
@@ -33,19 +36,19 @@ static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
     codecs
 });
 
-/// A decoded file.
+/// The decoded samples of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recording {
-    /// Samples a second of one channel, within [`super::SAMPLE_RATES_HZ`].
+    /// Samples per second of one channel, within [`super::SAMPLE_RATES_HZ`].
     pub sample_rate_hz: u32,
-    /// One buffer a channel, all of the same length, at least one sample; full scale ±1.
+    /// One buffer per channel, all of the same length and with at least one sample; full scale ±1.
     pub channels: Vec<Vec<f32>>,
 }
 
-/// Decodes the file at `path`, whatever its name says it is.
+/// Decodes the file at `path`, whatever its extension is.
 ///
 /// # Errors
-/// What is wrong with the file; the message begins with its path.
+/// [`FileError`] with the reason; its message begins with the path.
 pub fn decode_file(path: impl AsRef<Path>) -> Result<Recording, FileError> {
     let path = path.as_ref();
     let decoded = match std::fs::read(path) {
@@ -55,15 +58,18 @@ pub fn decode_file(path: impl AsRef<Path>) -> Result<Recording, FileError> {
     decoded.map_err(|problem| FileError { file: path.display().to_string(), problem })
 }
 
-/// Decodes a file that a client sent, called `name` in messages. It may hold [`MAX_CLIENT_SAMPLES`].
+/// Decodes the bytes of a file that a client sent; `name` stands for the file in messages.
 ///
 /// # Errors
-/// What is wrong with the bytes.
+/// [`FileError`] with the reason, among them [`FileProblem::TooLong`] above [`MAX_CLIENT_SAMPLES`].
 pub fn decode_bytes(bytes: impl AsRef<[u8]>, name: Option<&str>) -> Result<Recording, FileError> {
     decode_limited(bytes.as_ref(), MAX_CLIENT_SAMPLES)
         .map_err(|problem| FileError { file: name.unwrap_or("file").to_owned(), problem })
 }
 
+/// Decodes the bytes of a file into at most `limit` samples, summed over all channels.
+///
+/// WAV files of the common encodings are read here; all others go through symphonia.
 fn decode_limited(bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> {
     if bytes.is_empty() {
         return Err(FileProblem::Empty);
@@ -73,23 +79,28 @@ fn decode_limited(bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> 
         if let Some(format) = wav.format {
             return decode_samples(format, wav.audio, limit);
         }
-    } else if !is_other_audio(bytes) {
-        if let Some(format) = known_elsewhere(bytes) {
-            return Err(FileProblem::OtherFormat { format });
+    } else if !is_symphonia_format(bytes) {
+        if let Some(format) = unsupported_format(bytes) {
+            return Err(FileProblem::UnsupportedFormat { format });
         }
         let beginning = bytes[..bytes.len().min(12)].escape_ascii().to_string();
         return Err(FileProblem::NotAudio { beginning });
     }
-    // The decoders are other people's, and the bytes are anybody's: a panic in there is this file's error alone.
+    // The decoders are third-party code that runs on untrusted bytes. A panic in one of them is an error of
+    // this file and must not end the thread, on which other streams are open.
     let recording = catch_unwind(AssertUnwindSafe(|| Decoding::open(bytes, limit)?.run()))
-        .unwrap_or_else(|_| Err(malformed("the decoder gave up on it")))?;
-    refuse_what_is_no_sample(&recording)?;
+        .unwrap_or_else(|_| Err(malformed("the decoder panicked")))?;
+    check_samples(&recording)?;
     Ok(recording)
 }
 
-/// The samples of a WAV file are what a client would send raw. Half a sample frame at the end is left out.
+/// Decodes the samples of a WAV file like a chunk of raw samples.
+///
+/// An incomplete sample frame at the end is dropped: programs that are interrupted while they record leave
+/// one.
 fn decode_samples(format: AudioFormat, audio: &[u8], limit: usize) -> Result<Recording, FileProblem> {
-    let sample_bytes = format.encoding().sample_bytes().expect("a WAV file's samples are no file");
+    let sample_bytes =
+        format.encoding().sample_bytes().expect("the data chunk of a WAV file holds raw samples");
     let audio = &audio[..audio.len() - audio.len() % (sample_bytes * usize::from(format.channels()))];
     if audio.is_empty() {
         return Err(FileProblem::NoSamples);
@@ -107,14 +118,15 @@ fn decode_samples(format: AudioFormat, audio: &[u8], limit: usize) -> Result<Rec
     }
 }
 
-/// FLAC, Ogg, an ID3 tag, or the eleven set bits that begin an MPEG frame.
-fn is_other_audio(bytes: &[u8]) -> bool {
+/// Returns whether the bytes begin as a format that symphonia decodes here: FLAC, Ogg, an ID3 tag, or the
+/// eleven set bits of an MPEG frame header.
+fn is_symphonia_format(bytes: &[u8]) -> bool {
     let marked = [b"fLaC".as_slice(), b"OggS", b"ID3"].iter().any(|mark| bytes.starts_with(mark));
     marked || matches!(bytes, [0xff, second, ..] if second & 0xe0 == 0xe0)
 }
 
-/// Formats that people do send, by their names.
-fn known_elsewhere(bytes: &[u8]) -> Option<&'static str> {
+/// Returns the name of a common audio format that is recognised and not supported.
+fn unsupported_format(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0x1a, 0x45, 0xdf, 0xa3, ..] => Some("WebM or Matroska"),
         [_, _, _, _, b'f', b't', b'y', b'p', ..] => Some("MP4 or M4A"),
@@ -126,15 +138,16 @@ fn known_elsewhere(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// A file on its way to a [`Recording`].
+/// The state of one decoding with symphonia.
 struct Decoding<'a> {
     container: Box<dyn FormatReader + 'a>,
     decoder: Box<dyn AudioDecoder>,
     track_id: u32,
-    /// Samples of one channel, where the container knows for certain.
-    promised: Option<u64>,
+    /// Samples of one channel that the container declares, see [`declared_samples`].
+    declared: Option<u64>,
+    /// The largest number of samples, summed over all channels.
     limit: usize,
-    /// What the last packet held.
+    /// The samples of the last packet, one buffer per channel.
     block: Vec<Vec<f32>>,
     recording: Recording,
 }
@@ -145,15 +158,17 @@ impl<'a> Decoding<'a> {
         let (format, metadata) = (FormatOptions::default(), MetadataOptions::default());
         let container =
             symphonia::default::get_probe().probe(&Hint::new(), source, format, metadata).map_err(failure)?;
-        let track = container.default_track(TrackType::Audio).ok_or_else(|| malformed("it has no audio"))?;
+        let track =
+            container.default_track(TrackType::Audio).ok_or_else(|| malformed("it has no audio track"))?;
         let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
         let parameters = parameters.ok_or_else(|| malformed("its codec is unknown"))?;
-        // Gapless: the encoder's delay and padding are no part of the recording.
+        // Gapless decoding drops the delay and the padding of the encoder, which are not part of the
+        // recording.
         let options = AudioDecoderOptions::default().gapless(true);
         let decoder = CODECS.make_audio_decoder(parameters, &options).map_err(failure)?;
-        let (track_id, promised) = (track.id, promised_samples(bytes, track));
+        let (track_id, declared) = (track.id, declared_samples(bytes, track));
         let recording = Recording { sample_rate_hz: 0, channels: Vec::new() };
-        Ok(Self { container, decoder, track_id, promised, limit, block: Vec::new(), recording })
+        Ok(Self { container, decoder, track_id, declared, limit, block: Vec::new(), recording })
     }
 
     fn run(mut self) -> Result<Recording, FileProblem> {
@@ -167,9 +182,9 @@ impl<'a> Decoding<'a> {
             self.append(rate_hz, channels)?;
         }
         let present = self.recording.channels.first().map_or(0, Vec::len) as u64;
-        match self.promised {
-            Some(promised) if promised > present => {
-                Err(FileProblem::Truncated { promised, present, unit: "samples" })
+        match self.declared {
+            Some(declared) if declared > present => {
+                Err(FileProblem::Truncated { declared, present, unit: "samples" })
             }
             _ if present == 0 => Err(FileProblem::NoSamples),
             _ => Ok(self.recording),
@@ -185,7 +200,7 @@ impl<'a> Decoding<'a> {
             *recording = Recording { sample_rate_hz: rate_hz, channels: vec![Vec::new(); channels] };
         }
         if (recording.sample_rate_hz, recording.channels.len()) != (rate_hz, channels) {
-            return Err(malformed("its sample rate or its channels change on the way"));
+            return Err(malformed("its sample rate or number of channels changes within the file"));
         }
         for (channel, block) in recording.channels.iter_mut().zip(&self.block) {
             channel.extend_from_slice(block);
@@ -195,25 +210,30 @@ impl<'a> Decoding<'a> {
     }
 }
 
-/// The number of samples where the container knows it: FLAC in its header, MP3 in the gapless information. Elsewhere
-/// it is guessed from the file's length (Ogg: from the last page that is there), or checked already (WAV).
-fn promised_samples(bytes: &[u8], track: &Track) -> Option<u64> {
+/// Returns the number of samples that the container declares: FLAC in its header, MP3 in its gapless
+/// information.
+///
+/// Other containers return `None`. In Ogg the number comes from the last page that is present, so it cannot
+/// reveal a missing end; WAV files have been checked before, by their own header.
+fn declared_samples(bytes: &[u8], track: &Track) -> Option<u64> {
     let known = bytes.starts_with(b"fLaC") || (track.delay.is_some() && !bytes.starts_with(b"OggS"));
     track.num_frames.filter(|_| known)
 }
 
-fn refuse_what_is_no_sample(recording: &Recording) -> Result<(), FileProblem> {
+/// Refuses samples that are not valid.
+fn check_samples(recording: &Recording) -> Result<(), FileProblem> {
     for (channel, samples) in recording.channels.iter().enumerate() {
-        if let Some(index) = samples.iter().position(|value| !is_sample(*value)) {
+        if let Some(index) = samples.iter().position(|value| !is_valid_sample(*value)) {
             return Err(FileProblem::NotASample { index, channel, value: samples[index] });
         }
     }
     Ok(())
 }
 
+/// Converts an error of symphonia.
 fn failure(error: Error) -> FileProblem {
     match error {
-        Error::ResetRequired => malformed("several recordings in one file are not taken"),
+        Error::ResetRequired => malformed("several recordings in one file are not supported"),
         error => malformed(&error.to_string()),
     }
 }

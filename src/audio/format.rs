@@ -1,7 +1,8 @@
-//! What the bytes of a chunk are: encoding, sample rate, channels.
+//! The format of a chunk's bytes: encoding, sample rate and number of channels.
 //!
-//! In: the protocol's message or the header `content-type`. Out: a format within the limits, or what is wrong with
-//! it. Never looks at the audio itself.
+//! Input: an `AudioFormat` message of the protocol, or a `content-type` header.
+//! Output: an [`AudioFormat`] within the limits, or a [`BadAudio`].
+//! Invariants: this module does not read audio data.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -11,18 +12,18 @@ use serde::{Deserialize, Serialize};
 use super::{BadAudio, content_type};
 use crate::proto;
 
-/// Sample rates that are taken.
+/// The allowed sample rates, in hertz.
 pub const SAMPLE_RATES_HZ: RangeInclusive<u32> = 8_000..=192_000;
-/// Numbers of channels that are taken.
+/// The allowed numbers of channels.
 pub const CHANNELS: RangeInclusive<u16> = 1..=8;
 
-/// How the bytes of a chunk hold samples. Samples of several channels are interleaved.
+/// How the bytes of a chunk represent samples. Samples of several channels are interleaved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {
     /// 16 bit, signed, little-endian.
     PcmS16Le,
-    /// 16 bit, signed, big-endian: `audio/L16` (RFC 2586). The protocol itself has no such encoding.
+    /// 16 bit, signed, big-endian: `audio/L16` (RFC 2586). Protocol messages have no such encoding.
     PcmS16Be,
     /// 24 bit in three bytes, signed, little-endian.
     PcmS24Le,
@@ -34,16 +35,16 @@ pub enum Encoding {
     MuLaw,
     /// A-law (ITU-T G.711).
     ALaw,
-    /// A WAV, FLAC, MP3 or Ogg file, whole or spread over chunks.
+    /// A WAV, FLAC, MP3 or Ogg file, in one chunk or spread over several.
     File,
 }
 
 impl Encoding {
-    /// What a client may send, for messages.
+    /// The encodings that a client may send, as listed in error messages.
     pub const PROTOCOL_NAMES: &str = "ENCODING_PCM_S16LE, ENCODING_PCM_S24LE, ENCODING_PCM_S32LE, \
                                       ENCODING_PCM_F32LE, ENCODING_MULAW, ENCODING_ALAW, ENCODING_FILE";
 
-    /// Bytes of one sample of one channel; `None` for a file, whose bytes are not samples.
+    /// Returns the bytes of one sample of one channel; `None` for a file, whose bytes are not samples.
     pub fn sample_bytes(self) -> Option<usize> {
         match self {
             Self::MuLaw | Self::ALaw => Some(1),
@@ -89,7 +90,7 @@ impl TryFrom<i32> for Encoding {
     }
 }
 
-/// A format within the limits.
+/// An audio format within the limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AudioFormat {
     encoding: Encoding,
@@ -98,10 +99,11 @@ pub struct AudioFormat {
 }
 
 impl AudioFormat {
-    /// A format of samples, or of files (rate and channels are then ignored: the file's own header has them).
+    /// Creates a format. For [`Encoding::File`] the rate and the number of channels are ignored, because the
+    /// file's own header declares them.
     ///
     /// # Errors
-    /// A sample rate or a number of channels that is not taken.
+    /// [`BadAudio::SampleRate`] outside [`SAMPLE_RATES_HZ`], [`BadAudio::Channels`] outside [`CHANNELS`].
     pub fn new(encoding: Encoding, sample_rate_hz: u32, channels: u32) -> Result<Self, BadAudio> {
         if encoding == Encoding::File {
             return Ok(Self::FILE);
@@ -110,37 +112,39 @@ impl AudioFormat {
         Ok(Self { encoding, sample_rate_hz, channels: check_channels(channels)? })
     }
 
-    /// A file, whose own header has the rest.
+    /// The format of a file, whose own header declares the rate and the number of channels.
     pub const FILE: Self = Self { encoding: Encoding::File, sample_rate_hz: 0, channels: 0 };
 
-    /// The format that a header such as `audio/L16;rate=16000;channels=1` tells.
+    /// Parses a header such as `audio/L16;rate=16000;channels=1`.
     ///
-    /// Taken are `audio/L16` (big-endian as in RFC 2586, or `;endianness=little-endian`; `rate` is required),
-    /// `audio/PCMU` and `audio/PCMA` (8,000 Hz where `rate` is missing), and the types of WAV, FLAC, MP3 and Ogg
-    /// files. `channels` is 1 where it is missing.
+    /// Supported are `audio/L16` (big-endian as in RFC 2586, or `;endianness=little-endian`; `rate` is
+    /// required), `audio/PCMU` and `audio/PCMA` (8,000 Hz where `rate` is missing), and the media types of
+    /// WAV, FLAC, MP3 and Ogg files. `channels` defaults to 1.
     ///
     /// # Errors
-    /// A header that is none of these, or a rate or a number of channels that is not taken.
+    /// [`BadAudio::ContentType`] for any other header, and for a rate or a number of channels outside the
+    /// limits.
     pub fn from_content_type(header: &str) -> Result<Self, BadAudio> {
         content_type::parse(header)
     }
 
-    /// How the bytes hold samples.
+    /// Returns the encoding.
     pub fn encoding(&self) -> Encoding {
         self.encoding
     }
 
-    /// Samples a second of one channel, within [`SAMPLE_RATES_HZ`]; 0 for a file.
+    /// Returns the samples per second of one channel, within [`SAMPLE_RATES_HZ`]; 0 for a file.
     pub fn sample_rate_hz(&self) -> u32 {
         self.sample_rate_hz
     }
 
-    /// Number of channels, within [`CHANNELS`]; 0 for a file.
+    /// Returns the number of channels, within [`CHANNELS`]; 0 for a file.
     pub fn channels(&self) -> u16 {
         self.channels
     }
 
-    /// As a message has it; `None` where messages know no such encoding (big-endian samples).
+    /// Converts the format to a protocol message; `None` for big-endian samples, which messages cannot
+    /// express.
     pub fn to_proto(self) -> Option<proto::AudioFormat> {
         use proto::Encoding as Sent;
         let encoding = match self.encoding {
@@ -157,7 +161,7 @@ impl AudioFormat {
         Some(proto::AudioFormat { encoding: encoding.into(), sample_rate_hz, channels })
     }
 
-    /// Whether the bytes are a file rather than samples.
+    /// Returns whether the bytes are those of a file rather than raw samples.
     pub fn is_file(&self) -> bool {
         self.encoding == Encoding::File
     }
@@ -182,10 +186,12 @@ impl TryFrom<&proto::AudioFormat> for AudioFormat {
     }
 }
 
+/// Checks a sample rate against [`SAMPLE_RATES_HZ`].
 pub(super) fn check_sample_rate(value: u32) -> Result<(), BadAudio> {
     if SAMPLE_RATES_HZ.contains(&value) { Ok(()) } else { Err(BadAudio::SampleRate { value }) }
 }
 
+/// Checks a number of channels against [`CHANNELS`].
 pub(super) fn check_channels(value: u32) -> Result<u16, BadAudio> {
     u16::try_from(value).ok().filter(|count| CHANNELS.contains(count)).ok_or(BadAudio::Channels { value })
 }
@@ -220,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn formats_are_told_in_words() {
+    fn formats_are_displayed_in_words() {
         let format = AudioFormat::new(Encoding::MuLaw, 8_000, 2).unwrap();
         assert_eq!(format.to_string(), "µ-law, 8000 Hz, 2 channels");
         assert_eq!(AudioFormat::FILE.to_string(), "file");

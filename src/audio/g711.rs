@@ -1,18 +1,24 @@
-//! µ-law and A-law of ITU-T G.711, as tables from a byte to a sample at full scale ±1.
+//! µ-law and A-law decoding (ITU-T G.711), as tables from a byte to a sample with full scale ±1.
+//!
+//! Both laws store a sign, a segment number of three bits and a step of four bits within the segment. The
+//! expanded values are 14 bit (µ-law) and 13 bit (A-law); as is usual, they are scaled to 16 bits.
 
 use std::sync::LazyLock;
 
 use dasp_sample::Sample;
 
-/// µ-law: 14 bit values in eight segments, stored inverted.
+/// The samples of all µ-law bytes. All bits of a byte are stored inverted.
 pub(super) static MU_LAW: LazyLock<[f32; 256]> = LazyLock::new(|| table(mu_law));
-/// A-law: 13 bit values in eight segments, stored with every other bit inverted.
+/// The samples of all A-law bytes. Every other bit of a byte is stored inverted.
 pub(super) static A_LAW: LazyLock<[f32; 256]> = LazyLock::new(|| table(a_law));
 
+/// Builds the table of a law from its expansion to 16 bits.
 fn table(expand: fn(u8) -> i16) -> [f32; 256] {
     std::array::from_fn(|byte| expand(byte as u8).to_sample())
 }
 
+/// Expands a µ-law byte. The encoder adds the bias before it determines the segment, so it is subtracted
+/// here.
 fn mu_law(byte: u8) -> i16 {
     const BIAS: i16 = 0x84;
     let stored = !byte;
@@ -20,6 +26,8 @@ fn mu_law(byte: u8) -> i16 {
     if stored & 0x80 == 0 { magnitude - BIAS } else { BIAS - magnitude }
 }
 
+/// Expands an A-law byte. Segment 0 is linear; the others have an implicit leading one. Values lie in the
+/// middle of their step.
 fn a_law(byte: u8) -> i16 {
     let stored = byte ^ 0x55;
     let step = (i16::from(stored & 0x0f)) << 4;

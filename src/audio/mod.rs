@@ -1,8 +1,11 @@
-//! From bytes to samples: formats, decoding, resampling, files.
+//! Audio: formats, decoding, resampling and files.
 //!
-//! In data order: [`AudioFormat`] (what the bytes are) → [`decode`] (bytes to one buffer a channel) →
-//! [`Resampler`] (to the model's rate, its phase from the absolute sample index). Samples are f32 at full scale ±1
-//! from the decoder on. Whole files go through [`decode_file`] instead.
+//! In data order: [`AudioFormat`] describes the bytes of a chunk, [`decode`] converts them to one buffer per
+//! channel, [`ChannelLayout`] selects the channels, and [`Resampler`] converts them to the sample rate of the
+//! model. Whole files are decoded by [`decode_file`] and [`decode_bytes`].
+//!
+//! Invariants: samples are f32 with full scale ±1 from the decoder on; the phase of the resampler follows
+//! from the absolute sample index, so its output does not depend on how the audio was divided into chunks.
 
 mod bad_audio;
 mod channels;

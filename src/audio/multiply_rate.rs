@@ -1,42 +1,52 @@
-//! Resampling to a whole multiple of the rate, as from 8 to 16 kHz: an output a lane, side by side.
+//! Resampling to an integer multiple of the rate, for example from 8 to 16 kHz, with one output per SIMD
+//! lane.
 //!
-//! In: samples and the taps of each phase. Out: as many outputs for each input as there are phases. Where the inputs
-//! of neighbouring outputs lie one sample apart, a tap is multiplied with many of them at once and no sum crosses lanes.
-//! Each output is the sum of its products from the first tap to the last, however many are computed with it.
+//! Input: samples and the taps of each phase.
+//! Output: as many outputs per input as there are phases.
+//! Invariants: each output is the sum of its products from the first tap to the last, however many outputs
+//! are computed together.
+//!
+//! With an integer ratio, the inputs of neighbouring outputs of a phase lie exactly one sample apart. One tap
+//! can then be multiplied with a vector of inputs, and no sum crosses lanes. The general filter of
+//! [`super::ResamplerPlan`] puts the taps of one output into the lanes instead, and has to add the lanes up
+//! once for each output.
 
 use crate::simd::{MAX_LANES, Simd, multiply_add};
 
-/// Vectors of outputs that are computed at once: enough sums to hide the latency of a multiplication.
-const AT_ONCE: usize = 4;
+/// Vectors of outputs that are computed together: enough independent sums to hide the latency of a
+/// multiply-add.
+const VECTORS_PER_STEP: usize = 4;
 
-/// The taps of all phases, one row after the other.
+/// The taps of a polyphase filter, one row per phase, and the number of phases.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Phases<'a> {
+pub(super) struct PhaseTaps<'a> {
     pub taps: &'a [f32],
     pub count: usize,
 }
 
-impl Phases<'_> {
-    /// Computes all outputs that `inputs` hold: the first ones from the first row of inputs, and so on. `out` takes them:
-    /// `count` for each input that has a whole row from it on.
+impl PhaseTaps<'_> {
+    /// Computes all outputs whose inputs are in `inputs` and writes them to `out`.
+    ///
+    /// The first `count` outputs come from the row of inputs that begins at `inputs[0]`, the next ones from
+    /// the row one input later, and so on. `out` has room for `count` outputs per row.
     #[inline(always)]
     pub fn filter<S: Simd>(self, simd: S, inputs: &[f32], out: &mut [f32]) {
-        let (length, total) = (self.taps.len() / self.count, out.len() / self.count);
+        let (taps_per_phase, rows) = (self.taps.len() / self.count, out.len() / self.count);
         let mut done = 0;
-        while done < total {
-            let many = total - done >= AT_ONCE * S::F32_LANES;
-            let step = if many { AT_ONCE * S::F32_LANES } else { S::F32_LANES.min(total - done) };
-            let inputs = &inputs[done..done + step + length - 1];
+        while done < rows {
+            let full = rows - done >= VECTORS_PER_STEP * S::F32_LANES;
+            let step = if full { VECTORS_PER_STEP * S::F32_LANES } else { S::F32_LANES.min(rows - done) };
+            let inputs = &inputs[done..done + step + taps_per_phase - 1];
             let out = &mut out[done * self.count..(done + step) * self.count];
-            for (phase, taps) in self.taps.chunks_exact(length).enumerate().step_by(2) {
-                let second = self.taps.chunks_exact(length).nth(phase + 1).unwrap_or(taps);
-                let pair = Pair { phase, taps: [taps, second], count: self.count };
-                if many {
-                    pair.filter::<S, AT_ONCE>(simd, inputs, out);
+            for (phase, taps) in self.taps.chunks_exact(taps_per_phase).enumerate().step_by(2) {
+                let second = self.taps.chunks_exact(taps_per_phase).nth(phase + 1).unwrap_or(taps);
+                let pair = PhasePair { phase, taps: [taps, second], count: self.count };
+                if full {
+                    pair.filter::<S, VECTORS_PER_STEP>(simd, inputs, out);
                 } else if step == S::F32_LANES {
                     pair.filter::<S, 1>(simd, inputs, out);
                 } else {
-                    pair.filter_rest(simd, inputs, out);
+                    pair.filter_partial(simd, inputs, out);
                 }
             }
             done += step;
@@ -44,15 +54,16 @@ impl Phases<'_> {
     }
 }
 
-/// Two phases: they share what is loaded of the inputs. The second one is the first again where there is none.
-struct Pair<'a> {
+/// Two phases that are filtered together, because they use the same inputs: each vector is loaded once for
+/// both. For the last phase of an odd number the second one repeats the first.
+struct PhasePair<'a> {
     phase: usize,
     taps: [&'a [f32]; 2],
     count: usize,
 }
 
-impl Pair<'_> {
-    /// `N` vectors of outputs.
+impl PhasePair<'_> {
+    /// Computes `N` vectors of outputs of both phases.
     #[inline(always)]
     fn filter<S: Simd, const N: usize>(self, simd: S, inputs: &[f32], out: &mut [f32]) {
         let (mut first, mut second) = ([simd.splat_f32s(0.0); N], [simd.splat_f32s(0.0); N]);
@@ -68,9 +79,10 @@ impl Pair<'_> {
         self.write::<S>([&first, &second], out);
     }
 
-    /// Less than a vector of outputs. Lanes without an input give nothing that is kept.
+    /// Computes less than a vector of outputs. Lanes beyond the end of `inputs` hold values that are not
+    /// written to `out`.
     #[inline(always)]
-    fn filter_rest<S: Simd>(self, simd: S, inputs: &[f32], out: &mut [f32]) {
+    fn filter_partial<S: Simd>(self, simd: S, inputs: &[f32], out: &mut [f32]) {
         let (mut first, mut second) = (simd.splat_f32s(0.0), simd.splat_f32s(0.0));
         for (k, taps) in self.taps[0].iter().zip(self.taps[1]).enumerate() {
             let vector = simd.partial_load_f32s(&inputs[k..]);
@@ -80,10 +92,11 @@ impl Pair<'_> {
         self.write::<S>([&[first], &[second]], out);
     }
 
+    /// Writes the sums of both phases to their positions in the interleaved outputs.
     #[inline(always)]
     fn write<S: Simd>(self, sums: [&[S::f32s]; 2], out: &mut [f32]) {
         for (phase, sums) in (self.phase..self.count).zip(sums) {
-            let mut lanes = [0.0; AT_ONCE * MAX_LANES];
+            let mut lanes = [0.0; VECTORS_PER_STEP * MAX_LANES];
             S::as_mut_simd_f32s(&mut lanes).0[..sums.len()].copy_from_slice(sums);
             for (outputs, sum) in out.chunks_exact_mut(self.count).zip(&lanes) {
                 outputs[phase] = *sum;

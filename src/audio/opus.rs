@@ -1,16 +1,19 @@
-//! Opus in Ogg (RFC 7845): the decoder that symphonia lacks, as one of its kind.
+//! Opus in Ogg (RFC 7845): the decoder that symphonia lacks, implemented against symphonia's decoder
+//! interface.
 //!
-//! In: packets as symphonia's Ogg reader gives them. Out: samples at 48 kHz, encoder delay and padding cut off, the
-//! header's gain applied. Never reads a container.
+//! Input: packets from symphonia's Ogg reader.
+//! Output: samples at 48 kHz, without encoder delay and padding, with the gain of the header applied.
+//! Invariants: this module does not read containers.
 //!
-//! `opus-decoder` does the work: Rust without unsafe code or C, MIT or Apache-2.0, and it passes RFC 8251's test
-//! vectors. Looked at beside it: `symphonia-adapter-libopus` (libopus, whose build needs cmake), `unsafe-libopus` (a
-//! mechanical translation of the C code), `opus-rs`, `ropus` and `ruopus` (unsafe code on bytes that come from anybody).
+//! The crate `opus-decoder` decodes the packets. It is pure Rust without unsafe code, licensed as MIT or
+//! Apache-2.0, and passes the test vectors of RFC 8251. Rejected alternatives: `symphonia-adapter-libopus`
+//! (libopus, whose build needs cmake), `unsafe-libopus` (a mechanical translation of the C code), `opus-rs`,
+//! `ropus` and `ruopus` (unsafe code on untrusted bytes).
 
 use std::fmt;
 
 use opus_decoder::{OpusDecoder, OpusError, OpusMultistreamDecoder};
-// The macro below names the crate so.
+// The macro `support_audio_codec` refers to the crate by this name.
 use symphonia::core as symphonia_core;
 use symphonia::core::audio::{
     AsGenericAudioBufferRef, AudioBuffer, AudioMut, AudioSpec, GenericAudioBufferRef,
@@ -27,25 +30,28 @@ use symphonia::core::support_audio_codec;
 
 use super::CHANNELS;
 
-/// Opus counts in samples at this rate, whatever the rate was that came in.
+/// The sample rate of decoded Opus and the unit of its sample counts, whatever the rate of the original was.
 const RATE_HZ: u32 = 48_000;
-/// Samples of the longest packet, 120 ms.
+/// Samples per channel of the longest packet, 120 ms.
 const LONGEST_PACKET: usize = 5_760;
 
-/// What the identification header says beside what symphonia reads of it.
+/// The fields of the identification header that symphonia does not interpret (RFC 7845, section 5.1).
 struct Head {
     channels: usize,
-    /// Samples at the start that belong to no recording.
+    /// Samples at the start that are encoder delay and not part of the recording.
     pre_skip: usize,
-    /// What samples are multiplied by.
+    /// The factor that samples are multiplied by.
     gain: f32,
-    /// Streams, stereo ones among them, and where each channel comes from.
-    streams: (usize, usize),
+    /// Number of elementary streams.
+    streams: usize,
+    /// Number of streams that are stereo; they come first.
+    coupled: usize,
+    /// The decoded channel that each output channel is taken from.
     mapping: Vec<u8>,
 }
 
 impl Head {
-    /// RFC 7845, section 5.1.
+    /// Parses the header packet; `None` where it is too short.
     fn read(bytes: &[u8]) -> Option<Self> {
         let [channels, skip_low, skip_high, _, _, _, _, gain_low, gain_high, family, rest @ ..] =
             bytes.strip_prefix(b"OpusHead")?.get(1..)?
@@ -53,11 +59,11 @@ impl Head {
             return None;
         };
         let channels = usize::from(*channels);
-        let (streams, mapping) = match family {
-            0 => ((1, channels.saturating_sub(1)), (0..channels as u8).collect()),
+        let (streams, coupled, mapping) = match family {
+            0 => (1, channels.saturating_sub(1), (0..channels as u8).collect()),
             _ => {
                 let [streams, coupled, mapping @ ..] = rest else { return None };
-                ((usize::from(*streams), usize::from(*coupled)), mapping.get(..channels)?.to_vec())
+                (usize::from(*streams), usize::from(*coupled), mapping.get(..channels)?.to_vec())
             }
         };
         let gain_db = f32::from(i16::from_le_bytes([*gain_low, *gain_high])) / 256.0;
@@ -66,12 +72,13 @@ impl Head {
             pre_skip: usize::from(u16::from_le_bytes([*skip_low, *skip_high])),
             gain: 10.0_f32.powf(gain_db / 20.0),
             streams,
+            coupled,
             mapping,
         })
     }
 }
 
-/// One stream of one or two channels, or several of them side by side.
+/// The decoder of one stream with one or two channels, or that of several streams.
 enum Streams {
     One(Box<OpusDecoder>),
     Many(OpusMultistreamDecoder),
@@ -82,10 +89,11 @@ pub(super) struct Opus {
     parameters: AudioCodecParameters,
     streams: Streams,
     head: Head,
-    /// Samples at the start that are still to be left out.
+    /// Samples of the encoder delay that are still to be dropped.
     to_skip: usize,
-    /// Interleaved samples of a packet.
+    /// The interleaved samples of one packet.
     samples: Vec<f32>,
+    /// The samples of the last packet, as symphonia returns them.
     block: AudioBuffer<f32>,
 }
 
@@ -93,16 +101,16 @@ impl Opus {
     fn new(parameters: &AudioCodecParameters) -> Result<Self> {
         let head = parameters.extra_data.as_deref().and_then(Head::read);
         let (Some(head), Some(channels)) = (head, &parameters.channels) else {
-            return decode_error("opus: its identification header cannot be read");
+            return decode_error("opus: the identification header is malformed");
         };
         if channels.count() != head.channels {
-            return unsupported_error("opus: its channel mapping is unknown");
+            return unsupported_error("opus: the channel mapping is not supported");
         }
-        let (streams, coupled) = head.streams;
-        // Each stream has a decoder: none is made for what nobody could hear.
+        let (streams, coupled) = (head.streams, head.coupled);
+        // Every stream allocates a decoder, so a header must not declare streams that no channel uses.
         if streams > head.channels || head.channels > usize::from(*CHANNELS.end()) {
             return unsupported_error(
-                "opus: it has more streams than channels, or more channels than are taken",
+                "opus: more streams than channels, or more channels than are supported",
             );
         }
         let decoder = if streams == 1 && head.channels <= 2 {
@@ -179,9 +187,9 @@ impl RegisterableAudioDecoder for Opus {
 }
 
 fn failure(error: OpusError) -> Error {
-    // symphonia's errors take fixed text alone.
+    // The errors of symphonia hold static text only.
     Error::DecodeError(match error {
-        OpusError::InvalidArgument(_) => "opus: its header asks for what cannot be",
+        OpusError::InvalidArgument(_) => "opus: the header has invalid values",
         _ => "opus: a packet is malformed",
     })
 }
@@ -198,7 +206,7 @@ mod tests {
 
     use super::*;
 
-    /// A header of so many channels; `more` is its channel mapping table.
+    /// Opens a decoder for a header with `channels` channels; `more` is its channel mapping table.
     fn opened(channels: u8, family: u8, more: &[u8]) -> Result<Opus> {
         let head =
             [b"OpusHead\x01", &[channels][..], &[0x38, 1, 0x80, 0xbb, 0, 0, 0, 0, family], more].concat();
@@ -218,7 +226,10 @@ mod tests {
         assert!(matches!(stereo.streams, Streams::One(_)));
         let surround = opened(6, 1, &[4, 2, 0, 4, 1, 2, 3, 5]).unwrap();
         assert!(matches!(surround.streams, Streams::Many(_)));
-        assert_eq!((surround.head.streams, surround.head.mapping), ((4, 2), vec![0, 4, 1, 2, 3, 5]));
+        assert_eq!(
+            (surround.head.streams, surround.head.coupled, surround.head.mapping),
+            (4, 2, vec![0, 4, 1, 2, 3, 5])
+        );
     }
 
     #[test]

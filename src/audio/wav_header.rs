@@ -1,34 +1,45 @@
-//! What a WAV file's header says, read before any decoder sees the file.
+//! Parser of the header of WAV files, which runs before any decoder.
 //!
-//! In: the bytes of a RIFF/WAVE file. Out: where its audio lies and what it is, or the promise that the header breaks.
-//! Never reads a sample. Decoders take a file that stops too early as one that is shorter, which would hide half of a
-//! call.
+//! Input: the bytes of a RIFF/WAVE file.
+//! Output: the position and the format of its audio, or the error in its header.
+//! Invariants: no sample is read here.
+//!
+//! Decoders accept a file that ends too early as a shorter one, which would silently drop the second half of
+//! a call. The header is therefore compared with the length of the file first.
 
 use super::format::{check_channels, check_sample_rate};
 use super::{AudioFormat, Encoding, FileProblem};
 
-/// What programs write that do not know the length yet.
+/// The length that programs write into the data chunk while they do not know it yet.
 const UNKNOWN_LENGTH: u32 = u32::MAX;
 
-/// The tag that says that the kind stands further back.
+/// The format tag of WAVEFORMATEXTENSIBLE, which gives the real format in a GUID further on.
 const EXTENSIBLE: u16 = 0xfffe;
-/// What follows a tag in a GUID that is one.
+/// The bytes that follow the format tag in a GUID that contains one.
 const TAG_IN_GUID: &[u8] = &[0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71];
 
-/// Whether `bytes` begin as a WAV file does.
+/// Returns whether `bytes` begin like a WAV file.
 pub(super) fn is_wav(bytes: &[u8]) -> bool {
     bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WAVE")
 }
 
-/// A WAV file's audio.
+/// The audio of a WAV file.
 pub(super) struct Wav<'a> {
-    /// What the samples are; `None` for kinds that only the decoder knows (8 bit, float of 64 bits, ADPCM).
+    /// The format of the samples; `None` for encodings that only symphonia decodes (8 bit, 64 bit float,
+    /// ADPCM).
     pub(super) format: Option<AudioFormat>,
-    /// The data chunk, cut to what it says it holds.
+    /// The data chunk, cut to the length that it declares.
     pub(super) audio: &'a [u8],
 }
 
-/// Reads the format chunk and finds the data chunk.
+/// Reads the format chunk and finds the data chunk. Other chunks are skipped.
+///
+/// # Errors
+/// [`FileProblem::Malformed`] where one of the two is missing or they come in the wrong order;
+/// [`FileProblem::Truncated`] where the data chunk is shorter than it declares.
+///
+/// # Panics
+/// Where `bytes` are not those of a WAV file (see [`is_wav`]).
 pub(super) fn read(bytes: &[u8]) -> Result<Wav<'_>, FileProblem> {
     let mut rest = &bytes[12..];
     let mut format = None;
@@ -47,22 +58,25 @@ pub(super) fn read(bytes: &[u8]) -> Result<Wav<'_>, FileProblem> {
             b"fmt " => format = Some(read_format(&body[..body.len().min(length as usize)])?),
             _ => {}
         }
-        // Chunks begin at even places.
+        // RIFF chunks begin at even offsets.
         let padded = length as usize + (length as usize & 1);
         rest = body.get(padded..).unwrap_or_default();
     }
 }
 
-fn data(promised: u32, body: &[u8]) -> Result<&[u8], FileProblem> {
-    if promised == UNKNOWN_LENGTH {
+/// Returns the contents of the data chunk, of which the file may hold less than it declares.
+fn data(declared: u32, body: &[u8]) -> Result<&[u8], FileProblem> {
+    if declared == UNKNOWN_LENGTH {
         return Ok(body);
     }
-    let (promised, present) = (u64::from(promised), body.len() as u64);
-    body.get(..promised as usize).ok_or(FileProblem::Truncated { promised, present, unit: "bytes" })
+    let (declared, present) = (u64::from(declared), body.len() as u64);
+    body.get(..declared as usize).ok_or(FileProblem::Truncated { declared, present, unit: "bytes" })
 }
 
-/// The format chunk's fixed part: tag, channels, sample rate, bytes a second, bytes a frame, bits a sample. Of the longer
-/// chunk (WAVEFORMATEXTENSIBLE) also the kind, a GUID that begins with a tag.
+/// Reads the format chunk.
+///
+/// Its fixed part is: tag, channels, sample rate, bytes per second, bytes per frame, bits per sample. In the
+/// longer WAVEFORMATEXTENSIBLE the tag stands at the beginning of a GUID.
 fn read_format(body: &[u8]) -> Result<Option<AudioFormat>, FileProblem> {
     let fixed = body.first_chunk::<16>().ok_or_else(|| malformed("the file ends within its format chunk"))?;
     let short = |at: usize| u16::from_le_bytes([fixed[at], fixed[at + 1]]);

@@ -1,6 +1,7 @@
-//! Runs of the model as fast as they go, by batch size.
+//! The benchmark of inference: runs of the model without pauses, by batch size.
 //!
-//! In: sessions, batch sizes, time. Out: a [`Row`] for each batch size that fits the time. One thread a session, as in the daemon.
+//! Input: sessions, batch sizes and a time budget. Output: a [`BenchmarkRow`] for each batch size that fits into the
+//! budget. Invariants: each session runs on its own thread, as in the daemon.
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -10,24 +11,25 @@ use serde::Serialize;
 use crate::model::{EngineError, Session};
 use crate::telemetry::{percentile, process_cpu, thread_cpu};
 
-/// Windows in one run of the model.
+/// The measured batch sizes, in windows.
 pub const BATCHES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
-/// Each session runs so often at least, however long it takes.
-const LEAST_RUNS: usize = 2;
 
-/// A way to use the cores.
+/// The minimum number of timed runs of each session.
+const MIN_RUNS: usize = 2;
+
+/// A division of the CPU cores into sessions and threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cores {
-    /// Threads inside one session.
+pub struct CoreLayout {
+    /// The number of threads inside one session (ONNX Runtime's intra-op threads).
     pub threads: usize,
-    /// Sessions side by side.
+    /// The number of concurrent sessions.
     pub sessions: usize,
 }
 
-impl Cores {
-    /// One core; all cores by sessions side by side, as the daemon uses them; all cores inside one session. On a GPU the cores
-    /// do not matter.
-    pub fn worth_trying(cores: usize, device: &str) -> Vec<Self> {
+impl CoreLayout {
+    /// Returns the layouts to measure: one core; one session per core, as in the daemon; and all cores inside one session. On
+    /// a GPU only the first, because the CPU cores do not matter there.
+    pub fn candidates(cores: usize, device: &str) -> Vec<Self> {
         let mut all = vec![Self { threads: 1, sessions: 1 }];
         if device == "cpu" && cores > 1 {
             all.extend([Self { threads: 1, sessions: cores }, Self { threads: cores, sessions: 1 }]);
@@ -36,22 +38,22 @@ impl Cores {
     }
 }
 
-/// Measures the batch sizes from small to large, each for its share of `budget`, and leaves out those of which not even two runs
-/// fit.
+/// Measures the batch sizes in ascending order, each for an equal share of the remaining `budget`. A batch size is skipped
+/// where its warm-up run and [`MIN_RUNS`] timed runs would not fit into the budget.
 pub fn rows(
     sessions: &mut [Session],
-    cores: Cores,
+    cores: CoreLayout,
     batches: &[usize],
     budget: Duration,
-) -> Result<Vec<Row>, EngineError> {
+) -> Result<Vec<BenchmarkRow>, EngineError> {
     let start = Instant::now();
-    let mut rows: Vec<Row> = Vec::with_capacity(batches.len());
+    let mut rows: Vec<BenchmarkRow> = Vec::with_capacity(batches.len());
     for (done, batch) in batches.iter().enumerate() {
         let left = budget.saturating_sub(start.elapsed());
-        // A run of twice the windows takes twice as long at most.
+        // Twice the windows take at most about twice the time.
         let run = rows.last().map_or(Duration::ZERO, |row| Duration::from_secs_f64(row.latency_ms * 2e-3));
-        // One more run than that is for nothing: it lets the engine make room for a larger batch.
-        if run * (1 + LEAST_RUNS as u32) > left {
+        // The additional run is the warm-up, in which the engine allocates memory for the larger batch.
+        if run * (1 + MIN_RUNS as u32) > left {
             break;
         }
         rows.push(row(sessions, cores, *batch, left.div_f64((batches.len() - done) as f64))?);
@@ -59,34 +61,34 @@ pub fn rows(
     Ok(rows)
 }
 
-/// One batch size on so many sessions.
+/// The results of one batch size in one core layout.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Row {
-    /// Windows in one run of the model.
+pub struct BenchmarkRow {
+    /// The number of windows in one run.
     pub batch: usize,
-    /// Threads inside one session.
+    /// The number of threads inside one session.
     pub threads: usize,
-    /// Models side by side.
+    /// The number of concurrent sessions.
     pub sessions: usize,
-    /// Of all sessions together.
+    /// The throughput of all sessions together.
     pub windows_per_second: f64,
-    /// The median time of one run.
+    /// The median duration of one run, in milliseconds.
     pub latency_ms: f64,
-    /// CPU time of the whole process for one window.
+    /// The CPU time for one window, in milliseconds, over all threads.
     pub cpu_ms_per_window: f64,
 }
 
-/// A short sweep over batch sizes on one session, for about `budget`: each size with its windows a second.
+/// Measures the batch sizes on one session for about `budget`, and returns each size with its windows per second.
 ///
 /// # Errors
 /// See [`Session::run`].
 pub fn sweep(session: &mut Session, budget: Duration) -> Result<Vec<(usize, f64)>, EngineError> {
-    let alone = Cores { threads: 1, sessions: 1 };
+    let alone = CoreLayout { threads: 1, sessions: 1 };
     let rows = rows(std::slice::from_mut(session), alone, &BATCHES, budget)?;
     Ok(rows.into_iter().map(|row| (row.batch, row.windows_per_second)).collect())
 }
 
-/// The smallest batch size that is nearly as fast as the fastest: more only makes windows wait for each other.
+/// Returns the smallest batch size whose throughput is within 3 % of the best. A larger batch would only add latency.
 #[must_use]
 pub fn best_size(sweep: &[(usize, f64)]) -> usize {
     const NEARLY: f64 = 0.97;
@@ -94,30 +96,36 @@ pub fn best_size(sweep: &[(usize, f64)]) -> usize {
     sweep.iter().find(|(_, rate)| *rate >= NEARLY * fastest).map_or(1, |(size, _)| *size)
 }
 
-/// What one session did.
-struct Done {
-    /// How long each run took.
+/// The totals of one session.
+struct Totals {
+    /// The duration of each timed run.
     runs: Vec<Duration>,
     cpu: Duration,
 }
 
-fn row(sessions: &mut [Session], cores: Cores, batch: usize, time: Duration) -> Result<Row, EngineError> {
+fn row(
+    sessions: &mut [Session],
+    cores: CoreLayout,
+    batch: usize,
+    time: Duration,
+) -> Result<BenchmarkRow, EngineError> {
     let ready = Barrier::new(sessions.len());
-    // A session alone may have helpers: threads of its own, or a GPU's. Side by side, each one works in its own thread.
+    // A single session may use several threads, so the CPU time of the process counts. Concurrent sessions have one
+    // thread each, so the CPU time of that thread counts.
     let clock = if sessions.len() == 1 { process_cpu } else { thread_cpu };
-    let done: Result<Vec<Done>, EngineError> = std::thread::scope(|scope| {
-        let run = |session| timed_runs(session, batch, time, (&ready, clock));
+    let done: Result<Vec<Totals>, EngineError> = std::thread::scope(|scope| {
+        let run = |session| timed_runs(session, batch, time, &ready, clock);
         let threads: Vec<_> = sessions.iter_mut().map(|session| scope.spawn(move || run(session))).collect();
         threads.into_iter().map(|thread| thread.join().expect("a run does not panic")).collect()
     });
     let done = done?;
     let rate =
-        |done: &Done| (done.runs.len() * batch) as f64 / done.runs.iter().sum::<Duration>().as_secs_f64();
+        |done: &Totals| (done.runs.len() * batch) as f64 / done.runs.iter().sum::<Duration>().as_secs_f64();
     let windows_per_second = done.iter().map(rate).sum();
     let cpu: Duration = done.iter().map(|done| done.cpu).sum();
     let mut runs: Vec<Duration> = done.into_iter().flat_map(|done| done.runs).collect();
     runs.sort_unstable();
-    Ok(Row {
+    Ok(BenchmarkRow {
         batch,
         threads: cores.threads,
         sessions: cores.sessions,
@@ -127,28 +135,29 @@ fn row(sessions: &mut [Session], cores: Cores, batch: usize, time: Duration) -> 
     })
 }
 
-/// Runs one session for `time`, once everybody is ready.
+/// Warms up one session, waits at the barrier until all sessions are ready, and then runs it for `time`.
 fn timed_runs(
     session: &mut Session,
     batch: usize,
     time: Duration,
-    (ready, clock): (&Barrier, fn() -> Duration),
-) -> Result<Done, EngineError> {
+    ready: &Barrier,
+    clock: fn() -> Duration,
+) -> Result<Totals, EngineError> {
     let contract = session.contract().clone();
     let size = batch * contract.rows() * contract.coefficients();
-    // No row is zero: those mean padding.
+    // No row is all zero, because rows of zeros are padding, which the graph masks.
     let features: Vec<f32> = (1..=size).map(|n| (n as f32 * 0.7).sin() * 0.5).collect();
     let mut out = Vec::new();
     let first = session.run(&features, batch, &mut out);
     ready.wait();
     first?;
     let (start, cpu, mut runs) = (Instant::now(), clock(), Vec::new());
-    while runs.len() < LEAST_RUNS || start.elapsed() < time {
+    while runs.len() < MIN_RUNS || start.elapsed() < time {
         let began = Instant::now();
         session.run(&features, batch, &mut out)?;
         runs.push(began.elapsed());
     }
-    Ok(Done { runs, cpu: clock().saturating_sub(cpu) })
+    Ok(Totals { runs, cpu: clock().saturating_sub(cpu) })
 }
 
 #[cfg(test)]
@@ -156,13 +165,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_core_and_a_gpu_leave_nothing_else_to_try() {
-        let alone = vec![Cores { threads: 1, sessions: 1 }];
-        assert_eq!(Cores::worth_trying(1, "cpu"), alone);
-        assert_eq!(Cores::worth_trying(16, "cuda"), alone);
-        let four = Cores::worth_trying(4, "cpu");
-        assert!(four.contains(&Cores { threads: 1, sessions: 4 }), "{four:?}");
-        assert!(four.contains(&Cores { threads: 4, sessions: 1 }), "{four:?}");
+    fn one_core_and_a_gpu_have_one_layout() {
+        let alone = vec![CoreLayout { threads: 1, sessions: 1 }];
+        assert_eq!(CoreLayout::candidates(1, "cpu"), alone);
+        assert_eq!(CoreLayout::candidates(16, "cuda"), alone);
+        let four = CoreLayout::candidates(4, "cpu");
+        assert!(four.contains(&CoreLayout { threads: 1, sessions: 4 }), "{four:?}");
+        assert!(four.contains(&CoreLayout { threads: 4, sessions: 1 }), "{four:?}");
     }
 
     #[test]

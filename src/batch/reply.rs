@@ -1,31 +1,31 @@
-//! Where a window of a clip came from: whoever evaluates waits for its probabilities.
+//! The origin of a clip's window: the channel through which its probabilities return to the evaluator.
 //!
-//! In: the model's answer, once. Out: the same, to the clip that waits. Never publishes an event.
+//! Input: the result of inference, once. Output: the same result, to the evaluator that waits for it.
 
 use tokio::sync::oneshot;
 
 use crate::batch::Origin;
 use crate::model::EngineError;
 
-/// The way back to a clip under evaluation.
+/// The reply channel of one window of a clip.
 #[derive(Debug)]
 pub struct ReplyOrigin {
     reply: oneshot::Sender<Result<Vec<f32>, EngineError>>,
 }
 
-/// What a clip waits for: the probabilities of one window. Closed without an answer where the batcher has ended.
+/// The receiver of the probabilities of one window. It is closed without a value where the batcher has ended.
 pub type ReplyReceiver = oneshot::Receiver<Result<Vec<f32>, EngineError>>;
 
 impl ReplyOrigin {
-    /// An origin and the end on which its answer comes.
+    /// Creates an origin and the receiver of its result.
     #[must_use]
     pub fn new() -> (Self, ReplyReceiver) {
         let (reply, answer) = oneshot::channel();
         (Self { reply }, answer)
     }
 
-    /// Hands the model's answer to the clip; a clip that is gone takes no notice.
-    pub fn answer(self, probabilities: Result<Vec<f32>, EngineError>) {
+    /// Sends the result of inference to the evaluator. The result is dropped where the evaluator has stopped waiting.
+    pub fn reply(self, probabilities: Result<Vec<f32>, EngineError>) {
         let _ = self.reply.send(probabilities);
     }
 }
@@ -39,7 +39,7 @@ impl Origin for ReplyOrigin {
         false
     }
 
-    /// All clips together count as one stream: an evaluation never takes more than its turn.
+    /// Returns the same stream number for all clips, so that the batcher's fair queue treats an evaluation as one stream.
     fn stream(&self) -> u64 {
         0
     }

@@ -34,7 +34,7 @@ impl Infer for Session {
     }
 
     fn at_once(&self) -> usize {
-        Session::at_once(self)
+        Session::max_windows_per_run(self)
     }
 }
 

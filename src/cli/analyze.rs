@@ -1,6 +1,6 @@
-//! `affectd analyze`: the timeline of recordings, made in this process by the code that serves.
+//! `affectd analyze`: the emotion timeline of recordings, computed in this process with the daemon's code.
 //!
-//! In: recordings. Out: one line a window on stdout. Never connects to anything.
+//! Input: recordings. Output: one line per window on stdout. Invariants: no network connection is opened.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -23,10 +23,10 @@ use crate::publish::event::{Scores, WindowName};
 use crate::publish::smoothing::RawScores;
 use crate::publish::stream_smoother::StreamSmoother;
 use crate::stream::StreamInfo;
-use crate::stream::{Chunk, StreamFrontEnd, StreamSetup, Workbench};
+use crate::stream::{Chunk, Scratch, StreamFrontEnd, StreamSetup};
 use crate::window::Window;
 
-/// Audio that is handed to the front end at once.
+/// The length of the chunks that are passed to the front end.
 const CHUNK: Duration = Duration::from_secs(1);
 
 /// Arguments of `affectd analyze`.
@@ -35,25 +35,25 @@ pub struct Args {
     /// Recordings: WAV, FLAC, MP3 or Ogg
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// How the timeline is written
+    /// The format of the timeline
     #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
+    pub format: TimelineFormat,
     /// ONNX file [default: the configured model, else the built-in one]
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
-    /// Channels.
+    /// The channel options.
     #[command(flatten)]
     pub channels: ChannelArgs,
 }
 
-/// How the timeline is written.
+/// The format of a timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// Lines for people
+pub enum TimelineFormat {
+    /// Aligned columns
     Table,
-    /// proto3 JSON, one event a line
+    /// proto3 JSON, one event per line
     Jsonl,
-    /// One row a window, one column a label
+    /// One row per window, one column per label
     Csv,
 }
 
@@ -77,11 +77,11 @@ fn analyze(args: Args, config: &Config) -> anyhow::Result<()> {
     first_of(failures)
 }
 
-/// A model with its front end, window after window on one thread.
+/// A model with its front end; it analyses recordings on one thread.
 struct Analyzer {
     model: Model,
     setup: StreamSetup,
-    bench: Workbench,
+    scratch: Scratch,
     events: EventFactory,
     smoother: Option<StreamSmoother>,
     batch_size: usize,
@@ -94,23 +94,23 @@ impl Analyzer {
         let model = Model::load(source, &engine)?;
         let setup = StreamSetup::new(&model.contract, &config.window, &config.audio)?;
         let mut setup = setup.gated(&model.contract, &config.vad)?;
-        // The limit guards against clients; here the chunks are our own.
+        // The chunk limit protects the daemon from its clients; these chunks come from this process.
         setup.max_chunk_bytes = usize::MAX;
         setup.channels.policy = channels.policy.unwrap_or(setup.channels.policy);
         setup.channels.names = channels.names.clone();
-        let (bench, events) = (setup.workbench(), EventFactory::new(&model.contract, &config.publish));
-        let at_once = model.sessions.first().map_or(usize::MAX, Session::at_once);
+        let (scratch, events) = (setup.scratch(), EventFactory::new(&model.contract, &config.publish));
+        let max_windows_per_run = model.sessions.first().map_or(usize::MAX, Session::max_windows_per_run);
         Ok(Self {
             model,
             setup,
-            bench,
+            scratch,
             events,
             smoother: config.publish.smoothing.map(StreamSmoother::new),
-            batch_size: config.batch.max_size.unwrap_or(batch::DEFAULT_SIZE).min(at_once),
+            batch_size: config.batch.max_size.unwrap_or(batch::DEFAULT_SIZE).min(max_windows_per_run),
         })
     }
 
-    /// All windows of one recording, in batches.
+    /// Analyses one recording in batches of windows.
     fn file(&mut self, path: &Path, recording: &Recording, out: &mut Timeline) -> anyhow::Result<()> {
         out.begin(path, recording)?;
         let stream_id = path.display().to_string().into();
@@ -123,9 +123,9 @@ impl Analyzer {
         let mut windows = Vec::new();
         let mut count = 0;
         for chunk in chunks {
-            stream.accept(&mut self.bench, &chunk, &mut |window| windows.push(window))?;
+            stream.accept(&mut self.scratch, &chunk, &mut |window| windows.push(window))?;
             if chunk.last {
-                stream.end(&mut self.bench, &mut |window| windows.push(window))?;
+                stream.end(&mut self.scratch, &mut |window| windows.push(window))?;
             }
             while windows.len() >= self.batch_size || (chunk.last && !windows.is_empty()) {
                 let rest = windows.split_off(windows.len().min(self.batch_size));
@@ -135,7 +135,7 @@ impl Analyzer {
             }
         }
         if count == 0 {
-            tracing::warn!("{}: too short for a window (window.min_length)", info.stream_id);
+            tracing::warn!("{}: shorter than the shortest window (window.min_length)", info.stream_id);
         }
         Ok(())
     }
@@ -146,19 +146,19 @@ impl Analyzer {
         windows: &[Window],
         out: &mut Timeline,
     ) -> anyhow::Result<()> {
-        let heard: Vec<&Window> = windows.iter().filter(|window| !window.silent).collect();
-        let features: Vec<f32> = heard.iter().flat_map(|window| &window.features).copied().collect();
+        let spoken: Vec<&Window> = windows.iter().filter(|window| !window.silent).collect();
+        let features: Vec<f32> = spoken.iter().flat_map(|window| &window.features).copied().collect();
         let mut probabilities = Vec::new();
-        if !heard.is_empty() {
+        if !spoken.is_empty() {
             let session = self.model.sessions.first_mut().context("a loaded model has a session")?;
-            session.run(&features, heard.len(), &mut probabilities)?;
+            session.run(&features, spoken.len(), &mut probabilities)?;
         }
         let mut rows = probabilities.chunks_exact(self.model.contract.labels.len());
         for window in windows {
             let Window { channel, index, partial, .. } = *window;
             let row = if window.silent { &[] } else { rows.next().context("a row for each window")? };
             let name = WindowName { stream_id: &info.stream_id, channel, index, partial };
-            let raw = RawScores { stretch: window.stretch, labels: self.events.labels(), scores: row };
+            let raw = RawScores { segment: window.segment, labels: self.events.labels(), scores: row };
             let smoothed = self.smoother.as_mut().map(|smoother| smoother.smooth(info, channel, raw).scores);
             let scores = Scores { raw: row, smoothed: smoothed.as_deref() };
             let channel_name = info.channel_name(channel).to_owned();
@@ -169,7 +169,7 @@ impl Analyzer {
     }
 }
 
-/// The recording as the front end takes it: floats, so that nothing is lost.
+/// Returns the recording as chunks of 32-bit floats, so that no precision is lost.
 fn chunks(recording: &Recording) -> anyhow::Result<Vec<Chunk>> {
     let Recording { sample_rate_hz, channels } = recording;
     let options = ChunkOptions {
@@ -192,11 +192,11 @@ fn chunks(recording: &Recording) -> anyhow::Result<Vec<Chunk>> {
     Ok(script.into_chunks().map(chunk).collect())
 }
 
-/// Where events are written, in one of the formats.
+/// The writer of a timeline, in one of the formats.
 struct Timeline {
-    format: Format,
+    format: TimelineFormat,
     table: EventTable,
-    /// Whether silent windows are events; people see them all the same.
+    /// Whether silent windows are published as events. The table shows them in any case.
     publish_silence: bool,
     labels: Vec<String>,
     csv: csv::Writer<io::Stdout>,
@@ -204,7 +204,7 @@ struct Timeline {
 }
 
 impl Timeline {
-    fn new(format: Format, of: &Analyzer) -> Self {
+    fn new(format: TimelineFormat, of: &Analyzer) -> Self {
         Self {
             format,
             table: EventTable::new(false, stdout_has_colour()),
@@ -217,7 +217,7 @@ impl Timeline {
 
     fn begin(&mut self, path: &Path, recording: &Recording) -> io::Result<()> {
         self.table.begin();
-        if self.format != Format::Table {
+        if self.format != TimelineFormat::Table {
             return Ok(());
         }
         let (rate_hz, channels) = (recording.sample_rate_hz, recording.channels.len());
@@ -229,10 +229,10 @@ impl Timeline {
     fn event(&mut self, event: &EmotionEvent) -> anyhow::Result<()> {
         let unpublished = event.scores.is_empty() && !self.publish_silence;
         match self.format {
-            Format::Table => print(&mut io::stdout(), event, EventFormat::Table, &mut self.table),
-            Format::Csv | Format::Jsonl if unpublished => Ok(()),
-            Format::Csv => self.row(event),
-            Format::Jsonl => print(&mut io::stdout(), event, EventFormat::Jsonl, &mut self.table),
+            TimelineFormat::Table => print(&mut io::stdout(), event, EventFormat::Table, &mut self.table),
+            TimelineFormat::Csv | TimelineFormat::Jsonl if unpublished => Ok(()),
+            TimelineFormat::Csv => self.row(event),
+            TimelineFormat::Jsonl => print(&mut io::stdout(), event, EventFormat::Jsonl, &mut self.table),
         }
     }
 

@@ -1,65 +1,66 @@
-//! The flags of `affectd train` that say how training windows are changed.
+//! The data augmentation flags of `affectd train`.
 //!
-//! In: arguments. Out: strengths, by what suits the kind of network where nothing is said. Never changes a window.
+//! Input: arguments. Output: the strength of each augmentation; where a flag is absent, the default of the architecture.
 
-use crate::train::architecture::Kind;
+use crate::train::architecture::NetworkKind;
 use crate::train::augment::Strength;
 use crate::train::waveform::WaveformStrength;
 
-/// How training windows are changed. Where nothing is said, by what suits the kind of network.
+/// The augmentation of training windows. The defaults depend on the architecture.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Augmentation")]
-pub(super) struct Changes {
-    /// Change neither samples nor features, but for what is asked for here
+pub(super) struct AugmentationArgs {
+    /// Disable all augmentations that are not set explicitly
     #[arg(long)]
     no_augmentation: bool,
-    /// Share of windows that pass a telephone line, 8 kHz and µ-law [default: 0.2 for cnn, 0.5 for dense]
+    /// Share of windows with a simulated telephone line, 8 kHz and µ-law [default: 0.2 for cnn, 0.5 for dense]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     telephone: Option<f32>,
-    /// Share of windows with white noise [default: 0]
+    /// Share of windows with added white noise [default: 0]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     noise: Option<f32>,
-    /// Lowest and highest signal-to-noise ratio of that noise [default: 5 30]
+    /// Lowest and highest signal-to-noise ratio of the white noise [default: 5 30]
     #[arg(long, value_name = "DB", num_args = 2, allow_negative_numbers = true)]
     noise_snr_db: Option<Vec<f32>>,
-    /// Largest gain or loss [default: 0]
+    /// Maximum gain or attenuation [default: 0]
     #[arg(long, value_name = "DB", value_parser = amount)]
     gain_db: Option<f32>,
-    /// Share of windows played at 0.9 to 1.1 times their speed and pitch [default: 0]
+    /// Share of windows with speed perturbation: 0.9 to 1.1 times the tempo and pitch [default: 0]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     speed: Option<f32>,
-    /// Share of windows at 0.9 to 1.1 times their pitch, at the same pace [default: 0]
+    /// Share of windows with a pitch shift by a factor of 0.9 to 1.1, at the same tempo [default: 0]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pitch: Option<f32>,
-    /// Largest stretch left out at the start [default: 0]
+    /// Maximum time removed from the start of a window [default: 0]
     #[arg(long, value_name = "SECONDS", value_parser = amount)]
     shift_seconds: Option<f32>,
-    /// Largest logarithm of a change of tempo [default: 0.12 for cnn, 0 for dense]
+    /// Maximum natural logarithm of the tempo factor [default: 0.12 for cnn, 0 for dense]
     #[arg(long, value_name = "LN", value_parser = amount)]
     tempo: Option<f32>,
-    /// Largest logarithm of a stretch of the mel axis, as by another vocal tract [default: 0.06 for cnn, 0 for dense]
+    /// Maximum natural logarithm of the warping factor of the mel axis (vocal tract length perturbation)
+    /// [default: 0.06 for cnn, 0 for dense]
     #[arg(long, value_name = "LN", value_parser = amount)]
     warp: Option<f32>,
-    /// Largest shift of the mel axis, as a share of its bands [default: 0.03 for cnn, 0 for dense]
+    /// Maximum shift of the mel axis, as a share of its bands [default: 0.03 for cnn, 0 for dense]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     band_shift: Option<f32>,
-    /// How strongly the spectrum's tilt, curvature and ripple and the range from soft to loud are changed, as a multiple
-    /// of what suits the cnn [default: 1 for cnn, 0 for dense]
+    /// Strength of the changes of spectral tilt, curvature, ripple and dynamic range, as a multiple of the cnn's defaults
+    /// [default: 1 for cnn, 0 for dense]
     #[arg(long, value_name = "FACTOR", value_parser = amount)]
     colour: Option<f32>,
-    /// Share of windows that get a noise floor in their mel bands [default: 0.15 for cnn, 0 for dense]
+    /// Share of windows with an added noise floor in the mel bands [default: 0.15 for cnn, 0 for dense]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     noise_floor: Option<f32>,
-    /// Most frames left out in a row [default: 30 for cnn, 0 for dense]
+    /// Maximum number of consecutive frames masked (SpecAugment) [default: 30 for cnn, 0 for dense]
     #[arg(long, value_name = "FRAMES")]
     frame_mask: Option<usize>,
-    /// Largest share of neighbouring mel bands left out [default: 0.18 for cnn, 0 for dense]
+    /// Maximum share of neighbouring mel bands masked (SpecAugment) [default: 0.18 for cnn, 0 for dense]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     band_mask: Option<f32>,
 }
 
-impl Changes {
-    pub fn waveform(&self, kind: Kind) -> WaveformStrength {
+impl AugmentationArgs {
+    pub fn waveform(&self, kind: NetworkKind) -> WaveformStrength {
         let none = WaveformStrength::NONE;
         let base = if self.no_augmentation { none } else { WaveformStrength::of(kind) };
         WaveformStrength {
@@ -76,9 +77,9 @@ impl Changes {
         }
     }
 
-    pub fn features(&self, kind: Kind) -> Strength {
+    pub fn features(&self, kind: NetworkKind) -> Strength {
         let base = if self.no_augmentation { Strength::NONE } else { Strength::of(kind) };
-        let coloured = |factor| Strength::of(Kind::Cnn).with_colour(factor);
+        let coloured = |factor| Strength::of(NetworkKind::Cnn).with_colour(factor);
         let Strength { tilt, curve, ripple, dynamics, .. } = self.colour.map_or(base, coloured);
         Strength {
             tempo: self.tempo.unwrap_or(base.tempo),
@@ -95,13 +96,13 @@ impl Changes {
     }
 }
 
-/// A number from 0 to 1.
+/// Parses a number from 0 to 1.
 pub(super) fn share(text: &str) -> Result<f32, String> {
     let share = text.parse().ok().filter(|it| (0.0..=1.0).contains(it));
     share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
 }
 
-/// A number of at least 0.
+/// Parses a number of at least 0.
 pub(super) fn amount(text: &str) -> Result<f32, String> {
     let amount = text.parse().ok().filter(|it: &f32| it.is_finite() && *it >= 0.0);
     amount.ok_or_else(|| "expected a number of at least 0".to_owned())

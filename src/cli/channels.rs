@@ -1,23 +1,23 @@
-//! The flags that say what is done with the channels of recordings.
+//! The channel flags `--channels` and `--channel-names`.
 //!
-//! In: arguments. Out: what a stream asks for. Never looks at a recording.
+//! Input: arguments. Output: the channel policy and names that a stream requests.
 
 use crate::audio::{ChannelPolicy, channel_names};
 use crate::client::ChannelRequest;
 
-/// `--channels` and `--channel-names`, for every recording of the command.
+/// The channel options, which apply to every recording of the command.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct ChannelArgs {
-    /// split: each channel on its own; mix: their mean; first: channel 0 alone [default: audio.channels of whoever analyses]
+    /// split: each channel separately; mix: the mean of all channels; first: only channel 0 [default: audio.channels of the analysing process]
     #[arg(long, value_name = "POLICY", value_parser = clap::builder::PossibleValuesParser::new(ChannelPolicy::NAMES))]
     pub channels: Option<String>,
-    /// Names of the channels with commas between, echoed in events, such as agent,customer
+    /// Names of the channels, separated by commas, which events carry, such as agent,customer
     #[arg(long, value_name = "NAMES")]
     pub channel_names: Option<String>,
 }
 
 impl ChannelArgs {
-    /// What streams ask for.
+    /// Returns the channel request of each stream.
     #[must_use]
     pub fn request(&self) -> ChannelRequest {
         ChannelRequest {

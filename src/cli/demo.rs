@@ -1,7 +1,7 @@
-//! `affectd demo`: the daemon and sample speech in one process, with a real gRPC connection between them.
+//! `affectd demo`: the daemon and a client with sample speech in one process, connected over gRPC.
 //!
-//! In: the samples inside the binary, or the user's files. Out: the events as they come, then a summary.
-//! Never touches Kafka, never takes a port that was asked for elsewhere.
+//! Input: the samples in the binary, or the user's files. Output: the events as they arrive, then a summary. Invariants:
+//! Kafka is off, and the daemon listens on free ports of 127.0.0.1, whatever the configuration says.
 
 use std::future::Future;
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::channels::ChannelArgs;
 use super::samples;
-use super::streams::{EventFormat, NamedScript, Tally, first_of, recognize_all, stem};
+use super::streams::{EventFormat, NamedScript, StreamsOutcome, first_of, recognize_all, stem};
 use crate::audio::{self, Recording};
 use crate::client::{self, ChannelRequest, ChunkOptions, Pace, Script};
 use crate::config::Config;
@@ -23,30 +23,31 @@ use crate::daemon::{self, DaemonError, Listeners};
 use crate::model::ModelSource;
 use crate::proto::Encoding;
 
-/// Audio in one chunk.
+/// The length of one chunk.
 const CHUNK: Duration = Duration::from_millis(100);
-/// The rate at which telephones speak µ-law.
+/// The sample rate, in Hz, of recordings that are sent in µ-law.
 const TELEPHONE_HZ: u32 = 8_000;
 
-/// Said with them, so that nobody takes their labels for more than they are.
-const ABOUT_SAMPLES: &str = "a synthesiser speaks: its labels show events flowing, not how good the model is";
+/// A note that is printed with the samples, because labels of synthetic speech say nothing about the model's accuracy.
+const ABOUT_SAMPLES: &str =
+    "synthetic speech: the labels show that events flow, not how accurate the model is";
 
 /// Arguments of `affectd demo`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Recordings of your own: WAV, FLAC, MP3 or Ogg [default: sample speech inside the binary]
+    /// Your own recordings: WAV, FLAC, MP3 or Ogg [default: sample speech in the binary]
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// real-time, max, or how many times as fast
     #[arg(long, value_name = "SPEED", default_value = "4")]
     pub speed: Pace,
-    /// How events are written; jsonl leaves everything else out
+    /// The format of events; with jsonl, nothing else is printed to stdout
     #[arg(long, value_enum, default_value = "table")]
     pub format: EventFormat,
-    /// Channels.
+    /// The channel options.
     #[command(flatten)]
     pub channels: ChannelArgs,
-    /// Stay up afterwards, until Ctrl-C
+    /// Keep the daemon running after the recordings, until Ctrl-C
     #[arg(long)]
     pub keep_running: bool,
 }
@@ -57,15 +58,15 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     let streams = streams(&args.files, &args.channels.request())?;
     let model = ModelSource::configured(config.default_model()).contract()?;
     let listeners = Listeners { grpc: free_port().await?, http: free_port().await? };
-    let place = Place { grpc: listeners.grpc.local_addr()?, http: listeners.http.local_addr()? };
+    let addresses = Addresses { grpc: listeners.grpc.local_addr()?, http: listeners.http.local_addr()? };
     if args.format == EventFormat::Table {
         let (version, name) = (env!("CARGO_PKG_VERSION"), format!("{}@{}", model.name, model.version));
-        let Place { grpc, http } = place;
+        let Addresses { grpc, http } = addresses;
         let mut out = io::stdout();
         writeln!(
             out,
             "affectd {version} in this process: gRPC {grpc}, HTTP {http}\n\
-             model {name}; {} recordings over gRPC, side by side, at speed {}",
+             model {name}; {} recordings over gRPC, concurrently, at speed {}",
             streams.len(),
             args.speed
         )?;
@@ -76,11 +77,12 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     }
     let stop = CancellationToken::new();
     let daemon = daemon::run(config, listeners, stop.clone().cancelled_owned());
-    beside(daemon, &stop, show(&args, place, streams)).await
+    run_with_daemon(daemon, &stop, run_client(&args, addresses, streams)).await
 }
 
-/// Runs `task` beside the daemon; then has the daemon drain. A daemon that stops first ends the task.
-async fn beside(
+/// Runs `task` concurrently with the daemon and then drains the daemon. Where the daemon stops first, the task is cancelled
+/// and an error is returned.
+async fn run_with_daemon(
     daemon: impl Future<Output = Result<(), DaemonError>>,
     stop: &CancellationToken,
     task: impl Future<Output = anyhow::Result<()>>,
@@ -99,25 +101,27 @@ async fn beside(
     Ok(drained?)
 }
 
-/// Where the daemon listens.
+/// The addresses that the daemon listens on.
 #[derive(Clone, Copy)]
-struct Place {
+struct Addresses {
     grpc: SocketAddr,
     http: SocketAddr,
 }
 
-async fn show(args: &Args, place: Place, streams: Vec<NamedScript>) -> anyhow::Result<()> {
-    let channel = client::connect(&place.grpc.to_string()).await?;
+/// Sends all streams to the daemon and prints their events and a summary; with `--keep-running`, then waits for a signal.
+async fn run_client(args: &Args, addresses: Addresses, streams: Vec<NamedScript>) -> anyhow::Result<()> {
+    let channel = client::connect(&addresses.grpc.to_string()).await?;
     client::wait_until_serving(channel.clone()).await?;
-    let tally = recognize_all(&channel, streams, args.speed, args.format).await?;
+    let outcome = recognize_all(&channel, streams, args.speed, args.format).await?;
     if args.format == EventFormat::Table {
-        writeln!(io::stdout(), "\n{}", summary(&tally))?;
+        writeln!(io::stdout(), "\n{}", summary(&outcome))?;
     }
-    first_of(tally.failures)?;
+    first_of(outcome.failures)?;
     if args.keep_running {
-        // Whoever reads the line may send the signal at once.
+        // The signal handler is installed before the line is printed, because a program that reads the line may send
+        // the signal immediately.
         let signal = super::signal()?;
-        let Place { grpc, http } = place;
+        let Addresses { grpc, http } = addresses;
         let line = format!(
             "still running until Ctrl-C: gRPC grpc://{grpc}, metrics http://{http}/metrics, page http://{http}/"
         );
@@ -130,14 +134,14 @@ async fn show(args: &Args, place: Place, streams: Vec<NamedScript>) -> anyhow::R
     Ok(())
 }
 
-fn summary(tally: &Tally) -> String {
+fn summary(outcome: &StreamsOutcome) -> String {
     format!(
         "{}\n(latency: from sending the audio that completes a window to receiving its event)",
-        tally.summary()
+        outcome.summary()
     )
 }
 
-/// The user's files, else the samples; two of one name get numbers.
+/// Returns the user's files, or the samples, as streams. Files with the same name get numbered stream ids.
 fn streams(files: &[PathBuf], channels: &ChannelRequest) -> anyhow::Result<Vec<NamedScript>> {
     let recordings = if files.is_empty() {
         samples::recordings()?.into_iter().map(|(name, recording)| (name.to_owned(), recording)).collect()
@@ -158,7 +162,7 @@ fn streams(files: &[PathBuf], channels: &ChannelRequest) -> anyhow::Result<Vec<N
     Ok(streams)
 }
 
-/// As such a source would send it: telephones µ-law, others 16 bits.
+/// Cuts a recording as a live source would send it: 8 kHz recordings in µ-law, others as 16-bit PCM.
 fn named(stream_id: String, recording: &Recording, channels: &ChannelRequest) -> NamedScript {
     let telephone = recording.sample_rate_hz == TELEPHONE_HZ;
     let encoding = if telephone { Encoding::Mulaw } else { Encoding::PcmS16le };

@@ -1,7 +1,7 @@
-//! `affectd evaluate`: how good a model is on labelled data, here or on a running daemon.
+//! `affectd evaluate`: metrics of a model on labelled data, in this process or on a running daemon.
 //!
-//! In: a dataset, a split, a model or a server. Out: the report on stdout, what was skipped and why on stderr, and
-//! each clip's prediction as CSV where asked. Shows progress on a terminal only.
+//! Input: a dataset, a split, and a model or a server. Output: the report on stdout, skipped clips with their reasons on
+//! stderr, and optionally the predictions as CSV. Invariants: progress is drawn only on a terminal.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,12 +12,12 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::model::Format;
+use super::model::ReportFormat;
 use super::protocol::ProtocolArgs;
 use crate::client;
 use crate::config::Config;
 use crate::datasets::{Clip, DatasetSpec, Pool, Split};
-use crate::evaluation::{Line, Report};
+use crate::evaluation::Perturbation;
 use crate::model::Model;
 use crate::offline;
 use crate::proto::ClipResult;
@@ -28,13 +28,13 @@ pub struct Args {
     /// Labelled data: tess:DIR, crema-d:DIR or manifest:FILE.csv
     #[arg(long, value_name = "NAME:PATH")]
     pub data: DatasetSpec,
-    /// Which part of it: train, validation, test or all
+    /// The split to evaluate: train, validation, test or all
     #[arg(long, default_value = "all")]
     pub split: Split,
-    /// The seed that the model was trained with, where its protocol draws from it
+    /// The seed of the split protocol, as used for training
     #[arg(long, default_value = "0")]
     pub seed: u64,
-    /// Speakers and labels.
+    /// The split protocol and the labels.
     #[command(flatten)]
     pub protocol: ProtocolArgs,
     /// Evaluate the model of a running daemon, over gRPC
@@ -43,39 +43,52 @@ pub struct Args {
     /// An ONNX file [default: the configured model, else the built-in one]
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
-    /// Pass every clip over a telephone line first: 8 kHz, µ-law
+    /// Simulate a telephone line first: 8 kHz, µ-law
     #[arg(long)]
     pub telephone: bool,
-    /// Make every clip so much louder or softer first, at 16 bits; what passes full scale is clipped
+    /// Apply this gain to every clip first, at 16 bits; samples beyond full scale are clipped
     #[arg(long, value_name = "DB", allow_negative_numbers = true, value_parser = gain)]
     pub gain_db: Option<f64>,
-    /// How the report is written
+    /// The format of the report
     #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
-    /// Write id, truth, prediction and the probability of each label of every clip
+    pub format: ReportFormat,
+    /// Write the id, the true label, the prediction and all probabilities of every clip to this file
     #[arg(long, value_name = "FILE.csv")]
     pub predictions: Option<PathBuf>,
 }
 
 /// Runs the command.
 pub async fn run(mut args: Args, context: super::Context) -> anyhow::Result<()> {
-    args.protocol.settle(std::slice::from_mut(&mut args.data));
+    args.protocol.set_test_speaker(std::slice::from_mut(&mut args.data));
     let clips = clips(&args)?;
-    let mut record = Record::new(clips.len() as u64, args.predictions)?;
-    let line = Arc::new(Line::new(args.gain_db, args.telephone));
-    let measured = (clips, line.clone());
-    let report = evaluate((args.server, args.model), context.loaded.config, measured, &mut record).await?;
+    let mut record = ClipRecorder::new(clips.len() as u64, args.predictions)?;
+    let perturbation = Arc::new(Perturbation::new(args.gain_db, args.telephone));
+    let config = context.loaded.config;
+    let mut each = |result: &ClipResult| record.add(result);
+    let report = match args.server {
+        Some(url) => client::evaluation::evaluate(&url, clips, Arc::clone(&perturbation), &mut each).await?,
+        None => {
+            offline::evaluation::evaluate(
+                load_model(args.model, &config).await?,
+                &config,
+                clips,
+                &perturbation,
+                &mut each,
+            )
+            .await?
+        }
+    };
     record.finish()?;
-    if line.clipped() > 0 {
-        eprintln!("{} clips were clipped at full scale", line.clipped());
+    if perturbation.clipped() > 0 {
+        eprintln!("{} clips were clipped at full scale", perturbation.clipped());
     }
     let mut out = io::stdout().lock();
     match args.format {
-        Format::Table => write!(out, "{report}")?,
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+        ReportFormat::Table => write!(out, "{report}")?,
+        ReportFormat::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
     }
     if report.clips == 0 {
-        anyhow::bail!("score one clip: all {} were skipped", report.skipped);
+        anyhow::bail!("no clip could be scored: all {} were skipped", report.skipped);
     }
     Ok(())
 }
@@ -84,11 +97,11 @@ fn clips(args: &Args) -> anyhow::Result<Vec<Clip>> {
     let protocol = args.protocol.protocol(args.seed)?;
     let pool = Pool::read(std::slice::from_ref(&args.data), &args.protocol.labels()?)?.strict()?;
     for (label, count) in &pool.left_out {
-        eprintln!("left out {count} clips of {label}, as asked");
+        eprintln!("excluded {count} clips with label {label}");
     }
     match args.split {
         Split::All => Ok(pool.all()),
-        split => Ok(pool.divide(&protocol)?.into_part(split)),
+        split => Ok(pool.divide(&protocol)?.into_split(split)),
     }
 }
 
@@ -97,39 +110,30 @@ fn gain(text: &str) -> Result<f64, String> {
     gain.ok_or_else(|| "expected decibels from -120 to 120".to_owned())
 }
 
-async fn evaluate(
-    (server, model): (Option<String>, Option<PathBuf>),
-    config: Config,
-    (clips, line): (Vec<Clip>, Arc<Line>),
-    record: &mut Record,
-) -> anyhow::Result<Report> {
-    if let Some(url) = server {
-        return Ok(client::evaluation::evaluate(&url, (clips, line), |result| record.take(result)).await?);
-    }
-    let source = super::model::source(model, &config);
-    let engine = config.engine.clone();
-    let model = tokio::task::spawn_blocking(move || Model::load(source, &engine)).await??;
-    Ok(offline::evaluation::evaluate(model, &config, (clips, &line), |result| record.take(result)).await?)
+/// Loads the model of `--model`, or the configured one, on a blocking thread.
+async fn load_model(file: Option<PathBuf>, config: &Config) -> anyhow::Result<Model> {
+    let (source, engine) = (super::model::source(file, config), config.engine.clone());
+    Ok(tokio::task::spawn_blocking(move || Model::load(source, &engine)).await??)
 }
 
-/// What is kept of each clip besides the report.
-struct Record {
+/// Collects the progress, the predictions and the skipped clips of an evaluation.
+struct ClipRecorder {
     progress: ProgressBar,
     predictions: Option<Predictions>,
-    /// By reason, without what differs from clip to clip: how many, and the first one.
+    /// The number of skipped clips by kind of reason, with the first clip and its details.
     skipped: BTreeMap<String, (u64, String)>,
 }
 
-impl Record {
+impl ClipRecorder {
     fn new(clips: u64, predictions: Option<PathBuf>) -> anyhow::Result<Self> {
-        // Drawn on stderr, and only where that is a terminal.
+        // indicatif draws on stderr, and only where stderr is a terminal.
         let style = ProgressStyle::with_template("{bar:40} {pos}/{len} clips, {eta} left")?;
         let progress = ProgressBar::new(clips).with_style(style);
         let predictions = predictions.map(Predictions::create).transpose()?;
         Ok(Self { progress, predictions, skipped: BTreeMap::new() })
     }
 
-    fn take(&mut self, result: &ClipResult) {
+    fn add(&mut self, result: &ClipResult) {
         self.progress.inc(1);
         if result.skipped.is_empty() {
             if let Some(predictions) = &mut self.predictions {
@@ -145,18 +149,18 @@ impl Record {
     fn finish(self) -> anyhow::Result<()> {
         self.progress.finish_and_clear();
         for (reason, (count, example)) in self.skipped {
-            eprintln!("skipped {count} clips: {reason} (the first one: {example})");
+            eprintln!("skipped {count} clips: {reason} (first: {example})");
         }
         self.predictions.map_or(Ok(()), Predictions::finish)
     }
 }
 
-/// The CSV of predictions.
+/// The CSV file of predictions.
 struct Predictions {
     path: PathBuf,
     rows: csv::Writer<File>,
     has_header: bool,
-    /// The first failure; shown at the end.
+    /// The first write error, which is returned at the end.
     failed: Option<csv::Error>,
 }
 

@@ -1,53 +1,55 @@
-//! Events as lines for people: time, stream, channel, emotion, and a bar shared out among the probabilities.
+//! A table of events: time, stream, channel, emotion, confidence, and a bar of the probabilities.
 //!
-//! In: events. Out: strings of at most 80 columns, coloured only where asked. Never prints.
+//! Input: events. Output: lines of at most 80 columns, coloured on request. Invariants: nothing is printed here.
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use crate::proto::{EmotionEvent, EmotionScore};
 
-/// Columns of a line.
+/// The width of a line, in columns.
 const WIDTH: usize = 80;
-/// ANSI background colours, by the label's place in the model.
+/// ANSI background colours, by the index of the label.
 const COLOURS: [u8; 7] = [41, 43, 45, 42, 47, 44, 46];
 
-/// How events become lines.
+/// A table of events, formatted line by line.
 #[derive(Debug, Clone)]
 pub struct EventTable {
-    /// Width of the stream's column; 0 leaves it out.
+    /// The width of the stream column; 0 omits the column.
     stream_width: usize,
     colour: bool,
-    /// What has been said since the table began: the columns, and what each letter of the bar means.
-    headed: (bool, bool),
+    /// Whether the column header has been printed.
+    has_header: bool,
+    /// Whether the legend of the bar's letters has been printed.
+    has_legend: bool,
 }
 
-/// Whether stdout shows colours: a terminal, and no wish against it.
+/// Returns whether stdout is a terminal and `NO_COLOR` is not set.
 pub fn stdout_has_colour() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 impl EventTable {
-    /// With a column for the stream's name, or without.
+    /// Creates a table with or without a column for the stream id.
     pub fn new(with_stream: bool, colour: bool) -> Self {
-        Self { stream_width: if with_stream { 17 } else { 0 }, colour, headed: (false, false) }
+        let stream_width = if with_stream { 17 } else { 0 };
+        Self { stream_width, colour, has_header: false, has_legend: false }
     }
 
-    /// Another table with the same columns.
+    /// Starts a new table with the same columns: the header and the legend are printed again.
     pub fn begin(&mut self) {
-        self.headed = (false, false);
+        (self.has_header, self.has_legend) = (false, false);
     }
 
-    /// An event's row, below whatever is still to be said: the columns before the first row, what each letter of the bar means before
-    /// the first bar.
+    /// Returns the row of an event, preceded by the legend before the first bar and by the column header before the first row.
     pub fn lines(&mut self, event: &EmotionEvent) -> String {
-        let (columns, legend) = self.headed;
-        self.headed = (true, legend || !event.scores.is_empty());
         let mut lines = Vec::with_capacity(3);
-        if !legend && self.headed.1 {
+        if !self.has_legend && !event.scores.is_empty() {
+            self.has_legend = true;
             lines.push(self.legend(event));
         }
-        if !columns {
+        if !self.has_header {
+            self.has_header = true;
             let channel = format!("{:>width$}", "ch", width = channel_width(event));
             lines.push(self.columns("seconds", "stream", &channel, "emotion", "conf"));
         }
@@ -64,7 +66,7 @@ impl EventTable {
         legend.join("  ")
     }
 
-    /// One event.
+    /// Returns the row of an event.
     pub fn row(&self, event: &EmotionEvent) -> String {
         let time = format!("{:.1} – {:.1}", seconds(event.start), seconds(event.end));
         let silent = event.scores.is_empty();
@@ -106,18 +108,18 @@ impl EventTable {
     }
 }
 
-/// Columns of the channel: its name where it has one.
+/// Returns the width of the channel column, which is wider where channels have names.
 fn channel_width(event: &EmotionEvent) -> usize {
     if event.channel_name.is_empty() { 2 } else { 8 }
 }
 
-/// A protobuf duration in seconds.
+/// Converts a protobuf duration to seconds.
 pub fn seconds(duration: Option<pbjson_types::Duration>) -> f64 {
     let duration = duration.unwrap_or_default();
     duration.seconds as f64 + f64::from(duration.nanos) * 1e-9
 }
 
-/// A span for people: `850 ms`, `12.4 s`.
+/// Formats a duration, as in `850 ms` or `12.4 s`.
 pub fn span(duration: Duration) -> String {
     match duration.as_secs_f64() {
         seconds if seconds < 0.01 => format!("{:.2} ms", seconds * 1e3),
@@ -126,7 +128,7 @@ pub fn span(duration: Duration) -> String {
     }
 }
 
-/// The end of a name tells it apart: the middle goes first.
+/// Shortens a name in the middle, because the ends of names differ most.
 fn shortened(text: &str, width: usize) -> String {
     let characters: Vec<char> = text.chars().collect();
     if characters.len() <= width {
@@ -138,7 +140,7 @@ fn shortened(text: &str, width: usize) -> String {
     format!("{head}…{end}")
 }
 
-/// A letter for each label: the first of its own that no label before it took.
+/// Assigns a letter to each label: its first letter that no earlier label has.
 fn letters(scores: &[EmotionScore]) -> Vec<char> {
     let mut taken = Vec::with_capacity(scores.len());
     for score in scores {
@@ -150,7 +152,7 @@ fn letters(scores: &[EmotionScore]) -> Vec<char> {
     taken
 }
 
-/// Shares `width` cells out by largest remainder, so that they add up whatever the rounding.
+/// Distributes `width` cells by the largest remainder method, so that the cells always add up to `width`.
 fn apportion(scores: &[EmotionScore], width: usize) -> Vec<usize> {
     let shares: Vec<f64> =
         scores.iter().map(|score| f64::from(score.probability).clamp(0.0, 1.0) * width as f64).collect();
@@ -196,11 +198,11 @@ mod tests {
     }
 
     #[test]
-    fn the_header_explains_each_letter_and_colours_appear_only_where_asked() {
+    fn the_header_explains_each_letter_and_colours_are_optional() {
         let event = event(&[("sadness", 0.5), ("surprise", 0.5)]);
         let mut plain = EventTable::new(true, false);
         assert!(plain.lines(&event).starts_with("S sadness  U surprise\n"));
-        assert_eq!(plain.lines(&event), plain.row(&event), "said once");
+        assert_eq!(plain.lines(&event), plain.row(&event), "the header is printed once");
         assert!(!plain.row(&event).contains('\x1b'));
         assert!(EventTable::new(true, true).row(&event).contains("\x1b[30;41m"));
     }

@@ -1,7 +1,7 @@
-//! `affectd features`: the feature matrix that a model would see of a file.
+//! `affectd features`: the feature matrix of an audio file, as a model receives it.
 //!
-//! In: an audio file, and a model's front end or options from a file. Out: one row a frame on stdout, CSV or .npy.
-//! The whole file: never cut into windows, padded or normalised. Other sample rates are resampled.
+//! Input: an audio file, and the front end of a model or options from a file. Output: one row per frame on stdout, as CSV
+//! or NumPy. Invariants: the matrix covers the whole file; it is not cut into windows, padded or normalised.
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -21,13 +21,13 @@ use crate::model::{Input, ModelSource};
 pub struct Args {
     /// WAV, FLAC, MP3 or Ogg file
     pub file: PathBuf,
-    /// csv: one row a frame, no header; npy: float32 [frames, coefficients]
+    /// csv: one row per frame, no header; npy: float32 [frames, coefficients]
     #[arg(long, value_enum, default_value = "csv")]
-    pub format: Format,
-    /// JSON with "sample_rate_hz" and "mfcc" as in a model's contract; "input": "log_mel" leaves the DCT out
+    pub format: MatrixFormat,
+    /// JSON with "sample_rate_hz" and "mfcc" as in a model's contract; "input": "log_mel" omits the DCT
     #[arg(long, value_name = "FILE", conflicts_with = "model")]
     pub options: Option<PathBuf>,
-    /// ONNX file whose front end is taken [default: the configured model, else the built-in one]
+    /// ONNX file whose front end is used [default: the configured model, else the built-in one]
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
     /// Channel of the file, from 0
@@ -35,10 +35,10 @@ pub struct Args {
     pub channel: usize,
 }
 
-/// How the matrix is written.
+/// The format of a feature matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// Numbers with commas between, one row a frame.
+pub enum MatrixFormat {
+    /// Comma-separated values, one row per frame.
     Csv,
     /// NumPy's format.
     Npy,
@@ -46,39 +46,39 @@ pub enum Format {
 
 /// Runs the command.
 pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
-    let wanted = match &args.options {
-        Some(path) => Wanted::from_file(path)?,
-        None => Wanted::from_model(&args.model.map_or_else(
+    let options = match &args.options {
+        Some(path) => FeatureOptions::from_file(path)?,
+        None => FeatureOptions::from_model(&args.model.map_or_else(
             || ModelSource::configured(context.loaded.config.default_model()),
             ModelSource::File,
         ))?,
     };
-    let front_end = FrontEnd::new(&wanted.mfcc, wanted.sample_rate_hz, wanted.kind)?;
-    let samples = channel_at(decode_file(&args.file)?, args.channel, wanted.sample_rate_hz)?;
+    let front_end = FrontEnd::new(&options.mfcc, options.sample_rate_hz, options.kind)?;
+    let samples = channel_at(decode_file(&args.file)?, args.channel, options.sample_rate_hz)?;
     let frames = front_end.frames(samples.len());
     let (file, n_fft) = (args.file.display(), front_end.n_fft());
-    anyhow::ensure!(frames > 0, "{file}: holds {} samples, one frame takes {n_fft}", samples.len());
+    anyhow::ensure!(frames > 0, "{file}: {} samples are shorter than one frame ({n_fft})", samples.len());
     let matrix = features_with_deltas(&front_end, &samples);
     let mut out = BufWriter::new(io::stdout().lock());
     match args.format {
-        Format::Csv => write_csv(&mut out, &matrix, front_end.coefficients())?,
-        Format::Npy => write_npy(&mut out, &matrix, front_end.coefficients())?,
+        MatrixFormat::Csv => write_csv(&mut out, &matrix, front_end.coefficients())?,
+        MatrixFormat::Npy => write_npy(&mut out, &matrix, front_end.coefficients())?,
     }
     Ok(out.flush()?)
 }
 
-/// The features that are asked for.
-struct Wanted {
+/// The options of the feature computation.
+struct FeatureOptions {
     sample_rate_hz: u32,
     kind: FrameKind,
     mfcc: MfccOptions,
 }
 
-impl Wanted {
+impl FeatureOptions {
     fn from_model(model: &ModelSource) -> anyhow::Result<Self> {
         let contract = model.contract()?;
         let kind = kind_of(contract.input)?;
-        let mfcc = contract.mfcc.with_context(|| format!("{model}: its contract has no entry mfcc"))?;
+        let mfcc = contract.mfcc.with_context(|| format!("{model}: its contract has no mfcc entry"))?;
         Ok(Self { sample_rate_hz: contract.sample_rate_hz, kind, mfcc })
     }
 
@@ -90,7 +90,7 @@ impl Wanted {
         read().with_context(|| path.display().to_string())
     }
 
-    /// A whole contract does, and so do the entries of its `mfcc` beside `sample_rate_hz`.
+    /// Accepts a whole contract, and also the entries of its `mfcc` object on the same level as `sample_rate_hz`.
     fn from_json(mut entries: serde_json::Map<String, Value>) -> anyhow::Result<Self> {
         let sample_rate_hz = entries.remove("sample_rate_hz").context("sample_rate_hz is missing")?;
         let sample_rate_hz = serde_json::from_value(sample_rate_hz).context("sample_rate_hz")?;
@@ -107,11 +107,11 @@ fn kind_of(input: Input) -> anyhow::Result<FrameKind> {
     match input {
         Input::Mfcc => Ok(FrameKind::Mfcc),
         Input::LogMel => Ok(FrameKind::LogMel),
-        Input::Waveform => anyhow::bail!("the model takes a waveform: it has no features"),
+        Input::Waveform => anyhow::bail!("the model's input is a waveform: it has no features"),
     }
 }
 
-/// One channel at the wanted rate.
+/// Returns one channel of a recording, resampled to `rate_hz`.
 fn channel_at(mut recording: Recording, channel: usize, rate_hz: u32) -> anyhow::Result<Vec<f32>> {
     let last = recording.channels.len() - 1;
     if channel > last {

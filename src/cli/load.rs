@@ -1,7 +1,7 @@
-//! `affectd load`: so many streams side by side for so many seconds, to find out what a daemon bears.
+//! `affectd load`: a load test of a running daemon with many concurrent streams.
 //!
-//! In: a running daemon's gRPC port or its Kafka topics. Out: throughput, latency and what generator and daemon used, as a
-//! table or JSON. Never starts a daemon, never keeps what the daemon says of the audio.
+//! Input: the gRPC port of a running daemon, or its Kafka topics. Output: throughput, latency, and the resource use of
+//! generator and daemon, as a table or JSON. Invariants: no daemon is started, and the content of events is not kept.
 
 use std::convert::Infallible;
 use std::io::{self, Write};
@@ -14,17 +14,17 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::UsageError;
-use super::model::Format;
+use super::model::ReportFormat;
 use super::samples;
 use super::send::EncodingName;
 use crate::audio::{Recording, ResamplerPlan, decode_file, resample};
 use crate::client::{Pace, Target};
-use crate::perf::load::{self, Plan, Speech, Topics};
+use crate::perf::load::{self, LoadPlan, Speech, Topics};
 use crate::telemetry::ProcessUse;
 
-/// The rate at which telephones speak G.711.
+/// The sample rate, in Hz, of µ-law and A-law audio.
 const TELEPHONE_HZ: u32 = 8_000;
-/// How often progress is drawn.
+/// The interval at which progress is drawn.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
 
 /// Arguments of `affectd load`.
@@ -34,43 +34,43 @@ pub struct Args {
     /// kafka.input_topic
     #[arg(long, value_name = "URL")]
     pub target: Target,
-    /// Streams side by side
+    /// Number of concurrent streams
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub streams: u32,
     /// real-time, max (as fast as the daemon takes it), or how many times as fast as real time
     #[arg(long, value_name = "SPEED")]
     pub speed: Pace,
-    /// Wall time that each stream is on for
+    /// Wall-clock time that each stream sends for
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
-    /// Audio in one chunk, in milliseconds
+    /// Length of one chunk, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     pub chunk_ms: u64,
-    /// The daemon's process on this machine: tells what it used (Linux)
+    /// Process id of the daemon on this machine; reports its CPU time and memory (Linux)
     #[arg(long, value_name = "PID")]
     pub target_pid: Option<u32>,
-    /// Kafka: where the daemon's events go [default: kafka.output_topic]
+    /// Kafka: the topic of the daemon's events [default: kafka.output_topic]
     #[arg(long, value_name = "TOPIC")]
     pub output_topic: Option<String>,
-    /// What the streams say, over and over: WAV, FLAC, MP3 or Ogg [default: sample speech inside the binary]
+    /// Recording that the streams repeat: WAV, FLAC, MP3 or Ogg [default: sample speech in the binary]
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// How samples are written; µ-law and A-law at 8 kHz, the others at the recording's own rate
+    /// Encoding of the samples; µ-law and A-law at 8 kHz, the others at the recording's own rate
     #[arg(long, value_enum, default_value = "pcm_s16le")]
     pub encoding: EncodingName,
-    /// How the result is written
+    /// The format of the report
     #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
+    pub format: ReportFormat,
 }
 
 /// Runs the command. Cancelling it cancels the streams.
 pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     if args.output_topic.is_some() && matches!(args.target, Target::Grpc { .. }) {
-        anyhow::bail!(UsageError("--output-topic is for kafka:// alone".to_owned()));
+        anyhow::bail!(UsageError("--output-topic is only allowed with kafka://".to_owned()));
     }
-    // Before anything is sent, so that a wrong id stops the command at once.
+    // Checked before anything is sent, so that a wrong process id ends the command immediately.
     args.target_pid.map(ProcessUse::of).transpose().context("use --target-pid")?;
-    let plan = Plan {
+    let plan = LoadPlan {
         streams: args.streams as usize,
         pace: args.speed,
         duration: Duration::from_secs(args.seconds),
@@ -85,40 +85,42 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     };
     let mut out = io::stdout().lock();
     match args.format {
-        Format::Table => write!(out, "{report}")?,
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+        ReportFormat::Table => write!(out, "{report}")?,
+        ReportFormat::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
     }
     match report.failure {
         None => Ok(()),
         Some(first) => {
-            let counts = format!("{} of {} streams failed, the first one", report.errors, report.streams);
+            let counts = format!("{} of {} streams failed, first", report.errors, report.streams);
             Err(anyhow::Error::new(first).context(counts))
         }
     }
 }
 
-async fn connect(args: &Args, context: &super::Context) -> anyhow::Result<load::Target> {
+async fn connect(args: &Args, context: &super::Context) -> anyhow::Result<load::LoadTarget> {
     match &args.target {
         Target::Grpc { authority } => {
-            Ok(load::Target::Grpc(load::connect(authority, args.streams as usize).await?))
+            Ok(load::LoadTarget::Grpc(load::connect(authority, args.streams as usize).await?))
         }
         Target::Kafka { brokers, topic } => {
             let mut kafka = context.loaded.kafka_at(brokers);
             kafka.input_topic = topic.clone().unwrap_or(kafka.input_topic);
             kafka.output_topic = args.output_topic.clone().unwrap_or(kafka.output_topic);
-            Ok(load::Target::Kafka(Topics::open(&kafka).await?))
+            Ok(load::LoadTarget::Kafka(Topics::open(&kafka).await?))
         }
     }
 }
 
-/// What all streams say.
+/// Returns the speech that all streams repeat.
 fn speech(args: &Args) -> anyhow::Result<Speech> {
     let Recording { mut sample_rate_hz, mut channels } = match &args.file {
         Some(path) => decode_file(path)?,
         None => samples::one_voice()?,
     };
     match args.encoding {
-        EncodingName::File => anyhow::bail!(UsageError("--encoding file: a load has no end".to_owned())),
+        EncodingName::File => anyhow::bail!(UsageError(
+            "--encoding file: not allowed, because the audio of a load test is endless".to_owned()
+        )),
         EncodingName::Mulaw | EncodingName::Alaw if sample_rate_hz != TELEPHONE_HZ => {
             let plan = Arc::new(ResamplerPlan::new(sample_rate_hz, TELEPHONE_HZ));
             channels.iter_mut().for_each(|channel| *channel = resample(&plan, channel));
@@ -130,7 +132,7 @@ fn speech(args: &Args) -> anyhow::Result<Speech> {
     Ok(Speech::new(&channels, sample_rate_hz, args.encoding.into(), chunk))
 }
 
-/// Draws progress on stderr, where that is a terminal, until it is dropped.
+/// Draws progress on stderr, where stderr is a terminal, until the future is dropped.
 async fn draw(seconds: u64, windows: &AtomicU64) -> anyhow::Result<Infallible> {
     let style = ProgressStyle::with_template("{bar:40} {pos} of {len} s, {msg} windows")?;
     let bar = ProgressBar::new(seconds).with_style(style).with_finish(indicatif::ProgressFinish::AndClear);

@@ -123,7 +123,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Err(error) => return report(&error.into()),
     };
     if serving && loaded.config.limits.scheduling == Scheduling::Batch {
-        scheduling::give_way();
+        scheduling::use_batch_scheduling();
     }
     let runtime = match tokio::runtime::Runtime::new().context("start the runtime") {
         Ok(runtime) => runtime,

@@ -1,8 +1,7 @@
-//! `affectd model`: what a model says of itself, whether it can be used, and how fast it is.
+//! `affectd model`: shows, verifies and benchmarks a model.
 //!
-//! In: an ONNX file, else the configured model, else the one inside the binary. Out: a table or JSON on stdout.
-//! `inspect` reads the contract and needs no ONNX Runtime; `verify` loads the model as the daemon would; for
-//! `bench` see there.
+//! Input: an ONNX file, or the configured model, or the built-in model. Output: a table or JSON on stdout. `inspect` reads
+//! the contract and does not need ONNX Runtime; `verify` loads the model like the daemon; `bench` measures it.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -16,38 +15,38 @@ use crate::model::{Contract, Model, ModelSource};
 /// Arguments of `affectd model`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub action: Action,
 }
 
-/// What to do with a model.
+/// The subcommands.
 #[derive(Debug, clap::Subcommand)]
 pub enum Action {
     /// Show the contract: labels, front end, window, provenance
-    Inspect(Target),
-    /// Load it as the daemon would: check the contract against the graph and run a trial batch
-    Verify(Target),
-    /// Windows a second by batch size and threads, and what the front end costs, within 30 s
+    Inspect(ModelArgs),
+    /// Load the model like the daemon: compare the contract with the graph and run a warm-up batch
+    Verify(ModelArgs),
+    /// Measure windows per second by batch size and threads, and the cost of the front end, within 30 s
     Bench(super::bench::Args),
 }
 
-/// Which model, and how to write.
+/// The model and the output format.
 #[derive(Debug, clap::Args)]
-pub struct Target {
+pub struct ModelArgs {
     /// An ONNX file [default: the configured model, else the built-in one]
     pub file: Option<PathBuf>,
-    /// How the result is written
+    /// The output format
     #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
+    pub format: ReportFormat,
 }
 
-/// How a result is written.
+/// The format of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// For people.
+pub enum ReportFormat {
+    /// A table.
     Table,
-    /// One object, for programs.
+    /// One JSON object.
     Json,
 }
 
@@ -55,50 +54,50 @@ pub enum Format {
 pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     let config = context.loaded.config;
     match args.action {
-        Action::Inspect(target) => inspect(&source(target.file, &config), target.format)?,
-        Action::Verify(target) => {
-            let source = source(target.file, &config);
+        Action::Inspect(model) => inspect(&source(model.file, &config), model.format)?,
+        Action::Verify(model) => {
+            let source = source(model.file, &config);
             let engine = config::Engine { sessions: 1, ..config.engine };
-            verify(source, target.format, engine).await?;
+            verify(source, model.format, engine).await?;
         }
         Action::Bench(args) => super::bench::run(args, config).await?,
     }
     Ok(())
 }
 
-/// The file that was named, else the configured model.
+/// Returns the given file, or the configured model.
 pub(super) fn source(file: Option<PathBuf>, config: &config::Config) -> ModelSource {
     file.map_or_else(|| ModelSource::configured(config.default_model()), ModelSource::File)
 }
 
-fn inspect(source: &ModelSource, format: Format) -> anyhow::Result<()> {
+fn inspect(source: &ModelSource, format: ReportFormat) -> anyhow::Result<()> {
     let contract = source.contract()?;
     let mut out = io::stdout().lock();
     match format {
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&contract)?)?,
-        Format::Table => write!(out, "{}", table(&describe(source, &contract)))?,
+        ReportFormat::Json => writeln!(out, "{}", serde_json::to_string_pretty(&contract)?)?,
+        ReportFormat::Table => write!(out, "{}", table(&describe(source, &contract)))?,
     }
     Ok(())
 }
 
-async fn verify(source: ModelSource, format: Format, engine: config::Engine) -> anyhow::Result<()> {
+async fn verify(source: ModelSource, format: ReportFormat, engine: config::Engine) -> anyhow::Result<()> {
     let name = source.to_string();
     let model = tokio::task::spawn_blocking(move || Model::load(source, &engine)).await??;
     let mut out = io::stdout().lock();
     let library = model.library.display();
     match format {
-        Format::Json => {
+        ReportFormat::Json => {
             let verdict = json!({
                 "ok": true, "model": model.contract.full_name(), "file": name, "engine": model.engine,
                 "library": library.to_string(), "device": model.device,
             });
             writeln!(out, "{verdict:#}")?;
         }
-        Format::Table => {
+        ReportFormat::Table => {
             let rows = [
                 ("model", model.contract.full_name()),
                 ("file", name),
-                ("graph", "fits the contract; a trial batch ran".to_owned()),
+                ("graph", "matches the contract; a warm-up batch ran".to_owned()),
                 ("engine", format!("{} ({library})", model.engine)),
                 ("device", model.device),
             ];

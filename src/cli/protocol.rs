@@ -1,79 +1,79 @@
-//! The flags that say which clips take part, under which labels, in which split: the same for `train` and `evaluate`.
+//! The flags of split protocol and labels, which `train` and `evaluate` share.
 //!
-//! In: arguments. Out: a [`Protocol`] and a [`LabelMap`]. Never reads a dataset.
+//! Input: arguments. Output: a [`Protocol`] and a [`LabelMap`]. Invariants: no dataset is read.
 
 use super::UsageError;
 use crate::datasets::{Actress, DatasetSpec, LabelMap, LabelRule, Protocol};
 
-/// Speakers and labels.
+/// The split protocol and the labels.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Splits and labels")]
 pub struct ProtocolArgs {
-    /// How clips are split into training, validation and test
+    /// The protocol that splits clips into training, validation and test
     #[arg(long, value_enum, value_name = "NAME", default_value = "speaker-independent")]
-    protocol: Name,
-    /// leave-one-speaker-out: the speaker that tests; k-fold: the fold that tests, from 1
+    protocol: ProtocolName,
+    /// leave-one-speaker-out: the test speaker; k-fold: the test fold, from 1
     #[arg(long, value_name = "SPEAKER|NUMBER")]
     fold: Option<String>,
-    /// k-fold: how many folds [default: 5]
+    /// k-fold: the number of folds [default: 5]
     #[arg(long, value_name = "NUMBER")]
     folds: Option<usize>,
-    /// For TESS, speaker-independent: the actress that tests while the other one trains: OAF or YAF [default: YAF]
+    /// TESS, speaker-independent: the test actress, OAF or YAF; the other one is the training actress [default: YAF]
     #[arg(long, value_name = "ACTRESS")]
     test_speaker: Option<Actress>,
     /// The same as --protocol random
     #[arg(long, conflicts_with_all = ["test_speaker", "protocol", "fold", "folds"])]
     speaker_dependent: bool,
-    /// Give a label another name, or none to leave its clips out; repeatable
+    /// Rename a label, or exclude its clips with an empty name; repeatable
     #[arg(long, value_name = "FROM=[TO]")]
     map_label: Vec<LabelRule>,
-    /// Leave out all other labels, by their names after --map-label
+    /// Exclude all other labels; the names are those after --map-label
     #[arg(long, value_name = "LABEL,LABEL,...", value_delimiter = ',')]
     only_labels: Vec<String>,
 }
 
-/// The protocols by name.
+/// The names of the protocols.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Name {
-    /// Each dataset's own split, which shares no speaker
+enum ProtocolName {
+    /// The own split of each dataset, without shared speakers
     SpeakerIndependent,
-    /// One speaker tests (--fold SPEAKER)
+    /// One test speaker (--fold SPEAKER)
     LeaveOneSpeakerOut,
-    /// One of --folds groups of speakers tests (--fold NUMBER)
+    /// One of --folds groups of speakers is the test split (--fold NUMBER)
     KFold,
-    /// By clip, from the seed: speakers are everywhere
+    /// Random by clip: speakers occur in all splits
     Random,
 }
 
 impl ProtocolArgs {
-    /// The protocol, with the seed that it draws from.
+    /// Returns the protocol; `seed` is used by the protocols that select at random.
     ///
     /// # Errors
-    /// A fold that is missing, that the protocol has no use for, or that is none.
+    /// Returns a usage error where the fold is missing, not applicable to the protocol, or invalid.
     pub fn protocol(&self, seed: u64) -> anyhow::Result<Protocol> {
         let usage = |text: &str| anyhow::Error::from(UsageError(text.to_owned()));
-        let name = if self.speaker_dependent { Name::Random } else { self.protocol };
-        if self.folds.is_some() && name != Name::KFold {
-            return Err(usage("--folds goes with --protocol k-fold alone"));
+        let name = if self.speaker_dependent { ProtocolName::Random } else { self.protocol };
+        if self.folds.is_some() && name != ProtocolName::KFold {
+            return Err(usage("--folds is only allowed with --protocol k-fold"));
         }
-        if self.test_speaker.is_some() && name != Name::SpeakerIndependent {
-            return Err(usage("--test-speaker goes with --protocol speaker-independent alone"));
+        if self.test_speaker.is_some() && name != ProtocolName::SpeakerIndependent {
+            return Err(usage("--test-speaker is only allowed with --protocol speaker-independent"));
         }
         match (name, &self.fold) {
-            (Name::SpeakerIndependent | Name::Random, Some(_)) => {
-                Err(usage("--fold goes with --protocol leave-one-speaker-out or k-fold alone"))
+            (ProtocolName::SpeakerIndependent | ProtocolName::Random, Some(_)) => {
+                Err(usage("--fold is only allowed with --protocol leave-one-speaker-out or k-fold"))
             }
-            (Name::SpeakerIndependent, None) => Ok(Protocol::SpeakerIndependent),
-            (Name::Random, None) => Ok(Protocol::Random { seed }),
-            (Name::LeaveOneSpeakerOut, Some(speaker)) => {
+            (ProtocolName::SpeakerIndependent, None) => Ok(Protocol::SpeakerIndependent),
+            (ProtocolName::Random, None) => Ok(Protocol::Random { seed }),
+            (ProtocolName::LeaveOneSpeakerOut, Some(speaker)) => {
                 Ok(Protocol::LeaveOneSpeakerOut { speaker: speaker.clone(), seed })
             }
-            (Name::LeaveOneSpeakerOut, None) => {
-                Err(usage("--protocol leave-one-speaker-out needs the speaker that tests: --fold SPEAKER"))
+            (ProtocolName::LeaveOneSpeakerOut, None) => {
+                Err(usage("--protocol leave-one-speaker-out needs the test speaker: --fold SPEAKER"))
             }
-            (Name::KFold, fold) => {
+            (ProtocolName::KFold, fold) => {
                 let fold = fold.as_deref().and_then(|fold| fold.parse().ok());
-                let needs = || usage("--protocol k-fold needs the fold that tests, from 1: --fold NUMBER");
+                let needs = || usage("--protocol k-fold needs the test fold, from 1: --fold NUMBER");
                 let fold = fold.ok_or_else(needs)?;
                 Protocol::k_fold(self.folds.unwrap_or(5), fold, seed)
                     .map_err(|error| UsageError(format!("--fold: {error}")).into())
@@ -81,30 +81,30 @@ impl ProtocolArgs {
         }
     }
 
-    /// Which labels become which.
+    /// Returns the label map.
     ///
     /// # Errors
-    /// Two rules for one label.
+    /// Returns a usage error where two rules have the same label.
     pub fn labels(&self) -> anyhow::Result<LabelMap> {
         LabelMap::new(&self.map_label, &self.only_labels)
             .map_err(|error| UsageError(format!("--map-label: {error}")).into())
     }
 
-    /// Tells the datasets of TESS who tests.
-    pub fn settle(&self, data: &mut [DatasetSpec]) {
+    /// Sets the test actress of the TESS datasets.
+    pub fn set_test_speaker(&self, data: &mut [DatasetSpec]) {
         if let Some(actress) = self.test_speaker {
             data.iter_mut().for_each(|spec| spec.test_actress = actress);
         }
     }
 }
 
-/// Says so on stderr where the same speakers train and test.
+/// Prints a warning to stderr where training and test clips share speakers.
 #[cfg(feature = "train")]
 pub(super) fn warn_of_shared_speakers(protocol: &Protocol) {
     if matches!(protocol, Protocol::Random { .. }) {
         eprintln!(
-            "WARNING: with the protocol random the same speakers train and test: the figures promise nothing for \
-             another speaker"
+            "WARNING: with the protocol random, the same speakers occur in training and test: the scores do not apply to \
+             other speakers"
         );
     }
 }

@@ -1,6 +1,6 @@
-//! The sample speech inside the binary, made by `deploy/samples/make.sh`.
+//! The sample speech that is compiled into the binary, made by `deploy/samples/make.sh`.
 //!
-//! In: nothing. Out: recordings. The samples of one channel are all at 16 kHz (a test holds them to it).
+//! Output: recordings. Invariants: all samples with one channel have a rate of 16 kHz, which a test checks.
 
 use crate::audio::{FileError, Recording, decode_bytes};
 
@@ -10,7 +10,7 @@ macro_rules! samples {
     };
 }
 
-/// Each sample by its name, as a WAV file.
+/// The samples: name and bytes of a WAV file.
 const SAMPLES: [(&str, &[u8]); 5] = samples!["calm", "angry", "cheerful", "sad", "call-stereo-mulaw"];
 
 /// Decodes all samples, in order.
@@ -18,7 +18,7 @@ pub(super) fn recordings() -> Result<Vec<(&'static str, Recording)>, FileError> 
     SAMPLES.iter().map(|(name, bytes)| Ok((*name, decode_bytes(bytes, Some(name))?))).collect()
 }
 
-/// All samples of one channel and one rate, one behind the other.
+/// Concatenates all samples that have one channel.
 pub(super) fn one_voice() -> Result<Recording, FileError> {
     let mut joined = Recording { sample_rate_hz: 0, channels: vec![Vec::new()] };
     for (_, Recording { sample_rate_hz, channels }) in recordings()? {
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_voices_of_one_channel_have_one_rate() {
+    fn the_samples_with_one_channel_have_one_rate() {
         let mono = |(_, recording): &(&str, Recording)| recording.channels.len() == 1;
         let recordings: Vec<_> = recordings().unwrap().into_iter().filter(mono).collect();
         assert!(recordings.len() > 1);

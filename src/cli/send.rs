@@ -1,7 +1,7 @@
-//! `affectd send`: streams recordings as a client would, one stream a file, side by side.
+//! `affectd send`: streams recordings to a daemon or to Kafka, one stream per file, concurrently.
 //!
-//! In: recordings. Out: over gRPC the events as they come, over Kafka what the brokers acknowledged.
-//! Never goes on with a stream that was refused; its neighbours do.
+//! Input: recordings. Output: over gRPC the events as they arrive, over Kafka the acknowledged records. Invariants: the
+//! failure of one stream does not end the others.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -29,30 +29,30 @@ pub struct Args {
     /// real-time, max, or how many times as fast
     #[arg(long, value_name = "SPEED", default_value = "real-time")]
     pub speed: Pace,
-    /// Audio in one chunk, in milliseconds
+    /// Length of one chunk, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     pub chunk_ms: u64,
-    /// How results are written
+    /// The output format
     #[arg(long, value_enum, default_value = "table")]
     pub format: EventFormat,
-    /// Name of the stream; of several files, the first one's is ID-1 [default: the file's name and a random part]
+    /// Id of the stream; with several files, ID-1, ID-2 and so on [default: the file's name and a random part]
     #[arg(long, value_name = "ID")]
     pub stream_id: Option<String>,
-    /// How samples are written; file sends the file's own bytes
+    /// Encoding of the samples; file sends the bytes of the file
     #[arg(long, value_enum, default_value = "pcm_s16le")]
     pub encoding: EncodingName,
-    /// Kafka: the audio alone as the record's value, described by headers
+    /// Kafka: send only the audio as the record's value, described by headers
     #[arg(long)]
     pub raw: bool,
-    /// Channels.
+    /// The channel options.
     #[command(flatten)]
     pub channels: ChannelArgs,
-    /// Leave out where each chunk begins, as most clients do
+    /// Omit the index of each chunk's first sample, as most clients do
     #[arg(long)]
     pub no_first_sample: bool,
 }
 
-/// Encodings by their names in ffmpeg and in the protocol.
+/// Encodings, by their names in ffmpeg and in the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the protocol documents them")]
@@ -101,7 +101,9 @@ fn check_raw(args: &Args) -> Result<(), UsageError> {
         |path: &PathBuf| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("wav"));
     match args {
         Args { raw: false, .. } => Ok(()),
-        Args { to: Target::Grpc { .. }, .. } => Err(UsageError("--raw is for kafka:// alone".to_owned())),
+        Args { to: Target::Grpc { .. }, .. } => {
+            Err(UsageError("--raw is only allowed with kafka://".to_owned()))
+        }
         _ if !named.contains(&args.encoding) => {
             Err(UsageError("--raw: expected --encoding pcm_s16le, mulaw, alaw or file".to_owned()))
         }
@@ -112,7 +114,7 @@ fn check_raw(args: &Args) -> Result<(), UsageError> {
     }
 }
 
-/// Reads and cuts every file before anything is sent, so that a bad one stops the command at once.
+/// Reads and cuts every file before anything is sent, so that an invalid file ends the command immediately.
 fn scripts(args: &Args) -> anyhow::Result<Vec<NamedScript>> {
     let named = |(index, path): (usize, &PathBuf)| {
         let stream_id = match &args.stream_id {
@@ -134,11 +136,11 @@ fn scripts(args: &Args) -> anyhow::Result<Vec<NamedScript>> {
 
 async fn to_grpc(authority: &str, streams: Vec<NamedScript>, args: &Args) -> anyhow::Result<()> {
     let channel = client::connect(authority).await?;
-    let tally = recognize_all(&channel, streams, args.speed, args.format).await?;
+    let outcome = recognize_all(&channel, streams, args.speed, args.format).await?;
     if args.format == EventFormat::Table {
-        writeln!(io::stdout(), "{}", tally.summary())?;
+        writeln!(io::stdout(), "{}", outcome.summary())?;
     }
-    first_of(tally.failures)
+    first_of(outcome.failures)
 }
 
 async fn to_kafka(

@@ -1,4 +1,6 @@
-//! `affectd serve`: the daemon, until SIGTERM or SIGINT. SIGHUP loads the models again.
+//! `affectd serve`: runs the daemon until SIGTERM or SIGINT.
+//!
+//! Input: the configuration. Output: none; the daemon logs to stderr. Invariants: SIGHUP reloads the models.
 
 use std::net::SocketAddr;
 
@@ -37,18 +39,21 @@ pub async fn run(_args: Args, context: super::Context) -> anyhow::Result<()> {
     };
     let (grpc, http) = (listeners.grpc.local_addr()?, listeners.http.local_addr()?);
     tracing::info!("listening grpc={grpc} http={http}");
-    daemon::run_with_reload(config, listeners, hang_ups()?, shutdown).await.map_err(|error| match error {
-        DaemonError::Kafka(KafkaFault::Broker { .. }) => anyhow::Error::new(error).context(
-            "use Kafka (kafka.brokers must name brokers that answer; where it is not set, Kafka is off)",
-        ),
-        other => other.into(),
-    })
+    daemon::run_with_reload(config, listeners, reload_requests()?, shutdown).await.map_err(
+        |error| match error {
+            DaemonError::Kafka(KafkaFault::Broker { .. }) => anyhow::Error::new(error).context(
+                "use Kafka (kafka.brokers must name reachable brokers; where it is not set, Kafka is off)",
+            ),
+            other => other.into(),
+        },
+    )
 }
 
-/// SIGHUP: load the models again. Where one is still being loaded, the next one waits and others add nothing.
-fn hang_ups() -> std::io::Result<mpsc::Receiver<()>> {
+/// Returns a channel of reload requests, one for each SIGHUP. The channel holds one request: during a reload, the next
+/// request waits and further ones are dropped, because the waiting reload covers them.
+fn reload_requests() -> std::io::Result<mpsc::Receiver<()>> {
     let mut signals = signal(SignalKind::hangup())?;
-    let (reload, told) = mpsc::channel(1);
+    let (reload, requests) = mpsc::channel(1);
     tokio::spawn(async move {
         while signals.recv().await.is_some() {
             if let Err(mpsc::error::TrySendError::Closed(())) = reload.try_send(()) {
@@ -56,25 +61,26 @@ fn hang_ups() -> std::io::Result<mpsc::Receiver<()>> {
             }
         }
     });
-    Ok(told)
+    Ok(requests)
 }
 
-/// Finds out what can be known before anything listens: whether there is a model, whether its windows are the configured ones,
-/// whether there is an ONNX Runtime.
+/// Checks, before the daemon listens, that every model can be read, that its windows match the configuration, and that
+/// ONNX Runtime can be loaded.
 fn check(loaded: &Loaded) -> anyhow::Result<()> {
     let config = &loaded.config;
     for model in &config.models {
         let contract = ModelSource::configured(model).contract();
         let contract =
             contract.context("use model.path (where it is not set, the built-in model is used)")?;
-        fits(&contract, loaded)?;
+        check_windows(&contract, loaded)?;
     }
     Runtime::load(config.engine.library.as_deref())?;
     Ok(())
 }
 
-/// Refuses windows that the model's frames do not divide, and a gate at a rate at which speech cannot be told.
-fn fits(contract: &Contract, loaded: &Loaded) -> anyhow::Result<()> {
+/// Rejects a hop that is not a multiple of the model's frame hop, and voice activity detection at a sample rate that the
+/// detector does not support.
+fn check_windows(contract: &Contract, loaded: &Loaded) -> anyhow::Result<()> {
     let config = &loaded.config;
     let setup = StreamSetup::new(contract, &config.window, &config.audio);
     match setup.and_then(|setup| setup.gated(contract, &config.vad)) {

@@ -1,7 +1,7 @@
-//! Several streams side by side over one gRPC connection, their events printed as they come.
+//! Concurrent streams over one gRPC connection, whose events are printed as they arrive.
 //!
-//! In: recordings cut into scripts. Out: lines on stdout, and a [`Tally`]. Never lets one stream's failure
-//! end another.
+//! Input: recordings that are cut into scripts. Output: lines on stdout, and a [`StreamsOutcome`]. Invariants: the failure
+//! of one stream does not end another.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -20,40 +20,40 @@ use crate::client::{self, ChunkOptions, ClientError, Pace, Received, Script};
 use crate::proto::{EmotionEvent, Encoding};
 use crate::telemetry::percentile;
 
-/// Events that may wait to be printed.
+/// The capacity of the queue of events to print.
 const PRINT_QUEUE: usize = 64;
 
-/// How events are written to stdout.
+/// The format of events on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum EventFormat {
-    /// Lines for people
+    /// Aligned columns
     Table,
-    /// proto3 JSON, one event a line
+    /// proto3 JSON, one event per line
     Jsonl,
 }
 
-/// A stream before it is sent.
+/// A stream id and the chunks to send.
 pub(super) struct NamedScript {
     pub stream_id: String,
     pub script: Script,
 }
 
-/// What became of the streams.
-pub(super) struct Tally {
+/// The outcome of a set of streams.
+pub(super) struct StreamsOutcome {
     pub audio: Duration,
     pub elapsed: Duration,
-    /// One for each event, ascending.
+    /// The latency of each event, in ascending order.
     pub latencies: Vec<Duration>,
-    /// One for each stream that failed.
+    /// The error of each failed stream.
     pub failures: Vec<anyhow::Error>,
 }
 
-/// A file's name without folder and extension.
+/// Returns a file's name without folder and extension.
 pub(super) fn stem(path: &Path) -> String {
     path.file_stem().map_or_else(|| "stream".to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
-/// Reads a file and cuts it.
+/// Reads a file and cuts it into chunks.
 pub(super) fn script(path: &Path, options: &ChunkOptions) -> anyhow::Result<Script> {
     let recording = audio::decode_file(path)?;
     if options.encoding == Encoding::File {
@@ -65,16 +65,17 @@ pub(super) fn script(path: &Path, options: &ChunkOptions) -> anyhow::Result<Scri
     Ok(Script::of_samples(&recording.channels, recording.sample_rate_hz, options))
 }
 
-/// Sends all streams at once and prints until the last one has ended. Cancelling it cancels them all.
+/// Sends all streams concurrently and prints their events until the last stream has ended. Cancelling the future cancels
+/// all streams.
 ///
 /// # Errors
-/// Where stdout takes no more; failures of streams are part of the tally.
+/// Returns an error where stdout cannot be written; failures of streams are part of the outcome.
 pub(super) async fn recognize_all(
     channel: &Channel,
     streams: Vec<NamedScript>,
     pace: Pace,
     format: EventFormat,
-) -> anyhow::Result<Tally> {
+) -> anyhow::Result<StreamsOutcome> {
     let start = Instant::now();
     let audio = streams.iter().map(|stream| stream.script.audio()).sum();
     let (events, received) = mpsc::channel(PRINT_QUEUE);
@@ -90,10 +91,10 @@ pub(super) async fn recognize_all(
     };
     let (failures, mut latencies) = tokio::try_join!(finished, print_all(received, format))?;
     latencies.sort_unstable();
-    Ok(Tally { audio, elapsed: start.elapsed(), latencies, failures })
+    Ok(StreamsOutcome { audio, elapsed: start.elapsed(), latencies, failures })
 }
 
-/// One stream to its end. Its error names it.
+/// Runs one stream until it ends. The error names the stream.
 async fn one_call(
     channel: Channel,
     stream: NamedScript,
@@ -112,7 +113,7 @@ async fn one_call(
     receive.await.with_context(|| format!("stream {}", stream.stream_id))
 }
 
-/// Prints until every stream has ended; the latencies of all events.
+/// Prints events until every stream has ended, and returns the latencies of all events.
 async fn print_all(
     mut received: mpsc::Receiver<Received>,
     format: EventFormat,
@@ -126,7 +127,7 @@ async fn print_all(
     Ok(latencies)
 }
 
-/// One event on its line, or with what must stand above it in a table.
+/// Prints one event, in a table with the header where it is due.
 pub(super) fn print(
     out: &mut impl Write,
     event: &EmotionEvent,
@@ -140,8 +141,8 @@ pub(super) fn print(
     Ok(())
 }
 
-impl Tally {
-    /// Audio, windows, speed and latency in a sentence.
+impl StreamsOutcome {
+    /// Returns the length of the audio, the number of windows, the speed and the latency as one line.
     pub fn summary(&self) -> String {
         let Self { audio, elapsed, latencies, .. } = self;
         let (audio, elapsed) = (audio.as_secs_f64(), elapsed.as_secs_f64());
@@ -159,7 +160,7 @@ impl Tally {
     }
 }
 
-/// The first failure; the others are logged.
+/// Returns the first failure as an error and logs the others.
 pub(super) fn first_of(failures: Vec<anyhow::Error>) -> anyhow::Result<()> {
     let mut failures = failures.into_iter();
     let Some(first) = failures.next() else { return Ok(()) };

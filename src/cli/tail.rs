@@ -1,7 +1,7 @@
-//! `affectd tail`: the published events of a topic, live.
+//! `affectd tail`: prints the published events of a Kafka topic as they arrive.
 //!
-//! In: a topic, protobuf or JSON values alike. Out: lines on stdout until a signal, or so many events.
-//! Never joins a group, never commits.
+//! Input: a topic with protobuf or JSON values. Output: lines on stdout, until a signal or `--max-events`. Invariants: the
+//! consumer joins no group and commits no offsets.
 
 use std::io;
 
@@ -17,18 +17,18 @@ pub struct Args {
     /// kafka://host:port/topic with brokers separated by commas; without a topic it is kafka.output_topic
     #[arg(long, value_name = "URL")]
     pub from: Target,
-    /// How events are written
+    /// The format of events
     #[arg(long, value_enum, default_value = "table")]
     pub format: EventFormat,
-    /// Begin with the oldest event instead of the next one
+    /// Start with the oldest event in the topic, not with the next one
     #[arg(long)]
     pub from_beginning: bool,
-    /// End after so many events
+    /// End after this number of events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_events: Option<u64>,
 }
 
-/// Runs the command. Cancelling it closes the consumer.
+/// Runs the command. Cancelling the future closes the consumer.
 pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     let Target::Kafka { brokers, topic } = &args.from else {
         bail!(super::UsageError(format!("--from {}: expected kafka://host:port[/topic]", args.from)));

@@ -1,7 +1,7 @@
-//! `affectd train`: labelled clips in, one ONNX file with its contract out.
+//! `affectd train`: trains a model on labelled clips and writes one ONNX file with its contract.
 //!
-//! In: arguments. Out: the file; the validation and test figures on stdout, progress on stderr. Chooses by the
-//! validation clips alone; the test clips are measured once, at the end.
+//! Input: arguments. Output: the ONNX file and a report folder; the validation and test scores on stdout, progress on
+//! stderr. Invariants: every choice is made on the validation clips; the test clips are scored once, at the end.
 
 mod interrupt;
 mod learning;
@@ -18,18 +18,18 @@ use self::learning::LearningArgs;
 use self::outcome::{print, print_int8, print_scores};
 use self::sizes::SizeArgs;
 use super::UsageError;
-use super::augmentation::Changes;
+use super::augmentation::AugmentationArgs;
 use super::protocol::{ProtocolArgs, warn_of_shared_speakers};
 use crate::config::Engine;
 use crate::datasets::DatasetSpec;
 use crate::features::MfccOptions;
 use crate::model::Input;
-use crate::train::architecture::Kind;
+use crate::train::architecture::NetworkKind;
 use crate::train::cache;
 use crate::train::corpus::Recipe;
-use crate::train::fit::Keeping;
+use crate::train::fit::RunControl;
 use crate::train::int8;
-use crate::train::join::{self, Parts};
+use crate::train::join::{self, Ensemble};
 use crate::train::report::{self, TrainingReport};
 use crate::train::selection::Selection;
 use crate::train::{Identity, Training};
@@ -40,44 +40,44 @@ pub struct Args {
     /// Labelled clips: tess:DIR, crema-d:DIR or manifest:FILE.csv; repeatable
     #[arg(long, required = true, value_name = "NAME:PATH", value_parser = DatasetSpec::parse)]
     data: Vec<DatasetSpec>,
-    /// The kind of network
+    /// The architecture of the network
     #[arg(long, value_enum, required_unless_present_any = ["join", "trained"])]
-    architecture: Option<Kind>,
-    /// Train nothing: write --output from this model file, with --quantize
+    architecture: Option<NetworkKind>,
+    /// Do not train: quantize this model file to --output, with --quantize
     #[arg(long, value_name = "FILE", requires = "quantize", conflicts_with_all = ["architecture", "join"])]
     trained: Option<PathBuf>,
-    /// Train nothing: join model files with the same labels and front end into one; repeatable
+    /// Do not train: join model files with the same labels and front end into an ensemble; repeatable
     #[arg(long, value_name = "FILE", conflicts_with_all = ["architecture", "checkpoint", "quantize", "report"])]
     join: Vec<PathBuf>,
     /// The ONNX file to write
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
-    /// The folder for figures, curves and a page with both [default: the output's name with -report behind it]
+    /// The folder of the training report [default: the output's name, followed by -report]
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
-    /// The model's name, part of every event's id [default: the file's name]
+    /// The model's name, which is part of every event id [default: the file's name]
     #[arg(long)]
     name: Option<String>,
-    /// The model's version, part of every event's id
+    /// The model's version, which is part of every event id
     #[arg(long, default_value = "0.1.0")]
     version: String,
-    /// What the contract calls the data [default: the names of the datasets]
+    /// The name of the data in the contract [default: the names of the datasets]
     #[arg(long, value_name = "TEXT")]
     data_title: Option<String>,
-    /// Keep the run's state here after each epoch, and go on from it where it is there
+    /// Save the state of the run to this file after each epoch, and resume from it where it exists
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
-    /// Write a second file beside the model, in 8-bit integers
+    /// Also write a quantized file beside the model
     #[arg(long, value_enum)]
-    quantize: Option<Integers>,
-    /// The folder that keeps decoded clips and features from run to run
+    quantize: Option<Precision>,
+    /// The cache folder of decoded clips and features
     /// [default: affectd/features in the user's cache folder]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// Keep no decoded clips and features
+    /// Do not cache decoded clips and features
     #[arg(long, conflicts_with = "cache")]
     no_cache: bool,
-    /// Write over a model and a report that are there
+    /// Overwrite an existing model and report
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -85,38 +85,38 @@ pub struct Args {
     #[command(flatten)]
     sizes: SizeArgs,
     #[command(flatten)]
-    changes: Changes,
-    /// Where all randomness comes from
+    augmentation: AugmentationArgs,
+    /// The seed of all random numbers
     #[arg(long, default_value = "0")]
     seed: u64,
-    /// What the model gets of a frame
+    /// The features that are the model's input
     #[arg(long, value_enum, default_value = "mfcc")]
     input: InputKind,
-    /// Orders of deltas behind each frame's MFCCs: 0, 1 or 2 [default: 0, or what --options says]
+    /// Number of delta orders appended to each frame's MFCCs: 0, 1 or 2 [default: 0, or the value of --options]
     #[arg(long, value_name = "ORDERS", value_parser = clap::value_parser!(u8).range(0..=2))]
     deltas: Option<u8>,
     /// The front end as JSON: the contract's "mfcc" entry [default: 64 mel bands from 20 to 7400 Hz; all 64 MFCCs for cnn,
     /// 24 for dense]
     #[arg(long, value_name = "FILE")]
     options: Option<PathBuf>,
-    /// Speakers and labels.
+    /// The split protocol and the labels.
     #[command(flatten)]
     protocol: ProtocolArgs,
 }
 
-/// Integers that a model may be written in.
+/// The precision of a quantized model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Integers {
-    /// 8 bits, static ranges from training windows
+enum Precision {
+    /// 8-bit integers, with static ranges from training windows
     Int8,
 }
 
-/// What the model gets of a frame.
+/// The features that are the model's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum InputKind {
     /// Mel-frequency cepstral coefficients
     Mfcc,
-    /// Logarithms of mel bands
+    /// Logarithms of mel band energies
     LogMel,
 }
 
@@ -125,37 +125,38 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     check_output(&args.output, args.force)?;
     if args.trained.iter().chain(&args.join).any(|read| *read == args.output) {
         return Err(UsageError(format!(
-            "--output {}: it is read, and needs another name",
+            "--output {}: is also an input file; choose another name",
             args.output.display()
         ))
         .into());
     }
     let engine = context.loaded.config.engine;
-    let keeping = Keeping { checkpoint: args.checkpoint.clone(), ..Keeping::default() };
+    let control = RunControl { checkpoint: args.checkpoint.clone(), ..RunControl::default() };
     if args.architecture.is_some() {
-        stop_on_interrupt(keeping.clone()).context("catch Ctrl-C")?;
+        stop_on_interrupt(control.clone()).context("install the Ctrl-C handler")?;
     }
     tokio::task::spawn_blocking(move || match (args.architecture, &args.trained) {
-        (Some(kind), _) => train(kind, args, keeping, &engine),
+        (Some(kind), _) => train(kind, args, control, &engine),
         (None, Some(trained)) => quantize(trained, &args.output, &args, &engine),
         (None, None) => join(&args, &engine),
     })
     .await?
 }
 
-fn train(kind: Kind, args: Args, keeping: Keeping, engine: &Engine) -> anyhow::Result<()> {
+fn train(kind: NetworkKind, args: Args, control: RunControl, engine: &Engine) -> anyhow::Result<()> {
     let (output, identity) = (args.output.clone(), args.identity()?);
     let report = args.report_folder();
     report::check_folder(&report, args.force).map_err(|error| UsageError(format!("--report: {error}")))?;
-    let int8 = args.quantize.map(|Integers::Int8| int8::path_beside(&output));
+    let int8 = args.quantize.map(|Precision::Int8| int8::path_beside(&output));
     int8.iter().try_for_each(|path| check_output(path, args.force))?;
-    let training = args.training(kind, keeping)?;
+    let training = args.training(kind, control)?;
     let trained = training.run()?;
     trained.write(&output, &identity)?;
     TrainingReport::of(&trained, &identity, std::env::args().collect()).write(&report)?;
-    // A run that is over starts afresh next time; one that was stopped can go on.
-    let over = !training.keeping.stopped.load(Ordering::Relaxed);
-    if let Some(checkpoint) = training.keeping.checkpoint.as_ref().filter(|_| over) {
+    // A finished run removes its checkpoint, so that the next run starts from the beginning; a stopped run keeps it and
+    // can be resumed.
+    let over = !training.control.stopped.load(Ordering::Relaxed);
+    if let Some(checkpoint) = training.control.checkpoint.as_ref().filter(|_| over) {
         let _ = std::fs::remove_file(checkpoint);
     }
     print(&trained, &output);
@@ -164,16 +165,16 @@ fn train(kind: Kind, args: Args, keeping: Keeping, engine: &Engine) -> anyhow::R
 }
 
 fn quantize(float: &Path, path: &Path, args: &Args, engine: &Engine) -> anyhow::Result<()> {
-    print_int8(&int8::write(float, path, (&args.selection()?, args.cache()), engine)?);
+    print_int8(&int8::write(float, path, &args.selection()?, args.cache(), engine)?);
     Ok(())
 }
 
 fn join(args: &Args, engine: &Engine) -> anyhow::Result<()> {
     let (identity, selection) = (args.identity()?, args.selection()?);
-    let parts = Parts::read(&args.join)?;
-    let joined = join::write(&parts, (&selection, args.cache()), (&args.output, &identity), engine)?;
+    let ensemble = Ensemble::read(&args.join)?;
+    let scores = join::write(&ensemble, &selection, args.cache(), &args.output, &identity, engine)?;
     println!("wrote {}: {} models in one", args.output.display(), args.join.len());
-    print_scores(&joined.validation, &joined.test);
+    print_scores(&scores.validation, &scores.test);
     Ok(())
 }
 
@@ -190,7 +191,7 @@ impl Args {
         self.report.clone().unwrap_or_else(|| self.output.with_file_name(format!("{stem}-report")))
     }
 
-    fn training(&self, kind: Kind, keeping: Keeping) -> anyhow::Result<Training> {
+    fn training(&self, kind: NetworkKind, control: RunControl) -> anyhow::Result<Training> {
         let mut recipe = Recipe::of(kind);
         recipe.cache = self.cache();
         recipe.input = if self.input == InputKind::Mfcc { Input::Mfcc } else { Input::LogMel };
@@ -204,16 +205,16 @@ impl Args {
             recipe,
             kind,
             sizes: self.sizes.sizes(),
-            waveform: self.changes.waveform(kind),
-            strength: self.changes.features(kind),
+            waveform: self.augmentation.waveform(kind),
+            strength: self.augmentation.features(kind),
             fit: self.learning.options(kind, self.seed),
-            keeping,
+            control,
         })
     }
 
     fn selection(&self) -> anyhow::Result<Selection> {
         let mut data = self.data.clone();
-        self.protocol.settle(&mut data);
+        self.protocol.set_test_speaker(&mut data);
         let protocol = self.protocol.protocol(self.seed)?;
         warn_of_shared_speakers(&protocol);
         Ok(Selection { data, label_map: self.protocol.labels()?, protocol })
@@ -224,14 +225,12 @@ impl Args {
     }
 }
 
-/// Hours of training must not end at a folder that is not there, or at a file that has to stay.
+/// Checks the output path before training, so that a long run does not fail when it writes its result.
 fn check_output(output: &Path, force: bool) -> anyhow::Result<()> {
     if output.is_file() && !force {
-        return Err(UsageError(format!(
-            "--output {}: it is there; --force writes over it",
-            output.display()
-        ))
-        .into());
+        return Err(
+            UsageError(format!("--output {}: file exists; --force overwrites it", output.display())).into()
+        );
     }
     let folder = output.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if folder.is_dir() && !output.is_dir() {

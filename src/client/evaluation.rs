@@ -1,7 +1,7 @@
-//! Evaluation on a daemon, over gRPC.
+//! The client of the evaluation service: evaluates the model of a running daemon over gRPC.
 //!
-//! In: the server's address and clips on disk. Out: each clip's result in the order of the clips, then the report. Files
-//! are sent as they are; the server decodes them. Only where a line stands between are samples sent.
+//! Input: the server's URL and clips on disk. Output: the result of each clip in the order of the clips, then the report.
+//! Invariants: files are sent undecoded and the server decodes them; only perturbed clips are sent as samples.
 
 use std::sync::Arc;
 
@@ -10,23 +10,24 @@ use tokio::sync::oneshot;
 use tonic::transport::Endpoint;
 
 use crate::datasets;
-use crate::evaluation::{EvaluationError, LabelledClip, Line, Report};
+use crate::evaluation::{EvaluationError, LabelledClip, Perturbation, Report};
 use crate::proto;
-use crate::proto::evaluate_response::Response as Answer;
+use crate::proto::evaluate_response::Response as ResponseKind;
 use crate::proto::evaluation_service_client::EvaluationServiceClient;
 
-/// Files read ahead of the one that is being sent.
+/// The number of files that are read ahead of the one that is being sent.
 const READ_AHEAD: usize = 4;
 
-/// Has the daemon at `url` evaluate its model on `clips` as a line leaves them, telling `each` of every clip.
+/// Evaluates the model of the daemon at `url` on `clips` after `perturbation`, and calls `each` with every clip's result.
 ///
-/// Dropping the future ends the call.
+/// Dropping the future cancels the call.
 ///
 /// # Errors
-/// A file that cannot be read, a server that is not there or ends the call.
+/// Returns an error where a file cannot be read, and where the server is unreachable or ends the call.
 pub async fn evaluate(
     url: &str,
-    (clips, line): (Vec<datasets::Clip>, Arc<Line>),
+    clips: Vec<datasets::Clip>,
+    perturbation: Arc<Perturbation>,
     mut each: impl FnMut(&proto::ClipResult),
 ) -> Result<Report, EvaluationError> {
     let mut client = connect(url).await?;
@@ -36,20 +37,21 @@ pub async fn evaluate(
         code: status.code(),
         message: status.message().to_owned(),
     };
-    let answers = client.evaluate(requests(clips, line, unread)).await.map_err(server);
+    let responses = client.evaluate(requests(clips, perturbation, unread)).await.map_err(server);
     let report = async {
-        let mut answers = answers?.into_inner();
-        while let Some(answer) = answers.message().await.map_err(server)? {
-            match answer.response {
-                Some(Answer::Clip(result)) => each(&result),
-                Some(Answer::Report(report)) => return Ok(Report::from(report)),
+        let mut responses = responses?.into_inner();
+        while let Some(response) = responses.message().await.map_err(server)? {
+            match response.response {
+                Some(ResponseKind::Clip(result)) => each(&result),
+                Some(ResponseKind::Report(report)) => return Ok(Report::from(report)),
                 None => {}
             }
         }
         Err(EvaluationError::NoReport { url: url.to_owned() })
     }
     .await;
-    // A file that could not be read cut the clips short: the report is not of all of them.
+    // An unreadable file ends the request stream early. The server then reports on the clips before it; that report is
+    // discarded, because it does not cover all clips.
     match unreadable.try_recv() {
         Ok(error) => Err(error),
         Err(_) => report,
@@ -64,17 +66,18 @@ async fn connect(url: &str) -> Result<EvaluationServiceClient<tonic::transport::
     }
     let endpoint = Endpoint::from_shared(format!("http://{authority}")).map_err(|_| wrong())?;
     let channel = endpoint.connect().await.map_err(|error| {
-        // The outer error says no more than "transport error".
+        // The text of the outer error is only "transport error".
         let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
         EvaluationError::Connect { url: url.to_owned(), reason: cause }
     })?;
     Ok(EvaluationServiceClient::new(channel))
 }
 
-/// The clips as messages, read when they are needed; ends at the first that cannot be read and leaves why.
+/// Returns the request stream, which reads clips on demand. It ends at the first clip that cannot be read, and sends the
+/// error to `unread`.
 fn requests(
     clips: Vec<datasets::Clip>,
-    line: Arc<Line>,
+    perturbation: Arc<Perturbation>,
     unread: oneshot::Sender<EvaluationError>,
 ) -> impl Stream<Item = proto::EvaluateRequest> + Send + 'static {
     let request = |clip: LabelledClip| proto::EvaluateRequest {
@@ -89,6 +92,6 @@ fn requests(
     let read = futures::stream::iter(clips).map(LabelledClip::read).buffered(READ_AHEAD);
     read.scan(Some(unread), move |unread, clip| {
         let clip = clip.map_err(|error| unread.take().map(|unread| unread.send(error)));
-        futures::future::ready(clip.ok().map(|clip| request(line.carry(clip))))
+        futures::future::ready(clip.ok().map(|clip| request(perturbation.apply(clip))))
     })
 }

@@ -1,6 +1,7 @@
-//! The published events of a topic, read from all its partitions.
+//! A consumer of published events, which reads all partitions of a topic.
 //!
-//! Input: a topic, with values in protobuf or JSON. Output: events, in order within each partition. Invariant: joins no group and commits nothing.
+//! Input: a topic with protobuf or JSON values. Output: events, in order within each partition. Invariants: partitions are
+//! assigned manually; the consumer joins no group and commits no offsets.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,19 +16,19 @@ use super::ClientError;
 use crate::kafka::clients;
 use crate::proto::EmotionEvent;
 
-/// How long the brokers may take to describe the topic.
+/// The timeout of metadata and watermark requests.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where reading begins.
+/// The start offset of a consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartAt {
-    /// The oldest event that the topic holds.
+    /// The oldest event in the topic.
     Beginning,
     /// The first event that is published after the topic was opened.
     Now,
 }
 
-/// An open topic. Dropping it closes the consumer.
+/// A consumer of one topic. Dropping it closes the connection.
 pub struct Events {
     topic: String,
     consumer: StreamConsumer,
@@ -37,8 +38,8 @@ impl Events {
     /// Opens all partitions of a topic.
     ///
     /// # Errors
-    /// [`ClientError::Connect`] where a property is bad, [`ClientError::NoTopic`], and [`ClientError::Read`] where no
-    /// broker answers.
+    /// Returns [`ClientError::Connect`] for an invalid property, [`ClientError::NoTopic`] for a missing topic, and
+    /// [`ClientError::Read`] where no broker responds.
     pub async fn open(
         brokers: &str,
         properties: &BTreeMap<String, String>,
@@ -51,25 +52,25 @@ impl Events {
         };
         let consumer = clients::event_consumer(brokers, properties).map_err(error)?;
         let topic = topic.to_owned();
-        // Requests to the brokers block their thread.
+        // Metadata and watermark requests block their thread.
         let opened = tokio::task::spawn_blocking(move || {
             let list = partitions(&consumer, &topic, from)?;
             consumer.assign(&list).map_err(|cause| failed(&topic, &cause))?;
             Ok(Self { topic, consumer })
         });
-        opened.await.expect("it does not panic")
+        opened.await.expect("opening a topic does not panic")
     }
 
-    /// Returns the next event, and waits for it without a limit. Records that hold none are skipped with a warning. Cancel safe.
+    /// Waits for the next event. Records that do not hold an event are skipped with a warning. Cancel safe: no event is lost.
     ///
     /// # Errors
-    /// [`ClientError::Read`] at a failure that does not pass by itself.
+    /// Returns [`ClientError::Read`] for a failure that librdkafka does not recover from.
     pub async fn next(&self) -> Result<EmotionEvent, ClientError> {
         loop {
             let message = match self.consumer.recv().await {
                 Ok(message) => message,
-                Err(error) if is_passing(&error) => {
-                    tracing::warn!(%error, "the brokers do not answer; still trying");
+                Err(error) if is_transient(&error) => {
+                    tracing::warn!(%error, "brokers unreachable, retrying");
                     continue;
                 }
                 Err(error) => return Err(failed(&self.topic, &error)),
@@ -78,15 +79,22 @@ impl Events {
                 Ok(event) => return Ok(event),
                 Err(reason) => {
                     let (partition, offset) = (message.partition(), message.offset());
-                    tracing::warn!(partition, offset, error = reason, "skipped a record that holds no event");
+                    tracing::warn!(
+                        partition,
+                        offset,
+                        error = reason,
+                        "skipped a record that is not an event"
+                    );
                 }
             }
         }
     }
 }
 
-/// Returns all partitions, each with the offset to begin at. The end for `Now` is requested here: `Offset::End` of librdkafka is the end that it finds
-/// with its first fetch, which may be later.
+/// Returns all partitions with their start offsets.
+///
+/// For [`StartAt::Now`] the end offset is requested here. librdkafka's own `Offset::End` was rejected: it is resolved at
+/// the first fetch, and events that are published before that fetch would be missed.
 fn partitions(
     consumer: &StreamConsumer,
     topic: &str,
@@ -118,8 +126,8 @@ fn failed(topic: &str, cause: &KafkaError) -> ClientError {
     ClientError::Read { topic: topic.to_owned(), reason: cause.to_string() }
 }
 
-/// Returns whether librdkafka goes on by itself after the error.
-fn is_passing(error: &KafkaError) -> bool {
+/// Returns whether librdkafka recovers from the error by itself.
+fn is_transient(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     let code = error.rdkafka_error_code();
     matches!(
@@ -128,7 +136,7 @@ fn is_passing(error: &KafkaError) -> bool {
     )
 }
 
-/// Decodes protobuf or JSON, which differ in the first byte: no protobuf event begins with a brace.
+/// Decodes an event from protobuf or JSON. The first byte decides: no protobuf event begins with a brace.
 fn event(message: &BorrowedMessage<'_>) -> Result<EmotionEvent, String> {
     let value = message.payload().ok_or("the value is empty")?;
     match value.first() {

@@ -1,7 +1,6 @@
-//! A recording as Kafka records: protobuf chunks, or raw bytes with headers.
+//! Sending of a recording as Kafka records: protobuf chunks, or raw bytes with headers.
 //!
-//! Input: a [`Script`]. Output: what the brokers acknowledged. Invariant: each record is sent once, in order. Events are read elsewhere
-//! (see `affectd tail`).
+//! Input: a [`Script`]. Output: the acknowledged records. Invariants: events are not read here (see `affectd tail`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,37 +13,37 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
 use tokio::time::Instant;
 
-use super::{ClientError, Pace, Script, stamped, wait};
+use super::{ClientError, Pace, Script, wait_until_due, with_capture_time};
 use crate::audio::ChannelPolicy;
 use crate::kafka::clients;
 use crate::proto::{AudioChunk, AudioFormat, Encoding};
 
-/// Records of a stream that may be unacknowledged at once.
-const IN_FLIGHT: usize = 512;
+/// The maximum number of unacknowledged records.
+const MAX_IN_FLIGHT: usize = 512;
 
-/// How chunks become records.
+/// The record format of chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordFormat {
     /// The protobuf message `affectd.v1.AudioChunk`.
     Protobuf,
-    /// The audio alone, described by the header `content-type`.
+    /// The audio bytes as the record's value, described by the header `content-type`.
     Raw,
 }
 
-/// What the brokers acknowledged.
+/// The records that the brokers acknowledged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Acknowledged {
-    /// Records.
+    /// The number of records.
     pub chunks: u64,
-    /// Bytes of audio.
+    /// The number of bytes of audio.
     pub bytes: u64,
-    /// Partition of the last record.
+    /// The partition of the last record.
     pub partition: i32,
-    /// Offset of the last record.
+    /// The offset of the last record.
     pub last_offset: i64,
 }
 
-/// A producer of audio records. Cheap to clone.
+/// An idempotent producer of audio records, which keeps their order and writes none twice. Cheap to clone.
 #[derive(Clone)]
 pub struct RecordProducer(FutureProducer);
 
@@ -52,7 +51,7 @@ impl RecordProducer {
     /// Connects to `brokers`, with librdkafka's `properties`.
     ///
     /// # Errors
-    /// [`ClientError::Connect`] where a property is unknown or has a bad value.
+    /// Returns [`ClientError::Connect`] where a property is unknown or has an invalid value.
     pub fn connect(brokers: &str, properties: &BTreeMap<String, String>) -> Result<Self, ClientError> {
         let error = |cause: KafkaError| ClientError::Connect {
             target: format!("kafka://{brokers}"),
@@ -62,10 +61,10 @@ impl RecordProducer {
     }
 }
 
-/// Sends a stream at its pace; returns once every record is acknowledged.
+/// Sends a stream at its pace and returns when every record is acknowledged.
 ///
 /// # Errors
-/// [`ClientError::Kafka`] at the first record that is refused, or not acknowledged within 30 s.
+/// Returns [`ClientError::Kafka`] for the first record that is rejected or not acknowledged within 30 s.
 pub async fn send_to_kafka(
     producer: &RecordProducer,
     topic: &str,
@@ -76,50 +75,50 @@ pub async fn send_to_kafka(
     let mut records = Records::new(producer, topic, format);
     let start = Instant::now();
     for (end, chunk) in script.into_chunks() {
-        wait(start, pace, end).await;
-        records.send(stamped(chunk)).await?;
+        wait_until_due(start, pace, end).await;
+        records.send(with_capture_time(chunk)).await?;
     }
     records.finish().await
 }
 
-/// The records of one stream on their way to a topic. When it is dropped, the result of those that are not acknowledged yet is lost.
+/// The records of one stream. Dropping it stops waiting for the records that are not acknowledged yet.
 pub struct Records<'a> {
     producer: &'a RecordProducer,
     topic: &'a str,
     format: RecordFormat,
-    unacknowledged: FuturesOrdered<DeliveryFuture>,
+    in_flight: FuturesOrdered<DeliveryFuture>,
     acknowledged: Acknowledged,
 }
 
 impl<'a> Records<'a> {
-    /// Returns a stream whose records go to `topic`.
+    /// Creates a stream whose records are sent to `topic`.
     #[must_use]
     pub fn new(producer: &'a RecordProducer, topic: &'a str, format: RecordFormat) -> Self {
-        let (unacknowledged, acknowledged) = (FuturesOrdered::new(), Acknowledged::default());
-        Self { producer, topic, format, unacknowledged, acknowledged }
+        let (in_flight, acknowledged) = (FuturesOrdered::new(), Acknowledged::default());
+        Self { producer, topic, format, in_flight, acknowledged }
     }
 
-    /// Sends one chunk, keyed by its stream. Waits only where too many are unacknowledged already.
+    /// Sends one chunk, with the stream id as its key. Waits only where the maximum number of records is in flight.
     ///
     /// # Errors
-    /// [`ClientError::Kafka`] where this record or an earlier one is refused.
+    /// Returns [`ClientError::Kafka`] where this record or an earlier one is rejected.
     pub async fn send(&mut self, chunk: AudioChunk) -> Result<(), ClientError> {
-        if self.unacknowledged.len() >= IN_FLIGHT {
-            let delivery = self.unacknowledged.next().await;
-            self.acknowledged.settle(delivery, self.topic)?;
+        if self.in_flight.len() >= MAX_IN_FLIGHT {
+            let delivery = self.in_flight.next().await;
+            self.acknowledged.record(delivery, self.topic)?;
         }
         self.acknowledged.bytes += chunk.audio.len() as u64;
-        self.unacknowledged.push_back(enqueue(self.producer, self.topic, chunk, self.format).await?);
+        self.in_flight.push_back(enqueue(self.producer, self.topic, chunk, self.format).await?);
         Ok(())
     }
 
     /// Waits until every record is acknowledged.
     ///
     /// # Errors
-    /// [`ClientError::Kafka`] at the first record that is refused, or not acknowledged within 30 s.
+    /// Returns [`ClientError::Kafka`] for the first record that is rejected or not acknowledged within 30 s.
     pub async fn finish(mut self) -> Result<Acknowledged, ClientError> {
-        while let Some(delivery) = self.unacknowledged.next().await {
-            self.acknowledged.settle(Some(delivery), self.topic)?;
+        while let Some(delivery) = self.in_flight.next().await {
+            self.acknowledged.record(Some(delivery), self.topic)?;
         }
         Ok(self.acknowledged)
     }
@@ -128,7 +127,7 @@ impl<'a> Records<'a> {
 type Delivered = <DeliveryFuture as Future>::Output;
 
 impl Acknowledged {
-    fn settle(&mut self, delivery: Option<Delivered>, topic: &str) -> Result<(), ClientError> {
+    fn record(&mut self, delivery: Option<Delivered>, topic: &str) -> Result<(), ClientError> {
         let error = |reason: String| ClientError::Kafka { topic: topic.to_owned(), reason };
         match delivery {
             Some(Ok(Ok(delivery))) => {
@@ -142,7 +141,7 @@ impl Acknowledged {
     }
 }
 
-/// Hands one record to librdkafka. Waits while its queue is full.
+/// Adds one record to librdkafka's queue, and waits while the queue is full.
 async fn enqueue(
     producer: &RecordProducer,
     topic: &str,
@@ -192,7 +191,7 @@ fn headers(chunk: &AudioChunk) -> OwnedHeaders {
     headers
 }
 
-/// Returns the media type of raw bytes; `None` for encodings that have none.
+/// Returns the media type of raw bytes, or `None` for encodings without a media type.
 pub fn content_type(format: &AudioFormat) -> Option<String> {
     let parameters = format!("rate={};channels={}", format.sample_rate_hz, format.channels);
     match format.encoding() {

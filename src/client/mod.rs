@@ -1,6 +1,8 @@
-//! The client's side: streams a recording as a live source would, and measures what comes back.
+//! Clients of the daemon over gRPC and Kafka: they stream a recording like a live source and measure the latency of the
+//! events.
 //!
-//! In: a [`Script`] and a [`Pace`]. Out: events with their latency. Never reads a file, never prints.
+//! Input: a [`Script`] and a [`Pace`]. Output: events with their latency, or acknowledged Kafka records. Invariants: no
+//! file is read and nothing is printed here.
 
 pub mod evaluation;
 mod events;
@@ -30,60 +32,60 @@ use crate::proto::recognition_service_client::RecognitionServiceClient;
 use crate::proto::recognition_service_server::SERVICE_NAME as RECOGNITION;
 use crate::proto::{AudioChunk, EmotionEvent, RecognizeRequest, RecognizeResponse};
 
-/// How long a connection may take.
+/// The timeout of a connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What keeps a client from its events.
+/// Why a client failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody answers.
+    /// The target is unreachable, or its settings are invalid.
     #[error("connect to {target}: {reason}")]
     Connect {
-        /// Where to.
+        /// The target's URL.
         target: String,
-        /// Why not.
+        /// The cause.
         reason: String,
     },
-    /// The server refused the stream or gave it up.
+    /// The server refused the stream or ended it with an error.
     #[error("the server answered {:?}: {}", .0.code(), .0.message())]
     Refused(Box<tonic::Status>),
-    /// A topic is missing.
+    /// The topic does not exist.
     #[error("topic {topic} does not exist")]
     NoTopic {
         /// The topic.
         topic: String,
     },
-    /// A topic cannot be read.
+    /// The topic cannot be read.
     #[error("read topic {topic}: {reason}")]
     Read {
         /// The topic.
         topic: String,
-        /// Why not.
+        /// The cause.
         reason: String,
     },
-    /// A record was not taken.
+    /// A record was rejected or not acknowledged.
     #[error("send to topic {topic}: {reason}")]
     Kafka {
         /// The topic.
         topic: String,
-        /// Why not.
+        /// The cause.
         reason: String,
     },
 }
 
-/// An event and how long it took.
+/// An event and its latency.
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// What the server sent.
+    /// The event.
     pub event: EmotionEvent,
-    /// From sending the chunk that completes the window to receiving the event.
+    /// The time from sending the chunk that completes the window to receiving the event.
     pub latency: Duration,
 }
 
 /// Opens a connection to a daemon's gRPC port, which many streams may share.
 ///
 /// # Errors
-/// [`ClientError::Connect`] where nobody answers within 10 s.
+/// Returns [`ClientError::Connect`] where the daemon is not reached within 10 s.
 pub async fn connect(authority: &str) -> Result<Channel, ClientError> {
     let error = |cause: tonic::transport::Error| ClientError::Connect {
         target: format!("grpc://{authority}"),
@@ -93,10 +95,10 @@ pub async fn connect(authority: &str) -> Result<Channel, ClientError> {
     endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true).connect().await.map_err(error)
 }
 
-/// Waits until the daemon behind a connection takes streams, by gRPC's health protocol.
+/// Waits until the daemon accepts streams, by the gRPC health checking protocol.
 ///
 /// # Errors
-/// [`ClientError::Refused`] where the server has no health service, or goes away.
+/// Returns [`ClientError::Refused`] where the server has no health service, and where the connection ends.
 pub async fn wait_until_serving(channel: Channel) -> Result<(), ClientError> {
     let refused = |status| ClientError::Refused(Box::new(status));
     let request = HealthCheckRequest { service: RECOGNITION.to_owned() };
@@ -106,10 +108,10 @@ pub async fn wait_until_serving(channel: Channel) -> Result<(), ClientError> {
             return Ok(());
         }
     }
-    Err(refused(tonic::Status::unavailable("the daemon stopped before it took streams")))
+    Err(refused(tonic::Status::unavailable("the daemon stopped before it accepted streams")))
 }
 
-/// The innermost reason: tonic's own text is just "transport error".
+/// Returns the innermost cause, because the text of tonic's own error is only "transport error".
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
@@ -118,29 +120,31 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-/// One stream on its way. Dropping it cancels the call.
-pub struct Recognition {
+/// A call of the recognition service. Dropping it cancels the call.
+pub struct RecognitionCall {
     events: tonic::Streaming<RecognizeResponse>,
     sent: Arc<SentTimes>,
 }
 
-/// Starts a stream: chunks go out at their pace while [`Recognition::next`] is awaited or not.
+/// Starts a stream. Its chunks are sent at their pace in the background, whether or not [`RecognitionCall::next`] is
+/// awaited.
 ///
 /// # Errors
-/// [`ClientError::Refused`] where the server turns the call down.
-pub async fn recognize(channel: Channel, script: Script, pace: Pace) -> Result<Recognition, ClientError> {
+/// Returns [`ClientError::Refused`] where the server refuses the call.
+pub async fn recognize(channel: Channel, script: Script, pace: Pace) -> Result<RecognitionCall, ClientError> {
     let sent = Arc::new(SentTimes::new(script.ends()));
     let requests = paced(script, pace, Arc::clone(&sent));
     let mut client = RecognitionServiceClient::new(channel);
-    let answer = client.recognize(requests).await.map_err(|status| ClientError::Refused(Box::new(status)))?;
-    Ok(Recognition { events: answer.into_inner(), sent })
+    let response =
+        client.recognize(requests).await.map_err(|status| ClientError::Refused(Box::new(status)))?;
+    Ok(RecognitionCall { events: response.into_inner(), sent })
 }
 
-impl Recognition {
-    /// The next event; `None` once the server has closed the stream in good order.
+impl RecognitionCall {
+    /// Waits for the next event; `None` after the server has closed the stream normally.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] where the server ended the stream with an error.
+    /// Returns [`ClientError::Refused`] where the server ended the stream with an error.
     pub async fn next(&mut self) -> Result<Option<Received>, ClientError> {
         loop {
             let message = self.events.message().await;
@@ -153,7 +157,7 @@ impl Recognition {
     }
 }
 
-/// Where an event's window ends, from the stream's start.
+/// Returns the end of an event's window, from the stream's start.
 pub fn window_end(event: &EmotionEvent) -> Duration {
     let end = event.end.unwrap_or_default();
     Duration::new(end.seconds.try_into().unwrap_or(0), end.nanos.try_into().unwrap_or(0))
@@ -163,15 +167,15 @@ fn paced(script: Script, pace: Pace, sent: Arc<SentTimes>) -> impl Stream<Item =
     async_stream::stream! {
         let start = Instant::now();
         for (index, (end, chunk)) in script.into_chunks().enumerate() {
-            wait(start, pace, end).await;
-            sent.mark(index);
-            yield RecognizeRequest { chunk: Some(stamped(chunk)) };
+            wait_until_due(start, pace, end).await;
+            sent.record(index);
+            yield RecognizeRequest { chunk: Some(with_capture_time(chunk)) };
         }
     }
 }
 
-/// Waits until audio that ends at `position` is due.
-fn wait(start: Instant, pace: Pace, position: Duration) -> impl Future<Output = ()> {
+/// Waits until audio that ends at `position` is due, counted from `start`.
+fn wait_until_due(start: Instant, pace: Pace, position: Duration) -> impl Future<Output = ()> {
     let due = pace.due(position).map(|due| start + due);
     async move {
         if let Some(due) = due {
@@ -180,8 +184,8 @@ fn wait(start: Instant, pace: Pace, position: Duration) -> impl Future<Output = 
     }
 }
 
-/// The chunk as if it had been captured now.
-pub(crate) fn stamped(chunk: AudioChunk) -> AudioChunk {
+/// Returns the chunk with the current time as its capture time.
+pub(crate) fn with_capture_time(chunk: AudioChunk) -> AudioChunk {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let captured_at = pbjson_types::Timestamp {
         seconds: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
@@ -190,7 +194,7 @@ pub(crate) fn stamped(chunk: AudioChunk) -> AudioChunk {
     AudioChunk { captured_at: Some(captured_at), ..chunk }
 }
 
-/// When each chunk left, written by the sending side and read by the receiving one.
+/// The send time of each chunk, written by the sending side and read by the receiving side.
 struct SentTimes {
     ends: Vec<Duration>,
     times: Vec<OnceLock<Instant>>,
@@ -201,13 +205,13 @@ impl SentTimes {
         Self { ends: ends.to_vec(), times: ends.iter().map(|_| OnceLock::new()).collect() }
     }
 
-    fn mark(&self, index: usize) {
+    fn record(&self, index: usize) {
         let _ = self.times[index].set(Instant::now());
     }
 
-    /// Time since the chunk left that completes the audio up to `position`; 0 where it has not left yet.
+    /// Returns the time since the chunk was sent that completes the audio up to `position`; 0 where it is not sent yet.
     fn since(&self, position: Duration) -> Duration {
-        // Positions are rounded to nanoseconds on both sides.
+        // Both positions are rounded to nanoseconds, so they may differ by up to 2 ns.
         let position = position.saturating_sub(Duration::from_nanos(2));
         let index = self.ends.partition_point(|end| *end < position).min(self.ends.len().saturating_sub(1));
         self.times.get(index).and_then(OnceLock::get).map_or(Duration::ZERO, Instant::elapsed)

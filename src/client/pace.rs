@@ -1,15 +1,18 @@
-//! How fast a recording is sent: by absolute deadlines, so that delays never add up.
+//! The pace at which a recording is sent.
+//!
+//! Input: a position in the audio. Output: its due time. Invariants: due times are absolute, so that delays do not
+//! accumulate.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Speed of a client.
+/// The pace of a client.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pace {
-    /// So many times as fast as the audio was spoken; above 0.
+    /// This multiple of real time; above 0.
     Times(f64),
-    /// As fast as the other side takes it.
+    /// As fast as the daemon accepts it.
     Max,
 }
 
@@ -17,7 +20,7 @@ impl Pace {
     /// The pace of a live source.
     pub const REAL_TIME: Self = Self::Times(1.0);
 
-    /// When audio that ends at `position` is due, from the start; `None` means at once.
+    /// Returns the due time of audio that ends at `position`, from the start; `None` means immediately.
     pub fn due(self, position: Duration) -> Option<Duration> {
         match self {
             Self::Times(speed) => Some(position.div_f64(speed)),

@@ -1,6 +1,6 @@
-//! What a client will send for one recording, chunk by chunk, and when each chunk is due.
+//! The chunks that a client sends for one recording, with their positions in the audio.
 //!
-//! In: samples or a file's bytes. Out: a [`Script`]. Pure: neither clock nor socket.
+//! Input: samples or the bytes of a file. Output: a [`Script`]. Invariants: neither a clock nor a socket is used here.
 
 use std::time::Duration;
 
@@ -10,31 +10,31 @@ use crate::audio::ChannelPolicy;
 use crate::audio::{encode, sample_bytes};
 use crate::proto::{AudioChunk, AudioFormat, Encoding};
 
-/// How a recording is cut.
+/// The options for cutting a recording into chunks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChunkOptions {
-    /// Name of the stream; every chunk carries it.
+    /// The stream id, which every chunk carries.
     pub stream_id: String,
-    /// Audio of one chunk; above 0.
+    /// The length of one chunk; above 0.
     pub chunk: Duration,
-    /// How samples are written.
+    /// The encoding of the samples.
     pub encoding: Encoding,
-    /// Whether each chunk says at which sample it begins. Never for whole files.
+    /// Whether each chunk carries the index of its first sample; ignored for files.
     pub first_sample: bool,
-    /// What the stream asks to have done with its channels, on every chunk.
+    /// The requested channel policy and names, on every chunk.
     pub channels: ChannelRequest,
 }
 
-/// What a stream asks to have done with its channels.
+/// The channel policy and names that a stream requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChannelRequest {
-    /// `None` leaves it to the daemon's configuration.
+    /// The policy; `None` uses the daemon's configuration.
     pub policy: Option<ChannelPolicy>,
-    /// One for each channel, or none.
+    /// One name for each channel, or none.
     pub names: Vec<String>,
 }
 
-/// The chunks of one stream, the last one marked as such.
+/// The chunks of one stream; the last one has `last` set.
 #[derive(Debug, Clone)]
 pub struct Script {
     chunks: Vec<AudioChunk>,
@@ -42,7 +42,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// Cuts samples: one vector a channel, all of one length.
+    /// Cuts samples into chunks; `channels` holds one vector per channel, all of the same length.
     pub fn of_samples(channels: &[Vec<f32>], sample_rate_hz: u32, options: &ChunkOptions) -> Self {
         let bytes = encode(channels, options.encoding);
         let format = AudioFormat {
@@ -66,7 +66,7 @@ impl Script {
         script
     }
 
-    /// Cuts a file's own bytes into as many chunks as its audio would give.
+    /// Cuts the bytes of a file into as many chunks as its audio of length `audio` would have.
     pub fn of_file(bytes: &Bytes, audio: Duration, options: &ChunkOptions) -> Self {
         let format = AudioFormat { encoding: Encoding::File.into(), ..Default::default() };
         let count = audio.div_duration_f64(options.chunk).ceil().max(1.0) as usize;
@@ -98,17 +98,17 @@ impl Script {
         }
     }
 
-    /// The chunks in order, each with the position in the audio at which it ends.
+    /// Returns the chunks in order, each with the position in the audio at which it ends.
     pub fn into_chunks(self) -> impl Iterator<Item = (Duration, AudioChunk)> + Send {
         self.ends.into_iter().zip(self.chunks)
     }
 
-    /// Positions at which the chunks end, in order.
+    /// Returns the positions at which the chunks end, in order.
     pub fn ends(&self) -> &[Duration] {
         &self.ends
     }
 
-    /// Length of the audio.
+    /// Returns the length of the audio.
     pub fn audio(&self) -> Duration {
         self.ends.last().copied().unwrap_or_default()
     }

@@ -1,9 +1,9 @@
-//! Where a client connects to: `grpc://host:port` or `kafka://host:port[,host:port][/topic]`.
+//! The target URL of a client: `grpc://host:port` or `kafka://host:port[,host:port][/topic]`.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The other side.
+/// The target of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// A daemon's gRPC port.
@@ -15,7 +15,7 @@ pub enum Target {
     Kafka {
         /// `host:port` pairs, separated by commas.
         brokers: String,
-        /// `None` means the configured one.
+        /// The topic; `None` uses the configured topic.
         topic: Option<String>,
     },
 }
@@ -28,7 +28,7 @@ impl FromStr for Target {
             text.split_once("://").ok_or("expected grpc://host:port or kafka://host:port/topic")?;
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
         if let Some(wrong) = hosts.split(',').find(|host| !is_host_and_port(host)) {
-            return Err(format!("{wrong:?} is no host:port"));
+            return Err(format!("{wrong:?} is not host:port"));
         }
         match (scheme, path) {
             ("grpc", "") if !hosts.contains(',') => Ok(Self::Grpc { authority: hosts.to_owned() }),

@@ -1,33 +1,33 @@
-//! CREMA-D: `1001_IEO_ANG_HI.wav` and its speaker-independent split.
+//! CREMA-D: files such as `1001_IEO_ANG_HI.wav`, and the speaker-independent split.
 //!
-//! In: the dataset's folder, or its `AudioWAV`, `AudioFLAC` or `AudioMP3`. Out: clips with their split; the label
-//! is the emotion that the actor was asked to play. Never reads the listeners' votes.
+//! Input: the dataset's folder, or one of its folders `AudioWAV`, `AudioFLAC` and `AudioMP3`. Output: clips with their
+//! splits. Invariants: the label is the intended emotion from the file name; the listeners' ratings are not read.
 
 use std::path::{Path, PathBuf};
 
-use super::{Clip, DatasetError, Found, Member, Split, audio_files, stem};
+use super::{Clip, DatasetError, Listing, Member, Split, audio_files, stem};
 
 pub(super) const PATTERN: &str =
     "<actor 1001-1091>_<sentence>_<ANG|DIS|FEA|HAP|NEU|SAD>_<level>.wav|flac|mp3, as CREMA-D names its clips";
 
-/// Folders in which the set is published or kept, the lossless ones first.
+/// The audio folders of the published dataset, lossless formats first.
 const SUBFOLDERS: [&str; 3] = ["AudioWAV", "AudioFLAC", "AudioMP3"];
 
-/// Validation speakers of the TensorFlow Datasets catalogue's `crema_d` 1.0.0: sorted ids shuffled with NumPy's
-/// `RandomState(0)` and cut 63/9/19.
+/// The validation speakers of `crema_d` 1.0.0 in the TensorFlow Datasets catalogue: the sorted speaker ids, shuffled with
+/// NumPy's `RandomState(0)` and split 63/9/19.
 const VALIDATION_SPEAKERS: [u32; 9] = [1015, 1020, 1021, 1030, 1050, 1070, 1079, 1089, 1090];
 
-/// Test speakers of the same split.
+/// The test speakers of the same split.
 const TEST_SPEAKERS: [u32; 19] = [
     1010, 1013, 1022, 1026, 1037, 1038, 1040, 1045, 1047, 1048, 1059, 1065, 1066, 1068, 1071, 1073, 1084,
     1086, 1088,
 ];
 
-/// The same sound stands in the set under another label, or is broken in the original.
+/// Clips that are damaged in the published dataset, or whose audio also appears there under another label.
 const LEFT_OUT: [&str; 4] = ["1006_TIE_NEU_XX", "1013_WSI_DIS_XX", "1017_IWW_FEA_XX", "1040_ITH_SAD_XX"];
 
-pub(super) fn find(root: &Path) -> Result<Found, DatasetError> {
-    let mut found = Found::default();
+pub(super) fn find(root: &Path) -> Result<Listing, DatasetError> {
+    let mut found = Listing::default();
     for path in audio_files(&audio_folder(root))? {
         match member(&path) {
             Some((clip, _)) if LEFT_OUT.contains(&clip.id.as_str()) => found.known_bad.push(path),

@@ -1,6 +1,6 @@
-//! Why a dataset cannot be read, or not be split as asked.
+//! Errors of reading and splitting datasets.
 //!
-//! Invariant: each message names what was given and what is allowed instead.
+//! Invariants: every message names the given value and the allowed values.
 
 use std::path::PathBuf;
 
@@ -8,52 +8,52 @@ use thiserror::Error;
 
 use super::Split;
 
-/// Why a dataset could not be read or split.
+/// Why a dataset cannot be read or split.
 #[derive(Debug, Error)]
 pub enum DatasetError {
-    /// Not `NAME:PATH`.
+    /// A dataset specification is not `NAME:PATH`.
     #[error("dataset `{0}` is not NAME:PATH, for instance crema-d:data/crema-d")]
     Spec(String),
-    /// No such collection.
+    /// The dataset name is unknown.
     #[error("dataset name `{0}` is unknown (allowed: tess, crema-d, manifest)")]
     UnknownName(String),
-    /// No such split.
+    /// The split name is unknown.
     #[error("split `{0}` is unknown (allowed: train, validation, test, all)")]
     UnknownSplit(String),
-    /// No such test speaker.
+    /// The test speaker of TESS is unknown.
     #[error("test speaker `{0}` is unknown (allowed for tess: OAF, YAF)")]
     UnknownActress(String),
-    /// The folder or file is not there, or cannot be read.
+    /// The folder or file does not exist or cannot be read.
     #[error("dataset {} cannot be read: {source}", path.display())]
     Unreadable {
-        /// What was to be read.
+        /// The folder or file.
         path: PathBuf,
-        /// The operating system's reason.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// Nothing to work on.
+    /// The dataset holds no clips.
     #[error("dataset {} holds no clip ({expected})", path.display())]
     Empty {
         /// The folder or manifest.
         path: PathBuf,
-        /// What was looked for.
+        /// The pattern of the files or rows that were expected.
         expected: &'static str,
     },
-    /// A part that nothing is left for.
+    /// A split holds no clips.
     #[error(
         "there is no clip for the split `{split}` (protocol {protocol}, {clips} clips, {speakers} speakers)"
     )]
     EmptySplit {
-        /// The part.
+        /// The split.
         split: Split,
-        /// How the data was split.
+        /// The name of the protocol.
         protocol: &'static str,
-        /// How many clips there are.
+        /// The number of clips in all splits.
         clips: usize,
-        /// How many speakers are known.
+        /// The number of known speakers.
         speakers: usize,
     },
-    /// An audio file whose name does not say what it holds.
+    /// The name of an audio file does not follow the dataset's pattern.
     #[error("file name {} does not follow {expected}", path.display())]
     FileName {
         /// The file.
@@ -61,71 +61,71 @@ pub enum DatasetError {
         /// The pattern and its allowed values.
         expected: &'static str,
     },
-    /// A row of a manifest that is not `path,label[,speaker]`.
+    /// A row of a manifest is not `path,label[,speaker]`.
     #[error("manifest {} line {line}: {reason}", path.display())]
     Row {
         /// The manifest.
         path: PathBuf,
-        /// Line in the file, from 1.
+        /// The line in the file, from 1.
         line: u64,
-        /// What is wrong with it.
+        /// What is wrong with the row.
         reason: String,
     },
-    /// A protocol by speaker, and clips without one.
+    /// The protocol splits by speaker, and some clips have no speaker.
     #[error(
-        "protocol {protocol} needs the speaker of each clip, and {clips} have none (the first one: {example}); \
-         give the manifest a third column, speaker, or take the protocol random"
+        "protocol {protocol} needs the speaker of each clip, and {clips} have none (first: {example}); \
+         add the column speaker to the manifest, or use the protocol random"
     )]
     NoSpeaker {
         /// The protocol's name.
         protocol: &'static str,
-        /// How many clips have no speaker.
+        /// The number of clips without a speaker.
         clips: usize,
-        /// One of them.
+        /// The id of the first of them.
         example: String,
     },
-    /// A protocol by speaker, and too few of them.
+    /// The protocol splits by speaker, and there are too few speakers.
     #[error("protocol {protocol} needs at least {needed} speakers, and there are {found}")]
     TooFewSpeakers {
         /// The protocol's name.
         protocol: &'static str,
-        /// How many it takes.
+        /// The number of speakers that the protocol needs.
         needed: usize,
-        /// How many there are.
+        /// The number of speakers.
         found: usize,
     },
-    /// No such speaker, or more than one.
-    #[error("fold `{speaker}` names {found} speakers where one is wanted (there are: {known})")]
+    /// A speaker's name matches no speaker, or more than one.
+    #[error("fold `{speaker}` names {found} speakers, and must name one (known: {known})")]
     Fold {
-        /// What was given.
+        /// The given name.
         speaker: String,
-        /// How many speakers that is.
+        /// The number of speakers that it matches.
         found: usize,
-        /// The speakers, or the first of them.
+        /// The known speakers, or the first of them.
         known: String,
     },
-    /// No such fold.
+    /// The fold number is out of range.
     #[error("fold `{fold}` of {folds} is unknown (allowed: at least 2 folds, numbered from 1)")]
     FoldNumber {
-        /// What was given.
+        /// The given fold.
         fold: usize,
-        /// How many there are.
+        /// The number of folds.
         folds: usize,
     },
-    /// Not `FROM=TO`.
+    /// A label rule is not `FROM=TO`.
     #[error(
-        "label rule `{0}` is not FROM=TO, for instance surprise=happiness, or calm= to leave its clips out"
+        "label rule `{0}` is not FROM=TO, for instance surprise=happiness, or calm= to exclude its clips"
     )]
     LabelRule(String),
-    /// Two rules for one label.
+    /// A label has two rules.
     #[error("label `{0}` is mapped twice")]
     LabelTwice(String),
-    /// A rule for a label that no clip has.
-    #[error("label `{label}` is on no clip (there are: {known})")]
+    /// A label rule or filter names a label that no clip has.
+    #[error("label `{label}` is on no clip (known: {known})")]
     UnknownLabel {
-        /// What was given.
+        /// The given label.
         label: String,
-        /// The labels that there are.
+        /// The labels of the clips.
         known: String,
     },
 }

@@ -1,34 +1,35 @@
-//! Labels by other names, and labels left out.
+//! Mapping and filtering of labels.
 //!
-//! In: rules such as `surprise=happiness` and `calm=`, and the labels that are wanted. Out: each clip's label, or that
-//! the clip is left out. All rules apply at once, never one after another.
+//! Input: rules such as `surprise=happiness` and `calm=`, and the labels to keep. Output: the new label of a clip, or
+//! `None` where the clip is excluded. Invariants: all rules apply to the original label; the result of one rule is never
+//! the input of another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use super::DatasetError;
 
-/// One label's other name.
+/// A rule that renames a label or excludes its clips.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelRule {
-    /// The label as the dataset has it, by its canonical name.
+    /// The label in the dataset, by its canonical name.
     pub from: String,
-    /// What it becomes; `None` leaves its clips out.
+    /// The new label; `None` excludes the clips.
     pub to: Option<String>,
 }
 
-/// Which labels become which.
+/// A set of label rules and a filter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LabelMap {
     rules: BTreeMap<String, Option<String>>,
-    /// Names after the rules; empty where all are wanted.
+    /// The labels to keep, by their names after the rules; empty keeps all.
     only: BTreeSet<String>,
 }
 
 impl FromStr for LabelRule {
     type Err = DatasetError;
 
-    /// Reads `FROM=TO`, or `FROM=`.
+    /// Parses `FROM=TO` or `FROM=`.
     fn from_str(text: &str) -> Result<Self, DatasetError> {
         let wrong = || DatasetError::LabelRule(text.to_owned());
         let (from, to) = text.split_once('=').ok_or_else(wrong)?;
@@ -41,10 +42,10 @@ impl FromStr for LabelRule {
 }
 
 impl LabelMap {
-    /// Rules, and the labels wanted after them; all where `only` is empty.
+    /// Creates a map from rules and the labels to keep after them; an empty `only` keeps all.
     ///
     /// # Errors
-    /// Two rules for one label.
+    /// Returns an error where two rules have the same label.
     pub fn new(rules: &[LabelRule], only: &[String]) -> Result<Self, DatasetError> {
         let mut map = Self { rules: BTreeMap::new(), only: only.iter().cloned().collect() };
         for LabelRule { from, to } in rules {
@@ -55,7 +56,7 @@ impl LabelMap {
         Ok(map)
     }
 
-    /// What a label becomes; `None` where its clips are left out.
+    /// Returns the new label, or `None` where the clips are excluded.
     #[must_use]
     pub fn apply(&self, label: &str) -> Option<String> {
         let renamed = match self.rules.get(label) {
@@ -65,7 +66,7 @@ impl LabelMap {
         renamed.filter(|label| self.only.is_empty() || self.only.contains(label))
     }
 
-    /// Refuses rules and wanted labels that meet no clip: they are slips of the pen.
+    /// Rejects rules and filters whose labels occur on no clip, because they are most likely misspelt.
     pub(super) fn check(&self, known: &BTreeSet<String>) -> Result<(), DatasetError> {
         let unknown = |label: &String, known: &BTreeSet<String>| DatasetError::UnknownLabel {
             label: label.clone(),
@@ -83,7 +84,7 @@ impl LabelMap {
     }
 }
 
-/// As on the command line: `surprise=happiness calm= only anger,happiness`; empty where nothing is asked.
+/// The form of a report: `surprise=happiness calm= only anger,happiness`; empty where nothing is mapped or filtered.
 impl std::fmt::Display for LabelMap {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let rules = self.rules.iter().map(|(from, to)| format!("{from}={}", to.as_deref().unwrap_or("")));

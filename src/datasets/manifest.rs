@@ -1,17 +1,18 @@
-//! Anybody's own data: a CSV of `path,label[,speaker]`, paths relative to the CSV.
+//! User data: a CSV file with rows `path,label[,speaker]`; paths are relative to the CSV file.
 //!
-//! In: the CSV, with or without a header. Out: clips with their split. Never maps a label to another name.
+//! Input: the CSV file, with or without a header. Output: clips with their splits. Invariants: labels are not mapped to
+//! canonical names.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::protocol::hash;
-use super::{Clip, DatasetError, Found, Member, Split};
+use super::{Clip, DatasetError, Listing, Member, Split};
 
-/// Of the speakers, one in so many validates and as many test.
-const PART: usize = 7;
+/// One in this number of speakers is used for validation, and as many for the test.
+const SPLIT_DIVISOR: usize = 7;
 
-pub(super) fn find(file: &Path) -> Result<Found, DatasetError> {
+pub(super) fn find(file: &Path) -> Result<Listing, DatasetError> {
     let source = std::fs::File::open(file)
         .map_err(|source| DatasetError::Unreadable { path: file.to_owned(), source })?;
     let folder = file.parent().unwrap_or_else(|| Path::new(""));
@@ -33,7 +34,7 @@ pub(super) fn find(file: &Path) -> Result<Found, DatasetError> {
         }
         clips.push(clip(&row, folder).map_err(|reason| bad_row(file, line, reason))?);
     }
-    Ok(Found { members: split(clips), ..Found::default() })
+    Ok(Listing { members: split(clips), ..Listing::default() })
 }
 
 fn bad_row(file: &Path, line: u64, reason: String) -> DatasetError {
@@ -46,7 +47,7 @@ fn is_header(row: &csv::StringRecord) -> bool {
 
 fn clip(row: &csv::StringRecord, folder: &Path) -> Result<Clip, String> {
     if !(2..=3).contains(&row.len()) {
-        return Err(format!("{} columns where path,label[,speaker] are wanted", row.len()));
+        return Err(format!("{} columns, and path,label[,speaker] is expected", row.len()));
     }
     let (path, label) = (&row[0], &row[1]);
     if path.is_empty() || label.is_empty() {
@@ -60,13 +61,14 @@ fn clip(row: &csv::StringRecord, folder: &Path) -> Result<Clip, String> {
     Ok(Clip { id: path.to_owned(), path: resolved, emotion: label.to_owned(), speaker })
 }
 
-/// Splits by speaker in an order that depends on the names alone. A clip without one counts as its own speaker.
+/// Splits the clips by speaker, in an order that depends only on the speakers' names. A clip without a speaker counts as
+/// a speaker of its own. With fewer than three speakers all clips are training clips.
 fn split(clips: Vec<Clip>) -> Vec<Member> {
     let group = |clip: &Clip| clip.speaker.clone().unwrap_or_else(|| clip.id.clone());
     let mut groups: Vec<String> = clips.iter().map(group).collect();
     groups.sort_by_key(|name| (hash(0, name), name.clone()));
     groups.dedup();
-    let share = if groups.len() < 3 { 0 } else { groups.len().div_ceil(PART) };
+    let share = if groups.len() < 3 { 0 } else { groups.len().div_ceil(SPLIT_DIVISOR) };
     let ranks: BTreeMap<String, usize> = groups.into_iter().zip(0..).collect();
     let part = |clip: &Clip| match ranks[&group(clip)] {
         rank if rank < share => Split::Test,

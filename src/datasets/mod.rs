@@ -1,7 +1,7 @@
-//! Labelled speech on disk: which clips there are, what each is called, and who takes part in which split.
+//! Labelled speech datasets on disk: their clips, labels, speakers and splits.
 //!
-//! In: `NAME:PATH`, other names for labels, a protocol. Out: [`Clip`]s, sorted by id: a `pool` of all, then their
-//! [`Partition`]. Never opens an audio file.
+//! Input: dataset specifications `NAME:PATH`, label rules and a split protocol. Output: [`Clip`]s sorted by id, first as
+//! one `pool`, then as [`DatasetSplits`]. Invariants: audio files are listed and not opened.
 
 mod crema_d;
 mod error;
@@ -16,61 +16,64 @@ use std::str::FromStr;
 
 pub use error::DatasetError;
 pub use labels::{LabelMap, LabelRule};
-pub use pool::{Partition, Pool};
+pub use pool::{DatasetSplits, Pool};
 pub use protocol::Protocol;
 pub use tess::Actress;
 
 /// One labelled recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clip {
-    /// Name of the clip, unique in its dataset: the file's stem, or the path as a manifest gives it.
+    /// The clip's id, unique in its dataset: the file's stem, or the path in a manifest.
     pub id: String,
-    /// Where the audio lies.
+    /// The path of the audio file.
     pub path: PathBuf,
-    /// The emotion by its canonical name, such as `anger`; a manifest's labels are taken as they stand.
+    /// The emotion by its canonical name, such as `anger`; the labels of a manifest are not mapped.
     pub emotion: String,
-    /// Who speaks, where that is known; with the dataset's name in front where there are several.
+    /// The speaker's id, where it is known. With several datasets it is prefixed by the name of its dataset.
     pub speaker: Option<String>,
 }
 
-/// Which collection, and so how its names are read and its speakers split.
+/// A supported dataset, which determines how file names are parsed and speakers are split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatasetName {
     /// Toronto Emotional Speech Set: two actresses, seven emotions.
     Tess,
     /// Crowd-sourced Emotional Multimodal Actors Dataset: 91 actors, six emotions.
     CremaD,
-    /// A CSV of `path,label[,speaker]`.
+    /// A CSV file with rows `path,label[,speaker]`.
     Manifest,
 }
 
-/// A dataset as the command line names it: `tess:DIR`, `crema-d:DIR` or `manifest:FILE.csv`.
+/// A dataset specification of the command line: `tess:DIR`, `crema-d:DIR` or `manifest:FILE.csv`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatasetSpec {
-    /// Which collection.
+    /// The dataset.
     pub name: DatasetName,
-    /// The folder, or a manifest's file.
+    /// The folder, or the file of a manifest.
     pub path: PathBuf,
-    /// Who tests where TESS is split by speaker; the others take no notice of it.
+    /// The test speaker of the speaker-independent split of TESS; other datasets ignore it.
     pub test_actress: Actress,
 }
 
-/// A part of a dataset.
+/// A split of a dataset.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Split {
-    /// What a model learns from.
+    /// The clips that a model is trained on.
     Train,
-    /// What its settings are chosen by.
+    /// The clips that select the best epoch and the temperature.
     Validation,
-    /// What it is measured on, once.
+    /// The clips that the final model is scored on, once.
     Test,
-    /// Everything.
+    /// All clips.
     #[default]
     All,
 }
 
 impl DatasetSpec {
-    /// Reads `NAME:PATH`.
+    /// Parses `NAME:PATH`.
+    ///
+    /// # Errors
+    /// Returns an error where the text has another form or the name is unknown.
     pub fn parse(text: &str) -> Result<Self, DatasetError> {
         let (name, path) = text.split_once(':').ok_or_else(|| DatasetError::Spec(text.to_owned()))?;
         let name = match name {
@@ -85,7 +88,7 @@ impl DatasetSpec {
         Ok(Self { name, path: PathBuf::from(path), test_actress: Actress::default() })
     }
 
-    /// The collection's own name.
+    /// Returns the dataset's published name.
     pub fn title(&self) -> &'static str {
         match self.name {
             DatasetName::CremaD => "CREMA-D",
@@ -94,7 +97,7 @@ impl DatasetSpec {
         }
     }
 
-    /// In one line: the data and how it is split by speaker.
+    /// Describes, in one line, the dataset and its speaker-independent split.
     pub fn protocol(&self) -> String {
         match self.name {
             DatasetName::CremaD => "CREMA-D, speaker-independent (63/9/19 actors)".into(),
@@ -115,7 +118,7 @@ impl FromStr for DatasetSpec {
     }
 }
 
-/// As the command line names it.
+/// The form of the command line, `NAME:PATH`.
 impl std::fmt::Display for DatasetSpec {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "{}:{}", self.title().to_ascii_lowercase(), self.path.display())
@@ -147,38 +150,38 @@ impl std::fmt::Display for Split {
     }
 }
 
-/// The clips of one split of one dataset by its own protocol, sorted by id; at least one.
+/// Loads the clips of one split of one dataset by its own protocol, sorted by id; at least one.
 ///
 /// # Errors
-/// A dataset that cannot be read, and a file in it whose name is not of its pattern.
+/// Returns an error where the dataset cannot be read, and where a file name does not follow the dataset's pattern.
 pub fn load(spec: &DatasetSpec, split: Split) -> Result<Vec<Clip>, DatasetError> {
     let pool = Pool::read(std::slice::from_ref(spec), &LabelMap::default())?.strict()?;
     match split {
         Split::All => Ok(pool.all()),
-        part => Ok(pool.divide(&Protocol::SpeakerIndependent)?.into_part(part)),
+        part => Ok(pool.divide(&Protocol::SpeakerIndependent)?.into_split(part)),
     }
 }
 
-/// A clip and the part that it belongs to by its dataset's own protocol.
+/// A clip and its split by the dataset's own protocol.
 type Member = (Clip, Split);
 
-/// What a loader finds in a folder.
+/// The content of a dataset's folder or manifest.
 #[derive(Debug, Default)]
-struct Found {
+struct Listing {
     members: Vec<Member>,
-    /// Audio files whose names are not of the dataset's pattern.
+    /// Audio files whose names do not follow the dataset's pattern.
     unknown: Vec<PathBuf>,
-    /// Clips that the dataset is known to hold under a wrong label, or broken.
+    /// Clips that are known to be damaged or wrongly labelled in the published dataset.
     known_bad: Vec<PathBuf>,
 }
 
-/// The audio files directly inside `folder`, hidden ones left out, sorted.
+/// Lists the audio files directly inside `folder`, sorted, without hidden files.
 fn audio_files(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     let entries = entries(folder)?;
     Ok(entries.into_iter().filter(|path| is_audio(path) && path.is_file()).collect())
 }
 
-/// What lies directly inside `folder`, sorted.
+/// Lists the entries directly inside `folder`, sorted.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     let unreadable = |source| DatasetError::Unreadable { path: folder.to_owned(), source };
     let mut paths = std::fs::read_dir(folder)
@@ -196,7 +199,7 @@ fn is_audio(path: &Path) -> bool {
     !hidden && extension.is_some_and(|it| matches!(it.as_str(), "wav" | "mp3" | "flac" | "ogg"))
 }
 
-/// The file's name without its extension.
+/// Returns the file's name without its extension.
 fn stem(path: &Path) -> String {
     path.file_stem().map(|it| it.to_string_lossy().into_owned()).unwrap_or_default()
 }

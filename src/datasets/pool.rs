@@ -1,53 +1,54 @@
-//! The clips of any mix of datasets, under one set of labels, and their parts.
+//! The clips of one or more datasets, under one set of labels, and their splits.
 //!
-//! In: datasets and a label map. Out: a [`Pool`], and by a protocol its [`Partition`]. Speakers of different datasets
-//! are never taken for one another. Never opens an audio file.
+//! Input: dataset specifications, a label map and a split protocol. Output: a [`Pool`] and its [`DatasetSplits`].
+//! Invariants: speakers of different datasets are always different speakers; no audio file is opened.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::{Clip, DatasetError, DatasetName, DatasetSpec, Found, LabelMap, Protocol, Split};
+use super::{Clip, DatasetError, DatasetName, DatasetSpec, LabelMap, Listing, Protocol, Split};
 use super::{crema_d, manifest, tess};
 
-/// A clip on its way to a part.
+/// A clip before it is assigned to a split.
 #[derive(Debug, Clone)]
 pub(super) struct PooledClip {
     pub clip: Clip,
-    /// Place of its dataset in the list.
+    /// The index of its dataset.
     pub dataset: usize,
-    /// Its part by the dataset's own protocol.
+    /// Its split by the dataset's own protocol.
     pub own_split: Split,
 }
 
-/// All clips of some datasets.
+/// All clips of one or more datasets.
 #[derive(Debug, Default)]
 pub struct Pool {
-    /// Dataset after dataset, sorted by id.
+    /// The clips, dataset by dataset, each sorted by id.
     clips: Vec<PooledClip>,
-    /// How many clips of each label the map leaves out.
+    /// The number of clips that the label map excludes, by label.
     pub left_out: BTreeMap<String, usize>,
-    /// Audio files whose names are not of their dataset's pattern, and that pattern. They are no clips.
+    /// Audio files whose names do not follow their dataset's pattern, with that pattern. They are not clips.
     pub unknown: Vec<(PathBuf, &'static str)>,
-    /// Clips that a dataset is known to hold under a wrong label, or broken.
+    /// Clips that are known to be damaged or wrongly labelled in the published dataset. They are excluded.
     pub known_bad: Vec<PathBuf>,
 }
 
-/// All clips in their parts.
+/// The training, validation and test clips.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Partition {
-    /// What a model learns from.
+pub struct DatasetSplits {
+    /// The clips that a model is trained on.
     pub train: Vec<Clip>,
-    /// What its settings are chosen by.
+    /// The clips that select the best epoch and the temperature.
     pub validation: Vec<Clip>,
-    /// What it is measured on, once.
+    /// The clips that the final model is scored on, once.
     pub test: Vec<Clip>,
 }
 
 impl Pool {
-    /// Reads datasets; each holds at least one clip.
+    /// Reads datasets and applies the label map; each dataset holds at least one clip.
     ///
     /// # Errors
-    /// A folder or manifest that cannot be read or is empty, and a label map that speaks of labels that are not there.
+    /// Returns an error where a folder or manifest cannot be read or is empty, and where the label map names a label that no
+    /// clip has.
     pub fn read(data: &[DatasetSpec], labels: &LabelMap) -> Result<Self, DatasetError> {
         let mut pool = Self::default();
         let mut known = BTreeSet::new();
@@ -90,10 +91,10 @@ impl Pool {
         });
     }
 
-    /// Refuses files whose names are not of their dataset's pattern.
+    /// Returns the pool, or rejects it where a file name does not follow its dataset's pattern.
     ///
     /// # Errors
-    /// Names the first of them.
+    /// Returns an error that names the first such file.
     pub fn strict(self) -> Result<Self, DatasetError> {
         match self.unknown.first().cloned() {
             Some((path, expected)) => Err(DatasetError::FileName { path, expected }),
@@ -101,41 +102,42 @@ impl Pool {
         }
     }
 
-    /// Every clip, dataset after dataset, sorted by id.
+    /// Returns all clips, dataset by dataset, each sorted by id.
     #[must_use]
     pub fn all(self) -> Vec<Clip> {
         self.clips.into_iter().map(|it| it.clip).collect()
     }
 
-    /// Splits the clips; no part is empty.
+    /// Splits the clips by a protocol; no split is empty.
     ///
     /// # Errors
-    /// A protocol by speaker without speakers, with too few, or with a fold that is none; a part that stays empty.
-    pub fn divide(self, protocol: &Protocol) -> Result<Partition, DatasetError> {
-        let splits = protocol.assign(&self.clips)?;
-        let mut partition = Partition::default();
-        for (PooledClip { clip, .. }, split) in self.clips.into_iter().zip(splits) {
+    /// Returns an error where a protocol by speaker finds clips without a speaker, too few speakers or an unknown fold, and
+    /// where a split would be empty.
+    pub fn divide(self, protocol: &Protocol) -> Result<DatasetSplits, DatasetError> {
+        let assigned = protocol.assign(&self.clips)?;
+        let mut splits = DatasetSplits::default();
+        for (PooledClip { clip, .. }, split) in self.clips.into_iter().zip(assigned) {
             match split {
-                Split::Train | Split::All => partition.train.push(clip),
-                Split::Validation => partition.validation.push(clip),
-                Split::Test => partition.test.push(clip),
+                Split::Train | Split::All => splits.train.push(clip),
+                Split::Validation => splits.validation.push(clip),
+                Split::Test => splits.test.push(clip),
             }
         }
-        partition.check(protocol.name())?;
-        Ok(partition)
+        splits.check(protocol.name())?;
+        Ok(splits)
     }
 }
 
-impl Partition {
-    /// The parts with their names, in the order of use.
+impl DatasetSplits {
+    /// Returns the splits with their names, in the order train, validation, test.
     #[must_use]
-    pub fn parts(&self) -> [(Split, &[Clip]); 3] {
+    pub fn named(&self) -> [(Split, &[Clip]); 3] {
         [(Split::Train, &self.train), (Split::Validation, &self.validation), (Split::Test, &self.test)]
     }
 
-    /// One part, or all of them one after the other.
+    /// Returns the clips of one split, or of all splits one after the other.
     #[must_use]
-    pub fn into_part(self, split: Split) -> Vec<Clip> {
+    pub fn into_split(self, split: Split) -> Vec<Clip> {
         match split {
             Split::Train => self.train,
             Split::Validation => self.validation,
@@ -144,21 +146,21 @@ impl Partition {
         }
     }
 
-    /// Refuses a part without a clip.
+    /// Checks that no split is empty. `protocol` names the protocol in the error.
     ///
     /// # Errors
-    /// Names the part.
+    /// Returns an error that names the first empty split.
     pub fn check(&self, protocol: &'static str) -> Result<(), DatasetError> {
-        let Some((split, _)) = self.parts().into_iter().find(|(_, clips)| clips.is_empty()) else {
+        let Some((split, _)) = self.named().into_iter().find(|(_, clips)| clips.is_empty()) else {
             return Ok(());
         };
-        let clips = || self.parts().into_iter().flat_map(|(_, clips)| clips);
+        let clips = || self.named().into_iter().flat_map(|(_, clips)| clips);
         let speakers = clips().filter_map(|clip| clip.speaker.as_deref()).collect::<BTreeSet<_>>().len();
         Err(DatasetError::EmptySplit { split, protocol, clips: clips().count(), speakers })
     }
 }
 
-fn find(spec: &DatasetSpec) -> Result<(Found, &'static str), DatasetError> {
+fn find(spec: &DatasetSpec) -> Result<(Listing, &'static str), DatasetError> {
     Ok(match spec.name {
         DatasetName::Tess => (tess::find(&spec.path, spec.test_actress)?, tess::PATTERN),
         DatasetName::CremaD => (crema_d::find(&spec.path)?, crema_d::PATTERN),
@@ -166,7 +168,7 @@ fn find(spec: &DatasetSpec) -> Result<(Found, &'static str), DatasetError> {
     })
 }
 
-/// What sets a dataset's speakers apart: its name, and a number where an earlier one has the same.
+/// Returns the prefix of a dataset's speakers: its name, with a number where an earlier dataset has the same name.
 fn prefix(data: &[DatasetSpec], at: usize) -> String {
     let name = data[at].title().to_ascii_lowercase();
     let earlier = data[..at].iter().filter(|spec| spec.name == data[at].name).count();

@@ -1,56 +1,57 @@
-//! Who trains, who validates, who tests.
+//! Split protocols: the assignment of clips to training, validation and test.
 //!
-//! In: clips with their speakers, and a protocol. Out: the part of each clip. Decided by names and the seed alone, the
-//! same on every machine. But for [`Protocol::Random`], no speaker tests who trains or validates.
+//! Input: clips with their speakers, and a protocol. Output: the split of each clip. Invariants: the assignment depends
+//! only on names and the seed, so it is the same on every machine; except with [`Protocol::Random`], no speaker of the
+//! test clips occurs in the training or validation clips.
 
 use std::collections::BTreeSet;
 
 use super::pool::PooledClip;
 use super::{DatasetError, DatasetSpec, Split};
 
-/// Of the training speakers, one in so many validates.
+/// One in this number of training speakers is used for validation.
 const VALIDATION_SPEAKERS: usize = 7;
-/// Of the clips of an emotion, one in so many validates where speakers are shared.
+/// One in this number of an emotion's clips is used for validation where speakers are shared.
 const VALIDATION_CLIPS: usize = 10;
-/// Of the clips of an emotion, one in so many tests where speakers are shared.
+/// One in this number of an emotion's clips is used for the test where speakers are shared.
 const TEST_CLIPS: usize = 5;
 
-/// How clips are split.
+/// A split protocol.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Protocol {
-    /// Each dataset's own: CREMA-D's published split, one actress of TESS against the other, a manifest's speakers by
-    /// the hash of their names.
+    /// The own protocol of each dataset: the published split of CREMA-D, one actress of TESS against the other, and the
+    /// speakers of a manifest by the hash of their names.
     #[default]
     SpeakerIndependent,
-    /// One speaker tests.
+    /// One speaker is the test speaker (scikit-learn's `LeaveOneGroupOut`).
     LeaveOneSpeakerOut {
-        /// As the dataset has it; `DATASET:SPEAKER` among several datasets.
+        /// The test speaker's id; `DATASET:SPEAKER` with several datasets.
         speaker: String,
-        /// Draws who validates.
+        /// The seed that selects the validation speakers.
         seed: u64,
     },
-    /// Speakers are dealt to folds, and one fold tests.
+    /// The speakers are divided into folds, and one fold is the test split (scikit-learn's `GroupKFold`).
     KFold {
-        /// How many folds, at least 2.
+        /// The number of folds, at least 2.
         folds: usize,
-        /// The one that tests, from 1.
+        /// The test fold, from 1.
         fold: usize,
-        /// Deals the speakers, and draws who validates.
+        /// The seed that divides the speakers and selects the validation speakers.
         seed: u64,
     },
-    /// By clip, each emotion in the same shares: speakers are everywhere, so the figures promise nothing for another
-    /// one.
+    /// Clips are split at random, stratified by emotion. The same speakers occur in all splits, so the scores do not show
+    /// how the model performs on other speakers.
     Random {
-        /// Shuffles the clips.
+        /// The seed that shuffles the clips.
         seed: u64,
     },
 }
 
 impl Protocol {
-    /// The protocol where fold `fold` of `folds` tests.
+    /// Creates the k-fold protocol with test fold `fold` of `folds`.
     ///
     /// # Errors
-    /// Fewer than two folds, and a number outside 1 to `folds`.
+    /// Returns an error with fewer than two folds, and for a fold outside 1 to `folds`.
     pub fn k_fold(folds: usize, fold: usize, seed: u64) -> Result<Self, DatasetError> {
         if folds < 2 || !(1..=folds).contains(&fold) {
             return Err(DatasetError::FoldNumber { fold, folds });
@@ -58,7 +59,7 @@ impl Protocol {
         Ok(Self::KFold { folds, fold, seed })
     }
 
-    /// Its name on the command line.
+    /// Returns the protocol's name on the command line.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -69,7 +70,7 @@ impl Protocol {
         }
     }
 
-    /// In one line: the data and how it is split, for a report or a model's provenance.
+    /// Describes, in one line, the data and its split, for a report or the provenance of a model.
     #[must_use]
     pub fn describe(&self, data: &[DatasetSpec]) -> String {
         let titles = data.iter().map(DatasetSpec::title).collect::<Vec<_>>().join(" and ");
@@ -85,7 +86,7 @@ impl Protocol {
         }
     }
 
-    /// The part of each clip, in the order of the clips.
+    /// Returns the split of each clip, in the order of the clips.
     pub(super) fn assign(&self, clips: &[PooledClip]) -> Result<Vec<Split>, DatasetError> {
         match self {
             Self::Random { seed } => return Ok(by_clip(clips, *seed, TEST_CLIPS)),
@@ -93,13 +94,13 @@ impl Protocol {
         }
         match self {
             Self::LeaveOneSpeakerOut { speaker, seed } => {
-                let tests = the_one_named(speaker, clips)?;
-                Ok(around(clips, &BTreeSet::from([tests]), *seed))
+                let tests = find_speaker(speaker, clips)?;
+                Ok(split_by_test_speakers(clips, &BTreeSet::from([tests]), *seed))
             }
             Self::KFold { folds, fold, seed } => {
                 let speakers = shuffled_speakers(clips, *seed).into_iter().flatten();
                 let tests = speakers.skip(fold - 1).step_by(*folds).collect();
-                Ok(around(clips, &tests, *seed))
+                Ok(split_by_test_speakers(clips, &tests, *seed))
             }
             _ => Ok(clips.iter().map(|clip| clip.own_split).collect()),
         }
@@ -128,14 +129,14 @@ fn speakers(clips: &[PooledClip]) -> BTreeSet<&str> {
     clips.iter().filter_map(|it| it.clip.speaker.as_deref()).collect()
 }
 
-/// The speaker called so; the dataset's name in front may be left out where that leaves one.
-fn the_one_named<'a>(name: &str, clips: &'a [PooledClip]) -> Result<&'a str, DatasetError> {
+/// Finds a speaker by its id. The dataset's prefix may be omitted where the rest matches one speaker.
+fn find_speaker<'a>(name: &str, clips: &'a [PooledClip]) -> Result<&'a str, DatasetError> {
     let known = speakers(clips);
     if let Some(speaker) = known.get(name) {
         return Ok(speaker);
     }
-    let ends_so = |it: &&&str| it.strip_suffix(name).is_some_and(|front| front.ends_with(':'));
-    let found: Vec<&&str> = known.iter().filter(ends_so).collect();
+    let has_suffix = |it: &&&str| it.strip_suffix(name).is_some_and(|front| front.ends_with(':'));
+    let found: Vec<&&str> = known.iter().filter(has_suffix).collect();
     if let [only] = found[..] {
         return Ok(only);
     }
@@ -146,7 +147,7 @@ fn the_one_named<'a>(name: &str, clips: &'a [PooledClip]) -> Result<&'a str, Dat
     Err(DatasetError::Fold { speaker: name.to_owned(), found: found.len(), known: list })
 }
 
-/// The speakers of each dataset in an order that the seed decides.
+/// Returns the speakers of each dataset, shuffled by the seed.
 fn shuffled_speakers(clips: &[PooledClip], seed: u64) -> Vec<Vec<&str>> {
     let datasets = clips.iter().map(|it| it.dataset + 1).max().unwrap_or(0);
     let of = |dataset: usize| {
@@ -159,9 +160,9 @@ fn shuffled_speakers(clips: &[PooledClip], seed: u64) -> Vec<Vec<&str>> {
     (0..datasets).map(of).collect()
 }
 
-/// `tests` test; of the others some validate. One other speaker alone has to do both: a share of those clips
-/// validates.
-fn around(clips: &[PooledClip], tests: &BTreeSet<&str>, seed: u64) -> Vec<Split> {
+/// Assigns the clips of the speakers `tests` to the test split and divides the others between training and validation:
+/// by speaker, or by clip where only one other speaker is left.
+fn split_by_test_speakers(clips: &[PooledClip], tests: &BTreeSet<&str>, seed: u64) -> Vec<Split> {
     let is_test = |it: &PooledClip| it.clip.speaker.as_deref().is_some_and(|it| tests.contains(it));
     let rest: Vec<PooledClip> = clips.iter().filter(|it| !is_test(it)).cloned().collect();
     let others = match speakers(&rest).len() {
@@ -179,8 +180,8 @@ fn around(clips: &[PooledClip], tests: &BTreeSet<&str>, seed: u64) -> Vec<Split>
     clips.iter().map(|it| if is_test(it) { Split::Test } else { others.next().unwrap_or_default() }).collect()
 }
 
-/// A seventh of each dataset's speakers; of the largest at least one. So a small dataset keeps its speakers in
-/// training, and its emotions with them.
+/// Selects the validation speakers: a seventh of each dataset's speakers, rounded, and at least one of the largest
+/// dataset. A small dataset keeps all of its speakers in training, because their emotions may occur nowhere else.
 fn validation_speakers(rest: &[PooledClip], seed: u64) -> BTreeSet<&str> {
     let by_dataset = shuffled_speakers(rest, seed.wrapping_add(1));
     let largest = (0..by_dataset.len()).max_by_key(|&at| by_dataset[at].len());
@@ -191,7 +192,8 @@ fn validation_speakers(rest: &[PooledClip], seed: u64) -> BTreeSet<&str> {
     (0..by_dataset.len()).flat_map(|at| by_dataset[at].iter().take(share(at))).copied().collect()
 }
 
-/// Splits each emotion of each dataset by clip: one in `test_stride` tests, one in ten validates.
+/// Splits each emotion of each dataset by clip: one in `test_stride` clips is a test clip (none where the stride exceeds
+/// the number of clips), one in ten a validation clip.
 fn by_clip(clips: &[PooledClip], seed: u64, test_stride: usize) -> Vec<Split> {
     let mut order: Vec<usize> = (0..clips.len()).collect();
     let stratum = |at: usize| (clips[at].dataset, clips[at].clip.emotion.as_str());
@@ -211,7 +213,8 @@ fn by_clip(clips: &[PooledClip], seed: u64, test_stride: usize) -> Vec<Split> {
     splits
 }
 
-/// FNV-1a with a final avalanche (MurmurHash3's): the same on every machine and release, as a split has to be.
+/// Hashes a text with FNV-1a, followed by the finalizer of MurmurHash3. The standard library's hasher was rejected,
+/// because it may change between releases and the splits must not.
 pub(super) fn hash(seed: u64, text: &str) -> u64 {
     let start = 0xcbf2_9ce4_8422_2325 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut state =

@@ -1,31 +1,33 @@
-//! TESS: `OAF_back_angry.flac`, one folder an actress and emotion, and its split across actresses.
+//! TESS: files such as `OAF_back_angry.flac`, and the split across actresses.
 //!
-//! In: the folder that holds those folders (or the files themselves). Out: clips with their split. Never trusts a
-//! folder's name: they differ in case and spelling, so actress and emotion come from the file's name.
+//! Input: the folder that holds one folder for each actress and emotion, or the files themselves. Output: clips with
+//! their splits. Invariants: actress and emotion come from the file names, because the published folder names differ in
+//! case and spelling.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Clip, DatasetError, Found, Member, Split, audio_files, entries, stem};
+use super::{Clip, DatasetError, Listing, Member, Split, audio_files, entries, stem};
 
 pub(super) const PATTERN: &str =
     "<OAF|YAF>_<word>_<angry|disgust|fear|happy|neutral|ps|sad>.flac|wav, as TESS names its clips";
 
-/// Of the training words, one in so many validates.
+/// One in this number of the training actress's words is used for validation.
 const VALIDATION_STRIDE: usize = 10;
 
-/// One of the two voices. She tests; the other one trains, but for every tenth word, which validates.
+/// One of the two actresses. The clips of the test actress are the test split; those of the other one are the training
+/// split, except for every tenth word, which is the validation split.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Actress {
-    /// The older one.
+    /// The older actress.
     Oaf,
-    /// The younger one.
+    /// The younger actress.
     #[default]
     Yaf,
 }
 
 impl Actress {
-    /// The one who trains when this one tests.
+    /// Returns the other actress.
     #[must_use]
     pub fn other(self) -> Self {
         match self {
@@ -60,8 +62,8 @@ impl std::fmt::Display for Actress {
     }
 }
 
-pub(super) fn find(root: &Path, test: Actress) -> Result<Found, DatasetError> {
-    // Keyed by id: a copy of the set that holds a clip twice must not count it twice.
+pub(super) fn find(root: &Path, test: Actress) -> Result<Listing, DatasetError> {
+    // Clips are keyed by id, because some published copies of the dataset hold every clip twice.
     let (mut clips, mut unknown) = (BTreeMap::new(), Vec::new());
     let folders = entries(root)?.into_iter().filter(|path| path.is_dir());
     for folder in std::iter::once(root.to_owned()).chain(folders) {
@@ -73,7 +75,7 @@ pub(super) fn find(root: &Path, test: Actress) -> Result<Found, DatasetError> {
         }
     }
     let members = across_actresses(clips.into_values().collect(), test);
-    Ok(Found { members, unknown, ..Found::default() })
+    Ok(Listing { members, unknown, ..Listing::default() })
 }
 
 fn clip(path: &Path) -> Option<Clip> {

@@ -1,7 +1,7 @@
-//! How far a figure would move with other speakers: the percentile bootstrap over speakers.
+//! Confidence intervals by the percentile bootstrap over speakers.
 //!
-//! In: the clips with their speakers. Out: 95 % intervals of accuracy and unweighted average recall. Never draws
-//! another number twice in two runs: the seed is fixed.
+//! Input: scored clips with their speakers. Output: 95 % intervals of accuracy and unweighted average recall (UAR).
+//! Invariants: the seed is fixed, so the same clips give the same intervals.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::metrics::{ScoredClip, accuracy, confusion, unweighted_average_recall};
 
-/// Resamples; 2,000 give the ends of a 95 % interval to about half a point of percent.
+/// The number of bootstrap resamples. 2,000 determine the ends of a 95 % interval to about half a percentage point.
 const RESAMPLES: usize = 2_000;
 const SEED: u64 = 20_130_513;
 
-/// A 95 % interval.
+/// A 95 % confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// The 2.5th percentile.
@@ -22,9 +22,11 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// Intervals of accuracy and unweighted average recall. Speakers are drawn with replacement, as many as there are,
-/// each with all clips (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8); a clip
-/// without a speaker counts as its own. `None` with fewer than two: the spread between speakers is unknown then.
+/// Returns the 95 % intervals of accuracy and unweighted average recall, or `None` with fewer than two speakers.
+///
+/// Each resample draws as many speakers as there are, with replacement, each with all of its clips (Davison and Hinkley,
+/// "Bootstrap Methods and their Application", 1997, section 3.8). Resampling single clips was rejected: clips of one
+/// speaker are correlated, and the intervals would be too narrow. A clip without a speaker forms its own group.
 pub(super) fn intervals(labels: usize, clips: &[ScoredClip]) -> Option<(Interval, Interval)> {
     let groups = by_speaker(labels, clips);
     if groups.len() < 2 {
@@ -44,7 +46,7 @@ pub(super) fn intervals(labels: usize, clips: &[ScoredClip]) -> Option<(Interval
     Some((interval(accuracies), interval(recalls)))
 }
 
-/// One confusion matrix for each speaker.
+/// Returns one confusion matrix for each speaker, rows = truth.
 fn by_speaker(labels: usize, clips: &[ScoredClip]) -> Vec<Vec<Vec<u64>>> {
     let mut speakers: BTreeMap<&str, Vec<&ScoredClip>> = BTreeMap::new();
     let mut groups = Vec::new();
@@ -69,7 +71,7 @@ fn interval(mut values: Vec<f64>) -> Interval {
     Interval { low: percentile(&values, 0.025), high: percentile(&values, 0.975) }
 }
 
-/// Linear between the two nearest, as `numpy.percentile` has it by default.
+/// Returns the percentile `at` (0 to 1) by linear interpolation, the default method of `numpy.percentile`.
 fn percentile(sorted: &[f64], at: f64) -> f64 {
     let place = at * (sorted.len() - 1) as f64;
     let below = place.floor() as usize;
@@ -77,7 +79,8 @@ fn percentile(sorted: &[f64], at: f64) -> f64 {
     sorted[below] + (sorted[above] - sorted[below]) * (place - below as f64)
 }
 
-/// Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014.
+/// The SplitMix64 generator (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014). It is
+/// written out here so that the intervals do not change with the version of a random number crate.
 struct SplitMix64(u64);
 
 impl SplitMix64 {
@@ -89,7 +92,8 @@ impl SplitMix64 {
         mixed ^ (mixed >> 31)
     }
 
-    /// Evenly from 0 to `limit - 1`, by the high half of a product (Lemire, 2019; the bias is below 2⁻⁵⁰ here).
+    /// Draws uniformly from 0 to `limit - 1` by the high half of a product (Lemire, "Fast Random Integer Generation in an
+    /// Interval", 2019). The bias is below 2⁻⁵⁰ for the limits used here, so no draw is rejected.
     fn below(&mut self, limit: usize) -> usize {
         ((u128::from(self.next()) * limit as u128) >> 64) as usize
     }

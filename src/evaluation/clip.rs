@@ -1,36 +1,37 @@
-//! One labelled recording: from its bytes to the windows that the model sees.
+//! Labelled clips, and the front end that turns them into windows of features.
 //!
-//! In: a file or raw samples, any rate, any channels. Out: the features of each window. Channels are mixed down; a
-//! clip shorter than a window gives one partial window. Never looks at the label, and never leaves a silent window out: each clip has an answer.
+//! Input: a file or raw samples, at any sample rate and with any number of channels. Output: the features of each window.
+//! Invariants: channels are averaged; a clip shorter than a window gives one partial window; silent windows are kept, so
+//! that every clip has at least one window.
 
 use prost::bytes::Bytes;
 
 use super::EvaluationError;
 use crate::audio::{self, AudioFormat, Encoding, Planar};
 use crate::datasets;
-use crate::stream::{BadChunk, Chunk, StreamFrontEnd, StreamSetup, Workbench};
+use crate::stream::{BadChunk, Chunk, Scratch, StreamFrontEnd, StreamSetup};
 use crate::window::Window;
 
-/// A recording with its truth.
+/// A recording with its true label.
 #[derive(Debug, Clone)]
 pub struct LabelledClip {
-    /// Names the clip.
+    /// The clip's id.
     pub id: String,
     /// The true emotion.
     pub label: String,
-    /// Who speaks, where that is known.
+    /// The speaker's id, where it is known.
     pub speaker: Option<String>,
-    /// How `audio` holds the samples.
+    /// The format of `audio`.
     pub format: AudioFormat,
-    /// The whole recording.
+    /// The bytes of the whole recording.
     pub audio: Bytes,
 }
 
 impl LabelledClip {
-    /// Reads a dataset's clip: the file as it is, not decoded.
+    /// Reads the file of a dataset's clip without decoding it.
     ///
     /// # Errors
-    /// Names the file that cannot be read.
+    /// Returns an error that names the file where it cannot be read.
     pub async fn read(clip: datasets::Clip) -> Result<Self, EvaluationError> {
         let datasets::Clip { id, path, emotion, speaker } = clip;
         let audio = tokio::fs::read(&path).await.map_err(|source| EvaluationError::Read { path, source })?;
@@ -38,26 +39,28 @@ impl LabelledClip {
     }
 }
 
-/// What turns clips into windows, by the front end that serves streams; one clip after the other.
+/// Turns clips into windows of features with the front end that the daemon uses for streams, one clip after the other.
 #[derive(Debug)]
 pub struct ClipFrontEnd {
     setup: StreamSetup,
-    bench: Workbench,
+    scratch: Scratch,
 }
 
 impl ClipFrontEnd {
-    /// The front end of the streams that have `setup`.
+    /// Creates a front end for the model and options of `setup`. Voice activity detection and the limit of the chunk size are
+    /// switched off, and windows may have any length.
     #[must_use]
     pub fn new(setup: &StreamSetup) -> Self {
         let geometry = setup.geometry.clone().any_length();
         let setup = StreamSetup { geometry, gate: None, max_chunk_bytes: usize::MAX, ..setup.clone() };
-        Self { bench: setup.workbench(), setup }
+        Self { scratch: setup.scratch(), setup }
     }
 
-    /// The windows of a clip, each `[frames, coefficients]` with rows of 0.0 behind the last frame, or samples; at least one.
+    /// Returns the windows of a clip, at least one: each is `[frames, coefficients]`, padded with rows of 0.0 after the last
+    /// frame, or the samples where the model takes a waveform.
     ///
     /// # Errors
-    /// Why the audio cannot be used.
+    /// Returns the reason where the audio cannot be decoded or is shorter than one frame.
     pub fn windows(&mut self, format: AudioFormat, bytes: &[u8]) -> Result<Vec<Vec<f32>>, String> {
         let (samples, rate_hz) = mixed_down(format, bytes)?;
         let chunk = Chunk {
@@ -81,13 +84,13 @@ impl ClipFrontEnd {
         let mut windows = Vec::new();
         let mut keep = |window: Window| windows.push(window.features);
         let mut stream = StreamFrontEnd::begin(&self.setup, chunk)?;
-        stream.accept(&mut self.bench, chunk, &mut keep)?;
-        stream.end(&mut self.bench, &mut keep)?;
+        stream.accept(&mut self.scratch, chunk, &mut keep)?;
+        stream.end(&mut self.scratch, &mut keep)?;
         Ok(windows)
     }
 }
 
-/// The mean of all channels, and the sample rate.
+/// Decodes a clip and returns the mean of all channels, and the sample rate in Hz.
 pub(super) fn mixed_down(format: AudioFormat, bytes: &[u8]) -> Result<(Vec<f32>, u32), String> {
     if format.is_file() {
         let file = audio::decode_bytes(bytes, None).map_err(|error| error.problem.to_string())?;

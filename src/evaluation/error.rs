@@ -1,57 +1,57 @@
-//! Why an evaluation gives no report.
+//! Errors of an evaluation.
 //!
-//! Invariant: a clip that cannot be used is no error; it is skipped and counted.
+//! Invariants: a clip that cannot be decoded is not an error; it is skipped and counted.
 
 use std::path::PathBuf;
 
 use crate::model::EngineError;
 use crate::stream::SetupError;
 
-/// Why an evaluation gives no report.
+/// Why an evaluation ends without a report.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluationError {
-    /// A clip's file is there and cannot be read.
+    /// The file of a clip cannot be read.
     #[error("read clip {}: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// Windows cannot be cut for the model.
+    /// The front end cannot be set up for the model.
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// The model gives no answer.
+    /// The model failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The address of the server is no address.
+    /// The URL of the server is invalid.
     #[error("connect to {url:?}: expected grpc://host:port or http://host:port")]
     Url {
-        /// What was given.
+        /// The given URL.
         url: String,
     },
-    /// Nobody answers there.
+    /// The server is unreachable.
     #[error("connect to {url}: {reason}")]
     Connect {
-        /// The server.
+        /// The server's URL.
         url: String,
-        /// Why not.
+        /// The cause.
         reason: String,
     },
-    /// The server ended the call.
+    /// The server ended the call with an error.
     #[error("evaluate on {url}: {code}: {message}")]
     Server {
-        /// The server.
+        /// The server's URL.
         url: String,
-        /// The status.
+        /// The status code.
         code: tonic::Code,
-        /// What it said.
+        /// The status message.
         message: String,
     },
     /// The server ended the call without a report.
     #[error("evaluate on {url}: the server sent no report")]
     NoReport {
-        /// The server.
+        /// The server's URL.
         url: String,
     },
 }

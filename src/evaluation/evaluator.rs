@@ -1,7 +1,7 @@
-//! Clips through the batcher: windows in, the mean over each clip's windows out.
+//! Scoring of clips through a batcher.
 //!
-//! In: labelled clips, one by one. Out: what became of each. Joins whatever else uses the same batcher, as a few
-//! clips at a time; publishes nothing.
+//! Input: labelled clips. Output: a [`ClipOutcome`] for each: the mean of the probabilities of its windows, or the reason
+//! why it was skipped. Invariants: no event is published; the batcher may serve other streams at the same time.
 
 use std::sync::Arc;
 
@@ -17,37 +17,37 @@ use crate::model::{Contract, EngineError};
 use crate::proto;
 use crate::stream::StreamSetup;
 
-/// Why a clip was left out.
+/// Why a clip was skipped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Skipped {
-    /// The model cannot be right on it.
+pub enum SkipReason {
+    /// The model does not have the clip's label, so no prediction could be correct.
     #[error("label {0:?} is not among the model's")]
     Label(String),
-    /// It cannot be heard.
+    /// The audio cannot be decoded, or is too short.
     #[error("audio: {0}")]
     Audio(String),
 }
 
-/// What became of one clip.
+/// The result of one clip.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClipOutcome {
-    /// Names the clip.
+    /// The clip's id.
     pub id: String,
     /// The true emotion.
     pub truth: String,
-    /// Who speaks, where that is known.
+    /// The speaker's id, where it is known.
     pub speaker: Option<String>,
-    /// One probability for each label, the mean over the clip's windows; or why there is none.
-    pub probabilities: Result<Vec<f32>, Skipped>,
+    /// One probability for each label, the mean over the clip's windows; or the reason why the clip was skipped.
+    pub probabilities: Result<Vec<f32>, SkipReason>,
 }
 
-/// Scores clips with the model behind a batcher.
+/// Scores clips with the model of a batcher.
 #[derive(Debug)]
 pub struct Evaluator<O> {
     contract: Arc<Contract>,
     setup: Arc<StreamSetup>,
     jobs: mpsc::Sender<Job<O>>,
-    /// Front ends that no clip uses at the moment, with the resampling tables that they have made.
+    /// Idle front ends. They are kept because each holds resampling tables that are expensive to build.
     spare: (crossbeam_channel::Sender<ClipFrontEnd>, crossbeam_channel::Receiver<ClipFrontEnd>),
 }
 
@@ -63,42 +63,42 @@ impl<O> Clone for Evaluator<O> {
 }
 
 impl<O: From<ReplyOrigin>> Evaluator<O> {
-    /// An evaluator of the model with `contract`, whose streams have `setup` and whose batcher takes `jobs`.
+    /// Creates an evaluator for the model with `contract`, its front end `setup` and the queue `jobs` of its batcher.
     #[must_use]
     pub fn new(contract: Arc<Contract>, setup: StreamSetup, jobs: mpsc::Sender<Job<O>>) -> Self {
         let spare = crossbeam_channel::bounded(clips_in_flight());
         Self { contract, setup: Arc::new(setup), jobs, spare }
     }
 
-    /// The model's contract.
+    /// Returns the model's contract.
     #[must_use]
     pub fn contract(&self) -> &Arc<Contract> {
         &self.contract
     }
 
-    /// Scores one clip. Dropping the future gives up the clip's windows.
+    /// Scores one clip. Dropping the future abandons the clip's windows.
     ///
     /// # Errors
-    /// [`EvaluationError::Engine`] where the model gives no answer.
+    /// Returns [`EvaluationError::Engine`] where the model fails.
     pub async fn score(&self, clip: LabelledClip) -> Result<ClipOutcome, EvaluationError> {
         let LabelledClip { id, label, speaker, format, audio } = clip;
         let outcome = |probabilities| ClipOutcome { id, truth: label.clone(), speaker, probabilities };
         if !self.contract.labels.contains(&label) {
-            return Ok(outcome(Err(Skipped::Label(label.clone()))));
+            return Ok(outcome(Err(SkipReason::Label(label.clone()))));
         }
         match self.windows(format, audio).await {
             Ok(windows) => Ok(outcome(Ok(self.mean_over(windows).await?))),
-            Err(reason) => Ok(outcome(Err(Skipped::Audio(reason)))),
+            Err(reason) => Ok(outcome(Err(SkipReason::Audio(reason)))),
         }
     }
 
-    /// Decodes and computes features away from the async threads.
+    /// Decodes the audio and computes the features on a blocking thread.
     async fn windows(&self, format: AudioFormat, audio: Bytes) -> Result<Vec<Vec<f32>>, String> {
         let (setup, (back, spare)) = (self.setup.clone(), self.spare.clone());
         let windows = tokio::task::spawn_blocking(move || {
             let mut front_end = spare.try_recv().unwrap_or_else(|_| ClipFrontEnd::new(&setup));
             let windows = front_end.windows(format, &audio);
-            // Where enough are spare, this one is dropped.
+            // The channel is bounded; a front end that does not fit is dropped.
             let _ = back.try_send(front_end);
             windows
         });
@@ -107,14 +107,14 @@ impl<O: From<ReplyOrigin>> Evaluator<O> {
 
     async fn mean_over(&self, windows: Vec<Vec<f32>>) -> Result<Vec<f32>, EngineError> {
         let count = windows.len() as f32;
-        let mut answers = Vec::with_capacity(windows.len());
+        let mut replies = Vec::with_capacity(windows.len());
         for features in windows {
-            let (origin, answer) = ReplyOrigin::new();
+            let (origin, reply) = ReplyOrigin::new();
             self.jobs.send(Job::new(features, origin.into())).await.map_err(|_| EngineError::Ended)?;
-            answers.push(async { answer.await.unwrap_or(Err(EngineError::Ended)) });
+            replies.push(async { reply.await.unwrap_or(Err(EngineError::Ended)) });
         }
         let mut mean = vec![0.0; self.contract.labels.len()];
-        for probabilities in try_join_all(answers).await? {
+        for probabilities in try_join_all(replies).await? {
             mean.iter_mut().zip(probabilities).for_each(|(sum, value)| *sum += value);
         }
         mean.iter_mut().for_each(|sum| *sum /= count);
@@ -122,13 +122,14 @@ impl<O: From<ReplyOrigin>> Evaluator<O> {
     }
 }
 
-/// How many clips of one evaluation are worth having under way: enough to keep decoding and the model busy.
+/// Returns the number of clips of one evaluation that are processed concurrently: two for each core, so that decoding and
+/// inference overlap.
 pub(crate) fn clips_in_flight() -> usize {
     2 * std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 impl ClipOutcome {
-    /// As the protocol has it.
+    /// Converts the outcome to the protocol's message; `labels` are the model's, in their order.
     #[must_use]
     pub fn to_proto(&self, labels: &[String]) -> proto::ClipResult {
         let (id, truth) = (self.id.clone(), self.truth.clone());

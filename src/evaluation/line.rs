@@ -1,8 +1,8 @@
-//! What recordings pass before they are measured: a gain, a telephone line. Shows what a model is worth on other audio
-//! than it was trained on.
+//! Perturbations of clips before an evaluation: a gain and a simulated telephone line. They show how robust a model is on
+//! audio that differs from its training data.
 //!
-//! In: a labelled recording. Out: the same recording as the line leaves it, as samples. A recording that cannot be
-//! decoded passes as it is, and is skipped later with its reason.
+//! Input: a labelled clip. Output: the perturbed clip, as samples. Invariants: a clip that cannot be decoded is returned
+//! unchanged, so that the evaluator skips it with the decoder's reason.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,40 +12,40 @@ use crate::audio::encode;
 use crate::audio::{AudioFormat, Encoding};
 use crate::proto;
 
-/// A gain, then perhaps a telephone.
+/// A gain, followed by a simulated telephone line; both are optional.
 #[derive(Debug, Default)]
-pub struct Line {
-    /// Samples are multiplied by `10^(gain_db / 20)`, brought to 16 bits and clipped.
+pub struct Perturbation {
+    /// The gain in dB: samples are multiplied by `10^(gain_db / 20)`, quantized to 16 bits and clipped.
     pub gain_db: Option<f64>,
-    /// Samples are brought to 8 kHz and µ-law (ITU-T G.711).
+    /// Whether samples are resampled to 8 kHz and encoded in µ-law (ITU-T G.711).
     pub telephone: bool,
-    /// Clips that held samples past full scale.
+    /// The number of clips that held samples beyond full scale.
     clipped: AtomicU64,
 }
 
-impl Line {
-    /// A line with a gain, a telephone, both or none.
+impl Perturbation {
+    /// Creates a perturbation.
     pub fn new(gain_db: Option<f64>, telephone: bool) -> Self {
         Self { gain_db, telephone, clipped: AtomicU64::new(0) }
     }
 
-    /// How many clips were clipped so far.
+    /// Returns the number of clips that were clipped at full scale so far.
     pub fn clipped(&self) -> u64 {
         self.clipped.load(Ordering::Relaxed)
     }
 
-    /// What the line leaves of a clip.
-    pub fn carry(&self, clip: LabelledClip) -> LabelledClip {
+    /// Returns the perturbed clip.
+    pub fn apply(&self, clip: LabelledClip) -> LabelledClip {
         if self.gain_db.is_none() && !self.telephone {
             return clip;
         }
         match mixed_down(clip.format, &clip.audio) {
-            Ok((samples, rate_hz)) => self.carried(clip, samples, rate_hz),
+            Ok((samples, rate_hz)) => self.perturb(clip, samples, rate_hz),
             Err(_) => clip,
         }
     }
 
-    fn carried(&self, clip: LabelledClip, mut samples: Vec<f32>, rate_hz: u32) -> LabelledClip {
+    fn perturb(&self, clip: LabelledClip, mut samples: Vec<f32>, rate_hz: u32) -> LabelledClip {
         let factor = 10.0_f64.powf(self.gain_db.unwrap_or(0.0) / 20.0) as f32;
         samples.iter_mut().for_each(|it| *it *= factor);
         if samples.iter().any(|it| it.abs() > 1.0) {
@@ -53,7 +53,7 @@ impl Line {
             samples.iter_mut().for_each(|it| *it = it.clamp(-1.0, 1.0));
         }
         let (format, audio) = if self.telephone {
-            let audio = Telephone::new(rate_hz).carried(&samples);
+            let audio = Telephone::new(rate_hz).encode(&samples);
             (AudioFormat::new(Encoding::MuLaw, TELEPHONE_RATE_HZ, 1), audio)
         } else {
             let audio = encode(&[samples], proto::Encoding::PcmS16le);
@@ -86,13 +86,13 @@ mod tests {
 
     #[test]
     fn a_gain_scales_and_clips() {
-        let line = Line::new(Some(20.0), false);
-        let carried = samples(&line.carry(clip(&[0.01, -0.05, 0.5])));
-        for (found, wanted) in carried.iter().zip([0.1, -0.5, 1.0]) {
-            assert!((found - wanted).abs() < 1e-3, "{carried:?}");
+        let perturbation = Perturbation::new(Some(20.0), false);
+        let perturbed = samples(&perturbation.apply(clip(&[0.01, -0.05, 0.5])));
+        for (found, wanted) in perturbed.iter().zip([0.1, -0.5, 1.0]) {
+            assert!((found - wanted).abs() < 1e-3, "{perturbed:?}");
         }
-        assert_eq!(line.clipped(), 1);
-        assert_eq!(Line::new(Some(-20.0), false).clipped(), 0);
+        assert_eq!(perturbation.clipped(), 1);
+        assert_eq!(Perturbation::new(Some(-20.0), false).clipped(), 0);
     }
 
     #[test]
@@ -101,17 +101,17 @@ mod tests {
             (0..16_000).map(|at| 0.5 * (std::f32::consts::TAU * hz * at as f32 / 16_000.0).sin()).collect()
         };
         let power = |hz| {
-            let carried = Line::new(None, true).carry(clip(&tone(hz)));
-            assert_eq!((carried.format.sample_rate_hz(), carried.audio.len()), (8_000, 8_000));
-            samples(&carried).iter().map(|it| it * it).sum::<f32>() / 8_000.0
+            let perturbed = Perturbation::new(None, true).apply(clip(&tone(hz)));
+            assert_eq!((perturbed.format.sample_rate_hz(), perturbed.audio.len()), (8_000, 8_000));
+            samples(&perturbed).iter().map(|it| it * it).sum::<f32>() / 8_000.0
         };
         assert!((power(1_000.0) - 0.125).abs() < 0.01, "{}", power(1_000.0));
         assert!(power(5_000.0) < 1e-3, "{}", power(5_000.0));
     }
 
     #[test]
-    fn no_line_changes_nothing() {
+    fn the_default_perturbation_changes_nothing() {
         let clip = clip(&[0.1, 0.2]);
-        assert_eq!(Line::default().carry(clip.clone()).audio, clip.audio);
+        assert_eq!(Perturbation::default().apply(clip.clone()).audio, clip.audio);
     }
 }

@@ -1,82 +1,84 @@
-//! How good predictions are, as the field counts it.
+//! Classification metrics.
 //!
-//! In: the truth and the probabilities of each clip. Out: plain numbers, the same as scikit-learn's where it has them.
-//! Pure: the same clips give the same numbers, the bootstrap's seed included.
+//! Input: the true label and the probabilities of each clip. Output: accuracy, UAR, macro F1, calibration error,
+//! confusion matrix and confidence intervals. Invariants: where scikit-learn has a metric, the value equals
+//! scikit-learn's; the same clips always give the same values.
 
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Interval, intervals};
 
-/// Bins of confidence for the calibration error (Guo et al., "On Calibration of Modern Neural Networks", 2017).
+/// The number of confidence bins of the expected calibration error (Guo et al., "On Calibration of Modern Neural
+/// Networks", 2017).
 const CALIBRATION_BINS: usize = 15;
 
-/// One clip with its truth.
+/// A scored clip with its true label.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScoredClip {
-    /// Index of the true label.
+    /// The index of the true label.
     pub truth: usize,
     /// One probability for each label: the mean over the clip's windows.
     pub probabilities: Vec<f32>,
-    /// Who speaks; clips of one speaker are resampled together.
+    /// The speaker's id, where it is known. The bootstrap resamples all clips of a speaker together.
     pub speaker: Option<String>,
 }
 
 impl ScoredClip {
-    /// Index of the most probable label; the first one of equals.
+    /// Returns the index of the most probable label; of equal ones, the first.
     #[must_use]
     pub fn prediction(&self) -> usize {
         most_probable(&self.probabilities)
     }
 }
 
-/// Index of the highest value; the first one of equals.
+/// Returns the index of the highest value (argmax); of equal ones, the first.
 #[must_use]
 pub fn most_probable(probabilities: &[f32]) -> usize {
     let better = |best: usize, at: usize| if probabilities[at] > probabilities[best] { at } else { best };
     (0..probabilities.len()).fold(0, better)
 }
 
-/// What one class reached.
+/// The metrics of one class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassMetrics {
-    /// The class.
+    /// The label of the class.
     pub label: String,
-    /// Of the clips predicted so, how many are so; 0 where none is predicted so.
+    /// True positives / predicted positives; 0 where the class is never predicted.
     pub precision: f64,
-    /// Of the clips that are so, how many are predicted so; 0 where there is none.
+    /// True positives / clips of the class; 0 where there is no such clip.
     pub recall: f64,
-    /// Harmonic mean of both; 0 where both are.
+    /// The harmonic mean of precision and recall, `2·P·R / (P + R)`; 0 where both are 0.
     pub f1: f64,
-    /// Clips that are so.
+    /// The number of clips of the class.
     pub support: u64,
 }
 
-/// Everything that is reported of one evaluation.
+/// The metrics of one evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metrics {
-    /// Share of clips predicted right.
+    /// The share of clips that are predicted correctly (scikit-learn's `accuracy_score`).
     pub accuracy: f64,
-    /// Mean recall over the classes that occur (scikit-learn's `balanced_accuracy_score`).
+    /// UAR: the unweighted mean of recall over the classes that occur (scikit-learn's `balanced_accuracy_score`).
     pub unweighted_average_recall: f64,
-    /// Mean F1 over the classes that occur or are predicted (scikit-learn's `f1_score(average="macro")`).
+    /// The unweighted mean of F1 over the classes that occur or are predicted (scikit-learn's `f1_score(average="macro")`).
     pub macro_f1: f64,
-    /// Rows are the truth, columns the prediction.
+    /// The number of clips by true label (rows) and predicted label (columns), as scikit-learn's `confusion_matrix`.
     pub confusion_matrix: Vec<Vec<u64>>,
-    /// In the order of the labels.
+    /// The metrics of each class, in the order of the labels.
     pub per_class: Vec<ClassMetrics>,
-    /// Mean distance of confidence and accuracy over equal bins of confidence, weighted by their clips.
+    /// ECE: the mean of |confidence - accuracy| over equal-width confidence bins, weighted by their numbers of clips.
     pub expected_calibration_error: f64,
-    /// 95 % of bootstrap resamples by speaker lie within; `None` with fewer than two speakers.
+    /// The 95 % bootstrap interval by speaker; `None` with fewer than two speakers.
     pub accuracy_interval: Option<Interval>,
-    /// The same for the unweighted average recall.
+    /// The same interval of the unweighted average recall.
     pub unweighted_average_recall_interval: Option<Interval>,
 }
 
 impl Metrics {
-    /// Measures `clips` on a model with `labels`. Without clips every number is 0.
+    /// Computes the metrics of `clips` for a model with `labels`. Without clips every value is 0.
     ///
     /// # Panics
-    /// Where a truth or the number of probabilities does not fit the labels.
+    /// Panics where a true label or the number of probabilities is inconsistent with the labels.
     #[must_use]
     pub fn of(labels: &[String], clips: &[ScoredClip]) -> Self {
         let confusion_matrix = confusion(labels.len(), clips);
@@ -101,7 +103,7 @@ impl Metrics {
     }
 }
 
-/// Counts clips: rows are the truth, columns the prediction.
+/// Returns the confusion matrix `[labels][labels]`: rows = truth, columns = prediction.
 pub(super) fn confusion<'a>(labels: usize, clips: impl IntoIterator<Item = &'a ScoredClip>) -> Vec<Vec<u64>> {
     let mut matrix = vec![vec![0; labels]; labels];
     for clip in clips {
@@ -130,7 +132,9 @@ fn class_metrics(label: &str, at: usize, matrix: &[Vec<u64>]) -> ClassMetrics {
     ClassMetrics { label: label.to_owned(), precision, recall, f1, support }
 }
 
-/// Bins are `(0, 1/15]`, `(1/15, 2/15]`, …; a confidence is the probability of the prediction.
+/// Returns the expected calibration error, `Σ_b |Σ confidence - Σ correct| / clips`, which equals the weighted mean of the
+/// bins' |confidence - accuracy|. The bins are `(0, 1/15]`, `(1/15, 2/15]`, …; the confidence of a clip is the
+/// probability of its prediction.
 fn calibration_error(clips: &[ScoredClip]) -> f64 {
     let mut bins = [(0_u64, 0.0_f64, 0_u64); CALIBRATION_BINS];
     for clip in clips {

@@ -1,8 +1,11 @@
-//! Models measured on labelled speech.
+//! Evaluation of models on labelled speech.
 //!
-//! In data order: [`datasets`](crate::datasets) (clips on disk) → `line` (a gain or a telephone, where asked for) → `clip` (bytes to windows) → `evaluator` (through a batcher) → `tally`
-//! → `metrics`, `bootstrap` → `report`. [`offline`](crate::offline) runs it in this process, [`transport`](crate::transport) behind a daemon's gRPC port on the
-//! batcher that live streams use, [`client`](crate::client) asks such a daemon. Never publishes an event.
+//! Input: labelled clips and a model. Output: a [`Report`] with scikit-learn's metrics. Invariants: no event is published.
+//!
+//! In data order: [`datasets`](crate::datasets) (clips on disk) → `line` (optional gain or telephone line) → `clip` (bytes to windows) →
+//! `evaluator` (windows through a batcher) → `tally` (collected outcomes) → `metrics` and `bootstrap` → `report`.
+//! [`offline`](crate::offline) evaluates in this process, [`transport`](crate::transport) evaluates in the daemon on the batcher of its live streams, and
+//! [`client`](crate::client) calls that service.
 
 mod bootstrap;
 mod clip;

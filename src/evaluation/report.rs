@@ -1,7 +1,7 @@
-//! The result of an evaluation, for programs, for people, and over gRPC.
+//! The report of an evaluation.
 //!
-//! In: the metrics of the clips. Out: stable JSON keys, a table, the protocol's message. Rows of the confusion matrix
-//! are the truth. Never rounds but in the table.
+//! Input: the metrics of the clips. Output: JSON with stable keys, and a table. Invariants: rows of the confusion matrix
+//! are the true labels; only the table and the calibration error are rounded.
 
 use std::fmt;
 
@@ -11,40 +11,40 @@ use serde::{Deserialize, Serialize};
 use super::bootstrap::Interval;
 use super::metrics::{ClassMetrics, Metrics};
 
-/// One evaluation of one model.
+/// The report of one evaluation of one model. The field names are the JSON keys and must not change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// The model, as in `crema-d-cnn@1.0.0`.
+    /// The model's name and version, such as `crema-d-cnn@1.0.0`.
     pub model: String,
-    /// Clips that were scored.
+    /// The number of clips that were scored.
     pub clips: u64,
-    /// Clips that were left out; the reasons went to stderr.
+    /// The number of clips that were skipped.
     pub skipped: u64,
-    /// As in [`Metrics`].
+    /// See [`Metrics::accuracy`].
     pub accuracy: f64,
-    /// As in [`Metrics`].
+    /// See [`Metrics::unweighted_average_recall`].
     pub unweighted_average_recall: f64,
-    /// As in [`Metrics`].
+    /// See [`Metrics::macro_f1`].
     pub macro_f1: f64,
-    /// As in [`Metrics`].
+    /// See [`Metrics::expected_calibration_error`].
     pub expected_calibration_error: f64,
-    /// As in [`Metrics`].
+    /// See [`Metrics::accuracy_interval`].
     pub accuracy_interval: Option<Interval>,
-    /// As in [`Metrics`].
+    /// See [`Metrics::unweighted_average_recall_interval`].
     pub unweighted_average_recall_interval: Option<Interval>,
-    /// The model's labels, in its order.
+    /// The model's labels, in the order of its output.
     pub labels: Vec<String>,
-    /// Rows are the truth, columns the prediction, both in the order of `labels`.
+    /// The number of clips by true label (rows) and predicted label (columns), both in the order of `labels`.
     pub confusion_matrix: Vec<Vec<u64>>,
-    /// In the order of `labels`.
+    /// The metrics of each class, in the order of `labels`.
     pub per_class: Vec<ClassMetrics>,
-    /// How long the evaluation took.
+    /// The duration of the evaluation, in seconds.
     pub seconds: f64,
 }
 
 impl Report {
-    /// Puts together what was measured. The calibration error keeps six digits: further ones change with the batches
-    /// that the clips happened to share.
+    /// Creates a report. The calibration error is rounded to six decimal places, because further digits vary with the
+    /// composition of the batches.
     #[must_use]
     pub fn new(model: String, labels: Vec<String>, metrics: Metrics, skipped: u64, seconds: f64) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl Report {
     }
 }
 
-/// The table for people.
+/// The table form.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.seconds;
@@ -107,7 +107,7 @@ impl Report {
     }
 }
 
-/// A table whose columns behind the first are numbers.
+/// Creates a table whose columns after the first are right-aligned numbers.
 fn numbers(header: &[String]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.to_vec());

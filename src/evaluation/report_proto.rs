@@ -1,6 +1,6 @@
-//! [`Report`] to and from the protocol's message.
+//! Conversions between [`Report`] and the protocol's message.
 //!
-//! In: either. Out: the other, without loss. Never measures.
+//! Invariants: both directions are lossless.
 
 use super::bootstrap::Interval;
 use super::metrics::ClassMetrics;

@@ -1,6 +1,6 @@
-//! What became of all clips so far.
+//! Collection of the outcomes of an evaluation.
 //!
-//! In: outcomes. Out: the report. Never waits for anything.
+//! Input: the outcome of each clip. Output: the report.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::{ClipOutcome, Metrics, Report, ScoredClip};
 use crate::model::Contract;
 
-/// Gathers the outcomes of one evaluation.
+/// The outcomes of one evaluation.
 #[derive(Debug)]
 pub struct Tally {
     contract: Arc<Contract>,
@@ -18,13 +18,13 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Nothing yet; the time runs from here.
+    /// Creates an empty tally and starts the clock of the evaluation.
     #[must_use]
     pub fn new(contract: Arc<Contract>) -> Self {
         Self { contract, clips: Vec::new(), skipped: 0, started: Instant::now() }
     }
 
-    /// Counts a clip in.
+    /// Adds the outcome of one clip.
     pub fn add(&mut self, outcome: ClipOutcome) {
         let truth = self.contract.labels.iter().position(|label| *label == outcome.truth);
         match (truth, outcome.probabilities) {
@@ -35,7 +35,7 @@ impl Tally {
         }
     }
 
-    /// Measures. Takes tens of milliseconds for the bootstrap.
+    /// Computes the report. The bootstrap takes tens of milliseconds of CPU time.
     #[must_use]
     pub fn report(self) -> Report {
         let metrics = Metrics::of(&self.contract.labels, &self.clips);

@@ -1,42 +1,47 @@
-//! The rules that MFCC options must keep before tables are built from them.
+//! Validation of MFCC options before tables are built from them.
 //!
-//! In: options as they were read, and the sample rate. Out: nothing, or the first rule that is broken.
+//! Input: options as they were read, and the sample rate.
+//! Output: nothing, or an error for the first option that is not allowed.
 
 use super::MfccOptions;
 
-/// The longest Fourier transform that is taken: 4 s at 16 kHz, far beyond any speech frame.
+/// The longest Fourier transform: 4 s at 16 kHz, far beyond any speech frame.
 const MAX_N_FFT: usize = 65_536;
-/// The most mel bands that are taken.
+/// The largest number of mel bands.
 const MAX_N_MELS: usize = 1_024;
 
-/// An option that no front end can be built from.
+/// MFCC options that no front end can be built from.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum OptionsError {
-    /// One value is outside what is allowed.
+    /// The value of one option is outside the allowed range.
     #[error("mfcc.{key} = {value}: must be {allowed}")]
     OutOfRange {
         /// The option's name in the contract.
         key: &'static str,
-        /// What stands there.
+        /// The value.
         value: String,
-        /// What may stand there.
+        /// The allowed values.
         allowed: String,
     },
-    /// Two options that exclude each other.
+    /// Both `log_floor` and `log_offset` are given.
     #[error("mfcc.log_floor and mfcc.log_offset exclude each other: give one of them")]
     FloorAndOffset,
-    /// Digital silence would become minus infinity.
-    #[error("mfcc.log_floor is missing: give it or mfcc.log_offset, else silence has no logarithm")]
+    /// Neither `log_floor` nor `log_offset` is given, so the logarithm of digital silence would be minus
+    /// infinity.
+    #[error(
+        "mfcc.log_floor is missing: give it or mfcc.log_offset, otherwise the logarithm of silence is not finite"
+    )]
     NeitherFloorNorOffset,
 }
 
 impl MfccOptions {
-    /// Checks every option by itself and against `sample_rate_hz`.
+    /// Checks every option by itself and against the sample rate in hertz.
     ///
-    /// `n_mfcc = 0` passes: log-mel models do not use it. [`super::FrontEnd::new`] asks more of MFCC models.
+    /// `n_mfcc = 0` is allowed here, because log-mel models do not use it. [`super::FrontEnd::new`] requires
+    /// at least 1 for MFCC models.
     ///
     /// # Errors
-    /// The first option found that no front end can be built from.
+    /// The first option that is not allowed.
     pub fn check(&self, sample_rate_hz: u32) -> Result<(), OptionsError> {
         self.check_framing()?;
         self.check_mel(sample_rate_hz)?;
@@ -80,10 +85,12 @@ impl MfccOptions {
     }
 }
 
+/// Requires `least <= value <= most`.
 pub(super) fn within(key: &'static str, value: usize, least: usize, most: usize) -> Result<(), OptionsError> {
     require((least..=most).contains(&value), key, value, &format!("from {least} to {most}"))
 }
 
+/// Returns an error for `key` unless `holds`.
 fn require(holds: bool, key: &'static str, value: impl ToString, allowed: &str) -> Result<(), OptionsError> {
     if holds {
         return Ok(());
@@ -95,8 +102,8 @@ fn require(holds: bool, key: &'static str, value: impl ToString, allowed: &str) 
 mod tests {
     use super::*;
 
-    /// The key that is blamed when `change` is made to good options.
-    fn blamed(change: impl Fn(&mut MfccOptions)) -> &'static str {
+    /// Returns the key that the error names when `change` is applied to valid options.
+    fn rejected_key(change: impl Fn(&mut MfccOptions)) -> &'static str {
         let mut options = MfccOptions::default();
         change(&mut options);
         match options.check(16_000) {
@@ -114,24 +121,24 @@ mod tests {
     }
 
     #[test]
-    fn each_bad_value_is_blamed_by_its_key() {
-        assert_eq!(blamed(|o| o.n_fft = 1), "n_fft");
-        assert_eq!(blamed(|o| o.win_length = 513), "win_length");
-        assert_eq!(blamed(|o| o.hop_length = 0), "hop_length");
-        assert_eq!(blamed(|o| o.n_mels = 0), "n_mels");
-        assert_eq!(blamed(|o| o.f_max_hz = 8000.5), "f_max_hz");
-        assert_eq!(blamed(|o| o.f_max_hz = f64::NAN), "f_max_hz");
-        assert_eq!(blamed(|o| o.f_min_hz = 7400.0), "f_min_hz");
-        assert_eq!(blamed(|o| o.f_min_hz = -1.0), "f_min_hz");
-        assert_eq!(blamed(|o| o.power = 1.5), "power");
-        assert_eq!(blamed(|o| o.log_floor = Some(0.0)), "log_floor");
-        assert_eq!(blamed(|o| o.n_mfcc = 41), "n_mfcc");
-        assert_eq!(blamed(|o| o.deltas = 3), "deltas");
-        assert_eq!(blamed(|o| o.pre_emphasis = Some(1.1)), "pre_emphasis");
+    fn each_bad_value_is_reported_with_its_key() {
+        assert_eq!(rejected_key(|o| o.n_fft = 1), "n_fft");
+        assert_eq!(rejected_key(|o| o.win_length = 513), "win_length");
+        assert_eq!(rejected_key(|o| o.hop_length = 0), "hop_length");
+        assert_eq!(rejected_key(|o| o.n_mels = 0), "n_mels");
+        assert_eq!(rejected_key(|o| o.f_max_hz = 8000.5), "f_max_hz");
+        assert_eq!(rejected_key(|o| o.f_max_hz = f64::NAN), "f_max_hz");
+        assert_eq!(rejected_key(|o| o.f_min_hz = 7400.0), "f_min_hz");
+        assert_eq!(rejected_key(|o| o.f_min_hz = -1.0), "f_min_hz");
+        assert_eq!(rejected_key(|o| o.power = 1.5), "power");
+        assert_eq!(rejected_key(|o| o.log_floor = Some(0.0)), "log_floor");
+        assert_eq!(rejected_key(|o| o.n_mfcc = 41), "n_mfcc");
+        assert_eq!(rejected_key(|o| o.deltas = 3), "deltas");
+        assert_eq!(rejected_key(|o| o.pre_emphasis = Some(1.1)), "pre_emphasis");
     }
 
     #[test]
-    fn silence_needs_exactly_one_guard() {
+    fn exactly_one_of_log_floor_and_log_offset_is_required() {
         let both = MfccOptions { log_offset: Some(1e-6), ..MfccOptions::default() };
         assert_eq!(both.check(16_000), Err(OptionsError::FloorAndOffset));
         let neither = MfccOptions { log_floor: None, ..MfccOptions::default() };

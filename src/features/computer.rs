@@ -1,78 +1,86 @@
-//! From samples to frames, as many at once as the machine has lanes.
+//! The frame computer: from samples to MFCC or log-mel frames, one frame per SIMD lane.
 //!
-//! In: samples, full scale ±1. Out: MFCC or log-mel values, frame after frame. A frame is the same bit by bit whatever
-//! frames are computed with it. Allocates nothing after it was made; never looks beyond a frame's own samples.
+//! Input: samples, full scale ±1.
+//! Output: frames, `[frames, width]`.
+//! Invariants: a frame depends on its own `n_fft` samples only, and is equal bit by bit whatever frames are
+//! computed together with it. No memory is allocated after construction.
+//!
+//! Frames are computed in groups of as many as the machine has lanes. The usual alternative, one frame at a
+//! time with the samples of the frame in the lanes, was rejected: the Fourier transform and the mel filters
+//! then have to permute and add across lanes, and the order of these sums, and with it the result, depends on
+//! the width of the vectors.
 
 use super::FrontEnd;
-use super::front_end::{Guard, Logarithm};
+use super::front_end::{Logarithm, ZeroGuard};
 use super::gather::Framing;
 use super::logarithm::ln;
 use super::spectrum::SpectrumScratch;
-use crate::simd::{Count, LaneRows, Lanes, Simd, WithSimd};
+use crate::simd::{CountLanes, InstructionSet, Simd, SimdRows, WithSimd};
 
-/// Computes frames; holds the scratch of one thread.
+/// Computes frames. It holds the scratch buffers of one thread.
 pub struct FrameComputer {
     front_end: FrontEnd,
-    lanes: Lanes,
+    instructions: InstructionSet,
     spectrum: SpectrumScratch,
-    mel: LaneRows,
-    cepstrum: LaneRows,
+    mel: SimdRows,
+    cepstrum: SimdRows,
 }
 
 impl FrameComputer {
     pub(super) fn new(front_end: FrontEnd) -> Self {
         let tables = &front_end.0;
         Self {
-            lanes: Lanes::new(),
+            instructions: InstructionSet::detect(),
             spectrum: tables.spectrum.scratch(),
-            mel: LaneRows::new(tables.options.n_mels),
-            cepstrum: LaneRows::new(tables.options.n_mfcc),
+            mel: SimdRows::new(tables.options.n_mels),
+            cepstrum: SimdRows::new(tables.options.n_mfcc),
             front_end,
         }
     }
 
-    /// The front end whose frames this computes.
+    /// Returns the front end whose frames are computed.
     pub fn front_end(&self) -> &FrontEnd {
         &self.front_end
     }
 
-    /// How many frames this machine computes at once; fewer take as long.
-    pub fn at_once(&self) -> usize {
-        self.lanes.run(Count)
+    /// Returns how many frames are computed together. A smaller group takes as long as a full one.
+    pub fn group_size(&self) -> usize {
+        self.instructions.run(CountLanes)
     }
 
-    /// Computes the frame of exactly `n_fft` `samples` (full scale ±1) into `out`, exactly
-    /// [`FrontEnd::width`] values. Many frames at once are faster: see [`Self::frames`].
+    /// Computes one frame from exactly `n_fft` samples (full scale ±1) into `out`, which holds exactly
+    /// [`FrontEnd::width`] values. [`Self::frames`] is faster for several frames.
     ///
     /// # Panics
-    /// When either slice has another length.
+    /// Where one of the slices has another length.
     pub fn frame(&mut self, samples: &[f32], out: &mut [f32]) {
-        assert_eq!(samples.len(), self.front_end.n_fft(), "a frame spans n_fft samples");
-        assert_eq!(out.len(), self.front_end.width(), "a frame holds width values");
+        assert_eq!(samples.len(), self.front_end.n_fft(), "a frame has n_fft samples");
+        assert_eq!(out.len(), self.front_end.width(), "a frame has width values");
         self.frames(samples, out);
     }
 
-    /// Computes as many frames as `out` has room for, the first from the beginning of `samples` and each `hop_length` later
-    /// than the one before: `[frames, width]`.
+    /// Computes as many frames as `out` has room for, as `[frames, width]`. The first frame begins with the
+    /// first sample, each further one `hop_length` samples later.
     ///
     /// # Panics
-    /// When `out` is not a whole number of frames, or has room for more than [`FrontEnd::frames`] of the samples.
+    /// Where `out` is not a whole number of frames, or has room for more than [`FrontEnd::frames`] of the
+    /// samples.
     pub fn frames(&mut self, samples: &[f32], out: &mut [f32]) {
         let (width, hop_length) = (self.front_end.width(), self.front_end.hop_length());
-        assert!(out.len().is_multiple_of(width), "whole frames only");
+        assert!(out.len().is_multiple_of(width), "out must hold whole frames");
         let count = out.len() / width;
-        assert!(count <= self.front_end.frames(samples.len()), "every frame lies inside the samples");
+        assert!(count <= self.front_end.frames(samples.len()), "every frame must lie inside the samples");
         let mut done = 0;
         while done < count {
             let framing = Framing { count: count - done, hop_length };
             let (samples, out) = (&samples[done * hop_length..], &mut out[done * width..]);
-            done += self.lanes.run(Group { computer: self, samples, framing, out });
+            done += self.instructions.run(Group { computer: self, samples, framing, out });
         }
     }
 
-    /// The rows of the result, still one frame a lane.
+    /// Computes one group and returns the rows of its result: one coefficient per row, one frame per lane.
     #[inline(always)]
-    fn compute<S: Simd>(&mut self, simd: S, samples: &[f32], framing: Framing) -> &mut LaneRows {
+    fn compute<S: Simd>(&mut self, simd: S, samples: &[f32], framing: Framing) -> &mut SimdRows {
         let tables = &self.front_end.0;
         tables.gather.fill(simd, samples, framing, self.spectrum.rows.values());
         tables.spectrum.apply(simd, &mut self.spectrum);
@@ -91,7 +99,8 @@ impl std::fmt::Debug for FrameComputer {
     }
 }
 
-/// As many frames as there are lanes, fewer where fewer are left. Gives how many it computed.
+/// Computes one group of frames: as many as there are lanes, or fewer at the end. Returns how many it
+/// computed.
 struct Group<'a> {
     computer: &'a mut FrameComputer,
     samples: &'a [f32],
@@ -108,6 +117,7 @@ impl WithSimd for Group<'_> {
         let width = computer.front_end.width();
         let count = framing.count.min(S::F32_LANES);
         let rows = computer.compute(simd, samples, Framing { count, ..framing }).values();
+        // Transposes the result: rows of lanes become frames.
         for (lane, frame) in out.chunks_exact_mut(width).take(count).enumerate() {
             for (value, row) in frame.iter_mut().zip(rows[lane..].iter().step_by(S::F32_LANES)) {
                 *value = *row;
@@ -118,13 +128,14 @@ impl WithSimd for Group<'_> {
 }
 
 impl Logarithm {
+    /// Replaces energies by their scaled logarithms.
     #[inline(always)]
     fn apply<S: Simd>(self, simd: S, energies: &mut [S::f32s]) {
         let scale = simd.splat_f32s(self.scale);
         for energy in energies {
             let guarded = match self.guard {
-                Guard::Floor(floor) => simd.max_f32s(*energy, simd.splat_f32s(floor)),
-                Guard::Offset(offset) => simd.add_f32s(*energy, simd.splat_f32s(offset)),
+                ZeroGuard::Floor(floor) => simd.max_f32s(*energy, simd.splat_f32s(floor)),
+                ZeroGuard::Offset(offset) => simd.add_f32s(*energy, simd.splat_f32s(offset)),
             };
             *energy = simd.mul_f32s(scale, ln(simd, guarded));
         }

@@ -1,15 +1,17 @@
-//! The type-2 discrete cosine transform as a small matrix product, folded in half.
+//! The discrete cosine transform of type 2 as a small matrix product, folded in half.
 //!
-//! In: rows of logarithmic mel energies, one frame a lane. Out: rows of coefficients. A column of the matrix is
-//! symmetric about its middle (even coefficients) or antisymmetric (odd ones), so sums and differences of mirrored rows
-//! are taken once and half the products remain.
+//! Input: rows of logarithmic mel energies, one frame per lane.
+//! Output: rows of cepstral coefficients.
+//!
+//! A column of the matrix is symmetric about its middle for even coefficients and antisymmetric for odd ones.
+//! Sums and differences of mirrored rows are therefore computed once, and half of the products remain.
 
 use std::f64::consts::PI;
 
 use super::DctNorm;
 use crate::simd::{Simd, multiply_add};
 
-/// Coefficients that are summed at once: enough to hide the latency of a multiplication.
+/// Coefficients that are summed together: enough independent sums to hide the latency of a multiply-add.
 const BLOCK: usize = 8;
 
 /// The tables of one transform.
@@ -26,12 +28,13 @@ struct Block {
     /// The lowest coefficient; the others follow in steps of two.
     first: usize,
     count: usize,
-    /// `weights[n][i]` of mel band `n` for the block's coefficient `i`; zero where there is none.
+    /// `weights[n][i]` is the weight of mel band `n` in the coefficient `i` of the block; 0 where the block
+    /// has fewer.
     weights: Vec<[f32; BLOCK]>,
 }
 
 impl Dct {
-    /// The first `n_mfcc` coefficients of `scipy.fft.dct(type=2)`.
+    /// Builds the tables for the first `n_mfcc` coefficients of `scipy.fft.dct(type=2)`.
     pub fn new(n_mels: usize, n_mfcc: usize, norm: DctNorm) -> Self {
         let mut blocks = Vec::new();
         for parity in 0..2 {
@@ -47,7 +50,7 @@ impl Dct {
         Self { n_mels, blocks }
     }
 
-    /// Transforms `mel` (`n_mels` rows, which are folded) into `out` (`n_mfcc` rows).
+    /// Transforms `mel` (`n_mels` rows, which are overwritten) into `out` (`n_mfcc` rows).
     #[inline(always)]
     pub fn apply<S: Simd>(&self, simd: S, mel: &mut [S::f32s], out: &mut [S::f32s]) {
         let (low, high) = mel[..self.n_mels].split_at_mut(self.n_mels.div_ceil(2));
@@ -73,6 +76,7 @@ impl Dct {
     }
 }
 
+/// Adds a row of energies, weighted for each coefficient, to the sums.
 #[inline(always)]
 fn add_row<S: Simd>(simd: S, sums: &mut [S::f32s; BLOCK], weights: &[f32; BLOCK], row: S::f32s) {
     for (sum, weight) in sums.iter_mut().zip(weights) {
@@ -80,7 +84,8 @@ fn add_row<S: Simd>(simd: S, sums: &mut [S::f32s; BLOCK], weights: &[f32; BLOCK]
     }
 }
 
-/// `2·cos(πk(2n+1)/2N)`, times `√(1/4N)` (first column) or `√(1/2N)` where the transform is orthonormal.
+/// Returns the matrix element of band `n` and coefficient `k`: `2·cos(πk(2n+1)/2N)`, times `√(1/4N)` for `k =
+/// 0` or `√(1/2N)` for the others where the transform is orthonormal (`norm="ortho"` of SciPy).
 fn entry(n_mels: usize, norm: DctNorm, n: usize, k: usize) -> f64 {
     let length = n_mels as f64;
     let scale = match (norm, k) {
@@ -94,7 +99,7 @@ fn entry(n_mels: usize, norm: DctNorm, n: usize, k: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simd::{LaneRows, Lanes, WithSimd};
+    use crate::simd::{InstructionSet, SimdRows, WithSimd};
 
     struct Transform(Dct, usize);
 
@@ -104,7 +109,7 @@ mod tests {
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
             let Self(dct, n_mfcc) = self;
-            let (mut mel, mut out) = (LaneRows::new(dct.n_mels), LaneRows::new(n_mfcc));
+            let (mut mel, mut out) = (SimdRows::new(dct.n_mels), SimdRows::new(n_mfcc));
             for (n, row) in mel.values().chunks_exact_mut(S::F32_LANES).take(dct.n_mels).enumerate() {
                 row.fill(energy(n));
             }
@@ -118,10 +123,10 @@ mod tests {
     }
 
     #[test]
-    fn folded_or_not_the_sums_are_the_same() {
+    fn the_folded_transform_equals_the_plain_sum() {
         for (n_mels, n_mfcc) in [(1, 1), (2, 2), (3, 2), (23, 13), (23, 23), (40, 40), (64, 37), (128, 1)] {
             for norm in [DctNorm::Ortho, DctNorm::None] {
-                let folded = Lanes::new().run(Transform(Dct::new(n_mels, n_mfcc, norm), n_mfcc));
+                let folded = InstructionSet::detect().run(Transform(Dct::new(n_mels, n_mfcc, norm), n_mfcc));
                 for (k, value) in folded.iter().enumerate() {
                     let plain: f64 =
                         (0..n_mels).map(|n| f64::from(energy(n)) * entry(n_mels, norm, n, k)).sum();
@@ -133,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn orthonormal_columns() {
+    fn the_columns_of_the_ortho_norm_are_orthonormal() {
         let column = |k| (0..40).map(move |n| entry(40, DctNorm::Ortho, n, k));
         for (a, b) in (0..13).flat_map(|a| (0..13).map(move |b| (a, b))) {
             let dot: f64 = column(a).zip(column(b)).map(|(x, y)| x * y).sum();

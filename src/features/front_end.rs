@@ -1,7 +1,8 @@
-//! The tables of a front end, and whole recordings through it.
+//! The tables of a front end, and the features of whole recordings.
 //!
-//! In: options. Out: tables, built once by [`FrontEnd::new`] and shared; a thread takes its own [`FrameComputer`]
-//! from them.
+//! Input: MFCC options and the sample rate.
+//! Output: tables that are built once by [`FrontEnd::new`] and shared; each thread creates its own
+//! [`FrameComputer`].
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::mel::MelFilterbank;
 use super::spectrum::Spectrum;
 use super::{FrameComputer, Log, MfccOptions, OptionsError, deltas};
 
-/// What a frame holds.
+/// What a frame consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameKind {
     /// `n_mfcc` cepstral coefficients.
@@ -21,10 +22,11 @@ pub enum FrameKind {
     LogMel,
 }
 
-/// The tables of one front end; a clone shares them.
+/// The tables of one front end. Clones share the tables.
 #[derive(Clone)]
 pub struct FrontEnd(pub(super) Arc<Tables>);
 
+/// The tables, in the order in which a frame passes through them.
 pub(super) struct Tables {
     pub options: MfccOptions,
     pub gather: Gather,
@@ -35,16 +37,16 @@ pub(super) struct Tables {
     pub dct: Option<Dct>,
 }
 
-/// `scale · ln(guarded)`.
+/// The logarithm of mel energies: `scale · ln(guarded energy)`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Logarithm {
-    pub guard: Guard,
+    pub guard: ZeroGuard,
     pub scale: f32,
 }
 
-/// What keeps the logarithm of silence finite.
+/// What keeps the logarithm of silence finite: `max(x, floor)` or `x + offset`.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Guard {
+pub(super) enum ZeroGuard {
     Floor(f32),
     Offset(f32),
 }
@@ -53,7 +55,7 @@ impl FrontEnd {
     /// Builds the tables for audio at `sample_rate_hz`.
     ///
     /// # Errors
-    /// The first option found that no such front end can be built from.
+    /// The first option that is not allowed for this rate and kind of frame.
     pub fn new(options: &MfccOptions, sample_rate_hz: u32, kind: FrameKind) -> Result<Self, OptionsError> {
         options.check(sample_rate_hz)?;
         let dct = match kind {
@@ -65,7 +67,7 @@ impl FrontEnd {
         };
         let spectrum = Spectrum::new(options);
         Ok(Self(Arc::new(Tables {
-            gather: Gather::new(options, spectrum.places(), spectrum.scale()),
+            gather: Gather::new(options, spectrum.sample_rows(), spectrum.scale()),
             spectrum,
             filterbank: MelFilterbank::new(options, sample_rate_hz),
             logarithm: Logarithm::new(options),
@@ -74,37 +76,37 @@ impl FrontEnd {
         })))
     }
 
-    /// The options that the tables were built from.
+    /// Returns the options that the tables were built from.
     pub fn options(&self) -> &MfccOptions {
         &self.0.options
     }
 
-    /// Samples that one frame spans.
+    /// Returns the number of samples of one frame.
     pub fn n_fft(&self) -> usize {
         self.0.options.n_fft
     }
 
-    /// Samples from one frame to the next.
+    /// Returns the number of samples from one frame to the next.
     pub fn hop_length(&self) -> usize {
         self.0.options.hop_length
     }
 
-    /// Values of one frame before deltas.
+    /// Returns the number of values of one frame without deltas.
     pub fn width(&self) -> usize {
         if self.0.dct.is_some() { self.0.options.n_mfcc } else { self.0.options.n_mels }
     }
 
-    /// Values of one frame with its deltas.
+    /// Returns the number of values of one frame with deltas.
     pub fn coefficients(&self) -> usize {
         self.width() * (1 + self.0.options.deltas)
     }
 
-    /// Number of frames wholly inside `samples` samples.
+    /// Returns the number of frames that lie completely inside `samples` samples.
     pub fn frames(&self, samples: usize) -> usize {
         if samples < self.n_fft() { 0 } else { 1 + (samples - self.n_fft()) / self.hop_length() }
     }
 
-    /// A computer for one thread.
+    /// Creates a frame computer for one thread.
     pub fn computer(&self) -> FrameComputer {
         FrameComputer::new(self.clone())
     }
@@ -113,8 +115,8 @@ impl FrontEnd {
 impl Logarithm {
     fn new(options: &MfccOptions) -> Self {
         let guard = match (options.log_floor, options.log_offset) {
-            (Some(floor), _) => Guard::Floor(floor as f32),
-            (None, offset) => Guard::Offset(offset.unwrap_or_default() as f32),
+            (Some(floor), _) => ZeroGuard::Floor(floor as f32),
+            (None, offset) => ZeroGuard::Offset(offset.unwrap_or_default() as f32),
         };
         let scale = match options.log {
             Log::Ln => 1.0,
@@ -130,16 +132,16 @@ impl std::fmt::Debug for FrontEnd {
     }
 }
 
-/// All frames wholly inside `samples`, without deltas: `[frames, width]` in one piece, empty below `n_fft`
-/// samples.
+/// Returns all frames that lie completely inside `samples`, without deltas, as `[frames, width]`. The result
+/// is empty where there are fewer than `n_fft` samples.
 pub fn features(front_end: &FrontEnd, samples: &[f32]) -> Vec<f32> {
     let mut frames = vec![0.0; front_end.frames(samples.len()) * front_end.width()];
     front_end.computer().frames(samples, &mut frames);
     frames
 }
 
-/// All frames wholly inside `samples` with their deltas, taken over these frames alone:
-/// `[frames, coefficients]`.
+/// Returns all frames that lie completely inside `samples` with their deltas, as `[frames, coefficients]`.
+/// The deltas are computed over these frames alone.
 pub fn features_with_deltas(front_end: &FrontEnd, samples: &[f32]) -> Vec<f32> {
     let frames = features(front_end, samples);
     let mut out = vec![0.0; front_end.frames(samples.len()) * front_end.coefficients()];

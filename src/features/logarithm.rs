@@ -1,20 +1,25 @@
 //! The natural logarithm of a vector.
 //!
-//! In: positive normal numbers. Out: their logarithms, within 1e-7 relative or, near 1, absolute. Infinity and what is
-//! no number pass as they are.
+//! Input: positive normal numbers.
+//! Output: their logarithms, with an error of at most 1e-7, relative or, near 1, absolute. Infinity and NaN
+//! are returned unchanged.
 
 use crate::simd::{Simd, multiply_add, subtract_product};
 
-const EXPONENT_BITS: u32 = 23;
-const MANTISSA: u32 = (1 << EXPONENT_BITS) - 1;
-/// The bits of √½: mantissas are taken from there up to √2, where the polynomial is good.
+/// The number of bits below the exponent of an f32.
+const EXPONENT_SHIFT: u32 = 23;
+const MANTISSA: u32 = (1 << EXPONENT_SHIFT) - 1;
+/// The bits of √½. Mantissas are reduced to the range from there to √2, where the polynomial is accurate.
 const SQRT_HALF: u32 = 0x3f35_04f3;
-/// The bits of 2²³: such a number plus n has n in its last bits.
+/// The bits of 2²³. A float of this magnitude has a unit of 1 in its last place, so or-ing an integer into
+/// its mantissa converts the integer to a float.
 const TWO_POW_23: u32 = 0x4b00_0000;
-/// Parts of ln 2: the first has so few digits that its product with an exponent is exact.
+/// ln 2 as a sum of two parts. The first has so few digits that its product with an exponent is exact (Cody
+/// and Waite).
 const LN_2_HIGH: f32 = 0.693_359_4;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
-/// Cephes' `logf` (Moshier, 1989): `ln(1 + x) ≈ x − x²/2 + x³·p(x)`, the highest power first.
+/// The polynomial of Cephes' `logf` (Moshier, 1989), `ln(1 + x) ≈ x − x²/2 + x³·p(x)`, with the highest power
+/// first.
 const P: [f32; 9] = [
     7.037_683_6e-2,
     -1.151_461e-1,
@@ -27,13 +32,14 @@ const P: [f32; 9] = [
     3.333_333e-1,
 ];
 
-/// The natural logarithm in each lane.
+/// Returns the natural logarithm of each lane.
 #[inline(always)]
 pub(super) fn ln<S: Simd>(simd: S, value: S::f32s) -> S::f32s {
     let bits = simd.transmute_u32s_f32s(value);
-    // Exponents are counted from √½: 1 is in the middle of those with exponent 0.
+    // The bits are shifted so that the exponent field changes at √½ instead of 1: values around 1 then have
+    // exponent 0 and no cancellation.
     let shifted = simd.add_u32s(bits, simd.splat_u32s(0x3f80_0000 - SQRT_HALF));
-    let exponent = simd.wrapping_dyn_shr_u32s(shifted, simd.splat_u32s(EXPONENT_BITS));
+    let exponent = simd.wrapping_dyn_shr_u32s(shifted, simd.splat_u32s(EXPONENT_SHIFT));
     let mantissa = simd.and_u32s(shifted, simd.splat_u32s(MANTISSA));
     let mantissa = simd.transmute_f32s_u32s(simd.add_u32s(mantissa, simd.splat_u32s(SQRT_HALF)));
     let exponent = simd.transmute_f32s_u32s(simd.or_u32s(exponent, simd.splat_u32s(TWO_POW_23)));
@@ -49,6 +55,7 @@ pub(super) fn ln<S: Simd>(simd: S, value: S::f32s) -> S::f32s {
     let tail = multiply_add(simd, exponent, simd.splat_f32s(LN_2_LOW), cubic);
     let tail = subtract_product(simd, square, simd.splat_f32s(0.5), tail);
     let sum = multiply_add(simd, exponent, simd.splat_f32s(LN_2_HIGH), simd.add_f32s(x, tail));
+    // The integer arithmetic above is meaningless for infinity and NaN, so these are passed through.
     let finite = simd.less_than_f32s(value, simd.splat_f32s(f32::INFINITY));
     simd.select_f32s(finite, sum, value)
 }
@@ -56,7 +63,7 @@ pub(super) fn ln<S: Simd>(simd: S, value: S::f32s) -> S::f32s {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simd::{LaneRows, Lanes, WithSimd};
+    use crate::simd::{InstructionSet, SimdRows, WithSimd};
 
     struct Logarithm(f32);
 
@@ -65,26 +72,27 @@ mod tests {
 
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) -> f32 {
-            let mut row = LaneRows::new(1);
+            let mut row = SimdRows::new(1);
             row.vectors::<S>()[0] = ln(simd, simd.splat_f32s(self.0));
             row.values()[S::F32_LANES - 1]
         }
     }
 
     #[test]
-    fn as_good_as_single_precision_gets() {
+    fn the_error_is_that_of_single_precision() {
         let steps = (0..2_000).map(|step| f32::MIN_POSITIVE * 1.09_f32.powi(step));
         let near_one = (0..200).map(|step| 0.9 + step as f32 * 1e-3);
         for value in steps.take_while(|value| value.is_finite()).chain(near_one).chain([f32::MAX, 1.0]) {
             let exact = f64::from(value).ln();
-            let error = (f64::from(Lanes::new().run(Logarithm(value))) - exact).abs() / exact.abs().max(0.1);
+            let error = (f64::from(InstructionSet::detect().run(Logarithm(value))) - exact).abs()
+                / exact.abs().max(0.1);
             assert!(error < 2e-7, "ln {value:e} is {error:e} off");
         }
     }
 
     #[test]
-    fn what_has_no_logarithm_stays_visible() {
-        assert_eq!(Lanes::new().run(Logarithm(f32::INFINITY)), f32::INFINITY);
-        assert!(Lanes::new().run(Logarithm(f32::NAN)).is_nan());
+    fn infinity_and_nan_are_returned_unchanged() {
+        assert_eq!(InstructionSet::detect().run(Logarithm(f32::INFINITY)), f32::INFINITY);
+        assert!(InstructionSet::detect().run(Logarithm(f32::NAN)).is_nan());
     }
 }

@@ -1,7 +1,7 @@
-//! Mel filters: triangles over the bins of a spectrum, kept sparse.
+//! The mel filterbank: triangular filters over the bins of a spectrum, stored sparsely.
 //!
-//! In: spectra of `n_fft / 2 + 1` bins, one frame a lane. Out: one energy a band. Equal to `librosa.filters.mel`,
-//! or to Kaldi's.
+//! Input: spectra of `n_fft / 2 + 1` bins, one frame per lane.
+//! Output: one energy per mel band. The filters equal those of `librosa.filters.mel`, or those of Kaldi.
 
 use super::{MelNorm, MelScale, MfccOptions};
 use crate::simd::{Simd, multiply_add};
@@ -10,11 +10,11 @@ use crate::simd::{Simd, multiply_add};
 #[derive(Debug, Clone)]
 pub(super) struct MelFilterbank {
     bands: Vec<Band>,
-    /// The weights of all bands, one after the other.
+    /// The weights of all bands, one band after the other.
     weights: Vec<f32>,
 }
 
-/// One triangle: its weights are `weights[offset..offset + length]`, for the bins from `first_bin` on.
+/// One triangle. Its weights are `weights[offset..offset + length]`, for the bins from `first_bin` on.
 #[derive(Debug, Clone, Copy)]
 struct Band {
     first_bin: usize,
@@ -23,12 +23,13 @@ struct Band {
 }
 
 impl MelFilterbank {
-    /// The filters of options that passed [`MfccOptions::check`]. A band too narrow for any bin stays empty.
+    /// Builds the filters of options that passed [`MfccOptions::check`]. A band that is too narrow to contain
+    /// a bin has no weights, and its energy is 0, as in librosa.
     pub fn new(options: &MfccOptions, sample_rate_hz: u32) -> Self {
         let bin_hz = f64::from(sample_rate_hz) / options.n_fft as f64;
         let edges = edges_hz(options);
         let mut filterbank = Self { bands: Vec::with_capacity(options.n_mels), weights: Vec::new() };
-        // Where the sides of a triangle are straight.
+        // The axis on which the sides of a triangle are straight lines: hertz in librosa, mel in Kaldi.
         let axis = |hz| if options.mel_scale == MelScale::Kaldi { hz_to_mel(MelScale::Htk, hz) } else { hz };
         for edge in edges.windows(3) {
             let scale = match options.mel_norm {
@@ -47,6 +48,7 @@ impl MelFilterbank {
         filterbank
     }
 
+    /// Appends a band with the positive ones of `weights`, which has one weight per bin.
     fn push(&mut self, weights: impl Iterator<Item = f32>) {
         let offset = self.weights.len();
         let mut first_bin = 0;
@@ -61,7 +63,7 @@ impl MelFilterbank {
         self.bands.push(Band { first_bin, offset, length: self.weights.len() - offset });
     }
 
-    /// Writes the energy of each band of `spectrum` (a row a bin) to `energies` (a row a band).
+    /// Writes the energy of each band of `spectrum` (one row per bin) to `energies` (one row per band).
     #[inline(always)]
     pub fn apply<S: Simd>(&self, simd: S, spectrum: &[S::f32s], energies: &mut [S::f32s]) {
         for (energy, band) in energies.iter_mut().zip(&self.bands) {
@@ -76,7 +78,7 @@ impl MelFilterbank {
     }
 }
 
-/// The `n_mels + 2` edges of the triangles, evenly spaced in mel.
+/// Returns the `n_mels + 2` edges of the triangles in hertz, evenly spaced in mel.
 fn edges_hz(options: &MfccOptions) -> Vec<f64> {
     let scale = options.mel_scale;
     let (lowest, highest) = (hz_to_mel(scale, options.f_min_hz), hz_to_mel(scale, options.f_max_hz));
@@ -84,15 +86,18 @@ fn edges_hz(options: &MfccOptions) -> Vec<f64> {
     (0..options.n_mels + 2).map(|i| mel_to_hz(scale, lowest + step * i as f64)).collect()
 }
 
-/// Slaney's scale (Auditory Toolbox, 1998): 200/3 Hz a mel up to 1 kHz, then 27 mel for a factor of 6.4.
+/// Slaney's scale (Auditory Toolbox, 1998), as in librosa with `htk=False`: linear with 200/3 Hz per mel
+/// below 1 kHz, then logarithmic with 27 mel for a factor of 6.4.
 const LINEAR_HZ_PER_MEL: f64 = 200.0 / 3.0;
 const BREAK_HZ: f64 = 1000.0;
 const BREAK_MEL: f64 = BREAK_HZ / LINEAR_HZ_PER_MEL;
 
+/// Returns the logarithm of the frequency ratio of one mel above 1 kHz.
 fn log_step() -> f64 {
     6.4_f64.ln() / 27.0
 }
 
+/// Converts hertz to mel. The HTK formula is `2595·log10(1 + f/700)` (O'Shaughnessy, 1987).
 fn hz_to_mel(scale: MelScale, hz: f64) -> f64 {
     match scale {
         MelScale::Htk | MelScale::Kaldi => 2595.0 * (1.0 + hz / 700.0).log10(),
@@ -101,6 +106,7 @@ fn hz_to_mel(scale: MelScale, hz: f64) -> f64 {
     }
 }
 
+/// The inverse of [`hz_to_mel`].
 fn mel_to_hz(scale: MelScale, mel: f64) -> f64 {
     match scale {
         MelScale::Htk | MelScale::Kaldi => 700.0 * (10.0_f64.powf(mel / 2595.0) - 1.0),

@@ -1,8 +1,11 @@
-//! MFCC and log-mel features: samples in, frames out.
+//! MFCC and log-mel features: from samples to frames.
 //!
-//! In data order: [`MfccOptions`] (what a frame is) → [`FrontEnd`] (tables, built once) → [`FrameComputer`] (many
-//! frames at a time, a frame a lane) → [`append_deltas`] (inside one window). A frame depends on its own `n_fft` samples and on
-//! nothing else, so it may be computed once and shared by every window that owns it.
+//! In data order: [`MfccOptions`] defines a frame, [`FrontEnd`] holds the tables and is built once,
+//! [`FrameComputer`] computes many frames at a time with one frame per SIMD lane, and [`append_deltas`] adds
+//! the derivatives inside one window.
+//!
+//! Invariants: a frame depends on its own `n_fft` samples and on nothing else. It may therefore be computed
+//! once and shared by all windows that contain it.
 
 mod butterflies;
 mod check;

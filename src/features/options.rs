@@ -1,40 +1,44 @@
-//! What one MFCC frame is: the options that a model's contract carries, in librosa's and torchaudio's terms.
+//! The MFCC options of a model's contract, in the terms of librosa and torchaudio.
 //!
-//! In: the contract's JSON. Out: plain values, checked by [`MfccOptions::check`]. Never computes.
+//! Input: the JSON of the contract.
+//! Output: plain values, which [`MfccOptions::check`] validates.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The front end of a model: the `mfcc` entry of its contract (log-mel models use all but the DCT).
+/// The front end of a model: the entry `mfcc` of its contract. Log-mel models use all options but those of
+/// the DCT.
 ///
-/// Frames are those of `librosa.feature.mfcc(center=False)`: frame `t` spans the samples
-/// `[t·hop_length, t·hop_length + n_fft)`, the taper of `win_length` centred in it.
+/// Frames are those of `librosa.feature.mfcc(center=False)`: frame `t` consists of the samples
+/// `[t·hop_length, t·hop_length + n_fft)`, with the window function of `win_length` samples centred in it.
 ///
-/// Kaldi's MFCC and filter banks are `window` povey, `pre_emphasis` 0.97, `remove_dc`, `mel_scale` kaldi, `mel_norm` none,
-/// `log_floor` 1.1920929e-7 on samples of full scale ±1, without dither, without energy as first coefficient
-/// (`use_energy` false) and without a lifter (`cepstral_lifter` 0: it only scales coefficients, which the normalisation
-/// in the graph undoes). Kaldi aligns the taper with the frame's beginning, so its frame `t` is the one of the samples from
-/// `t·hop_length − (n_fft − win_length)/2` on; samples of 16 bits taken as integers add `2·ln 32768` to each band.
+/// Kaldi's MFCC and filter banks correspond to `window` povey, `pre_emphasis` 0.97, `remove_dc`, `mel_scale`
+/// kaldi, `mel_norm` none and `log_floor` 1.1920929e-7 on samples with full scale ±1, without dither, without
+/// energy as the first coefficient (`use_energy` false) and without a lifter (`cepstral_lifter` 0; a lifter
+/// only scales the coefficients, which the normalisation in the model's graph undoes). Kaldi aligns the
+/// window function with the start of the frame, so its frame `t` is the frame here of the samples from
+/// `t·hop_length − (n_fft − win_length)/2` on. Samples of 16 bits that are read as integers add `2·ln 32768`
+/// to each band.
 ///
-/// `center: true` and `top_db` of librosa are refused by name while the JSON is read: both would make a frame
+/// `center: true` and `top_db` of librosa are refused by name when the JSON is read: both would make a frame
 /// depend on audio outside it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, remote = "Self")]
 pub struct MfccOptions {
-    /// Length of the taper in samples, at most `n_fft`.
+    /// Length of the window function in samples, at most `n_fft`.
     pub win_length: usize,
     /// Samples from one frame to the next.
     pub hop_length: usize,
-    /// Length of the Fourier transform in samples.
+    /// Length of a frame and of its Fourier transform in samples.
     pub n_fft: usize,
-    /// Shape of the taper.
+    /// Shape of the window function.
     pub window: Taper,
     /// Number of mel bands.
     pub n_mels: usize,
-    /// Lower edge of the lowest mel band.
+    /// Lower edge of the lowest mel band in hertz.
     pub f_min_hz: f64,
-    /// Upper edge of the highest mel band, at most half the sample rate.
+    /// Upper edge of the highest mel band in hertz, at most half the sample rate.
     pub f_max_hz: f64,
-    /// Formula between hertz and mel.
+    /// Conversion between hertz and mel.
     pub mel_scale: MelScale,
     /// Scaling of each mel band.
     pub mel_norm: MelNorm,
@@ -43,10 +47,10 @@ pub struct MfccOptions {
     pub power: f64,
     /// Logarithm of the mel energies.
     pub log: Log,
-    /// `max(x, log_floor)` before the logarithm, as librosa has it.
+    /// `max(x, log_floor)` before the logarithm, as in librosa.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_floor: Option<f64>,
-    /// `x + log_offset` before the logarithm, as torchaudio has it. Excludes `log_floor`.
+    /// `x + log_offset` before the logarithm, as in torchaudio. Excludes `log_floor`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_offset: Option<f64>,
     /// Number of cepstral coefficients, at most `n_mels`. Unused by log-mel models.
@@ -58,16 +62,18 @@ pub struct MfccOptions {
     /// Orders of deltas appended to each frame: 0, 1 (delta) or 2 (delta and delta-delta).
     #[serde(default)]
     pub deltas: usize,
-    /// First-order pre-emphasis of the samples under the taper, as Kaldi has it (0.97 is usual).
+    /// Coefficient of the first-order pre-emphasis of the samples under the window function, as in Kaldi
+    /// (0.97 is usual).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pre_emphasis: Option<f64>,
-    /// Subtract the mean of the samples under the taper first, as Kaldi has it.
+    /// Whether the mean of the samples under the window function is subtracted first, as in Kaldi.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub remove_dc: bool,
 }
 
 impl Default for MfccOptions {
-    /// 40 MFCCs of 40 mel bands at 16 kHz, 25 ms every 10 ms. Bands end below 7.5 kHz, where low-rate MP3 has nothing left.
+    /// 40 MFCCs of 40 mel bands at 16 kHz, 25 ms every 10 ms. The bands end at 7.4 kHz, because MP3 at low
+    /// bit rates has no content above.
     fn default() -> Self {
         Self {
             win_length: 400,
@@ -117,11 +123,15 @@ impl<'de> Deserialize<'de> for MfccOptions {
     }
 }
 
+/// Returns the error for an option of librosa that is not supported.
 fn refusal(key: &str, value: &serde_json::Value) -> String {
-    format!("mfcc.{key} = {value}: not offered, a frame depends on nothing outside it; leave {key} out")
+    format!(
+        "mfcc.{key} = {value}: not supported, because a frame must not depend on audio outside it; remove {key}"
+    )
 }
 
-/// Shape of the taper. Hann and Hamming are periodic, as in `scipy.signal.get_window(fftbins=True)`.
+/// Shape of the window function. It is called taper here, because a window is the audio that the model
+/// classifies. Hann and Hamming are periodic, as in `scipy.signal.get_window(fftbins=True)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Taper {
@@ -129,19 +139,19 @@ pub enum Taper {
     Hann,
     /// `0.54 − 0.46·cos`.
     Hamming,
-    /// Kaldi's: the symmetric Hann to the power 0.85.
+    /// The window function of Kaldi: the symmetric Hann window to the power 0.85.
     Povey,
 }
 
-/// Formula between hertz and mel.
+/// Conversion between hertz and mel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MelScale {
-    /// Slaney's Auditory Toolbox: linear below 1 kHz, logarithmic above.
+    /// Slaney's Auditory Toolbox: linear below 1 kHz, logarithmic above (`htk=False` in librosa).
     Slaney,
-    /// `2595·log10(1 + f/700)`.
+    /// `2595·log10(1 + f/700)` (`htk=True` in librosa).
     Htk,
-    /// The same formula, and the triangles' sides straight in mel instead of hertz.
+    /// The formula of HTK, with the sides of the triangles straight in mel instead of hertz.
     Kaldi,
 }
 
@@ -149,9 +159,9 @@ pub enum MelScale {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MelNorm {
-    /// Equal area: each triangle times `2 / (upper − lower)`.
+    /// Equal area: each triangle is multiplied by `2 / (upper − lower)`.
     Slaney,
-    /// Peaks of 1.
+    /// Each triangle has a peak of 1.
     None,
 }
 
@@ -159,9 +169,9 @@ pub enum MelNorm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Log {
-    /// Natural.
+    /// The natural logarithm.
     Ln,
-    /// Decibel of a power: `10·log10`.
+    /// Decibels of a power: `10·log10(x)`.
     Db,
 }
 
@@ -169,7 +179,7 @@ pub enum Log {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DctNorm {
-    /// Orthonormal.
+    /// Orthonormal: SciPy's `norm="ortho"`.
     #[default]
     Ortho,
     /// SciPy's `norm=None`: twice the plain sum.
@@ -196,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_reaches_outside_a_frame_is_refused_by_name() {
+    fn options_that_use_audio_outside_the_frame_are_refused_by_name() {
         assert!(parse(", \"center\": true").unwrap_err().contains("mfcc.center = true"));
         assert!(parse(", \"top_db\": 80.0").unwrap_err().contains("mfcc.top_db = 80.0"));
         assert!(parse(", \"center\": false, \"top_db\": null").is_ok());

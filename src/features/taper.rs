@@ -1,19 +1,20 @@
-//! Tapers: the weights that a frame's samples are multiplied with before the Fourier transform.
+//! Window functions, called tapers here: the weights of a frame's samples before the Fourier transform.
 
 use std::f64::consts::TAU;
 
 use super::Taper;
 
-/// The `win_length` weights of a taper.
+/// Returns the `win_length` weights of a window function.
 ///
-/// Hann and Hamming are periodic (`scipy.signal.get_window(fftbins=True)`); Povey's is Kaldi's symmetric one.
+/// Hann and Hamming are periodic (`scipy.signal.get_window(fftbins=True)`); Povey's window is symmetric, as
+/// in Kaldi.
 pub(super) fn taper(shape: Taper, win_length: usize) -> Vec<f64> {
     let periodic = TAU / win_length as f64;
     let symmetric = TAU / (win_length - 1) as f64;
     let weight = |i: usize| match shape {
         Taper::Hann => 0.5 - 0.5 * (periodic * i as f64).cos(),
         Taper::Hamming => 0.54 - 0.46 * (periodic * i as f64).cos(),
-        // The cosine may pass 1 by rounding, and a negative base has no real power.
+        // Rounding may bring the cosine above 1, and a negative base has no real power.
         Taper::Povey => (0.5 - 0.5 * (symmetric * i as f64).cos()).max(0.0).powf(0.85),
     };
     (0..win_length).map(weight).collect()
@@ -24,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn periodic_tapers_continue_symmetric_ones_do_not() {
+    fn hann_and_hamming_are_periodic_and_povey_is_symmetric() {
         let hann = taper(Taper::Hann, 4);
         for (weight, expected) in hann.iter().zip([0.0, 0.5, 1.0, 0.5]) {
             assert!((weight - expected).abs() < 1e-12);

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::audio::{AudioFormat, ChannelPolicy};
 use crate::stream::RecentScores;
 use crate::stream::{EpochPosition, RESUMED, StreamInfo};
-use crate::stream::{Place, Resume, ResumePoint};
+use crate::stream::{Resume, ResumePoint, StreamPosition};
 use crate::window::WindowSpan;
 
 /// Value of a record in the progress topic; its key is the stream's id.
@@ -93,7 +93,7 @@ impl StreamState {
     /// Returns the state of a stream at a position.
     #[must_use]
     pub fn new(at: &EpochPosition, info: &StreamInfo, format: AudioFormat) -> Self {
-        let Place { position, sequence, first_window, next_windows, span, .. } = at.place.clone();
+        let StreamPosition { position, sequence, first_window, next_windows, span, .. } = at.place.clone();
         let StreamInfo { attributes, model, channels, channel_names, .. } = info.clone();
         let channels = channels.unwrap_or_default();
         Self {
@@ -123,7 +123,7 @@ impl StreamState {
     /// Returns the position for the offset tracker. Nothing before it is needed, or the commit would lie below it.
     #[must_use]
     pub fn position(&self) -> EpochPosition {
-        let place = Place {
+        let place = StreamPosition {
             position: self.position,
             sequence: self.sequence,
             first_window: self.first_window,

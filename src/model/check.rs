@@ -1,7 +1,7 @@
-//! What must hold inside a contract, whatever graph it comes with.
+//! Validation of a contract by itself, without its graph.
 //!
-//! In: the contract's JSON. Out: a [`Contract`] that describes one possible front end, or the first entry that does
-//! not fit. Never touches a file or a graph.
+//! Input: the JSON of a contract. Output: a [`Contract`] whose entries are valid by themselves and consistent with each
+//! other, or an error that names the first entry that is not. Invariants: no file is read and no graph is loaded.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -9,44 +9,44 @@ use std::fmt::Display;
 use super::{Contract, Input, Layout};
 use crate::features::{MfccOptions, OptionsError};
 
-/// The only version of the contract's layout so far.
+/// The version of the contract's JSON schema that this program reads and writes.
 const SCHEMA: u32 = 1;
 
-/// Why a text is not a contract.
+/// Why a JSON text is not a valid contract.
 #[derive(Debug, thiserror::Error)]
 pub enum ContractError {
-    /// Not JSON, a missing entry, or a value of the wrong kind.
+    /// The text is not JSON, an entry is missing, or a value has the wrong type.
     #[error("{0}")]
     Json(#[from] serde_json::Error),
-    /// An entry with a value that cannot be.
+    /// An entry has a value that is not allowed.
     #[error("{key} = {value}: must be {allowed}")]
     Value {
-        /// The entry.
+        /// The key of the entry, such as `window.hop_samples`.
         key: &'static str,
-        /// What stands there.
+        /// The value that was found.
         value: String,
-        /// What may stand there.
+        /// The values that are allowed.
         allowed: String,
     },
-    /// Feature options that no front end can be built from.
+    /// The feature options are invalid.
     #[error(transparent)]
     Options(#[from] OptionsError),
 }
 
 impl Contract {
-    /// Reads a contract from its JSON and checks it.
+    /// Parses a contract from JSON and validates it.
     ///
     /// # Errors
-    /// The first entry that is missing, unknown inside `mfcc`, or does not fit the others.
+    /// Returns an error for the first entry that is missing, unknown inside `mfcc`, or inconsistent with the others.
     pub fn parse(json: &str) -> Result<Self, ContractError> {
         let mut value: serde_json::Value = serde_json::from_str(json)?;
         if let Some(mfcc) = value.get_mut("mfcc").and_then(serde_json::Value::as_object_mut) {
-            refuse_unless(
+            require_disabled(
                 mfcc.remove("center"),
                 "mfcc.center",
                 "false: frames begin at sample 0, without padding",
             )?;
-            refuse_unless(
+            require_disabled(
                 mfcc.remove("top_db"),
                 "mfcc.top_db",
                 "absent: it makes a frame depend on all others",
@@ -57,10 +57,10 @@ impl Contract {
         Ok(contract)
     }
 
-    /// Checks every entry by itself and against the others.
+    /// Validates every entry by itself and against the others.
     ///
     /// # Errors
-    /// The first entry that does not fit.
+    /// Returns an error for the first entry that is invalid.
     pub fn check(&self) -> Result<(), ContractError> {
         require(self.schema == SCHEMA, "schema", self.schema, &SCHEMA.to_string())?;
         require(!self.name.trim().is_empty(), "name", "\"\"", "a name")?;
@@ -77,7 +77,7 @@ impl Contract {
             (_, Input::Waveform) => {
                 require(self.layout == Layout::Ns, "layout", self.layout.name(), "NS for a waveform")
             }
-            (None, _) => require(false, "mfcc", "absent", "there, as input is not \"waveform\""),
+            (None, _) => require(false, "mfcc", "absent", "present, because input is not \"waveform\""),
             (Some(mfcc), _) => self.check_frames(mfcc),
         }
     }
@@ -115,11 +115,11 @@ impl Contract {
         require(length >= mfcc.n_fft, "window.length_samples", length, &fits)?;
         let frames = 1 + (length - mfcc.n_fft) / mfcc.hop_length;
         let allowed = format!("{frames}, which is 1 + ({length} - {}) / {}", mfcc.n_fft, mfcc.hop_length);
-        let stands = self.frames.map_or("absent".to_owned(), |frames| frames.to_string());
-        require(self.frames == Some(frames), "frames", stands, &allowed)
+        let found = self.frames.map_or("absent".to_owned(), |frames| frames.to_string());
+        require(self.frames == Some(frames), "frames", found, &allowed)
     }
 
-    /// Values in one frame as the graph sees it, deltas included; 1 for a waveform.
+    /// Returns the number of values in one row of the graph's input, deltas included; 1 for a waveform.
     #[must_use]
     pub fn coefficients(&self) -> usize {
         let Some(mfcc) = &self.mfcc else { return 1 };
@@ -130,7 +130,7 @@ impl Contract {
         }
     }
 
-    /// Rows of one window: frames, or samples of a waveform.
+    /// Returns the number of rows of one window: frames, or samples of a waveform.
     #[must_use]
     pub fn rows(&self) -> usize {
         match self.input {
@@ -139,7 +139,7 @@ impl Contract {
         }
     }
 
-    /// Name and version as events carry them: `crema-d-cnn@1.0.0`.
+    /// Returns the name and version as events carry them, such as `crema-d-cnn@1.0.0`.
     #[must_use]
     pub fn full_name(&self) -> String {
         format!("{}@{}", self.name, self.version)
@@ -147,7 +147,7 @@ impl Contract {
 }
 
 impl Layout {
-    /// As the contract spells it.
+    /// Returns the layout's name in the contract, such as `NTC`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -167,8 +167,11 @@ fn require(holds: bool, key: &'static str, value: impl Display, allowed: &str) -
     Err(ContractError::Value { key, value: value.to_string(), allowed: allowed.to_owned() })
 }
 
-/// Lets options of other front ends pass where they are switched off, and names them where they are not.
-fn refuse_unless(
+/// Rejects an option of another front end unless it is absent, null or false.
+///
+/// Contracts written for librosa or torchaudio may carry options that this front end does not implement. An option that
+/// is switched off has no effect and is accepted; ignoring one that is switched on would change the features silently.
+fn require_disabled(
     found: Option<serde_json::Value>,
     key: &'static str,
     allowed: &str,

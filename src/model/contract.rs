@@ -1,45 +1,47 @@
-//! What a model file says of itself: the JSON under `metadata_props["affectd.contract"]`.
+//! The contract of a model: the JSON under `metadata_props["affectd.contract"]` of its ONNX file.
 //!
-//! In: JSON from the file or its sidecar. Out: a checked [`Contract`]. Never touches the graph (see `check`).
+//! Input: JSON from the ONNX file or its sidecar. Output: a [`Contract`] with labels, front end, window and provenance.
+//! Invariants: these types hold data only; `check` validates the values and `graph` compares them with the graph.
 
 use serde::{Deserialize, Serialize};
 
 use crate::features::MfccOptions;
 
-/// Key of the contract in the ONNX file's `metadata_props`.
+/// The key of the contract in the `metadata_props` of an ONNX file.
 pub const METADATA_KEY: &str = "affectd.contract";
 
-/// A model's contract: labels, front end, window, provenance.
+/// The contract of a model: labels, front end, window and provenance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Contract {
-    /// Version of this layout; 1.
+    /// The version of the contract's JSON schema; 1.
     pub schema: u32,
-    /// The model's name, part of every event's id.
+    /// The model's name; it is part of every event id.
     pub name: String,
-    /// The model's version, part of every event's id.
+    /// The model's version; it is part of every event id.
     pub version: String,
-    /// Emotions in the order of the output.
+    /// The emotions in the order of the graph's output.
     pub labels: Vec<String>,
-    /// What the graph takes.
+    /// What the graph's input holds.
     pub input: Input,
-    /// Order of the input's axes.
+    /// The order of the input's axes.
     pub layout: Layout,
-    /// What the graph gives.
+    /// What the graph's output holds.
     pub output: Output,
-    /// Sample rate of the audio that the features are computed from.
+    /// The sample rate, in Hz, of the audio that the features are computed from.
     pub sample_rate_hz: u32,
-    /// Length and hop of a window.
+    /// The length and the hop of a window.
     pub window: WindowShape,
-    /// Frames of one window; absent for waveform models.
+    /// The number of frames in one window; absent for waveform models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frames: Option<usize>,
-    /// The front end; absent for waveform models.
+    /// The options of the front end; absent for waveform models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mfcc: Option<MfccOptions>,
-    /// Divides the logits before softmax; already inside the graph where `output` is probabilities.
+    /// The softmax temperature, by which the logits are divided. Where `output` is `probabilities`, the graph has
+    /// applied it already.
     #[serde(default = "one")]
     pub temperature: f64,
-    /// Where the model comes from and what it reached.
+    /// The training data of the model and its scores.
     #[serde(default)]
     pub provenance: Provenance,
 }
@@ -48,19 +50,19 @@ fn one() -> f64 {
     1.0
 }
 
-/// What the graph takes.
+/// What the input of a graph holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Input {
     /// Mel-frequency cepstral coefficients.
     Mfcc,
-    /// Logarithmic mel energies.
+    /// Logarithms of mel band energies.
     LogMel,
-    /// Samples.
+    /// Samples from -1 to 1.
     Waveform,
 }
 
-/// Order of the input's axes: batch `N`, frames `T`, coefficients `C`, samples `S`.
+/// The order of the input's axes: batch `N`, frames `T`, coefficients `C`, samples `S`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Layout {
@@ -76,41 +78,41 @@ pub enum Layout {
     Ns,
 }
 
-/// What the graph gives: `[batch, labels]`.
+/// What the output of a graph holds; its shape is `[batch, labels]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Output {
-    /// After softmax.
+    /// Class probabilities, after the softmax.
     Probabilities,
-    /// Before softmax.
+    /// Logits, before the softmax.
     Logits,
 }
 
-/// Length and hop of a window in samples, both whole numbers of frame hops.
+/// The length and the hop of a window, in samples; both are whole multiples of the frame hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowShape {
-    /// Samples of one window.
+    /// The number of samples in one window.
     pub length_samples: usize,
-    /// Samples from one window to the next.
+    /// The number of samples from the start of one window to the start of the next.
     pub hop_samples: usize,
 }
 
-/// Where a model comes from and what it reached.
+/// The training data of a model and its scores.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
-    /// Data it was trained on.
+    /// The names of the datasets that the model was trained on.
     #[serde(default)]
     pub datasets: Vec<String>,
-    /// How the data was split.
+    /// How the data was split into training, validation and test clips.
     #[serde(default)]
     pub protocol: String,
-    /// Measured figures by name, such as `accuracy`.
+    /// Measured scores by name, such as `test_accuracy`.
     #[serde(default)]
     pub metrics: std::collections::BTreeMap<String, f64>,
-    /// When it was trained, RFC 3339.
+    /// The time of the training, as RFC 3339.
     #[serde(default)]
     pub trained_at: String,
-    /// Seed of the training run.
+    /// The seed of the training run.
     #[serde(default)]
     pub seed: u64,
 }

@@ -1,6 +1,7 @@
-//! Where a graph runs: the GPU where one is usable, else the CPU.
+//! Creation of ONNX Runtime sessions on a GPU or on the CPU.
 //!
-//! In: `engine.device` and the graph. Out: sessions, and the device that they truly use. Never falls back in silence.
+//! Input: the graph and the `[engine]` configuration. Output: sessions, and the name of the device that they run on.
+//! Invariants: `engine.device = "auto"` falls back to the CPU with a log line; any other device is used or is an error.
 
 use ort::ep::CPU;
 use ort::session::Session;
@@ -9,44 +10,45 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use super::{ModelError, Runtime};
 use crate::config;
 
-/// The graph as ONNX Runtime takes it.
+/// A graph in a form that ONNX Runtime loads.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Graph<'a> {
-    /// A file, so that weights kept in files beside it are found.
+    /// A file. ONNX Runtime finds weights that are stored in separate files relative to it.
     File(&'a std::path::Path),
-    /// The bytes of a file.
+    /// The bytes of a file, with all weights inside.
     Bytes(&'a [u8]),
 }
 
-/// Sessions and the device that they run on.
-pub(super) struct Placed {
+/// ONNX Runtime sessions and the device that they run on.
+pub(super) struct CreatedSessions {
     pub sessions: Vec<Session>,
     pub device: String,
 }
 
-/// Loads the graph as often as `engine.sessions` asks, on the device that `engine.device` asks for.
-pub(super) fn place(
+/// Creates `engine.sessions` sessions of one graph on `engine.device`. With `engine.sessions = 0` there is one session
+/// for each CPU core, or one session on a GPU. `model` names the model in errors.
+pub(super) fn create_sessions(
     runtime: &Runtime,
     graph: Graph<'_>,
     engine: &config::Engine,
     model: &str,
-) -> Result<Placed, ModelError> {
+) -> Result<CreatedSessions, ModelError> {
     match engine.device {
         config::Device::Cpu => {}
         config::Device::Cuda | config::Device::TensorRt => {
-            let sessions = on_gpu(runtime, graph, engine);
-            let refused = |reason| ModelError::NoGpu {
+            let sessions = create_gpu_sessions(runtime, graph, engine);
+            let rejected = |reason| ModelError::NoGpu {
                 model: model.to_owned(),
                 device: engine.device.as_str(),
                 reason,
             };
-            return Ok(Placed {
-                sessions: sessions.map_err(refused)?,
+            return Ok(CreatedSessions {
+                sessions: sessions.map_err(rejected)?,
                 device: engine.device.as_str().to_owned(),
             });
         }
-        config::Device::Auto => match on_gpu(runtime, graph, engine) {
-            Ok(sessions) => return Ok(Placed { sessions, device: "cuda".to_owned() }),
+        config::Device::Auto => match create_gpu_sessions(runtime, graph, engine) {
+            Ok(sessions) => return Ok(CreatedSessions { sessions, device: "cuda".to_owned() }),
             Err(reason) => tracing::info!(%reason, "no usable GPU: the model runs on the CPU"),
         },
     }
@@ -54,13 +56,18 @@ pub(super) fn place(
     let count = if engine.sessions == 0 { cores } else { engine.sessions };
     let load = |_| builder(runtime, engine).and_then(|builder| commit(builder, graph));
     let sessions = (0..count).map(load).collect::<Result<_, _>>();
-    let refused =
-        |error: ort::Error| ModelError::Refused { model: model.to_owned(), reason: error.to_string() };
-    Ok(Placed { sessions: sessions.map_err(refused)?, device: "cpu".to_owned() })
+    let rejected =
+        |error: ort::Error| ModelError::Rejected { model: model.to_owned(), reason: error.to_string() };
+    Ok(CreatedSessions { sessions: sessions.map_err(rejected)?, device: "cpu".to_owned() })
 }
 
-/// Sessions on the GPU: with TensorRT in front where that is asked for, CUDA for what it leaves.
-fn on_gpu(runtime: &Runtime, graph: Graph<'_>, engine: &config::Engine) -> Result<Vec<Session>, String> {
+/// Creates sessions on the GPU, with CUDA alone or with TensorRT first and CUDA for the operators that TensorRT does not
+/// support.
+fn create_gpu_sessions(
+    runtime: &Runtime,
+    graph: Graph<'_>,
+    engine: &config::Engine,
+) -> Result<Vec<Session>, String> {
     let load = |_| {
         let mut builder = builder(runtime, engine).map_err(|error| error.to_string())?;
         if engine.device == config::Device::TensorRt {
@@ -75,7 +82,8 @@ fn on_gpu(runtime: &Runtime, graph: Graph<'_>, engine: &config::Engine) -> Resul
 #[cfg(feature = "cuda")]
 fn register_cuda(builder: &mut SessionBuilder, engine: &config::Engine) -> Result<(), String> {
     use ort::ep::{CUDA, ExecutionProvider, cuda::ConvAlgorithmSearch};
-    // TF32 rounds to 10 bits, which shows in the fourth digit of a score; a search for every batch size takes seconds.
+    // TF32 is off because it rounds the mantissa to 10 bits, which changes the fourth digit of a probability. The
+    // heuristic search is used because the exhaustive one repeats for every new batch size and takes seconds each time.
     let mut provider =
         CUDA::default().with_tf32(false).with_conv_algorithm_search(ConvAlgorithmSearch::Heuristic);
     if let Some(bytes) = engine.gpu_memory_limit_bytes {

@@ -1,39 +1,39 @@
-//! From a model file to sessions that run.
+//! Loading of a model: contract, graph and sessions.
 //!
-//! In: where the model is, and `[engine]`. Out: a [`Model`] whose graph fits its contract and has run once.
-//! Never gives out a model that would fail on its first window.
+//! Input: the source of the model and the `[engine]` configuration. Output: a [`Model`] whose graph matches its contract.
+//! Invariants: every session of a loaded model has run one batch successfully.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::device::{Graph, place};
-use super::graph::fit;
-use super::session::AT_ONCE_ON_CPU;
+use super::device::{Graph, create_sessions};
+use super::graph::match_ports;
+use super::session::CPU_WINDOWS_PER_RUN;
 use super::{Contract, ModelError, Output, Runtime, Session, builtin, contract_of, load_contract};
 use crate::config;
 
-/// Where a model comes from.
+/// The source of a model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ModelSource {
     /// An ONNX file.
     File(PathBuf),
-    /// The one inside the binary.
+    /// The model that is compiled into the binary.
     #[default]
     BuiltIn,
 }
 
 impl ModelSource {
-    /// `model.path`, else the built-in one.
+    /// Returns the file `model.path`, or the built-in model where no path is configured.
     #[must_use]
     pub fn configured(model: &config::Model) -> Self {
         model.path.clone().map_or(Self::BuiltIn, Self::File)
     }
 
-    /// Reads the contract, without ONNX Runtime.
+    /// Reads the contract. ONNX Runtime is not needed.
     ///
     /// # Errors
-    /// As [`load_contract`].
+    /// See [`load_contract`].
     pub fn contract(&self) -> Result<Contract, ModelError> {
         match self {
             Self::File(path) => load_contract(path),
@@ -51,29 +51,31 @@ impl std::fmt::Display for ModelSource {
     }
 }
 
-/// A model, loaded and tried out.
+/// A loaded model, whose sessions have each run one batch.
 #[derive(Debug)]
 pub struct Model {
-    /// What it says of itself.
+    /// The contract of the model.
     pub contract: Arc<Contract>,
-    /// One for each inference thread, at least one.
+    /// The sessions, one for each inference thread; at least one.
     pub sessions: Vec<Session>,
-    /// What the sessions truly run on: `cpu` or `cuda`.
+    /// The device that the sessions run on: `cpu`, `cuda` or `tensorrt`.
     pub device: String,
-    /// The engine that runs it: `onnxruntime`.
+    /// The name of the inference engine: `onnxruntime`.
     pub engine: String,
-    /// The engine's library.
+    /// The path of the engine's shared library.
     pub library: PathBuf,
-    /// What a window took of a session in a trial batch.
-    pub window_takes: Duration,
+    /// The time that one window took in the warm-up batch of the last session.
+    pub time_per_window: Duration,
 }
 
 impl Model {
-    /// Reads the contract, loads the graph, checks the one against the other, and runs one batch in each session.
-    /// Takes tens of milliseconds a session on a CPU and seconds on a GPU: not for an async thread.
+    /// Reads the contract, loads the graph, compares them, and runs a warm-up batch in each session.
+    ///
+    /// The call blocks for tens of milliseconds per session on a CPU and for seconds on a GPU, so it must not run on an
+    /// async worker thread.
     ///
     /// # Errors
-    /// See [`ModelError`]: each names the file and what is wrong with it.
+    /// Returns a [`ModelError`] that names the file and what is wrong with it.
     pub fn load(source: ModelSource, engine: &config::Engine) -> Result<Self, ModelError> {
         let contract = Arc::new(source.contract()?);
         let name = source.to_string();
@@ -82,42 +84,43 @@ impl Model {
             ModelSource::File(path) => Graph::File(path),
             ModelSource::BuiltIn => Graph::Bytes(builtin::ONNX),
         };
-        let placed = place(&runtime, graph, engine, &name)?;
-        let unfit = |problem| ModelError::Unfit { model: name.clone(), problem };
-        let mut sessions = Vec::with_capacity(placed.sessions.len());
-        let mut window_takes = Duration::ZERO;
-        let at_once = if placed.device == "cpu" { AT_ONCE_ON_CPU } else { usize::MAX };
-        for session in placed.sessions {
-            let ports = fit(session.inputs(), session.outputs(), &contract).map_err(unfit)?;
-            let mut session = Session::new(session, ports, Arc::clone(&contract), at_once);
-            window_takes = warm_up(&mut session).map_err(unfit)?;
+        let created = create_sessions(&runtime, graph, engine, &name)?;
+        let mismatch = |problem| ModelError::Mismatch { model: name.clone(), problem };
+        let mut sessions = Vec::with_capacity(created.sessions.len());
+        let mut time_per_window = Duration::ZERO;
+        let max_windows_per_run = if created.device == "cpu" { CPU_WINDOWS_PER_RUN } else { usize::MAX };
+        for session in created.sessions {
+            let ports = match_ports(session.inputs(), session.outputs(), &contract).map_err(mismatch)?;
+            let mut session = Session::new(session, ports, Arc::clone(&contract), max_windows_per_run);
+            time_per_window = warm_up(&mut session).map_err(mismatch)?;
             sessions.push(session);
         }
         Ok(Self {
             contract,
             sessions,
-            device: placed.device,
+            device: created.device,
             engine: "onnxruntime".to_owned(),
             library: runtime.path,
-            window_takes,
+            time_per_window,
         })
     }
 }
 
-/// Two windows, so that a graph that only bears a batch of one is found; no row is zero, as those mean padding.
+/// The number of windows in the warm-up batch. Two, so that a graph that supports only a batch of one is detected.
 const WARM_UP_BATCH: usize = 2;
 
-/// Says what a window took, once the engine had made room for it.
+/// Runs the warm-up batch twice and returns the time per window of the second run; the first run includes allocations.
 fn warm_up(session: &mut Session) -> Result<Duration, String> {
     let contract = Arc::clone(session.contract());
     let size = WARM_UP_BATCH * contract.rows() * contract.coefficients();
+    // No row is all zero, because rows of zeros are padding, which the graph masks.
     let features: Vec<f32> = (1..=size).map(|n| (n as f32 * 0.7).sin() * 0.5).collect();
     let mut out = Vec::new();
     let mut took = Duration::ZERO;
     for _ in 0..2 {
         let start = Instant::now();
         let run = session.run(&features, WARM_UP_BATCH, &mut out);
-        run.map_err(|error| format!("a trial batch failed: {error}"))?;
+        run.map_err(|error| format!("a warm-up batch failed: {error}"))?;
         took = start.elapsed();
     }
     if contract.output == Output::Probabilities {
@@ -125,7 +128,7 @@ fn warm_up(session: &mut Session) -> Result<Duration, String> {
             let sum: f32 = row.iter().sum();
             if (sum - 1.0).abs() > 1e-2 || row.iter().any(|value| *value < 0.0) {
                 return Err(format!(
-                    "output says \"probabilities\", and a trial window's sum is {sum}; \"logits\" would add a softmax"
+                    "output is \"probabilities\", but the probabilities of a warm-up window add up to {sum}; use \"logits\" for a graph without softmax"
                 ));
             }
         }

@@ -1,6 +1,6 @@
-//! Why a model cannot be used, and why one run of it failed.
+//! Errors of loading and running a model.
 //!
-//! Invariant: every message names the file or the entry and what would be right.
+//! Invariants: every message names the file or the contract entry, and the value that would be right.
 
 use std::path::PathBuf;
 
@@ -9,23 +9,23 @@ use super::{ContractError, LibraryError, METADATA_KEY};
 /// Why a model cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// The file is not there or cannot be read.
+    /// The file does not exist or cannot be read.
     #[error("load model {}: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// The file is something else, or cut off.
+    /// The file is not an ONNX file, or it is truncated.
     #[error("load model {model}: not an ONNX file, or a damaged one ({reason})")]
     NotOnnx {
         /// The file.
         model: String,
-        /// Where reading stopped.
+        /// Why the decoder stopped.
         reason: String,
     },
-    /// An ONNX file from elsewhere.
+    /// The ONNX file holds no contract, and there is no sidecar.
     #[error(
         "load model {}: it holds no contract (metadata {METADATA_KEY:?}); write one beside it, as {}",
         path.display(),
@@ -34,77 +34,77 @@ pub enum ModelError {
     NoContract {
         /// The file.
         path: PathBuf,
-        /// Where a contract may stand instead.
+        /// The path of the sidecar that may hold the contract.
         sidecar: PathBuf,
     },
-    /// The contract is wrong in itself.
+    /// The contract is invalid.
     #[error("load model: contract of {origin}: {source}")]
     Contract {
         /// The file that holds it.
         origin: String,
-        /// What is wrong.
+        /// The invalid entry.
         source: ContractError,
     },
-    /// There is no ONNX Runtime to run it with.
+    /// ONNX Runtime cannot be loaded.
     #[error(transparent)]
     Library(#[from] LibraryError),
-    /// ONNX Runtime refuses the graph.
-    #[error("load model {model}: ONNX Runtime refuses it: {reason}")]
-    Refused {
+    /// ONNX Runtime rejects the graph.
+    #[error("load model {model}: ONNX Runtime rejects it: {reason}")]
+    Rejected {
         /// The file.
         model: String,
-        /// What ONNX Runtime says.
+        /// ONNX Runtime's error.
         reason: String,
     },
-    /// Contract and graph contradict each other.
-    #[error("load model {model}: graph and contract do not fit: {problem}")]
-    Unfit {
+    /// The graph does not match its contract.
+    #[error("load model {model}: graph and contract do not match: {problem}")]
+    Mismatch {
         /// The file.
         model: String,
-        /// What does not fit.
+        /// The first mismatch.
         problem: String,
     },
-    /// `engine.device` asks for a GPU that is not usable.
+    /// `engine.device` requires a GPU that is not usable.
     #[error(
-        "use a GPU for model {model}, as engine.device = {device:?} asks: {reason}; \"auto\" would take the CPU"
+        "use a GPU for model {model}, as engine.device = {device:?} requires: {reason}; \"auto\" falls back to the CPU"
     )]
     NoGpu {
         /// The file.
         model: String,
-        /// What was asked for.
+        /// The configured device.
         device: &'static str,
-        /// What ONNX Runtime says.
+        /// ONNX Runtime's error.
         reason: String,
     },
 }
 
-/// Why one run of a model failed; every window of its batch hears of it.
+/// Why one run of a model failed. Every window of the batch receives a copy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
-    /// ONNX Runtime failed.
+    /// ONNX Runtime returned an error.
     #[error("run the model: {0}")]
     Run(String),
-    /// The caller's features have the wrong size.
+    /// The number of feature values does not match the batch.
     #[error("run the model: {found} feature values where {batch} windows need {expected}")]
     Size {
-        /// Windows in the batch.
+        /// The number of windows in the batch.
         batch: usize,
-        /// Values they need.
+        /// The number of values that these windows have.
         expected: usize,
-        /// Values that came.
+        /// The number of values that the caller passed.
         found: usize,
     },
-    /// The model's answer is not a number.
+    /// The output holds a value that is not finite.
     #[error("run the model: {value} for {label:?} in window {window} of the batch")]
     NotFinite {
-        /// Position in the batch.
+        /// The window's index in the batch.
         window: usize,
-        /// The output's label.
+        /// The label whose value is not finite.
         label: String,
-        /// NaN or an infinity.
+        /// The value: NaN or an infinity.
         value: String,
     },
-    /// The inference threads are gone.
+    /// The inference threads have ended.
     #[error("run the model: the inference threads have ended")]
     Ended,
 }

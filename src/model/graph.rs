@@ -1,32 +1,36 @@
-//! Whether a graph is what its contract says.
+//! Comparison of a graph's inputs and outputs with the contract.
 //!
-//! In: the inputs and outputs of a loaded graph, and the contract. Out: the names to use, or what does not fit.
-//! Never runs the graph.
+//! Input: the inputs and outputs of a loaded graph, and the contract. Output: the names of the input and output to use,
+//! or a description of the first mismatch. Invariants: the graph is not run.
 
 use ort::value::{Outlet, TensorElementType, ValueType};
 
 use super::{Contract, Layout, Output};
 
-/// The graph's input and output that a session uses.
+/// The names of the graph's input and output that a session uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ports {
     pub input: String,
     pub output: String,
 }
 
-/// Checks names, kinds, ranks and sizes.
-pub(super) fn fit(inputs: &[Outlet], outputs: &[Outlet], contract: &Contract) -> Result<Ports, String> {
+/// Compares the names, element types, ranks and sizes of the graph's inputs and outputs with the contract.
+pub(super) fn match_ports(
+    inputs: &[Outlet],
+    outputs: &[Outlet],
+    contract: &Contract,
+) -> Result<Ports, String> {
     let [input] = inputs else {
-        return Err(format!("the graph takes {} inputs ({}), and one is used", inputs.len(), names(inputs)));
+        return Err(format!("the graph has {} inputs ({}), and must have one", inputs.len(), names(inputs)));
     };
     let input_shape = input_shape(contract);
-    fits(input, "input", &input_shape, &format!("layout {}", contract.layout.name()))?;
+    check_port(input, "input", &input_shape, &format!("layout {}", contract.layout.name()))?;
     let output = choose(outputs, contract.output)?;
-    fits(output, "output", &[None, Some(contract.labels.len())], "labels")?;
+    check_port(output, "output", &[None, Some(contract.labels.len())], "labels")?;
     Ok(Ports { input: input.name().to_owned(), output: output.name().to_owned() })
 }
 
-/// Sizes of the input's axes; `None` is the batch.
+/// Returns the sizes of the input's axes; `None` stands for the batch axis.
 pub(super) fn input_shape(contract: &Contract) -> Vec<Option<usize>> {
     let (rows, columns) = (Some(contract.rows()), Some(contract.coefficients()));
     match contract.layout {
@@ -38,7 +42,7 @@ pub(super) fn input_shape(contract: &Contract) -> Vec<Option<usize>> {
     }
 }
 
-/// The only output, else the one that the contract's kind of output names.
+/// Chooses the only output, or the one among several that is called `probabilities` or `logits` as the contract says.
 fn choose(outputs: &[Outlet], kind: Output) -> Result<&Outlet, String> {
     let wanted = match kind {
         Output::Probabilities => "probabilities",
@@ -47,38 +51,38 @@ fn choose(outputs: &[Outlet], kind: Output) -> Result<&Outlet, String> {
     match outputs {
         [only] => Ok(only),
         many => many.iter().find(|output| output.name() == wanted).ok_or_else(|| {
-            format!("the graph gives {} outputs ({}), and none is called {wanted:?}", many.len(), names(many))
+            format!("the graph has {} outputs ({}), and none is called {wanted:?}", many.len(), names(many))
         }),
     }
 }
 
-fn fits(port: &Outlet, side: &str, expected: &[Option<usize>], because: &str) -> Result<(), String> {
+fn check_port(port: &Outlet, side: &str, expected: &[Option<usize>], because: &str) -> Result<(), String> {
     let name = port.name();
     let wanted = shape_text(expected);
     let ValueType::Tensor { ty, shape, .. } = port.dtype() else {
-        return Err(format!("{side} {name:?} is {}, and a tensor {wanted} is needed", port.dtype()));
+        return Err(format!("{side} {name:?} is {}, and must be a tensor {wanted}", port.dtype()));
     };
     if *ty != TensorElementType::Float32 {
-        return Err(format!("{side} {name:?} holds {ty}, and 32-bit floats are needed"));
+        return Err(format!("{side} {name:?} holds {ty}, and must hold 32-bit floats"));
     }
     let found = shape_text(&shape.iter().map(|size| usize::try_from(*size).ok()).collect::<Vec<_>>());
     if shape.len() != expected.len() {
-        return Err(format!("{side} {name:?} is {found}, and the contract ({because}) says {wanted}"));
+        return Err(format!("{side} {name:?} is {found}, and the contract ({because}) requires {wanted}"));
     }
     if shape[0] >= 0 {
         return Err(format!(
-            "{side} {name:?} has a batch fixed at {}: its first axis must be dynamic",
+            "{side} {name:?} has a fixed batch size of {}: its first axis must be dynamic",
             shape[0]
         ));
     }
-    // An axis that the graph leaves open takes any size; the warm-up run finds out.
+    // A dynamic axis accepts any size here; the warm-up batch detects a size that the graph does not support.
     let sizes_fit = shape
         .iter()
         .zip(expected)
         .skip(1)
         .all(|(size, expected)| usize::try_from(*size).map_or(true, |size| Some(size) == *expected));
     if !sizes_fit {
-        return Err(format!("{side} {name:?} is {found}, and the contract ({because}) says {wanted}"));
+        return Err(format!("{side} {name:?} is {found}, and the contract ({because}) requires {wanted}"));
     }
     Ok(())
 }
@@ -87,7 +91,7 @@ fn names(ports: &[Outlet]) -> String {
     ports.iter().map(Outlet::name).collect::<Vec<_>>().join(", ")
 }
 
-/// `[batch, 297, 40]`; axes that are open are written `?` but for the first.
+/// Formats a shape as in `[batch, 297, 40]`; a dynamic axis other than the first is `?`.
 fn shape_text(shape: &[Option<usize>]) -> String {
     let axis = |(index, size): (usize, &Option<usize>)| match (index, size) {
         (_, Some(size)) => size.to_string(),

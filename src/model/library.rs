@@ -1,7 +1,8 @@
-//! Finds and loads ONNX Runtime, once a process.
+//! Finding and loading of the ONNX Runtime library.
 //!
-//! In: `engine.library`, `ORT_DYLIB_PATH`, the executable's place. Out: the one environment that all sessions
-//! share, with telemetry off. Never downloads, and never falls back from a library that was named.
+//! Input: `engine.library`, `ORT_DYLIB_PATH` and the path of the executable. Output: the one environment that all
+//! sessions of the process share, with telemetry off. Invariants: nothing is downloaded, and a library that is named
+//! explicitly is used or is an error.
 
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::{Path, PathBuf};
@@ -9,65 +10,68 @@ use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
 
-/// Why there is no ONNX Runtime.
+/// Why ONNX Runtime cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LibraryError {
-    /// The library that was named does not load.
+    /// The explicitly named library does not load.
     #[error("load ONNX Runtime from {}, which {named_by} names: {reason}", path.display())]
     Named {
-        /// The library.
+        /// The path of the library.
         path: PathBuf,
-        /// The setting that names it.
+        /// The configuration key or environment variable that names it.
         named_by: &'static str,
-        /// What the operating system says.
+        /// The operating system's error.
         reason: String,
     },
-    /// None of the usual places has one that loads.
+    /// None of the default locations holds a library that loads.
     #[error(
-        "find ONNX Runtime 1.24 or newer: looked for {}; set engine.library or ORT_DYLIB_PATH to a libonnxruntime, \
-         as the Python package onnxruntime has one in onnxruntime/capi",
-        looked.join(", ")
+        "find ONNX Runtime 1.24 or newer: searched {}; set engine.library or ORT_DYLIB_PATH to a libonnxruntime, \
+         such as the one in onnxruntime/capi of the Python package onnxruntime",
+        searched.join(", ")
     )]
     NotFound {
-        /// Each place, with the reason where there was one.
-        looked: Vec<String>,
+        /// Each location, with the reason where the library exists and does not load.
+        searched: Vec<String>,
     },
-    /// A process can load one library, and another one is in use.
+    /// Another library is loaded already; a process can load only one.
     #[error("load ONNX Runtime from {}: this process uses {} already", wanted.display(), loaded.display())]
     Other {
-        /// What was asked for.
+        /// The requested library.
         wanted: PathBuf,
-        /// What is loaded.
+        /// The loaded library.
         loaded: PathBuf,
     },
-    /// The library loads and does not start.
+    /// The library loads, and its environment cannot be created.
     #[error("start ONNX Runtime from {}: {reason}", path.display())]
     Start {
         /// The library.
         path: PathBuf,
-        /// What it says.
+        /// ONNX Runtime's error.
         reason: String,
     },
 }
 
-/// ONNX Runtime, loaded and started.
+/// The loaded ONNX Runtime library and its environment.
 #[derive(Debug, Clone)]
 pub struct Runtime {
-    /// What sessions are made from.
+    /// The environment that sessions are created in.
     pub environment: Environment,
-    /// The library's file, or its bare name where the system found it.
+    /// The path of the library, or its file name where the dynamic loader found it.
     pub path: PathBuf,
 }
 
-/// A library that loaded can't be unloaded, so the first success is for good; failures are tried again.
+/// The loaded library. A library cannot be unloaded, so the first success is kept for the life of the process; a
+/// failure is not kept, and the next call tries again.
 static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
 
 impl Runtime {
-    /// Loads ONNX Runtime from the first of: `configured`, `ORT_DYLIB_PATH` (either one is final where it is set),
-    /// beside the executable, `lib/` and `../lib/` next to it, the system's.
+    /// Loads ONNX Runtime, or returns the library that is loaded already.
+    ///
+    /// The locations are, in this order: `configured`; `ORT_DYLIB_PATH`; the folder of the executable; `lib/` and `../lib/`
+    /// beside it; the dynamic loader's own search path. There is no fallback from the first two where they are set.
     ///
     /// # Errors
-    /// Where it was looked for, and the operating system's reason.
+    /// Returns the locations that were searched and the operating system's errors.
     pub fn load(configured: Option<&Path>) -> Result<Self, LibraryError> {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         let named = named(configured, std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from));
@@ -96,7 +100,7 @@ fn named(configured: Option<&Path>, variable: Option<PathBuf>) -> Option<(PathBu
     configured.or(variable).map(|(path, by)| (std::path::absolute(&path).unwrap_or(path), by))
 }
 
-/// The usual places, nearest first. A bare name is the system's to find.
+/// Returns the default locations, nearest first. A bare file name is resolved by the dynamic loader.
 fn candidates(executable: Option<&Path>) -> Vec<PathBuf> {
     let file = format!("{DLL_PREFIX}onnxruntime{DLL_SUFFIX}");
     let beside = executable.and_then(Path::parent);
@@ -113,25 +117,26 @@ fn candidates(executable: Option<&Path>) -> Vec<PathBuf> {
 }
 
 fn first_that_loads(places: Vec<PathBuf>) -> Result<Runtime, LibraryError> {
-    let mut looked = Vec::new();
+    let mut searched = Vec::new();
     for path in places {
         let system = path.components().count() == 1;
         if !system && !path.is_file() {
-            looked.push(path.display().to_string());
+            searched.push(path.display().to_string());
             continue;
         }
         match start(&path)? {
             Ok(runtime) => return Ok(runtime),
             Err(reason) if system && reason.contains("No such file") => {
-                looked.push(format!("{} among the system's libraries", path.display()));
+                searched.push(format!("{} among the system's libraries", path.display()));
             }
-            Err(reason) => looked.push(format!("{} ({reason})", path.display())),
+            Err(reason) => searched.push(format!("{} ({reason})", path.display())),
         }
     }
-    Err(LibraryError::NotFound { looked })
+    Err(LibraryError::NotFound { searched })
 }
 
-/// Loads and starts one library; the inner error is a library that does not load.
+/// Loads one library and creates its environment. The inner error is the reason why the library does not load; the
+/// search continues after it, while the outer error ends the search.
 fn start(path: &Path) -> Result<Result<Runtime, String>, LibraryError> {
     let builder = match ort::init_from(path) {
         Ok(builder) => builder,
@@ -146,7 +151,7 @@ fn start(path: &Path) -> Result<Result<Runtime, String>, LibraryError> {
     Ok(Ok(Runtime { environment, path: path.to_owned() }))
 }
 
-/// The operating system's words, which only the debug form of a failed load shows.
+/// Returns the operating system's error, which only the `Debug` form of a failed load contains.
 fn reason(error: &ort::LoadDynamicError) -> String {
     match error {
         ort::LoadDynamicError::Dlopen { error, .. } => format!("{error:?}"),
@@ -171,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_place_is_looked_at_first() {
+    fn the_nearest_location_comes_first() {
         let places = candidates(Some(Path::new("/opt/affectd/bin/affectd")));
         let file = format!("{DLL_PREFIX}onnxruntime{DLL_SUFFIX}");
         assert_eq!(places[0], Path::new("/opt/affectd/bin").join(&file));
@@ -181,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn where_none_loads_every_place_is_named() {
+    fn the_error_lists_every_searched_location() {
         let folder = tempfile::tempdir().unwrap();
         let text = folder.path().join("libonnxruntime.so");
         std::fs::write(&text, "not a library").unwrap();

@@ -1,8 +1,10 @@
-//! The model: its contract and the engine that runs it.
+//! Models: the contract of an ONNX file, and the ONNX Runtime sessions that run it.
 //!
-//! In data order: `contract` and `check` (what a model says of itself), `read` (from a file), `library` (ONNX
-//! Runtime), `device` (GPU or CPU), `graph` (does it fit the contract), `engine` (load and try out), `session` (run).
-//! For training alone, `observe` shows values from inside a graph.
+//! Input: an ONNX file, and features `[batch, frames, coefficients]`. Output: probabilities `[batch, labels]`.
+//!
+//! In data order: `contract` and `check` (types and validation), `read` (from a file), `library` (ONNX Runtime), `device`
+//! (sessions on GPU or CPU), `graph` (comparison with the contract), `engine` (loading and warm-up), `session` (one run).
+//! With the feature `train`, `observe` returns intermediate values of a graph for calibration.
 
 pub mod builtin;
 mod check;

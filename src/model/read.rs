@@ -1,7 +1,8 @@
-//! Reads the contract of an ONNX file.
+//! Reading of the contract of an ONNX file.
 //!
-//! In: a path or the file's bytes. Out: a checked [`Contract`] from the file's metadata, else from the sidecar
-//! `<model>.contract.json`. Never runs or loads the graph, so it needs no ONNX Runtime.
+//! Input: a path or the file's bytes. Output: a validated [`Contract`] from the file's metadata, or from the sidecar
+//! `<model>.contract.json` where the metadata holds none. Invariants: the graph is not loaded, so ONNX Runtime is not
+//! needed.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use prost::Message;
 
 use super::{Contract, METADATA_KEY, ModelError};
 
-/// The two entries of ONNX's `ModelProto` that matter here (onnx/onnx.proto); prost skips the graph.
+/// The two fields of ONNX's `ModelProto` (onnx/onnx.proto) that are read here; prost skips the others.
 #[derive(Clone, PartialEq, Message)]
 struct ModelProto {
     #[prost(int64, tag = "1")]
@@ -27,10 +28,10 @@ struct Entry {
     value: String,
 }
 
-/// Reads the contract of the model at `path`: the file's own entry, else the sidecar's.
+/// Reads the contract of the model at `path` from the file's metadata, or from the sidecar.
 ///
 /// # Errors
-/// Names the file where it cannot be read, is not ONNX, has no contract, or one that is wrong.
+/// Returns an error that names the file where it cannot be read, is not ONNX, or has no valid contract.
 pub fn load_contract(path: &Path) -> Result<Contract, ModelError> {
     let bytes = std::fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
     let model = path.display().to_string();
@@ -47,10 +48,10 @@ pub fn load_contract(path: &Path) -> Result<Contract, ModelError> {
     }
 }
 
-/// Reads the contract inside the bytes of an ONNX file that messages call `model`.
+/// Reads the contract from the bytes of an ONNX file. `model` names the file in errors.
 ///
 /// # Errors
-/// As [`load_contract`], without a sidecar.
+/// See [`load_contract`]; there is no sidecar here.
 pub fn contract_of(bytes: &[u8], model: &str) -> Result<Contract, ModelError> {
     match contract_entry(bytes, model)? {
         Some(json) => parse(&json, model.to_owned()),

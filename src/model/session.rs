@@ -1,7 +1,8 @@
-//! One loaded graph on one thread: features in, probabilities out.
+//! One session of a model, which one inference thread owns.
 //!
-//! In: a batch of windows as the front end makes them, `[batch, frames, coefficients]`. Out: `[batch, labels]`
-//! probabilities in the buffer of the caller. Hides layout, logits and temperature; never gives out a NaN.
+//! Input: the features of a batch of windows, `[batch, frames, coefficients]`. Output: probabilities `[batch, labels]`,
+//! in a buffer of the caller. Invariants: the layout of the graph's input, its logits and the temperature are handled
+//! here, and every returned probability is finite.
 
 use std::sync::Arc;
 
@@ -10,20 +11,24 @@ use ort::value::TensorRef;
 use super::graph::{Ports, input_shape};
 use super::{Contract, EngineError, Layout, Output};
 
-/// Windows that a CPU takes through the graph best: with more, what the layers hand to each other outgrows a core's cache, and each
-/// window costs more (`affectd model bench` shows it).
-pub(super) const AT_ONCE_ON_CPU: usize = 4;
+/// The number of windows that a session on a CPU runs at once. A larger batch is split into parts of this size.
+///
+/// On a CPU, every layer writes its output for the whole batch before the next layer reads it. At four windows these
+/// intermediate tensors still fit into the cache of one core; with more windows they do not, and each window costs more
+/// (`affectd model bench` shows the time per window by batch size). Running the whole batch at once was the rejected
+/// alternative: it pays off on a GPU, where one launch serves many windows, and costs throughput on a CPU.
+pub(super) const CPU_WINDOWS_PER_RUN: usize = 4;
 
-/// A model that is ready to run; each inference thread owns one.
+/// A session of a model; each inference thread owns one.
 #[derive(Debug)]
 pub struct Session {
     graph: ort::session::Session,
     ports: Ports,
     contract: Arc<Contract>,
-    at_once: usize,
-    /// Sizes of the input behind the batch axis.
+    max_windows_per_run: usize,
+    /// The sizes of the input's axes after the batch axis.
     window_shape: Vec<usize>,
-    /// The transposed input, where the layout has coefficients before frames.
+    /// A buffer for the transposed input, used where the layout has coefficients before frames.
     transposed: Vec<f32>,
 }
 
@@ -32,29 +37,30 @@ impl Session {
         graph: ort::session::Session,
         ports: Ports,
         contract: Arc<Contract>,
-        at_once: usize,
+        max_windows_per_run: usize,
     ) -> Self {
         let window_shape = input_shape(&contract).into_iter().flatten().collect();
-        Self { graph, ports, contract, at_once, window_shape, transposed: Vec::new() }
+        Self { graph, ports, contract, max_windows_per_run, window_shape, transposed: Vec::new() }
     }
 
-    /// Windows in one run beyond which a window costs more, not less.
+    /// Returns the largest number of windows in one run; with more, the time per window grows.
     #[must_use]
-    pub fn at_once(&self) -> usize {
-        self.at_once
+    pub fn max_windows_per_run(&self) -> usize {
+        self.max_windows_per_run
     }
 
-    /// The model's contract.
+    /// Returns the model's contract.
     #[must_use]
     pub fn contract(&self) -> &Arc<Contract> {
         &self.contract
     }
 
-    /// Runs `batch` windows: `features` is `[batch, frames, coefficients]`, `out` becomes `[batch, labels]`
-    /// probabilities. `out` keeps its allocation.
+    /// Runs the graph on `batch` windows. `features` is `[batch, frames, coefficients]`; `out` is overwritten with
+    /// probabilities `[batch, labels]` and keeps its allocation.
     ///
     /// # Errors
-    /// A wrong number of values, a failure of ONNX Runtime, and an output that is not finite. `out` is empty then.
+    /// Returns an error for a wrong number of values, a failure of ONNX Runtime, and an output that is not finite; `out` is
+    /// empty then.
     pub fn run(&mut self, features: &[f32], batch: usize, out: &mut Vec<f32>) -> Result<(), EngineError> {
         out.clear();
         let (rows, columns) = (self.contract.rows(), self.contract.coefficients());
@@ -85,7 +91,7 @@ impl Session {
     }
 }
 
-/// `[batch, rows, columns]` to `[batch, columns, rows]`.
+/// Transposes `[batch, rows, columns]` to `[batch, columns, rows]`.
 fn transpose(features: &[f32], rows: usize, columns: usize, out: &mut Vec<f32>) {
     out.clear();
     for window in features.chunks_exact(rows * columns) {
@@ -95,8 +101,8 @@ fn transpose(features: &[f32], rows: usize, columns: usize, out: &mut Vec<f32>) 
     }
 }
 
-/// Softmax of `row / temperature`, shifted by the maximum so that no exponential overflows
-/// (Guo et al., "On Calibration of Modern Neural Networks", 2017, for the temperature).
+/// Replaces `row` by `softmax(row / temperature)`. The maximum is subtracted first, so that no exponential overflows.
+/// The temperature is that of Guo et al., "On Calibration of Modern Neural Networks", 2017.
 fn softmax(row: &mut [f32], temperature: f32) {
     let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sum = 0.0;
@@ -136,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn softmax_divides_by_the_temperature_and_bears_large_logits() {
+    fn softmax_divides_by_the_temperature_and_accepts_large_logits() {
         let mut row = [1000.0, 1000.0 + 2.0 * 3.0_f32.ln()];
         softmax(&mut row, 2.0);
         assert!((row[0] - 0.25).abs() < 1e-4 && (row[1] - 0.75).abs() < 1e-4, "{row:?}");

@@ -1,6 +1,7 @@
-//! Evaluation in this process: a model, a batcher of its own, the clips of a dataset.
+//! Evaluation in this process, with a model and a batcher of its own.
 //!
-//! In: a loaded model and clips on disk. Out: each clip's result in the order of the clips, then the report.
+//! Input: a loaded model and clips on disk. Output: the result of each clip in the order of the clips, then the report.
+//! Invariants: the batcher is that of the daemon, so that the same clip has the same probabilities there.
 
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
@@ -10,24 +11,25 @@ use crate::batch::{self, ScoredBatch};
 use crate::config::Config;
 use crate::datasets;
 use crate::evaluation::clips_in_flight;
-use crate::evaluation::{EvaluationError, Evaluator, LabelledClip, Line, Report, Tally};
+use crate::evaluation::{EvaluationError, Evaluator, LabelledClip, Perturbation, Report, Tally};
 use crate::model::Model;
 use crate::proto;
 use crate::stream::StreamSetup;
 
-/// Scored batches that may wait to be handed to their clips.
+/// The capacity of the queue of scored batches.
 const SCORED: usize = 16;
 
-/// Evaluates `model` on `clips` as a line leaves them, telling `each` of every clip.
+/// Evaluates `model` on `clips` after `perturbation`, and calls `each` with every clip's result.
 ///
 /// Dropping the future stops the evaluation.
 ///
 /// # Errors
-/// A file that cannot be read, a model without answers; a clip that cannot be decoded is only skipped.
+/// Returns an error where a file cannot be read or the model fails. A clip that cannot be decoded is skipped and counted.
 pub async fn evaluate(
     model: Model,
     config: &Config,
-    (clips, line): (Vec<datasets::Clip>, &Line),
+    clips: Vec<datasets::Clip>,
+    perturbation: &Perturbation,
     mut each: impl FnMut(&proto::ClipResult),
 ) -> Result<Report, EvaluationError> {
     let (jobs, waiting) = batch::inbox(&config.batch);
@@ -36,11 +38,11 @@ pub async fn evaluate(
     let setup = StreamSetup::new(&contract, &config.window, &config.audio)?;
     let evaluator: Evaluator<ReplyOrigin> = Evaluator::new(contract.clone(), setup, jobs);
     let batcher = batch::start(model.contract, model.sessions, &config.batch, waiting, scored);
-    let answers = tokio::spawn(answer(results));
+    let replies = tokio::spawn(reply(results));
 
     let mut tally = Tally::new(contract.clone());
     let mut outcomes = futures::stream::iter(clips)
-        .map(|clip| async { evaluator.score(line.carry(LabelledClip::read(clip).await?)).await })
+        .map(|clip| async { evaluator.score(perturbation.apply(LabelledClip::read(clip).await?)).await })
         .buffered(clips_in_flight());
     while let Some(outcome) = outcomes.try_next().await? {
         each(&outcome.to_proto(&contract.labels));
@@ -49,14 +51,15 @@ pub async fn evaluate(
     drop(outcomes);
     drop(evaluator);
     batcher.join().await;
-    let _ = answers.await;
+    let _ = replies.await;
     Ok(tally.report())
 }
 
-async fn answer(mut results: mpsc::Receiver<ScoredBatch<ReplyOrigin>>) {
+/// Sends the probabilities of every window to its clip, until the batcher ends.
+async fn reply(mut results: mpsc::Receiver<ScoredBatch<ReplyOrigin>>) {
     while let Some(batch) = results.recv().await {
         for window in batch.windows {
-            window.origin.answer(window.probabilities);
+            window.origin.reply(window.probabilities);
         }
     }
 }

@@ -62,11 +62,11 @@ impl Publisher {
             let events = factories.of(&batch.model);
             for Scored { origin, probabilities, .. } in batch.windows {
                 match (origin, probabilities) {
-                    (JobOrigin::Clip(clip), outcome) => clip.answer(outcome),
+                    (JobOrigin::Clip(clip), outcome) => clip.reply(outcome),
                     (JobOrigin::Window(envelope), Ok(probabilities)) => {
                         let smoothed = smoother.as_mut().map(|smoother| {
                             let (labels, scores) = (events.labels(), &probabilities);
-                            let raw = RawScores { stretch: envelope.stretch, labels, scores };
+                            let raw = RawScores { segment: envelope.segment, labels, scores };
                             smoother.smooth(&envelope.stream, envelope.channel, raw)
                         });
                         self.publish(&events, *envelope, (&probabilities, smoothed)).await?

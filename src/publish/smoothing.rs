@@ -1,4 +1,4 @@
-//! Smoothing: a window's scores with those of the windows before it in the same stretch of the same channel.
+//! Smoothing: a window's scores with those of the windows before it in the same segment of the same channel.
 //!
 //! In: raw scores, and those of the last windows. Out: smoothed scores, and what the next window is smoothed with. Both methods look back
 //! over a fixed number of windows, so the raw scores of the last few are all that there is to keep: a window that is analysed again after
@@ -13,8 +13,8 @@ use crate::stream::RecentScores;
 /// What the model says of one window.
 #[derive(Debug, Clone, Copy)]
 pub struct RawScores<'a> {
-    /// Start of the first window of the window's stretch: names the stretch. Nothing is smoothed across the end of one.
-    pub stretch: Duration,
+    /// Start of the first window of the window's segment: names the segment. Nothing is smoothed across the end of one.
+    pub segment: Duration,
     /// The model's labels.
     pub labels: &'a Arc<[String]>,
     /// One for each label.
@@ -25,8 +25,8 @@ impl Smoothing {
     /// Smooths a window that comes after the ones of `before`. Gives one value for each label, and what the next window is smoothed with.
     #[must_use]
     pub fn smooth(&self, before: Option<&RecentScores>, window: RawScores<'_>) -> (Vec<f32>, RecentScores) {
-        let RawScores { stretch, labels, scores } = window;
-        let before = before.filter(|recent| recent.stretch == stretch && recent.labels == *labels);
+        let RawScores { segment, labels, scores } = window;
+        let before = before.filter(|recent| recent.segment == segment && recent.labels == *labels);
         let mut rows = before.map_or_else(Vec::new, |recent| recent.scores.clone());
         rows.extend_from_slice(scores);
         let width = scores.len();
@@ -37,7 +37,7 @@ impl Smoothing {
             SmoothingMethod::Median => median(&rows, width),
         };
         keep_last(&mut rows, (self.windows - 1) * width);
-        (smoothed, RecentScores { stretch, labels: labels.clone(), scores: rows })
+        (smoothed, RecentScores { segment, labels: labels.clone(), scores: rows })
     }
 }
 
@@ -85,12 +85,12 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    /// Smooths windows of one stretch after the other.
+    /// Smooths windows of one segment after the other.
     fn smoothed(method: SmoothingMethod, windows: usize, scores: &[[f32; 2]]) -> Vec<Vec<f32>> {
         let (smoothing, labels) = (Smoothing { method, windows }, labels(&["anger", "fear"]));
         let mut recent = None;
         let one = |scores: &[f32; 2]| {
-            let raw = RawScores { stretch: Duration::ZERO, labels: &labels, scores };
+            let raw = RawScores { segment: Duration::ZERO, labels: &labels, scores };
             let (smoothed, next) = smoothing.smooth(recent.as_ref(), raw);
             recent = Some(next);
             smoothed
@@ -134,21 +134,21 @@ mod tests {
         let smoothing = Smoothing { method: SmoothingMethod::Exponential, windows: 5 };
         let (ours, same) = (labels(&["anger", "fear"]), labels(&["anger", "fear"]));
         let others = labels(&["fear", "anger"]);
-        let stretch = Duration::from_secs(4);
-        let (_, recent) = smoothing.smooth(None, RawScores { stretch, labels: &ours, scores: &[1.0, 0.0] });
-        let next = |stretch, labels| {
-            smoothing.smooth(Some(&recent), RawScores { stretch, labels, scores: &[0.0, 1.0] }).0
+        let segment = Duration::from_secs(4);
+        let (_, recent) = smoothing.smooth(None, RawScores { segment, labels: &ours, scores: &[1.0, 0.0] });
+        let next = |segment, labels| {
+            smoothing.smooth(Some(&recent), RawScores { segment, labels, scores: &[0.0, 1.0] }).0
         };
-        assert!(next(stretch, &same)[0] > 0.3, "the same labels, wherever they are kept");
+        assert!(next(segment, &same)[0] > 0.3, "the same labels, wherever they are kept");
         assert_eq!(next(Duration::from_secs(5), &ours), [0.0, 1.0]);
-        assert_eq!(next(stretch, &others), [0.0, 1.0]);
+        assert_eq!(next(segment, &others), [0.0, 1.0]);
     }
 
     #[test]
     fn json_brings_the_same_scores_back_and_a_shorter_look_uses_the_newest() {
         let long = Smoothing { method: SmoothingMethod::Median, windows: 4 };
         let labels = labels(&["anger"]);
-        let raw = |scores| RawScores { stretch: Duration::from_millis(1_500), labels: &labels, scores };
+        let raw = |scores| RawScores { segment: Duration::from_millis(1_500), labels: &labels, scores };
         let mut recent: Option<RecentScores> = None;
         for scores in [&[0.1_f32], &[1e-7], &[0.333_333_34], &[0.9]] {
             recent = Some(long.smooth(recent.as_ref(), raw(scores)).1);

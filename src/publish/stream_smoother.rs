@@ -88,7 +88,7 @@ mod tests {
         smoother.smooth(
             stream,
             channel,
-            RawScores { stretch: Duration::ZERO, labels: &labels, scores: &[score] },
+            RawScores { segment: Duration::ZERO, labels: &labels, scores: &[score] },
         )
     }
 
@@ -112,7 +112,7 @@ mod tests {
     fn silence_is_passed_over() {
         let (mut smoother, stream, labels) = (smoother(), Arc::default(), ["anger".to_owned()].into());
         let before = smooth(&mut smoother, &stream, 0, 1.0).recent;
-        let silent = RawScores { stretch: Duration::ZERO, labels: &labels, scores: &[] };
+        let silent = RawScores { segment: Duration::ZERO, labels: &labels, scores: &[] };
         let silent = smoother.smooth(&stream, 0, silent);
         assert_eq!((silent.scores, silent.recent), (vec![], before));
         assert!((smooth(&mut smoother, &stream, 0, 0.0).scores[0] - 1.0 / 3.0).abs() < 1e-6);

@@ -29,8 +29,8 @@ pub struct WindowEnvelope {
     pub end: Duration,
     /// The shorter last window.
     pub partial: bool,
-    /// Start of the first window of its stretch.
-    pub stretch: Duration,
+    /// Start of the first window of its segment.
+    pub segment: Duration,
     /// When the sender captured the chunk that completed the window.
     pub captured_at: Option<pbjson_types::Timestamp>,
     /// When the window was complete here.
@@ -50,7 +50,7 @@ impl WindowEnvelope {
         captured_at: Option<pbjson_types::Timestamp>,
         answer: Answer,
     ) -> (Vec<f32>, Self) {
-        let Window { channel, index, start, end, partial, stretch, features, .. } = window;
+        let Window { channel, index, start, end, partial, segment, features, .. } = window;
         let completed_at = Instant::now();
         let envelope = Self {
             stream,
@@ -59,7 +59,7 @@ impl WindowEnvelope {
             start,
             end,
             partial,
-            stretch,
+            segment,
             captured_at,
             completed_at,
             answer,

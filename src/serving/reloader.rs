@@ -209,14 +209,14 @@ impl Reloader {
         &mut self,
         Loaded { model, max_size }: Loaded,
     ) -> Result<(Arc<ServedModel>, Batcher<Session>), ReloadError> {
-        let Model { contract, sessions, window_takes, .. } = model;
+        let Model { contract, sessions, time_per_window, .. } = model;
         let options = config::Batch { max_size: Some(max_size), ..self.config.batch.clone() };
         let setup = self.setup(&contract)?;
         let (jobs, waiting) = batch::inbox(&options);
         let batcher = batch::start(contract.clone(), sessions, &options, waiting, self.scored.clone());
         self.setups += 1;
-        batcher.cost().add(window_takes, 1);
-        self.processor.guess(window_takes);
+        batcher.cost().add(time_per_window, 1);
+        self.processor.guess(time_per_window);
         let hop = setup.geometry.span().hop;
         let utilization = Utilization::new(batcher.cost().clone(), batcher.threads(), hop);
         let (setup_number, shadows) = (self.setups, Vec::new());

@@ -16,7 +16,7 @@ use crate::serving::{AdmissionPermit, ServedModel};
 use crate::shard::{ChunkAccepted, Report};
 use crate::stream::RESUMED;
 use crate::stream::{Assignment, EpochPosition, StreamInfo};
-use crate::stream::{BadChunk, Outcome, StreamFrontEnd};
+use crate::stream::{BadChunk, ChunkOutcome, StreamFrontEnd};
 use crate::telemetry::metrics as meter;
 use crate::telemetry::metrics::GaugeGuard;
 use crate::window::time_of;
@@ -204,7 +204,7 @@ impl OpenStream {
     fn standing(&self) -> Option<EpochPosition> {
         match self.owner {
             Owner::Call(_) => None,
-            Owner::Kafka { epoch, .. } => Some(EpochPosition { epoch, place: self.front_end.place() }),
+            Owner::Kafka { epoch, .. } => Some(EpochPosition { epoch, place: self.front_end.position() }),
         }
     }
 
@@ -232,7 +232,7 @@ impl OpenStream {
     }
 
     /// Counts a chunk, where `whole` says that it is more than a further piece of one, and its audio.
-    fn count(&self, outcome: &Outcome, whole: bool, spent: Duration) {
+    fn count(&self, outcome: &ChunkOutcome, whole: bool, spent: Duration) {
         let source = self.owner.source();
         if outcome.duplicate {
             return meter::rejected(source, "duplicate");

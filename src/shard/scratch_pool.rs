@@ -1,20 +1,20 @@
 //! The scratch of a shard, for each setup that its streams have.
 //!
-//! In: a model. Out: the workbench that its streams share. Never shared between threads.
+//! In: a model. Out: the scratch that its streams share. Never shared between threads.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::serving::ServedModel;
-use crate::stream::Workbench;
+use crate::stream::Scratch;
 
-/// A workbench for each setup, by its number.
+/// A scratch for each setup, by its number.
 #[derive(Debug, Default)]
-pub(super) struct ScratchPool(HashMap<u64, Workbench>);
+pub(super) struct ScratchPool(HashMap<u64, Scratch>);
 
 impl ScratchPool {
     /// The one for the streams of a model, made on first use.
-    pub fn of(&mut self, model: &ServedModel) -> &mut Workbench {
-        self.0.entry(model.setup_number).or_insert_with(|| model.setup.workbench())
+    pub fn of(&mut self, model: &ServedModel) -> &mut Scratch {
+        self.0.entry(model.setup_number).or_insert_with(|| model.setup.scratch())
     }
 
     /// Whether there is one already.

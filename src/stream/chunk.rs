@@ -1,81 +1,86 @@
-//! What a stream is given: a chunk, why it may be refused, and what became of it.
+//! A chunk of a stream, the reasons why it may be refused, and the outcome of accepting it.
 //!
-//! In: nothing. Out: plain values and the words of a refusal. Never looks at the audio itself.
+//! Output: plain values and error messages.
+//! Invariants: this module does not read audio data.
 
 use prost::bytes::Bytes;
 
 use crate::audio::{AudioFormat, BadAudio, ChannelLayout, FileError};
 
-/// The furthest sample at which a chunk may begin: 46 years at 192 kHz. Keeps all arithmetic on positions far from its limits.
+/// The highest sample index at which a chunk may begin: 46 years at 192 kHz. The limit keeps the arithmetic
+/// on positions far from overflow.
 pub const FURTHEST_SAMPLE: u64 = 1 << 48;
 
-/// A piece of a stream's audio as it arrived.
+/// A part of a stream's audio, as it arrived.
 #[derive(Debug, Clone, Default)]
 pub struct Chunk {
-    /// Counts the chunks of the stream.
+    /// Sequence number of the chunk within its stream. Chunks at or below the last accepted number are
+    /// duplicates.
     pub sequence: Option<u64>,
-    /// Position of the chunk's first sample.
+    /// Index of the chunk's first sample, in source samples of one channel. Where it is missing, the chunk
+    /// follows the previous one directly.
     pub first_sample: Option<u64>,
-    /// Required where the stream begins, and the same ever after.
+    /// Required on the first chunk of a stream; later chunks may repeat it, unchanged.
     pub format: Option<AudioFormat>,
-    /// The samples, or a piece of a file.
+    /// Raw samples, or a part of a file.
     pub audio: Bytes,
-    /// Ends the stream.
+    /// Whether the chunk ends the stream.
     pub last: bool,
 }
 
-/// Why a chunk was refused. The sender's to mend; the stream is as if the chunk had never come.
+/// Why a chunk was refused. The sender must correct it; the stream continues as if the chunk had not been
+/// sent.
 #[derive(Debug, thiserror::Error)]
 pub enum BadChunk {
-    /// The first chunk says nothing of its format.
+    /// The first chunk has no format.
     #[error("format: missing on the stream's first chunk")]
     FormatMissing,
-    /// The format changed within the stream.
+    /// The format differs from that of the stream.
     #[error("format: changed from {was} to {is} within the stream; it must stay the same")]
     FormatChanged {
-        /// The stream's format.
+        /// The format of the stream.
         was: AudioFormat,
-        /// The chunk's.
+        /// The format of the chunk.
         is: AudioFormat,
     },
-    /// What is done with the channels, or their names, changed within the stream.
+    /// The channel policy or the names of the channels differ from those of the stream.
     #[error("channels: changed from {was} to {is} within the stream; they must stay the same")]
     ChannelsChanged {
-        /// The stream's.
+        /// The layout of the stream.
         was: ChannelLayout,
-        /// The chunk's.
+        /// The layout of the chunk.
         is: ChannelLayout,
     },
-    /// The chunk begins further from the stream's start than any stream lasts.
+    /// The chunk begins beyond [`FURTHEST_SAMPLE`].
     #[error("first_sample = {value}: allowed is 0 to {FURTHEST_SAMPLE}")]
     FirstSample {
-        /// Where the chunk says that it begins.
+        /// The index that the chunk declares.
         value: u64,
     },
-    /// The samples cannot be read.
+    /// The samples cannot be decoded.
     #[error(transparent)]
     Audio(#[from] BadAudio),
-    /// The chunk is too large.
+    /// The chunk is larger than `audio.max_chunk_bytes`.
     #[error("audio: {bytes} bytes in one chunk; at most {limit} are allowed (audio.max_chunk_bytes)")]
     ChunkTooLarge {
-        /// Size of the chunk.
+        /// Size of the chunk in bytes.
         bytes: usize,
-        /// What is allowed.
+        /// The largest allowed size in bytes.
         limit: usize,
     },
-    /// The file is too large.
+    /// The file is larger than `audio.max_file_bytes`.
     #[error("audio: a file of more than {limit} bytes (audio.max_file_bytes)")]
     FileTooLarge {
-        /// What is allowed.
+        /// The largest allowed size in bytes.
         limit: usize,
     },
-    /// The file cannot be read.
+    /// The file cannot be decoded.
     #[error("audio: {0}")]
     File(#[from] FileError),
 }
 
 impl BadChunk {
-    /// The metric's label.
+    /// Returns the value of the metric label `reason`.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
@@ -91,13 +96,13 @@ impl BadChunk {
     }
 }
 
-/// What became of a chunk that was not refused.
+/// The outcome of a chunk that was not refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Outcome {
-    /// Its sequence was at or below the last one accepted, so it was dropped.
+pub struct ChunkOutcome {
+    /// Whether the chunk was dropped because its sequence number was at or below the last one accepted.
     pub duplicate: bool,
-    /// Chunks that the jump in `sequence` says are missing.
+    /// Number of chunks that are missing before this one, according to `sequence`.
     pub missing_chunks: u64,
-    /// Source samples taken in, per channel, silence not counted.
+    /// Source samples of one channel that were accepted, without inserted silence.
     pub samples: u64,
 }

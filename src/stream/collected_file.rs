@@ -1,18 +1,26 @@
-//! The bytes of a file that came in several chunks, until it is whole.
+//! Collects the bytes of a file that arrives in several chunks.
 //!
-//! In: bytes in order. Out: the file, or its recording. Never grows past the limit.
+//! Input: bytes in order.
+//! Output: the complete file, or its recording.
+//! Invariants: the collected bytes never exceed the limit of the caller.
+//!
+//! A file is decoded only when it is complete, because its header and, in some formats, its end decide what
+//! its bytes mean. Until then its chunks contribute no samples, and the position of the stream does not move.
+//! For Kafka this means that none of the file's records may be committed before the last one was decoded: a
+//! restart reads the file again from its first record. The limit bounds the memory, and with it the amount of
+//! audio that is read again.
 
 use prost::bytes::Bytes;
 
 use super::BadChunk;
 use crate::audio::{self, ChannelLayout, Recording};
 
-/// A file that is not whole yet.
+/// The bytes of a file that is not complete yet.
 #[derive(Debug, Default)]
 pub struct CollectedFile(Vec<u8>);
 
 impl CollectedFile {
-    /// Whether nothing of a file is there.
+    /// Returns whether no bytes have been collected.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -21,7 +29,8 @@ impl CollectedFile {
     /// Appends `bytes`.
     ///
     /// # Errors
-    /// [`BadChunk::FileTooLarge`] where the file would have more than `limit` bytes; it is then as it was.
+    /// [`BadChunk::FileTooLarge`] where the file would exceed `limit` bytes; the collected bytes are
+    /// unchanged.
     pub fn push(&mut self, bytes: &[u8], limit: usize) -> Result<(), BadChunk> {
         if self.0.len() + bytes.len() > limit {
             return Err(BadChunk::FileTooLarge { limit });
@@ -30,17 +39,18 @@ impl CollectedFile {
         Ok(())
     }
 
-    /// The file, which is not kept.
+    /// Returns the collected bytes and starts over with none.
     #[must_use]
     pub fn take(&mut self) -> Bytes {
         Bytes::from(std::mem::take(&mut self.0))
     }
 
-    /// The recording of the file with `end` behind it. The file is gone afterwards.
+    /// Completes the file with `end`, decodes it and starts over with no bytes.
     ///
     /// # Errors
-    /// As [`Self::push`], [`BadChunk::File`] where it cannot be read, or names that are not those of its channels; the file is
-    /// then as it was before `end`.
+    /// Those of [`Self::push`], [`BadChunk::File`] where the file cannot be decoded, and [`BadChunk::Audio`]
+    /// where the names of `layout` do not fit its channels. The collected bytes are then as they were before
+    /// `end`.
     pub fn finish(
         &mut self,
         end: &[u8],
@@ -51,11 +61,13 @@ impl CollectedFile {
         self.push(end, limit)?;
         let file = self.take();
         let decoded = audio::decode_bytes(file.clone(), None).map_err(BadChunk::from);
-        let named = decoded.and_then(|recording| {
+        let checked = decoded.and_then(|recording| {
             layout.check(recording.channels.len())?;
             Ok(recording)
         });
-        named.inspect_err(|_| {
+        // `file` shares its buffer with no other owner here, so the conversion back to a vector does not
+        // copy.
+        checked.inspect_err(|_| {
             self.0 = file.into();
             self.0.truncate(before);
         })

@@ -1,17 +1,19 @@
-//! One stream: chunks in, windows out, and where the next chunk begins.
+//! The front end of one stream: from chunks to windows, and the position at which the next chunk begins.
 //!
-//! In: chunks as they arrived, in order. Out: each complete window, and the partial one at an end.
-//! Invariants: positions are absolute source samples of one channel; any chunking of the same audio gives the same windows;
-//! bad input changes nothing. Never looks at a clock: whoever owns the stream decides when it is idle.
+//! Input: chunks, in the order in which they arrived.
+//! Output: every complete window, and the partial one at the end of a segment.
+//! Invariants: positions are absolute source samples of one channel; the windows are the same for any
+//! division of the audio into chunks; a chunk that is refused changes nothing. The front end has no clock:
+//! the caller decides when a stream is idle.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::chunk::{BadChunk, Chunk, FURTHEST_SAMPLE, Outcome};
+use super::chunk::{BadChunk, Chunk, ChunkOutcome, FURTHEST_SAMPLE};
 use super::collected_file::CollectedFile;
-use super::position::{Place, Resume};
-use super::segment::Stretch;
-use super::{StreamSetup, Workbench};
+use super::position::{Resume, StreamPosition};
+use super::segment::Segment;
+use super::{Scratch, StreamSetup};
 use crate::audio::{self, AudioFormat, Planar, Recording, ResamplerPlan};
 use crate::window::{Window, needed_from};
 use crate::window::{time_of, whole_samples};
@@ -21,23 +23,32 @@ use crate::window::{time_of, whole_samples};
 pub struct StreamFrontEnd {
     setup: StreamSetup,
     format: AudioFormat,
-    /// `None` until a file says what rate it has.
+    /// `None` until the sample rate is known: at the first samples, or when a file has been decoded.
     plan: Option<Arc<ResamplerPlan>>,
+    /// Index of the source sample at which the next chunk begins.
     position: u64,
+    /// Sequence number of the last chunk accepted.
     sequence: Option<u64>,
-    stretch: Option<Stretch>,
-    /// The next window of each channel when the stretch began or, where none is open, when the last one ended; stretches begin
-    /// no earlier.
-    owed: Vec<u64>,
+    /// The open segment.
+    segment: Option<Segment>,
+    /// The first pending window of each channel at the time when the open segment began or, where none is
+    /// open, when the last one ended. A new segment begins with these windows or later ones, so that no
+    /// window index is used twice.
+    pending: Vec<u64>,
+    /// Positions at which a previous reader ended a segment because the stream was idle; this reader repeats
+    /// it there.
     idle_ends: VecDeque<u64>,
+    /// The bytes of a file that is not complete yet.
     file: CollectedFile,
 }
 
 impl StreamFrontEnd {
-    /// A stream whose first chunk is `chunk` (which must still be given to [`Self::accept`]).
+    /// Creates the state of a stream whose first chunk is `chunk`. The chunk itself must be passed to
+    /// [`Self::accept`] afterwards.
     ///
     /// # Errors
-    /// [`BadChunk::FormatMissing`], or names that are not those of its channels.
+    /// [`BadChunk::FormatMissing`] without a format; [`BadChunk::Audio`] where the names of the setup do not
+    /// fit the channels.
     pub fn begin(setup: &StreamSetup, chunk: &Chunk) -> Result<Self, BadChunk> {
         let format = chunk.format.ok_or(BadChunk::FormatMissing)?;
         if !format.is_file() {
@@ -46,6 +57,7 @@ impl StreamFrontEnd {
         Ok(Self::at(setup, format, chunk.first_sample.unwrap_or(0)))
     }
 
+    /// Creates the state of a stream at `position`, without a segment.
     fn at(setup: &StreamSetup, format: AudioFormat, position: u64) -> Self {
         Self {
             setup: setup.clone(),
@@ -53,21 +65,24 @@ impl StreamFrontEnd {
             plan: None,
             position,
             sequence: None,
-            stretch: None,
-            owed: Vec::new(),
+            segment: None,
+            pending: Vec::new(),
             idle_ends: VecDeque::new(),
             file: CollectedFile::default(),
         }
     }
 
-    /// A stream that another reader left. Its next chunk, `chunk`, must be the one that begins there. Where that reader cut other
-    /// windows, a new stretch begins.
+    /// Creates the state of a stream that another reader left. `chunk` must be the one that begins at the
+    /// position of `resume`; it must be passed to [`Self::accept`] afterwards.
+    ///
+    /// Where that reader cut windows of another length or hop, their indexes do not apply here, and a new
+    /// segment begins.
     ///
     /// # Errors
-    /// [`BadChunk::FormatMissing`] where the stream had not begun.
+    /// Those of [`Self::begin`] where the stream had no audio yet.
     pub fn resume(
         setup: &StreamSetup,
-        bench: &mut Workbench,
+        scratch: &mut Scratch,
         resume: Resume,
         chunk: &Chunk,
     ) -> Result<Self, BadChunk> {
@@ -77,9 +92,9 @@ impl StreamFrontEnd {
                 let mut stream = Self::at(setup, at.format, at.position);
                 stream.sequence = at.sequence;
                 if at.span == setup.geometry.span() {
-                    stream.owed = at.next_windows;
+                    stream.pending = at.next_windows;
                     if let Some(first_window) = at.first_window {
-                        stream.open_stretch(bench, first_window);
+                        stream.open_segment(scratch, first_window);
                     }
                 }
                 stream
@@ -89,46 +104,48 @@ impl StreamFrontEnd {
         Ok(stream)
     }
 
-    /// Where the stream stands.
+    /// Returns the position of the stream.
     #[must_use]
-    pub fn place(&self) -> Place {
-        let next_windows: Vec<u64> = match &self.stretch {
-            Some(stretch) => stretch.next_windows(),
-            None => self.owed.clone(),
+    pub fn position(&self) -> StreamPosition {
+        let next_windows: Vec<u64> = match &self.segment {
+            Some(segment) => segment.next_windows(),
+            None => self.pending.clone(),
         };
         let lowest = next_windows.iter().min().zip(self.plan.as_ref());
         let needed = lowest.map_or(0, |(next, plan)| needed_from(&self.setup.geometry, plan, *next));
-        Place {
+        StreamPosition {
             position: self.position,
             sequence: self.sequence,
-            first_window: self.stretch.as_ref().map(|stretch| stretch.first_window),
-            open: self.stretch.is_some() || !self.file.is_empty(),
-            needed_from: if self.stretch.is_some() { needed } else { self.position },
+            first_window: self.segment.as_ref().map(|segment| segment.first_window),
+            open: self.segment.is_some() || !self.file.is_empty(),
+            needed_from: if self.segment.is_some() { needed } else { self.position },
             next_windows,
             span: self.setup.geometry.span(),
         }
     }
 
-    /// The stream's format.
+    /// Returns the format of the stream.
     #[must_use]
     pub fn format(&self) -> AudioFormat {
         self.format
     }
 
-    /// Takes a chunk in and gives every window that it completes to `emit`. A chunk that is `last` must be followed by [`Self::end`].
+    /// Accepts a chunk and passes every window that it completes to `emit`. After a chunk that is `last`,
+    /// [`Self::end`] must be called.
     ///
     /// # Errors
-    /// See [`BadChunk`]; the stream is then as it was.
+    /// See [`BadChunk`]. The stream is then unchanged.
     pub fn accept(
         &mut self,
-        bench: &mut Workbench,
+        scratch: &mut Scratch,
         chunk: &Chunk,
         emit: &mut dyn FnMut(Window),
-    ) -> Result<Outcome, BadChunk> {
+    ) -> Result<ChunkOutcome, BadChunk> {
+        // All checks precede every change, so that a refused chunk leaves the stream as it was.
         if let (Some(new), Some(seen)) = (chunk.sequence, self.sequence)
             && new <= seen
         {
-            return Ok(Outcome { duplicate: true, ..Outcome::default() });
+            return Ok(ChunkOutcome { duplicate: true, ..ChunkOutcome::default() });
         }
         if let Some(is) = chunk.format.filter(|is| *is != self.format) {
             return Err(BadChunk::FormatChanged { was: self.format, is });
@@ -137,54 +154,58 @@ impl StreamFrontEnd {
             return Err(BadChunk::FirstSample { value });
         }
         let samples = if self.format.is_file() {
-            self.take_file(bench, chunk, emit)?
+            self.accept_file(scratch, chunk, emit)?
         } else {
-            self.take_samples(bench, chunk, emit)?
+            self.accept_samples(scratch, chunk, emit)?
         };
         let missing_chunks = match (chunk.sequence, self.sequence) {
             (Some(new), Some(seen)) => new - seen - 1,
             _ => 0,
         };
         self.sequence = chunk.sequence.or(self.sequence);
-        Ok(Outcome { duplicate: false, missing_chunks, samples })
+        Ok(ChunkOutcome { duplicate: false, missing_chunks, samples })
     }
 
-    /// Ends the stretch: gives its partial window, where there is one. Positions and indexes go on.
+    /// Ends the segment and passes its partial windows to `emit`. An incomplete file is decoded as it is. The
+    /// stream may continue: positions and window indexes go on.
     ///
     /// # Errors
-    /// Where a file that was not whole yet cannot be read; its bytes are dropped.
-    pub fn end(&mut self, bench: &mut Workbench, emit: &mut dyn FnMut(Window)) -> Result<(), BadChunk> {
+    /// [`BadChunk`] where an incomplete file cannot be decoded; its bytes are dropped.
+    pub fn end(&mut self, scratch: &mut Scratch, emit: &mut dyn FnMut(Window)) -> Result<(), BadChunk> {
         let mut file = Ok(());
         if !self.file.is_empty() {
             match self.file.finish(&[], self.setup.max_file_bytes, &self.setup.channels) {
-                Ok(recording) => drop(self.take_recording(bench, recording, emit)),
+                Ok(recording) => drop(self.accept_recording(scratch, recording, emit)),
                 Err(error) => {
                     self.file = CollectedFile::default();
-                    // Past the file's chunks, so that nobody waits for them.
+                    // The position moves beyond the chunks of the dropped file. They would otherwise count as
+                    // needed, and their offsets would never be committed.
                     self.position += 1;
                     file = Err(error);
                 }
             }
         }
-        self.end_segment(bench, emit);
+        self.end_segment(scratch, emit);
         file
     }
 
-    fn end_segment(&mut self, bench: &mut Workbench, emit: &mut dyn FnMut(Window)) {
-        let Some(stretch) = self.stretch.take() else { return };
+    /// Ends the open segment, if any, at the current position.
+    fn end_segment(&mut self, scratch: &mut Scratch, emit: &mut dyn FnMut(Window)) {
+        let Some(segment) = self.segment.take() else { return };
         let end = time_of(self.position, self.source_rate_hz());
-        self.owed = stretch.end(&self.setup, bench, end, emit);
+        self.pending = segment.end(&self.setup, scratch, end, emit);
     }
 
-    /// The sample rate of the stream's own audio; 0 for a file that is not whole yet.
+    /// Returns the sample rate of the stream's audio in hertz; 0 for a file that is not complete yet.
     #[must_use]
     pub fn source_rate_hz(&self) -> u32 {
         self.plan.as_ref().map_or(self.format.sample_rate_hz(), |plan| plan.source_rate_hz())
     }
 
-    fn take_samples(
+    /// Decodes a chunk of raw samples and returns how many samples of one channel it has.
+    fn accept_samples(
         &mut self,
-        bench: &mut Workbench,
+        scratch: &mut Scratch,
         chunk: &Chunk,
         emit: &mut dyn FnMut(Window),
     ) -> Result<u64, BadChunk> {
@@ -192,21 +213,22 @@ impl StreamFrontEnd {
         if bytes > limit {
             return Err(BadChunk::ChunkTooLarge { bytes, limit });
         }
-        let mut planar = std::mem::take(&mut bench.planar);
+        let mut planar = std::mem::take(&mut scratch.planar);
         let decoded = audio::decode(self.format, &chunk.audio, &mut planar);
         if decoded.is_ok() {
             self.setup.channels.apply(&mut planar);
-            self.place_samples(bench, chunk.first_sample, planar.channels(), emit);
+            self.align_samples(scratch, chunk.first_sample, planar.channels(), emit);
         }
         let samples = planar.frames() as u64;
-        bench.planar = planar;
+        scratch.planar = planar;
         Ok(decoded.map(|()| samples)?)
     }
 
-    /// Collects the file's bytes; decodes it when the last ones are there.
-    fn take_file(
+    /// Collects a chunk of a file, and decodes the file when the chunk is its last one. Returns the number of
+    /// samples of one channel that became available.
+    fn accept_file(
         &mut self,
-        bench: &mut Workbench,
+        scratch: &mut Scratch,
         chunk: &Chunk,
         emit: &mut dyn FnMut(Window),
     ) -> Result<u64, BadChunk> {
@@ -216,53 +238,63 @@ impl StreamFrontEnd {
             return Ok(0);
         }
         let recording = self.file.finish(&chunk.audio, limit, &self.setup.channels)?;
-        Ok(self.take_recording(bench, recording, emit))
+        Ok(self.accept_recording(scratch, recording, emit))
     }
 
-    fn take_recording(
+    /// Accepts the samples of a decoded file and returns how many samples of one channel it has.
+    fn accept_recording(
         &mut self,
-        bench: &mut Workbench,
+        scratch: &mut Scratch,
         recording: Recording,
         emit: &mut dyn FnMut(Window),
     ) -> u64 {
-        self.plan = Some(bench.plan(recording.sample_rate_hz));
+        self.plan = Some(scratch.plan(recording.sample_rate_hz));
         let mut planar = Planar::from_channels(recording.channels);
         self.setup.channels.apply(&mut planar);
-        self.place_samples(bench, None, planar.channels(), emit);
+        self.align_samples(scratch, None, planar.channels(), emit);
         planar.frames() as u64
     }
 
-    /// Puts a chunk's samples where they belong: an overlap is cut off, a short gap becomes silence, a long one ends the stretch.
-    fn place_samples(
+    /// Inserts the samples of a chunk at their position: an overlap with earlier samples is cut off, a gap of
+    /// up to `max_gap` is filled with silence, and a longer one ends the segment. Without an open segment,
+    /// the position moves over any gap.
+    ///
+    /// Without `first_sample` a chunk follows the previous one directly.
+    fn align_samples(
         &mut self,
-        bench: &mut Workbench,
+        scratch: &mut Scratch,
         first_sample: Option<u64>,
         planar: &[Vec<f32>],
         emit: &mut dyn FnMut(Window),
     ) {
+        // An idle end belongs to a position, not to a time: it is repeated before the first chunk that begins
+        // at or after it.
         while self.idle_ends.front().is_some_and(|end| *end <= self.position) {
             self.idle_ends.pop_front();
-            self.end_segment(bench, emit);
+            self.end_segment(scratch, emit);
         }
         let begin = first_sample.unwrap_or(self.position);
         let gap = begin.saturating_sub(self.position);
         if gap > whole_samples(self.setup.max_gap, self.source_rate_hz())
-            || (gap > 0 && self.stretch.is_none())
+            || (gap > 0 && self.segment.is_none())
         {
-            self.end_segment(bench, emit);
+            self.end_segment(scratch, emit);
             self.position = begin;
         } else if gap > 0 {
             let silence = vec![vec![0.0; gap as usize]; planar.len()];
-            self.feed(bench, &silence, 0, emit);
+            self.push_samples(scratch, &silence, 0, emit);
         }
         let overlap = self.position.saturating_sub(begin) as usize;
-        self.feed(bench, planar, overlap, emit);
+        self.push_samples(scratch, planar, overlap, emit);
     }
 
-    /// Feeds the samples from `skip` on, a hop at a time and channel by channel, so that little is held at once.
-    fn feed(
+    /// Passes the samples from `skip` on to the segment, and opens one where none is open.
+    ///
+    /// The samples are passed one hop at a time, so that a long chunk or file is resampled in small parts and
+    /// each channel's windows leave before the next part is computed.
+    fn push_samples(
         &mut self,
-        bench: &mut Workbench,
+        scratch: &mut Scratch,
         planar: &[Vec<f32>],
         skip: usize,
         emit: &mut dyn FnMut(Window),
@@ -271,28 +303,29 @@ impl StreamFrontEnd {
         if skip >= length {
             return;
         }
-        if self.stretch.is_none() {
+        if self.segment.is_none() {
             let rate =
-                self.plan.get_or_insert_with(|| bench.plan(self.format.sample_rate_hz())).source_rate_hz();
+                self.plan.get_or_insert_with(|| scratch.plan(self.format.sample_rate_hz())).source_rate_hz();
             let first_window = self.setup.geometry.first_window_from(self.position, rate);
-            self.owed.resize(planar.len(), 0);
-            for owed in &mut self.owed {
-                *owed = first_window.max(*owed);
+            self.pending.resize(planar.len(), 0);
+            for pending in &mut self.pending {
+                *pending = first_window.max(*pending);
             }
-            self.open_stretch(bench, first_window);
+            self.open_segment(scratch, first_window);
         }
         let step = self.setup.geometry.hop as usize;
         for from in (skip..length).step_by(step) {
             let to = length.min(from + step);
-            let stretch = self.stretch.as_mut().expect("opened above");
-            stretch.push(&self.setup, bench, planar, from..to, emit);
+            let segment = self.segment.as_mut().expect("opened above");
+            segment.push(&self.setup, scratch, planar, from..to, emit);
             self.position += (to - from) as u64;
         }
     }
 
-    /// Opens a stretch at the position, where each channel owes `self.owed`.
-    fn open_stretch(&mut self, bench: &mut Workbench, first_window: u64) {
-        let plan = self.plan.get_or_insert_with(|| bench.plan(self.format.sample_rate_hz())).clone();
-        self.stretch = Some(Stretch::open(&self.setup, plan, self.position, first_window, &self.owed));
+    /// Opens a segment at the current position, in which each channel begins with its window in
+    /// `self.pending`.
+    fn open_segment(&mut self, scratch: &mut Scratch, first_window: u64) {
+        let plan = self.plan.get_or_insert_with(|| scratch.plan(self.format.sample_rate_hz())).clone();
+        self.segment = Some(Segment::open(&self.setup, plan, self.position, first_window, &self.pending));
     }
 }

@@ -1,8 +1,10 @@
-//! Streams: where each chunk lies, which windows it completes, and the threads that own this state.
+//! One stream of audio: from chunks to windows.
 //!
-//! `geometry` (arithmetic) → `windower` (one channel) → `stretch` → `front_end` (one stream) → `open_stream`
-//! (with its owner) → `shard` (the thread that owns many).
-//! All but the shard are pure: no clock, no channel, no I/O.
+//! In data order: `chunk` is the input, [`StreamFrontEnd`] follows one stream and its position, `segment` is a part of it without a long gap and
+//! gives the windows. `info` and `ticket` are plain values that travel with a stream's windows.
+//!
+//! Invariants: everything here is pure, without clock, channel or I/O. The windows of a stream depend on its audio only, never on how it was
+//! divided into chunks.
 
 mod chunk;
 mod collected_file;
@@ -16,11 +18,11 @@ mod ticket;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use chunk::{BadChunk, Chunk, FURTHEST_SAMPLE, Outcome};
+pub use chunk::{BadChunk, Chunk, ChunkOutcome, FURTHEST_SAMPLE};
 pub use collected_file::CollectedFile;
 pub use front_end::StreamFrontEnd;
 pub use info::StreamInfo;
-pub use position::{Place, Resume, ResumePoint};
+pub use position::{Resume, ResumePoint, StreamPosition};
 pub use recent_scores::RecentScores;
 pub use ticket::{Assignment, DeadLetterTicket, EpochPosition, RESUMED, Ticket};
 
@@ -29,51 +31,51 @@ use crate::config;
 use crate::features::{FrameKind, FrontEnd, OptionsError};
 use crate::model::{Contract, Input};
 use crate::vad::{self, Gate};
-use crate::window::{ChannelTools, GeometryError, Tools, WindowGeometry};
+use crate::window::{ChannelScratch, FrameScratch, GeometryError, WindowGeometry};
 
-/// Why windows cannot be cut for a model. Ours to mend, not the sender's.
+/// Why windows cannot be cut for a model. The operator must correct it, not the sender.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// Windows cannot be placed.
+    /// The windows cannot be placed.
     #[error(transparent)]
     Geometry(#[from] GeometryError),
-    /// Speech cannot be told at the model's rate.
+    /// Voice activity detection does not support the sample rate of the model.
     #[error(
         "use vad.mode = \"gate\" with model {model} at {rate_hz} Hz: allowed is a model at {} Hz, or \"off\"",
         vad::SAMPLE_RATE_HZ
     )]
     VoiceActivity {
-        /// The model's name.
+        /// The name of the model.
         model: String,
-        /// Its sample rate.
+        /// The sample rate of the model, in hertz.
         rate_hz: u32,
     },
-    /// The front end's options contradict each other.
+    /// The MFCC options are not allowed.
     #[error(transparent)]
     Options(#[from] OptionsError),
 }
 
-/// What all streams of one model share: geometry, feature tables, limits. Cheap to clone.
+/// What all streams of one model share: geometry, feature tables and limits. Clones share the tables.
 #[derive(Debug, Clone)]
 pub struct StreamSetup {
-    /// Where windows lie.
+    /// The windows of the model.
     pub geometry: WindowGeometry,
-    /// The model's features; `None` where it takes the samples themselves.
+    /// The features of the model; `None` where it takes samples.
     pub front_end: Option<FrontEnd>,
-    /// Which windows are silent; `None` where none is.
+    /// Decides which windows are silent; without a gate no window is.
     pub gate: Option<Gate>,
-    /// The longest jump of `first_sample` that becomes silence.
+    /// The longest gap in `first_sample` that is filled with silence. A longer one ends the segment.
     pub max_gap: Duration,
-    /// The largest chunk of raw samples.
+    /// The largest chunk of raw samples, in bytes.
     pub max_chunk_bytes: usize,
-    /// The largest file, whole or spread over chunks.
+    /// The largest file, in bytes, in one chunk or spread over several.
     pub max_file_bytes: usize,
-    /// What is done with the channels of a stream.
+    /// The channel policy and the names of the channels.
     pub channels: ChannelLayout,
 }
 
 impl StreamSetup {
-    /// The setup for a model under a configuration.
+    /// Creates the setup of a model under a configuration, without a gate.
     ///
     /// # Errors
     /// See [`SetupError`].
@@ -102,23 +104,24 @@ impl StreamSetup {
         })
     }
 
-    /// The same for streams: with the gate that is configured. Whatever must see every window leaves it out.
+    /// Adds the gate that is configured. Evaluation and training do not call this, because they need every
+    /// window.
     ///
     /// # Errors
-    /// [`SetupError::VoiceActivity`].
+    /// [`SetupError::VoiceActivity`] where the sample rate of the model is not supported.
     pub fn gated(self, contract: &Contract, vad: &config::Vad) -> Result<Self, SetupError> {
         let refused = |rate_hz| SetupError::VoiceActivity { model: contract.name.clone(), rate_hz };
         let gate = Gate::new(vad, &self.geometry).map_err(refused)?;
         Ok(Self { gate, ..self })
     }
 
-    /// Whether silent windows give an event.
+    /// Returns whether silent windows produce an event.
     #[must_use]
     pub fn publishes_silence(&self) -> bool {
         self.gate.as_ref().is_some_and(|gate| gate.publish_silence)
     }
 
-    /// The setup of one stream, which may say what is done with its channels.
+    /// Returns the setup of one stream, which may select a channel policy and name its channels.
     #[must_use]
     pub fn for_stream(&self, info: &StreamInfo) -> Self {
         let policy = info.channels.unwrap_or(self.channels.policy);
@@ -126,14 +129,16 @@ impl StreamSetup {
         Self { channels, ..self.clone() }
     }
 
-    /// The scratch of one thread.
+    /// Creates the scratch of one thread.
     #[must_use]
-    pub fn workbench(&self) -> Workbench {
+    pub fn scratch(&self) -> Scratch {
         let geometry = self.geometry.clone();
-        Workbench {
-            tools: match &self.front_end {
-                Some(front_end) => ChannelTools::Frames(Box::new(Tools::new(geometry, front_end.clone()))),
-                None => ChannelTools::Samples(geometry),
+        Scratch {
+            channel: match &self.front_end {
+                Some(front_end) => {
+                    ChannelScratch::Frames(Box::new(FrameScratch::new(geometry, front_end.clone())))
+                }
+                None => ChannelScratch::Samples(geometry),
             },
             plans: Vec::new(),
             planar: Planar::new(),
@@ -142,24 +147,27 @@ impl StreamSetup {
     }
 }
 
-/// The scratch of one thread: every stream that the thread owns computes with it, one after the other.
+/// The buffers and tables of one thread. All streams of the thread use it, one after the other, so that the
+/// memory of a stream is only its own state.
 #[derive(Debug)]
-pub struct Workbench {
-    tools: ChannelTools,
-    /// Resampling tables by source rate.
+pub struct Scratch {
+    /// The tables and buffers of the windowers.
+    channel: ChannelScratch,
+    /// Resampling tables by source rate in hertz.
     plans: Vec<(u32, Arc<ResamplerPlan>)>,
-    /// A chunk's samples, channel by channel.
+    /// The samples of a chunk, one buffer per channel.
     planar: Planar,
+    /// The samples of one channel at the model's rate.
     resampled: Vec<f32>,
 }
 
-impl Workbench {
-    /// The tables from `source_rate_hz` to the model's rate, made on first use.
+impl Scratch {
+    /// Returns the tables from `source_rate_hz` to the model's rate, built on first use.
     fn plan(&mut self, source_rate_hz: u32) -> Arc<ResamplerPlan> {
         if let Some((_, plan)) = self.plans.iter().find(|(rate, _)| *rate == source_rate_hz) {
             return plan.clone();
         }
-        let plan = Arc::new(ResamplerPlan::new(source_rate_hz, self.tools.geometry().sample_rate_hz));
+        let plan = Arc::new(ResamplerPlan::new(source_rate_hz, self.channel.geometry().sample_rate_hz));
         self.plans.push((source_rate_hz, plan.clone()));
         plan
     }

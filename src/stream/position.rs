@@ -1,53 +1,58 @@
-//! Where a stream stands, and what another reader needs to go on from there.
+//! The position of a stream between two chunks, and the state that another reader needs to continue from it.
 //!
-//! In: nothing. Out: plain values. Invariant: positions are absolute source samples of one channel.
+//! Output: plain values.
+//! Invariants: positions are absolute source samples of one channel.
 
 use std::collections::VecDeque;
 
 use crate::audio::AudioFormat;
 use crate::window::WindowSpan;
 
-/// Where a stream stands between two chunks.
+/// The position of a stream between two chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The sample at which the next chunk begins, unless it says otherwise.
+pub struct StreamPosition {
+    /// Index of the sample at which the next chunk begins, unless the chunk declares another one.
     pub position: u64,
-    /// Sequence of the last chunk accepted.
+    /// Sequence number of the last chunk accepted.
     pub sequence: Option<u64>,
-    /// First window of the open stretch; `None` after an idle end or before any audio.
+    /// Index of the first window of the open segment; `None` where no segment is open.
     pub first_window: Option<u64>,
-    /// Whether an end would change anything: a stretch is open, or a file not whole yet.
+    /// Whether [`super::StreamFrontEnd::end`] would have an effect: a segment is open, or a file is
+    /// incomplete.
     pub open: bool,
-    /// First source sample that a later window needs.
+    /// The first source sample that a later window depends on. Chunks that end at or before it are no longer
+    /// needed.
     pub needed_from: u64,
-    /// The next window that each channel will give.
+    /// Index of the next window of each channel.
     pub next_windows: Vec<u64>,
-    /// What those numbers count.
+    /// Length and hop of the windows that the indexes count.
     pub span: WindowSpan,
 }
 
-/// All that a reader needs to go on where another one stopped.
+/// The state that a reader needs to continue a stream that another reader left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resume {
-    /// `None` where the stream had not begun.
+    /// `None` where the stream had no audio yet.
     pub at: Option<ResumePoint>,
-    /// Positions at which the stretch ended by wall time, ascending.
+    /// Positions at which a segment was ended because the stream was idle, ascending. They were decided by
+    /// wall-clock time, so a reader must repeat them instead of deciding again.
     pub idle_ends: VecDeque<u64>,
 }
 
-/// The middle of a stream.
+/// The state in the middle of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResumePoint {
-    /// The stream's format.
+    /// The format of the stream.
     pub format: AudioFormat,
-    /// As in [`Place`].
+    /// See [`StreamPosition::position`].
     pub position: u64,
-    /// As in [`Place`].
+    /// See [`StreamPosition::sequence`].
     pub sequence: Option<u64>,
-    /// As in [`Place`].
+    /// See [`StreamPosition::first_window`].
     pub first_window: Option<u64>,
-    /// The next window that each channel owes.
+    /// See [`StreamPosition::next_windows`].
     pub next_windows: Vec<u64>,
-    /// What those numbers count. Where it is not what the reader cuts, a new stretch begins.
+    /// Length and hop of the windows that the indexes count. Where the reader cuts windows of another span,
+    /// it begins a new segment.
     pub span: WindowSpan,
 }

@@ -10,8 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// What a channel's next window is smoothed with: the raw scores of the windows just before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RecentScores {
-    /// Start of the first window of the segment.
-    pub stretch: Duration,
+    /// Start of the first window of the segment: identifies the segment. The record of the progress topic keeps its first name.
+    #[serde(rename = "stretch")]
+    pub segment: Duration,
     /// The model's labels. A model with other labels starts afresh.
     #[serde(serialize_with = "write_labels", deserialize_with = "read_labels")]
     pub labels: Arc<[String]>,

@@ -1,21 +1,25 @@
-//! A stretch of audio without a long gap: a resampler, a windower and, where silence is told, an ear for speech for each channel.
+//! A segment: audio of one stream without a gap longer than `audio.max_gap`.
 //!
-//! In: the stretch's samples, in order. Out: its windows, the partial one at its end. Knows no chunks.
+//! Input: the samples of the segment, in order, one buffer per channel.
+//! Output: the windows of each channel, including the partial one at the end of the segment.
+//! Invariants: a segment holds one resampler, one windower and, where silence is detected, one voice activity
+//! detector for each channel; it is independent of how the audio was divided into chunks.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{StreamSetup, Workbench};
+use super::{Scratch, StreamSetup};
 use crate::audio::{Resampler, ResamplerPlan};
-use crate::vad::{Gate, Speech};
+use crate::vad::{Gate, VoiceActivity};
 use crate::window::ChannelWindower;
-use crate::window::Cut;
+use crate::window::CutWindow;
 use crate::window::{Window, window};
 
-/// The state of one stretch.
+/// The state of one segment.
 #[derive(Debug)]
-pub(super) struct Stretch {
+pub(super) struct Segment {
+    /// Index of the first window that starts in the segment. It identifies the segment within its stream.
     pub first_window: u64,
     plan: Arc<ResamplerPlan>,
     channels: Vec<Channel>,
@@ -26,103 +30,108 @@ pub(super) struct Stretch {
 struct Channel {
     resampler: Resampler,
     windower: ChannelWindower,
-    /// Where `setup.gate` is there.
-    speech: Option<Speech>,
+    /// Present exactly where the setup has a gate.
+    activity: Option<VoiceActivity>,
 }
 
-impl Stretch {
-    /// A stretch that begins at the source sample `position` and owes each channel the windows from `owed` on.
+impl Segment {
+    /// Opens a segment at the source sample `position`. Channel `c` produces the windows from `pending[c]` on.
     pub fn open(
         setup: &StreamSetup,
         plan: Arc<ResamplerPlan>,
         position: u64,
         first_window: u64,
-        owed: &[u64],
+        pending: &[u64],
     ) -> Self {
         let geometry = &setup.geometry;
-        // No reader is left in the middle of a window; were one, that window would be beyond saving.
+        // A resumed stream begins at or before the start of each pending window. Should it ever begin later,
+        // the window that started earlier lacks its first samples and is skipped: an event made of part of its
+        // audio would carry the id of the complete window.
         let earliest = geometry.first_window_from(position, plan.source_rate_hz());
-        let channel = |next: &u64| {
+        let channel = |pending: &u64| {
             let resampler = Resampler::new(plan.clone(), position);
-            let next = earliest.max(*next);
+            let next_window = earliest.max(*pending);
             let origin = resampler.next_output();
-            let speech = setup.gate.as_ref().map(|gate| Speech::new(gate, origin, next));
+            let activity = setup.gate.as_ref().map(|gate| VoiceActivity::new(gate, origin, next_window));
             let windower =
-                ChannelWindower::new(geometry, setup.front_end.is_some(), origin, first_window, next);
-            Channel { resampler, windower, speech }
+                ChannelWindower::new(geometry, setup.front_end.is_some(), origin, first_window, next_window);
+            Channel { resampler, windower, activity }
         };
-        let channels = owed.iter().map(channel).collect();
+        let channels = pending.iter().map(channel).collect();
         Self { first_window, plan, channels }
     }
 
-    /// The next window of each channel.
+    /// Returns the index of the next window of each channel.
     pub fn next_windows(&self) -> Vec<u64> {
         self.channels.iter().map(|channel| channel.windower.next_window()).collect()
     }
 
-    /// Takes a part of the samples in, channel by channel.
+    /// Accepts the samples `part` of each channel in `planar` and passes each window that they complete to
+    /// `emit`, channel by channel.
     pub fn push(
         &mut self,
         setup: &StreamSetup,
-        bench: &mut Workbench,
+        scratch: &mut Scratch,
         planar: &[Vec<f32>],
         part: Range<usize>,
         emit: &mut dyn FnMut(Window),
     ) {
         for (number, (samples, channel)) in planar.iter().zip(&mut self.channels).enumerate() {
-            let Channel { resampler, windower, speech } = channel;
-            bench.resampled.clear();
-            resampler.push(&samples[part.clone()], &mut bench.resampled);
-            let mut silence = Silence::listen(&setup.gate, speech, &bench.resampled);
-            windower.push(&mut bench.tools, &bench.resampled, &mut |cut| {
-                let cut = silence.judge(cut);
-                emit(window(&setup.geometry, &self.plan, number, cut, Duration::ZERO));
+            let Channel { resampler, windower, activity } = channel;
+            scratch.resampled.clear();
+            resampler.push(&samples[part.clone()], &mut scratch.resampled);
+            let mut silence = SilenceCheck::new(&setup.gate, activity, &scratch.resampled);
+            windower.push(&mut scratch.channel, &scratch.resampled, &mut |cut| {
+                let silent = silence.is_silent(&cut);
+                emit(Window { silent, ..window(&setup.geometry, &self.plan, number, cut, Duration::ZERO) });
             });
         }
     }
 
-    /// Gives the partial windows, which end at `end`. Says which window comes next in each channel.
+    /// Ends the segment at the time `end` and passes the remaining windows, among them the partial ones, to
+    /// `emit`. Returns the index of the next window of each channel.
     pub fn end(
         self,
         setup: &StreamSetup,
-        bench: &mut Workbench,
+        scratch: &mut Scratch,
         end: Duration,
         emit: &mut dyn FnMut(Window),
     ) -> Vec<u64> {
         let mut next = Vec::with_capacity(self.channels.len());
         for (number, channel) in self.channels.into_iter().enumerate() {
-            let Channel { mut resampler, mut windower, mut speech } = channel;
-            bench.resampled.clear();
-            resampler.finish(&mut bench.resampled);
-            let mut silence = Silence::listen(&setup.gate, &mut speech, &bench.resampled);
-            let mut give =
-                |cut: Cut| emit(window(&setup.geometry, &self.plan, number, silence.judge(cut), end));
-            windower.push(&mut bench.tools, &bench.resampled, &mut give);
-            next.push(windower.finish(&mut bench.tools, &mut give));
+            let Channel { mut resampler, mut windower, mut activity } = channel;
+            scratch.resampled.clear();
+            resampler.finish(&mut scratch.resampled);
+            let mut silence = SilenceCheck::new(&setup.gate, &mut activity, &scratch.resampled);
+            let mut emit_cut = |cut: CutWindow| {
+                let silent = silence.is_silent(&cut);
+                emit(Window { silent, ..window(&setup.geometry, &self.plan, number, cut, end) });
+            };
+            windower.push(&mut scratch.channel, &scratch.resampled, &mut emit_cut);
+            next.push(windower.finish(&mut scratch.channel, &mut emit_cut));
         }
         next
     }
 }
 
-/// Tells silent windows from others, where that is wanted.
-struct Silence<'a>(Option<(&'a Gate, &'a mut Speech)>);
+/// Decides which windows are silent; none is where the setup has no gate.
+struct SilenceCheck<'a>(Option<(&'a Gate, &'a mut VoiceActivity)>);
 
-impl<'a> Silence<'a> {
-    /// Hears the samples that the windower takes next.
-    fn listen(gate: &'a Option<Gate>, speech: &'a mut Option<Speech>, samples: &[f32]) -> Self {
-        let mut both = gate.as_ref().zip(speech.as_mut());
-        if let Some((gate, speech)) = &mut both {
-            speech.push(gate, samples);
+impl<'a> SilenceCheck<'a> {
+    /// Creates the check for the windows that `samples` complete, after the voice activity detector has
+    /// processed these samples.
+    fn new(gate: &'a Option<Gate>, activity: &'a mut Option<VoiceActivity>, samples: &[f32]) -> Self {
+        let mut both = gate.as_ref().zip(activity.as_mut());
+        if let Some((gate, activity)) = &mut both {
+            activity.push(gate, samples);
         }
         Self(both)
     }
 
-    /// A window, and whether it is silent.
-    fn judge(&mut self, cut: Cut) -> (Cut, bool) {
-        let silent = self
-            .0
-            .as_mut()
-            .is_some_and(|(gate, speech)| gate.is_silent(speech.share(gate, cut.index, cut.partial)));
-        (cut, silent)
+    /// Returns whether a window is silent. Every window must be checked once, in order.
+    fn is_silent(&mut self, cut: &CutWindow) -> bool {
+        self.0.as_mut().is_some_and(|(gate, activity)| {
+            gate.is_silent(activity.speech_share(gate, cut.index, cut.partial))
+        })
     }
 }

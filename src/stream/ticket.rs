@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::Place;
+use super::StreamPosition;
 
 /// Epoch of a stream that another reader opened.
 pub const RESUMED: i64 = -1;
@@ -52,5 +52,5 @@ pub struct EpochPosition {
     /// As in [`Ticket`].
     pub epoch: i64,
     /// Position, sequence and windows.
-    pub place: Place,
+    pub place: StreamPosition,
 }

@@ -1,18 +1,18 @@
-//! CPU time of this process and of the calling thread, by the kernel's own clocks.
+//! CPU time of this process and of the calling thread, from the kernel's CPU clocks.
 //!
-//! In: nothing. Out: time since process or thread began. Never wall time: what waits costs nothing here.
+//! Output: the CPU time since the process or thread began. Invariants: time spent waiting is not counted.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// CPU time of all threads of this process, ended ones included.
+/// Returns the CPU time of all threads of this process, including ended ones.
 #[must_use]
 pub fn process_cpu() -> Duration {
     read(ClockId::ProcessCPUTime)
 }
 
-/// CPU time of the calling thread.
+/// Returns the CPU time of the calling thread.
 #[must_use]
 pub fn thread_cpu() -> Duration {
     read(ClockId::ThreadCPUTime)
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_shows_on_both_clocks() {
+    fn both_clocks_advance_with_work() {
         let (process, thread) = (process_cpu(), thread_cpu());
         let sum = (0..200_000_u64).fold(0, |sum: u64, n| std::hint::black_box(sum.wrapping_add(n * n)));
         assert_ne!(sum, 0);

@@ -1,31 +1,31 @@
-//! Percentiles by nearest rank, of all samples rather than of buckets.
+//! Percentiles by the nearest-rank method, over all samples rather than over histogram buckets.
 //!
-//! In: durations. Out: the value below which the given share lies, one that was truly seen. Pure.
+//! Input: durations. Output: percentiles. Invariants: a percentile is always one of the samples.
 
 use std::time::Duration;
 
-/// The nearest rank; `sorted` ascends and holds at least one.
+/// Returns the nearest-rank percentile: the value at rank `ceil(share · n)`. `sorted` is ascending and not empty.
 #[must_use]
 pub fn percentile<T: Copy>(sorted: &[T], share: f64) -> T {
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted[rank.clamp(1, sorted.len()) - 1]
 }
 
-/// What is told of many durations.
+/// The reported percentiles of a set of durations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Percentiles {
     /// The median.
     pub p50: Duration,
-    /// 95 of 100 are at most this.
+    /// The 95th percentile.
     pub p95: Duration,
-    /// 99 of 100 are at most this.
+    /// The 99th percentile.
     pub p99: Duration,
-    /// All are at most this.
+    /// The maximum.
     pub max: Duration,
 }
 
 impl Percentiles {
-    /// Of samples in any order, which are sorted by it; `None` where there are none.
+    /// Sorts the samples and returns their percentiles, or `None` where there are no samples.
     #[must_use]
     pub fn of(samples: &mut [Duration]) -> Option<Self> {
         samples.sort_unstable();
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranks_are_those_of_samples_that_were_seen() {
+    fn percentiles_are_samples() {
         let ms = Duration::from_millis;
         let mut samples: Vec<Duration> = (1..=200).rev().map(ms).collect();
         let found = Percentiles::of(&mut samples).unwrap();

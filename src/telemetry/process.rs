@@ -1,47 +1,48 @@
-//! What another process has used of the machine: CPU time and memory, as Linux tells under `/proc`.
+//! CPU time and memory of another process, from Linux's `/proc`.
 //!
-//! In: a process id. Out: its CPU time so far and the most memory that it ever held. Never touches the process.
+//! Input: a process id. Output: its CPU time so far and its peak resident memory. Invariants: the process itself is not
+//! affected.
 
 use std::time::Duration;
 
-/// Why a process cannot be watched.
+/// Why the resource use of a process cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
-    /// Nothing runs under this id.
-    #[error("process {pid} is not there")]
+    /// There is no process with this id.
+    #[error("process {pid} does not exist")]
     Gone {
-        /// Its id.
+        /// The process id.
         pid: u32,
     },
-    /// The system does not tell.
+    /// A file under `/proc` cannot be read.
     #[error("read /proc/{pid}/{file}: {reason}")]
     Unreadable {
-        /// Its id.
+        /// The process id.
         pid: u32,
         /// The file.
         file: &'static str,
-        /// Why not.
+        /// The cause.
         reason: String,
     },
-    /// There is no `/proc` of Linux's kind.
-    #[error("watch process {pid}: only Linux tells what another process uses")]
+    /// The operating system is not Linux.
+    #[error("watch process {pid}: the resource use of another process is available only on Linux")]
     Unsupported {
-        /// Its id.
+        /// The process id.
         pid: u32,
     },
 }
 
-/// What a process has used up to now.
+/// The resources that a process has used so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProcessUse {
-    /// User and system time of all its threads, in steps of the kernel's tick (10 ms).
+    /// The user and system time of all threads, with the resolution of the kernel's clock tick (10 ms).
     pub cpu: Duration,
-    /// The most memory that it held at any time since it began.
+    /// The peak resident memory since the process began.
     pub peak_memory_bytes: u64,
 }
 
 impl ProcessUse {
-    /// Reads both figures of process `pid`.
+    /// Reads the resource use of process `pid`.
     ///
     /// # Errors
     /// See [`ProcessError`].
@@ -51,10 +52,10 @@ impl ProcessUse {
         }
         let unreadable =
             |file, reason: &str| ProcessError::Unreadable { pid, file, reason: reason.to_owned() };
-        let ticks = ticks_of(&text(pid, "stat")?).ok_or_else(|| unreadable("stat", "no CPU times in it"))?;
+        let ticks = ticks_of(&text(pid, "stat")?).ok_or_else(|| unreadable("stat", "no CPU times"))?;
         let status = text(pid, "status")?;
         let peak =
-            peak_bytes_of(&status).ok_or_else(|| unreadable("status", "no VmHWM in it: it has ended"))?;
+            peak_bytes_of(&status).ok_or_else(|| unreadable("status", "no VmHWM, the process has ended"))?;
         let tick = rustix::param::clock_ticks_per_second();
         Ok(Self { cpu: Duration::from_secs_f64(ticks as f64 / tick as f64), peak_memory_bytes: peak })
     }
@@ -67,7 +68,8 @@ fn text(pid: u32, file: &'static str) -> Result<String, ProcessError> {
     })
 }
 
-/// Fields 14 and 15 of proc_pid_stat(5). The second one, the name, may hold anything but ends at the last parenthesis.
+/// Returns the sum of fields 14 and 15 (utime, stime) of proc_pid_stat(5). Field 2, the name, may contain spaces and
+/// parentheses and ends at the last parenthesis.
 fn ticks_of(stat: &str) -> Option<u64> {
     let (_, behind_name) = stat.rsplit_once(')')?;
     let mut fields = behind_name.split_whitespace().skip(11);
@@ -75,7 +77,7 @@ fn ticks_of(stat: &str) -> Option<u64> {
     Some(next()? + next()?)
 }
 
-/// `VmHWM` of proc_pid_status(5), which is in kibibytes.
+/// Returns `VmHWM` of proc_pid_status(5), in bytes; the file has it in kibibytes.
 fn peak_bytes_of(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
@@ -101,7 +103,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn this_process_is_there_and_an_impossible_one_is_not() {
+    fn this_process_exists_and_an_impossible_one_does_not() {
         let own = ProcessUse::of(std::process::id()).unwrap();
         assert!(own.peak_memory_bytes > 1 << 20, "{own:?}");
         let error = ProcessUse::of(u32::MAX).unwrap_err();

@@ -1,35 +1,36 @@
-//! Shapes of the networks that can be trained, and what they cost.
+//! The architectures of the networks that can be trained, and their computational cost.
 //!
-//! In: the name of an architecture and the sizes of input and output. Out: an [`Architecture`]. Holds no weights.
+//! Input: an architecture's name and the sizes of input and output. Output: an [`Architecture`]. Invariants: no weights
+//! are held here.
 
 use super::network::statistics::StatisticsShape;
 
-/// Convolutions that halve the number of frames; the later ones halve that of bands alone.
+/// The number of convolutions with stride 2 over frames and bands; later ones have stride 2 over bands only.
 const FRAME_STRIDES: usize = 3;
 
-/// Which kind of network.
+/// A network architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Kind {
-    /// Fixed statistics of the cepstrum over time, then dense layers
+pub enum NetworkKind {
+    /// Statistics of the cepstrum over time, followed by dense layers
     Dense,
-    /// Convolutions over time and mel bands, channel attention, attentive and second-order pooling
+    /// 2-D convolutions, residual blocks with channel attention, attentive and second-order pooling
     Cnn,
 }
 
 /// The shape of a network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
-    /// Frames of a window.
+    /// The number of frames in a window.
     pub frames: usize,
-    /// Values of a frame behind the first stage: mel bands for convolutions, cepstral coefficients for statistics.
+    /// The number of values per frame after the front stage: mel bands for the CNN, cepstral coefficients for the dense net.
     pub bands: usize,
-    /// Number of labels.
+    /// The number of labels.
     pub labels: usize,
-    /// What stands between.
+    /// The layers between input and labels.
     pub body: Body,
 }
 
-/// The middle of a network.
+/// The layers of a network.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
     /// See [`super::network::Dense`].
@@ -38,59 +39,59 @@ pub enum Body {
     Cnn(CnnShape),
 }
 
-/// Statistics, one hidden layer, labels.
+/// Statistics pooling, one hidden layer and an output layer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DenseShape {
-    /// What is measured in a window.
+    /// The statistics of a window.
     pub statistics: StatisticsShape,
-    /// Units of the hidden layer.
+    /// The number of hidden units.
     pub hidden: usize,
 }
 
-/// Convolutions over frames and bands, residual blocks over frames, two poolings, labels.
+/// 2-D convolutions, residual blocks over frames, two pooling layers and an output layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CnnShape {
-    /// Convolutions over frames and bands, in order.
+    /// The convolutions over frames and bands, in order.
     pub blocks: Vec<BlockShape>,
-    /// Channels of a frame once its bands are folded together.
+    /// The number of channels after the bands are folded into the channels.
     pub width: usize,
-    /// Residual blocks over frames.
+    /// The number of residual blocks over frames.
     pub residuals: usize,
-    /// Frames under a residual block's kernel, odd.
+    /// The kernel size of a residual block, in frames; odd.
     pub kernel: usize,
-    /// Units that channel attention squeezes the channels into.
+    /// The number of units of the squeeze layer in channel attention.
     pub squeeze: usize,
-    /// Hidden units of the attention over time.
+    /// The number of hidden units of the attention over time.
     pub attention: usize,
-    /// Channels whose products are pooled.
+    /// The number of channels whose products are pooled.
     pub second_order: usize,
-    /// What those products are projected to.
+    /// The number of units that the products are projected to.
     pub projection: usize,
 }
 
 /// The shape of one convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockShape {
-    /// Channels that come in.
+    /// The number of input channels.
     pub channels_in: usize,
-    /// Channels that go out.
+    /// The number of output channels.
     pub channels_out: usize,
-    /// Frames and bands under the kernel.
+    /// The kernel size over frames and bands.
     pub kernel: [usize; 2],
-    /// Steps over frames and bands.
+    /// The stride over frames and bands.
     pub stride: [usize; 2],
-    /// Zeros around frames and bands.
+    /// The zero padding of frames and bands, on each side.
     pub padding: [usize; 2],
 }
 
 impl BlockShape {
-    /// A block whose output `i` is centred on input `i * stride`; `kernel` is odd.
+    /// Creates a convolution whose output `i` is centred on input `i * stride` (`padding = kernel / 2`); `kernel` is odd.
     pub fn centred(channels: [usize; 2], kernel: [usize; 2], stride: [usize; 2]) -> Self {
         let padding = [kernel[0] / 2, kernel[1] / 2];
         Self { channels_in: channels[0], channels_out: channels[1], kernel, stride, padding }
     }
 
-    /// Frames and bands behind the block.
+    /// Returns the number of frames and bands of the output for an input of `size`.
     pub fn out(&self, size: [usize; 2]) -> [usize; 2] {
         [0, 1].map(|axis| (size[axis] + 2 * self.padding[axis] - self.kernel[axis]) / self.stride[axis] + 1)
     }
@@ -101,41 +102,42 @@ impl BlockShape {
     }
 }
 
-/// The sizes of a network that may be chosen; each kind takes its own.
+/// The configurable sizes of a network; each architecture uses its own.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Sizes {
-    /// Dense: units of the hidden layer.
+    /// Dense: the number of hidden units.
     pub hidden: usize,
-    /// CNN: channels of each convolution over frames and bands.
+    /// CNN: the number of channels of each convolution over frames and bands.
     pub channels: Vec<usize>,
-    /// CNN: channels of a frame in the residual blocks.
+    /// CNN: the number of channels in the residual blocks.
     pub width: usize,
-    /// CNN: number of residual blocks.
+    /// CNN: the number of residual blocks.
     pub residuals: usize,
 }
 
 impl Default for Sizes {
-    /// 48 MFLOP for a CNN on windows of 297 frames and 64 bands, 3 for a dense net on 24 coefficients.
+    /// The defaults cost 48 MFLOP per window of 297 frames and 64 bands for the CNN, and 3 MFLOP per window of 24
+    /// coefficients for the dense net.
     fn default() -> Self {
         Self { hidden: 320, channels: vec![16, 32, 48, 64], width: 128, residuals: 2 }
     }
 }
 
 impl Architecture {
-    /// Statistics and a hidden layer.
+    /// Creates a dense architecture.
     pub fn dense(statistics: StatisticsShape, labels: usize, sizes: &Sizes) -> Self {
         let (frames, bands) = (statistics.frames, statistics.coefficients);
         let body = Body::Dense(DenseShape { statistics, hidden: sizes.hidden });
         Self { frames, bands, labels, body }
     }
 
-    /// Convolutions for windows of `frames` by `bands`.
+    /// Creates a CNN architecture for windows of `frames` by `bands`.
     pub fn cnn([frames, bands]: [usize; 2], labels: usize, sizes: &Sizes) -> Self {
         Self { frames, bands, labels, body: Body::Cnn(CnnShape::new(sizes)) }
     }
 
-    /// Floating-point operations of one window, a multiplication and an addition as two: convolutions, dense layers,
-    /// products of matrices.
+    /// Returns the floating-point operations per window of convolutions, dense layers and matrix products; a multiplication
+    /// and an addition count as two.
     pub fn operations(&self) -> usize {
         let size = [self.frames, self.bands];
         match &self.body {
@@ -156,7 +158,8 @@ impl CnnShape {
         let block = |(index, &channels_out): (usize, &usize)| {
             let channels_in = if index == 0 { 1 } else { sizes.channels[index - 1] };
             let kernel = if index == 0 { [5, 5] } else { [3, 3] };
-            // Coarse at once: neighbouring frames overlap, and the early maps cost most.
+            // Strides come early because neighbouring frames overlap and the early feature maps cost the most. Pooling after
+            // each convolution was the alternative; it computes four times as many values and discards them.
             let stride = if index < FRAME_STRIDES { [2, 2] } else { [1, 2] };
             BlockShape::centred([channels_in, channels_out], kernel, stride)
         };
@@ -172,24 +175,24 @@ impl CnnShape {
         }
     }
 
-    /// Frames and bands behind the convolutions.
+    /// Returns the number of frames and bands after all convolutions over frames and bands.
     pub fn map_size(&self, size: [usize; 2]) -> [usize; 2] {
         self.blocks.iter().fold(size, |size, block| block.out(size))
     }
 
-    /// Folds all bands of a frame into its channels.
+    /// Returns the convolution that folds all bands of a frame into its channels.
     pub fn fold(&self, bands: usize) -> BlockShape {
         let channels_in = self.blocks.last().map_or(1, |block| block.channels_out);
         let (kernel, stride, padding) = ([1, bands], [1, 1], [0, 0]);
         BlockShape { channels_in, channels_out: self.width, kernel, stride, padding }
     }
 
-    /// A residual block's convolution.
+    /// Returns the convolution of a residual block.
     pub fn residual(&self) -> BlockShape {
         BlockShape::centred([self.width; 2], [self.kernel, 1], [1, 1])
     }
 
-    /// Width of what is pooled: mean and deviation of each channel, and the projected products.
+    /// Returns the number of pooled values: mean and standard deviation of each channel, and the projected products.
     pub fn pooled(&self) -> usize {
         2 * self.width + self.projection
     }

@@ -1,43 +1,42 @@
-//! Changes the features of a training window at random as another voice, pace or room would: tempo, vocal-tract
-//! length, colour, dynamics, a noise floor, and a stretch of time and of bands left out (SpecAugment,
-//! <https://arxiv.org/abs/1904.08779>).
+//! Data augmentation of features: tempo, vocal tract length, spectral shape, dynamics, a noise floor, and time and
+//! frequency masking (SpecAugment, Park et al. 2019, <https://arxiv.org/abs/1904.08779>).
 //!
-//! In: features of one window, and a generator. Out: changed features of about as many frames. What needs mel bands is
-//! left out for other features. Never used outside training.
+//! Input: the features of one window, and a random number generator. Output: augmented features with about as many frames.
+//! Invariants: augmentations of the mel axis apply only to features that are mel bands; nothing here runs in serving.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand_distr::StandardNormal;
 
-use super::architecture::Kind;
+use super::architecture::NetworkKind;
 
-/// How strongly windows are changed; all zero changes nothing. Levels are natural logarithms of power.
+/// The strengths of the augmentations; 0 disables one. Levels are natural logarithms of power.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Strength {
-    /// Largest logarithm of the change of tempo.
+    /// The maximum natural logarithm of the tempo factor.
     pub tempo: f32,
-    /// Largest logarithm of the stretch of the mel axis.
+    /// The maximum natural logarithm of the warping factor of the mel axis.
     pub warp: f32,
-    /// Largest shift of the mel axis, as a share of all bands.
+    /// The maximum shift of the mel axis, as a share of all bands.
     pub shift: f32,
-    /// Deviation of a tilt from the lowest to the middle band.
+    /// The standard deviation of the spectral tilt, in levels from the lowest to the middle band.
     pub tilt: f32,
-    /// Deviation of a curvature over the bands.
+    /// The standard deviation of the spectral curvature.
     pub curve: f32,
-    /// Deviation of one slow wave over the bands.
+    /// The standard deviation of the amplitude of a sinusoidal ripple over the bands.
     pub ripple: f32,
-    /// Deviation of the logarithm of what all levels are multiplied by.
+    /// The standard deviation of the natural logarithm of the factor on all levels.
     pub dynamics: f32,
-    /// Share of windows with a noise floor 8 to 14 below the loudest cell.
+    /// The share of windows with a noise floor 8 to 14 below the highest level.
     pub noise_floor: f32,
-    /// Greatest number of frames left out.
+    /// The maximum number of masked frames.
     pub frame_mask: usize,
-    /// Greatest share of bands left out.
+    /// The maximum share of masked bands.
     pub band_mask: f32,
 }
 
 impl Strength {
-    /// No change.
+    /// All augmentations disabled.
     pub const NONE: Self = Self {
         tempo: 0.0,
         warp: 0.0,
@@ -51,7 +50,7 @@ impl Strength {
         band_mask: 0.0,
     };
 
-    /// The same with its changes of colour (tilt, curvature, wave, range) times `factor`.
+    /// Multiplies the strengths of the spectral shape and the dynamics (tilt, curvature, ripple, dynamics) by `factor`.
     #[must_use]
     pub fn with_colour(self, factor: f32) -> Self {
         let Self { tilt, curve, ripple, dynamics, .. } = self;
@@ -64,11 +63,12 @@ impl Strength {
         }
     }
 
-    /// What suits a kind of network on a few hours of speech: the dense net learns most from windows as they are.
-    pub fn of(kind: Kind) -> Self {
+    /// Returns the defaults of an architecture, tuned on a few hours of speech. The dense net scores best without feature
+    /// augmentation.
+    pub fn of(kind: NetworkKind) -> Self {
         match kind {
-            Kind::Dense => Self::NONE,
-            Kind::Cnn => Self {
+            NetworkKind::Dense => Self::NONE,
+            NetworkKind::Cnn => Self {
                 tempo: 0.12,
                 warp: 0.06,
                 shift: 0.03,
@@ -84,19 +84,19 @@ impl Strength {
     }
 }
 
-/// Augments windows of one kind of feature.
+/// The augmentation of one type of features.
 #[derive(Debug, Clone, Copy)]
 pub struct Augmentation {
-    /// How strongly.
+    /// The strengths.
     pub strength: Strength,
-    /// Values of a frame.
+    /// The number of values per frame.
     pub width: usize,
-    /// Whether those are neighbouring mel bands.
+    /// Whether the values are mel bands.
     pub has_bands: bool,
 }
 
 impl Augmentation {
-    /// Changes one window, at most `max_frames` long.
+    /// Augments one window, `[frames * width]`, and crops it to at most `max_frames` frames.
     pub fn apply(&self, features: &[f32], max_frames: usize, rng: &mut StdRng) -> Vec<f32> {
         let pace = (self.strength.tempo * rng.random_range(-1.0..=1.0_f32)).exp();
         let mut frames = at_tempo(features, self.width, pace);
@@ -114,7 +114,8 @@ impl Augmentation {
         frames
     }
 
-    /// Stretches and shifts the mel axis, as a shorter or longer vocal tract does.
+    /// Stretches and shifts the mel axis, which simulates another vocal tract length (Jaitly and Hinton, "Vocal Tract Length
+    /// Perturbation (VTLP) improves speech recognition", 2013).
     fn warp(&self, frames: &mut [f32], rng: &mut StdRng) {
         let stretch = (self.strength.warp * rng.random_range(-1.0..=1.0_f32)).exp();
         let shift = self.strength.shift * self.width as f32 * rng.random_range(-1.0..=1.0_f32);
@@ -127,16 +128,16 @@ impl Augmentation {
         }
     }
 
-    /// Changes the spectrum of the line and the range between loud and soft.
+    /// Adds a random spectral shape, which simulates another microphone or channel, and scales the dynamic range.
     fn colour(&self, frames: &mut [f32], rng: &mut StdRng) {
         let mut normal = || rng.sample::<f32, _>(StandardNormal);
         let (tilt, curve) = (self.strength.tilt * normal(), self.strength.curve * normal());
         let (ripple, dynamics) = (self.strength.ripple * normal(), (self.strength.dynamics * normal()).exp());
         let phase = rng.random_range(0.0..std::f32::consts::TAU);
         let level = |band: usize| {
-            let place = 2.0 * band as f32 / (self.width - 1).max(1) as f32 - 1.0;
-            let wave = (std::f32::consts::TAU * place + phase).cos();
-            tilt * place + curve * (place * place - 1.0 / 3.0) + ripple * wave
+            let position = 2.0 * band as f32 / (self.width - 1).max(1) as f32 - 1.0;
+            let wave = (std::f32::consts::TAU * position + phase).cos();
+            tilt * position + curve * (position * position - 1.0 / 3.0) + ripple * wave
         };
         let levels: Vec<f32> = (0..self.width).map(level).collect();
         for frame in frames.chunks_exact_mut(self.width) {
@@ -144,6 +145,7 @@ impl Augmentation {
         }
     }
 
+    /// Adds a noise floor: `log(exp(level) + exp(noise))`, computed without overflow.
     fn add_floor(&self, frames: &mut [f32], rng: &mut StdRng) {
         if rng.random::<f32>() >= self.strength.noise_floor {
             return;
@@ -156,10 +158,10 @@ impl Augmentation {
         }
     }
 
-    /// Fills a stretch of frames with the mean frame, but never more than an eighth of a short clip.
+    /// Replaces a range of frames by the mean frame (time masking), at most an eighth of a short clip.
     fn mask_frames(&self, frames: &mut [f32], rng: &mut StdRng) {
         let count = frames.len() / self.width;
-        let (start, length) = stretch(count, self.strength.frame_mask.min(count / 8), rng);
+        let (start, length) = random_range(count, self.strength.frame_mask.min(count / 8), rng);
         if length == 0 {
             return;
         }
@@ -171,22 +173,23 @@ impl Augmentation {
         masked.chunks_exact_mut(self.width).for_each(|frame| frame.copy_from_slice(&mean));
     }
 
+    /// Replaces a range of bands by `fill` in all frames (frequency masking).
     fn mask_bands(&self, frames: &mut [f32], fill: f32, rng: &mut StdRng) {
         let (start, length) =
-            stretch(self.width, (self.strength.band_mask * self.width as f32) as usize, rng);
+            random_range(self.width, (self.strength.band_mask * self.width as f32) as usize, rng);
         for frame in frames.chunks_exact_mut(self.width) {
             frame[start..start + length].fill(fill);
         }
     }
 }
 
-/// A random stretch of at most `longest` inside `0..size`.
-fn stretch(size: usize, longest: usize, rng: &mut StdRng) -> (usize, usize) {
+/// Returns the start and the length of a random range of at most `longest` inside `0..size`.
+fn random_range(size: usize, longest: usize, rng: &mut StdRng) -> (usize, usize) {
     let length = rng.random_range(0..=longest.min(size));
     (rng.random_range(0..=size - length), length)
 }
 
-/// Keeps a random stretch of at most `longest` values, whole frames of `width`.
+/// Crops to a random range of at most `longest` values, in whole frames of `width` values.
 fn crop(frames: &mut Vec<f32>, longest: usize, width: usize, rng: &mut StdRng) {
     let surplus = frames.len().saturating_sub(longest) / width;
     if surplus > 0 {
@@ -195,7 +198,7 @@ fn crop(frames: &mut Vec<f32>, longest: usize, width: usize, rng: &mut StdRng) {
     }
 }
 
-/// Resamples along time: `pace` above 1 is faster, so shorter.
+/// Resamples along time by linear interpolation; a `pace` above 1 is faster and gives fewer frames.
 pub(super) fn at_tempo(features: &[f32], width: usize, pace: f32) -> Vec<f32> {
     let count = features.len() / width;
     let wanted = (count as f32 / pace).round() as usize;

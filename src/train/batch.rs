@@ -1,7 +1,7 @@
-//! Batches of windows: shuffled, changed at random and padded for training; in order and untouched for scoring.
+//! Batches of windows: shuffled, augmented and padded for training; in order and unchanged for scoring.
 //!
-//! In: a [`Corpus`]. Out: tensors `[batch, frames, coefficients]` and soft targets `[batch, labels]`. The same from the
-//! same seed, whatever the number of threads: each window has a generator of its own.
+//! Input: a [`Corpus`]. Output: tensors `[batch, frames, coefficients]` and soft targets `[batch, labels]`. Invariants: the
+//! same seed gives the same batches with any number of threads, because each window has its own generator.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::rngs::StdRng;
@@ -10,61 +10,63 @@ use rand::{RngExt, SeedableRng};
 use rayon::prelude::*;
 
 use super::augment::Augmentation;
-use super::corpus::{Corpus, Window, write_padded};
+use super::corpus::{Corpus, LabelledWindow, write_padded};
 use super::waveform::Waveform;
 
-/// What a batch of windows has to be brought to.
+/// The shape of a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchShape {
-    /// Frames of a window with its padding.
+    /// The number of frames of a window, padding included.
     pub frames: usize,
-    /// Values of a frame.
+    /// The number of values per frame.
     pub coefficients: usize,
-    /// Number of labels.
+    /// The number of labels.
     pub labels: usize,
 }
 
-/// How training windows are changed.
+/// The augmentations of training windows.
 #[derive(Debug)]
-pub struct Changes {
-    /// Of the samples; needs windows that kept theirs.
+pub struct Augmentations {
+    /// The augmentation of samples; it requires windows that keep their samples.
     pub waveform: Option<Waveform>,
-    /// Of the features.
+    /// The augmentation of features.
     pub features: Augmentation,
 }
 
-impl Changes {
-    fn apply(&self, window: &Window, max_frames: usize, rng: &mut StdRng) -> Vec<f32> {
+impl Augmentations {
+    fn apply(&self, window: &LabelledWindow, max_frames: usize, rng: &mut StdRng) -> Vec<f32> {
         let changed = self.waveform.as_ref().and_then(|waveform| waveform.apply(&window.samples, rng));
         self.features.apply(changed.as_ref().unwrap_or(&window.features), max_frames, rng)
     }
 }
 
-/// The windows of a corpus in random order.
+/// Returns the indexes of a corpus's windows in random order.
 pub fn shuffled(corpus: &Corpus, rng: &mut StdRng) -> Vec<usize> {
     let mut order: Vec<usize> = (0..corpus.windows.len()).collect();
     order.shuffle(rng);
     order
 }
 
-/// Changed windows as one tensor.
-pub fn changed(
-    windows: &[&Window],
+/// Returns augmented windows as one tensor `[batch, frames, coefficients]`.
+pub fn augmented(
+    windows: &[&LabelledWindow],
     shape: BatchShape,
-    changes: &Changes,
-    (rng, device): (&mut StdRng, &Device),
+    augmentations: &Augmentations,
+    rng: &mut StdRng,
+    device: &Device,
 ) -> Tensor<3> {
     let seeds: Vec<u64> = windows.iter().map(|_| rng.random()).collect();
-    let changed = windows
+    let augmented = windows
         .par_iter()
         .zip(seeds)
-        .map(|(window, seed)| changes.apply(window, shape.frames, &mut StdRng::seed_from_u64(seed)));
-    let changed: Vec<Vec<f32>> = changed.collect();
-    padded(changed.iter().map(Vec::as_slice), shape, device)
+        .map(|(window, seed)| augmentations.apply(window, shape.frames, &mut StdRng::seed_from_u64(seed)));
+    let augmented: Vec<Vec<f32>> = augmented.collect();
+    padded(augmented.iter().map(Vec::as_slice), shape, device)
 }
 
-/// Soft targets `[batch, labels]`: the truth gets `1 - smoothing`, the rest is spread over all labels.
-pub fn targets(windows: &[&Window], labels: usize, smoothing: f32, device: &Device) -> Tensor<2> {
+/// Returns soft targets `[batch, labels]` with label smoothing (Szegedy et al. 2016, <https://arxiv.org/abs/1512.00567>):
+/// `1 - smoothing` for the true label, plus `smoothing / labels` for every label.
+pub fn targets(windows: &[&LabelledWindow], labels: usize, smoothing: f32, device: &Device) -> Tensor<2> {
     let mut targets = vec![smoothing / labels as f32; windows.len() * labels];
     for (row, window) in targets.chunks_exact_mut(labels).zip(windows) {
         row[window.label] += 1.0 - smoothing;
@@ -72,13 +74,13 @@ pub fn targets(windows: &[&Window], labels: usize, smoothing: f32, device: &Devi
     Tensor::from_data(TensorData::new(targets, [windows.len(), labels]), device)
 }
 
-/// The features of some windows, not all in a row, as one tensor.
-pub fn unchanged(windows: &[&Window], shape: BatchShape, device: &Device) -> Tensor<3> {
+/// Returns the features of selected windows as one tensor `[batch, frames, coefficients]`.
+pub fn unchanged(windows: &[&LabelledWindow], shape: BatchShape, device: &Device) -> Tensor<3> {
     padded(windows.iter().map(|window| window.features.as_slice()), shape, device)
 }
 
-/// The features of some windows as one tensor.
-pub fn features(windows: &[Window], shape: BatchShape, device: &Device) -> Tensor<3> {
+/// Returns the features of consecutive windows as one tensor `[batch, frames, coefficients]`.
+pub fn features(windows: &[LabelledWindow], shape: BatchShape, device: &Device) -> Tensor<3> {
     padded(windows.iter().map(|window| window.features.as_slice()), shape, device)
 }
 

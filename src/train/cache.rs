@@ -1,8 +1,9 @@
-//! Features kept on disk from one run to the next.
+//! A content-addressed cache on disk for values that are computed from clips.
 //!
-//! In: a clip's bytes, and the settings that its features depend on. Out: what was computed of them before, or nothing.
-//! An entry is named by the hash of both, so that it is never out of date; one that is cut short or spoilt is computed
-//! anew. Entries are written under another name and renamed, so that runs may share a folder. Never removes an entry.
+//! Input: the bytes of a clip, and the settings that its values depend on. Output: the cached values, or newly computed
+//! ones. Invariants: an entry is named by the hash of both inputs, so it is never stale; a truncated or corrupt entry is
+//! computed again; entries are written to a temporary name and renamed, so that concurrent runs may share a folder;
+//! entries are never removed.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,16 +11,16 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use uuid::Uuid;
 
-/// Changes when what is stored does.
+/// The version of the stored values; it is part of every entry's name.
 const VERSION: u32 = 1;
-/// Names entries; any constant would do.
+/// The UUID namespace of entries; an arbitrary constant.
 const ENTRIES: Uuid = Uuid::from_u128(0x2f0d_9a44_51c7_4b6e_9c11_d0a3_6be8_47f5);
-/// Begins each entry.
-const MARK: &[u8; 4] = b"aff1";
-/// Bytes before the content: the mark, the content's length, its hash.
+/// The magic bytes at the start of each entry.
+const MAGIC: &[u8; 4] = b"aff1";
+/// The size of an entry's header, in bytes: magic bytes, length of the content, hash of the content.
 const HEAD: usize = 4 + 8 + 16;
 
-/// A folder of entries for one set of settings.
+/// A cache folder for one set of settings.
 #[derive(Debug, Clone)]
 pub struct Cache {
     folder: PathBuf,
@@ -27,21 +28,22 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Entries in `folder`, which is made if it is not there. `settings` tells apart what the same bytes may become.
+    /// Opens the cache in `folder`, which is created where it does not exist. `settings` are part of every entry's name.
     ///
     /// # Errors
-    /// A folder that cannot be made.
+    /// Returns an error where the folder cannot be created.
     pub fn open(folder: &Path, settings: &serde_json::Value) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder).with_context(|| format!("make the cache {}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("create the cache folder {}", folder.display()))?;
         let settings = Uuid::new_v5(&ENTRIES, format!("{VERSION} {settings}").as_bytes());
         Ok(Self { folder: folder.to_owned(), settings })
     }
 
-    /// What is stored of `bytes`, else what `compute` makes of them, which is then stored. An entry that cannot be
-    /// written costs the next run its time and nothing else.
+    /// Returns the cached value of `bytes`, or computes and stores it. A value that cannot be stored is returned all the
+    /// same, and the next run computes it again.
     ///
     /// # Errors
-    /// That of `compute`.
+    /// Returns the error of `compute`.
     pub fn get_or<T: Entry, E>(
         &self,
         bytes: &[u8],
@@ -59,15 +61,15 @@ impl Cache {
     }
 }
 
-/// What can be stored.
+/// A value that can be stored in a cache.
 pub trait Entry: Sized {
-    /// As it is stored.
+    /// Serializes the value.
     fn to_bytes(&self) -> Vec<u8>;
-    /// From what was stored; `None` where that is none.
+    /// Deserializes a value; `None` where the bytes are invalid.
     fn from_bytes(bytes: &[u8]) -> Option<Self>;
 }
 
-/// The user's cache folder by the XDG Base Directory Specification; `None` without a home.
+/// Returns the user's cache folder by the XDG Base Directory Specification, or `None` without a home folder.
 #[must_use]
 pub fn default_folder() -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -83,13 +85,13 @@ fn read<T: Entry>(path: &Path) -> Option<T> {
 
 fn head(content: &[u8]) -> [u8; HEAD] {
     let mut head = [0; HEAD];
-    head[..4].copy_from_slice(MARK);
+    head[..4].copy_from_slice(MAGIC);
     head[4..12].copy_from_slice(&(content.len() as u64).to_le_bytes());
     head[12..].copy_from_slice(Uuid::new_v5(&ENTRIES, content).as_bytes());
     head
 }
 
-/// Under a name of its own first: no other run meets half an entry.
+/// Writes an entry to a temporary name and renames it, so that another run never reads a partial entry.
 fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let partial = path.with_extension(Uuid::new_v4().simple().to_string());
     let written = std::fs::File::create_new(&partial)

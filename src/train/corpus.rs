@@ -1,7 +1,8 @@
-//! Clips as the model will meet them: windows cut as in serving, each with its features and label.
+//! Clips as labelled windows of features, cut exactly as the daemon cuts them.
 //!
-//! In: labelled clips on disk. Out: a [`Corpus`] in memory, windows in the order of the clips whatever the number of
-//! threads. Never pads: [`Window::write_padded`] does, into the caller's buffer.
+//! Input: labelled clips on disk. Output: a [`Corpus`] in memory, with windows in the order of the clips for any number of
+//! threads. Invariants: features are stored without padding; [`LabelledWindow::write_padded`] pads into the caller's
+//! buffer.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use anyhow::{Context, anyhow, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::architecture::Kind;
+use super::architecture::NetworkKind;
 use super::cache::Cache;
 use super::cut::{CutClip, CutWindow};
 use super::progress;
@@ -19,58 +20,59 @@ use crate::datasets::Clip;
 use crate::features::{FrameKind, FrontEnd, MfccOptions, features_with_deltas};
 use crate::model::{Contract, Input, WindowShape};
 
-/// A last window shorter than this is not cut, as in serving (`window.min_length`).
+/// The minimum length of a partial window after a full one, in seconds, as in the daemon (`window.min_length`).
 const MIN_LENGTH_SECONDS: usize = 1;
 
-/// How samples become windows of features.
+/// The options for turning samples into windows of features.
 #[derive(Debug, Clone)]
 pub struct Recipe {
     /// The front end's options.
     pub mfcc: MfccOptions,
     /// `Mfcc` or `LogMel`.
     pub input: Input,
-    /// Rate that the audio is brought to.
+    /// The sample rate, in Hz, that audio is resampled to.
     pub sample_rate_hz: u32,
-    /// Length and hop of a window.
+    /// The length and the hop of a window.
     pub window: WindowShape,
-    /// Whether windows keep their samples.
+    /// Whether windows keep their samples, which augmentation of samples requires.
     pub keep_samples: bool,
-    /// The folder that keeps what clips became, from run to run; `None` keeps nothing.
+    /// The cache folder; `None` disables the cache.
     pub cache: Option<PathBuf>,
 }
 
 impl Recipe {
-    /// What suits a kind of network, in windows of 3 s every 1 s at 16 kHz: cepstra that convolutions can turn back into
-    /// 64 mel bands without loss, and the smooth part of the same for statistics.
-    pub fn of(kind: Kind) -> Self {
-        let n_mfcc = if kind == Kind::Cnn { 64 } else { 24 };
+    /// Returns the defaults of an architecture, with windows of 3 s every 1 s at 16 kHz. The CNN has all 64 MFCCs of 64 mel
+    /// bands, from which the mel bands are recovered without loss; the dense net has the first 24, the smooth part of the
+    /// spectrum.
+    pub fn of(kind: NetworkKind) -> Self {
+        let n_mfcc = if kind == NetworkKind::Cnn { 64 } else { 24 };
         let mfcc = MfccOptions { n_mels: 64, n_mfcc, ..MfccOptions::default() };
         let window = WindowShape { length_samples: 48_000, hop_samples: 16_000 };
         Self { mfcc, input: Input::Mfcc, sample_rate_hz: 16_000, window, keep_samples: false, cache: None }
     }
 
-    /// How samples become what a model file wants.
+    /// Returns the options of a model's contract.
     ///
     /// # Errors
-    /// A model that takes no frames.
+    /// Returns an error where the model's input is a waveform.
     pub fn of_contract(contract: &Contract, cache: Option<PathBuf>) -> anyhow::Result<Self> {
-        let frames = || format!("model {} takes samples, not frames", contract.name);
+        let frames = || format!("the input of model {} is a waveform, not frames", contract.name);
         let mfcc = contract.mfcc.clone().with_context(frames)?;
         let (input, sample_rate_hz, window) = (contract.input, contract.sample_rate_hz, contract.window);
         Ok(Self { mfcc, input, sample_rate_hz, window, keep_samples: false, cache })
     }
 
-    /// Refuses options that no front end or no window can be made with.
+    /// Validates the options.
     ///
     /// # Errors
-    /// The option, its value and what is allowed.
+    /// Returns an error with the invalid option, its value and the allowed values.
     pub fn check(&self) -> anyhow::Result<()> {
         self.front_end()?;
         let WindowShape { length_samples: length, hop_samples: hop } = self.window;
         let MfccOptions { n_fft, hop_length, deltas, .. } = self.mfcc;
         ensure!(
             self.input == Input::Mfcc || deltas == 0,
-            "mfcc.deltas = {deltas}: must be 0 for the input log-mel, whose level they would hide"
+            "mfcc.deltas = {deltas}: must be 0 for the input log-mel, because the level is the mean of all values"
         );
         ensure!(n_fft <= length, "mfcc.n_fft = {n_fft}: must be at most {length}, the samples of a window");
         ensure!(
@@ -80,79 +82,82 @@ impl Recipe {
         Ok(())
     }
 
-    /// Frames of a whole window.
+    /// Returns the number of frames of a full window, `1 + (length - n_fft) / hop_length`.
     pub fn frames(&self) -> usize {
         1 + (self.window.length_samples - self.mfcc.n_fft) / self.mfcc.hop_length
     }
 
-    /// Values of a frame.
+    /// Returns the number of values per frame, deltas included.
     pub fn coefficients(&self) -> usize {
         let width = if self.input == Input::Mfcc { self.mfcc.n_mfcc } else { self.mfcc.n_mels };
         width * (1 + self.mfcc.deltas)
     }
 
-    /// The cache of what clips become by this recipe.
+    /// Opens the cache for these options.
     fn open_cache(&self) -> anyhow::Result<Option<Cache>> {
         let settings =
             serde_json::json!([self.mfcc, self.input, self.sample_rate_hz, self.window, self.keep_samples]);
         self.cache.as_ref().map(|folder| Cache::open(folder, &settings)).transpose()
     }
 
-    /// Builds the front end.
+    /// Creates the front end.
+    ///
+    /// # Errors
+    /// Returns an error where the options are invalid.
     pub fn front_end(&self) -> anyhow::Result<FrontEnd> {
         let kind = if self.input == Input::Mfcc { FrameKind::Mfcc } else { FrameKind::LogMel };
         Ok(FrontEnd::new(&self.mfcc, self.sample_rate_hz, kind)?)
     }
 }
 
-/// One window of a clip.
+/// One window of a clip with its label.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Window {
-    /// `[frames * coefficients]`, only the frames that are there.
+pub struct LabelledWindow {
+    /// The features, `[frames * coefficients]`, without padding.
     pub features: Vec<f32>,
-    /// Index of its label.
+    /// The index of the clip's label.
     pub label: usize,
-    /// Index of its clip.
+    /// The index of the clip.
     pub clip: usize,
-    /// The samples themselves at 16 bits, where they will be changed; else empty.
+    /// The samples as 16-bit integers; empty unless [`Recipe::keep_samples`] is set.
     pub samples: Vec<i16>,
 }
 
-impl Window {
-    /// Copies the features to the start of `out` and fills the rest with 0.
+impl LabelledWindow {
+    /// Copies the features to the start of `out`, truncated to its length, and fills the rest with 0.
     pub fn write_padded(&self, out: &mut [f32]) {
         write_padded(&self.features, out);
     }
 }
 
-/// Copies `features` to the start of `out`, as much as there is room for, and fills the rest with 0.
+/// Copies `features` to the start of `out`, truncated to its length, and fills the rest with 0.
 pub fn write_padded(features: &[f32], out: &mut [f32]) {
     let length = features.len().min(out.len());
     out[..length].copy_from_slice(&features[..length]);
     out[length..].fill(0.0);
 }
 
-/// All windows of a split.
+/// The windows of one split.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Corpus {
-    /// Windows, clip after clip.
-    pub windows: Vec<Window>,
-    /// Label of each clip.
+    /// The windows, clip by clip.
+    pub windows: Vec<LabelledWindow>,
+    /// The index of each clip's label.
     pub clip_labels: Vec<usize>,
-    /// Who speaks in each clip, where that is known.
+    /// The speaker of each clip, where it is known.
     pub clip_speakers: Vec<Option<String>>,
 }
 
 impl Corpus {
-    /// Decodes and cuts all clips in parallel. `what` names them in the progress.
+    /// Decodes and cuts all clips in parallel. `what` names the split in the progress bar.
     ///
     /// # Errors
-    /// The first clip that cannot be decoded, or whose emotion is not among `labels`.
+    /// Returns an error for the first clip that cannot be decoded, or whose emotion is not among `labels`.
     pub fn read(clips: &[Clip], labels: &[String], recipe: &Recipe, what: &str) -> anyhow::Result<Self> {
         let front_end = recipe.front_end()?;
         let cache = recipe.open_cache()?;
         let bar = progress::bar(clips.len(), what);
-        let parts: Vec<Vec<Window>> = clips
+        let parts: Vec<Vec<LabelledWindow>> = clips
             .par_iter()
             .enumerate()
             .map(|(index, clip)| {
@@ -176,7 +181,8 @@ impl Corpus {
 }
 
 impl Corpus {
-    /// What the windows of each label count, `[1, labels]`, so that every label counts alike and the mean is 1.
+    /// Returns class weights `[1, labels]` by inverse frequency, `windows / (labels · count)`, as scikit-learn's
+    /// `class_weight="balanced"`.
     pub fn label_weights(&self, labels: usize, device: &Device) -> Tensor<2> {
         let mut counts = vec![0.0_f32; labels];
         self.windows.iter().for_each(|window| counts[window.label] += 1.0);
@@ -197,7 +203,7 @@ fn label_of(clip: &Clip, labels: &[String]) -> anyhow::Result<usize> {
     })
 }
 
-/// A clip as one channel at the model's rate.
+/// Decodes a clip to the mean of its channels, resampled to `sample_rate_hz`.
 fn samples(bytes: &[u8], clip: &Clip, sample_rate_hz: u32) -> anyhow::Result<Vec<f32>> {
     let recording = decode_bytes(bytes, Some(&clip.path.display().to_string()))?;
     let mono = mean_of_channels(&recording.channels);
@@ -211,7 +217,7 @@ fn mean_of_channels(channels: &[Vec<f32>]) -> Vec<f32> {
     (0..length).map(|at| channels.iter().map(|channel| channel[at]).sum::<f32>() * scale).collect()
 }
 
-/// The windows of a clip, at least one.
+/// Cuts a clip into windows, at least one, and computes their features.
 fn cut(bytes: &[u8], clip: &Clip, recipe: &Recipe, front_end: &FrontEnd) -> anyhow::Result<CutClip> {
     let samples = samples(bytes, clip, recipe.sample_rate_hz)?;
     let min_length = recipe.sample_rate_hz as usize * MIN_LENGTH_SECONDS;
@@ -227,7 +233,8 @@ fn at_16_bits(samples: &[f32]) -> Vec<i16> {
     samples.iter().map(|it| (it * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16).collect()
 }
 
-/// Samples of each window: all whole ones, then a shorter one where audio is left over that no window holds.
+/// Returns the sample range of each window: all full windows, then a partial one where the remaining audio is in no full
+/// window and holds `min_length` samples. A clip shorter than a window gives one partial window.
 pub fn window_ranges(samples: usize, shape: WindowShape, min_length: usize) -> Vec<std::ops::Range<usize>> {
     let WindowShape { length_samples: length, hop_samples: hop } = shape;
     let whole = if samples < length { 0 } else { 1 + (samples - length) / hop };

@@ -1,10 +1,10 @@
-//! The windows of one clip, before anybody knows its label, and as the cache keeps them.
+//! The windows of one clip without a label, in the form that the cache stores.
 //!
-//! In: features and samples of each window. Out: the same from bytes, or [`Window`]s with a label. Never computes a
-//! feature.
+//! Input: features and samples of each window. Output: bytes and back, or [`LabelledWindow`]s. Invariants: the stored form
+//! does not depend on the label, so that a label map does not invalidate the cache.
 
 use super::cache::Entry;
-use super::corpus::Window;
+use super::corpus::LabelledWindow;
 
 /// All windows of a clip, in order; at least one.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -13,21 +13,21 @@ pub struct CutClip(pub Vec<CutWindow>);
 /// One window of a clip.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CutWindow {
-    /// `[frames * coefficients]`, only the frames that are there.
+    /// The features, `[frames * coefficients]`, without padding.
     pub features: Vec<f32>,
-    /// The samples at 16 bits, where they are kept; else empty.
+    /// The samples as 16-bit integers; empty unless they are kept.
     pub samples: Vec<i16>,
 }
 
 impl CutClip {
-    /// The windows with the index of their label and of their clip.
-    pub fn windows(self, label: usize, clip: usize) -> Vec<Window> {
-        let window = |CutWindow { features, samples }| Window { features, label, clip, samples };
+    /// Adds the index of the label and the index of the clip to each window.
+    pub fn windows(self, label: usize, clip: usize) -> Vec<LabelledWindow> {
+        let window = |CutWindow { features, samples }| LabelledWindow { features, label, clip, samples };
         self.0.into_iter().map(window).collect()
     }
 }
 
-/// Windows one after the other: the numbers of features and samples, then both, all little-endian.
+/// The stored form: for each window the numbers of features and samples, then both, all little-endian.
 impl Entry for CutClip {
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();

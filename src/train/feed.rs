@@ -1,7 +1,9 @@
-//! What the network sees of a training batch: windows changed anew each time, or statistics that were measured once.
+//! The input of the network for each training batch.
 //!
-//! In: places of windows in the training corpus. Out: [`Encoded`] batches, and mixtures of them. A network without
-//! learnt layers before its statistics gets each window's statistics from a table, and those of one changed copy.
+//! Input: indexes of windows in the training corpus. Output: [`NetworkInput`] batches, optionally with mixup. For the CNN,
+//! windows are augmented anew in each epoch. For the dense net, the statistics have no learnt parameters, so they are
+//! computed once for each window and once for an augmented copy; recomputing them in every epoch was rejected, because it
+//! would take most of the training time.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
@@ -9,90 +11,97 @@ use rand::rngs::StdRng;
 use rand_distr::{Beta, Distribution};
 
 use super::batch;
-use super::corpus::Window;
+use super::corpus::LabelledWindow;
 use super::fit::{Fit, SCORING_BATCH};
 use super::front::Normalised;
-use super::network::{Encoded, Network};
+use super::network::{Network, NetworkInput};
 
-/// Where training batches come from.
+/// The source of training batches.
 pub(super) enum Feed {
-    /// From the windows.
+    /// The windows, augmented for each batch.
     Windows,
-    /// From tables of statistics, `[windows * width]` each: as the windows are, and changed.
-    Statistics { unchanged: Vec<f32>, changed: Vec<f32>, width: usize },
+    /// Precomputed statistics, `[windows * width]` each, of the original and of the augmented windows.
+    Statistics { unchanged: Vec<f32>, augmented: Vec<f32>, width: usize },
 }
 
 impl Feed {
-    /// Measures all statistics once, where the network stands on statistics, and standardises them.
+    /// Creates the source. For the dense net it computes all statistics and sets the network's standardization from them.
     pub(super) fn new(fit: &Fit, network: &mut Network, rng: &mut StdRng) -> Self {
-        let windows: Vec<&Window> = fit.train.windows.iter().collect();
-        let measured = |network: &Network, copy: &mut dyn FnMut(&[&Window]) -> Tensor<3>| -> Vec<f32> {
-            let measure = |chunk: &[&Window]| match network.encode(fit.front.apply(copy(chunk))) {
-                Encoded::Windows(_) => Vec::new(),
-                Encoded::Statistics(values) => values.try_into_vec_as().expect("flex keeps f32 in memory"),
+        let windows: Vec<&LabelledWindow> = fit.train.windows.iter().collect();
+        let measured =
+            |network: &Network, copy: &mut dyn FnMut(&[&LabelledWindow]) -> Tensor<3>| -> Vec<f32> {
+                let measure = |chunk: &[&LabelledWindow]| match network.encode(fit.front.apply(copy(chunk))) {
+                    NetworkInput::Windows(_) => Vec::new(),
+                    NetworkInput::Statistics(values) => {
+                        values.try_into_vec_as().expect("flex keeps f32 in memory")
+                    }
+                };
+                windows.chunks(SCORING_BATCH).flat_map(measure).collect()
             };
-            windows.chunks(SCORING_BATCH).flat_map(measure).collect()
-        };
         let Network::Dense(dense) = &*network else { return Self::Windows };
         let (device, shape, width) = (Device::flex(), fit.shape(), dense.mean.len());
         let unchanged = measured(network, &mut |chunk| batch::unchanged(chunk, shape, &device));
-        let changed =
-            measured(network, &mut |chunk| batch::changed(chunk, shape, &fit.changes, (&mut *rng, &device)));
+        let augmented = measured(network, &mut |chunk| {
+            batch::augmented(chunk, shape, &fit.augmentations, &mut *rng, &device)
+        });
         if let Network::Dense(dense) = network {
             dense.standardise(&unchanged);
         }
-        Self::Statistics { unchanged, changed, width }
+        Self::Statistics { unchanged, augmented, width }
     }
 
-    /// The windows at some places of the training corpus.
-    pub(super) fn batch(&self, fit: &Fit, chosen: &[usize], rng: &mut StdRng) -> Encoded {
+    /// Returns the batch of the windows with the indexes `chosen`.
+    pub(super) fn batch(&self, fit: &Fit, chosen: &[usize], rng: &mut StdRng) -> NetworkInput {
         let device = Device::flex().autodiff();
         match self {
             Self::Windows => {
-                let windows: Vec<&Window> = chosen.iter().map(|&index| &fit.train.windows[index]).collect();
-                let features = batch::changed(&windows, fit.shape(), &fit.changes, (rng, &device));
-                Encoded::Windows(fit.front.apply(features))
+                let windows: Vec<&LabelledWindow> =
+                    chosen.iter().map(|&index| &fit.train.windows[index]).collect();
+                let features = batch::augmented(&windows, fit.shape(), &fit.augmentations, rng, &device);
+                NetworkInput::Windows(fit.front.apply(features))
             }
-            Self::Statistics { unchanged, changed, width } => {
+            Self::Statistics { unchanged, augmented, width } => {
                 let mut rows = Vec::with_capacity(chosen.len() * width);
                 for &index in chosen {
-                    let table = if rng.random::<bool>() { unchanged } else { changed };
+                    let table = if rng.random::<bool>() { unchanged } else { augmented };
                     rows.extend_from_slice(&table[index * width..][..*width]);
                 }
                 let rows = TensorData::new(rows, [chosen.len(), *width]);
-                Encoded::Statistics(Tensor::from_data(rows, &device))
+                NetworkInput::Statistics(Tensor::from_data(rows, &device))
             }
         }
     }
 
-    /// Each row mixed with the one at the mirrored place of the batch, by a share from the beta distribution.
-    pub(super) fn mixed(
+    /// Applies mixup (Zhang et al. 2018, <https://arxiv.org/abs/1710.09412>): each row is mixed with the row at the mirrored
+    /// index of the batch, by a share drawn from Beta(alpha, alpha). With `alpha` 0 the batch is returned unchanged.
+    pub(super) fn mixup(
         &self,
-        seen: Encoded,
+        input: NetworkInput,
         targets: Tensor<2>,
         alpha: f32,
         rng: &mut StdRng,
-    ) -> (Encoded, Tensor<2>) {
+    ) -> (NetworkInput, Tensor<2>) {
         if alpha <= 0.0 {
-            return (seen, targets);
+            return (input, targets);
         }
         let beta = Beta::new(alpha, alpha).expect("both parameters are above 0");
         let [count, _] = targets.dims();
         let shares: Vec<f32> = (0..count).map(|_| beta.sample(rng)).collect();
         let shares = Tensor::<2>::from_data(TensorData::new(shares, [count, 1]), &targets.device());
-        let targets = between(targets, shares.clone());
-        let seen = match seen {
-            Encoded::Statistics(values) => Encoded::Statistics(between(values, shares)),
-            Encoded::Windows(input) => Encoded::Windows(Normalised {
-                features: between(input.features, shares.unsqueeze_dim(2)),
-                // A frame is there where either has it.
+        let targets = mix(targets, shares.clone());
+        let input = match input {
+            NetworkInput::Statistics(values) => NetworkInput::Statistics(mix(values, shares)),
+            NetworkInput::Windows(input) => NetworkInput::Windows(Normalised {
+                features: mix(input.features, shares.unsqueeze_dim(2)),
+                // A mixed frame is present where either of the two frames is.
                 mask: input.mask.clone().max_pair(input.mask.flip([0])),
             }),
         };
-        (seen, targets)
+        (input, targets)
     }
 }
 
-fn between<const D: usize>(values: Tensor<D>, share: Tensor<D>) -> Tensor<D> {
+/// Returns `share · values + (1 - share) · reversed(values)`, with the batch axis reversed.
+fn mix<const D: usize>(values: Tensor<D>, share: Tensor<D>) -> Tensor<D> {
     values.clone() * share.clone() + values.flip([0]) * (-share + 1.0)
 }

@@ -1,64 +1,66 @@
-//! What happens to a window before the first learnt layer: mask, rotation, level removal, normalisation.
+//! The front stage of every network: mask, rotation, level removal and normalization.
 //!
-//! In: features `[batch, frames, coefficients]`, missing frames as rows of exactly 0.0. Out: normalised features
-//! `[batch, frames, bands]` that are 0 in missing frames, and the mask `[batch, frames, 1]`. Never learnt by gradient:
-//! its constants come from the training set's statistics. The exported graph does the same (see `export`).
+//! Input: features `[batch, frames, coefficients]`, with padding frames as rows of exactly 0.0. Output: normalized features
+//! `[batch, frames, bands]`, which are 0 in padding frames, and the mask `[batch, frames, 1]`. Invariants: the stage has no
+//! learnt parameters, its constants are statistics of the training set (as in Keras's `Normalization` layer); the exported
+//! graph computes the same (see `export`).
 
 use burn::tensor::{Device, Tensor, TensorData, s};
 
-/// The constants of the first stage.
+/// The constants of the front stage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Front {
-    /// Coefficients of a frame that come in.
+    /// The number of input values per frame.
     pub coefficients: usize,
-    /// Bands of a frame that go out.
+    /// The number of output values per frame.
     pub bands: usize,
-    /// `[coefficients, bands]`: rotation from cepstrum to log-mel bands or back; `None` leaves frames as they are.
+    /// The matrix `[coefficients, bands]` from cepstrum to log-mel bands or back; `None` for no rotation.
     pub rotation: Option<Vec<f32>>,
-    /// What a gain changes in a rotated frame. Its mean over the window is taken away, because recordings have no
-    /// absolute level.
+    /// The component of a rotated frame that a gain changes. Its mean over the window is subtracted, because recordings
+    /// have no calibrated level.
     pub level: LevelIn,
-    /// `[bands]`: mean over the training set, after level removal.
+    /// The mean over the training set after level removal, `[bands]`.
     pub mean: Vec<f32>,
-    /// `[bands]`: what a band is multiplied by to have about unit deviation.
+    /// The factor that gives about unit standard deviation, `[bands]`.
     pub scale: Vec<f32>,
 }
 
-/// Features ready for the network.
+/// Normalized features, the input of the network.
 #[derive(Debug, Clone)]
 pub struct Normalised {
-    /// `[batch, frames, bands]`
+    /// The features, `[batch, frames, bands]`.
     pub features: Tensor<3>,
-    /// `[batch, frames, 1]`: 1 where a frame is there, 0 where it is missing.
+    /// The mask, `[batch, frames, 1]`: 1 for a frame, 0 for padding.
     pub mask: Tensor<3>,
 }
 
-/// What a gain changes in a frame.
+/// The component of a frame that holds the level, which a gain changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LevelIn {
-    /// A cepstrum has it in coefficient 0.
+    /// Coefficient 0, in a cepstrum.
     FirstCoefficient,
-    /// A log-mel spectrum has it in the mean of all bands.
+    /// The mean of all bands, in a log-mel spectrum.
     MeanOfBands,
 }
 
-/// How bands are brought to unit deviation.
+/// The scaling to unit standard deviation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scaling {
-    /// Each by its own deviation, as coefficients of a cepstrum need.
+    /// Each band by its own standard deviation, for cepstral coefficients, whose variances differ by orders of magnitude.
     EachBand,
-    /// All by their mean deviation, so that the spectrum keeps its shape.
+    /// All bands by their mean standard deviation, so that the spectral shape is kept.
     AllBands,
 }
 
 impl Front {
-    /// Takes mean and deviation from windows of the training set, each `[frames * coefficients]` without padding.
+    /// Computes the constants from windows of the training set, each `[frames * coefficients]` without padding.
     ///
-    /// `rotation` is `[coefficients, bands]`; `None` leaves frames as they are.
+    /// `rotation` is `[coefficients, bands]`; `None` for no rotation.
     pub fn fit<'a>(
         windows: impl Iterator<Item = &'a [f32]>,
         coefficients: usize,
-        (level, scaling): (LevelIn, Scaling),
+        level: LevelIn,
+        scaling: Scaling,
         rotation: Option<Vec<f32>>,
     ) -> Self {
         let bands = rotation.as_ref().map_or(coefficients, |it| it.len() / coefficients);
@@ -78,16 +80,16 @@ impl Front {
         Self { coefficients, bands, rotation, level, mean, scale }
     }
 
-    /// The same stage for features that a rotation `[coefficients, bands]` turns into those it knows.
+    /// Returns the same stage with a rotation `[coefficients, bands]` before it, so that it accepts other features.
     ///
     /// # Panics
-    /// If it has a rotation already.
-    pub fn behind(self, rotation: Vec<f32>) -> Self {
-        assert!(self.rotation.is_none(), "one rotation is enough");
+    /// Panics where the stage already has a rotation.
+    pub fn with_rotation(self, rotation: Vec<f32>) -> Self {
+        assert!(self.rotation.is_none(), "a front stage has at most one rotation");
         Self { coefficients: rotation.len() / self.bands, rotation: Some(rotation), ..self }
     }
 
-    /// Runs the stage on a batch.
+    /// Applies the stage to a batch `[batch, frames, coefficients]`.
     pub fn apply(&self, features: Tensor<3>) -> Normalised {
         let device = features.device();
         let mask = features.clone().abs().max_dim(2).greater_scalar(0.0).float();
@@ -115,7 +117,7 @@ impl Front {
     }
 }
 
-/// 1, then zeros.
+/// Returns the unit vector of the first axis: 1, followed by zeros.
 pub fn first_of(size: usize) -> Vec<f32> {
     let mut row = vec![0.0; size];
     row[0] = 1.0;
@@ -133,7 +135,7 @@ fn remove_level(frames: &mut [f32], width: usize, level: LevelIn) {
     frames.iter_mut().step_by(step).for_each(|it| *it -= mean as f32);
 }
 
-/// Rows of `width` times a matrix `[width, columns]`.
+/// Multiplies rows of `width` values by a matrix `[width, columns]`.
 pub(super) fn multiply(rows: &[f32], matrix: &[f32], width: usize) -> Vec<f32> {
     let columns = matrix.len() / width;
     let mut out = vec![0.0; rows.len() / width * columns];
@@ -145,7 +147,7 @@ pub(super) fn multiply(rows: &[f32], matrix: &[f32], width: usize) -> Vec<f32> {
     out
 }
 
-/// Running sums of each column, in double precision.
+/// Running sums of each column, in double precision, for mean and standard deviation.
 #[derive(Debug)]
 pub(super) struct Moments {
     rows: f64,
@@ -172,7 +174,7 @@ impl Moments {
         self.sum.iter().map(|sum| sum / self.rows.max(1.0)).collect()
     }
 
-    /// Standard deviation of each column; 1 where a column never changes, so that dividing by it does no harm.
+    /// Returns the standard deviation of each column, or 1 for a constant column, so that dividing by it is safe.
     pub(super) fn deviation(&self) -> Vec<f32> {
         let mean = self.mean();
         let variance = self.squares.iter().zip(mean).map(|(it, mean)| it / self.rows.max(1.0) - mean * mean);

@@ -1,7 +1,7 @@
-//! Builds an ONNX graph node by node: each call adds one operation and gives back the name of its result.
+//! A builder of ONNX graphs: each call adds one node and returns the name of its output.
 //!
-//! In: operators, names of values, constants. Out: a [`ModelProto`] at operator set 17, IR version 8. Never checks
-//! shapes; the exported file goes through `onnx.checker` and the engine for that.
+//! Input: operators, names of values, and constants. Output: a [`ModelProto`] with operator set 17 and IR version 8.
+//! Invariants: shapes are not checked here; `onnx.checker` and ONNX Runtime check the exported file.
 
 use super::onnx::{
     ATTRIBUTE_INT, ATTRIBUTE_INTS, AttributeProto, Dimension, DimensionValue, FLOAT, GraphProto, INT64,
@@ -9,12 +9,12 @@ use super::onnx::{
     TensorTypeProto, TypeProto, ValueInfoProto,
 };
 
-/// Operator set of the exported graphs.
+/// The operator set of exported graphs.
 const OPSET: i64 = 17;
-/// Version of the file format that goes with it.
+/// The IR version of exported files.
 const IR_VERSION: i64 = 8;
 
-/// A graph that grows.
+/// An ONNX graph under construction.
 #[derive(Debug, Default)]
 pub struct Graph {
     nodes: Vec<NodeProto>,
@@ -22,12 +22,12 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Adds an operation and returns the name of its result.
+    /// Adds a node and returns the name of its output.
     pub fn op(&mut self, op_type: &str, inputs: &[&str]) -> String {
         self.op_with(op_type, inputs, Vec::new())
     }
 
-    /// Adds an operation with settings and returns the name of its result.
+    /// Adds a node with attributes and returns the name of its output.
     pub fn op_with(&mut self, op_type: &str, inputs: &[&str], attribute: Vec<AttributeProto>) -> String {
         let name = format!("{}_{}", op_type.to_lowercase(), self.nodes.len());
         self.nodes.push(NodeProto {
@@ -40,13 +40,13 @@ impl Graph {
         name
     }
 
-    /// Adds a constant of floats and returns its name.
+    /// Adds a constant tensor of 32-bit floats and returns its name.
     pub fn floats(&mut self, name: &str, dims: &[usize], values: &[f32]) -> String {
         debug_assert_eq!(dims.iter().product::<usize>(), values.len(), "shape of constant {name}");
         self.constant(name, FLOAT, dims, values.iter().flat_map(|it| it.to_le_bytes()).collect())
     }
 
-    /// Adds a constant vector of integers and returns its name.
+    /// Adds a constant vector of 64-bit integers and returns its name.
     pub fn ints(&mut self, name: &str, values: &[i64]) -> String {
         self.constant(name, INT64, &[values.len()], values.iter().flat_map(|it| it.to_le_bytes()).collect())
     }
@@ -58,12 +58,12 @@ impl Graph {
         name
     }
 
-    /// Takes in all of another graph, its names behind a prefix and its one input replaced by a value of this one, and
-    /// returns the name of its one output.
-    pub fn adopt(&mut self, other: GraphProto, prefix: &str, input: &str) -> String {
+    /// Copies all nodes of another graph into this one, with prefixed names and its input replaced by the value `input`.
+    /// Returns the name of the other graph's output.
+    pub fn inline(&mut self, other: GraphProto, prefix: &str, input: &str) -> String {
         let outer = other.input.first().map_or("", |it| it.name.as_str()).to_owned();
         let renamed = |name: &String| match name.as_str() {
-            // An input that is left out stays left out.
+            // An empty name stands for an omitted optional input.
             "" => String::new(),
             name if name == outer => input.to_owned(),
             name => format!("{prefix}_{name}"),
@@ -79,7 +79,7 @@ impl Graph {
         other.output.first().map(|it| renamed(&it.name)).unwrap_or_default()
     }
 
-    /// Closes the graph: its last value gets the name `output`, its input and output the given axes.
+    /// Completes the graph: the value `last` becomes the output, and input and output get their shapes.
     pub fn finish(mut self, last: &str, input: Port, output: Port, metadata: (&str, String)) -> ModelProto {
         let identity = NodeProto {
             input: vec![last.to_owned()],
@@ -107,12 +107,12 @@ impl Graph {
     }
 }
 
-/// An input or output of floats: a free first axis `batch`, then fixed sizes.
+/// An input or output of 32-bit floats, with a dynamic first axis `batch` and fixed sizes after it.
 #[derive(Debug)]
 pub struct Port {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// Sizes of the axes after `batch`.
+    /// The sizes of the axes after `batch`.
     pub sizes: Vec<usize>,
 }
 
@@ -126,12 +126,12 @@ impl From<Port> for ValueInfoProto {
     }
 }
 
-/// A setting that is one integer.
+/// Creates an attribute with one integer.
 pub fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto { name: name.into(), i: Some(value), r#type: ATTRIBUTE_INT, ..Default::default() }
 }
 
-/// A setting that is a list of integers.
+/// Creates an attribute with a list of integers.
 pub fn ints(name: &str, values: &[usize]) -> AttributeProto {
     let ints = values.iter().map(|&it| it as i64).collect();
     AttributeProto { name: name.into(), ints, r#type: ATTRIBUTE_INTS, ..Default::default() }

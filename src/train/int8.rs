@@ -1,58 +1,60 @@
-//! The 8-bit file beside a trained model: calibrated on training clips, then measured against the float file.
+//! Quantization of a model file to 8-bit integers, and comparison with the float file.
 //!
-//! In: a model file of ours. Out: a second file under its own name, what it reaches and how much faster it is. Never
-//! looks at the test clips to choose anything.
+//! Input: a model file that this trainer wrote. Output: a quantized file with a name of its own, its scores and its
+//! speed-up. Invariants: calibration uses training clips only; no choice depends on the test clips.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use prost::Message;
 
-use super::corpus::{Corpus, Recipe, Window};
-use super::measure::{Measured, speed_up};
+use super::corpus::{Corpus, LabelledWindow, Recipe};
+use super::measure::{MeasuredModel, speed_up};
 use super::onnx::ModelProto;
 use super::quantize::{QuantizeOptions, quantize};
 use super::score::Score;
 use super::selection::{Selection, metrics};
 use crate::config;
-use crate::datasets::{Clip, Partition};
+use crate::datasets::{Clip, DatasetSplits};
 use crate::model::{Contract, METADATA_KEY, load_contract};
 
-/// Training windows that ranges are taken from.
+/// The number of training windows for calibration.
 const CALIBRATION_WINDOWS: usize = 256;
 
-/// An 8-bit file and what it reaches.
+/// A quantized file with its scores.
 #[derive(Debug, Clone)]
 pub struct Int8 {
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Float and 8-bit on the validation clips.
+    /// The scores of the float and the quantized model on the validation clips.
     pub validation: [Score; 2],
-    /// Float and 8-bit on the test clips.
+    /// The scores of the float and the quantized model on the test clips.
     pub test: [Score; 2],
-    /// How many times faster a window is.
+    /// The time per window of the float model, divided by that of the quantized model.
     pub speed_up: f64,
 }
 
-/// Where the 8-bit file of a model stands: `crema-d-cnn-int8.onnx` beside `crema-d-cnn.onnx`.
+/// Returns the default path of the quantized file: `crema-d-cnn-int8.onnx` beside `crema-d-cnn.onnx`.
 pub fn path_beside(float: &Path) -> PathBuf {
     let stem = float.file_stem().unwrap_or_default().to_string_lossy();
     float.with_file_name(format!("{stem}-int8.onnx"))
 }
 
-/// Writes the 8-bit file of a float file to `path` and measures both.
+/// Quantizes the file `float`, writes the result to `path` and scores both.
 ///
 /// # Errors
-/// A file without a contract of frames, data that cannot be read, and whatever quantizing and running models may meet.
+/// Returns an error where the model's input is a waveform, where data cannot be read, and where quantization or inference
+/// fails.
 pub fn write(
     float: &Path,
     path: &Path,
-    (selection, cache): (&Selection, Option<PathBuf>),
+    selection: &Selection,
+    cache: Option<PathBuf>,
     engine: &config::Engine,
 ) -> anyhow::Result<Int8> {
     let mut contract = load_contract(float)?;
     let recipe = Recipe::of_contract(&contract, cache)?;
-    let (Partition { train, validation, test }, _) = selection.partition(&recipe)?;
+    let (DatasetSplits { train, validation, test }, _) = selection.splits(&recipe)?;
     let corpus = |clips: &[Clip], what| Corpus::read(clips, &contract.labels, &recipe, what);
     let bytes = std::fs::read(float).with_context(|| format!("read {}", float.display()))?;
     let calibration = padded(&spread(corpus(&spread(train), "calibration")?.windows), &recipe);
@@ -63,19 +65,20 @@ pub fn write(
     };
     written(&model)?;
     let (validation, test) = (corpus(&validation, "validation")?, corpus(&test, "test")?);
-    let (mut slow, mut fast) = (Measured::load(float, engine)?, Measured::load(path, engine)?);
+    let (mut slow, mut fast) = (MeasuredModel::load(float, engine)?, MeasuredModel::load(path, engine)?);
     let mut both = |corpus: &Corpus| anyhow::Ok([slow.score(corpus)?, fast.score(corpus)?]);
     let (on_validation, on_test) = (both(&validation)?, both(&test)?);
-    // Another model has another name, so that its events have other ids, and figures of its own.
+    // The quantized model has its own name, so that its events have other ids than those of the float model.
     contract.name = format!("{}-int8", contract.name);
     contract.provenance.metrics = metrics(&on_validation[1], &on_test[1]);
-    describe(&mut model, &contract)?;
+    replace_contract(&mut model, &contract)?;
     written(&model)?;
     let speed_up = speed_up(&mut slow, &mut fast, &validation.windows)?;
     Ok(Int8 { path: path.to_owned(), validation: on_validation, test: on_test, speed_up })
 }
 
-/// Dense layers are worth it in a dense net alone; behind convolutions they cost accuracy and gain nothing.
+/// Returns the options for a model. Dense layers are quantized only in a dense net: after convolutions they take a small
+/// part of the time, and quantizing them costs accuracy.
 fn options(model: &ModelProto) -> QuantizeOptions {
     let nodes = model.graph.iter().flat_map(|graph| &graph.node);
     let convolves = nodes.into_iter().any(|node| node.op_type == "Conv");
@@ -83,16 +86,17 @@ fn options(model: &ModelProto) -> QuantizeOptions {
     if convolves { QuantizeOptions { min_weights: usize::MAX, ..default } } else { default }
 }
 
-fn describe(model: &mut ModelProto, contract: &Contract) -> anyhow::Result<()> {
+/// Replaces the contract in the model's metadata.
+fn replace_contract(model: &mut ModelProto, contract: &Contract) -> anyhow::Result<()> {
     let entry = model.metadata_props.iter_mut().find(|entry| entry.key == METADATA_KEY);
-    entry.context("the float file's contract stands beside it, not in it")?.value =
+    entry.context("the contract of the float file is in its sidecar, and must be in the file")?.value =
         serde_json::to_string(contract)?;
     Ok(())
 }
 
-fn padded(windows: &[Window], recipe: &Recipe) -> Vec<Vec<f32>> {
+fn padded(windows: &[LabelledWindow], recipe: &Recipe) -> Vec<Vec<f32>> {
     let size = recipe.frames() * recipe.coefficients();
-    let pad = |window: &Window| {
+    let pad = |window: &LabelledWindow| {
         let mut out = vec![0.0; size];
         window.write_padded(&mut out);
         out
@@ -100,7 +104,7 @@ fn padded(windows: &[Window], recipe: &Recipe) -> Vec<Vec<f32>> {
     windows.iter().map(pad).collect()
 }
 
-/// Some from all over.
+/// Returns at most [`CALIBRATION_WINDOWS`] evenly spaced items.
 fn spread<T>(all: Vec<T>) -> Vec<T> {
     let step = all.len().div_ceil(CALIBRATION_WINDOWS).max(1);
     all.into_iter().step_by(step).collect()

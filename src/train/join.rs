@@ -1,8 +1,8 @@
-//! Several model files as one: the mean of their logarithms of probabilities, softened by one temperature.
+//! Ensembles: several model files in one graph, which averages their log-probabilities.
 //!
-//! In: files with the same labels, windows and front end (one may see fewer coefficients of the same cepstrum), and
-//! labelled clips. Out: one file. The temperature is chosen on the validation clips; the test clips are scored once,
-//! through the file itself. Never trains.
+//! Input: model files with the same labels, windows and front end (a member may use fewer coefficients of the same
+//! cepstrum), and labelled clips. Output: one ONNX file with `softmax(mean(log p) / temperature)`. Invariants: the
+//! temperature is fitted on the validation clips; the test clips are scored once, with the written file.
 
 use std::path::{Path, PathBuf};
 
@@ -12,61 +12,61 @@ use prost::Message;
 use super::Identity;
 use super::corpus::{Corpus, Recipe};
 use super::graph::{Graph, Port, int};
-use super::measure::Measured;
+use super::measure::MeasuredModel;
 use super::onnx::ModelProto;
 use super::score::{Score, best_temperature};
 use super::selection::Selection;
 use crate::config;
-use crate::datasets::{Clip, Partition};
+use crate::datasets::{Clip, DatasetSplits};
 use crate::features::MfccOptions;
 use crate::model::{Contract, Input, METADATA_KEY, load_contract};
 
-/// A model that is going to be part of another.
+/// A member of an ensemble.
 #[derive(Debug)]
-pub struct Part {
+pub struct Member {
     path: PathBuf,
     model: ModelProto,
     contract: Contract,
 }
 
-/// Parts that fit together.
+/// Models with compatible contracts; the one with the most coefficients comes first.
 #[derive(Debug)]
-pub struct Parts(Vec<Part>);
+pub struct Ensemble(Vec<Member>);
 
-impl Parts {
-    /// Reads files and checks that they fit together; the one with the most coefficients comes first.
+impl Ensemble {
+    /// Reads model files and checks that they are compatible.
     ///
     /// # Errors
-    /// Fewer than two files, files that cannot be read, or whose contracts differ in more than their name and the number
-    /// of coefficients.
+    /// Returns an error with fewer than two files, where a file cannot be read, and where contracts differ in more than the
+    /// name and the number of coefficients.
     pub fn read(paths: &[PathBuf]) -> anyhow::Result<Self> {
         ensure!(paths.len() > 1, "join models: at least two files are needed, not {}", paths.len());
-        let mut parts = paths.iter().map(|path| Part::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
-        parts.sort_by_key(|part| std::cmp::Reverse(part.contract.coefficients()));
-        for other in &parts[1..] {
+        let mut members = paths.iter().map(|path| Member::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
+        members.sort_by_key(|member| std::cmp::Reverse(member.contract.coefficients()));
+        for other in &members[1..] {
             ensure!(
-                shared(&other.contract) == shared(&parts[0].contract),
+                shared(&other.contract) == shared(&members[0].contract),
                 "join models: {} and {} differ in labels, window or front end",
-                parts[0].path.display(),
+                members[0].path.display(),
                 other.path.display()
             );
         }
-        Ok(Self(parts))
+        Ok(Self(members))
     }
 
-    /// What all parts, and so the whole, are made for.
+    /// Returns the contract of the member with the most coefficients, whose input is that of the ensemble.
     pub fn contract(&self) -> &Contract {
         &self.0[0].contract
     }
 
-    /// The temperature that suits the mean of the parts on a corpus.
+    /// Fits the temperature of the ensemble on a corpus.
     ///
     /// # Errors
-    /// A part that cannot be loaded or gives no answer.
+    /// Returns an error where a member cannot be loaded or fails.
     pub fn temperature(&self, corpus: &Corpus, engine: &config::Engine) -> anyhow::Result<f64> {
         let mut mean = vec![vec![0.0; self.contract().labels.len()]; corpus.windows.len()];
-        for part in &self.0 {
-            let logits = part.logits(corpus, self.contract().coefficients(), engine)?;
+        for member in &self.0 {
+            let logits = member.logits(corpus, self.contract().coefficients(), engine)?;
             for (sum, value) in mean.iter_mut().flatten().zip(logits.iter().flatten()) {
                 *sum += value / self.0.len() as f32;
             }
@@ -74,23 +74,23 @@ impl Parts {
         Ok(best_temperature(corpus, &mean))
     }
 
-    /// The whole as one graph.
+    /// Builds the graph of the ensemble.
     ///
     /// # Errors
-    /// A part without a graph.
+    /// Returns an error where a member has no graph.
     pub fn join(&self, contract: &Contract) -> anyhow::Result<ModelProto> {
         let mut graph = Graph::default();
         let mut logs = Vec::new();
-        for (index, part) in self.0.iter().enumerate() {
-            let width = part.contract.coefficients();
+        for (index, member) in self.0.iter().enumerate() {
+            let width = member.contract.coefficients();
             let input = match width == contract.coefficients() {
                 true => "input".to_owned(),
                 false => first_coefficients(&mut graph, width),
             };
-            let inner = part.model.graph.clone();
+            let inner = member.model.graph.clone();
             let inner =
-                inner.with_context(|| format!("join models: {} holds no graph", part.path.display()))?;
-            let probabilities = graph.adopt(inner, &format!("part_{index}"), &input);
+                inner.with_context(|| format!("join models: {} holds no graph", member.path.display()))?;
+            let probabilities = graph.inline(inner, &format!("part_{index}"), &input);
             let least = graph.floats("least", &[], &[1e-7]);
             let clamped = graph.op("Max", &[&probabilities, &least]);
             logs.push(graph.op("Log", &[&clamped]));
@@ -107,7 +107,7 @@ impl Parts {
     }
 }
 
-impl Part {
+impl Member {
     fn read(path: &Path) -> anyhow::Result<Self> {
         let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
         let model =
@@ -115,7 +115,7 @@ impl Part {
         Ok(Self { path: path.to_owned(), model, contract: load_contract(path)? })
     }
 
-    /// Logits of windows that have `width` coefficients a frame.
+    /// Returns the member's logits for windows with `width` coefficients per frame, of which it uses the first ones.
     fn logits(
         &self,
         corpus: &Corpus,
@@ -128,19 +128,21 @@ impl Part {
             window.features =
                 window.features.chunks_exact(width).flat_map(|frame| &frame[..own]).copied().collect();
         }
-        Measured::load(&self.path, engine)?.logits(&windows)
+        MeasuredModel::load(&self.path, engine)?.logits(&windows)
     }
 }
 
-/// What the parts of a whole have in common.
+/// Returns the parts of a contract that all members must share.
 fn shared(contract: &Contract) -> (Vec<String>, Input, u32, [usize; 2], Option<MfccOptions>) {
-    // The first coefficients of a cepstrum are the same however many follow, unless deltas stand behind them.
+    // The first MFCCs do not depend on how many follow, so a member may use fewer. With deltas the positions of the
+    // values differ, and the number must be the same.
     let free = contract.input == Input::Mfcc && contract.mfcc.as_ref().is_some_and(|it| it.deltas == 0);
     let mfcc = contract.mfcc.clone().map(|it| MfccOptions { n_mfcc: if free { 0 } else { it.n_mfcc }, ..it });
     let window = [contract.window.length_samples, contract.window.hop_samples];
     (contract.labels.clone(), contract.input, contract.sample_rate_hz, window, mfcc)
 }
 
+/// Adds a node that keeps the first `width` coefficients of the graph's input and returns its name.
 fn first_coefficients(graph: &mut Graph, width: usize) -> String {
     let start = graph.ints("start", &[0]);
     let end = graph.ints("end", &[width as i64]);
@@ -148,42 +150,47 @@ fn first_coefficients(graph: &mut Graph, width: usize) -> String {
     graph.op("Slice", &["input", &start, &end, &axis])
 }
 
-/// A joined file and what it reaches.
+/// The scores of an ensemble.
 #[derive(Debug, Clone, Copy)]
-pub struct Joined {
-    /// On the clips that chose the temperature.
+pub struct EnsembleScores {
+    /// The score on the validation clips, on which the temperature was fitted.
     pub validation: Score,
-    /// On the test clips.
+    /// The score on the test clips.
     pub test: Score,
 }
 
-/// Joins files, writes the whole and measures it.
+/// Builds the ensemble, writes it to `path` and scores the written file.
+///
+/// The file is written twice: the scores are measured on the file itself and then become part of its contract.
 ///
 /// # Errors
-/// Parts that do not fit together, data that cannot be read, a file that cannot be written.
+/// Returns an error where data cannot be read, a model fails, or the file cannot be written.
 pub fn write(
-    parts: &Parts,
-    (selection, cache): (&Selection, Option<PathBuf>),
-    (path, identity): (&Path, &Identity),
+    members: &Ensemble,
+    selection: &Selection,
+    cache: Option<PathBuf>,
+    path: &Path,
+    identity: &Identity,
     engine: &config::Engine,
-) -> anyhow::Result<Joined> {
-    let recipe = Recipe::of_contract(parts.contract(), cache)?;
-    let (Partition { validation, test, .. }, audit) = selection.partition(&recipe)?;
+) -> anyhow::Result<EnsembleScores> {
+    let recipe = Recipe::of_contract(members.contract(), cache)?;
+    let (DatasetSplits { validation, test, .. }, audit) = selection.splits(&recipe)?;
     eprint!("{audit}");
-    let corpus = |clips: &[Clip], what| Corpus::read(clips, &parts.contract().labels, &recipe, what);
+    let corpus = |clips: &[Clip], what| Corpus::read(clips, &members.contract().labels, &recipe, what);
     let validation = corpus(&validation, "validation")?;
-    let mut contract = parts.contract().clone();
+    let mut contract = members.contract().clone();
     (contract.name, contract.version) = (identity.name.clone(), identity.version.clone());
-    contract.temperature = parts.temperature(&validation, engine)?;
+    contract.temperature = members.temperature(&validation, engine)?;
     let written = |contract: &Contract| {
-        let bytes = parts.join(contract)?.encode_to_vec();
+        let bytes = members.join(contract)?.encode_to_vec();
         std::fs::write(path, bytes).with_context(|| format!("write {}", path.display()))
     };
     written(&contract)?;
-    let mut file = Measured::load(path, engine)?;
-    let joined = Joined { validation: file.score(&validation)?, test: file.score(&corpus(&test, "test")?)? };
+    let mut file = MeasuredModel::load(path, engine)?;
+    let scores =
+        EnsembleScores { validation: file.score(&validation)?, test: file.score(&corpus(&test, "test")?)? };
     let seed = contract.provenance.seed;
-    contract.provenance = selection.provenance(identity, (&joined.validation, &joined.test), seed);
+    contract.provenance = selection.provenance(identity, &scores.validation, &scores.test, seed);
     written(&contract)?;
-    Ok(joined)
+    Ok(scores)
 }

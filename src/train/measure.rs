@@ -1,33 +1,34 @@
-//! Model files measured as they will run: through the engine, on windows of labelled clips.
+//! Scoring and timing of model files with ONNX Runtime.
 //!
-//! In: a file and a corpus in its own features. Out: probabilities, scores, and how long a window takes beside another
-//! file. Never changes a model.
+//! Input: a model file and a corpus with its features. Output: log-probabilities, scores, and the speed-up over another
+//! file. Invariants: models run on the CPU, in the engine that serves them.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::corpus::{Corpus, Window};
+use super::corpus::{Corpus, LabelledWindow};
 use super::score::{Score, score};
 use crate::config;
 use crate::model::{Model, ModelSource};
 
-/// Windows that run together.
+/// The batch size, in windows.
 const BATCH: usize = 32;
-/// Rounds in which two files take turns; the fastest round of each counts, so that a busy machine does no harm.
+/// The number of rounds in which two files are timed alternately. The fastest round of each counts, because other load on
+/// the machine can only make a round slower.
 const ROUNDS: usize = 15;
 
-/// A model file that is loaded.
+/// A loaded model file.
 #[derive(Debug)]
-pub struct Measured {
+pub struct MeasuredModel {
     model: Model,
     window: usize,
 }
 
-impl Measured {
-    /// Loads a file.
+impl MeasuredModel {
+    /// Loads a model file on the CPU.
     ///
     /// # Errors
-    /// Whatever loading a model may meet.
+    /// Returns an error where the model cannot be loaded.
     pub fn load(path: &Path, engine: &config::Engine) -> anyhow::Result<Self> {
         let engine = config::Engine { device: config::Device::Cpu, ..engine.clone() };
         let model = Model::load(ModelSource::File(path.to_owned()), &engine)?;
@@ -35,11 +36,12 @@ impl Measured {
         Ok(Self { model, window })
     }
 
-    /// Natural logarithms of the probabilities of each window, `[windows][labels]`.
+    /// Returns the natural logarithms of the probabilities of each window, `[windows][labels]`. They equal the logits up to a
+    /// constant per window, which the softmax removes.
     ///
     /// # Errors
-    /// A model that gives no answer.
-    pub fn logits(&mut self, windows: &[Window]) -> anyhow::Result<Vec<Vec<f32>>> {
+    /// Returns an error where inference fails.
+    pub fn logits(&mut self, windows: &[LabelledWindow]) -> anyhow::Result<Vec<Vec<f32>>> {
         let labels = self.model.contract.labels.len();
         let mut logits = Vec::with_capacity(windows.len());
         let mut out = Vec::new();
@@ -52,15 +54,15 @@ impl Measured {
         Ok(logits)
     }
 
-    /// What the file reaches on a corpus.
+    /// Scores the model on a corpus.
     ///
     /// # Errors
-    /// A model that gives no answer.
+    /// Returns an error where inference fails.
     pub fn score(&mut self, corpus: &Corpus) -> anyhow::Result<Score> {
         Ok(score(corpus, &self.logits(&corpus.windows)?, 1.0))
     }
 
-    fn padded(&self, windows: &[Window]) -> Vec<f32> {
+    fn padded(&self, windows: &[LabelledWindow]) -> Vec<f32> {
         let mut features = vec![0.0; windows.len() * self.window];
         for (window, out) in windows.iter().zip(features.chunks_exact_mut(self.window)) {
             window.write_padded(out);
@@ -75,11 +77,15 @@ impl Measured {
     }
 }
 
-/// How many times faster the second file is than the first one, by turns on the same windows.
+/// Returns the time of `slow` divided by the time of `fast`, timed alternately on the same windows.
 ///
 /// # Errors
-/// A model that gives no answer.
-pub fn speed_up(slow: &mut Measured, fast: &mut Measured, windows: &[Window]) -> anyhow::Result<f64> {
+/// Returns an error where inference fails.
+pub fn speed_up(
+    slow: &mut MeasuredModel,
+    fast: &mut MeasuredModel,
+    windows: &[LabelledWindow],
+) -> anyhow::Result<f64> {
     let features = slow.padded(&windows[..windows.len().min(BATCH)]);
     let mut best = [Duration::MAX; 2];
     for _ in 0..ROUNDS {

@@ -1,11 +1,13 @@
-//! Training: labelled clips in, one self-describing ONNX file out.
+//! Training of models.
 //!
-//! In data order: `selection` (which clips) and `audit` (what is wrong with them) → `corpus` with its `cache` (clips to
-//! windows of features, cut as in serving) → `waveform` and `augment` (changed copies) → `batch` → `front` (mask, level,
-//! normalisation) → `feed` → `network` under `fit` (loop, best epoch) with its `optimizer` and its `state` (checkpoints) →
-//! `score` (temperature) → `export` (the same computation as an ONNX `graph`, with its contract) and `report`. Files that
-//! are there become others in `int8` (by `quantize`) and `join`, which `measure` them. A run touches its test clips once,
-//! after everything is chosen.
+//! Input: labelled clips. Output: one ONNX file with its contract, and a report. Invariants: the test clips of a run are
+//! scored once, after every choice is made.
+//!
+//! In data order: `selection` (clips and splits) and `audit` (unusable clips) → `corpus` with its `cache` (windows of
+//! features) → `waveform` and `augment` (data augmentation) → `batch` → `front` (mask, level removal, normalization) →
+//! `feed` (network input) → `network`, trained by `fit` with its `optimizer` and its `state` (checkpoints) → `score`
+//! (metrics and temperature) → `export` (the same computation as an ONNX `graph`) and `report`. Existing model files are
+//! quantized by `int8` (with `quantize`) and combined by `join`; both use `measure`.
 
 pub mod architecture;
 pub mod audit;
@@ -42,16 +44,16 @@ use anyhow::Context;
 use burn::module::Module;
 use prost::Message;
 
-use crate::datasets::{Clip, Partition};
+use crate::datasets::{Clip, DatasetSplits};
 use crate::evaluation::ScoredClip;
 use crate::model::{Contract, Input, Layout, Output};
 
-use architecture::{Architecture, Kind, Sizes};
+use architecture::{Architecture, NetworkKind, Sizes};
 use audit::Audit;
 use augment::{Augmentation, Strength};
-use batch::{BatchShape, Changes};
-use corpus::{Corpus, Recipe, Window};
-use fit::{Fit, FitOptions, Fitted, Keeping};
+use batch::{Augmentations, BatchShape};
+use corpus::{Corpus, LabelledWindow, Recipe};
+use fit::{Fit, FitOptions, Fitted, RunControl};
 use front::Front;
 use network::statistics::StatisticsShape;
 use score::Score;
@@ -59,86 +61,86 @@ use selection::Selection;
 use view::{View, loudness_of_first};
 use waveform::{Waveform, WaveformStrength};
 
-/// What to train, on what, and how.
+/// The parameters of a training run.
 #[derive(Debug, Clone)]
 pub struct Training {
-    /// Which clips take part.
+    /// The clips and their splits.
     pub selection: Selection,
-    /// How samples become windows.
+    /// The options for turning samples into windows of features.
     pub recipe: Recipe,
-    /// Which network.
-    pub kind: Kind,
-    /// How large it is.
+    /// The architecture.
+    pub kind: NetworkKind,
+    /// The sizes of the network.
     pub sizes: Sizes,
-    /// How the samples of training windows are changed.
+    /// The augmentation of the samples of training windows.
     pub waveform: WaveformStrength,
-    /// How their features are changed.
+    /// The augmentation of the features of training windows.
     pub strength: Strength,
-    /// Settings of the loop.
+    /// The options of the training loop.
     pub fit: FitOptions,
-    /// What outlives a run that is stopped.
-    pub keeping: Keeping,
+    /// The checkpoint file and the stop flags.
+    pub control: RunControl,
 }
 
-/// How the file will name the model.
+/// The identity of a model in its contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The model's name.
     pub name: String,
     /// The model's version.
     pub version: String,
-    /// What the data is called; the datasets' names where it is `None`.
+    /// The name of the data; `None` uses the names of the datasets.
     pub data: Option<String>,
 }
 
-/// A trained model, and what it reached on the test clips.
+/// A trained model with its scores.
 #[derive(Debug)]
 pub struct Trained {
-    /// What it was trained on, and how.
+    /// The parameters of the run.
     pub training: Training,
-    /// What was found in the data.
+    /// The findings of the audit.
     pub audit: Audit,
-    /// Emotions in the order of the output.
+    /// The emotions in the order of the output.
     pub labels: Vec<String>,
-    /// The network and its first stage.
+    /// The network and its front stage.
     pub fitted: Fitted,
-    /// The test clips' score.
+    /// The score on the test clips.
     pub test: Score,
-    /// The test clips, at the model's temperature.
+    /// The test clips with their probabilities, at the model's temperature.
     pub test_clips: Vec<ScoredClip>,
-    /// How many clips it learnt from.
+    /// The number of training clips.
     pub training_clips: usize,
-    /// How long everything took, the audit included.
+    /// The duration of the run, audit included.
     pub seconds: f64,
-    /// The shape of the network.
+    /// The architecture with its sizes.
     pub architecture: Architecture,
 }
 
 impl Training {
-    /// Reads the data, trains, and measures once on the test clips.
+    /// Reads the data, trains, and scores the test clips once.
     ///
     /// # Errors
-    /// Data that cannot be read, and front-end options that fit no front end.
+    /// Returns an error where data cannot be read or front-end options are invalid.
     pub fn run(&self) -> anyhow::Result<Trained> {
         let began = Instant::now();
-        let (Partition { train, validation, test }, audit) = self.selection.partition(&self.recipe)?;
+        let (DatasetSplits { train, validation, test }, audit) = self.selection.splits(&self.recipe)?;
         eprint!("{audit}");
         let labels = labels(&train);
         let view = View::of(self.kind, &self.recipe);
         let keep = Recipe { keep_samples: !self.waveform.is_none(), ..view.recipe.clone() };
         let train = Corpus::read(&train, &labels, &keep, "train")?;
         let validation = Corpus::read(&validation, &labels, &view.recipe, "validation")?;
-        let fit = self.fit(&view, (&train, &validation), labels.len())?;
+        let fit = self.fit(&view, &train, &validation, labels.len())?;
         let (architecture, shape) = (fit.architecture.clone(), fit.shape());
-        let mut fitted = fit.run(&self.keeping)?;
+        let mut fitted = fit.run(&self.control)?;
         let training_clips = train.clip_labels.len();
         drop(train);
         let test = Corpus::read(&test, &labels, &view.recipe, "test")?;
         let logits = fit::logits(&fitted.front, &fitted.network, &test.windows, shape);
         let test_clips = score::scored_clips(&test, &logits, fitted.temperature);
         let test = score::of_clips(&test_clips);
-        if let Some(rotation) = view.behind {
-            fitted.front = fitted.front.behind(rotation);
+        if let Some(rotation) = view.after_training {
+            fitted.front = fitted.front.with_rotation(rotation);
         }
         Ok(Trained {
             training: self.clone(),
@@ -153,21 +155,28 @@ impl Training {
         })
     }
 
+    /// Sets up the training loop: front stage, architecture and augmentations.
     fn fit<'a>(
         &self,
         view: &View,
-        (train, validation): (&'a Corpus, &'a Corpus),
+        train: &'a Corpus,
+        validation: &'a Corpus,
         labels: usize,
     ) -> anyhow::Result<Fit<'a>> {
         let (recipe, frames) = (&view.recipe, view.recipe.frames());
         let windows = train.windows.iter().map(|window| window.features.as_slice());
-        let treatment = (view.level, view.scaling);
-        let front = Front::fit(windows, recipe.coefficients(), treatment, view.rotation.clone());
+        let front =
+            Front::fit(windows, recipe.coefficients(), view.level, view.scaling, view.rotation.clone());
         let architecture = match self.kind {
-            Kind::Cnn => Architecture::cnn([frames, front.bands], labels, &self.sizes),
-            Kind::Dense => {
-                let first = (loudness_of_first(&recipe.mfcc), front.bands / (1 + recipe.mfcc.deltas));
-                Architecture::dense(StatisticsShape::new(frames, &front, first), labels, &self.sizes)
+            NetworkKind::Cnn => Architecture::cnn([frames, front.bands], labels, &self.sizes),
+            NetworkKind::Dense => {
+                let (loudness, cepstrum) =
+                    (loudness_of_first(&recipe.mfcc), front.bands / (1 + recipe.mfcc.deltas));
+                Architecture::dense(
+                    StatisticsShape::new(frames, &front, loudness, cepstrum),
+                    labels,
+                    &self.sizes,
+                )
             }
         };
         let waveform = match self.waveform.is_none() {
@@ -176,14 +185,14 @@ impl Training {
         };
         let (strength, width) = (self.strength, recipe.coefficients());
         let features = Augmentation { strength, width, has_bands: recipe.input == Input::LogMel };
-        let changes = Changes { waveform, features };
-        Ok(Fit { front, architecture, changes, options: self.fit.clone(), train, validation })
+        let augmentations = Augmentations { waveform, features };
+        Ok(Fit { front, architecture, augmentations, options: self.fit.clone(), train, validation })
     }
 }
 
 impl Trained {
-    /// Probabilities `[windows][labels]` of windows, as the trainer itself computes them.
-    pub fn probabilities(&self, windows: &[Window]) -> Vec<Vec<f64>> {
+    /// Returns the probabilities of windows, `[windows][labels]`, computed by the trainer and not by ONNX Runtime.
+    pub fn probabilities(&self, windows: &[LabelledWindow]) -> Vec<Vec<f64>> {
         let shape = BatchShape {
             frames: self.training.recipe.frames(),
             coefficients: self.fitted.front.coefficients,
@@ -193,12 +202,12 @@ impl Trained {
         logits.iter().map(|logits| score::softmax(logits, self.fitted.temperature)).collect()
     }
 
-    /// Learnt numbers: weights, biases, and two for each normalised channel.
+    /// Returns the number of learnt parameters: weights, biases, and scale and offset of each batch normalization channel.
     pub fn parameters(&self) -> usize {
         self.fitted.network.num_params()
     }
 
-    /// What the file will say of itself.
+    /// Returns the contract of the model.
     pub fn contract(&self, identity: &Identity) -> Contract {
         let recipe = &self.training.recipe;
         Contract {
@@ -216,7 +225,8 @@ impl Trained {
             temperature: self.fitted.temperature,
             provenance: self.training.selection.provenance(
                 identity,
-                (&self.fitted.validation, &self.test),
+                &self.fitted.validation,
+                &self.test,
                 self.training.fit.seed,
             ),
         }
@@ -225,7 +235,7 @@ impl Trained {
     /// Writes the model as one ONNX file.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// Returns an error where the file cannot be written.
     pub fn write(&self, path: &Path, identity: &Identity) -> anyhow::Result<()> {
         let frames = self.training.recipe.frames();
         let model = export::export(&self.fitted, frames, &self.contract(identity))?;
@@ -233,7 +243,7 @@ impl Trained {
     }
 }
 
-/// Every emotion of the training clips, sorted.
+/// Returns the emotions of the training clips, sorted.
 fn labels(train: &[Clip]) -> Vec<String> {
     train.iter().map(|clip| clip.emotion.clone()).collect::<BTreeSet<_>>().into_iter().collect()
 }

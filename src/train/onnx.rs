@@ -1,7 +1,7 @@
-//! The part of ONNX's protobuf schema that an exported model needs, as plain prost structs.
+//! The part of ONNX's protobuf schema that exported models use, as prost structs.
 //!
-//! In: values. Out: bytes through [`prost::Message`]. Field numbers are those of `onnx.proto` (IR version 8); what
-//! is not written here (training info, functions, sparse tensors, strings) is left out on purpose.
+//! Input: values. Output: bytes, through [`prost::Message`]. Invariants: field numbers are those of `onnx.proto` (IR
+//! version 8). Fields that the trainer never writes (training info, functions, sparse tensors, strings) are omitted.
 
 /// `TensorProto.DataType.FLOAT` and `AttributeProto.AttributeType.FLOAT`.
 pub const FLOAT: i32 = 1;
@@ -18,25 +18,25 @@ pub const ATTRIBUTE_INT: i32 = 2;
 /// `AttributeProto.AttributeType.INTS`.
 pub const ATTRIBUTE_INTS: i32 = 7;
 
-/// A whole file.
+/// An ONNX file.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ModelProto {
-    /// Version of the file format.
+    /// The version of the file format.
     #[prost(int64, tag = "1")]
     pub ir_version: i64,
-    /// Who wrote the file.
+    /// The program that wrote the file.
     #[prost(string, tag = "2")]
     pub producer_name: String,
-    /// Version of the writer.
+    /// The version of that program.
     #[prost(string, tag = "3")]
     pub producer_version: String,
     /// The graph.
     #[prost(message, optional, tag = "7")]
     pub graph: Option<GraphProto>,
-    /// Versions of the operator sets.
+    /// The versions of the operator sets.
     #[prost(message, repeated, tag = "8")]
     pub opset_import: Vec<OperatorSetIdProto>,
-    /// Free text by key; the contract lies here.
+    /// Text entries by key; one of them is the contract.
     #[prost(message, repeated, tag = "14")]
     pub metadata_props: Vec<StringStringEntryProto>,
 }
@@ -63,10 +63,10 @@ pub struct StringStringEntryProto {
     pub value: String,
 }
 
-/// Nodes in the order of their computation, and the constants that they use.
+/// Nodes in topological order, and their constants.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct GraphProto {
-    /// The operations.
+    /// The nodes.
     #[prost(message, repeated, tag = "1")]
     pub node: Vec<NodeProto>,
     /// The graph's name.
@@ -75,35 +75,35 @@ pub struct GraphProto {
     /// The constants.
     #[prost(message, repeated, tag = "5")]
     pub initializer: Vec<TensorProto>,
-    /// What goes in.
+    /// The inputs.
     #[prost(message, repeated, tag = "11")]
     pub input: Vec<ValueInfoProto>,
-    /// What comes out.
+    /// The outputs.
     #[prost(message, repeated, tag = "12")]
     pub output: Vec<ValueInfoProto>,
 }
 
-/// One operation.
+/// A node: one application of an operator.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct NodeProto {
-    /// Names of the values that it takes.
+    /// The names of the input values.
     #[prost(string, repeated, tag = "1")]
     pub input: Vec<String>,
-    /// Names of the values that it gives.
+    /// The names of the output values.
     #[prost(string, repeated, tag = "2")]
     pub output: Vec<String>,
-    /// Its own name.
+    /// The node's name.
     #[prost(string, tag = "3")]
     pub name: String,
     /// The operator, such as `Conv`.
     #[prost(string, tag = "4")]
     pub op_type: String,
-    /// Its settings.
+    /// The attributes.
     #[prost(message, repeated, tag = "5")]
     pub attribute: Vec<AttributeProto>,
 }
 
-/// One setting of an operation. Values are optional so that a 0 is written, as the checker demands.
+/// An attribute of a node. Values are optional so that prost writes a 0 explicitly, which `onnx.checker` requires.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct AttributeProto {
     /// Its name.
@@ -118,18 +118,18 @@ pub struct AttributeProto {
     /// Integers.
     #[prost(int64, repeated, tag = "8")]
     pub ints: Vec<i64>,
-    /// Which of the values counts.
+    /// The type of the attribute, which selects the value.
     #[prost(int32, tag = "20")]
     pub r#type: i32,
 }
 
-/// A constant, its elements little-endian in `raw_data`.
+/// A constant tensor, with its elements little-endian in `raw_data`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TensorProto {
     /// Its shape.
     #[prost(int64, repeated, tag = "1")]
     pub dims: Vec<i64>,
-    /// Type of its elements.
+    /// The type of its elements.
     #[prost(int32, tag = "2")]
     pub data_type: i32,
     /// Its name.
@@ -151,7 +151,7 @@ pub struct ValueInfoProto {
     pub r#type: Option<TypeProto>,
 }
 
-/// A type; only tensors are written.
+/// The type of a value; only tensors are used.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TypeProto {
     /// A tensor's type.
@@ -178,7 +178,7 @@ pub struct TensorShapeProto {
     pub dim: Vec<Dimension>,
 }
 
-/// An axis: of a fixed size, or named.
+/// An axis, with a fixed size or a name.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Dimension {
     /// Size or name.
@@ -192,7 +192,7 @@ pub enum DimensionValue {
     /// A fixed size.
     #[prost(int64, tag = "1")]
     Size(i64),
-    /// A name for a size that the caller chooses.
+    /// The name of a dynamic size.
     #[prost(string, tag = "2")]
     Name(String),
 }

@@ -1,7 +1,7 @@
-//! How weights are moved: optimizers, the learning rate over a run, clipping of gradients, the average of weights.
+//! Optimizers, learning rate schedules, gradient clipping and weight averaging.
 //!
-//! In: gradients of a network. Out: the network after a step. Only matrices and kernels decay, never biases or
-//! normalisations. Never sees data.
+//! Input: the gradients of a network. Output: the network after a step. Invariants: weight decay applies to matrices and
+//! kernels, not to biases and normalization parameters.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamGroup, ParamId};
 use burn::optim::decay::WeightDecayConfig;
@@ -11,38 +11,44 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::network::Network;
 
-/// How weights are moved.
+/// The optimizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Optimizer {
     /// Stochastic gradient descent with Nesterov momentum 0.9
     Sgd,
-    /// Adam; weight decay adds to the gradient
+    /// Adam with L2 regularisation: weight decay is added to the gradient
     Adam,
     /// Adam with decoupled weight decay
     #[value(name = "adamw")]
     AdamW,
 }
 
-/// The learning rate over a run.
+/// The learning rate schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Schedule {
-    /// The same all the time
+    /// Constant
     Constant,
-    /// Half a cosine down to 0
+    /// Cosine annealing to 0
     Cosine,
-    /// Up in half a cosine over the first fifth, then down in another to a thousandth
+    /// One-cycle: cosine warm-up over the first fifth, then cosine annealing to a thousandth
     OneCycle,
 }
 
-/// Share of the steps over which one-cycle's rate rises.
+/// The share of the steps in which the one-cycle schedule rises.
 const WARM_UP: f64 = 0.2;
-/// One-cycle begins at the highest rate by this, and ends at it by the other.
-const ONE_CYCLE: (f64, f64) = (20.0, 1_000.0);
+/// The maximum learning rate divided by the initial one, in the one-cycle schedule.
+const INITIAL_DIVISOR: f64 = 20.0;
+/// The maximum learning rate divided by the final one, in the one-cycle schedule.
+const FINAL_DIVISOR: f64 = 1_000.0;
 
 impl Schedule {
-    /// What the highest learning rate is multiplied by when this share of all steps is done.
+    /// Returns the factor on the maximum learning rate after the share `done` of all steps.
+    ///
+    /// Cosine annealing is that of Loshchilov and Hutter 2017, <https://arxiv.org/abs/1608.03983>, without restarts; one-cycle
+    /// is that of Smith and Topin 2018, <https://arxiv.org/abs/1708.07120>, as in PyTorch's `OneCycleLR`. burn's own cosine
+    /// schedule was rejected, because it rises again after its last step.
     pub fn factor(self, done: f64) -> f64 {
         let between = |from: f64, to: f64, share: f64| {
             to + (from - to) * 0.5 * (1.0 + (std::f64::consts::PI * share).cos())
@@ -50,14 +56,18 @@ impl Schedule {
         match self {
             Self::Constant => 1.0,
             Self::Cosine => between(1.0, 0.0, done),
-            Self::OneCycle if done < WARM_UP => between(1.0 / ONE_CYCLE.0, 1.0, done / WARM_UP),
-            Self::OneCycle => between(1.0, 1.0 / ONE_CYCLE.1, (done - WARM_UP) / (1.0 - WARM_UP)),
+            Self::OneCycle if done < WARM_UP => between(1.0 / INITIAL_DIVISOR, 1.0, done / WARM_UP),
+            Self::OneCycle => between(1.0, 1.0 / FINAL_DIVISOR, (done - WARM_UP) / (1.0 - WARM_UP)),
         }
     }
 }
 
 impl Optimizer {
-    /// The optimizer for a network.
+    /// Creates the optimizer of a network.
+    ///
+    /// Adam is that of Kingma and Ba 2015, <https://arxiv.org/abs/1412.6980>; AdamW that of Loshchilov and Hutter 2019,
+    /// <https://arxiv.org/abs/1711.05101>. Epsilon is set to 1e-8, the value of the paper and of PyTorch. burn's default of
+    /// 1e-5 was rejected: it exceeds the root mean square of small gradients and would reduce their steps.
     pub fn build(self, network: &Network, weight_decay: f32) -> ModuleOptimizer {
         let vectors = ParamGroup::from_ids(vectors(network));
         match self {
@@ -79,7 +89,7 @@ impl Optimizer {
         }
     }
 
-    /// A learning rate that suits it.
+    /// Returns the default maximum learning rate.
     pub fn default_learning_rate(self) -> f64 {
         match self {
             Self::Sgd => 0.05,
@@ -87,7 +97,7 @@ impl Optimizer {
         }
     }
 
-    /// A weight decay that suits it.
+    /// Returns the default weight decay.
     pub fn default_weight_decay(self) -> f32 {
         match self {
             Self::Sgd | Self::Adam => 5e-4,
@@ -96,7 +106,7 @@ impl Optimizer {
     }
 }
 
-/// Biases and what normalisations learn.
+/// Returns the ids of biases and normalization parameters, which are the parameters with one axis.
 fn vectors(network: &Network) -> Vec<ParamId> {
     struct Vectors(Vec<ParamId>);
     impl ModuleVisitor for Vectors {
@@ -111,14 +121,15 @@ fn vectors(network: &Network) -> Vec<ParamId> {
     found.0
 }
 
-/// Scales all gradients together so that their norm is at most `longest` (Pascanu et al. 2013,
-/// <https://arxiv.org/abs/1211.5063>). The library clips each tensor by itself, which turns the step.
-pub fn clip(gradients: &mut GradientsParams, network: &Network, longest: f32) {
+/// Clips the gradients by their global norm: scales all of them so that their joint L2 norm is at most `max_norm` (Pascanu
+/// et al. 2013, <https://arxiv.org/abs/1211.5063>; PyTorch's `clip_grad_norm_`). burn's own clipping was rejected, because
+/// it scales each tensor separately, which changes the direction of the step.
+pub fn clip(gradients: &mut GradientsParams, network: &Network, max_norm: f32) {
     let mut squares = SquaredNorm { gradients, sum: 0.0 };
     network.visit(&mut squares);
     let norm = squares.sum.sqrt();
-    if norm > longest {
-        network.visit(&mut Scaled { gradients, factor: longest / norm });
+    if norm > max_norm {
+        network.visit(&mut Scaled { gradients, factor: max_norm / norm });
     }
 }
 
@@ -148,21 +159,22 @@ impl ModuleVisitor for Scaled<'_> {
     }
 }
 
-/// The average of a network's numbers over the steps, the last ones most (Polyak & Juditsky 1992,
+/// The exponential moving average of a network's parameters over the steps (after Polyak and Juditsky 1992,
 /// doi:10.1137/0330046).
 #[derive(Debug, Clone, Default)]
-pub struct Average {
-    /// One buffer a tensor, in the network's order; running statistics too.
+pub struct WeightAverage {
+    /// One buffer per tensor, in the network's order, running statistics of batch normalization included.
     pub values: Vec<Vec<f32>>,
-    /// Steps that went into it.
+    /// The number of averaged steps.
     pub steps: usize,
 }
 
-impl Average {
-    /// Longest memory: the share that stays at each step.
+impl WeightAverage {
+    /// The maximum decay per step.
     const DECAY: f32 = 0.995;
 
-    /// Takes in the network after a step; early steps count more, so that fresh weights are soon forgotten.
+    /// Adds the network after a step. The decay is smaller in early steps, `(1 + n) / (10 + n)`, so that the influence of the
+    /// initial weights fades quickly.
     pub fn add(&mut self, network: &Network) {
         let decay = Self::DECAY.min((1 + self.steps) as f32 / (10 + self.steps) as f32);
         let now = collected(network);
@@ -177,7 +189,7 @@ impl Average {
     }
 }
 
-/// All numbers of a network, one buffer a tensor, running statistics too.
+/// Returns all parameters of a network, one buffer per tensor, running statistics included.
 pub fn collected(network: &Network) -> Vec<Vec<f32>> {
     struct Collected(Vec<Vec<f32>>);
     impl ModuleVisitor for Collected {
@@ -190,10 +202,10 @@ pub fn collected(network: &Network) -> Vec<Vec<f32>> {
     found.0
 }
 
-/// The network with other numbers in place of its own, in the order of [`collected`].
+/// Replaces all parameters of a network by `values`, in the order of [`collected`].
 ///
 /// # Panics
-/// If they come from a network of another shape.
+/// Panics where the values come from a network of another shape.
 pub fn replaced(network: Network, values: &[Vec<f32>]) -> Network {
     struct Replaced<'a>(std::slice::Iter<'a, Vec<f32>>);
     impl ModuleMapper for Replaced<'_> {
@@ -221,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_others_are_what_they_are_called() {
+    fn the_constant_and_the_cosine_schedule_have_their_values() {
         assert_eq!(Schedule::Constant.factor(0.7), 1.0);
         assert!((Schedule::Cosine.factor(0.5) - 0.5).abs() < 1e-12 && Schedule::Cosine.factor(1.0) < 1e-12);
     }

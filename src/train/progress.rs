@@ -1,8 +1,9 @@
-//! What training shows while it runs: a bar on a terminal, nothing in a pipe. Lines of figures go to stderr either way.
+//! Progress of training: a bar on a terminal, nothing in a pipe. The results of each epoch are written to stderr in both
+//! cases.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A bar over `length` steps of `what`; hidden unless stderr is a terminal.
+/// Creates a progress bar of `length` steps with the prefix `what`; it is hidden unless stderr is a terminal.
 pub fn bar(length: usize, what: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg} {eta} left")
         .expect("the template is a constant and valid");
@@ -11,45 +12,45 @@ pub fn bar(length: usize, what: &str) -> ProgressBar {
         .with_prefix(what.to_owned())
 }
 
-/// The bar over all steps of a run, so that the time left is the run's.
+/// The progress bar over all steps of a run, so that the remaining time is that of the run.
 #[derive(Debug)]
 pub struct RunBar {
     bar: ProgressBar,
     epochs: usize,
-    /// What the last epoch reached.
+    /// The validation UAR of the previous epoch.
     reached: Option<f64>,
 }
 
 impl RunBar {
-    /// A run of so many epochs of so many steps.
+    /// Creates the bar of a run with `epochs` epochs of `steps` steps.
     pub fn new(epochs: usize, steps: usize) -> Self {
         Self { bar: bar(epochs * steps, "epoch"), epochs, reached: None }
     }
 
-    /// Epoch `epoch` (from 1) begins, with `steps` done before it and what the one before it reached.
+    /// Begins epoch `epoch` (from 1), after `steps` steps; `reached` is the validation UAR of the previous epoch.
     pub fn begin(&mut self, epoch: usize, steps: usize, reached: Option<f64>) {
         self.reached = reached;
         self.bar.set_prefix(format!("epoch {epoch}/{}", self.epochs));
-        // A run that goes on from a checkpoint has not just done all the steps before.
+        // After a resume, the earlier steps must not count for the estimate of the remaining time.
         if self.bar.position() != steps as u64 {
             self.bar.set_position(steps as u64);
             self.bar.reset_eta();
         }
     }
 
-    /// A step is done, and the mean loss of its epoch is this.
+    /// Advances by one step; `loss` is the mean loss of the epoch so far.
     pub fn step(&self, loss: f64) {
         let reached = self.reached.map(|reached| format!(", UAR {reached:.3}")).unwrap_or_default();
         self.bar.set_message(format!("loss {loss:.3}{reached}"));
         self.bar.inc(1);
     }
 
-    /// Writes a line above the bar, or plainly where there is none.
-    pub fn say(&self, line: &str) {
+    /// Prints a line to stderr, above the bar where it is visible.
+    pub fn print_line(&self, line: &str) {
         self.bar.suspend(|| eprintln!("{line}"));
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn end(&self) {
         self.bar.finish_and_clear();
     }

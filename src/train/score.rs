@@ -1,30 +1,30 @@
-//! How good logits are: per clip, as in evaluation (a clip's probabilities are the mean over its windows).
+//! Scores of logits, per clip as in evaluation, and temperature scaling.
 //!
-//! In: logits of each window, and a corpus. Out: [`Score`]s, and the temperature that suits them best. Plain numbers;
-//! knows no tensor.
+//! Input: the logits of each window, and a corpus. Output: [`Score`]s, and the temperature with the smallest loss.
+//! Invariants: the probabilities of a clip are the mean over its windows.
 
 use super::corpus::Corpus;
 use crate::evaluation::{Metrics, ScoredClip};
 
-/// What a network reaches on a corpus.
+/// The scores of a network on a corpus.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
 pub struct Score {
-    /// Share of clips whose likeliest label is the truth.
+    /// The share of clips that are predicted correctly.
     pub accuracy: f64,
-    /// Mean over the labels of the share of their clips that are found.
+    /// UAR: the unweighted mean of recall over the labels.
     pub unweighted_average_recall: f64,
-    /// Mean over the labels of the harmonic mean of precision and recall.
+    /// The unweighted mean of F1 over the labels.
     pub macro_f1: f64,
-    /// Mean negative logarithm of the truth's probability.
+    /// The mean negative log-likelihood of the true labels.
     pub loss: f64,
 }
 
-/// Scores the logits of each window at a temperature.
+/// Scores the logits of windows, `[windows][labels]`, at a temperature.
 pub fn score(corpus: &Corpus, logits: &[Vec<f32>], temperature: f64) -> Score {
     of_clips(&scored_clips(corpus, logits, temperature))
 }
 
-/// Scores clips.
+/// Scores clips with their probabilities.
 pub fn of_clips(clips: &[ScoredClip]) -> Score {
     let labels = vec![String::new(); clips.first().map_or(0, |clip| clip.probabilities.len())];
     let metrics = Metrics::of(&labels, clips);
@@ -36,14 +36,15 @@ pub fn of_clips(clips: &[ScoredClip]) -> Score {
     }
 }
 
-/// Mean negative logarithm of the truth's probability.
+/// Returns the mean negative log-likelihood of the true labels.
 fn mean_loss(clips: &[ScoredClip]) -> f64 {
     let losses = clips.iter().map(|clip| -f64::from(clip.probabilities[clip.truth].max(1e-12)).ln());
     losses.sum::<f64>() / clips.len().max(1) as f64
 }
 
-/// The temperature with the smallest loss, by ternary search over its logarithm between 1/5 and 5; the loss has one
-/// minimum there (Guo et al. 2017, <https://arxiv.org/abs/1706.04599>).
+/// Returns the temperature with the smallest negative log-likelihood (Guo et al. 2017,
+/// <https://arxiv.org/abs/1706.04599>), by ternary search over its logarithm between 1/5 and 5, where the loss has one
+/// minimum.
 pub fn best_temperature(corpus: &Corpus, logits: &[Vec<f32>]) -> f64 {
     let loss = |exponent: f64| mean_loss(&scored_clips(corpus, logits, exponent.exp()));
     let (mut low, mut high) = (-5.0_f64.ln(), 5.0_f64.ln());
@@ -58,7 +59,7 @@ pub fn best_temperature(corpus: &Corpus, logits: &[Vec<f32>]) -> f64 {
     ((low + high) / 2.0).exp()
 }
 
-/// Each clip's probabilities at a temperature, with its truth and speaker.
+/// Returns the clips with their probabilities at a temperature.
 pub fn scored_clips(corpus: &Corpus, logits: &[Vec<f32>], temperature: f64) -> Vec<ScoredClip> {
     let labels = logits.first().map_or(0, Vec::len);
     let mut sums = vec![vec![0.0; labels]; corpus.clip_labels.len()];
@@ -79,7 +80,7 @@ pub fn scored_clips(corpus: &Corpus, logits: &[Vec<f32>], temperature: f64) -> V
     means.zip(known).map(clip).collect()
 }
 
-/// Probabilities of one window at a temperature.
+/// Returns `softmax(logits / temperature)` of one window.
 pub fn softmax(logits: &[f32], temperature: f64) -> Vec<f64> {
     let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let powers: Vec<f64> = logits.iter().map(|it| (f64::from(it - highest) / temperature).exp()).collect();

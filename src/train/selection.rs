@@ -1,52 +1,50 @@
-//! Which clips take part in a run, and what a model's file says about them.
+//! The selection of clips for a run, and the provenance of a model.
 //!
-//! In: datasets, label names, a protocol. Out: the clips of each part with an audit of all others; a contract's
-//! provenance. Never decodes more than the audit hears.
+//! Input: datasets, a label map and a split protocol. Output: the usable clips of each split, an audit of the others, and
+//! the provenance entry of a contract.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::Identity;
 use super::audit;
-use super::audit::{Audit, Frame, Heard};
+use super::audit::{Audit, ClipProperties, FrameLength};
 use super::cache::Cache;
 use super::corpus::Recipe;
 use super::score::Score;
-use crate::datasets::{DatasetSpec, LabelMap, Partition, Pool, Protocol};
+use crate::datasets::{DatasetSpec, DatasetSplits, LabelMap, Pool, Protocol};
 use crate::model::Provenance;
 
-/// Which clips take part.
+/// The selection of clips.
 #[derive(Debug, Clone)]
 pub struct Selection {
-    /// Datasets, all of them together.
+    /// The datasets.
     pub data: Vec<DatasetSpec>,
-    /// Which labels become which.
+    /// The label map.
     pub label_map: LabelMap,
-    /// Who trains, validates and tests.
+    /// The split protocol.
     pub protocol: Protocol,
 }
 
 impl Selection {
-    /// All clips that can be used in their parts, and all others.
+    /// Returns the usable clips of each split, and the audit of all clips.
     ///
     /// # Errors
-    /// Data that cannot be read, too much of it that cannot be used, and parts that end up empty.
-    pub fn partition(&self, recipe: &Recipe) -> anyhow::Result<(Partition, Audit)> {
+    /// Returns an error where data cannot be read, too many clips are unreadable, or a split is empty.
+    pub fn splits(&self, recipe: &Recipe) -> anyhow::Result<(DatasetSplits, Audit)> {
         let pool = Pool::read(&self.data, &self.label_map)?;
         let found = Audit::of_pool(&pool);
-        let frame = Frame { length: recipe.mfcc.n_fft, sample_rate_hz: recipe.sample_rate_hz };
-        let partition = pool.divide(&self.protocol)?;
-        let cache = recipe.cache.as_ref().map(|folder| Cache::open(folder, &"heard".into())).transpose()?;
-        audit::audit(partition, self.protocol.name(), frame, found, |path| Heard::file(path, cache.as_ref()))
+        let frame = FrameLength { length: recipe.mfcc.n_fft, sample_rate_hz: recipe.sample_rate_hz };
+        let splits = pool.divide(&self.protocol)?;
+        let cache =
+            recipe.cache.as_ref().map(|folder| Cache::open(folder, &"clip properties".into())).transpose()?;
+        audit::audit(splits, self.protocol.name(), frame, found, |path| {
+            ClipProperties::file(path, cache.as_ref())
+        })
     }
 
-    /// What a model was made of and what it reached.
-    pub fn provenance(
-        &self,
-        identity: &Identity,
-        (validation, test): (&Score, &Score),
-        seed: u64,
-    ) -> Provenance {
+    /// Returns the provenance of a model with these scores.
+    pub fn provenance(&self, identity: &Identity, validation: &Score, test: &Score, seed: u64) -> Provenance {
         let titles = || self.data.iter().map(|spec| spec.title().to_owned()).collect();
         Provenance {
             datasets: identity.data.clone().map_or_else(titles, |data| vec![data]),
@@ -58,7 +56,7 @@ impl Selection {
     }
 }
 
-/// The figures that a contract carries.
+/// Returns the scores of a contract by name.
 pub(super) fn metrics(validation: &Score, test: &Score) -> BTreeMap<String, f64> {
     let figures = |(split, score): (&str, &Score)| {
         [
@@ -70,7 +68,7 @@ pub(super) fn metrics(validation: &Score, test: &Score) -> BTreeMap<String, f64>
     [("validation", validation), ("test", test)].into_iter().flat_map(figures).collect()
 }
 
-/// RFC 3339, through the protocol's own timestamp; `SOURCE_DATE_EPOCH` in the clock's place where it is set
+/// Returns the current time as RFC 3339, or the time in `SOURCE_DATE_EPOCH` where it is set
 /// (<https://reproducible-builds.org/specs/source-date-epoch/>).
 fn now() -> String {
     let fixed = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| seconds.parse().ok());

@@ -1,7 +1,7 @@
-//! What changes during a training run, and the file that a stopped run goes on from.
+//! The state of a training run, and its checkpoints.
 //!
-//! In: the network after each epoch. Out: the same state again, from a checkpoint of the same run. A checkpoint is
-//! written whole or not at all. Never trains.
+//! Input: the state after each epoch. Output: the same state, loaded from a checkpoint of the same run. Invariants: a
+//! checkpoint is written to a temporary name and renamed, so that it is never partial.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -13,53 +13,53 @@ use prost::Message;
 
 use super::fit::Fit;
 use super::network::Network;
-use super::optimizer::{Average, collected, replaced};
+use super::optimizer::{WeightAverage, collected, replaced};
 use super::score::Score;
 use super::waveform::Waveform;
 
-/// What an epoch gave.
+/// The results of one epoch.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct EpochRecord {
-    /// From 1.
+    /// The number of the epoch, from 1.
     pub epoch: usize,
-    /// Mean training loss over its steps, on changed windows and soft targets.
+    /// The mean training loss over its steps, on augmented windows and soft targets.
     pub loss: f64,
-    /// The learning rate at its end.
+    /// The learning rate at the end of the epoch.
     pub learning_rate: f64,
-    /// What the validation clips gave, at temperature 1.
+    /// The score on the validation clips, at temperature 1.
     pub validation: Score,
 }
 
-/// The best epoch so far.
+/// The best epoch of a run so far.
 #[derive(Debug)]
-pub struct Best {
-    /// Its network, without gradients.
+pub struct BestEpoch {
+    /// The network after the epoch, without gradients.
     pub network: Network,
-    /// From 1.
+    /// The number of the epoch, from 1.
     pub epoch: usize,
-    /// What it reached.
+    /// The score on the validation clips.
     pub reached: Score,
 }
 
-/// What changes during a run.
+/// The state of a run.
 pub struct State {
     /// The network that is being trained.
     pub network: Network,
-    /// What it is moved by.
+    /// The optimizer with its moments.
     pub optimizer: ModuleOptimizer,
-    /// Its average over the steps.
-    pub average: Average,
+    /// The moving average of the network's parameters.
+    pub average: WeightAverage,
     /// The best epoch so far.
-    pub best: Option<Best>,
-    /// What each epoch gave.
+    pub best: Option<BestEpoch>,
+    /// The results of each epoch.
     pub history: Vec<EpochRecord>,
 }
 
 impl State {
-    /// Writes the state to `path`, in place of what is there.
+    /// Writes a checkpoint to `path` and replaces an existing one.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// Returns an error where the file cannot be written.
     pub fn save(&self, path: &Path, run: u64) -> anyhow::Result<()> {
         let optimizer = self.optimizer.into_bytes().map_err(|error| anyhow::anyhow!("{error:?}"))?;
         let best = self.best.as_ref().map(|best| BestMessage {
@@ -82,10 +82,10 @@ impl State {
             .with_context(|| format!("write checkpoint {}", path.display()))
     }
 
-    /// Takes over what a checkpoint of the same run holds.
+    /// Loads a checkpoint of the same run.
     ///
     /// # Errors
-    /// A file that cannot be read, is no checkpoint, or belongs to another run.
+    /// Returns an error where the file cannot be read, is not a checkpoint, or belongs to another run.
     pub fn load(self, path: &Path, run: u64) -> anyhow::Result<Self> {
         let named = || format!("read checkpoint {}", path.display());
         let bytes = std::fs::read(path).with_context(named)?;
@@ -97,7 +97,7 @@ impl State {
         );
         let optimizer = Bytes::from_bytes_vec(saved.optimizer);
         let optimizer = self.optimizer.from_bytes(optimizer).map_err(|error| anyhow::anyhow!("{error:?}"));
-        let best = saved.best.map(|best| Best {
+        let best = saved.best.map(|best| BestEpoch {
             network: replaced(burn::module::Module::valid(&self.network), &values(best.network)),
             epoch: best.epoch as usize,
             reached: best.reached.unwrap_or_default().into(),
@@ -105,19 +105,20 @@ impl State {
         Ok(Self {
             network: replaced(self.network, &values(saved.network)),
             optimizer: optimizer.with_context(named)?,
-            average: Average { values: values(saved.average), steps: saved.average_steps as usize },
+            average: WeightAverage { values: values(saved.average), steps: saved.average_steps as usize },
             best,
             history: saved.history.into_iter().map(EpochRecord::from).collect(),
         })
     }
 }
 
-/// A number that two runs share where data and settings are the same.
+/// Returns a hash of the options, the architecture, the front stage and the numbers of windows. Two runs with the same
+/// data and options have the same hash.
 pub fn run_number(fit: &Fit) -> u64 {
     let mut hasher = DefaultHasher::new();
-    format!("{:?} {:?} {:?} {:?}", fit.options, fit.architecture, fit.front, fit.changes.features)
+    format!("{:?} {:?} {:?} {:?}", fit.options, fit.architecture, fit.front, fit.augmentations.features)
         .hash(&mut hasher);
-    format!("{:?}", fit.changes.waveform.as_ref().map(Waveform::strength)).hash(&mut hasher);
+    format!("{:?}", fit.augmentations.waveform.as_ref().map(Waveform::strength)).hash(&mut hasher);
     (fit.train.windows.len(), fit.validation.windows.len()).hash(&mut hasher);
     hasher.finish()
 }

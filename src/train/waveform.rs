@@ -1,8 +1,7 @@
-//! Changes a training window's samples at random as another line, room or voice would: telephone, noise, gain, speed,
-//! pitch, shift.
+//! Data augmentation of samples: telephone line, white noise, gain, speed, pitch and time shift.
 //!
-//! In: samples of one window, and a generator. Out: features of the changed samples. Each change has its own
-//! probability. Never used outside training.
+//! Input: the samples of one window, and a random number generator. Output: the features of the augmented samples.
+//! Invariants: each augmentation has its own probability; nothing here runs in serving.
 
 use std::sync::Arc;
 
@@ -10,36 +9,37 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use rand_distr::StandardNormal;
 
-use super::architecture::Kind;
+use super::architecture::NetworkKind;
 use super::augment::at_tempo;
 use crate::audio::{ResamplerPlan, resample};
 use crate::evaluation::Telephone;
 use crate::features::{FrontEnd, features_with_deltas};
 
-/// Paces that a window may be played at; pitch goes with them.
+/// The factors of speed perturbation (Ko et al., "Audio Augmentation for Speech Recognition", 2015); the pitch changes with
+/// the speed.
 const SPEEDS: [f64; 4] = [0.9, 0.95, 1.05, 1.1];
 
-/// How often and how strongly samples are changed; all zero changes nothing.
+/// The probabilities and strengths of the augmentations; 0 disables one.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct WaveformStrength {
-    /// Share of windows that pass a telephone line: 8 kHz, µ-law.
+    /// The share of windows with a simulated telephone line: 8 kHz, µ-law.
     pub telephone: f32,
-    /// Share of windows with white noise.
+    /// The share of windows with white noise.
     pub noise: f32,
-    /// Lowest and highest signal-to-noise ratio.
+    /// The lowest and the highest signal-to-noise ratio of the noise, in dB.
     pub noise_snr_db: (f32, f32),
-    /// Largest gain or loss; what passes full scale is clipped.
+    /// The maximum gain or attenuation, in dB; samples beyond full scale are clipped.
     pub gain_db: f32,
-    /// Share of windows played at another speed, 0.9 to 1.1, so that pitch changes too.
+    /// The share of windows with speed perturbation by a factor of 0.9 to 1.1, which changes the pitch too.
     pub speed: f32,
-    /// Share of windows whose pitch alone changes, by a factor of 0.9 to 1.1.
+    /// The share of windows with a pitch shift by a factor of 0.9 to 1.1, at the same tempo.
     pub pitch: f32,
-    /// Largest stretch left out at the start.
+    /// The maximum time removed from the start, in seconds.
     pub shift_seconds: f32,
 }
 
 impl WaveformStrength {
-    /// No change.
+    /// All augmentations disabled.
     pub const NONE: Self = Self {
         telephone: 0.0,
         noise: 0.0,
@@ -50,31 +50,31 @@ impl WaveformStrength {
         shift_seconds: 0.0,
     };
 
-    /// What suits a kind of network; of the dense net's windows, every second is a changed copy.
-    pub fn of(kind: Kind) -> Self {
-        Self { telephone: if kind == Kind::Cnn { 0.2 } else { 0.5 }, ..Self::NONE }
+    /// Returns the defaults of an architecture.
+    pub fn of(kind: NetworkKind) -> Self {
+        Self { telephone: if kind == NetworkKind::Cnn { 0.2 } else { 0.5 }, ..Self::NONE }
     }
 
-    /// Whether any window is ever changed.
+    /// Returns whether all augmentations are disabled.
     pub fn is_none(&self) -> bool {
         let amounts = [self.telephone, self.noise, self.gain_db, self.speed, self.pitch, self.shift_seconds];
         amounts.iter().all(|&it| it == 0.0)
     }
 }
 
-/// Changes samples at one rate and computes their features.
+/// The augmentation of samples at one rate, and the front end that computes their features.
 #[derive(Debug)]
 pub struct Waveform {
     strength: WaveformStrength,
     front_end: FrontEnd,
     sample_rate_hz: u32,
     telephone: Telephone,
-    /// One for each of [`SPEEDS`].
+    /// A resampler plan for each of [`SPEEDS`].
     speeds: Vec<Arc<ResamplerPlan>>,
 }
 
 impl Waveform {
-    /// For samples at `sample_rate_hz`.
+    /// Creates the augmentation for samples at `sample_rate_hz`.
     pub fn new(strength: WaveformStrength, front_end: FrontEnd, sample_rate_hz: u32) -> Self {
         let plan = |from, to| Arc::new(ResamplerPlan::new(from, to));
         let telephone = Telephone::new(sample_rate_hz);
@@ -82,12 +82,12 @@ impl Waveform {
         Self { strength, front_end, sample_rate_hz, telephone, speeds: SPEEDS.iter().map(played).collect() }
     }
 
-    /// How often and how strongly.
+    /// Returns the probabilities and strengths.
     pub fn strength(&self) -> WaveformStrength {
         self.strength
     }
 
-    /// Features of the changed samples, `[frames * coefficients]`, or `None` where this window stays as it is.
+    /// Returns the features of the augmented samples, `[frames * coefficients]`, or `None` where no augmentation was drawn.
     pub fn apply(&self, samples: &[i16], rng: &mut StdRng) -> Option<Vec<f32>> {
         let mut changed = samples.iter().map(|&it| f32::from(it) / 32_768.0).collect::<Vec<f32>>();
         let pitch = self.change_pitch(&mut changed, rng);
@@ -105,7 +105,8 @@ impl Waveform {
         let longest = (samples.len() as f64 / pitch) as usize;
         changed.truncate(longest.max(self.front_end.n_fft()));
         let features = features_with_deltas(&self.front_end, &changed);
-        // What was played faster for its pitch is brought back to its pace.
+        // A pitch shift resamples the samples and then restores the tempo by stretching the features in time. A phase
+        // vocoder would keep the samples' tempo directly, at a much higher cost.
         let paced = |features: Vec<f32>| match pitch == 1.0 {
             true => features,
             false => at_tempo(&features, self.front_end.coefficients(), 1.0 / pitch as f32),
@@ -113,7 +114,7 @@ impl Waveform {
         (!features.is_empty()).then(|| paced(features))
     }
 
-    /// Plays the samples at a speed that it chooses, 1 for none.
+    /// Resamples the samples by a random factor and returns the factor; 1 where no pitch shift was drawn.
     fn change_pitch(&self, samples: &mut Vec<f32>, rng: &mut StdRng) -> f64 {
         if self.strength.pitch == 0.0 || rng.random::<f32>() >= self.strength.pitch {
             return 1.0;
@@ -160,7 +161,7 @@ impl Waveform {
     fn pass_telephone(&self, samples: &mut Vec<f32>, rng: &mut StdRng) -> bool {
         let happens = rng.random::<f32>() < self.strength.telephone;
         if happens {
-            *samples = self.telephone.heard(samples);
+            *samples = self.telephone.round_trip(samples);
         }
         happens
     }

@@ -1,37 +1,42 @@
-//! What is configured about silence, and where the windows lie that it is asked of.
+//! The gate: the configuration of voice activity detection, and the division of windows into blocks.
 //!
-//! In: `[vad]` and a model's windows. Out: how segments are cut, and which share makes a window silent.
+//! Input: the section `[vad]` of the configuration and the windows of a model.
+//! Output: the lengths of blocks, and the decision whether a window is silent.
+//!
+//! A block is the audio that a detector processes between two resets. Blocks begin at the starts of windows
+//! and last for a whole number of hops; see the module documentation for the reason.
 
-use super::detector::{FRAME, SAMPLE_RATE_HZ};
+use super::detector::{FRAME_SAMPLES, SAMPLE_RATE_HZ};
 use crate::config::{self, VadMode};
 use crate::window::WindowGeometry;
 
-/// A detector should hear so much before it starts afresh, where windows follow each other faster than that.
-const MIN_SEGMENT: u64 = SAMPLE_RATE_HZ as u64 / 2;
+/// The shortest block, in samples, where windows follow each other faster. A detector that is reset more
+/// often would decide mostly from its initial state.
+const MIN_BLOCK: u64 = SAMPLE_RATE_HZ as u64 / 2;
 
-/// As in [`Gate::priming_frames`], where a segment has so many.
-const PRIMING: usize = 24;
+/// The largest number of priming frames; shorter blocks have fewer, see [`Gate::priming_frames`].
+const MAX_PRIMING_FRAMES: usize = 24;
 
-/// The gate of one model's streams.
+/// Decides which windows of one model's streams are silent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gate {
     /// `vad.min_speech`: a window with a smaller share of speech is silent.
     pub min_speech: f64,
-    /// `vad.publish_silence`: whether silent windows give an event.
+    /// `vad.publish_silence`: whether silent windows produce an event.
     pub publish_silence: bool,
     /// Samples of one window.
     pub(super) length: u64,
     /// Samples from one window to the next.
     pub(super) hop: u64,
-    /// Detectors side by side.
-    pub(super) lanes: u64,
+    /// Number of interleaved detectors.
+    pub(super) detectors: u64,
 }
 
 impl Gate {
-    /// The gate that is configured, if any.
+    /// Creates the gate that is configured; `None` where `vad.mode` is `off`.
     ///
     /// # Errors
-    /// The model's sample rate, where speech cannot be told at it.
+    /// The model's sample rate, where it is not [`SAMPLE_RATE_HZ`].
     pub fn new(vad: &config::Vad, geometry: &WindowGeometry) -> Result<Option<Self>, u32> {
         if vad.mode == VadMode::Off {
             return Ok(None);
@@ -39,50 +44,64 @@ impl Gate {
         if geometry.sample_rate_hz != SAMPLE_RATE_HZ {
             return Err(geometry.sample_rate_hz);
         }
-        let lanes = MIN_SEGMENT.div_ceil(geometry.hop).min(geometry.length.div_ceil(geometry.hop)).max(1);
+        // A block lasts for as many hops as one detector waits for its turn. It never needs to be longer than
+        // its window.
+        let detectors = MIN_BLOCK.div_ceil(geometry.hop).min(geometry.length.div_ceil(geometry.hop)).max(1);
         Ok(Some(Self {
             min_speech: vad.min_speech,
             publish_silence: vad.publish_silence,
             length: geometry.length,
             hop: geometry.hop,
-            lanes,
+            detectors,
         }))
     }
 
-    /// Length and hop of the windows, in samples.
+    /// Returns the samples of one window.
     #[must_use]
-    pub fn window(&self) -> (u64, u64) {
-        (self.length, self.hop)
+    pub fn window_length(&self) -> u64 {
+        self.length
     }
 
-    /// Whether a window with that share of speech is left out.
+    /// Returns the samples from one window to the next.
+    #[must_use]
+    pub fn window_hop(&self) -> u64 {
+        self.hop
+    }
+
+    /// Returns whether a window with this share of speech (0 to 1) is silent.
     #[must_use]
     pub fn is_silent(&self, share: f64) -> bool {
         share < self.min_speech
     }
 
-    /// Samples from one segment of a lane to the next.
-    pub(super) fn segment(&self) -> u64 {
-        self.hop * self.lanes
+    /// Returns the samples from the start of one block of a detector to the start of its next one.
+    pub(super) fn block_samples(&self) -> u64 {
+        self.hop * self.detectors
     }
 
-    /// Frames that are judged in one segment; none behind the end of its own window.
-    pub(super) fn segment_frames(&self) -> usize {
-        self.segment().min(self.length) as usize / FRAME
+    /// Returns the number of frames that are classified in one block. A block ends at the latest with its own
+    /// window.
+    pub(super) fn block_frames(&self) -> usize {
+        self.block_samples().min(self.length) as usize / FRAME_SAMPLES
     }
 
-    /// Frames that a fresh detector hears twice: it needs 0.4 s to get used to a steady noise, and takes it for speech until then.
+    /// Returns the number of frames at the start of a block that the detector processes before it classifies
+    /// them.
+    ///
+    /// After a reset the detector takes steady noise for speech for about 0.4 s. It therefore processes the
+    /// first frames of the block twice: once to adapt, once for the result. Priming with the audio before the
+    /// block was rejected, because a window would then depend on samples outside itself.
     pub(super) fn priming_frames(&self) -> usize {
-        PRIMING.min(self.segment_frames())
+        MAX_PRIMING_FRAMES.min(self.block_frames())
     }
 
-    /// Frames that count in the first `samples` of a window. A last segment too short to prime a detector with counts only where it is
-    /// the first one, too.
+    /// Returns the number of frames that count in the first `samples` samples of a window. A last block that
+    /// is too short to prime a detector with counts only if it is also the first one.
     pub(super) fn frames_in(&self, samples: u64) -> usize {
-        let whole = (samples / self.segment()) as usize;
-        let rest = ((samples % self.segment()) as usize / FRAME).min(self.segment_frames());
+        let whole = (samples / self.block_samples()) as usize;
+        let rest = ((samples % self.block_samples()) as usize / FRAME_SAMPLES).min(self.block_frames());
         let rest = if whole > 0 && rest < self.priming_frames() { 0 } else { rest };
-        whole * self.segment_frames() + rest
+        whole * self.block_frames() + rest
     }
 }
 
@@ -104,8 +123,8 @@ mod tests {
     }
 
     #[test]
-    fn segments_are_whole_hops_of_half_a_second_or_more_and_end_with_their_window() {
-        // Length and hop; lanes, samples of a segment, frames judged in it.
+    fn blocks_are_whole_hops_of_half_a_second_or_more_and_end_with_their_window() {
+        // Length and hop; number of detectors, samples of a block, frames classified in it.
         for (length, hop, expected) in [
             (48_000, 16_000, (1, 16_000, 62)),
             (48_000, 8_000, (1, 8_000, 31)),
@@ -115,12 +134,16 @@ mod tests {
             (4_000, 1_600, (3, 4_800, 15)),
         ] {
             let gate = gate(length, hop);
-            assert_eq!((gate.lanes, gate.segment(), gate.segment_frames()), expected, "{length} every {hop}");
+            assert_eq!(
+                (gate.detectors, gate.block_samples(), gate.block_frames()),
+                expected,
+                "{length} every {hop}"
+            );
         }
     }
 
     #[test]
-    fn a_last_segment_counts_where_a_detector_can_be_primed_with_it() {
+    fn a_last_block_counts_if_a_detector_can_be_primed_with_it() {
         let gate = gate(48_000, 16_000);
         for (samples, frames) in [
             (48_000, 3 * 62),
@@ -135,9 +158,9 @@ mod tests {
     }
 
     #[test]
-    fn a_share_below_the_least_is_silent_and_the_least_itself_is_not() {
+    fn a_share_below_min_speech_is_silent_and_min_speech_itself_is_not() {
         let gate = Gate { min_speech: 0.25, ..gate(48_000, 16_000) };
         assert!(gate.is_silent(0.249) && !gate.is_silent(0.25));
-        assert!(!Gate { min_speech: 0.0, ..gate }.is_silent(0.0), "0 leaves nothing out");
+        assert!(!Gate { min_speech: 0.0, ..gate }.is_silent(0.0), "with 0 no window is silent");
     }
 }

@@ -1,31 +1,33 @@
-//! The windower of one channel, of the kind that the model asks for.
+//! The windower of one channel, of the kind that the input of the model requires.
 //!
-//! In: samples at the model's rate. Out: its windows, of frames or of samples. Only tells the two kinds apart.
+//! Input: samples at the model's rate.
+//! Output: windows of frames or of samples.
+//! Invariants: this module only selects the kind; [`Windower`] and [`SampleWindower`] do the work.
 
 use super::geometry::WindowGeometry;
 use super::sample_windower::SampleWindower;
-use super::windower::{Cut, Tools, Windower};
+use super::windower::{CutWindow, FrameScratch, Windower};
 
-/// What one thread shares among all its channels.
+/// The tables and buffers that all channels of a thread share.
 #[derive(Debug)]
-pub(crate) enum ChannelTools {
-    /// Of a model that takes frames.
-    Frames(Box<Tools>),
-    /// Of a model that takes samples.
+pub(crate) enum ChannelScratch {
+    /// For a model that takes frames.
+    Frames(Box<FrameScratch>),
+    /// For a model that takes samples.
     Samples(WindowGeometry),
 }
 
-impl ChannelTools {
-    /// Where windows lie.
+impl ChannelScratch {
+    /// Returns the windows of the model.
     pub fn geometry(&self) -> &WindowGeometry {
         match self {
-            Self::Frames(tools) => &tools.geometry,
+            Self::Frames(scratch) => &scratch.geometry,
             Self::Samples(geometry) => geometry,
         }
     }
 }
 
-/// The windows of one channel in one stretch of audio.
+/// The windows of one channel in one segment.
 #[derive(Debug)]
 pub(crate) enum ChannelWindower {
     Frames(Windower),
@@ -33,7 +35,8 @@ pub(crate) enum ChannelWindower {
 }
 
 impl ChannelWindower {
-    /// A windower whose first sample is `origin`, and which owes the windows from `next_window` on.
+    /// Creates a windower whose first sample has the absolute index `origin`, and which produces the windows
+    /// from `next_window` on.
     pub fn new(
         geometry: &WindowGeometry,
         of_frames: bool,
@@ -41,13 +44,14 @@ impl ChannelWindower {
         first_window: u64,
         next_window: u64,
     ) -> Self {
-        match of_frames {
-            true => Self::Frames(Windower::new(geometry, origin, first_window, next_window)),
-            false => Self::Samples(SampleWindower::new(origin, first_window, next_window)),
+        if of_frames {
+            Self::Frames(Windower::new(geometry, origin, first_window, next_window))
+        } else {
+            Self::Samples(SampleWindower::new(origin, first_window, next_window))
         }
     }
 
-    /// Index of the next window to be cut.
+    /// Returns the index of the next window to be cut.
     pub fn next_window(&self) -> u64 {
         match self {
             Self::Frames(windower) => windower.next_window(),
@@ -55,26 +59,30 @@ impl ChannelWindower {
         }
     }
 
-    /// Takes samples in and gives each window that they complete to `cut`.
+    /// Accepts samples and passes each window that they complete to `emit`.
     ///
     /// # Panics
-    /// With the tools of a model of the other kind, here and in [`Self::finish`]; a stream keeps its model.
-    pub fn push(&mut self, tools: &mut ChannelTools, samples: &[f32], cut: &mut impl FnMut(Cut)) {
-        match (self, tools) {
-            (Self::Frames(windower), ChannelTools::Frames(tools)) => windower.push(tools, samples, cut),
-            (Self::Samples(windower), ChannelTools::Samples(geometry)) => {
-                windower.push(geometry, samples, cut);
+    /// Where `scratch` belongs to a model of the other kind. A stream keeps its model, so this does not
+    /// occur. The same applies to [`Self::finish`].
+    pub fn push(&mut self, scratch: &mut ChannelScratch, samples: &[f32], emit: &mut impl FnMut(CutWindow)) {
+        match (self, scratch) {
+            (Self::Frames(windower), ChannelScratch::Frames(scratch)) => {
+                windower.push(scratch, samples, emit)
             }
-            _ => unreachable!("the tools are of the stream's own setup"),
+            (Self::Samples(windower), ChannelScratch::Samples(geometry)) => {
+                windower.push(geometry, samples, emit);
+            }
+            _ => unreachable!("the scratch belongs to the setup of the stream"),
         }
     }
 
-    /// Ends the stretch: gives the partial window, where there is one. Says which window comes next.
-    pub fn finish(self, tools: &mut ChannelTools, cut: &mut impl FnMut(Cut)) -> u64 {
-        match (self, tools) {
-            (Self::Frames(windower), ChannelTools::Frames(tools)) => windower.finish(tools, cut),
-            (Self::Samples(windower), ChannelTools::Samples(geometry)) => windower.finish(geometry, cut),
-            _ => unreachable!("the tools are of the stream's own setup"),
+    /// Ends the segment and passes the partial window to `emit`, where there is one. Returns the index of the
+    /// next window.
+    pub fn finish(self, scratch: &mut ChannelScratch, emit: &mut impl FnMut(CutWindow)) -> u64 {
+        match (self, scratch) {
+            (Self::Frames(windower), ChannelScratch::Frames(scratch)) => windower.finish(scratch, emit),
+            (Self::Samples(windower), ChannelScratch::Samples(geometry)) => windower.finish(geometry, emit),
+            _ => unreachable!("the scratch belongs to the setup of the stream"),
         }
     }
 }

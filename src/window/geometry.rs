@@ -1,7 +1,10 @@
-//! Where windows lie: the arithmetic between a stream's own samples and the model's, all in absolute indexes.
+//! Window geometry: the arithmetic between the source samples of a stream and the windows at the model's
+//! rate.
 //!
-//! In: rates, window length and hop. Out: starts, ends, and the first source sample that a window needs.
-//! Invariant: whole numbers only, so a window lies in the same place wherever a reader began.
+//! Input: sample rates, window length and hop.
+//! Output: starts and ends of windows, and the first source sample that a window depends on.
+//! Invariants: all indexes are absolute and all arithmetic uses integers, so a window lies at the same
+//! position wherever a reader began.
 
 use std::time::Duration;
 
@@ -14,34 +17,35 @@ use crate::model::{Contract, Input};
 /// Length and hop of the windows of one model, in samples at the model's rate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WindowGeometry {
-    /// Sample rate of the model's audio.
+    /// Sample rate of the model, in hertz.
     pub sample_rate_hz: u32,
     /// Samples of one window.
     pub length: u64,
     /// Samples from one window to the next.
     pub hop: u64,
-    /// Samples from one frame to the next; divides `length` and `hop`. 1 where the model takes samples.
+    /// Samples from one frame to the next; divides `length` and `hop`. 1 for models that take samples.
     pub frame_hop: u64,
-    /// Samples that one frame spans; 1 where the model takes samples.
+    /// Samples of one frame; 1 for models that take samples.
     pub frame_length: u64,
-    /// The shortest partial window, never below one frame.
+    /// Samples of the shortest partial window, at least one frame.
     pub min_length: u64,
 }
 
-/// Length and hop of windows as time. Where they differ, the same index means another window.
+/// Length and hop of windows as time. Window indexes are comparable only between equal spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowSpan {
-    /// From a window's start to its end.
+    /// Time from the start of a window to its end.
     pub length: Duration,
-    /// From one window's start to the next one's.
+    /// Time from the start of a window to the start of the next one.
     pub hop: Duration,
 }
 
 impl WindowGeometry {
-    /// The windows of a model under a configuration.
+    /// Creates the windows of a model under a configuration.
     ///
     /// # Errors
-    /// Names `window.hop` where it is not a whole number of frames, and models without a front end.
+    /// [`GeometryError::Hop`] where `window.hop` is not a whole number of frames; [`GeometryError::NoFrontEnd`] for
+    /// models that take frames and have no MFCC options.
     pub fn new(contract: &Contract, window: &config::Window) -> Result<Self, GeometryError> {
         let (frame_hop, frame_length) = match (&contract.mfcc, contract.input) {
             (_, Input::Waveform) => (1, 1),
@@ -68,28 +72,28 @@ impl WindowGeometry {
         })
     }
 
-    /// The same windows, where any partial window that holds a frame counts: evaluation and training give every clip
-    /// at least one window.
+    /// Returns the same windows, with every partial window allowed that holds a frame. Evaluation and
+    /// training use it, because every clip must have at least one window.
     #[must_use]
     pub fn any_length(mut self) -> Self {
         self.min_length = self.frame_length;
         self
     }
 
-    /// Length and hop as time.
+    /// Returns length and hop as time.
     #[must_use]
     pub fn span(&self) -> WindowSpan {
         let time = |samples| time_of(samples, self.sample_rate_hz);
         WindowSpan { length: time(self.length), hop: time(self.hop) }
     }
 
-    /// Frames wholly inside one full window.
+    /// Returns the number of frames of a complete window.
     #[must_use]
     pub fn frames(&self) -> usize {
         self.frames_in(self.length)
     }
 
-    /// Frames wholly inside the first `samples` samples of a window.
+    /// Returns the number of frames that lie completely inside the first `samples` samples of a window.
     #[must_use]
     pub fn frames_in(&self, samples: u64) -> usize {
         if samples < self.frame_length {
@@ -98,53 +102,58 @@ impl WindowGeometry {
         1 + ((samples - self.frame_length) / self.frame_hop) as usize
     }
 
-    /// First sample of window `index`.
+    /// Returns the index of the first sample of window `index`.
     #[must_use]
     pub fn start(&self, index: u64) -> u64 {
         index * self.hop
     }
 
-    /// Sample behind the last one of window `index`.
+    /// Returns the index of the sample behind the last one of window `index`.
     #[must_use]
     pub fn end(&self, index: u64) -> u64 {
         self.start(index) + self.length
     }
 
-    /// First frame of window `index`, counted from the stream's start.
+    /// Returns the index of the first frame of window `index`, counted from the start of the stream.
     #[must_use]
     pub fn first_frame(&self, index: u64) -> u64 {
         self.start(index) / self.frame_hop
     }
 
-    /// First window that starts at or after the source sample `position`.
+    /// Returns the first window that starts at or after the source sample `position`.
     #[must_use]
     pub fn first_window_from(&self, position: u64, source_rate_hz: u32) -> u64 {
         let step = u128::from(self.hop) * u128::from(source_rate_hz);
         narrow((u128::from(position) * u128::from(self.sample_rate_hz)).div_ceil(step))
     }
 
-    /// First source sample that window `index` needs, where the resampler reaches `reach` source samples to each side.
+    /// Returns the first source sample that window `index` depends on, where the resampler uses `half_width`
+    /// source samples on each side of an output.
     #[must_use]
-    pub fn needed_from(&self, index: u64, source_rate_hz: u32, reach: u64) -> u64 {
+    pub fn needed_from(&self, index: u64, source_rate_hz: u32, half_width: u64) -> u64 {
         let start =
             u128::from(self.start(index)) * u128::from(source_rate_hz) / u128::from(self.sample_rate_hz);
-        narrow(start).saturating_sub(reach)
+        narrow(start).saturating_sub(half_width)
     }
 }
 
-/// `samples` at `rate_hz` as time, to the nanosecond below.
+/// Converts `samples` at `rate_hz` to time, rounded down to nanoseconds.
+///
+/// # Panics
+/// Where `rate_hz` is 0.
 #[must_use]
 pub fn time_of(samples: u64, rate_hz: u32) -> Duration {
     let rate = u64::from(rate_hz);
     Duration::new(samples / rate, ((samples % rate) * 1_000_000_000 / rate) as u32)
 }
 
-/// `time` in samples at `rate_hz`, rounded to the nearest.
+/// Converts a time to samples at `rate_hz`, rounded to the nearest.
 #[must_use]
 pub fn whole_samples(time: Duration, rate_hz: u32) -> u64 {
     narrow((time.as_nanos() * u128::from(rate_hz) + 500_000_000) / 1_000_000_000)
 }
 
+/// Converts to 64 bits and saturates.
 fn narrow(value: u128) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,6 @@
 //! Windows: where they lie, and how samples of one channel become the features of each.
 //!
-//! In data order: [`WindowGeometry`] (arithmetic on sample indexes) → [`ChannelWindower`] (samples to cuts, of frames or of samples) → [`Window`] (a cut
+//! In data order: [`WindowGeometry`] (arithmetic on sample indexes) → [`ChannelWindower`] (samples to windows of frames or of samples) → [`Window`] (a window
 //! with its channel and times). A window's features depend on nothing outside the window.
 
 mod channel_windower;
@@ -11,9 +11,9 @@ mod sample_windower;
 mod window;
 mod windower;
 
-pub(crate) use channel_windower::{ChannelTools, ChannelWindower};
+pub(crate) use channel_windower::{ChannelScratch, ChannelWindower};
 pub use error::GeometryError;
 pub use geometry::{WindowGeometry, WindowSpan, time_of, whole_samples};
 pub use window::Window;
 pub(crate) use window::{needed_from, window};
-pub(crate) use windower::{Cut, Tools};
+pub(crate) use windower::{CutWindow, FrameScratch};

@@ -1,58 +1,70 @@
-//! One channel at the model's rate: samples → frames, each computed once → windows of frames.
+//! The windower of one channel of a model that takes frames: from samples to frames, and from frames to
+//! windows.
 //!
-//! In: samples with absolute indexes. Out: the features of each window, in order.
-//! Invariants: a window's features depend on its own samples only; what is kept is frames, and of samples no more than
-//! those of the frames that are computed at once. Never allocates per frame.
+//! Input: samples at the model's rate with absolute indexes, in chunks of any size.
+//! Output: the features of each window, in order.
+//! Invariants: the features of a window depend on its own samples only. What is kept are frames, and of the
+//! samples no more than those of the frames that are computed together. No memory is allocated per frame.
+//!
+//! Each frame is computed once, although windows overlap: a frame depends on its own samples only, so all
+//! windows that contain it share it.
 
 use super::geometry::WindowGeometry;
 use crate::features::{FrameComputer, FrontEnd, append_deltas};
 
-/// The features of one window, `[frames, coefficients]`, rows of 0.0 behind the last real frame.
+/// A window of one channel, before it has times. Rows of 0.0 follow the last real frame.
 #[derive(Debug)]
-pub(crate) struct Cut {
+pub(crate) struct CutWindow {
+    /// Index of the window, counted from the start of the stream.
     pub index: u64,
+    /// Whether this is the shorter last window of a segment.
     pub partial: bool,
-    /// First window of its stretch.
+    /// Index of the first window of the segment.
     pub first_window: u64,
+    /// `[frames, coefficients]`, or the samples themselves for models that take them.
     pub features: Vec<f32>,
 }
 
-/// What one thread shares among all its channels.
+/// The tables and buffers that all channels of a thread share.
 #[derive(Debug)]
-pub(crate) struct Tools {
+pub(crate) struct FrameScratch {
     pub geometry: WindowGeometry,
     pub front_end: FrontEnd,
     pub computer: FrameComputer,
-    /// The samples that a channel kept and those that came, in one piece.
+    /// The samples that a channel kept, followed by those that it received.
     joined: Vec<f32>,
 }
 
-impl Tools {
+impl FrameScratch {
+    /// Creates the buffers for a model.
     pub fn new(geometry: WindowGeometry, front_end: FrontEnd) -> Self {
         Self { geometry, computer: front_end.computer(), joined: Vec::new(), front_end }
     }
 }
 
-/// The windows of one channel in one stretch of audio.
+/// The windows of one channel in one segment.
 #[derive(Debug)]
 pub(crate) struct Windower {
     /// Absolute index of `samples[0]`.
     samples_start: u64,
-    /// Samples that frames still to be computed need: fewer frames than are computed at once.
+    /// Samples of frames that are still to be computed: fewer frames than are computed together.
     samples: Vec<f32>,
-    /// Absolute index behind the last sample seen.
+    /// Absolute index behind the last sample accepted.
     end: u64,
-    /// Index of the first row of `frames`, counted from the stream's start.
+    /// Index of the first row of `frames`, counted from the start of the stream.
     frames_start: u64,
     /// Frames without deltas, row after row.
     frames: Vec<f32>,
+    /// Index of the next window to be cut.
     next_window: u64,
-    /// First window of the stretch: published as partial though no window precedes it.
+    /// Index of the first window of the segment. It may be published as partial although no window precedes
+    /// it.
     first_window: u64,
 }
 
 impl Windower {
-    /// A windower whose first sample is `origin`, and which owes the windows from `next_window` on.
+    /// Creates a windower whose first sample has the absolute index `origin`, and which produces the windows
+    /// from `next_window` on.
     pub fn new(geometry: &WindowGeometry, origin: u64, first_window: u64, next_window: u64) -> Self {
         Self {
             samples_start: origin,
@@ -65,45 +77,53 @@ impl Windower {
         }
     }
 
-    /// Index of the next window to be cut.
+    /// Returns the index of the next window to be cut.
     pub fn next_window(&self) -> u64 {
         self.next_window
     }
 
-    /// Takes samples in and gives each window that they complete to `cut`.
-    pub fn push(&mut self, tools: &mut Tools, samples: &[f32], cut: &mut impl FnMut(Cut)) {
-        tools.joined.clear();
-        tools.joined.extend_from_slice(&self.samples);
-        tools.joined.extend_from_slice(samples);
+    /// Accepts samples and passes each window that they complete to `emit`.
+    pub fn push(&mut self, scratch: &mut FrameScratch, samples: &[f32], emit: &mut impl FnMut(CutWindow)) {
+        scratch.joined.clear();
+        scratch.joined.extend_from_slice(&self.samples);
+        scratch.joined.extend_from_slice(samples);
         self.end += samples.len() as u64;
-        while self.end >= tools.geometry.end(self.next_window) {
-            self.compute_frames(tools, 1);
-            let frames = tools.geometry.frames();
-            cut(self.cut(tools, frames, false));
+        while self.end >= scratch.geometry.end(self.next_window) {
+            self.compute_frames(scratch, 1);
+            let frames = scratch.geometry.frames();
+            emit(self.cut(scratch, frames, false));
         }
-        let group = tools.computer.at_once();
-        let next = self.compute_frames(tools, group);
-        self.keep_samples(tools, next, group);
+        let group = scratch.computer.group_size();
+        let next = self.compute_frames(scratch, group);
+        self.keep_samples(scratch, next, group);
     }
 
-    /// Ends the stretch: gives the partial window, where there is one. Says which window comes next.
-    pub fn finish(mut self, tools: &mut Tools, cut: &mut impl FnMut(Cut)) -> u64 {
-        let start = tools.geometry.start(self.next_window);
+    /// Ends the segment and passes the partial window to `emit`, where there is one. Returns the index of the
+    /// next window.
+    ///
+    /// A partial window must have at least `min_length` samples.
+    pub fn finish(mut self, scratch: &mut FrameScratch, emit: &mut impl FnMut(CutWindow)) -> u64 {
+        let start = scratch.geometry.start(self.next_window);
+        // Without audio behind the end of the previous window, that window has covered everything and no
+        // partial one is cut.
         let audio_is_new =
-            self.next_window == self.first_window || self.end > tools.geometry.end(self.next_window - 1);
-        if audio_is_new && self.end >= start + tools.geometry.min_length {
-            let real = tools.geometry.frames_in(self.end - start);
-            tools.joined.clone_from(&self.samples);
-            self.compute_frames(tools, 1);
-            cut(self.cut(tools, real, true));
+            self.next_window == self.first_window || self.end > scratch.geometry.end(self.next_window - 1);
+        if audio_is_new && self.end >= start + scratch.geometry.min_length {
+            let real = scratch.geometry.frames_in(self.end - start);
+            scratch.joined.clone_from(&self.samples);
+            self.compute_frames(scratch, 1);
+            emit(self.cut(scratch, real, true));
         }
         self.next_window
     }
 
-    /// Computes the frames of the next window that the joined samples hold, in groups of `group`: fewer wait for the others.
-    /// Gives the first frame that is still to be computed.
-    fn compute_frames(&mut self, tools: &mut Tools, group: usize) -> u64 {
-        let Tools { geometry, front_end, computer, joined } = tools;
+    /// Computes those frames of the next window whose samples are in `joined`, in multiples of `group`.
+    /// Returns the index of the first frame that is not computed yet.
+    ///
+    /// A frame takes as long as a full SIMD group. While no window is complete, frames therefore wait until
+    /// they fill groups; the frames of a complete window are computed with `group = 1`, that is, all of them.
+    fn compute_frames(&mut self, scratch: &mut FrameScratch, group: usize) -> u64 {
+        let FrameScratch { geometry, front_end, computer, joined } = scratch;
         let width = front_end.width();
         let next = self.frames_start + (self.frames.len() / width) as u64;
         let missing = geometry.first_frame(self.next_window) + geometry.frames() as u64 - next;
@@ -113,7 +133,8 @@ impl Windower {
         if ready == 0 {
             return next;
         }
-        // At once as much as a window takes: growing by doubling would hold nearly twice that for as long as the stream lives.
+        // The capacity is reserved for a whole window at once. Growth by doubling would hold nearly twice the
+        // memory for as long as the stream is open.
         self.frames.reserve_exact((geometry.frames() * width).saturating_sub(self.frames.len()));
         let computed = self.frames.len();
         self.frames.resize(computed + ready * width, 0.0);
@@ -121,28 +142,33 @@ impl Windower {
         next + ready as u64
     }
 
-    /// Keeps the joined samples from the frame `next` on.
-    fn keep_samples(&mut self, tools: &Tools, next: u64, group: usize) {
-        let geometry = &tools.geometry;
+    /// Keeps the samples of `joined` from the frame `next` on.
+    fn keep_samples(&mut self, scratch: &FrameScratch, next: u64, group: usize) {
+        let geometry = &scratch.geometry;
         let keep_from = (next * geometry.frame_hop).min(self.end).max(self.samples_start);
         self.samples.clear();
         self.samples
             .reserve_exact((geometry.frame_length + (group as u64 - 1) * geometry.frame_hop) as usize);
-        self.samples.extend_from_slice(&tools.joined[(keep_from - self.samples_start) as usize..]);
+        self.samples.extend_from_slice(&scratch.joined[(keep_from - self.samples_start) as usize..]);
         self.samples_start = keep_from;
     }
 
-    /// Cuts the next window with `real` frames and moves on to the one behind it.
-    fn cut(&mut self, tools: &Tools, real: usize, partial: bool) -> Cut {
-        let geometry = &tools.geometry;
-        let (width, coefficients) = (tools.front_end.width(), tools.front_end.coefficients());
+    /// Cuts the next window with `real` frames and advances to the one after it.
+    ///
+    /// Without deltas, the buffer of frames itself becomes the window and moves to the batcher; the frames
+    /// that the next window shares with it are copied to a new buffer. The obvious alternative, to copy the
+    /// window out and drain the old frames, copies more: a window has more frames than it shares with the
+    /// next one, and draining moves the shared ones as well. With deltas the window has other contents than
+    /// the frames, so it is computed into a new buffer and the frames stay.
+    fn cut(&mut self, scratch: &FrameScratch, real: usize, partial: bool) -> CutWindow {
+        let geometry = &scratch.geometry;
+        let (width, coefficients) = (scratch.front_end.width(), scratch.front_end.coefficients());
         let index = self.next_window;
         self.next_window += 1;
         let keep_from = geometry.first_frame(self.next_window);
         let stale = ((keep_from - self.frames_start) as usize * width).min(self.frames.len());
         let mut features;
         if coefficients == width {
-            // The window takes the frames as they are, and those that the next one needs too are copied: fewer than its own.
             let mut kept = Vec::with_capacity(geometry.frames() * width);
             kept.extend_from_slice(&self.frames[stale..]);
             features = std::mem::replace(&mut self.frames, kept);
@@ -150,12 +176,12 @@ impl Windower {
         } else {
             features = Vec::with_capacity(geometry.frames() * coefficients);
             features.resize(real * coefficients, 0.0);
-            append_deltas(&tools.front_end, &self.frames[..real * width], &mut features);
+            append_deltas(&scratch.front_end, &self.frames[..real * width], &mut features);
             self.frames.drain(..stale);
         }
         features.resize(geometry.frames() * coefficients, 0.0);
         self.frames_start =
             if self.frames.is_empty() { keep_from } else { self.frames_start + (stale / width) as u64 };
-        Cut { index, partial, first_window: self.first_window, features }
+        CutWindow { index, partial, first_window: self.first_window, features }
     }
 }

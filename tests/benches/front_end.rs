@@ -1,4 +1,4 @@
-//! The front end's parts and the whole of it, by criterion: `cargo bench --bench front_end`.
+//! Criterion benchmark of the front end, by part and as a whole: `cargo bench --bench front_end`.
 //!
 //! Throughput is in samples: at 16 kHz, 640 Melem/s are 40,000 times real time.
 
@@ -22,9 +22,9 @@ fn features(criterion: &mut Criterion) {
     group
         .bench_function("offline", |bencher| bencher.iter(|| computer.frames(black_box(&samples), &mut out)));
     let (setup, (format, chunks)) = (setup(), chunks(&samples, 16_000, Encoding::PcmF32Le));
-    let mut bench = setup.workbench();
+    let mut scratch = setup.scratch();
     group.bench_function("chunks of 100 ms", |bencher| {
-        bencher.iter(|| stream(&setup, &mut bench, format, black_box(&chunks)));
+        bencher.iter(|| stream(&setup, &mut scratch, format, black_box(&chunks)));
     });
     group.finish();
 }
@@ -45,11 +45,11 @@ fn resampling(criterion: &mut Criterion) {
 fn whole(criterion: &mut Criterion) {
     let telephone = at_rate(&samples(), 8_000);
     let (setup, (format, chunks)) = (setup(), chunks(&telephone, 8_000, Encoding::MuLaw));
-    let mut bench = setup.workbench();
+    let mut scratch = setup.scratch();
     let mut group = criterion.benchmark_group("front end");
     group.throughput(Throughput::Elements(telephone.len() as u64));
     group.bench_function("µ-law of 8 kHz in chunks of 100 ms", |bencher| {
-        bencher.iter(|| stream(&setup, &mut bench, format, black_box(&chunks)));
+        bencher.iter(|| stream(&setup, &mut scratch, format, black_box(&chunks)));
     });
     group.finish();
 }

@@ -1,6 +1,8 @@
-//! Our side of `tests/benches/features-and-peers`: seconds of audio a second of one thread's CPU time, as JSON.
+//! This project's side of the comparison in `tests/benches/features-and-peers`: seconds of audio per second
+//! of CPU time of one thread, as JSON.
 //!
-//! usage: cargo bench --bench front_end_and_peers -- [FOLDER]    16 kHz mono WAV files; deploy/samples by itself
+//! Usage: `cargo bench --bench front_end_and_peers -- [FOLDER]`, where the folder holds WAV files with 16 kHz
+//! and one channel; default: deploy/samples.
 
 mod front_end_fixture;
 
@@ -12,11 +14,11 @@ use affectd::features::{FrameKind, FrontEnd, MfccOptions};
 use affectd::telemetry::thread_cpu;
 use front_end_fixture::{at_rate, chunks, resample_chunks, samples, setup, speech, stream};
 
-/// The best of so many rounds counts: others may disturb one.
+/// Rounds of each measurement, of which the fastest counts, because other processes may disturb the rest.
 const ROUNDS: usize = 15;
 
 fn main() {
-    // Cargo adds a flag of its own.
+    // Cargo passes a flag of its own.
     let folder = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).map(PathBuf::from);
     let samples = folder.map_or_else(samples, |folder| speech(&folder));
     let seconds = samples.len() as f64 / 16_000.0;
@@ -30,12 +32,12 @@ fn main() {
     measure("features", &mut || computer.frames(&samples, &mut out));
 
     let setup = setup();
-    let mut bench = setup.workbench();
+    let mut scratch = setup.scratch();
     let (format, plain) = chunks(&samples, 16_000, Encoding::PcmF32Le);
-    measure("features_100_ms", &mut || _ = stream(&setup, &mut bench, format, &plain));
+    measure("features_100_ms", &mut || _ = stream(&setup, &mut scratch, format, &plain));
     let telephone = at_rate(&samples, 8_000);
     let (format, telephone) = chunks(&telephone, 8_000, Encoding::MuLaw);
-    measure("front_end_8k_mulaw_100_ms", &mut || _ = stream(&setup, &mut bench, format, &telephone));
+    measure("front_end_8k_mulaw_100_ms", &mut || _ = stream(&setup, &mut scratch, format, &telephone));
     for rate_hz in [8_000, 44_100, 48_000] {
         let plan = Arc::new(ResamplerPlan::new(rate_hz, 16_000));
         let (samples, mut out) = (at_rate(&samples, rate_hz), Vec::new());
@@ -44,6 +46,7 @@ fn main() {
     println!("{}", serde_json::Value::Object(figures));
 }
 
+/// Returns how many times faster than real time `work` processes `seconds` of audio.
 fn times_real_time(seconds: f64, work: &mut dyn FnMut()) -> f64 {
     let mut best = f64::INFINITY;
     for _ in 0..ROUNDS {

@@ -32,16 +32,16 @@ fn main() {
 
 fn measure((name, encoding, rate_hz): (&str, Encoding, u32)) {
     let (setup, format) = (setup(), format(encoding, rate_hz, 1));
-    let mut bench = setup.workbench();
+    let mut scratch = setup.scratch();
     let sample_bytes = encoding.sample_bytes().expect("samples");
     let audio = noise(format, 4 * rate_hz as usize, 1);
     let size = rate_hz as usize / 10 * sample_bytes;
     let chunks: Vec<_> = (0..audio.len()).step_by(size).map(|from| audio.slice(from..from + size)).collect();
     let mut streams = Vec::with_capacity(STREAMS);
-    streams.push(held_stream(&setup, &mut bench, format, &chunks, &mut 0));
+    streams.push(held_stream(&setup, &mut scratch, format, &chunks, &mut 0));
     let before = resident_bytes();
     while streams.len() < STREAMS {
-        streams.push(held_stream(&setup, &mut bench, format, &chunks, &mut 0));
+        streams.push(held_stream(&setup, &mut scratch, format, &chunks, &mut 0));
     }
     let bytes = (resident_bytes() - before) / (STREAMS - 1);
     println!("{name}: {bytes} bytes a stream, {STREAMS} streams");

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Makes the compressed files of tests/audio_files.rs: 0.5 s of a 440 Hz tone at half of full scale, 16 kHz.
+"""Generates the compressed files of tests/audio_files.rs: 0.5 s of a 440 Hz tone at half of full scale, 16 kHz.
 
     python3 -m venv venv && venv/bin/pip install numpy==2.4.6 soundfile==0.14.0
     venv/bin/python tests/golden/make_files.py
 
-The second channel of the FLAC and the Opus file is the tone turned over. All are written by libsndfile.
+The second channel of the FLAC and the Opus file is the inverted tone. All files are written by libsndfile.
 """
 
 from pathlib import Path

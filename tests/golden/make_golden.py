@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Makes the golden arrays of tests/features_golden.rs with librosa, torchaudio and kaldi-native-fbank, and those of
-tests/audio_resample_golden.rs with soxr.
+"""Makes the golden arrays of tests/features/golden.rs with librosa, torchaudio and kaldi-native-fbank, and those of
+tests/audio/resample_golden.rs with soxr.
 
     python3 -m venv venv
     venv/bin/pip install librosa==0.11.0 numpy==2.4.6 scipy==1.17.1 soxr==1.1.0 soundfile==0.14.0 \\
         torch==2.11.0 torchaudio==2.11.0 kaldi-native-fbank==1.22.3
     venv/bin/python tests/golden/make_golden.py
 
-Written beside this file: signal_RATE.npy (int16, full scale 32768), and for each case NAME.json (what the features
-command takes by --options) and NAME.npy (float32, [frames, coefficients]); resample_RATE.npy (int16, speech made by a
-synthesizer, from deploy/samples) and resample_RATE_mfcc.npy (float32, [frames, 12], c1 to c12 at 16 kHz).
+Writes to the folder of this file: signal_RATE.npy (int16, full scale 32768), and for each case NAME.json (the argument of
+`affectd features --options`) and NAME.npy (float32, [frames, coefficients]); resample_RATE.npy (int16, synthesized speech
+from deploy/samples) and resample_RATE_mfcc.npy (float32, [frames, 12], c1 to c12 at 16 kHz).
 """
 
 import json
@@ -69,7 +69,7 @@ RESAMPLED = {48000: 7400.0, 44100: 7400.0, 24414: 7400.0, 22050: 7400.0, 8000: 3
 
 
 def signal(rate: int) -> np.ndarray:
-    """0.6 s: two chirps in noise, on a constant, with 40 ms of digital silence in the middle; int16."""
+    """Returns 0.6 s as int16: two chirps with noise and a DC offset, and 40 ms of digital silence in the middle."""
     t = np.arange(int(0.6 * rate)) / rate
     rising = 0.3 * np.sin(2 * np.pi * (100.0 * t + 0.5 * (0.4 * rate - 100.0) / 0.6 * t**2))
     falling = 0.2 * np.sin(2 * np.pi * (900.0 * t - 0.5 * 1200.0 * t**2))
@@ -80,7 +80,7 @@ def signal(rate: int) -> np.ndarray:
 
 
 def kaldi_mel_energies(y: np.ndarray, rate: int, o: dict) -> np.ndarray:
-    """Kaldi's order within a frame (mean out, pre-emphasis, taper), written plainly; librosa has no such option."""
+    """Computes mel energies with Kaldi's order of operations in a frame (DC removal, pre-emphasis, taper), which librosa lacks."""
     symmetric_hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(o["win_length"]) / (o["win_length"] - 1))
     left = (o["n_fft"] - o["win_length"]) // 2
     columns = []
@@ -123,7 +123,7 @@ def features(y: np.ndarray, rate: int, model_input: str, o: dict) -> np.ndarray:
 
 
 def torchaudio_features(y: np.ndarray, rate: int, model_input: str, o: dict) -> np.ndarray:
-    """torchaudio.transforms.MFCC as it is: its own logarithm adds 1e-6."""
+    """Computes features with torchaudio.transforms.MFCC, whose logarithm adds 1e-6."""
     assert model_input == "mfcc" and o["log_offset"] == 1e-6
     transform = torchaudio.transforms.MFCC(
         sample_rate=rate, n_mfcc=o["n_mfcc"], norm="ortho", log_mels=True, melkwargs={
@@ -134,7 +134,7 @@ def torchaudio_features(y: np.ndarray, rate: int, model_input: str, o: dict) -> 
 
 
 def kaldi_native_features(y: np.ndarray, rate: int, model_input: str, o: dict) -> np.ndarray:
-    """kaldi-native-fbank. Its taper is aligned with the frame's beginning, ours with its middle: hence the first samples."""
+    """Computes features with kaldi-native-fbank, which aligns the taper with the start of a frame and not with its centre."""
     kaldi = knf.MfccOptions() if model_input == "mfcc" else knf.FbankOptions()
     kaldi.frame_opts.samp_freq = rate
     kaldi.frame_opts.dither = 0.0
@@ -156,10 +156,10 @@ def kaldi_native_features(y: np.ndarray, rate: int, model_input: str, o: dict) -
 
 
 def resampled(rate: int, f_max_hz: float) -> tuple[np.ndarray, np.ndarray]:
-    """0.5 s of synthesized speech at `rate`, and c1 to c12 of the contract after soxr took it to 16 kHz."""
+    """Returns 0.5 s of synthesized speech at `rate`, and its coefficients c1 to c12 after resampling to 16 kHz with soxr."""
     speech, speech_rate = soundfile.read(FOLDER.parents[1] / "deploy/samples/cheerful.wav", dtype="float32")
     wide = soxr.resample(speech, speech_rate, rate, "VHQ")
-    # What lies above half the target rate must not fold back into the bands.
+    # Noise above half the target rate must not alias into the bands.
     wide += 1e-3 * np.random.default_rng(20240502).standard_normal(len(wide)).astype(np.float32)
     part = np.round(wide[int(1.1 * rate): int(1.6 * rate)] * 32768).astype(np.int16)
     y = part.astype(np.float32) / 32768

@@ -1,17 +1,45 @@
-//! Something that speaks Kafka's protocol, for as long as it is held.
+//! A Kafka broker that runs as long as its handle.
 //!
-//! In: nothing but `AFFECTD_TEST_KAFKA`. Out: an address and created topics. Never outlives the test process:
-//! the real broker ends when the pipe to it closes, the mock is in the process.
+//! Input: `AFFECTD_TEST_KAFKA`. Output: an address and created topics. A broker does not outlive the test process: the real one ends
+//! when the pipe to it closes, and the mock runs in the process.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Condvar, Mutex, PoisonError, mpsc};
 
 use rdkafka::mocking::MockCluster;
 use tempfile::TempDir;
 
-/// Exit code of `tests/kafka-broker` where this machine cannot have a broker.
+/// Exit code of `tests/kafka-broker` if no broker is possible on this machine.
 const UNAVAILABLE: i32 = 3;
+
+/// Brokers that run at once at most: each is a JVM of several hundred megabytes, and a large machine runs many tests at once.
+const BROKERS_AT_ONCE: usize = 3;
+
+/// The number of brokers that run, and the signal that one of them has ended.
+static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// The permit to run one broker; dropping it returns it. A test must not wait for a second one while it holds one.
+struct Permit;
+
+impl Permit {
+    /// Waits until fewer than [`BROKERS_AT_ONCE`] brokers run.
+    fn acquire() -> Permit {
+        let (running, ended) = &RUNNING;
+        let running = running.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |running: &mut usize| *running >= BROKERS_AT_ONCE;
+        *ended.wait_while(running, full).unwrap_or_else(PoisonError::into_inner) += 1;
+        Permit
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let (running, ended) = &RUNNING;
+        *running.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ended.notify_one();
+    }
+}
 
 /// An Apache Kafka broker in a JVM.
 pub struct Real {
@@ -19,11 +47,13 @@ pub struct Real {
     process: Child,
     stdin: Option<ChildStdin>,
     _folder: TempDir,
+    _permit: Permit,
 }
 
 impl Real {
-    /// Starts one. `None` where there is no Java 17, no Maven, or no way to the jars.
+    /// Starts one, as soon as few enough run. `None` without Java 17, Maven or access to the jars.
     pub fn start() -> Option<Real> {
+        let permit = Permit::acquire();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut process = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka-broker"))
             .arg("run")
@@ -39,7 +69,13 @@ impl Real {
             .read_line(&mut line)
             .expect("a line of text");
         if let Some(address) = line.trim().strip_prefix("ready ") {
-            return Some(Real { address: address.to_owned(), process, stdin, _folder: folder });
+            return Some(Real {
+                address: address.to_owned(),
+                process,
+                stdin,
+                _folder: folder,
+                _permit: permit,
+            });
         }
         let mut reason = String::new();
         process.stderr.take().expect("it is piped").read_to_string(&mut reason).expect("text");
@@ -57,7 +93,7 @@ impl Drop for Real {
     }
 }
 
-/// librdkafka's mock cluster. It has no lock of its own, so one thread owns it.
+/// The mock cluster of librdkafka. It is not thread-safe, so one thread owns it.
 pub struct Mock {
     pub address: String,
     topics: mpsc::SyncSender<NewTopic>,
@@ -85,7 +121,7 @@ impl Mock {
         Mock { address: address.recv().expect("the mock cluster starts"), topics }
     }
 
-    /// Creates a topic; the mock knows no settings of topics.
+    /// Creates a topic; the mock has no topic settings.
     pub fn create_topic(&self, name: &str, partitions: i32) {
         let (done, created) = mpsc::sync_channel(1);
         let topic = NewTopic { name: name.to_owned(), partitions, done };

@@ -1,7 +1,7 @@
-//! The daemon as a process of its own: the real binary, on free ports.
+//! The daemon as a separate process: the real binary on free ports.
 //!
-//! In: settings and environment. Out: its addresses, its log, signals to it. Killed when dropped; what it logged
-//! is shown when the test fails. Never reads the daemon's state but over its ports and its log.
+//! Input: settings and environment. Output: its addresses and its log. The process is killed when the handle is dropped; its log is
+//! shown when the test fails. Reads the state of the daemon only through its ports and its log.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,10 +14,10 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-/// Longer than a start or a drain takes on a slow machine; reached only where something is broken.
+/// Longer than a start or a drain takes on a slow machine; reached only if something is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a daemon is started with.
+/// The options of a daemon.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     settings: Vec<String>,
@@ -27,16 +27,16 @@ pub struct Options {
 
 /// A running daemon.
 pub struct Daemon {
-    /// Where gRPC is served.
+    /// The gRPC address.
     pub grpc: SocketAddr,
-    /// Where HTTP is served.
+    /// The HTTP address.
     pub http: SocketAddr,
     process: Child,
     log: Arc<Mutex<String>>,
 }
 
 impl Options {
-    /// Free ports, nothing else set.
+    /// Free ports and no other settings.
     pub fn new() -> Options {
         Options::default().set("grpc.address", "127.0.0.1:0").set("http.address", "127.0.0.1:0")
     }
@@ -53,13 +53,13 @@ impl Options {
         self
     }
 
-    /// Gives it a configuration file.
+    /// Sets the configuration file.
     pub fn config(mut self, file: impl Into<PathBuf>) -> Options {
         self.config = Some(file.into());
         self
     }
 
-    /// The command `affectd serve` with these options; nothing of the surrounding configuration gets in.
+    /// The command `affectd serve` with these options, isolated from the surrounding configuration.
     pub fn command(&self) -> Command {
         let mut command = affectd();
         command.arg("serve").envs(self.environment.iter().cloned());
@@ -72,14 +72,14 @@ impl Options {
         command
     }
 
-    /// Starts it and waits until `/readyz` says so; panics with its log where that fails.
+    /// Starts it and waits until `/readyz` returns 200; panics with its log on failure.
     pub async fn start(&self) -> Daemon {
         let daemon = self.start_unready().await;
         daemon.wait_ready().await;
         daemon
     }
 
-    /// Starts it and waits only until it listens.
+    /// Starts it and waits until it listens, not until it is ready.
     pub async fn start_unready(&self) -> Daemon {
         let mut process = self.command().stderr(Stdio::piped()).spawn().expect("the binary runs");
         let log = Arc::new(Mutex::new(String::new()));
@@ -105,12 +105,12 @@ pub fn affectd() -> Command {
 }
 
 impl Daemon {
-    /// The gRPC address as a client takes it.
+    /// The gRPC address as a URL.
     pub fn grpc_url(&self) -> String {
         format!("http://{}", self.grpc)
     }
 
-    /// What it has logged so far.
+    /// Its log so far.
     pub fn log(&self) -> String {
         text(&self.log)
     }
@@ -120,7 +120,7 @@ impl Daemon {
         self.process.id().expect("it has not ended")
     }
 
-    /// GET over HTTP: the status and the body.
+    /// Sends GET over HTTP; returns the status and the body.
     pub async fn get(&self, path: &str) -> std::io::Result<(u16, String)> {
         let mut stream = tokio::net::TcpStream::connect(self.http).await?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: affectd\r\nConnection: close\r\n\r\n");
@@ -132,7 +132,7 @@ impl Daemon {
         Ok((status, body.to_owned()))
     }
 
-    /// Waits until `/readyz` answers 200.
+    /// Waits until `/readyz` returns 200.
     pub async fn wait_ready(&self) {
         let ready = async {
             let mut pause = Duration::from_millis(10);
@@ -144,18 +144,18 @@ impl Daemon {
         assert!(timeout(PATIENCE, ready).await.is_ok(), "not ready after {PATIENCE:?}:\n{}", self.log());
     }
 
-    /// Asks it to drain and end.
+    /// Sends SIGTERM, which starts the drain.
     pub fn terminate(&self) {
         let kill = std::process::Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status();
         assert!(kill.expect("kill is there").success(), "SIGTERM reaches the daemon");
     }
 
-    /// SIGKILL, and waits for the end.
+    /// Sends SIGKILL and waits for the end of the process.
     pub async fn kill(mut self) {
         self.process.kill().await.expect("SIGKILL reaches the daemon");
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     pub async fn ended(&mut self) -> ExitStatus {
         match timeout(PATIENCE, self.process.wait()).await {
             Ok(status) => status.expect("the daemon's status"),
@@ -172,7 +172,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Copies the log until the daemon ends, and passes on the addresses of its line `listening grpc=… http=…`.
+/// Copies the log until the daemon ends, and sends the addresses of its line `listening grpc=… http=…`.
 async fn follow(
     stderr: ChildStderr,
     log: Arc<Mutex<String>>,

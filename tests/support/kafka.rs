@@ -1,7 +1,7 @@
-//! A Kafka cluster for one test: a real broker where Java and Maven are there, else librdkafka's mock.
+//! A Kafka cluster for one test: a real broker if Java and Maven are installed, otherwise the mock of librdkafka.
 //!
-//! In: topics and records. Out: what a topic holds and what a group has committed.
-//! `AFFECTD_TEST_KAFKA=mock` never starts the real one, `=real` fails without it. Never keeps anything between tests.
+//! Input: topics and records. Output: the records of a topic and the committed offsets of a group. With `AFFECTD_TEST_KAFKA=mock` the
+//! real broker is never started; with `=real` its absence is a failure. Nothing is kept between tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -16,10 +16,10 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::broker::{Mock, Real};
 pub use super::records::{Record, Stored};
 
-/// Longer than anything on a slow machine takes; reached only where something is broken.
+/// Longer than any step takes on a slow machine; reached only if something is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Which kind of cluster the test got.
+/// The kind of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Apache Kafka.
@@ -30,9 +30,9 @@ pub enum Kind {
 
 /// A running cluster; dropping it ends it.
 pub struct Cluster {
-    /// `host:port`, as `kafka.brokers` takes it.
+    /// `host:port`, the value for `kafka.brokers`.
     pub brokers: String,
-    /// Whether this is the real thing.
+    /// Whether this is a real broker or the mock.
     pub kind: Kind,
     backend: Backend,
 }
@@ -43,7 +43,7 @@ enum Backend {
 }
 
 impl Cluster {
-    /// Starts a cluster and says on stderr which kind it is.
+    /// Starts a cluster and prints its kind to stderr.
     pub async fn start() -> Cluster {
         tokio::task::spawn_blocking(Cluster::start_blocking).await.expect("the cluster starts")
     }
@@ -66,7 +66,7 @@ impl Cluster {
         }
     }
 
-    /// Settings for a client of this cluster; add to them what the test needs.
+    /// Settings for a client of this cluster, to be extended by the test.
     pub fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers);
@@ -90,7 +90,7 @@ impl Cluster {
         }
     }
 
-    /// Writes the records in order and waits until all are acknowledged; gives their partitions and offsets.
+    /// Writes the records in order and waits until all are acknowledged; returns their partitions and offsets.
     pub async fn produce(&self, topic: &str, records: &[Record]) -> Vec<(i32, i64)> {
         let producer: FutureProducer = self
             .client()
@@ -112,7 +112,7 @@ impl Cluster {
         places
     }
 
-    /// Everything that the topic holds now: each partition in offset order. Open and aborted transactions are left out.
+    /// All current records of the topic, each partition in offset order, without open and aborted transactions.
     pub async fn read(&self, topic: &str) -> Vec<Stored> {
         let (consumer, partitions) = self.consumer_at_start(topic).await;
         let (mut records, mut ended) = (Vec::new(), BTreeSet::new());
@@ -128,7 +128,7 @@ impl Cluster {
         records
     }
 
-    /// Reads on until `enough` says so of what has come; panics with what there was after `limit`.
+    /// Reads until `enough` returns true for the records so far; panics after `limit`.
     pub async fn read_until(
         &self,
         topic: &str,
@@ -201,7 +201,7 @@ impl Cluster {
     }
 }
 
-/// Asks again while the group's coordinator is on its way: the topic of the offsets is made at the first question.
+/// Retries while the coordinator of the group is not available: the offsets topic is created at the first request.
 fn settled<T>(mut ask: impl FnMut() -> Result<T, KafkaError>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -220,7 +220,7 @@ fn is_moving(code: RDKafkaErrorCode) -> bool {
     matches!(code, CoordinatorLoadInProgress | CoordinatorNotAvailable | NotCoordinator)
 }
 
-/// A broker on a busy machine may be out of reach for a moment; the client goes on by itself.
+/// Whether the client recovers from the error by itself: a broker on a busy machine may be unreachable for a moment.
 fn is_passing(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),

@@ -1,11 +1,22 @@
-//! What several tests share: a Kafka to talk to and the daemon as a process of its own.
+//! What the test binaries share: a Kafka cluster, the daemon as a separate process, and fixtures.
 //!
-//! In: what a test asks for. Out: running things that end with the test. Never holds an assertion about affectd.
+//! Input: what a test requests. Output: running processes that end with the test, and test data.
 
-#![allow(dead_code, reason = "each test is its own binary and uses a part of this module")]
+#![expect(dead_code, reason = "each test binary uses a part of this module")]
 
+pub mod batch_fixture;
 pub mod broker;
+pub mod call_fixture;
 pub mod daemon;
+pub mod decoder_entries;
+pub mod gated_talk;
 pub mod kafka;
+pub mod ledger_fixture;
+pub mod load_report;
+pub mod model_fixture;
 pub mod records;
+pub mod speech_fixture;
+pub mod stream_fixture;
 pub mod streams;
+#[cfg(feature = "train")]
+pub mod train_fixture;

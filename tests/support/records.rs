@@ -1,11 +1,11 @@
-//! Records of a topic, as a test writes them and as it finds them.
+//! Records of a topic, as a test writes and reads them.
 //!
-//! In and out: plain values. Never talks to a broker.
+//! Input and output: plain values, without a broker.
 
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::FutureRecord;
 
-/// A record to be written.
+/// A record to write.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
     pub key: Option<Vec<u8>>,
@@ -13,11 +13,11 @@ pub struct Record {
     pub value: Option<Vec<u8>>,
     pub headers: Vec<(String, Vec<u8>)>,
     pub timestamp_ms: Option<i64>,
-    /// `None` leaves it to the key's hash.
+    /// `None` selects the partition by the hash of the key.
     pub partition: Option<i32>,
 }
 
-/// A record as a topic holds it.
+/// A record read from a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     pub partition: i32,
@@ -40,7 +40,7 @@ impl Record {
         self
     }
 
-    /// The same for a certain partition.
+    /// The same with a partition.
     pub fn partition(mut self, partition: i32) -> Record {
         self.partition = Some(partition);
         self
@@ -52,7 +52,7 @@ impl Record {
         self
     }
 
-    /// As the producer takes it.
+    /// The record for the producer.
     pub fn to_send<'a>(&'a self, topic: &'a str) -> FutureRecord<'a, [u8], [u8]> {
         let mut headers = OwnedHeaders::new();
         for (key, value) in &self.headers {
@@ -76,7 +76,7 @@ impl Stored {
         std::str::from_utf8(value).ok()
     }
 
-    /// As the consumer gave it.
+    /// The record of a consumed message.
     pub fn from_message(message: &impl Message) -> Stored {
         let headers = message.headers().map_or_else(Vec::new, |headers| {
             headers.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect()

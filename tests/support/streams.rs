@@ -1,6 +1,6 @@
-//! Synthetic calls as Kafka records: tones that wander, so that every window differs from its neighbours.
+//! Synthetic calls as Kafka records: tones of varying pitch, so that adjacent windows differ.
 //!
-//! In: how many, how long, in what formats. Out: each call's chunks in order, and the windows that it must give. Deterministic.
+//! Input: number, length and kind of calls. Output: the chunks of each call in order, and the windows that it must give. Deterministic.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ pub enum Kind {
     Placed,
     /// Protobuf, 16 kHz stereo PCM, neither `sequence` nor `first_sample`.
     Unplaced,
-    /// Raw bytes, 8 kHz µ-law, what they are in the headers.
+    /// Raw bytes, 8 kHz µ-law, with the format in the headers.
     RawMuLaw,
 }
 
@@ -31,7 +31,7 @@ pub struct Call {
 /// Length of one chunk.
 pub const CHUNK_MS: usize = 100;
 
-/// A window's name: stream, channel, index, partial.
+/// The identity of a window: stream, channel, index, partial.
 pub type Name = (String, u32, u64, bool);
 
 impl Kind {
@@ -90,7 +90,7 @@ impl Call {
         Record::new(self.stream_id.as_str(), chunk.encode_to_vec())
     }
 
-    /// The windows of `length_ms` every `hop_ms` that the whole call gives, and its partial one.
+    /// The windows of `length_ms` every `hop_ms` of the whole call, and its partial window.
     pub fn windows(&self, length_ms: usize, hop_ms: usize) -> BTreeSet<Name> {
         let total = self.chunks * CHUNK_MS;
         let full = if total < length_ms { 0 } else { (total - length_ms) / hop_ms + 1 };

@@ -1,33 +1,35 @@
-//! Ctrl-C while a model is trained.
+//! Handling of Ctrl-C during training.
 //!
-//! In: signals. Out: a flag that the run looks at. Ends the process on the second one, and at once where no epoch is
-//! done that could be kept.
+//! Input: SIGINT. Output: the stop flag of the run. Invariants: the first signal stops the run and keeps its best epoch;
+//! the second ends the process, as does the first where no epoch is complete.
 
 use std::sync::atomic::Ordering;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::train::fit::Keeping;
+use crate::train::fit::RunControl;
 
-/// As shells have it: 128 and the number of SIGINT.
+/// The exit code: 128 plus the number of SIGINT, as in shells.
 const INTERRUPTED: i32 = 130;
 
-/// The first Ctrl-C ends the run and keeps its best epoch; the second one ends the process.
+/// Installs the signal handler; it is active when the function returns.
 ///
 /// # Errors
-/// Signals that cannot be caught. Once this is back they are.
-pub(super) fn stop_on_interrupt(keeping: Keeping) -> std::io::Result<()> {
+/// Returns an error where the handler cannot be installed.
+pub(super) fn stop_on_interrupt(control: RunControl) -> std::io::Result<()> {
     let mut interrupts = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
         while interrupts.recv().await.is_some() {
-            if !keeping.has_best.load(Ordering::Relaxed) {
-                eprintln!("\nended before the first epoch was done: no model is written");
+            if !control.has_best.load(Ordering::Relaxed) {
+                eprintln!("\nstopped before the first epoch was complete: no model is written");
                 std::process::exit(INTERRUPTED);
             }
-            if keeping.stopped.swap(true, Ordering::Relaxed) {
+            if control.stopped.swap(true, Ordering::Relaxed) {
                 std::process::exit(INTERRUPTED);
             }
-            eprintln!("\nending the run with its best epoch; once more to end it without a model");
+            eprintln!(
+                "\nstopping the run, its best epoch is kept; press Ctrl-C again to end without a model"
+            );
         }
     });
     Ok(())

@@ -1,6 +1,6 @@
-//! What `affectd train` says when it is done.
+//! The summary that `affectd train` prints at its end.
 //!
-//! In: the trained model and its scores. Out: lines on stdout. Never measures.
+//! Input: the trained model and its scores. Output: lines on stdout.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::train::Trained;
 use crate::train::int8::Int8;
 use crate::train::score::Score;
 
-/// What was trained, and what it reached.
+/// Prints the trained model and its scores.
 pub(super) fn print(trained: &Trained, output: &Path) {
     println!(
         "wrote {}: labels {}; {} parameters, {:.1} MFLOP a window; best epoch {}, temperature {:.3}",
@@ -22,7 +22,7 @@ pub(super) fn print(trained: &Trained, output: &Path) {
     print_scores(&trained.fitted.validation, &trained.test);
 }
 
-/// What validation and test clips gave.
+/// Prints the scores on the validation and test clips.
 pub(super) fn print_scores(validation: &Score, test: &Score) {
     for (what, score) in [("validation", validation), ("test", test)] {
         println!(
@@ -32,10 +32,10 @@ pub(super) fn print_scores(validation: &Score, test: &Score) {
     }
 }
 
-/// What an 8-bit file may lose; beyond it the user is warned.
-const MOST_LOST: f64 = 0.01;
+/// The loss of validation UAR by quantization above which a warning is printed.
+const MAX_UAR_LOSS: f64 = 0.01;
 
-/// The model in 8-bit integers beside the one it comes from.
+/// Prints the scores of the quantized model, with the differences to the float model.
 pub(super) fn print_int8(int8: &Int8) {
     println!("wrote {}: {:.2} times as fast", int8.path.display(), int8.speed_up);
     for (what, [float, int8]) in [("validation", int8.validation), ("test", int8.test)] {
@@ -49,7 +49,7 @@ pub(super) fn print_int8(int8: &Int8) {
     }
     let [float, integers] = int8.validation;
     let lost = float.unweighted_average_recall - integers.unweighted_average_recall;
-    if lost > MOST_LOST {
+    if lost > MAX_UAR_LOSS {
         eprintln!("WARNING: in 8 bits the model loses {lost:.4} of its UAR on the validation clips");
     }
 }

@@ -1,20 +1,20 @@
-//! The flags that say how large a network is.
+//! The size flags of `affectd train`.
 //!
-//! In: arguments. Out: [`Sizes`]. Knows no layer.
+//! Input: arguments. Output: [`Sizes`].
 
 use crate::train::architecture::Sizes;
 
-/// How large the network is.
+/// The sizes of the network.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Size")]
 pub(super) struct SizeArgs {
-    /// dense: units of the hidden layer [default: 320]
+    /// dense: number of hidden units [default: 320]
     #[arg(long, value_name = "UNITS", value_parser = size)]
     hidden: Option<usize>,
-    /// cnn: channels of each convolution over time and bands [default: 16,32,48,64]
+    /// cnn: number of channels of each 2-D convolution [default: 16,32,48,64]
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', value_parser = size)]
     channels: Option<Vec<usize>>,
-    /// cnn: channels of a frame in the residual blocks [default: 128]
+    /// cnn: number of channels in the residual blocks [default: 128]
     #[arg(long, value_name = "CHANNELS", value_parser = size)]
     width: Option<usize>,
     /// cnn: number of residual blocks [default: 2]

@@ -1,6 +1,7 @@
-//! The front end as fast as it goes: chunks of PCM to windows of features, on all cores.
+//! The benchmark of the front end: chunks of PCM to windows of features, on all cores, without pauses.
 //!
-//! In: a model's setup. Out: CPU time for one hop of audio. The very code of the daemon's shards, without their channels.
+//! Input: the stream setup of a model. Output: the CPU time for one hop of audio. Invariants: it runs the code that the
+//! daemon's shards run, without their channels.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -12,20 +13,21 @@ use crate::stream::{Chunk, StreamFrontEnd, StreamSetup};
 use crate::telemetry::thread_cpu;
 use crate::window::time_of;
 
-/// Audio in one chunk, as a part of a second.
+/// The number of chunks in one second of audio.
 const CHUNKS_PER_SECOND: usize = 10;
-/// Chunks that a thread takes between two looks at the clock: more than a window holds.
-const ROUND: usize = 10 * CHUNKS_PER_SECOND;
+/// The number of chunks between two reads of the clock; more audio than a window holds, so that every round completes
+/// windows.
+const CHUNKS_PER_ROUND: usize = 10 * CHUNKS_PER_SECOND;
 
-/// What one thread did.
-struct Done {
+/// The totals of one thread.
+struct Totals {
     cpu: Duration,
     samples: u64,
 }
 
-/// CPU time for one hop of audio at the model's own rate, with `cores` threads at work for `time`.
+/// Returns the CPU time for one hop of audio at the model's own sample rate, measured with `cores` threads for `time`.
 pub(super) fn cpu_of_one_hop(setup: &StreamSetup, cores: usize, time: Duration) -> Duration {
-    let done: Vec<Done> = std::thread::scope(|scope| {
+    let done: Vec<Totals> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..cores).map(|_| scope.spawn(|| feed(setup, time))).collect();
         threads.into_iter().map(|thread| thread.join().expect("good audio passes")).collect()
     });
@@ -35,27 +37,27 @@ pub(super) fn cpu_of_one_hop(setup: &StreamSetup, cores: usize, time: Duration) 
     cpu.mul_f64(hop.div_duration_f64(time_of(samples, audio_rate_hz(setup))))
 }
 
-/// The model's own rate, where audio may have it.
+/// Returns the model's sample rate in Hz, clamped to the rates that are allowed for audio.
 fn audio_rate_hz(setup: &StreamSetup) -> u32 {
     setup.geometry.sample_rate_hz.clamp(*SAMPLE_RATES_HZ.start(), *SAMPLE_RATES_HZ.end())
 }
 
-/// Feeds one stream for `time`.
-fn feed(setup: &StreamSetup, time: Duration) -> Done {
-    let mut bench = setup.workbench();
+/// Processes one stream for `time` and returns the totals of the thread.
+fn feed(setup: &StreamSetup, time: Duration) -> Totals {
+    let mut scratch = setup.scratch();
     let chunks = chunks(audio_rate_hz(setup));
     let mut stream = StreamFrontEnd::begin(setup, &chunks[0]).expect("the chunk has a format");
     let (start, cpu, mut samples) = (Instant::now(), thread_cpu(), 0);
     while samples == 0 || start.elapsed() < time {
-        for chunk in chunks.iter().cycle().take(ROUND) {
-            let outcome = stream.accept(&mut bench, chunk, &mut |window| drop(black_box(window)));
+        for chunk in chunks.iter().cycle().take(CHUNKS_PER_ROUND) {
+            let outcome = stream.accept(&mut scratch, chunk, &mut |window| drop(black_box(window)));
             samples += outcome.expect("good audio passes").samples;
         }
     }
-    Done { cpu: thread_cpu().saturating_sub(cpu), samples }
+    Totals { cpu: thread_cpu().saturating_sub(cpu), samples }
 }
 
-/// One second of a wandering tone in 16 bits, chunk by chunk.
+/// Returns one second of a tone with rising frequency, as chunks of 16-bit PCM.
 fn chunks(sample_rate_hz: u32) -> Vec<Chunk> {
     let format = AudioFormat::new(Encoding::PcmS16Le, sample_rate_hz, 1).expect("a rate within the limits");
     let rate = sample_rate_hz as f32;

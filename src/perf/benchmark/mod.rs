@@ -1,43 +1,48 @@
-//! What model and front end can do by themselves, without a daemon around them.
+//! The benchmark of a model and its front end, without a daemon.
 //!
-//! In: a model's source, the configuration, a time budget. Out: a [`Report`]: windows a second by batch size and threads, and
-//! the CPU time of the front end. Never goes over the budget by more than the runs that are under way.
+//! Input: a model's source, the configuration and a time budget. Output: a [`BenchmarkReport`]: windows per second by
+//! batch size and core layout, and the CPU time of the front end. Invariants: the budget is exceeded at most by the runs
+//! that are in progress when it ends.
 
 mod front_end;
 mod report;
 
 use std::time::{Duration, Instant};
 
-pub use report::Report;
+pub use report::BenchmarkReport;
 
-use crate::batch::autotune::{self, Cores};
+use crate::batch::autotune::{self, CoreLayout};
 use crate::config::{self, Config};
 use crate::model::{EngineError, Model, ModelError, ModelSource};
 use crate::stream::{SetupError, StreamSetup};
 use crate::window::GeometryError;
 
-/// The part of the budget that the front end gets.
+/// The share of the budget for the front end.
 const FRONT_END_SHARE: f64 = 0.08;
 
-/// Why there is no report.
+/// Why a benchmark has no report.
 #[derive(Debug, thiserror::Error)]
-pub enum BenchError {
-    /// The model cannot be used.
+pub enum BenchmarkError {
+    /// The model cannot be loaded.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// It failed in a run.
+    /// The model failed in a run.
     #[error("run the model: {0}")]
     Engine(#[from] EngineError),
-    /// Its windows cannot be cut.
+    /// The front end cannot be set up for the model.
     #[error(transparent)]
     Setup(#[from] SetupError),
 }
 
-/// Measures for about `budget` in all. Holds its thread, and as many more as there are cores.
+/// Runs the benchmark for about `budget` in total. It blocks its thread and uses one more thread per core.
 ///
 /// # Errors
-/// See [`BenchError`].
-pub fn run(source: &ModelSource, config: &Config, budget: Duration) -> Result<Report, BenchError> {
+/// See [`BenchmarkError`].
+pub fn run(
+    source: &ModelSource,
+    config: &Config,
+    budget: Duration,
+) -> Result<BenchmarkReport, BenchmarkError> {
     let (start, cores) = (Instant::now(), cores());
     let setup = StreamSetup::new(&source.contract()?, &config.window, &config.audio);
     let features = match setup {
@@ -45,8 +50,8 @@ pub fn run(source: &ModelSource, config: &Config, budget: Duration) -> Result<Re
         Err(SetupError::Geometry(GeometryError::NoFrontEnd { .. })) => None,
         Err(error) => return Err(error.into()),
     };
-    let first = load(source, &config.engine, Cores { threads: 1, sessions: 1 })?;
-    let settings = Cores::worth_trying(cores, &first.device);
+    let first = load(source, &config.engine, CoreLayout { threads: 1, sessions: 1 })?;
+    let settings = CoreLayout::candidates(cores, &first.device);
     let (contract, engine, device) = (first.contract.clone(), first.engine.clone(), first.device.clone());
     let (mut rows, mut loaded) = (Vec::new(), Some(first));
     for (done, setting) in settings.iter().enumerate() {
@@ -59,11 +64,11 @@ pub fn run(source: &ModelSource, config: &Config, budget: Duration) -> Result<Re
         rows.extend(autotune::rows(&mut model.sessions, *setting, &autotune::BATCHES, share)?);
     }
     let features_cpu_ms = features.map(|cpu| cpu.as_secs_f64() * 1e3);
-    Ok(Report { model: contract.full_name(), engine, device, features_cpu_ms, rows })
+    Ok(BenchmarkReport { model: contract.full_name(), engine, device, features_cpu_ms, rows })
 }
 
-fn load(source: &ModelSource, engine: &config::Engine, cores: Cores) -> Result<Model, ModelError> {
-    let Cores { threads, sessions } = cores;
+fn load(source: &ModelSource, engine: &config::Engine, cores: CoreLayout) -> Result<Model, ModelError> {
+    let CoreLayout { threads, sessions } = cores;
     Model::load(source.clone(), &config::Engine { threads, sessions, ..engine.clone() })
 }
 

@@ -1,35 +1,35 @@
-//! What a bench found.
+//! The report of a benchmark.
 //!
-//! In: measured rows. Out: a table or JSON with stable keys. Pure.
+//! Input: measured rows. Output: a table, or JSON with stable keys.
 
 use std::fmt;
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use crate::batch::autotune::Row;
+use crate::batch::autotune::BenchmarkRow;
 
-/// The figures of a bench. Field names are the keys of the JSON, and stay.
+/// The results of a benchmark. The field names are the JSON keys and must not change.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
-    /// Name and version.
+pub struct BenchmarkReport {
+    /// The model's name and version.
     pub model: String,
-    /// `onnxruntime`
+    /// The inference engine: `onnxruntime`.
     pub engine: String,
-    /// `cpu` or `cuda`.
+    /// The device: `cpu`, `cuda` or `tensorrt`.
     pub device: String,
-    /// CPU time of the front end for one hop of audio with all cores busy; null for models that take samples.
+    /// The CPU time of the front end for one hop of audio with all cores busy, in milliseconds; null for waveform models.
     pub features_cpu_ms: Option<f64>,
-    /// One for each batch size of each way to use the cores.
-    pub rows: Vec<Row>,
+    /// One row for each batch size of each core layout.
+    pub rows: Vec<BenchmarkRow>,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for BenchmarkReport {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "{} on {} ({})", self.model, self.engine, self.device)?;
         match self.features_cpu_ms {
             Some(cpu) => writeln!(out, "features: {cpu:.3} ms of CPU for one hop of audio\n")?,
-            None => writeln!(out, "features: none, the model takes samples\n")?,
+            None => writeln!(out, "features: none, the model's input is a waveform\n")?,
         }
         let mut table = Table::new();
         table.load_style(presets::NOTHING);

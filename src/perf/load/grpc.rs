@@ -1,6 +1,7 @@
-//! The load over gRPC: one call a stream, over a handful of connections.
+//! The load generator over gRPC: one call per stream, over a few shared connections.
 //!
-//! In: sources. Out: how each stream ended. HTTP/2's flow control is what holds a stream back at full speed.
+//! Input: stream sources and connections. Output: the outcome of each stream. Invariants: at full speed, the flow control
+//! of HTTP/2 limits how fast a stream sends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,20 +11,21 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::Channel;
 
-use super::report::Outcome;
-use super::source::{Sample, Source};
-use super::{PATIENCE, StreamError};
+use super::report::StreamOutcome;
+use super::source::{LatencySample, StreamSource};
+use super::{RESPONSE_TIMEOUT, StreamError};
 use crate::client::{self, ClientError};
 use crate::proto::RecognizeRequest;
 use crate::proto::recognition_service_client::RecognitionServiceClient;
 
-/// Streams over one connection: half of what the daemon allows, so that none waits for another one's end.
+/// The number of streams per connection: half of the daemon's limit of concurrent HTTP/2 streams, so that no stream waits
+/// until another one ends.
 const STREAMS_PER_CONNECTION: usize = 100;
 
-/// Opens as many connections as `streams` need.
+/// Opens as many connections as `streams` streams need.
 ///
 /// # Errors
-/// [`ClientError::Connect`] where nobody answers.
+/// Returns [`ClientError::Connect`] where the daemon is unreachable.
 pub async fn connect(authority: &str, streams: usize) -> Result<Vec<Channel>, ClientError> {
     let count = streams.div_ceil(STREAMS_PER_CONNECTION);
     let connections: Vec<_> =
@@ -31,12 +33,12 @@ pub async fn connect(authority: &str, streams: usize) -> Result<Vec<Channel>, Cl
     connections.into_iter().collect()
 }
 
-/// Runs all streams to their ends.
+/// Runs all streams until they end and returns their outcomes.
 pub(super) async fn run(
-    sources: Vec<Arc<Source>>,
+    sources: Vec<Arc<StreamSource>>,
     connections: &[Channel],
     windows: &Arc<AtomicU64>,
-) -> Vec<Outcome> {
+) -> Vec<StreamOutcome> {
     let mut running = JoinSet::new();
     for (source, channel) in sources.into_iter().zip(connections.iter().cycle()) {
         running.spawn(stream(source, channel.clone(), Arc::clone(windows)));
@@ -44,28 +46,28 @@ pub(super) async fn run(
     running.join_all().await
 }
 
-async fn stream(source: Arc<Source>, channel: Channel, windows: Arc<AtomicU64>) -> Outcome {
+async fn stream(source: Arc<StreamSource>, channel: Channel, windows: Arc<AtomicU64>) -> StreamOutcome {
     let mut samples = Vec::new();
     let result = call(&source, channel, |sample| {
         samples.push(sample);
         windows.fetch_add(1, Ordering::Relaxed);
     });
     let result = result.await;
-    Outcome { samples, audio: source.audio(), result }
+    StreamOutcome { samples, audio: source.audio(), result }
 }
 
-/// One call to its end; every event becomes a sample.
+/// Runs one call until it ends and passes a latency sample to `take` for every event.
 async fn call(
-    source: &Arc<Source>,
+    source: &Arc<StreamSource>,
     channel: Channel,
-    mut take: impl FnMut(Sample),
+    mut take: impl FnMut(LatencySample),
 ) -> Result<(), StreamError> {
     let mut client = RecognitionServiceClient::new(channel);
-    let answer = client.recognize(requests(Arc::clone(source))).await.map_err(StreamError::status)?;
-    let mut events = answer.into_inner();
+    let response = client.recognize(requests(Arc::clone(source))).await.map_err(StreamError::status)?;
+    let mut events = response.into_inner();
     loop {
-        let limit = source.schedule.end().max(Instant::now()) + PATIENCE;
-        let message = timeout_at(limit, events.message()).await.map_err(|_| StreamError::Silent)?;
+        let limit = source.schedule.end().max(Instant::now()) + RESPONSE_TIMEOUT;
+        let message = timeout_at(limit, events.message()).await.map_err(|_| StreamError::NoResponse)?;
         let Some(response) = message.map_err(StreamError::status)? else { return Ok(()) };
         if let Some(event) = response.event {
             take(source.sample(&event, Instant::now()));
@@ -73,8 +75,8 @@ async fn call(
     }
 }
 
-/// The chunks of a stream, the first one with its name: the daemon keeps it.
-fn requests(source: Arc<Source>) -> impl Stream<Item = RecognizeRequest> + Send {
+/// Returns the chunks of a stream. Only the first chunk carries the stream id, because the daemon keeps it for the call.
+fn requests(source: Arc<StreamSource>) -> impl Stream<Item = RecognizeRequest> + Send {
     async_stream::stream! {
         let mut stream_id = source.stream_id.clone();
         loop {

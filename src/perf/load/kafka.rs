@@ -1,7 +1,8 @@
-//! The load over Kafka: chunks into the daemon's input topic, its events out of the output topic.
+//! The load generator over Kafka: chunks to the daemon's input topic, events from its output topic.
 //!
-//! In: sources. Out: how each stream ended. A topic holds any amount, so at full speed a stream is held back by its own
-//! events; nothing says that a stream is over, so the run is once no event has come for a while.
+//! Input: stream sources and topics. Output: the outcome of each stream. Invariants: a topic has no flow control, so at
+//! full speed a stream may be at most [`MAX_AUDIO_AHEAD`] ahead of its events; a topic has no end of stream either, so the
+//! run ends when no event has arrived for [`QUIET_TIME`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,19 +13,20 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::report::Outcome;
-use super::source::{Sample, Source};
-use super::{LoadError, PATIENCE, StreamError};
+use super::report::StreamOutcome;
+use super::source::{LatencySample, StreamSource};
+use super::{LoadError, RESPONSE_TIMEOUT, StreamError};
 use crate::client::{ClientError, Events, Pace, RecordFormat, RecordProducer, Records, StartAt, window_end};
 use crate::config;
 use crate::proto::EmotionEvent;
 
-/// Audio that a stream may be ahead of its events at full speed: more than a window, or none would ever be complete.
-const AHEAD: Duration = Duration::from_secs(30);
-/// So long without an event, once all audio is sent, and no more are expected.
-const QUIET: Duration = Duration::from_secs(5);
+/// The audio that a stream may send ahead of its events at full speed. It must exceed the length of a window, or no window
+/// would ever be complete.
+const MAX_AUDIO_AHEAD: Duration = Duration::from_secs(30);
+/// The time without an event, after all audio is sent, after which the run ends.
+const QUIET_TIME: Duration = Duration::from_secs(5);
 
-/// The topics of a daemon.
+/// The input and output topics of a daemon.
 pub struct Topics {
     producer: RecordProducer,
     input: String,
@@ -38,7 +40,7 @@ impl std::fmt::Debug for Topics {
 }
 
 impl Topics {
-    /// Opens both ends: `kafka.input_topic` to write to, `kafka.output_topic` to read what is published from now on.
+    /// Opens `kafka.input_topic` for writing, and `kafka.output_topic` for reading the events that are published from now on.
     ///
     /// # Errors
     /// See [`Events::open`].
@@ -50,43 +52,44 @@ impl Topics {
     }
 }
 
-/// What has come back for one stream.
-struct Heard {
-    source: Arc<Source>,
-    samples: Vec<Sample>,
-    /// Highest window index by channel: what comes twice counts once.
+/// The events received for one stream.
+struct StreamProgress {
+    source: Arc<StreamSource>,
+    samples: Vec<LatencySample>,
+    /// The highest window index by channel. Delivery is at least once, so an event at or below it is a duplicate.
     highest: BTreeMap<u32, u64>,
-    /// Room for chunks, given back as their windows come.
-    room: Arc<Semaphore>,
-    /// Chunks whose room was given back.
-    returned: u64,
+    /// Permits to send chunks, at full speed; they are released as events arrive.
+    permits: Arc<Semaphore>,
+    /// The number of chunks whose permits were released.
+    released: u64,
 }
 
-/// Runs all streams to their ends; says when the last event came.
+/// Runs all streams until they end. Returns their outcomes and the time of the last event.
 pub(super) async fn run(
-    sources: Vec<Arc<Source>>,
+    sources: Vec<Arc<StreamSource>>,
     topics: Topics,
     windows: &AtomicU64,
-) -> Result<(Vec<Outcome>, Instant), LoadError> {
+) -> Result<(Vec<StreamOutcome>, Instant), LoadError> {
     let Topics { producer, input, events } = topics;
-    let mut heard: Vec<Heard> = sources.into_iter().map(Heard::new).collect();
+    let mut progress: Vec<StreamProgress> = sources.into_iter().map(StreamProgress::new).collect();
     let by_name: BTreeMap<String, usize> =
-        heard.iter().enumerate().map(|(at, one)| (one.source.stream_id.clone(), at)).collect();
+        progress.iter().enumerate().map(|(at, one)| (one.source.stream_id.clone(), at)).collect();
     let mut sending = JoinSet::new();
-    for (at, one) in heard.iter().enumerate() {
-        let sent = send(Arc::clone(&one.source), Arc::clone(&one.room), producer.clone(), input.clone());
+    for (at, one) in progress.iter().enumerate() {
+        let sent = send(Arc::clone(&one.source), Arc::clone(&one.permits), producer.clone(), input.clone());
         sending.spawn(async move { (at, sent.await) });
     }
-    let mut results: Vec<Result<(), StreamError>> = heard.iter().map(|_| Ok(())).collect();
+    let mut results: Vec<Result<(), StreamError>> = progress.iter().map(|_| Ok(())).collect();
     let mut last = Instant::now();
     let mut quiet_from = last;
     loop {
-        let limit = quiet_from + if windows.load(Ordering::Relaxed) == 0 { PATIENCE } else { QUIET };
+        let limit =
+            quiet_from + if windows.load(Ordering::Relaxed) == 0 { RESPONSE_TIMEOUT } else { QUIET_TIME };
         tokio::select! {
             event = events.next() => {
                 let (event, now) = (event?, Instant::now());
                 let Some(at) = by_name.get(&event.stream_id) else { continue };
-                if heard[*at].take(&event, now) {
+                if progress[*at].record(&event, now) {
                     windows.fetch_add(1, Ordering::Relaxed);
                     (last, quiet_from) = (now, now);
                 }
@@ -99,17 +102,17 @@ pub(super) async fn run(
             () = sleep_until(limit), if sending.is_empty() => break,
         }
     }
-    Ok((heard.into_iter().zip(results).map(|(one, result)| one.outcome(result)).collect(), last))
+    Ok((progress.into_iter().zip(results).map(|(one, result)| one.outcome(result)).collect(), last))
 }
 
-impl Heard {
-    fn new(source: Arc<Source>) -> Self {
-        let room = Arc::new(Semaphore::new(source.chunks_in(AHEAD) as usize));
-        Self { source, samples: Vec::new(), highest: BTreeMap::new(), room, returned: 0 }
+impl StreamProgress {
+    fn new(source: Arc<StreamSource>) -> Self {
+        let permits = Arc::new(Semaphore::new(source.chunks_in(MAX_AUDIO_AHEAD) as usize));
+        Self { source, samples: Vec::new(), highest: BTreeMap::new(), permits, released: 0 }
     }
 
-    /// Takes an event in, unless it came before.
-    fn take(&mut self, event: &EmotionEvent, now: Instant) -> bool {
+    /// Records an event; returns false for a duplicate.
+    fn record(&mut self, event: &EmotionEvent, now: Instant) -> bool {
         let seen = self.highest.get(&event.channel).is_some_and(|highest| event.window_index <= *highest);
         if seen {
             return false;
@@ -117,35 +120,35 @@ impl Heard {
         self.highest.insert(event.channel, event.window_index);
         self.samples.push(self.source.sample(event, now));
         let done = self.source.chunks_in(window_end(event));
-        self.room.add_permits(done.saturating_sub(self.returned) as usize);
-        self.returned = self.returned.max(done);
+        self.permits.add_permits(done.saturating_sub(self.released) as usize);
+        self.released = self.released.max(done);
         true
     }
 
-    /// A stream of which nothing came back has failed, as far as anyone can tell.
-    fn outcome(self, sent: Result<(), StreamError>) -> Outcome {
+    /// Returns the outcome of the stream. A stream without any event counts as failed, because a topic reports no errors.
+    fn outcome(self, sent: Result<(), StreamError>) -> StreamOutcome {
         let result = match sent {
-            Ok(()) if self.samples.is_empty() => Err(StreamError::Silent),
+            Ok(()) if self.samples.is_empty() => Err(StreamError::NoResponse),
             sent => sent,
         };
-        Outcome { audio: self.source.audio(), samples: self.samples, result }
+        StreamOutcome { audio: self.source.audio(), samples: self.samples, result }
     }
 }
 
-/// Sends one stream to its end, at full speed no further than there is room.
+/// Sends one stream until it ends; at full speed, every chunk needs a permit.
 async fn send(
-    source: Arc<Source>,
-    room: Arc<Semaphore>,
+    source: Arc<StreamSource>,
+    permits: Arc<Semaphore>,
     producer: RecordProducer,
     topic: String,
 ) -> Result<(), ClientError> {
     let mut records = Records::new(&producer, &topic, RecordFormat::Protobuf);
     loop {
         if source.schedule.pace == Pace::Max {
-            // Out of time without room, the next chunk is the last one.
-            let permit = timeout_at(source.schedule.end(), room.acquire()).await;
+            // Without a permit at the end of the stream's time, the next chunk is sent as the last one.
+            let permit = timeout_at(source.schedule.end(), permits.acquire()).await;
             if let Ok(permit) = permit {
-                permit.expect("nobody closes it").forget();
+                permit.expect("the semaphore is never closed").forget();
             }
         }
         let mut chunk = source.next().await;

@@ -1,8 +1,11 @@
-//! The load generator: many streams side by side for so many seconds, and what came back.
+//! The load generator: many concurrent streams for a given time.
 //!
-//! In data order: `speech` (audio that never ends) → `schedule` (when it is due) → `source` (one stream's chunks and
-//! their times) → `grpc` or `kafka` (out and back) → `report`. In: a [`Plan`] and a target. Out: a [`Report`].
-//! One task a stream, its audio shared: the generator must cost little beside the daemon that it measures.
+//! Input: a [`LoadPlan`] and a [`LoadTarget`]. Output: a [`LoadReport`] with throughput, latency and resource use.
+//! Invariants: each stream is one task and all streams share the encoded audio, so that the generator costs little beside
+//! the daemon that it measures.
+//!
+//! In data order: `speech` (endless audio) → `schedule` (due times) → `source` (chunks of one stream and their send times)
+//! → `grpc` or `kafka` (transport) → `report`.
 
 mod grpc;
 mod kafka;
@@ -20,62 +23,62 @@ use tonic::Code;
 
 pub use grpc::connect;
 pub use kafka::Topics;
-pub use report::{Milliseconds, Report};
+pub use report::{LoadReport, Milliseconds};
 pub use speech::Speech;
 
 use crate::client::{ClientError, Pace};
 use crate::telemetry::{ProcessError, ProcessUse, process_cpu};
-use report::Used;
+use report::ResourceUse;
 use schedule::Schedule;
-use source::Source;
+use source::StreamSource;
 
-/// How long a stream whose audio is over may go without an event before it counts as failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The time without an event, after the end of its audio, after which a stream counts as failed.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What to do.
+/// The parameters of a run.
 #[derive(Debug, Clone)]
-pub struct Plan {
-    /// Streams side by side, at least one.
+pub struct LoadPlan {
+    /// The number of concurrent streams, at least one.
     pub streams: usize,
-    /// How fast each one goes.
+    /// The speed of each stream.
     pub pace: Pace,
-    /// Wall time that each one is on for.
+    /// The wall-clock time that each stream sends for.
     pub duration: Duration,
-    /// What they say.
+    /// The audio of the streams.
     pub speech: Arc<Speech>,
-    /// The daemon's process, where its use of the machine is to be told.
+    /// The process id of the daemon, where its CPU time and memory are to be reported.
     pub target_pid: Option<u32>,
 }
 
-/// Where the streams go, connected already.
+/// The open connections to the system under load.
 #[derive(Debug)]
-pub enum Target {
+pub enum LoadTarget {
     /// Connections to a daemon's gRPC port, at least one.
     Grpc(Vec<tonic::transport::Channel>),
     /// The input and output topics of a daemon.
     Kafka(Topics),
 }
 
-/// What keeps a run from its report.
+/// Why a run has no report.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The target process cannot be watched.
+    /// The CPU time and memory of the target process cannot be read.
     #[error("watch the target: {0}")]
     Process(#[from] ProcessError),
-    /// The brokers do not answer, or a topic is missing.
+    /// The brokers are unreachable, or a topic is missing.
     #[error(transparent)]
     Client(#[from] ClientError),
 }
 
-/// Why a stream has no good end.
+/// Why a stream failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
-    /// The other side refused it or gave it up.
+    /// The daemon refused the stream or ended it with an error.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// Its audio is over and nothing comes back.
-    #[error("no event and no end for {PATIENCE:?} after its audio")]
-    Silent,
+    /// No event arrived after the end of the audio.
+    #[error("no event and no end of stream within {RESPONSE_TIMEOUT:?} after its audio")]
+    NoResponse,
 }
 
 impl StreamError {
@@ -83,39 +86,46 @@ impl StreamError {
         Self::Client(ClientError::Refused(Box::new(status)))
     }
 
-    /// Whether the daemon had no room for the stream: that is its right, and no failure.
+    /// Returns whether the daemon refused the stream because of its stream limit, which does not count as a failure.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Client(ClientError::Refused(status)) if status.code() == Code::ResourceExhausted)
     }
 }
 
-/// Runs the load to its end; `windows` counts events as they come. Cancelling it cancels all streams.
+/// Runs the load until all streams end; `windows` counts the events as they arrive. Cancelling the future cancels all
+/// streams.
 ///
 /// # Errors
-/// See [`LoadError`]; a stream that fails is part of the report.
-pub async fn run(plan: &Plan, target: Target, windows: Arc<AtomicU64>) -> Result<Report, LoadError> {
+/// See [`LoadError`]. A failed stream is part of the report.
+pub async fn run(
+    plan: &LoadPlan,
+    target: LoadTarget,
+    windows: Arc<AtomicU64>,
+) -> Result<LoadReport, LoadError> {
     let used_by_target = || plan.target_pid.map(ProcessUse::of).transpose();
     let (target_before, load_before, start) = (used_by_target()?, process_cpu(), Instant::now());
     let sources = sources(plan, start);
     let (outcomes, last) = match target {
-        Target::Grpc(connections) => (grpc::run(sources, &connections, &windows).await, Instant::now()),
-        Target::Kafka(topics) => kafka::run(sources, topics, &windows).await?,
+        LoadTarget::Grpc(connections) => (grpc::run(sources, &connections, &windows).await, Instant::now()),
+        LoadTarget::Kafka(topics) => kafka::run(sources, topics, &windows).await?,
     };
     let elapsed = last.saturating_duration_since(start);
     let load_cpu = process_cpu().saturating_sub(load_before);
-    // A daemon that has ended by now fails the streams; what they found is told all the same.
+    // Where the daemon has ended in the meantime, its streams have failed; the report is still returned, without the
+    // daemon's resource use.
     let target = target_before.zip(used_by_target().ok().flatten());
-    Ok(Report::new(outcomes, Used { elapsed, load_cpu, target }))
+    Ok(LoadReport::new(outcomes, ResourceUse { elapsed, load_cpu, target }))
 }
 
-/// The streams of one run; their names are those of no other run.
-fn sources(plan: &Plan, start: Instant) -> Vec<Arc<Source>> {
+/// Creates the streams of one run. Their ids contain a random part, so that they differ from those of any other run.
+fn sources(plan: &LoadPlan, start: Instant) -> Vec<Arc<StreamSource>> {
     let run = uuid::Uuid::new_v4().simple().to_string();
     let source = |number| {
-        let schedule = Schedule::of_stream(start, plan.pace, plan.duration, (number, plan.streams));
+        let schedule =
+            Schedule::of_stream(start, plan.pace, plan.duration, number as f64 / plan.streams as f64);
         let stream_id = format!("load-{}-{number}", &run[..8]);
-        Arc::new(Source::new(stream_id, number, schedule, Arc::clone(&plan.speech)))
+        Arc::new(StreamSource::new(stream_id, number, schedule, Arc::clone(&plan.speech)))
     };
     (0..plan.streams).map(source).collect()
 }

@@ -1,7 +1,7 @@
-//! What a load run found.
+//! The report of a load run.
 //!
-//! In: the outcome of each stream, and what generator and target used. Out: a [`Report`], as a table or as JSON with
-//! stable keys. Pure.
+//! Input: the outcome of each stream, and the resource use of generator and target. Output: a [`LoadReport`], as a table
+//! or as JSON with stable keys.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,73 +9,73 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::StreamError;
-use super::source::Sample;
+use super::source::LatencySample;
 use crate::telemetry::{Percentiles, ProcessUse};
 
-/// How a stream ended.
+/// The outcome of one stream.
 #[derive(Debug)]
-pub(super) struct Outcome {
-    pub samples: Vec<Sample>,
-    /// Audio that was sent.
+pub(super) struct StreamOutcome {
+    pub samples: Vec<LatencySample>,
+    /// The length of the audio that was sent.
     pub audio: Duration,
     pub result: Result<(), StreamError>,
 }
 
-/// What was used between the first chunk and the last event.
+/// The resources used between the first chunk and the last event.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Used {
-    /// Wall time.
+pub(super) struct ResourceUse {
+    /// The wall-clock time.
     pub elapsed: Duration,
-    /// CPU time of the generator itself.
+    /// The CPU time of the generator.
     pub load_cpu: Duration,
-    /// Before and after, where a process was named.
+    /// The target's resource use before and after the run, where its process id was given.
     pub target: Option<(ProcessUse, ProcessUse)>,
 }
 
-/// The figures of a run. Field names are the keys of the JSON, and stay.
+/// The results of a run. The field names are the JSON keys and must not change.
 #[derive(Debug, Serialize)]
-pub struct Report {
-    /// Streams that were asked for.
+pub struct LoadReport {
+    /// The number of streams.
     pub streams: usize,
-    /// From the start of the first stream to the last event.
+    /// The time from the start of the first stream to the last event.
     pub seconds: f64,
-    /// Events received.
+    /// The number of events received.
     pub windows: usize,
-    /// Events received, a second.
+    /// The number of events received per second.
     pub windows_per_second: f64,
-    /// Audio sent, a stream's channels counted once.
+    /// The length of the audio sent; the channels of a stream are counted once.
     pub audio_seconds: f64,
-    /// Audio sent, a second.
+    /// The length of the audio sent per second.
     pub audio_seconds_per_second: f64,
-    /// From sending the chunk that completes a window to receiving its event.
+    /// The time from sending the chunk that completes a window to receiving its event.
     pub latency_ms: Milliseconds,
-    /// How long after its due time that chunk left; null at full speed, where nothing is due.
+    /// The time from the due time of that chunk to its sending; null at full speed, where there are no due times.
     pub late_ms: Milliseconds,
-    /// Streams that failed.
+    /// The number of failed streams.
     pub errors: usize,
-    /// Streams that the daemon had no room for; no failures.
+    /// The number of streams that the daemon refused because of its stream limit; they do not count as failed.
     pub refused: usize,
-    /// CPU time of the target; null where none was named.
+    /// The CPU time of the target; null where no process id was given.
     pub target_cpu_seconds: Option<f64>,
-    /// The most memory that the target ever held; null where none was named.
+    /// The peak resident memory of the target; null where no process id was given.
     pub target_rss_mib: Option<f64>,
-    /// CPU time of the generator itself.
+    /// The CPU time of the generator.
     pub load_cpu_seconds: f64,
     /// The first failure.
     #[serde(skip)]
     pub failure: Option<StreamError>,
 }
 
-/// Percentiles in milliseconds; null where there were no samples.
+/// Percentiles in milliseconds; null where there are no samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Milliseconds {
     /// The median.
     pub p50: Option<f64>,
-    /// 95 of 100 are at most this.
+    /// The 95th percentile.
     pub p95: Option<f64>,
-    /// 99 of 100 are at most this.
+    /// The 99th percentile.
     pub p99: Option<f64>,
-    /// All are at most this.
+    /// The maximum.
     pub max: Option<f64>,
 }
 
@@ -89,11 +89,12 @@ impl Milliseconds {
     }
 }
 
-impl Report {
-    pub(super) fn new(outcomes: Vec<Outcome>, used: Used) -> Self {
+impl LoadReport {
+    pub(super) fn new(outcomes: Vec<StreamOutcome>, used: ResourceUse) -> Self {
         let streams = outcomes.len();
-        let taken = |outcome: &&Outcome| !matches!(&outcome.result, Err(error) if error.is_refusal());
-        let audio: Duration = outcomes.iter().filter(taken).map(|outcome| outcome.audio).sum();
+        let accepted =
+            |outcome: &&StreamOutcome| !matches!(&outcome.result, Err(error) if error.is_refusal());
+        let audio: Duration = outcomes.iter().filter(accepted).map(|outcome| outcome.audio).sum();
         let samples = || outcomes.iter().flat_map(|outcome| &outcome.samples);
         let windows = samples().count();
         let latency_ms = Milliseconds::of(samples().map(|sample| sample.latency).collect());
@@ -124,7 +125,7 @@ impl Report {
     }
 }
 
-/// To microseconds where it is milliseconds: what lies behind is noise.
+/// Rounds to three decimal places; further digits are noise.
 fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
@@ -140,7 +141,7 @@ impl fmt::Display for Milliseconds {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for LoadReport {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { streams, errors, refused, seconds, windows, .. } = self;
         writeln!(out, "streams   {streams}, {refused} refused, {errors} failed")?;
@@ -167,9 +168,13 @@ impl fmt::Display for Report {
 mod tests {
     use super::*;
 
-    fn outcome(latencies_ms: &[u64], result: Result<(), StreamError>) -> Outcome {
-        let sample = |ms: &u64| Sample { latency: Duration::from_millis(*ms), late: None };
-        Outcome { samples: latencies_ms.iter().map(sample).collect(), audio: Duration::from_secs(12), result }
+    fn outcome(latencies_ms: &[u64], result: Result<(), StreamError>) -> StreamOutcome {
+        let sample = |ms: &u64| LatencySample { latency: Duration::from_millis(*ms), late: None };
+        StreamOutcome {
+            samples: latencies_ms.iter().map(sample).collect(),
+            audio: Duration::from_secs(12),
+            result,
+        }
     }
 
     #[test]
@@ -183,8 +188,9 @@ mod tests {
             peak_memory_bytes: mib << 20,
         };
         let target = Some((of(3, 50), of(8, 80)));
-        let used = Used { elapsed: Duration::from_secs(6), load_cpu: Duration::from_millis(120), target };
-        let report = Report::new(outcomes, used);
+        let used =
+            ResourceUse { elapsed: Duration::from_secs(6), load_cpu: Duration::from_millis(120), target };
+        let report = LoadReport::new(outcomes, used);
         assert_eq!((report.streams, report.errors, report.refused, report.windows), (3, 1, 1, 3));
         assert_eq!((report.windows_per_second, report.audio_seconds_per_second), (0.5, 4.0));
         assert_eq!((report.latency_ms.p50, report.latency_ms.max), (Some(20.0), Some(30.0)));
@@ -195,9 +201,9 @@ mod tests {
     }
 
     #[test]
-    fn without_samples_the_keys_are_there_and_null() {
-        let used = Used { elapsed: Duration::from_secs(1), load_cpu: Duration::ZERO, target: None };
-        let report = Report::new(vec![outcome(&[], Ok(()))], used);
+    fn without_samples_the_keys_are_present_and_null() {
+        let used = ResourceUse { elapsed: Duration::from_secs(1), load_cpu: Duration::ZERO, target: None };
+        let report = LoadReport::new(vec![outcome(&[], Ok(()))], used);
         let json = serde_json::to_value(&report).unwrap();
         assert!(json["latency_ms"]["p99"].is_null() && json["target_cpu_seconds"].is_null(), "{json}");
         assert_eq!(json["windows"], 0);

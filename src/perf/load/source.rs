@@ -1,7 +1,7 @@
-//! One stream of the load: makes its chunks, and remembers when each one left.
+//! One stream of the load: its chunks and their send times.
 //!
-//! In: a schedule and the speech that all streams share. Out: chunks; for a window, its latency and how late its audio
-//! was. The sending side writes the times, the receiving side reads them: plain atomics, as the two are tasks apart.
+//! Input: a schedule and the speech that all streams share. Output: chunks, and a [`LatencySample`] for each event.
+//! Invariants: the sending task alone writes the send times and the receiving task reads them, through atomics.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,38 +11,38 @@ use tokio::time::Instant;
 
 use super::schedule::Schedule;
 use super::speech::Speech;
-use crate::client::{stamped, window_end};
+use crate::client::{window_end, with_capture_time};
 use crate::proto::{AudioChunk, EmotionEvent};
 
-/// Audio whose times are kept: more than any flow control lets be on its way.
+/// The audio whose send times are kept; more than flow control allows in flight.
 const KEPT: Duration = Duration::from_secs(64);
-/// Bounds of the number of times kept.
+/// The bounds of the number of send times kept.
 const KEPT_CHUNKS: std::ops::RangeInclusive<usize> = 64..=16_384;
 
-/// What one event says of the daemon and of the load itself.
+/// The latency of one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sample {
-    /// From sending the chunk that completes the window to receiving the event.
+pub(super) struct LatencySample {
+    /// The time from sending the chunk that completes the window to receiving the event.
     pub latency: Duration,
-    /// How long after its due time that chunk left; `None` where nothing is ever due.
+    /// The time from the due time of that chunk to its sending; `None` at full speed.
     pub late: Option<Duration>,
 }
 
-/// One stream.
+/// The chunks of one stream.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct StreamSource {
     pub stream_id: String,
     pub schedule: Schedule,
     number: usize,
     speech: Arc<Speech>,
-    /// Chunks sent. Written by the sending side alone.
+    /// The number of chunks sent; written by the sending task alone.
     sent: AtomicU64,
-    /// Nanoseconds from the schedule's start to the sending of chunk `index`, at `index % len`.
+    /// A ring of send times: nanoseconds from the schedule's start for chunk `index`, at `index % len`.
     times: Box<[AtomicU64]>,
 }
 
-impl Source {
-    /// Stream `number`.
+impl StreamSource {
+    /// Creates stream `number`.
     pub fn new(stream_id: String, number: usize, schedule: Schedule, speech: Arc<Speech>) -> Self {
         let chunks = KEPT.div_duration_f64(speech.length_of(1)) as usize;
         let kept = chunks.clamp(*KEPT_CHUNKS.start(), *KEPT_CHUNKS.end());
@@ -50,15 +50,15 @@ impl Source {
         Self { stream_id, schedule, number, speech, sent: AtomicU64::new(0), times }
     }
 
-    /// The next chunk, once it is due. Its audio is shared, its time is kept.
+    /// Waits until the next chunk is due, records its send time and returns it. The audio bytes are shared.
     pub async fn next(&self) -> AudioChunk {
         let index = self.sent.load(Ordering::Relaxed);
         if let Some(due) = self.schedule.due(&self.speech, index) {
             tokio::time::sleep_until(due).await;
         }
         let now = Instant::now();
-        self.mark(index, now);
-        stamped(AudioChunk {
+        self.record_send_time(index, now);
+        with_capture_time(AudioChunk {
             sequence: Some(index),
             format: Some(self.speech.format()),
             audio: self.speech.chunk(self.number, index),
@@ -67,7 +67,7 @@ impl Source {
         })
     }
 
-    fn mark(&self, index: u64, now: Instant) {
+    fn record_send_time(&self, index: u64, now: Instant) {
         let nanos = now.saturating_duration_since(self.schedule.start).as_nanos() as u64;
         self.times[self.slot(index)].store(nanos, Ordering::Relaxed);
         self.sent.store(index + 1, Ordering::Release);
@@ -77,27 +77,27 @@ impl Source {
         (index % self.times.len() as u64) as usize
     }
 
-    /// What the arrival of `event` at `now` says.
-    pub fn sample(&self, event: &EmotionEvent, now: Instant) -> Sample {
+    /// Returns the latency sample of `event`, received at `now`.
+    pub fn sample(&self, event: &EmotionEvent, now: Instant) -> LatencySample {
         let sent = self.sent.load(Ordering::Acquire);
         let index = self.speech.chunk_at(window_end(event)).min(sent.saturating_sub(1));
-        // A time that is no longer kept counts as the oldest one that is: the latency is that long at least.
+        // Where the send time has been overwritten, the oldest one that is kept is used; the true latency is longer.
         let kept = index.max(sent.saturating_sub(self.times.len() as u64));
         let left = Duration::from_nanos(self.times[self.slot(kept)].load(Ordering::Relaxed));
         let left = self.schedule.start + left;
         let due = self.schedule.due(&self.speech, kept);
-        Sample {
+        LatencySample {
             latency: now.saturating_duration_since(left),
             late: due.map(|due| left.saturating_duration_since(due)),
         }
     }
 
-    /// Audio sent so far.
+    /// Returns the length of the audio sent so far.
     pub fn audio(&self) -> Duration {
         self.speech.length_of(self.sent.load(Ordering::Acquire))
     }
 
-    /// Chunks that hold `time` of audio, at least one.
+    /// Returns the number of chunks that hold `time` of audio, at least one.
     pub fn chunks_in(&self, time: Duration) -> u64 {
         self.speech.chunk_at(time) + 1
     }
@@ -109,11 +109,11 @@ mod tests {
     use crate::client::Pace;
     use crate::proto::Encoding;
 
-    fn source(pace: Pace) -> Source {
+    fn source(pace: Pace) -> StreamSource {
         let speech =
             Speech::new(&[vec![0.5; 16_000]], 16_000, Encoding::PcmS16le, Duration::from_millis(100));
-        let schedule = Schedule::of_stream(Instant::now(), pace, Duration::from_secs(100), (0, 1));
-        Source::new("s".into(), 0, schedule, Arc::new(speech))
+        let schedule = Schedule::of_stream(Instant::now(), pace, Duration::from_secs(100), 0.0);
+        StreamSource::new("s".into(), 0, schedule, Arc::new(speech))
     }
 
     fn ending_at(seconds: u64) -> EmotionEvent {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_late_chunk_shows_as_late_and_not_as_latency() {
+    async fn a_late_chunk_counts_as_late_and_not_as_latency() {
         let source = source(Pace::REAL_TIME);
         tokio::time::advance(Duration::from_millis(1_700)).await;
         for _ in 0..10 {
@@ -146,13 +146,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_time_that_is_no_longer_kept_never_makes_latency_smaller() {
+    async fn an_overwritten_send_time_gives_a_lower_bound_of_the_latency() {
         let source = source(Pace::Max);
         for _ in 0..3_000 {
             source.next().await;
             tokio::time::advance(Duration::from_millis(1)).await;
         }
         let sample = source.sample(&ending_at(1), Instant::now());
-        assert_eq!(sample, Sample { latency: Duration::from_millis(640), late: None });
+        assert_eq!(sample, LatencySample { latency: Duration::from_millis(640), late: None });
     }
 }

@@ -1,6 +1,7 @@
-//! Audio that never ends: a recording cut into equal chunks, encoded once, given out over and over.
+//! Endless audio: a recording that is cut into equal chunks, encoded once and repeated.
 //!
-//! In: samples. Out: chunks by their number, sharing their bytes, and where each one ends. Pure.
+//! Input: samples. Output: chunks by index, and the position at which each chunk ends. Invariants: all chunks have the
+//! same length, and their bytes are shared, not copied.
 
 use std::time::Duration;
 
@@ -10,24 +11,24 @@ use crate::audio::{encode, sample_bytes};
 use crate::proto::{AudioFormat, Encoding};
 use crate::window::{time_of, whole_samples};
 
-/// How far apart two neighbouring streams begin in the recording, in chunks: they must not all say the same at once.
+/// The offset, in chunks, between the starts of consecutive streams in the recording, so that the streams differ.
 const STAGGER_CHUNKS: u64 = 7;
 
-/// A recording as so many streams send it, each for as long as it likes.
+/// A repeated recording, shared by all streams.
 #[derive(Debug, Clone)]
 pub struct Speech {
     chunks: Vec<Bytes>,
     format: AudioFormat,
-    /// Samples of one channel in each chunk, at least 1.
+    /// The number of samples per channel in each chunk, at least 1.
     chunk_samples: u64,
 }
 
 impl Speech {
-    /// Cuts samples, one vector a channel, all of one length. What does not fill a last chunk is left out, and a
-    /// recording shorter than one chunk is repeated until it fills one.
+    /// Cuts samples into chunks of length `chunk`; `channels` holds one vector per channel, all of the same length. A
+    /// remainder shorter than a chunk is dropped, and a recording shorter than one chunk is repeated until it fills one.
     ///
     /// # Panics
-    /// Where there is no sample, or the encoding holds none.
+    /// Panics where there is no sample, and where the encoding is a file format.
     #[must_use]
     pub fn new(channels: &[Vec<f32>], sample_rate_hz: u32, encoding: Encoding, chunk: Duration) -> Self {
         let chunk_samples = whole_samples(chunk, sample_rate_hz).max(1);
@@ -50,29 +51,29 @@ impl Speech {
         }
     }
 
-    /// What the bytes are.
+    /// Returns the format of the chunks.
     #[must_use]
     pub fn format(&self) -> AudioFormat {
         self.format
     }
 
-    /// Chunk `index` of stream number `stream`.
+    /// Returns chunk `index` of stream number `stream`.
     #[must_use]
     pub fn chunk(&self, stream: usize, index: u64) -> Bytes {
         let at = (stream as u64 * STAGGER_CHUNKS + index) % self.chunks.len() as u64;
         self.chunks[at as usize].clone()
     }
 
-    /// Where `count` chunks end, from the stream's start.
+    /// Returns the length of `count` chunks.
     #[must_use]
     pub fn length_of(&self, count: u64) -> Duration {
         time_of(count * self.chunk_samples, self.format.sample_rate_hz)
     }
 
-    /// The chunk that completes the audio up to `position`.
+    /// Returns the index of the chunk that completes the audio up to `position`.
     #[must_use]
     pub fn chunk_at(&self, position: Duration) -> u64 {
-        // To the nearest sample: positions come rounded to nanoseconds.
+        // Rounded to the nearest sample, because positions are rounded to nanoseconds.
         let samples = whole_samples(position, self.format.sample_rate_hz);
         samples.div_ceil(self.chunk_samples).saturating_sub(1)
     }
@@ -88,11 +89,11 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_of_one_size_and_begin_anew_at_the_end() {
+    fn chunks_have_one_size_and_repeat() {
         let speech = speech(1_700, 8_000, 50);
         let first: Vec<Bytes> = (0..8).map(|index| speech.chunk(0, index)).collect();
         assert!(first.iter().all(|chunk| chunk.len() == 800));
-        assert_eq!(first[..4], first[4..], "100 samples are left out");
+        assert_eq!(first[..4], first[4..], "100 samples are dropped");
         assert_ne!(first[0], first[1]);
         assert_eq!(speech.chunk(1, 0), speech.chunk(0, STAGGER_CHUNKS));
     }

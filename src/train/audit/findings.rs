@@ -1,6 +1,6 @@
-//! The list of what an audit found, for people and for the report.
+//! The findings of an audit.
 //!
-//! In: findings, one by one. Out: a few lines for stderr, the whole list as JSON. Never decides what a finding is.
+//! Input: findings. Output: a summary for stderr, and the full list as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,65 +10,65 @@ use serde::{Serialize, Serializer};
 
 use crate::datasets::{Clip, Pool, Split};
 
-/// Clips named for each kind before "and N more".
-const NAMED: usize = 5;
+/// The number of clips that the summary lists for each kind.
+const LISTED: usize = 5;
 
-/// What can be the matter with a clip.
+/// The kind of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// An audio file whose name is not of its dataset's pattern.
+pub enum FindingKind {
+    /// The name of an audio file does not follow the dataset's pattern.
     UnknownName,
-    /// The dataset is known to hold it under a wrong label, or broken.
+    /// The clip is known to be damaged or wrongly labelled in the published dataset.
     KnownBad,
-    /// It cannot be read or decoded.
+    /// The clip cannot be read or decoded.
     Unreadable,
-    /// It holds no sound.
+    /// The clip holds no sound.
     Silent,
-    /// It is shorter than one frame.
+    /// The clip is shorter than one frame.
     TooShort,
-    /// The same samples stand under another label too.
+    /// The same samples also occur under another label.
     ContradictoryLabels,
-    /// The same samples stand under the same label in another part too.
+    /// The same samples also occur under the same label in another split.
     DuplicateAcrossSplits,
-    /// Its sample rate is unusual in this data.
+    /// The sample rate differs from that of most clips.
     OddSampleRate,
 }
 
-/// One clip that something is the matter with.
+/// One finding about one clip.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it is.
+    /// The kind of the finding.
     #[serde(skip)]
-    pub kind: Kind,
-    /// The file.
+    pub kind: FindingKind,
+    /// The path of the file.
     pub clip: String,
-    /// The part that it was meant for, where it is a clip at all.
+    /// The split of the clip; `None` for files that are not clips.
     pub split: Option<String>,
-    /// In words.
+    /// The details, as text.
     pub reason: String,
 }
 
-/// Everything that was found.
+/// The result of an audit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Audit {
-    /// Clips that were listened to.
+    /// The number of audited clips.
     pub clips: usize,
-    /// How many clips of each label were left out on request.
+    /// The number of clips that the label map excludes, by label.
     pub labels_left_out: BTreeMap<String, usize>,
-    /// In the order in which it was found.
+    /// The findings, in the order in which they were found.
     #[serde(serialize_with = "by_kind")]
     pub findings: Vec<Finding>,
 }
 
-impl Kind {
-    /// Whether such a clip takes no part.
+impl FindingKind {
+    /// Returns whether such a clip is excluded from training.
     #[must_use]
     pub fn is_left_out(self) -> bool {
         !matches!(self, Self::DuplicateAcrossSplits | Self::OddSampleRate)
     }
 
-    /// In words, behind "clips".
+    /// Returns the description that follows the word "clips".
     fn title(self) -> &'static str {
         match self {
             Self::UnknownName => "not named as the dataset names its clips",
@@ -83,8 +83,8 @@ impl Kind {
     }
 }
 
-impl Kind {
-    /// So many clips of this kind, in words.
+impl FindingKind {
+    /// Describes a number of clips of this kind.
     #[must_use]
     pub fn count(self, clips: usize) -> String {
         format!("{clips} {} {}", if clips == 1 { "clip" } else { "clips" }, self.title())
@@ -92,15 +92,15 @@ impl Kind {
 }
 
 impl Finding {
-    /// Something about a clip.
+    /// Creates a finding about a clip.
     #[must_use]
-    pub fn new(kind: Kind, clip: &Clip, split: Split, reason: String) -> Self {
+    pub fn new(kind: FindingKind, clip: &Clip, split: Split, reason: String) -> Self {
         Self { kind, clip: clip.path.display().to_string(), split: Some(split.to_string()), reason }
     }
 }
 
 impl Audit {
-    /// What the pool itself left out, before any clip was listened to.
+    /// Creates an audit with the files that the pool excludes by their names.
     #[must_use]
     pub fn of_pool(pool: &Pool) -> Self {
         let of_file = |kind, path: &Path, reason| Finding {
@@ -112,54 +112,54 @@ impl Audit {
         let unknown = pool
             .unknown
             .iter()
-            .map(|(path, expected)| of_file(Kind::UnknownName, path, format!("expected {expected}")));
+            .map(|(path, expected)| of_file(FindingKind::UnknownName, path, format!("expected {expected}")));
         let known_bad = pool.known_bad.iter().map(|path| {
-            let reason = "broken, or its sound stands in the dataset under another label too".to_owned();
-            of_file(Kind::KnownBad, path, reason)
+            let reason = "damaged, or its audio also occurs in the dataset under another label".to_owned();
+            of_file(FindingKind::KnownBad, path, reason)
         });
         let findings = unknown.chain(known_bad).collect();
         Self { clips: 0, labels_left_out: pool.left_out.clone(), findings }
     }
 
-    /// The findings of one kind.
-    pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Finding> {
+    /// Returns the findings of one kind.
+    pub fn of(&self, kind: FindingKind) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(move |finding| finding.kind == kind)
     }
 
-    /// The clips that take no part.
+    /// Returns the findings whose clips are excluded from training.
     pub fn left_out(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.kind.is_left_out())
     }
 
-    /// All findings, kind by kind.
+    /// Returns all findings by kind.
     #[must_use]
-    pub fn by_kind(&self) -> BTreeMap<Kind, Vec<&Finding>> {
+    pub fn by_kind(&self) -> BTreeMap<FindingKind, Vec<&Finding>> {
         grouped(&self.findings)
     }
 }
 
-fn grouped(findings: &[Finding]) -> BTreeMap<Kind, Vec<&Finding>> {
-    let mut kinds: BTreeMap<Kind, Vec<&Finding>> = BTreeMap::new();
+fn grouped(findings: &[Finding]) -> BTreeMap<FindingKind, Vec<&Finding>> {
+    let mut kinds: BTreeMap<FindingKind, Vec<&Finding>> = BTreeMap::new();
     findings.iter().for_each(|finding| kinds.entry(finding.kind).or_default().push(finding));
     kinds
 }
 
-/// A JSON object: `{"silent": [{"clip", "split", "reason"}, ...], ...}`.
+/// Serializes findings as a JSON object: `{"silent": [{"clip", "split", "reason"}, ...], ...}`.
 fn by_kind<S: Serializer>(findings: &[Finding], serializer: S) -> Result<S::Ok, S::Error> {
     grouped(findings).serialize(serializer)
 }
 
-/// A few lines: each kind with its number and the first of its clips. Nothing where nothing was found.
+/// The summary: each kind with its number of clips and the first of them; empty without findings.
 impl fmt::Display for Audit {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (label, count) in &self.labels_left_out {
-            writeln!(out, "left out {count} clips of {label}, as asked")?;
+            writeln!(out, "excluded {count} clips with label {label}")?;
         }
         for (kind, findings) in self.by_kind() {
             let verdict = if kind.is_left_out() { "left out" } else { "kept" };
             writeln!(out, "{} ({verdict}):", kind.count(findings.len()))?;
-            // Clips under two labels are never summed up: whoever keeps the data has to mend each one.
-            let named = if kind == Kind::ContradictoryLabels { findings.len() } else { NAMED };
+            // Contradictory labels are listed in full, because each of them has to be corrected in the data.
+            let named = if kind == FindingKind::ContradictoryLabels { findings.len() } else { LISTED };
             for Finding { clip, reason, .. } in findings.iter().take(named) {
                 writeln!(out, "  {clip}: {reason}")?;
             }

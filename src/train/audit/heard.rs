@@ -1,7 +1,6 @@
-//! What one clip sounds like.
+//! The properties of a decoded clip that the audit examines.
 //!
-//! In: an audio file. Out: the few figures that tell whether it can be used, and a name for its very samples. Never
-//! judges.
+//! Input: an audio file. Output: sample rate, length, peak, and a hash of the samples.
 
 use std::path::Path;
 
@@ -11,27 +10,27 @@ use uuid::Uuid;
 use crate::audio::{Recording, decode_bytes};
 use crate::train::cache::{Cache, Entry};
 
-/// Names samples; any constant would do.
+/// The UUID namespace of sample hashes; an arbitrary constant.
 const SAMPLES: Uuid = Uuid::from_u128(0x6d1a_3f0c_9f57_4d0e_8a34_5e21_77c0_b9d4);
 
-/// A clip as it sounds.
+/// The properties of a decoded clip.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Heard {
-    /// Samples a second of one channel, in the file.
+pub struct ClipProperties {
+    /// The sample rate of the file, in Hz.
     pub sample_rate_hz: u32,
-    /// How long it is.
+    /// The length of the clip.
     pub seconds: f64,
-    /// Its highest sample, of any channel; full scale is 1.
+    /// The highest absolute sample of all channels; full scale is 1.
     pub peak: f32,
-    /// The same for the same samples, whatever file they come in.
+    /// A hash of the decoded samples, which does not depend on the file format.
     pub content: Uuid,
 }
 
-impl Heard {
-    /// Reads and decodes the file at `path`, or takes what the cache knows of the same bytes.
+impl ClipProperties {
+    /// Reads and decodes the file at `path`, or returns the cached properties of the same bytes.
     ///
     /// # Errors
-    /// Why it cannot be heard.
+    /// Returns the reason where the file cannot be read or decoded.
     pub fn file(path: &Path, cache: Option<&Cache>) -> Result<Self, String> {
         let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
         match cache {
@@ -43,7 +42,7 @@ impl Heard {
     /// Decodes the bytes of a file.
     ///
     /// # Errors
-    /// Why it cannot be heard.
+    /// Returns the reason where the file cannot be decoded.
     pub fn bytes(bytes: &[u8]) -> Result<Self, String> {
         decode_bytes(bytes, None)
             .map(|recording| Self::of(&recording))
@@ -65,8 +64,8 @@ impl Heard {
     }
 }
 
-/// As JSON.
-impl Entry for Heard {
+/// The stored form is JSON.
+impl Entry for ClipProperties {
     fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }

@@ -1,7 +1,8 @@
-//! What is wrong with the data, found before anything is learnt from it.
+//! The audit of the data before training.
 //!
-//! In: clips in their parts, and what each [`Heard`] clip sounds like. Out: the clips that can be used, and an [`Audit`]
-//! of all others, each with the reason. Stops where what is left is no data to train on. Never changes a file.
+//! Input: the clips of each split, and the [`ClipProperties`] of each clip. Output: the usable clips, and an [`Audit`] with
+//! the reason for each other one. Invariants: the run ends with an error where too little usable data is left; no file is
+//! changed.
 
 mod findings;
 mod heard;
@@ -14,65 +15,66 @@ use rayon::prelude::*;
 use uuid::Uuid;
 
 use super::progress;
-use crate::datasets::{Clip, Partition, Split};
+use crate::datasets::{Clip, DatasetSplits, Split};
 
-pub use findings::{Audit, Finding, Kind};
-pub use heard::Heard;
+pub use findings::{Audit, Finding, FindingKind};
+pub use heard::ClipProperties;
 
-/// More unreadable clips than this share of all stop the run: something is wrong with the whole set.
+/// The share of unreadable clips above which the run ends with an error, because the whole dataset is then suspect.
 const MAX_UNREADABLE: f64 = 0.05;
-/// A clip whose highest sample is below this holds no speech: -60 dB of full scale.
+/// The peak below which a clip counts as silent: -60 dB relative to full scale.
 const SILENCE_PEAK: f32 = 1e-3;
-/// A sample rate that fewer than this share of the clips have is worth a line.
+/// The share of clips below which their sample rate counts as unusual.
 const ODD_RATE_SHARE: f64 = 0.05;
 
-/// What a clip has to be long enough for.
+/// The length of one frame, which is the minimum length of a clip.
 #[derive(Debug, Clone, Copy)]
-pub struct Frame {
-    /// Samples of one frame.
+pub struct FrameLength {
+    /// The number of samples in one frame.
     pub length: usize,
-    /// At this rate.
+    /// The sample rate of these samples, in Hz.
     pub sample_rate_hz: u32,
 }
 
-/// A clip, its part, and what it sounds like or why it cannot be heard.
-type Listened<'a> = (Split, &'a Clip, Result<Heard, String>);
+/// A clip with its split and its decoded properties, or the reason why it cannot be decoded.
+type ProbedClip<'a> = (Split, &'a Clip, Result<ClipProperties, String>);
 
-/// Listens to every clip in parallel, leaves out what cannot be used, and adds to the audit what was found.
+/// Decodes every clip in parallel with `probe`, excludes unusable clips, and adds the findings to `audit`.
 ///
 /// # Errors
-/// More than 5 % unreadable clips, a part that is left empty, and fewer than two emotions to learn.
+/// Returns an error with more than 5 % unreadable clips, with an empty split, with fewer than two training labels, and
+/// where another split has a label that no training clip has.
 pub fn audit(
-    partition: Partition,
+    splits: DatasetSplits,
     protocol: &'static str,
-    frame: Frame,
+    frame: FrameLength,
     mut audit: Audit,
-    listen: impl Fn(&Path) -> Result<Heard, String> + Sync,
-) -> anyhow::Result<(Partition, Audit)> {
-    let clips: Vec<(Split, &Clip)> = partition
-        .parts()
+    probe: impl Fn(&Path) -> Result<ClipProperties, String> + Sync,
+) -> anyhow::Result<(DatasetSplits, Audit)> {
+    let clips: Vec<(Split, &Clip)> = splits
+        .named()
         .into_iter()
         .flat_map(|(split, clips)| clips.iter().map(move |it| (split, it)))
         .collect();
     let bar = progress::bar(clips.len(), "audit");
-    let listened: Vec<Listened> = clips
+    let probed: Vec<ProbedClip> = clips
         .into_par_iter()
         .map(|(split, clip)| {
-            let heard = listen(&clip.path);
+            let properties = probe(&clip.path);
             bar.inc(1);
-            (split, clip, heard)
+            (split, clip, properties)
         })
         .collect();
     bar.finish_and_clear();
-    audit.clips = listened.len();
-    audit.findings.extend(listened.iter().filter_map(|listened| alone(listened, frame)));
-    audit.findings.extend(odd_rates(&listened));
-    audit.findings.extend(same_sound(&listened));
-    drop(listened);
-    let partition = without(partition, &audit);
-    match check(&partition, protocol, &audit) {
-        Ok(()) => Ok((partition, audit)),
-        // Why so little is left stands in what was found.
+    audit.clips = probed.len();
+    audit.findings.extend(probed.iter().filter_map(|probed| single_clip_finding(probed, frame)));
+    audit.findings.extend(odd_rates(&probed));
+    audit.findings.extend(duplicates(&probed));
+    drop(probed);
+    let splits = without(splits, &audit);
+    match check(&splits, protocol, &audit) {
+        Ok(()) => Ok((splits, audit)),
+        // The findings explain why too little data is left.
         Err(error) => {
             eprint!("{audit}");
             Err(error)
@@ -80,69 +82,75 @@ pub fn audit(
     }
 }
 
-/// Whether what is left can be trained on.
-fn check(partition: &Partition, protocol: &'static str, audit: &Audit) -> anyhow::Result<()> {
+/// Checks that the remaining clips are sufficient for training.
+fn check(splits: &DatasetSplits, protocol: &'static str, audit: &Audit) -> anyhow::Result<()> {
     check_unreadable(audit)?;
-    partition.check(protocol)?;
-    check_labels(partition)
+    splits.check(protocol)?;
+    check_labels(splits)
 }
 
-/// What is wrong with a clip by itself.
-fn alone((split, clip, heard): &Listened, frame: Frame) -> Option<Finding> {
+/// Returns the finding about a clip by itself, if any.
+fn single_clip_finding((split, clip, properties): &ProbedClip, frame: FrameLength) -> Option<Finding> {
     let finding = |kind, reason| Some(Finding::new(kind, clip, *split, reason));
-    let heard = match heard {
-        Err(reason) => return finding(Kind::Unreadable, reason.clone()),
-        Ok(heard) => heard,
+    let properties = match properties {
+        Err(reason) => return finding(FindingKind::Unreadable, reason.clone()),
+        Ok(properties) => properties,
     };
     let needed = frame.length as f64 / f64::from(frame.sample_rate_hz);
-    if heard.seconds < needed {
-        let reason = format!("{:.1} ms, one frame has {:.1}", heard.seconds * 1e3, needed * 1e3);
-        return finding(Kind::TooShort, reason);
+    if properties.seconds < needed {
+        let reason = format!("{:.1} ms, one frame has {:.1}", properties.seconds * 1e3, needed * 1e3);
+        return finding(FindingKind::TooShort, reason);
     }
-    if heard.peak == 0.0 {
-        return finding(Kind::Silent, "every sample is zero".to_owned());
+    if properties.peak == 0.0 {
+        return finding(FindingKind::Silent, "every sample is zero".to_owned());
     }
-    let decibels = 20.0 * heard.peak.log10();
-    (heard.peak < SILENCE_PEAK).then(|| finding(Kind::Silent, format!("peak at {decibels:.0} dB"))).flatten()
+    let decibels = 20.0 * properties.peak.log10();
+    (properties.peak < SILENCE_PEAK)
+        .then(|| finding(FindingKind::Silent, format!("peak at {decibels:.0} dB")))
+        .flatten()
 }
 
-/// Clips at a rate that few others have. They are resampled as all are.
-fn odd_rates(listened: &[Listened]) -> Vec<Finding> {
-    let readable =
-        || listened.iter().filter_map(|(split, clip, heard)| Some((split, clip, heard.as_ref().ok()?)));
+/// Returns the clips with an unusual sample rate. They are kept and resampled like all others.
+fn odd_rates(probed: &[ProbedClip]) -> Vec<Finding> {
+    let readable = || {
+        probed.iter().filter_map(|(split, clip, properties)| Some((split, clip, properties.as_ref().ok()?)))
+    };
     let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
-    readable().for_each(|(.., heard)| *counts.entry(heard.sample_rate_hz).or_default() += 1);
+    readable().for_each(|(.., properties)| *counts.entry(properties.sample_rate_hz).or_default() += 1);
     let most = counts.iter().max_by_key(|(_, count)| **count).map_or(0, |(rate, _)| *rate);
     let limit = ODD_RATE_SHARE * readable().count() as f64;
     readable()
-        .filter(|(.., heard)| heard.sample_rate_hz != most && (counts[&heard.sample_rate_hz] as f64) < limit)
-        .map(|(split, clip, heard)| {
-            let reason = format!("{} Hz, most clips have {most} Hz", heard.sample_rate_hz);
-            Finding::new(Kind::OddSampleRate, clip, *split, reason)
+        .filter(|(.., properties)| {
+            properties.sample_rate_hz != most && (counts[&properties.sample_rate_hz] as f64) < limit
+        })
+        .map(|(split, clip, properties)| {
+            let reason = format!("{} Hz, most clips have {most} Hz", properties.sample_rate_hz);
+            Finding::new(FindingKind::OddSampleRate, clip, *split, reason)
         })
         .collect()
 }
 
-/// Clips that sound alike to the bit: under different labels none can be believed; under one label in two parts they
-/// flatter the figures.
-fn same_sound(listened: &[Listened]) -> Vec<Finding> {
+/// Returns the clips with identical samples. Under different labels none of them can be trusted; under one label in two
+/// splits they leak test data into training, which raises the scores.
+fn duplicates(probed: &[ProbedClip]) -> Vec<Finding> {
     let mut groups: HashMap<Uuid, Vec<(Split, &Clip)>> = HashMap::new();
-    for (split, clip, heard) in listened {
-        if let Some(heard) = heard.as_ref().ok().filter(|heard| heard.peak > 0.0) {
-            groups.entry(heard.content).or_default().push((*split, clip));
+    for (split, clip, properties) in probed {
+        if let Some(properties) = properties.as_ref().ok().filter(|properties| properties.peak > 0.0) {
+            groups.entry(properties.content).or_default().push((*split, clip));
         }
     }
-    let mut findings: Vec<Finding> = groups.into_values().flat_map(|group| alike(&group)).collect();
+    let mut findings: Vec<Finding> =
+        groups.into_values().flat_map(|group| duplicate_findings(&group)).collect();
     findings.sort_by(|a, b| (a.kind, &a.clip).cmp(&(b.kind, &b.clip)));
     findings
 }
 
-fn alike(group: &[(Split, &Clip)]) -> Vec<Finding> {
+fn duplicate_findings(group: &[(Split, &Clip)]) -> Vec<Finding> {
     let labels: BTreeSet<&str> = group.iter().map(|(_, clip)| clip.emotion.as_str()).collect();
     let splits = group.iter().filter(|(split, _)| *split != group[0].0).count();
     let kind = match (labels.len(), splits) {
-        (2.., _) => Kind::ContradictoryLabels,
-        (_, 1..) => Kind::DuplicateAcrossSplits,
+        (2.., _) => FindingKind::ContradictoryLabels,
+        (_, 1..) => FindingKind::DuplicateAcrossSplits,
         _ => return Vec::new(),
     };
     let finding = |at: usize| {
@@ -159,36 +167,37 @@ fn alike(group: &[(Split, &Clip)]) -> Vec<Finding> {
     (0..group.len()).map(finding).collect()
 }
 
-fn without(mut partition: Partition, audit: &Audit) -> Partition {
+/// Removes the clips that the audit excludes.
+fn without(mut splits: DatasetSplits, audit: &Audit) -> DatasetSplits {
     let left_out: HashSet<&str> = audit.left_out().map(|finding| finding.clip.as_str()).collect();
-    for part in [&mut partition.train, &mut partition.validation, &mut partition.test] {
+    for part in [&mut splits.train, &mut splits.validation, &mut splits.test] {
         part.retain(|clip| !left_out.contains(clip.path.display().to_string().as_str()));
     }
-    partition
+    splits
 }
 
 fn check_unreadable(audit: &Audit) -> anyhow::Result<()> {
-    let unreadable: Vec<&Finding> = audit.of(Kind::Unreadable).collect();
+    let unreadable: Vec<&Finding> = audit.of(FindingKind::Unreadable).collect();
     if unreadable.len() as f64 <= MAX_UNREADABLE * audit.clips as f64 {
         return Ok(());
     }
     let (count, all, first) = (unreadable.len(), audit.clips, unreadable[0]);
     bail!(
-        "{count} of {all} clips cannot be read, more than {} %; the first one: {}: {}",
+        "{count} of {all} clips cannot be read, more than {} %; first: {}: {}",
         MAX_UNREADABLE * 100.0,
         first.clip,
         first.reason
     )
 }
 
-fn check_labels(partition: &Partition) -> anyhow::Result<()> {
+fn check_labels(splits: &DatasetSplits) -> anyhow::Result<()> {
     let labels = |clips: &[Clip]| clips.iter().map(|clip| clip.emotion.clone()).collect::<BTreeSet<_>>();
-    let train = labels(&partition.train);
+    let train = labels(&splits.train);
     if train.len() < 2 {
         let found = train.into_iter().collect::<Vec<_>>().join(", ");
-        bail!("the training clips have one label alone ({found}), and at least two are needed");
+        bail!("the training clips have only one label ({found}), and at least two are needed");
     }
-    for (split, clips) in partition.parts() {
+    for (split, clips) in splits.named() {
         if let Some(label) = labels(clips).difference(&train).next() {
             let trained = train.iter().cloned().collect::<Vec<_>>().join(", ");
             bail!("the label {label} of the split {split} is on no training clip (they have {trained})");

@@ -1,21 +1,22 @@
-//! The convolutional network as graph operations, line by line as its forward pass (`network::cnn`).
+//! The convolutional network as ONNX nodes, in the order of its forward pass (`network::cnn`).
 
 use super::layers::{Affine, Dense, convolution, light_convolution};
 use super::{Series, frame_count, mean_over};
 use crate::train::graph::{Graph, int, ints};
 use crate::train::network::{
-    AttentivePool, Cnn, MISSING, PRODUCT_LAG, PRODUCT_VARIANCE_FLOOR, Residual, SecondOrderPool,
+    AttentivePool, Cnn, MISSING_SCORE, PRODUCT_LAG, PRODUCT_VARIANCE_FLOOR, Residual, SecondOrderPool,
     VARIANCE_FLOOR, triangles,
 };
 
-/// Maps `[batch, channels, frames, 1]` with the mask `[batch, 1, frames, 1]` and its number of frames.
+/// The names of feature maps `[batch, channels, frames, 1]`, their mask `[batch, 1, frames, 1]` and the number of unmasked
+/// frames.
 struct Maps {
     values: String,
     mask: String,
     count: String,
 }
 
-/// Logits by the temperature, `[batch, labels]`.
+/// Adds the network and returns the logits divided by the temperature, `[batch, labels]`.
 pub(super) fn logits(graph: &mut Graph, network: &Cnn, input: Series, temperature: f64) -> String {
     let maps = convolved(graph, network, input);
     let maps = network.residuals.iter().fold(maps, |maps, it| residual(graph, it, maps));
@@ -23,7 +24,7 @@ pub(super) fn logits(graph: &mut Graph, network: &Cnn, input: Series, temperatur
     let second_order = second_order(graph, &network.second_order, &maps);
     let pooled = graph.op_with("Concat", &[&attentive, &second_order], vec![int("axis", 1)]);
     let norm = Affine::of(&network.attentive.norm);
-    Dense::of(&network.last).after(&norm).cooled(temperature).write(graph, &pooled)
+    Dense::of(&network.last).after(&norm).divided_by(temperature).write(graph, &pooled)
 }
 
 fn convolved(graph: &mut Graph, network: &Cnn, input: Series) -> Maps {
@@ -50,7 +51,7 @@ fn every_nth_frame(graph: &mut Graph, mask: &str, step: usize) -> String {
     slice(graph, mask, [0, i64::MAX, step as i64])
 }
 
-/// Frames `start..end` in steps.
+/// Keeps the frames `start..end` with a stride.
 fn slice(graph: &mut Graph, maps: &str, [start, end, step]: [i64; 3]) -> String {
     let start = graph.ints("start", &[start]);
     let end = graph.ints("end", &[end]);
@@ -72,14 +73,15 @@ fn residual(graph: &mut Graph, block: &Residual, maps: Maps) -> Maps {
     Maps { values: graph.op("Add", &[&maps.values, &weighted]), ..maps }
 }
 
-/// Means and deviations `[batch, 2 * channels]`, before their normalisation.
+/// Returns means and standard deviations, `[batch, 2 * channels]`, before their batch normalization, which is folded into
+/// the output layer.
 fn attentive(graph: &mut Graph, pool: &AttentivePool, maps: &Maps) -> String {
     let hidden = light_convolution(graph, &pool.hidden, &maps.values);
     let hidden = graph.op("Tanh", &[&hidden]);
     let scores = light_convolution(graph, &pool.attention, &hidden);
     let one = graph.floats("one", &[], &[1.0]);
     let absent = graph.op("Sub", &[&maps.mask, &one]);
-    let far = graph.floats("missing", &[], &[-MISSING]);
+    let far = graph.floats("missing", &[], &[-MISSING_SCORE]);
     let missing = graph.op("Mul", &[&absent, &far]);
     let scores = graph.op("Add", &[&scores, &missing]);
     let weights = graph.op_with("Softmax", &[&scores], vec![int("axis", 2)]);
@@ -104,7 +106,7 @@ fn root(graph: &mut Graph, variance: &str, floor: f32) -> String {
     graph.op("Sqrt", &[&raised])
 }
 
-/// Projected products `[batch, projection]`.
+/// Returns the projected products, `[batch, projection]`.
 fn second_order(graph: &mut Graph, pool: &SecondOrderPool, maps: &Maps) -> String {
     let products = products(graph, pool, maps);
     let (norm, project_norm) = (Affine::of(&pool.norm), Affine::of(&pool.project_norm));
@@ -130,15 +132,15 @@ fn products(graph: &mut Graph, pool: &SecondOrderPool, maps: &Maps) -> String {
     let later = slice(graph, &series, [lag, i64::MAX, 1]);
     let earlier = slice(graph, &series, [0, -lag, 1]);
     let (upper, rest) = triangles(channels);
-    let at_once = chosen_products(graph, (&series, &series), &upper);
-    let lagged = chosen_products(graph, (&later, &earlier), &rest);
+    let at_once = chosen_products(graph, &series, &series, &upper);
+    let lagged = chosen_products(graph, &later, &earlier, &rest);
     let sum = graph.op("Add", &[&at_once, &lagged]);
     let mean = graph.op("Div", &[&sum, &count]);
     graph.op_with("Flatten", &[&mean], vec![int("axis", 1)])
 }
 
-/// Products of two series `[batch, channels, frames]` summed over the frames, where `choice` is 1.
-fn chosen_products(graph: &mut Graph, (left, right): (&str, &str), choice: &[f32]) -> String {
+/// Returns the products of two series `[batch, channels, frames]`, summed over the frames and masked by `choice`.
+fn chosen_products(graph: &mut Graph, left: &str, right: &str, choice: &[f32]) -> String {
     let channels = choice.len().isqrt();
     let turned = graph.op_with("Transpose", &[right], vec![ints("perm", &[0, 2, 1])]);
     let all = graph.op("MatMul", &[left, &turned]);

@@ -1,4 +1,4 @@
-//! The dense network as graph operations, line by line as its statistics and forward pass (`network::statistics`,
+//! The dense network as ONNX nodes, in the order of its statistics and its forward pass (`network::statistics`,
 //! `network::dense`).
 
 use super::layers::{Affine, Dense};
@@ -7,24 +7,24 @@ use crate::train::graph::{Graph, int, ints};
 use crate::train::network::statistics::{
     LOUD, LOUD_SLOPE, MODULATION_FLOOR, StatisticsShape, VARIANCE_FLOOR,
 };
-use crate::train::network::{FURTHEST, MISSING};
+use crate::train::network::{MAX_DEVIATIONS, MISSING_SCORE};
 
-/// A batch with what all statistics need.
-struct Measured<'a> {
+/// The names of the common inputs of all statistics.
+struct StatisticsNodes<'a> {
     shape: &'a StatisticsShape,
-    /// `[batch, frames, coefficients]`
+    /// The coefficients, `[batch, frames, coefficients]`.
     values: String,
-    /// Without each window's mean; 0 in missing frames.
+    /// The coefficients without each window's mean; 0 in padding frames.
     centred: String,
-    /// `[batch, 1, coefficients]`
+    /// The mean of each window, `[batch, 1, coefficients]`.
     mean: String,
-    /// `[batch, frames, 1]`
+    /// The mask, `[batch, frames, 1]`.
     mask: String,
-    /// `[batch, 1, 1]`
+    /// The number of unmasked frames, `[batch, 1, 1]`.
     count: String,
 }
 
-/// Logits by the temperature, `[batch, labels]`.
+/// Adds the network and returns the logits divided by the temperature, `[batch, labels]`.
 pub(super) fn logits(
     graph: &mut Graph,
     network: &crate::train::network::Dense,
@@ -37,12 +37,12 @@ pub(super) fn logits(
     let centred = graph.op("Sub", &[&statistics, &mean]);
     let scale = graph.floats("scale", &[width], &network.scale);
     let standard = graph.op("Mul", &[&centred, &scale]);
-    let lowest = graph.floats("lowest", &[], &[-FURTHEST]);
-    let highest = graph.floats("highest", &[], &[FURTHEST]);
+    let lowest = graph.floats("lowest", &[], &[-MAX_DEVIATIONS]);
+    let highest = graph.floats("highest", &[], &[MAX_DEVIATIONS]);
     let clipped = graph.op("Clip", &[&standard, &lowest, &highest]);
     let hidden = Dense::of(&network.hidden).before(&Affine::of(&network.norm)).write(graph, &clipped);
     let rectified = graph.op("Relu", &[&hidden]);
-    Dense::of(&network.last).cooled(temperature).write(graph, &rectified)
+    Dense::of(&network.last).divided_by(temperature).write(graph, &rectified)
 }
 
 fn statistics(graph: &mut Graph, shape: &StatisticsShape, input: Series) -> String {
@@ -51,25 +51,25 @@ fn statistics(graph: &mut Graph, shape: &StatisticsShape, input: Series) -> Stri
     let mean = mean_over(graph, &values, &count, 1);
     let centred = graph.op("Sub", &[&values, &mean]);
     let centred = graph.op("Mul", &[&centred, &mask]);
-    let measured = Measured { shape, values, centred, mean, mask, count };
+    let nodes = StatisticsNodes { shape, values, centred, mean, mask, count };
     let weights = graph.floats("groups", &[shape.coefficients, shape.group_count()], &shape.groups);
-    let groups = graph.op("MatMul", &[&measured.centred, &weights]);
-    let mut parts = vec![measured.mean.clone()];
-    parts.push(measured.log_deviation(graph, &measured.centred));
-    parts.push(measured.log_deviation(graph, &groups));
-    parts.extend(measured.covariances(graph));
-    parts.extend(shape.change_lags().map(|lag| measured.change(graph, lag)));
-    parts.push(measured.modulation(graph, &groups));
-    parts.extend(measured.loud(graph));
+    let groups = graph.op("MatMul", &[&nodes.centred, &weights]);
+    let mut parts = vec![nodes.mean.clone()];
+    parts.push(nodes.log_deviation(graph, &nodes.centred));
+    parts.push(nodes.log_deviation(graph, &groups));
+    parts.extend(nodes.covariances(graph));
+    parts.extend(shape.change_lags().map(|lag| nodes.change(graph, lag)));
+    parts.push(nodes.modulation(graph, &groups));
+    parts.extend(nodes.loud(graph));
     let frames = graph.floats("frames", &[], &[shape.frames as f32]);
-    parts.push(graph.op("Div", &[&measured.count, &frames]));
+    parts.push(graph.op("Div", &[&nodes.count, &frames]));
     let flat: Vec<String> =
         parts.iter().map(|part| graph.op_with("Flatten", &[part], vec![int("axis", 1)])).collect();
     let flat: Vec<&str> = flat.iter().map(String::as_str).collect();
     graph.op_with("Concat", &flat, vec![int("axis", 1)])
 }
 
-impl Measured<'_> {
+impl StatisticsNodes<'_> {
     fn log_deviation(&self, graph: &mut Graph, values: &str) -> String {
         let squares = graph.op("Mul", &[values, values]);
         let variance = mean_over(graph, &squares, &self.count, 1);
@@ -81,7 +81,7 @@ impl Measured<'_> {
         let all = slice(graph, &self.centred, 2, [0, size]);
         let covariance = self.product(graph, &all, &all);
         let flat = graph.op_with("Flatten", &[&covariance], vec![int("axis", 1)]);
-        let places = graph.ints("places", &self.shape.covariance_places());
+        let places = graph.ints("places", &self.shape.covariance_indexes());
         let mut parts = vec![graph.op_with("Gather", &[&flat, &places], vec![int("axis", 1)])];
         let leading = slice(graph, &self.centred, 2, [0, self.shape.leading()]);
         for lag in self.shape.covariance_lags() {
@@ -91,14 +91,14 @@ impl Measured<'_> {
         parts
     }
 
-    /// Mean over the frames of each column of one series times each of another.
+    /// Returns the mean over the frames of each column of one series times each column of another.
     fn product(&self, graph: &mut Graph, left: &str, right: &str) -> String {
         let turned = graph.op_with("Transpose", &[left], vec![ints("perm", &[0, 2, 1])]);
         let sum = graph.op("MatMul", &[&turned, right]);
         graph.op("Div", &[&sum, &self.count])
     }
 
-    /// The series without its first, and without its last frames.
+    /// Returns the series without its first `lag` frames, and without its last `lag` frames.
     fn lagged(&self, graph: &mut Graph, series: &str, lag: usize) -> (String, String) {
         let frames = self.shape.frames;
         (slice(graph, series, 1, [lag, frames]), slice(graph, series, 1, [0, frames - lag]))
@@ -137,7 +137,7 @@ impl Measured<'_> {
         graph.op("Log", &[&raised])
     }
 
-    /// A squared sine over the frames that are there, `[batch, frames, 1]`.
+    /// Returns a Hann taper, `sin²`, over the unmasked frames, `[batch, frames, 1]`.
     fn taper(&self, graph: &mut Graph) -> String {
         let frames = self.shape.frames;
         let ramp = graph.floats("ramp", &[1, frames, 1], &self.shape.ramp(frames));
@@ -156,14 +156,14 @@ impl Measured<'_> {
         let mut weights: Vec<String> = self.gates(graph, &centred);
         let one = graph.floats("one", &[], &[1.0]);
         let absent = graph.op("Sub", &[&self.mask, &one]);
-        let far = graph.floats("missing", &[], &[-MISSING]);
+        let far = graph.floats("missing", &[], &[-MISSING_SCORE]);
         let missing = graph.op("Mul", &[&absent, &far]);
         let scores = graph.op("Add", &[&loudness, &missing]);
         weights.push(graph.op_with("Softmax", &[&scores], vec![int("axis", 1)]));
         weights.iter().flat_map(|weights| self.weighted(graph, weights)).collect()
     }
 
-    /// Weights of the frames that are louder than the window's mean, by some thresholds.
+    /// Returns the weights of loud frames, one value for each threshold of [`LOUD`].
     fn gates(&self, graph: &mut Graph, centred: &str) -> Vec<String> {
         let squares = graph.op("Mul", &[centred, centred]);
         let variance = mean_over(graph, &squares, &self.count, 1);
@@ -199,7 +199,7 @@ impl Measured<'_> {
     }
 }
 
-/// Logarithm of the root of a variance.
+/// Returns the logarithm of the standard deviation, `0.5 · ln(variance + floor)`.
 fn half_log(graph: &mut Graph, variance: &str) -> String {
     let floor = graph.floats("variance_floor", &[], &[VARIANCE_FLOOR]);
     let raised = graph.op("Add", &[variance, &floor]);

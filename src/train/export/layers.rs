@@ -1,7 +1,7 @@
-//! Layers as graph operations, with the normalisation beside them folded in.
+//! Layers as ONNX nodes, with adjacent batch normalizations folded into their weights.
 //!
-//! In: layers without gradients. Out: nodes and constants. A batch normalisation is `x·s + t` with `s = γ/√(σ²+ε)` and
-//! `t = β − μ·s` per channel.
+//! Input: layers without gradients. Output: nodes and constants. At inference, batch normalization (Ioffe and Szegedy
+//! 2015, <https://arxiv.org/abs/1502.03167>) is `x·s + t` per channel, with `s = γ/√(σ²+ε)` and `t = β − μ·s`.
 
 use burn::module::Param;
 use burn::nn::BatchNorm;
@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 use crate::train::graph::{Graph, ints};
 use crate::train::network::{Convolution, Linear};
 
-/// A batch normalisation at inference.
+/// A batch normalization at inference: `x · scale + offset`.
 pub(super) struct Affine {
     pub(super) scale: Vec<f32>,
     pub(super) offset: Vec<f32>,
@@ -28,9 +28,9 @@ impl Affine {
     }
 }
 
-/// A dense layer's numbers, ready to be changed.
+/// The weights of a dense layer, into which other operations can be folded.
 pub(super) struct Dense {
-    /// `[inputs, outputs]`
+    /// The weights, `[inputs, outputs]`.
     weight: Vec<f32>,
     bias: Vec<f32>,
 }
@@ -40,7 +40,7 @@ impl Dense {
         Self { weight: values(layer.weight.val()), bias: values(layer.bias.val()) }
     }
 
-    /// The layer behind a normalisation of its first inputs.
+    /// Folds in a batch normalization of the first inputs.
     pub(super) fn after(mut self, norm: &Affine) -> Self {
         let outputs = self.bias.len();
         for (input, row) in self.weight.chunks_exact_mut(outputs).take(norm.scale.len()).enumerate() {
@@ -52,7 +52,7 @@ impl Dense {
         self
     }
 
-    /// The layer before a normalisation of its outputs.
+    /// Folds in a batch normalization of the outputs.
     pub(super) fn before(self, norm: &Affine) -> Self {
         let outputs = self.bias.len();
         let scaled = |values: &[f32]| -> Vec<f32> {
@@ -62,13 +62,14 @@ impl Dense {
         Self { weight: scaled(&self.weight), bias }
     }
 
-    /// The layer with its outputs divided by the temperature.
-    pub(super) fn cooled(self, temperature: f64) -> Self {
+    /// Folds in the division of the outputs by the temperature.
+    pub(super) fn divided_by(self, temperature: f64) -> Self {
         let outputs = self.bias.len();
         let norm = Affine { scale: vec![1.0 / temperature as f32; outputs], offset: vec![0.0; outputs] };
         self.before(&norm)
     }
 
+    /// Adds the layer as a `Gemm` node and returns the name of its output.
     pub(super) fn write(self, graph: &mut Graph, input: &str) -> String {
         let outputs = self.bias.len();
         let weight = graph.floats("weight", &[self.weight.len() / outputs, outputs], &self.weight);
@@ -77,17 +78,17 @@ impl Dense {
     }
 }
 
-/// A convolution with its normalisation folded in, where it has one.
+/// Adds a convolution, with its batch normalization folded in.
 pub(super) fn convolution(graph: &mut Graph, layer: &Convolution, maps: &str) -> String {
-    convolution_of(graph, layer, (maps, "weight"))
+    named_convolution(graph, layer, maps, "weight")
 }
 
-/// A convolution that costs next to nothing, so that it stays float where the others become integers.
+/// Adds a convolution whose cost is negligible. Its weights are called `light`, and quantization skips them.
 pub(super) fn light_convolution(graph: &mut Graph, layer: &Convolution, maps: &str) -> String {
-    convolution_of(graph, layer, (maps, "light"))
+    named_convolution(graph, layer, maps, "light")
 }
 
-fn convolution_of(graph: &mut Graph, layer: &Convolution, (maps, name): (&str, &str)) -> String {
+fn named_convolution(graph: &mut Graph, layer: &Convolution, maps: &str, name: &str) -> String {
     let dims = layer.weight.dims();
     let mut weight = values(layer.weight.val());
     let mut bias = layer.bias.as_ref().map(Param::val).map_or(vec![0.0; dims[0]], values);

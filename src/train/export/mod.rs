@@ -1,8 +1,8 @@
-//! A trained network as an ONNX file that says all about itself.
+//! Export of a trained network as an ONNX file with its contract.
 //!
-//! In: [`Fitted`] and the contract. Out: a [`ModelProto`] whose input is `input` `[batch, frames, coefficients]` and whose
-//! output is `probabilities` `[batch, labels]`. Normalisations are folded into the layers beside them, the temperature
-//! into the last layer. Never trains; the equality with the trainer's own forward pass is under test.
+//! Input: [`Fitted`] and the contract. Output: a [`ModelProto`] with the input `input` `[batch, frames, coefficients]` and
+//! the output `probabilities` `[batch, labels]`. Invariants: batch normalizations are folded into adjacent layers and the
+//! temperature into the output layer; a test compares the exported graph with the trainer's forward pass.
 
 mod cnn;
 mod dense;
@@ -15,23 +15,23 @@ use super::network::Network;
 use super::onnx::{FLOAT, ModelProto};
 use crate::model::{Contract, METADATA_KEY};
 
-/// Name of the graph's input.
+/// The name of the graph's input.
 const INPUT: &str = "input";
-/// Name of the graph's output.
+/// The name of the graph's output.
 const OUTPUT: &str = "probabilities";
 
-/// Values of a batch on their way through the graph.
+/// The names of normalized features and their mask.
 struct Series {
-    /// `[batch, frames, bands]`, 0 in missing frames.
+    /// The features, `[batch, frames, bands]`; 0 in padding frames.
     values: String,
-    /// `[batch, frames, 1]`
+    /// The mask, `[batch, frames, 1]`.
     mask: String,
 }
 
-/// Writes the whole computation down, from features to probabilities.
+/// Builds the graph of the whole computation, from features to probabilities.
 ///
 /// # Errors
-/// A contract that is no JSON, which none of ours is.
+/// Returns an error where the contract cannot be serialized.
 pub fn export(fitted: &Fitted, frames: usize, contract: &Contract) -> anyhow::Result<ModelProto> {
     let mut graph = Graph::default();
     let series = front(&mut graph, &fitted.front);
@@ -46,7 +46,7 @@ pub fn export(fitted: &Fitted, frames: usize, contract: &Contract) -> anyhow::Re
     Ok(graph.finish(&probabilities, input, output, (METADATA_KEY, json)))
 }
 
-/// Mask, rotation, level removal, normalisation.
+/// Adds the front stage: mask, rotation, level removal and normalization.
 fn front(graph: &mut Graph, front: &Front) -> Series {
     let (width, bands) = (front.coefficients, front.bands);
     let magnitude = graph.op("Abs", &[INPUT]);
@@ -79,7 +79,7 @@ fn front(graph: &mut Graph, front: &Front) -> Series {
     Series { values: graph.op("Mul", &[&scaled, &mask]), mask }
 }
 
-/// Number of frames that are there, at least 1, from a mask with its frames on `axis`.
+/// Returns the number of unmasked frames, at least 1, of a mask with its frames on `axis`.
 fn frame_count(graph: &mut Graph, mask: &str, axis: i64) -> String {
     let axis = graph.ints("frames_axis", &[axis]);
     let one = graph.floats("one", &[], &[1.0]);
@@ -87,7 +87,7 @@ fn frame_count(graph: &mut Graph, mask: &str, axis: i64) -> String {
     graph.op("Max", &[&present, &one])
 }
 
-/// Sum over the frames (rows of 0 where none is) by their number.
+/// Returns the mean over unmasked frames; values in masked frames must be 0.
 fn mean_over(graph: &mut Graph, values: &str, count: &str, axis: i64) -> String {
     let axis = graph.ints("frames_axis", &[axis]);
     let sum = graph.op("ReduceSum", &[values, &axis]);

@@ -1,49 +1,50 @@
-//! Settings of a training run, and what suits each kind of network.
+//! The options of a training run, and their defaults for each architecture.
 //!
-//! In: the kind and the optimizer. Out: [`FitOptions`]. Plain values; never trains.
+//! Input: an architecture and an optimizer. Output: [`FitOptions`].
 
-use crate::train::architecture::Kind;
+use crate::train::architecture::NetworkKind;
 use crate::train::optimizer::{Optimizer, Schedule};
 
-/// Settings of a training run.
+/// The options of a training run.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct FitOptions {
-    /// Passes over the training windows.
+    /// The number of passes over the training windows.
     pub epochs: usize,
-    /// Windows in one step.
+    /// The number of windows in one step.
     pub batch_size: usize,
-    /// How weights are moved.
+    /// The optimizer.
     pub optimizer: Optimizer,
-    /// Highest learning rate.
+    /// The maximum learning rate.
     pub learning_rate: f64,
-    /// The learning rate over the run.
+    /// The learning rate schedule.
     pub schedule: Schedule,
-    /// Pull of the weights towards 0.
+    /// The weight decay.
     pub weight_decay: f32,
-    /// Longest gradient of all weights together; 0 clips nothing.
+    /// The maximum global norm of the gradients; 0 disables clipping.
     pub clip_norm: f32,
-    /// Share of the target that is spread over all labels.
+    /// The label smoothing: the share of the target that is spread over all labels.
     pub label_smoothing: f32,
-    /// Whether rare labels count more, so that each label counts alike.
+    /// Whether the loss is weighted by inverse class frequency.
     pub class_weights: bool,
-    /// Times the network's own shares of values that are left out; 0 leaves none out.
+    /// The factor on the network's dropout rates; 0 disables dropout.
     pub dropout: f32,
-    /// Both parameters of the beta distribution that a mixture's share is drawn from (mixup,
-    /// <https://arxiv.org/abs/1710.09412>); 0 mixes nothing.
+    /// Both parameters of mixup's beta distribution (Zhang et al. 2018, <https://arxiv.org/abs/1710.09412>); 0 disables
+    /// mixup.
     pub mixup: f32,
-    /// Whether the weights' average over the steps is scored and kept instead of the weights.
+    /// Whether the moving average of the weights is scored and kept instead of the weights.
     pub weight_averaging: bool,
-    /// Epochs without a better one after which the run ends early; 0 never does.
+    /// The number of epochs without improvement after which the run ends (early stopping); 0 disables it.
     pub patience: usize,
-    /// Where all randomness comes from.
+    /// The seed of all random numbers.
     pub seed: u64,
 }
 
 impl FitOptions {
-    /// What suits a kind of network and an optimizer, from seed 0.
-    pub fn of(kind: Kind, optimizer: Optimizer) -> Self {
-        // The dense net is trained on statistics, in seconds, and learns them by heart unless they are mixed.
-        let (epochs, batch_size, mixup) = if kind == Kind::Cnn { (27, 64, 0.0) } else { (30, 128, 0.4) };
+    /// Returns the defaults of an architecture and an optimizer, with seed 0.
+    pub fn of(kind: NetworkKind, optimizer: Optimizer) -> Self {
+        // The dense net is trained on precomputed statistics, which it overfits without mixup.
+        let (epochs, batch_size, mixup) =
+            if kind == NetworkKind::Cnn { (27, 64, 0.0) } else { (30, 128, 0.4) };
         Self {
             epochs,
             batch_size,
@@ -62,7 +63,7 @@ impl FitOptions {
         }
     }
 
-    /// The learning rate when this share of all steps is done.
+    /// Returns the learning rate after the share `done` of all steps.
     pub(super) fn rate_at(&self, done: f64) -> f64 {
         self.learning_rate * self.schedule.factor(done)
     }

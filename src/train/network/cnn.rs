@@ -1,8 +1,8 @@
-//! The convolutional network: convolutions over frames and bands, residual blocks over frames with channel attention,
-//! attentive and second-order pooling, one dense layer.
+//! The convolutional network: 2-D convolutions over frames and bands, residual blocks over frames with channel attention,
+//! attentive and second-order pooling, and one dense layer.
 //!
-//! In: normalised mel bands and the mask. Out: logits. Behind the convolutions all maps are
-//! `[batch, channels, frames, 1]`.
+//! Input: normalized mel bands `[batch, frames, bands]` and the mask. Output: logits `[batch, labels]`. After the
+//! convolutions, feature maps are `[batch, channels, frames, 1]`.
 
 use burn::module::Module;
 use burn::tensor::activation::{relu, sigmoid};
@@ -14,25 +14,25 @@ use super::pooling::{AttentivePool, SecondOrderPool, masked_mean};
 use crate::train::architecture::{Architecture, CnnShape};
 use crate::train::front::Normalised;
 
-/// Share of a residual block's values that training leaves out.
+/// The dropout rate in residual blocks.
 const RESIDUAL_DROPOUT: f32 = 0.1;
-/// Share of the pooled values that training leaves out.
+/// The dropout rate of the pooled values.
 const POOLED_DROPOUT: f32 = 0.3;
 
-/// Convolutions and poolings.
+/// The convolutional network.
 #[derive(Module, Debug)]
 pub struct Cnn {
-    /// Over frames and bands; ReLU and mask behind each.
+    /// The convolutions over frames and bands, each followed by ReLU and mask.
     pub blocks: Vec<Convolution>,
-    /// Folds the bands of a frame into its channels.
+    /// The convolution that folds the bands of a frame into its channels, followed by ReLU and mask.
     pub fold: Convolution,
-    /// Over frames.
+    /// The residual blocks over frames.
     pub residuals: Vec<Residual>,
-    /// Where to listen.
+    /// The attentive statistics pooling.
     pub attentive: AttentivePool,
-    /// Which channels go together.
+    /// The second-order pooling.
     pub second_order: SecondOrderPool,
-    /// From both poolings to labels.
+    /// The output layer, from both poolings to labels.
     pub last: Linear,
 }
 
@@ -72,16 +72,17 @@ impl Cnn {
     }
 }
 
-/// A convolution over frames whose result is weighted by channel attention and added to what came in.
+/// A residual block: a convolution over frames, channel attention, and the skip connection.
 ///
-/// Squeeze and excitation: Hu et al. 2018, <https://arxiv.org/abs/1709.01507>, over the frames that are there.
+/// The channel attention is squeeze-and-excitation (Hu et al. 2018, <https://arxiv.org/abs/1709.01507>), with the mean
+/// over unmasked frames.
 #[derive(Module, Debug)]
 pub struct Residual {
-    /// Over frames; ReLU behind it.
+    /// The convolution over frames, followed by ReLU.
     pub convolution: Convolution,
-    /// Channels to fewer units; ReLU behind it.
+    /// The squeeze layer, followed by ReLU.
     pub squeeze: Convolution,
-    /// Back to channels; a sigmoid behind it.
+    /// The excitation layer, followed by a sigmoid.
     pub excite: Convolution,
 }
 

@@ -1,7 +1,7 @@
-//! The dense network: standardised statistics, one hidden layer, labels.
+//! The dense network: standardized statistics, one hidden layer and an output layer.
 //!
-//! In: statistics of windows. Out: logits. The statistics' own mean and deviation come from the training set and are
-//! not learnt.
+//! Input: statistics `[batch, width]`. Output: logits `[batch, labels]`. Invariants: the mean and the standard deviation of
+//! the statistics come from the training set and are not learnt.
 
 use burn::module::Module;
 use burn::nn::{BatchNorm, BatchNormConfig};
@@ -14,30 +14,30 @@ use super::statistics::StatisticsShape;
 use crate::train::architecture::DenseShape;
 use crate::train::front::Moments;
 
-/// Statistics further out than this many deviations count as this far.
-pub const FURTHEST: f32 = 4.0;
-/// Share of the statistics that training leaves out.
+/// The number of standard deviations at which standardized statistics are clipped.
+pub const MAX_DEVIATIONS: f32 = 4.0;
+/// The dropout rate of the statistics.
 const STATISTICS_DROPOUT: f32 = 0.4;
-/// Share of the hidden units that training leaves out.
+/// The dropout rate of the hidden units.
 const HIDDEN_DROPOUT: f32 = 0.5;
 
-/// Dense layers on statistics.
+/// The dense network.
 #[derive(Module, Debug)]
 pub struct Dense {
-    /// What is measured.
+    /// The statistics.
     #[module(skip)]
     pub statistics: StatisticsShape,
-    /// Mean of each statistic over the training set.
+    /// The mean of each statistic over the training set, `[width]`.
     #[module(skip)]
     pub mean: Vec<f32>,
-    /// One over its deviation there.
+    /// The reciprocal of its standard deviation there, `[width]`.
     #[module(skip)]
     pub scale: Vec<f32>,
-    /// Statistics to hidden units.
+    /// The hidden layer.
     pub hidden: Linear,
-    /// Of the hidden units; ReLU behind it.
+    /// The batch normalization of the hidden units, followed by ReLU.
     pub norm: BatchNorm,
-    /// Hidden units to labels.
+    /// The output layer.
     pub last: Linear,
 }
 
@@ -54,7 +54,7 @@ impl Dense {
         }
     }
 
-    /// Takes mean and deviation from rows of statistics of the training set.
+    /// Sets mean and standard deviation from rows of statistics of the training set, `[windows * width]`.
     pub fn standardise(&mut self, rows: &[f32]) {
         let mut moments = Moments::new(self.mean.len());
         moments.add(rows);
@@ -68,7 +68,7 @@ impl Dense {
             Tensor::<2>::from_data(TensorData::new(values.to_vec(), [1, values.len()]), &device)
         };
         let standard = (statistics - row(&self.mean)) * row(&self.scale);
-        let standard = dropout.apply(standard.clamp(-FURTHEST, FURTHEST), STATISTICS_DROPOUT);
+        let standard = dropout.apply(standard.clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS), STATISTICS_DROPOUT);
         let hidden = relu(self.norm.forward(self.hidden.forward(standard)));
         self.last.forward(dropout.apply(hidden, HIDDEN_DROPOUT))
     }

@@ -1,7 +1,8 @@
-//! The layers that networks are made of: convolution, dense layer, dropout.
+//! Layers: convolution, dense layer and dropout.
 //!
-//! In: tensors with the batch first. Out: tensors. Weights and dropout come from a generator of the caller: the
-//! library's is one for the whole process, and runs side by side would disturb each other.
+//! Input: tensors with the batch as first axis. Output: tensors. Invariants: initial weights and dropout masks come from
+//! the caller's random number generator. burn's own generator was rejected: it is global to the process, so concurrent
+//! runs would not be reproducible.
 
 use burn::module::{Module, Param};
 use burn::nn::{BatchNorm, BatchNormConfig};
@@ -13,29 +14,29 @@ use rand::rngs::StdRng;
 
 use crate::train::architecture::BlockShape;
 
-/// A convolution over frames and bands, with or without batch normalisation.
+/// A 2-D convolution over frames and bands, with or without batch normalization.
 #[derive(Module, Debug)]
 pub struct Convolution {
-    /// `[channels out, channels in, frames, bands]`
+    /// The kernel, `[channels out, channels in, frames, bands]`.
     pub weight: Param<Tensor<4>>,
-    /// `[channels out]`; none where a normalisation follows.
+    /// The bias, `[channels out]`; none where batch normalization follows.
     pub bias: Option<Param<Tensor<1>>>,
-    /// Normalisation of each channel.
+    /// The batch normalization of each channel.
     pub norm: Option<BatchNorm>,
-    /// Steps over frames and bands.
+    /// The stride over frames and bands.
     pub stride: [usize; 2],
-    /// Zeros put around frames and bands.
+    /// The zero padding of frames and bands, on each side.
     pub padding: [usize; 2],
 }
 
 impl Convolution {
-    /// A convolution with batch normalisation behind it.
+    /// Creates a convolution followed by batch normalization.
     pub fn normalised(shape: &BlockShape, rng: &mut StdRng, device: &Device) -> Self {
         let norm = Some(BatchNormConfig::new(shape.channels_out).init(device));
         Self { bias: None, norm, ..Self::plain(shape, rng, device) }
     }
 
-    /// One frame and one band under the kernel, with a bias.
+    /// Creates a 1 × 1 convolution with a bias.
     pub fn pointwise(channels: [usize; 2], rng: &mut StdRng, device: &Device) -> Self {
         Self::plain(&BlockShape::centred(channels, [1, 1], [1, 1]), rng, device)
     }
@@ -51,7 +52,7 @@ impl Convolution {
         }
     }
 
-    /// `[batch, channels in, frames, bands]` to `[batch, channels out, …]`.
+    /// Maps `[batch, channels in, frames, bands]` to `[batch, channels out, …]`.
     pub fn forward(&self, maps: Tensor<4>) -> Tensor<4> {
         let options = ConvOptions::new(self.stride, self.padding, [1, 1], 1);
         let bias = self.bias.as_ref().map(Param::val);
@@ -63,25 +64,25 @@ impl Convolution {
 /// A dense layer.
 #[derive(Module, Debug)]
 pub struct Linear {
-    /// `[inputs, outputs]`
+    /// The weights, `[inputs, outputs]`.
     pub weight: Param<Tensor<2>>,
-    /// `[outputs]`
+    /// The bias, `[outputs]`.
     pub bias: Param<Tensor<1>>,
 }
 
 impl Linear {
-    /// Fresh weights.
+    /// Creates a layer with initial weights.
     pub fn new(inputs: usize, outputs: usize, rng: &mut StdRng, device: &Device) -> Self {
         Self { weight: uniform([inputs, outputs], inputs, rng, device), bias: zeros(outputs, device) }
     }
 
-    /// `[batch, inputs]` to `[batch, outputs]`.
+    /// Maps `[batch, inputs]` to `[batch, outputs]`.
     pub fn forward(&self, values: Tensor<2>) -> Tensor<2> {
         values.matmul(self.weight.val()) + self.bias.val().unsqueeze()
     }
 }
 
-/// Leaves values out at random while a network is trained (<https://jmlr.org/papers/v15/srivastava14a.html>).
+/// Dropout (Srivastava et al. 2014, <https://jmlr.org/papers/v15/srivastava14a.html>).
 #[derive(Debug)]
 pub struct Dropout<'a> {
     rng: Option<&'a mut StdRng>,
@@ -89,17 +90,18 @@ pub struct Dropout<'a> {
 }
 
 impl<'a> Dropout<'a> {
-    /// For training: every share times `factor`, below 1 for each.
+    /// Creates dropout for training, with all rates multiplied by `factor`; each product must be below 1.
     pub fn training(rng: &'a mut StdRng, factor: f32) -> Self {
         Self { rng: Some(rng), factor }
     }
 
-    /// Leaves everything as it is.
+    /// Creates dropout for inference, which changes nothing.
     pub fn none() -> Self {
         Self { rng: None, factor: 0.0 }
     }
 
-    /// Sets a share of the values to 0 and scales the others so that the expectation stays.
+    /// Sets the share `share` of the values to 0 and scales the others by `1 / (1 - share)`, so that the expectation is
+    /// unchanged.
     pub fn apply<const D: usize>(&mut self, values: Tensor<D>, share: f32) -> Tensor<D> {
         let Some(rng) = self.rng.as_deref_mut() else { return values };
         let share = share * self.factor;
@@ -115,8 +117,9 @@ fn zeros(size: usize, device: &Device) -> Param<Tensor<1>> {
     Param::from_data(TensorData::new(vec![0.0_f32; size], [size]), device)
 }
 
-/// Uniform in ±1/√inputs (LeCun et al. 1998, "Efficient BackProp"): small weights turn faster under a step of given size,
-/// and normalisations behind them undo their scale.
+/// Creates weights that are uniform in ±1/√inputs (LeCun et al. 1998, "Efficient BackProp"). The wider He initialization
+/// was rejected: batch normalization makes the scale of the weights irrelevant, and a step of a given size changes the
+/// direction of small weights more.
 fn uniform<const D: usize>(
     dims: [usize; D],
     fan_in: usize,

@@ -1,7 +1,7 @@
-//! The learnt part of a model: a [`Cnn`] over frames and bands, or a [`Dense`] net on statistics.
+//! The networks: a [`Cnn`] over frames and bands, or a [`Dense`] net on statistics.
 //!
-//! In: [`Normalised`] features. Out: logits `[batch, labels]`. What is missing in a window is masked and never changes
-//! a logit. Never knows the front end's units.
+//! Input: [`Normalised`] features. Output: logits `[batch, labels]`. Invariants: padding frames are masked and do not change
+//! the logits.
 
 mod cnn;
 mod dense;
@@ -14,26 +14,28 @@ use burn::tensor::{Device, Tensor};
 use rand::rngs::StdRng;
 
 pub use cnn::{Cnn, Residual};
-pub use dense::{Dense, FURTHEST};
+pub use dense::{Dense, MAX_DEVIATIONS};
 pub use layers::{Convolution, Dropout, Linear};
 pub use pooling::{
-    AttentivePool, MISSING, PRODUCT_LAG, PRODUCT_VARIANCE_FLOOR, SecondOrderPool, VARIANCE_FLOOR, triangles,
+    AttentivePool, MISSING_SCORE, PRODUCT_LAG, PRODUCT_VARIANCE_FLOOR, SecondOrderPool, VARIANCE_FLOOR,
+    triangles,
 };
 
 use super::architecture::{Architecture, Body};
 use super::front::Normalised;
 
-/// A network that is being trained, or runs.
+/// A network, for training or inference.
 #[derive(Module, Debug)]
 #[expect(clippy::large_enum_variant, reason = "there are a few networks in a run, never many")]
 pub enum Network {
-    /// Convolutions.
+    /// The convolutional network.
     Cnn(Cnn),
-    /// Dense layers on statistics.
+    /// The dense network on statistics.
     Dense(Dense),
 }
 
-/// Numbers tensors from 1. The library draws their ids at random, and a checkpoint must find them again.
+/// Assigns the parameter ids 1, 2, 3 and so on. burn draws random ids, and a checkpoint stores the optimizer's moments by
+/// id.
 struct Numbered(u64);
 
 impl ModuleMapper for Numbered {
@@ -43,18 +45,18 @@ impl ModuleMapper for Numbered {
     }
 }
 
-/// What a network's learnt layers see of a batch.
+/// The input of the learnt layers for one batch.
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "there is one for a batch, never many")]
-pub enum Encoded {
-    /// The windows themselves.
+pub enum NetworkInput {
+    /// The normalized features, for the CNN.
     Windows(Normalised),
-    /// Statistics `[batch, statistics]`.
+    /// The statistics `[batch, width]`, for the dense net.
     Statistics(Tensor<2>),
 }
 
 impl Network {
-    /// Fresh weights for an architecture; the same from the same generator.
+    /// Creates a network with initial weights; the same generator state gives the same weights.
     pub fn new(architecture: &Architecture, rng: &mut StdRng, device: &Device) -> Self {
         let network = match &architecture.body {
             Body::Dense(shape) => Self::Dense(Dense::new(shape, architecture.labels, rng, device)),
@@ -63,23 +65,23 @@ impl Network {
         network.map(&mut Numbered(0))
     }
 
-    /// The part without learnt numbers, which is the same in every epoch.
-    pub fn encode(&self, input: Normalised) -> Encoded {
+    /// Computes the part of the network without learnt parameters, whose result is the same in every epoch.
+    pub fn encode(&self, input: Normalised) -> NetworkInput {
         match self {
-            Self::Cnn(_) => Encoded::Windows(input),
-            Self::Dense(dense) => Encoded::Statistics(dense.statistics.measure(input)),
+            Self::Cnn(_) => NetworkInput::Windows(input),
+            Self::Dense(dense) => NetworkInput::Statistics(dense.statistics.measure(input)),
         }
     }
 
-    /// Logits `[batch, labels]`.
+    /// Returns the logits, `[batch, labels]`.
     ///
     /// # Panics
-    /// If `encoded` comes from another kind of network.
-    pub fn forward(&self, encoded: Encoded, dropout: &mut Dropout) -> Tensor<2> {
+    /// Panics where `encoded` comes from another architecture.
+    pub fn forward(&self, encoded: NetworkInput, dropout: &mut Dropout) -> Tensor<2> {
         match (self, encoded) {
-            (Self::Cnn(cnn), Encoded::Windows(input)) => cnn.forward(input, dropout),
-            (Self::Dense(dense), Encoded::Statistics(values)) => dense.forward(values, dropout),
-            _ => panic!("what a network sees comes from its own `encode`"),
+            (Self::Cnn(cnn), NetworkInput::Windows(input)) => cnn.forward(input, dropout),
+            (Self::Dense(dense), NetworkInput::Statistics(values)) => dense.forward(values, dropout),
+            _ => panic!("the input of a network comes from its own `encode`"),
         }
     }
 }

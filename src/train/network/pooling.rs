@@ -1,7 +1,7 @@
-//! From a series of any length to one vector: attentive mean and deviation, and products of channels.
+//! Pooling over time: attentive statistics and second-order pooling.
 //!
-//! In: maps `[batch, channels, frames, 1]`, 0 in missing frames, and their mask `[batch, 1, frames, 1]`. Out: `[batch, …]`.
-//! Missing frames never count.
+//! Input: feature maps `[batch, channels, frames, 1]`, which are 0 in padding frames, and their mask
+//! `[batch, 1, frames, 1]`. Output: `[batch, …]`. Invariants: padding frames do not contribute.
 
 use burn::module::Module;
 use burn::nn::{BatchNorm, BatchNormConfig};
@@ -12,33 +12,33 @@ use rand::rngs::StdRng;
 use super::layers::{Convolution, Dropout, Linear};
 use crate::train::architecture::CnnShape;
 
-/// Keeps the deviation's gradient finite where a channel does not change over time.
+/// Added to the variance, so that the gradient of the standard deviation is finite for a constant channel.
 pub const VARIANCE_FLOOR: f32 = 1e-5;
-/// Keeps a silent channel from being blown up before its products are taken.
+/// Added to the variance before second-order pooling, so that a nearly constant channel is not amplified.
 pub const PRODUCT_VARIANCE_FLOOR: f32 = 1e-3;
-/// What is added to the attention of a missing frame.
-pub const MISSING: f32 = -1e9;
-/// Frames between the two sides of a lagged product.
+/// Added to the attention score of a padding frame, whose softmax weight becomes 0.
+pub const MISSING_SCORE: f32 = -1e9;
+/// The lag of lagged products, in frames.
 pub const PRODUCT_LAG: usize = 2;
-/// Share of the products that training leaves out.
+/// The dropout rate of the products.
 const PRODUCT_DROPOUT: f32 = 0.3;
 
-/// Mean over the frames that are there: `[batch, channels, 1, 1]`.
+/// Returns the mean over unmasked frames, `[batch, channels, 1, 1]`.
 pub(super) fn masked_mean(maps: Tensor<4>, mask: Tensor<4>) -> Tensor<4> {
     let count = mask.clone().sum_dim(2).clamp_min(1.0);
     (maps * mask).sum_dim(2) / count
 }
 
-/// Mean and deviation of each channel over time, weighted by an attention of its own (Okabe et al. 2018,
-/// <https://arxiv.org/abs/1803.10963>; one attention a channel as in Desplanques et al. 2020,
+/// Attentive statistics pooling: attention-weighted mean and standard deviation of each channel over time (Okabe et al.
+/// 2018, <https://arxiv.org/abs/1803.10963>), with one attention per channel (Desplanques et al. 2020,
 /// <https://arxiv.org/abs/2005.07143>).
 #[derive(Module, Debug)]
 pub struct AttentivePool {
-    /// Channels to hidden units; tanh behind it.
+    /// The hidden layer of the attention, followed by tanh.
     pub hidden: Convolution,
-    /// Back to channels; a softmax over time behind it.
+    /// The output layer of the attention, followed by a softmax over time.
     pub attention: Convolution,
-    /// Of means and deviations, `2 * channels`.
+    /// The batch normalization of means and standard deviations, `2 * channels`.
     pub norm: BatchNorm,
 }
 
@@ -53,7 +53,7 @@ impl AttentivePool {
 
     pub(super) fn forward(&self, maps: Tensor<4>, mask: Tensor<4>) -> Tensor<2> {
         let scores = self.attention.forward(tanh(self.hidden.forward(maps.clone())));
-        let missing = (mask - 1.0) * -MISSING;
+        let missing = (mask - 1.0) * -MISSING_SCORE;
         let weights = softmax(scores + missing, 2);
         let mean = (maps.clone() * weights.clone()).sum_dim(2);
         let variance = ((maps - mean.clone()).square() * weights).sum_dim(2);
@@ -63,17 +63,17 @@ impl AttentivePool {
     }
 }
 
-/// Products of channels: which go together in one frame, and which follow each other (after Lin et al. 2015,
-/// <https://arxiv.org/abs/1504.07889>).
+/// Second-order pooling: the mean products of pairs of channels, in the same frame and with a lag (after bilinear pooling,
+/// Lin et al. 2015, <https://arxiv.org/abs/1504.07889>).
 #[derive(Module, Debug)]
 pub struct SecondOrderPool {
-    /// To fewer channels.
+    /// The reduction to fewer channels.
     pub reduce: Convolution,
-    /// Of the products.
+    /// The batch normalization of the products.
     pub norm: BatchNorm,
-    /// From products to fewer units.
+    /// The projection of the products.
     pub project: Linear,
-    /// Of those units; ReLU behind it.
+    /// The batch normalization of the projection, followed by ReLU.
     pub project_norm: BatchNorm,
 }
 
@@ -94,8 +94,10 @@ impl SecondOrderPool {
         relu(self.project_norm.forward(self.project.forward(products)))
     }
 
-    /// `[batch, channels²]`: row `i`, column `j` is the mean over time of `i` times `j` where `i < j`, and elsewhere of
-    /// `i` [`PRODUCT_LAG`] frames later times `j`; channels standardised within the window.
+    /// Returns the products, `[batch, channels²]`, of channels that are standardized within the window.
+    ///
+    /// Row `i`, column `j` is the mean over time of `x_i(t) · x_j(t)` where `i < j`, and of `x_i(t + lag) · x_j(t)` elsewhere.
+    /// The products in the same frame are symmetric, so the other half of the matrix is free for the lagged ones.
     fn products(&self, maps: Tensor<4>, mask: Tensor<4>) -> Tensor<2> {
         let [batch, channels, frames, _] = maps.dims();
         let count = mask.clone().sum_dim(2).clamp_min(1.0);
@@ -115,7 +117,7 @@ impl SecondOrderPool {
     }
 }
 
-/// 1 above the diagonal, and 1 elsewhere: `[size, size]` each.
+/// Returns the mask of the elements above the diagonal and the mask of all others, `[size, size]` each.
 pub fn triangles(size: usize) -> (Vec<f32>, Vec<f32>) {
     let above = |at: usize| if at / size < at % size { 1.0 } else { 0.0 };
     ((0..size * size).map(above).collect(), (0..size * size).map(|at| 1.0 - above(at)).collect())

@@ -1,106 +1,108 @@
-//! Statistics of a window's cepstrum over time, without anything learnt: what the dense net sees.
+//! Statistics of a window's cepstrum over time, which are the input of the dense net. They have no learnt parameters.
 //!
-//! In: normalised coefficients, loudness first, and the mask. Out: `[batch, width]`. Missing frames never count. The
-//! exported graph computes the same, in the same order (see `export`).
+//! Input: normalized coefficients `[batch, frames, coefficients]`, of which the first is the loudness, and the mask.
+//! Output: statistics `[batch, width]`. Invariants: padding frames do not contribute; the exported graph computes the same
+//! statistics in the same order (see `export`).
 
 use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Int, Tensor, TensorData, s};
 
-use super::pooling::MISSING;
+use super::pooling::MISSING_SCORE;
 use crate::train::front::{Front, Normalised};
 
-/// Keeps logarithms finite where a coefficient does not change.
+/// Added to variances, so that their logarithms are finite for a constant coefficient.
 pub const VARIANCE_FLOOR: f32 = 1e-5;
-/// Keeps the logarithm of an empty modulation band finite.
+/// Added to the power of modulation bands, so that their logarithms are finite.
 pub const MODULATION_FLOOR: f32 = 0.1;
-/// Frames between the two sides of a lagged covariance.
+/// The lags of lagged covariances, in frames.
 const COVARIANCE_LAGS: [usize; 2] = [4, 12];
-/// Frames over which a change is measured.
+/// The lags of differences, in frames.
 const CHANGE_LAGS: [usize; 6] = [1, 2, 4, 8, 16, 32];
-/// Loudness over the window's mean, in its deviations, from which a frame counts as loud.
+/// The thresholds of loud frames: loudness above the window's mean, in standard deviations.
 pub const LOUD: [f32; 2] = [0.0, 0.7];
-/// How sharply a frame begins to count as loud.
+/// The slope of the sigmoid that weights frames at such a threshold.
 pub const LOUD_SLOPE: f32 = 4.0;
-/// Frames of the slowest modulation.
+/// The period of the fundamental modulation frequency, in frames.
 const MODULATION_PERIOD: usize = 300;
-/// Edges of the modulation bands, in periods of the slowest: 0.3 to 19 Hz at 100 frames a second.
+/// The edges of the modulation bands, as multiples of the fundamental: 0.3 to 19 Hz at 100 frames per second.
 const MODULATION_EDGES: [usize; 9] = [1, 3, 5, 8, 12, 18, 27, 39, 59];
-/// Groups of neighbouring mel bands.
+/// The number of groups of neighbouring mel bands.
 const GROUPS: usize = 16;
 
-/// What is measured, with its constants.
+/// The definition of the statistics, with their constants.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StatisticsShape {
-    /// Frames of a window.
+    /// The number of frames in a window.
     pub frames: usize,
-    /// Coefficients of a frame.
+    /// The number of coefficients per frame.
     pub coefficients: usize,
-    /// Times the first coefficient: natural logarithm of the frame's power.
+    /// The factor that converts the first coefficient to the natural logarithm of the frame's power.
     pub loudness: f32,
-    /// `[coefficients, groups]`: from coefficients to the levels of neighbouring mel bands.
+    /// The matrix from coefficients to the levels of groups of neighbouring mel bands, `[coefficients, groups]`.
     pub groups: Vec<f32>,
 }
 
 impl StatisticsShape {
-    /// For windows of `frames` behind a first stage; `loudness` is what the features' first coefficient has to be
-    /// multiplied by to be a natural logarithm of power. The first `cepstrum` of its coefficients are a cepstrum, the
-    /// others their deltas.
-    pub fn new(frames: usize, front: &Front, (loudness, cepstrum): (f32, usize)) -> Self {
+    /// Creates the statistics for windows of `frames` frames after a front stage.
+    ///
+    /// `loudness` is the factor that converts the first coefficient before normalization to a natural logarithm of power.
+    /// The first `cepstrum` coefficients are a cepstrum, the others are their deltas.
+    pub fn new(frames: usize, front: &Front, loudness: f32, cepstrum: usize) -> Self {
         let groups = (0..front.bands).flat_map(|k| (0..GROUPS).map(move |group| (k, group)));
         let level = |(k, group): (usize, usize)| {
             let turn = std::f32::consts::PI * (k * (2 * group + 1)) as f32 / (2 * GROUPS) as f32;
             let share = if k == 0 { std::f32::consts::FRAC_1_SQRT_2 } else { turn.cos() };
-            // Quefrencies past the groups' resolution would only fold back.
+            // Quefrencies above the resolution of the groups would alias.
             if k < cepstrum.min(2 * GROUPS) { share / front.scale[k] } else { 0.0 }
         };
         let groups: Vec<f32> = groups.map(level).collect();
         Self { frames, coefficients: front.bands, loudness: loudness / front.scale[0], groups }
     }
 
-    /// Number of groups of mel bands.
+    /// Returns the number of groups of mel bands.
     pub fn group_count(&self) -> usize {
         self.groups.len() / self.coefficients
     }
 
-    /// Coefficients whose covariance is taken.
+    /// Returns the number of coefficients in the covariance.
     pub fn covariance(&self) -> usize {
         self.coefficients.min(16)
     }
 
-    /// Places above the diagonal of the flattened covariance.
-    pub fn covariance_places(&self) -> Vec<i64> {
+    /// Returns the indexes above the diagonal of the flattened covariance.
+    pub fn covariance_indexes(&self) -> Vec<i64> {
         let size = self.covariance();
         (0..size * size).filter(|at| at / size < at % size).map(|at| at as i64).collect()
     }
 
-    /// Coefficients whose lagged covariance and modulation are taken.
+    /// Returns the number of coefficients in lagged covariances and modulation spectra.
     pub fn leading(&self) -> usize {
         self.coefficients.min(12)
     }
 
-    /// Lags of the covariance that a window has room for.
+    /// Returns the covariance lags that are short enough for the window.
     pub fn covariance_lags(&self) -> impl Iterator<Item = usize> {
         let frames = self.frames;
         COVARIANCE_LAGS.into_iter().filter(move |lag| 2 * lag < frames)
     }
 
-    /// Lags of changes that a window has room for.
+    /// Returns the difference lags that are short enough for the window.
     pub fn change_lags(&self) -> impl Iterator<Item = usize> {
         let frames = self.frames;
         CHANGE_LAGS.into_iter().filter(move |lag| 2 * lag < frames)
     }
 
-    /// Series whose modulation is measured.
+    /// Returns the number of series in the modulation spectra.
     fn tracks(&self) -> usize {
         self.leading() + self.group_count()
     }
 
-    /// Number of modulation frequencies.
+    /// Returns the number of modulation frequencies.
     pub fn frequencies(&self) -> usize {
         MODULATION_EDGES[MODULATION_EDGES.len() - 1] - MODULATION_EDGES[0]
     }
 
-    /// `[frames, 2 * frequencies]`: cosines, then sines.
+    /// Returns the Fourier basis, `[frames, 2 * frequencies]`: cosines, then sines.
     pub fn waves(&self, frames: usize) -> Vec<f32> {
         let count = self.frequencies();
         let wave = |frame: usize, at: usize| {
@@ -111,7 +113,7 @@ impl StatisticsShape {
         (0..frames).flat_map(|frame| (0..2 * count).map(move |at| wave(frame, at))).collect()
     }
 
-    /// `[frequencies, bands]`: the mean over each modulation band.
+    /// Returns the matrix that averages frequencies in each modulation band, `[frequencies, bands]`.
     pub fn modulation_bands(&self) -> Vec<f32> {
         let share = |frequency: usize, edges: &[usize]| {
             let inside = (edges[0]..edges[1]).contains(&(frequency + MODULATION_EDGES[0]));
@@ -122,27 +124,27 @@ impl StatisticsShape {
             .collect()
     }
 
-    /// Number of modulation bands.
+    /// Returns the number of modulation bands.
     pub fn modulation_band_count(&self) -> usize {
         MODULATION_EDGES.len() - 1
     }
 
-    /// π times each frame's place from 1, `[frames]`.
+    /// Returns π times each frame's number from 1, `[frames]`.
     pub fn ramp(&self, frames: usize) -> Vec<f32> {
         (1..=frames).map(|frame| frame as f32 * std::f32::consts::PI).collect()
     }
 
-    /// Number of statistics.
+    /// Returns the number of statistics.
     pub fn width(&self) -> usize {
         let (coefficients, leading) = (self.coefficients, self.leading());
         let moments = 2 * coefficients + self.group_count();
-        let covariance = self.covariance_places().len() + self.covariance_lags().count() * leading * leading;
+        let covariance = self.covariance_indexes().len() + self.covariance_lags().count() * leading * leading;
         let modulation = self.tracks() * self.modulation_band_count();
         let loud = 2 * coefficients * (LOUD.len() + 1);
         moments + covariance + self.change_lags().count() * coefficients + modulation + loud + 1
     }
 
-    /// Floating-point operations of the products of matrices.
+    /// Returns the floating-point operations of the matrix products.
     pub fn operations(&self) -> usize {
         let covariance = self.covariance().pow(2) + self.covariance_lags().count() * self.leading().pow(2);
         let groups = self.coefficients * self.group_count();
@@ -151,7 +153,7 @@ impl StatisticsShape {
         2 * self.frames * (covariance + groups + waves) + 2 * bands
     }
 
-    /// Measures a batch: `[batch, width]`.
+    /// Computes the statistics of a batch, `[batch, width]`.
     pub fn measure(&self, input: Normalised) -> Tensor<2> {
         let Normalised { features, mask } = input;
         let series = Series::new(features, mask);
@@ -173,12 +175,12 @@ impl StatisticsShape {
         let first = |count: usize| series.centred.clone().slice(s![.., .., ..count]);
         let all = first(self.covariance());
         let covariance = flat(all.clone().transpose().matmul(all) / series.count.clone());
-        let places = self.covariance_places();
-        let places = Tensor::<1, Int>::from_data(
-            TensorData::new(places.clone(), [places.len()]),
+        let indexes = self.covariance_indexes();
+        let indexes = Tensor::<1, Int>::from_data(
+            TensorData::new(indexes.clone(), [indexes.len()]),
             &covariance.device(),
         );
-        let mut parts = vec![covariance.select(1, places)];
+        let mut parts = vec![covariance.select(1, indexes)];
         let leading = first(self.leading());
         for lag in self.covariance_lags() {
             let (later, earlier) = lagged(&leading, lag);
@@ -197,7 +199,7 @@ impl StatisticsShape {
         self.change_lags().map(change).collect()
     }
 
-    /// Power of slow changes, in bands: the modulation spectrum (Houtgast & Steeneken 1985, doi:10.1121/1.392224).
+    /// Returns the logarithm of the modulation spectrum in bands (Houtgast and Steeneken 1985, doi:10.1121/1.392224).
     fn modulation(&self, series: &Series, groups: Tensor<3>) -> Tensor<2> {
         let leading = series.centred.clone().slice(s![.., .., ..self.leading()]);
         let frames = series.mask.dims()[1];
@@ -211,7 +213,7 @@ impl StatisticsShape {
         flat((bands + MODULATION_FLOOR).log())
     }
 
-    /// Means and deviations over loud frames alone, and over frames weighted by their power.
+    /// Returns means and standard deviations over loud frames, and over all frames weighted by their power.
     fn loud(&self, series: &Series) -> Vec<Tensor<2>> {
         let loudness = series.values.clone().slice(s![.., .., ..1]) * self.loudness;
         let centred = series.centred.clone().slice(s![.., .., ..1]) * self.loudness;
@@ -221,12 +223,12 @@ impl StatisticsShape {
             let open = sigmoid((height.clone() - from) * LOUD_SLOPE) * series.mask.clone();
             open.clone() / open.sum_dim(1).clamp_min(VARIANCE_FLOOR)
         });
-        let missing = (series.mask.clone() - 1.0) * -MISSING;
+        let missing = (series.mask.clone() - 1.0) * -MISSING_SCORE;
         let weights = gates.into_iter().chain([softmax(loudness + missing, 1)]);
         weights.flat_map(|weights| series.weighted(weights)).collect()
     }
 
-    /// `[1, rows, columns]`; a size of 0 is what the values give.
+    /// Creates a constant `[1, rows, columns]`; with `columns` 0, the number follows from the values.
     fn constant(&self, values: &[f32], [rows, columns]: [usize; 2]) -> Tensor<3> {
         let columns = if columns == 0 { values.len() / rows } else { columns };
         let device = burn::tensor::Device::flex();
@@ -234,17 +236,17 @@ impl StatisticsShape {
     }
 }
 
-/// A batch with what all statistics need.
+/// The common inputs of all statistics.
 struct Series {
-    /// `[batch, frames, coefficients]`
+    /// The coefficients, `[batch, frames, coefficients]`.
     values: Tensor<3>,
-    /// Without each window's mean; 0 in missing frames.
+    /// The coefficients without each window's mean; 0 in padding frames.
     centred: Tensor<3>,
-    /// `[batch, 1, coefficients]`
+    /// The mean of each window, `[batch, 1, coefficients]`.
     mean: Tensor<3>,
-    /// `[batch, frames, 1]`
+    /// The mask, `[batch, frames, 1]`.
     mask: Tensor<3>,
-    /// Frames that are there, `[batch, 1, 1]`.
+    /// The number of unmasked frames, `[batch, 1, 1]`.
     count: Tensor<3>,
 }
 
@@ -260,7 +262,8 @@ impl Series {
         values.sum_dim(1) / self.count.clone()
     }
 
-    /// Mean and logarithm of the deviation under weights that add up to 1, both against the window's mean.
+    /// Returns the weighted mean and the logarithm of the weighted standard deviation, both relative to the window's mean;
+    /// the weights add up to 1.
     fn weighted(&self, weights: Tensor<3>) -> [Tensor<2>; 2] {
         let mean = (self.centred.clone() * weights.clone()).sum_dim(1);
         let variance = ((self.centred.clone() - mean.clone()).square() * weights).sum_dim(1);
@@ -268,7 +271,7 @@ impl Series {
     }
 }
 
-/// The series without its first, and without its last frames.
+/// Returns the series without its first `lag` frames, and without its last `lag` frames.
 fn lagged(series: &Tensor<3>, lag: usize) -> (Tensor<3>, Tensor<3>) {
     let frames = series.dims()[1];
     (series.clone().slice(s![.., lag.., ..]), series.clone().slice(s![.., ..frames - lag, ..]))

@@ -1,7 +1,7 @@
-//! What the values inside a network are like on real speech.
+//! Calibration: the ranges of intermediate values on real speech.
 //!
-//! In: the float model, names of values, windows. Out: the [`Range`] of each value. The model runs with those values as
-//! further outputs, a few windows at a time, so that memory stays bounded. Never changes the model that it is given.
+//! Input: the float model, names of values, and windows. Output: the [`Range`] of each value. Invariants: a copy of the
+//! model runs with these values as its outputs, a few windows at a time, so that memory is bounded.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,21 +15,21 @@ use crate::train::onnx::{
     DimensionValue, FLOAT, GraphProto, ModelProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
 
-/// Windows in one run.
+/// The number of windows in one run.
 const BATCH: usize = 32;
-/// Bins of a histogram, from the lowest to the highest value.
+/// The number of histogram bins between the lowest and the highest value.
 const BINS: usize = 2048;
 
-/// How a range is taken from the values that were seen.
+/// The method that determines a range from observed values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RangeOf {
-    /// From the lowest to the highest.
+    /// The minimum and the maximum.
     MinMax,
-    /// This share of the values, from 0 to 1; what lies outside is split between both ends, and cut off.
+    /// The central share of the values, from 0 to 1 (a percentile calibration); values outside saturate.
     Share(f64),
 }
 
-/// The range of each named value over all windows.
+/// Returns the range of each named value over all windows.
 pub(super) fn ranges(
     model: &ModelProto,
     names: &BTreeSet<String>,
@@ -48,7 +48,7 @@ pub(super) fn ranges(
             "quantize the model: calibration window {index} holds {found} values of {size}"
         );
     }
-    let bytes = showing(model, graph, names).encode_to_vec();
+    let bytes = with_inner_outputs(model, graph, names).encode_to_vec();
     let observer = Observer::load(&bytes, engine).context("calibrate")?;
     let mut run = Run { observer, input: &input.name, names, windows, window_shape };
     let mut ranges: BTreeMap<String, Range> =
@@ -67,7 +67,7 @@ pub(super) fn ranges(
     Ok(histograms.into_iter().map(|(name, histogram)| (name, histogram.holding(share))).collect())
 }
 
-/// Sizes of the input's axes behind the batch.
+/// Returns the sizes of the input's axes after the batch axis.
 fn window_shape(input: &ValueInfoProto) -> anyhow::Result<Vec<usize>> {
     let tensor = input.r#type.as_ref().and_then(|it| it.tensor_type.as_ref());
     let axes = tensor.and_then(|it| it.shape.as_ref()).map(|it| it.dim.as_slice()).unwrap_or_default();
@@ -76,11 +76,13 @@ fn window_shape(input: &ValueInfoProto) -> anyhow::Result<Vec<usize>> {
         _ => None,
     };
     let sizes = axes.iter().skip(1).map(|axis| size(&axis.value)).collect::<Option<Vec<_>>>();
-    sizes.with_context(|| format!("quantize the model: input {} has an axis of no fixed size", input.name))
+    sizes.with_context(|| {
+        format!("quantize the model: input {} has a dynamic axis besides the batch", input.name)
+    })
 }
 
-/// The model with values from inside as its only outputs.
-fn showing(model: &ModelProto, graph: &GraphProto, names: &BTreeSet<String>) -> ModelProto {
+/// Returns the model with the named intermediate values as its only outputs.
+fn with_inner_outputs(model: &ModelProto, graph: &GraphProto, names: &BTreeSet<String>) -> ModelProto {
     let tensor = TensorTypeProto { elem_type: FLOAT, shape: None };
     let output = |name: &String| ValueInfoProto {
         name: name.clone(),
@@ -91,6 +93,7 @@ fn showing(model: &ModelProto, graph: &GraphProto, names: &BTreeSet<String>) -> 
     ModelProto { graph: Some(graph), ..model.clone() }
 }
 
+/// The repeated runs of a model over the calibration windows.
 struct Run<'a> {
     observer: Observer,
     input: &'a str,
@@ -100,22 +103,22 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Shows the values of each batch.
-    fn each(&mut self, mut show: impl FnMut(&str, &[f32])) -> anyhow::Result<()> {
+    /// Runs all windows and passes the values of each batch to `observe`.
+    fn each(&mut self, mut observe: impl FnMut(&str, &[f32])) -> anyhow::Result<()> {
         for windows in self.windows.chunks(BATCH) {
             let batch = windows.concat();
             if self.names.contains(self.input) {
-                show(self.input, &batch);
+                observe(self.input, &batch);
             }
             let shape: Vec<usize> =
                 std::iter::once(windows.len()).chain(self.window_shape.iter().copied()).collect();
-            self.observer.run(&shape, &batch, &mut show).context("calibrate")?;
+            self.observer.run(&shape, &batch, &mut observe).context("calibrate")?;
         }
         Ok(())
     }
 }
 
-/// How often values fall where within their range.
+/// A histogram of values within their range.
 struct Histogram {
     range: Range,
     counts: Vec<u64>,
@@ -138,7 +141,7 @@ impl Histogram {
         }
     }
 
-    /// The range that holds a share of the values, each end rounded outwards to whole bins, and 0.
+    /// Returns the range that holds the central share of the values, rounded outwards to whole bins, and 0.
     fn holding(&self, share: f64) -> Range {
         let outside = self.counts.iter().sum::<u64>() as f64 * (1.0 - share) / 2.0;
         let cut = |counts: &mut dyn Iterator<Item = &u64>| {

@@ -1,31 +1,32 @@
-//! Which layers are worth 8-bit integers.
+//! The selection of layers to quantize.
 //!
-//! In: the graph and the options. Out: a [`Layer`] for each `Conv`, `Gemm` or `MatMul` over constant weights that gains.
-//! Never looks at the numbers.
+//! Input: the graph and the options. Output: a [`Layer`] for each `Conv`, `Gemm` or `MatMul` with constant weights that
+//! runs faster in integers.
 
 use super::QuantizeOptions;
 use crate::train::onnx::{FLOAT, GraphProto, NodeProto, TensorProto};
 
-/// Below this number of input channels the engine has no fast integer convolution, and the float one is several times
-/// faster: on one core with VNNI, 4 times at one channel, on a par between 4 and 8.
+/// The minimum number of input channels of a quantized convolution. With fewer channels ONNX Runtime has no fast integer
+/// kernel: on one core with VNNI, the float convolution is 4 times as fast at one channel, and equally fast between 4
+/// and 8.
 const MIN_CHANNELS_IN: i64 = 8;
-/// The same for output channels.
+/// The minimum number of output channels of a quantized convolution, for the same reason.
 const MIN_CHANNELS_OUT: i64 = 16;
 
-/// A layer that will be quantized.
+/// A layer to quantize.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layer {
-    /// Which of the graph's nodes.
+    /// The index of the node.
     pub node: usize,
-    /// Which of the graph's constants are its weights.
+    /// The index of the initializer that holds the weights.
     pub weights: usize,
-    /// The axis of the weights that counts the output channels.
+    /// The axis of the output channels in the weights.
     pub axis: usize,
-    /// Which of the graph's constants is its bias.
+    /// The index of the initializer that holds the bias.
     pub bias: Option<usize>,
 }
 
-/// The layers to quantize, in the order of the graph.
+/// Returns the layers to quantize, in the order of the graph.
 pub(super) fn choose(graph: &GraphProto, options: &QuantizeOptions) -> Vec<Layer> {
     let is_learnt = |name: &str| options.weights.iter().any(|prefix| name.starts_with(prefix.as_str()));
     let mut learnt: Vec<(usize, usize)> = Vec::new();
@@ -44,7 +45,7 @@ pub(super) fn choose(graph: &GraphProto, options: &QuantizeOptions) -> Vec<Layer
     learnt.into_iter().filter_map(layer).collect()
 }
 
-/// The layer, where it has a form that the engine has an integer kernel for, and gains by it.
+/// Returns the layer where ONNX Runtime has a faster integer kernel for its form.
 fn layer(graph: &GraphProto, index: usize, weights: usize, min_weights: usize) -> Option<Layer> {
     let node = &graph.node[index];
     let dims = &graph.initializer[weights].dims;
@@ -63,14 +64,14 @@ fn layer(graph: &GraphProto, index: usize, weights: usize, min_weights: usize) -
     (bias.is_some() == has_bias).then_some(Layer { node: index, weights, axis, bias })
 }
 
-/// The constant of floats that is an input of a node.
+/// Returns the index of the float initializer that is an input of a node.
 fn constant(graph: &GraphProto, node: &NodeProto, input: usize) -> Option<usize> {
     let name = node.input.get(input)?;
     let is_it = |it: &TensorProto| it.name == *name && it.data_type == FLOAT && !it.raw_data.is_empty();
     graph.initializer.iter().position(is_it)
 }
 
-/// Whether it is a product and a bias, and nothing else.
+/// Returns whether a `Gemm` is only a product and a bias.
 fn plain_gemm(node: &NodeProto) -> bool {
     let factors = node.attribute.iter().filter(|it| it.name == "alpha" || it.name == "beta");
     !flag(node, "transA") && factors.map(|it| it.f).all(|factor| factor == Some(1.0))

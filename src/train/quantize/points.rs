@@ -1,60 +1,61 @@
-//! Where in the graph values become 8-bit integers.
+//! The values of the graph that become 8-bit integers.
 //!
-//! In: the graph and the layers. Out: a [`Plan`]: the values that get a pair of `QuantizeLinear` and
-//! `DequantizeLinear`, and who reads behind it. The engine fuses a layer whose neighbours all are such pairs.
-//! Never measures.
+//! Input: the graph and the layers to quantize. Output: a [`Plan`] with the values that get a pair of `QuantizeLinear` and
+//! `DequantizeLinear` nodes, and the nodes that read the dequantized value. ONNX Runtime fuses a layer into an integer
+//! kernel where all of its inputs and outputs are such pairs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::layers::Layer;
 use crate::train::onnx::{GraphProto, NodeProto};
 
-/// What is quantized, and where.
+/// The layers and values to quantize.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// The layers.
+    /// The layers to quantize.
     pub layers: Vec<Layer>,
-    /// The values, by name.
+    /// The values to quantize, by name.
     pub points: BTreeMap<String, Point>,
 }
 
-/// A value that becomes integers.
+/// A value to quantize.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Point {
-    /// Where its scale comes from.
+    /// The source of its scale.
     pub scale: ScaleFrom,
-    /// Who reads it.
+    /// The nodes that read the dequantized value.
     pub readers: Readers,
 }
 
-/// Where the scale of a point comes from.
+/// The source of the scale of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ScaleFrom {
-    /// Its own range.
+    /// Its own range, from calibration.
     Range,
-    /// Another point, of which it holds some elements, and zeros.
+    /// The scale of another value, of which it holds a subset of elements and zeros.
     Point(String),
-    /// It is a mask of zeros and ones.
+    /// The fixed scale of a mask of zeros and ones.
     Mask,
 }
 
-/// Which nodes read the quantized value; the others read the float one.
+/// The nodes that read the dequantized value; all others read the float value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Readers {
-    /// All: the float value never leaves the fused kernel.
+    /// All nodes; the float value exists only inside the fused kernel.
     All,
-    /// These: a float value that integer layers read as well, as a residual connection has it.
+    /// These nodes; other nodes read the float value, as with a residual connection.
     These(BTreeSet<usize>),
 }
 
 impl Plan {
-    /// Finds the points.
+    /// Determines the values to quantize for the given layers.
     pub fn new(graph: &GraphProto, layers: Vec<Layer>) -> Self {
         let mut plan = Self { layers, points: BTreeMap::new() };
         for index in 0..plan.layers.len() {
             let node = plan.layers[index].node;
             plan.read_by(&graph.node[node].input[0], node, ScaleFrom::Range);
-            // An integer convolution can't give floats, and before a ReLU the engine would keep a product as floats.
+            // An integer convolution has an integer output. A product before a ReLU is quantized after the ReLU, because
+            // ONNX Runtime would otherwise compute it in floats.
             let (output, rectified) = after_relu(graph, &graph.node[node].output[0]);
             if rectified || graph.node[node].op_type == "Conv" {
                 plan.read_by_all(output, ScaleFrom::Range);
@@ -71,13 +72,13 @@ impl Plan {
         plan
     }
 
-    /// The values whose range must be known.
+    /// Returns the values whose range must be measured.
     pub fn measured(&self) -> BTreeSet<String> {
         let measured = self.points.iter().filter(|(_, point)| point.scale == ScaleFrom::Range);
         measured.map(|(value, _)| value.clone()).collect()
     }
 
-    /// The point that a point's scale is taken from, itself where it has its own.
+    /// Returns the value whose scale a value has, which is the value itself where it has its own scale.
     pub fn origin<'a>(&'a self, value: &'a str) -> &'a str {
         match self.points.get(value) {
             Some(Point { scale: ScaleFrom::Point(other), .. }) => self.origin(other),
@@ -85,7 +86,7 @@ impl Plan {
         }
     }
 
-    /// Whether a node reads the quantized value.
+    /// Returns whether a node reads the dequantized value.
     pub fn reads(&self, node: usize, value: &str) -> bool {
         self.points.get(value).is_some_and(|point| match &point.readers {
             Readers::All => true,
@@ -105,7 +106,8 @@ impl Plan {
     }
 }
 
-/// The value behind the ReLU and `true`, where one follows at once: an integer kernel cuts at 0 for nothing.
+/// Returns the output of the ReLU and `true` where a ReLU is the only reader of a value. Integer kernels apply a ReLU at
+/// no cost, by saturation at the zero point.
 fn after_relu<'a>(graph: &'a GraphProto, value: &'a str) -> (&'a str, bool) {
     let mut readers = graph.node.iter().filter(|node| node.input.iter().any(|input| input == value));
     match (readers.next(), readers.next()) {
@@ -114,7 +116,7 @@ fn after_relu<'a>(graph: &'a GraphProto, value: &'a str) -> (&'a str, bool) {
     }
 }
 
-/// The value and the mask, where a node multiplies the one by the other.
+/// Returns the value and the mask where a node multiplies a value by a mask.
 fn masking<'a>(graph: &GraphProto, node: &'a NodeProto) -> Option<(&'a str, &'a str)> {
     let [left, right] = node.input.as_slice() else { return None };
     match node.op_type.as_str() {
@@ -124,7 +126,7 @@ fn masking<'a>(graph: &GraphProto, node: &'a NodeProto) -> Option<(&'a str, &'a 
     }
 }
 
-/// Whether a value is the answer of a comparison as zeros and ones, perhaps moved about since.
+/// Returns whether a value is the result of a comparison as zeros and ones, possibly sliced or reshaped since.
 fn is_mask(graph: &GraphProto, value: &str) -> bool {
     let producer = |value: &str| graph.node.iter().find(|node| node.output.iter().any(|it| it == value));
     let Some(node) = producer(value) else { return false };

@@ -1,7 +1,8 @@
-//! The graph with its points and layers as integers.
+//! The rewriting of a float graph to QDQ form.
 //!
-//! In: the float graph, where the points are, and their scales. Out: the graph in QDQ form: a pair of nodes behind each
-//! point, weights and biases as integer constants with a `DequantizeLinear` each. Constants that nobody reads are gone.
+//! Input: the float graph, the plan and the scales. Output: the graph with a pair of nodes after each quantized value, and
+//! with weights and biases as integer constants, each with a `DequantizeLinear`. Invariants: constants without a reader
+//! are removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,7 @@ use super::weights::Channels;
 use crate::train::graph::int;
 use crate::train::onnx::{FLOAT, GraphProto, INT8, INT32, NodeProto, TensorProto, UINT8};
 
-/// Rewrites the graph.
+/// Rewrites the graph to QDQ form.
 pub(super) fn rewrite(graph: &GraphProto, plan: &Plan, scales: &BTreeMap<String, Scale>) -> GraphProto {
     let mut rewriter = Rewriter { graph, scales, nodes: Vec::new(), constants: Vec::new() };
     for input in &graph.input {
@@ -41,13 +42,13 @@ struct Rewriter<'a> {
     constants: Vec<TensorProto>,
 }
 
-/// Name of a value after its way through integers.
+/// Returns the name of the dequantized form of a value.
 fn dequantized(value: &str) -> String {
     format!("{value}_dequantized")
 }
 
 impl Rewriter<'_> {
-    /// The pair of nodes behind a value, where it is a point.
+    /// Adds the pair of nodes after a value where it is quantized.
     fn point(&mut self, value: &str) {
         let Some(Scale { scale, zero_point }) = self.scales.get(value).copied() else { return };
         let scale = self.constant(format!("{value}_scale"), FLOAT, &[], scale.to_le_bytes().to_vec());
@@ -57,7 +58,7 @@ impl Rewriter<'_> {
         self.node("DequantizeLinear", [&quantized, &scale, &zero_point], &dequantized(value));
     }
 
-    /// Weights and bias of a layer as integers.
+    /// Replaces the weights and the bias of a layer by integer constants.
     fn layer(&mut self, layer: &Layer, node: &mut NodeProto) {
         let input = &self.graph.node[layer.node].input[0];
         let input_scale = self.scales[input].scale;
@@ -81,7 +82,7 @@ impl Rewriter<'_> {
         }
     }
 
-    /// A constant of integers, and the node that gives the floats they stand for; the name of those.
+    /// Adds an integer constant with its `DequantizeLinear` node and returns the name of the dequantized value.
     fn integers(&mut self, tensor: TensorProto, axis: usize, scales: &[f32]) -> String {
         let (count, steps) = ([scales.len() as i64], scales.iter().flat_map(|it| it.to_le_bytes()).collect());
         let zeros = vec![0; scales.len() * if tensor.data_type == INT8 { 1 } else { 4 }];
@@ -120,7 +121,7 @@ impl Rewriter<'_> {
     }
 }
 
-/// The elements of a constant of floats.
+/// Returns the elements of a float constant.
 fn floats(tensor: &TensorProto) -> Vec<f32> {
     let element = |bytes: &[u8]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     tensor.raw_data.chunks_exact(4).map(element).collect()

@@ -1,9 +1,9 @@
-//! From the range of a value to its 8-bit scale.
+//! The 8-bit scale of a value.
 //!
-//! In: the lowest and highest number that a value takes. Out: a [`Scale`], one for the whole tensor. Its zero is exact,
-//! because padding and ReLU make so many of them.
+//! Input: the range of a value. Output: a [`Scale`] for the whole tensor (per-tensor, asymmetric). Invariants: 0 is
+//! represented exactly, because padding and ReLU produce many zeros.
 
-/// The numbers that a value takes; always holds 0.
+/// The range of a value, which always includes 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Range {
     /// The lowest, at most 0.
@@ -13,7 +13,7 @@ pub(super) struct Range {
 }
 
 impl Range {
-    /// Takes in more numbers.
+    /// Extends the range by more values.
     pub fn widen(&mut self, values: &[f32]) {
         self.low = values.iter().copied().fold(self.low, f32::min);
         self.high = values.iter().copied().fold(self.high, f32::max);
@@ -23,17 +23,17 @@ impl Range {
 /// `real = scale * (integer - zero_point)`, integers from 0 to 255.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Scale {
-    /// One step.
+    /// The step between consecutive integers.
     pub scale: f32,
-    /// The integer that stands for 0.
+    /// The integer that represents 0.
     pub zero_point: u8,
 }
 
 impl Scale {
-    /// For a mask of zeros and ones, which stay what they are.
+    /// The scale of a mask, in which 0 and 1 are the integers 0 and 1.
     pub const MASK: Self = Self { scale: 1.0, zero_point: 0 };
 
-    /// Spreads 256 steps over a range; where it holds 0 alone, any step will do.
+    /// Returns the scale that spreads 256 integers over a range. A range that is only 0 has an arbitrary scale.
     pub fn of(range: Range) -> Self {
         let scale = (range.high - range.low) / 255.0;
         if !scale.is_normal() {
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_is_exact_and_no_number_of_the_range_is_off_by_more_than_a_step() {
+    fn zero_is_exact_and_the_error_is_at_most_one_step() {
         let scale = Scale::of(Range { low: -0.7, high: 2.3 });
         assert_eq!(round_trip(scale, 0.0), 0.0);
         for value in (0..=300).map(|n| -0.7 + n as f32 * 0.01) {

@@ -1,36 +1,37 @@
-//! Weights and biases as integers, one scale for each output channel.
+//! Integer weights and biases, with one scale per output channel.
 //!
-//! In: float constants and the axis of the output channels. Out: 8-bit weights, 32-bit biases and their scales. Symmetric:
-//! 0 is integer 0, as the engine's fast kernels demand.
+//! Input: float constants and the axis of the output channels. Output: 8-bit weights, 32-bit biases, and their scales.
+//! Invariants: quantization is symmetric, 0 is the integer 0, as ONNX Runtime's fast kernels require.
 
-/// The largest integer that a weight becomes; -128 is left out, so that negation is exact.
+/// The largest absolute value of an integer weight; -128 is not used, so that the range is symmetric.
 const HIGHEST: f32 = 127.0;
-/// The largest integer that a bias becomes: half of what fits, so that the sum over a kernel fits on top of it.
+/// The largest absolute value of an integer bias: half of the 32-bit range, which leaves the other half for the sum over a
+/// kernel.
 const HIGHEST_BIAS: f32 = (1 << 30) as f32;
 
-/// Where the output channels of a constant lie.
+/// The position of the output channels in a constant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Channels {
-    /// How many there are.
+    /// The number of channels.
     pub count: usize,
-    /// Elements from one to the next.
+    /// The number of elements from one channel to the next.
     pub stride: usize,
 }
 
 impl Channels {
-    /// The channels of a constant of some shape along one of its axes.
+    /// Returns the channels of a constant with shape `dims` along `axis`.
     pub fn of(dims: &[i64], axis: usize) -> Self {
         let stride = dims[axis + 1..].iter().map(|&size| size as usize).product();
         Self { count: dims[axis] as usize, stride }
     }
 
-    /// The channel of an element.
+    /// Returns the channel of an element.
     fn at(self, element: usize) -> usize {
         element / self.stride % self.count
     }
 }
 
-/// The step of each channel. `biases` may be empty; `input_scale` is that of what the weights are multiplied by.
+/// Returns the scale of each channel. `biases` may be empty; `input_scale` is the scale of the layer's input.
 pub(super) fn scales(weights: &[f32], channels: Channels, biases: &[f32], input_scale: f32) -> Vec<f32> {
     let mut highest = vec![0.0_f32; channels.count];
     for (element, weight) in weights.iter().enumerate() {
@@ -38,14 +39,15 @@ pub(super) fn scales(weights: &[f32], channels: Channels, biases: &[f32], input_
         *highest = highest.max(weight.abs());
     }
     let steps = highest.iter().map(|highest| highest / HIGHEST).enumerate();
-    // A bias counts in steps of weight times input: nearly dead weights must not make it overflow.
+    // The scale of a bias is the scale of the weights times that of the input. Very small weights would give a scale at
+    // which the bias overflows, so the scale has a minimum.
     let least =
         |channel: usize| biases.get(channel).map_or(0.0, |it| it.abs() / (input_scale * HIGHEST_BIAS));
     let step = |(channel, step): (usize, f32)| step.max(least(channel));
     steps.map(step).map(|step| if step.is_normal() { step } else { 1.0 }).collect()
 }
 
-/// Weights in steps of their channel.
+/// Quantizes weights with the scale of their channel.
 pub(super) fn integers(weights: &[f32], channels: Channels, scales: &[f32]) -> Vec<i8> {
     let integer = |(element, weight): (usize, &f32)| {
         (weight / scales[channels.at(element)]).round().clamp(-HIGHEST, HIGHEST) as i8
@@ -53,7 +55,7 @@ pub(super) fn integers(weights: &[f32], channels: Channels, scales: &[f32]) -> V
     weights.iter().enumerate().map(integer).collect()
 }
 
-/// Biases in steps of weight times input.
+/// Quantizes biases with scales of weight times input.
 pub(super) fn bias_integers(biases: &[f32], scales: &[f32]) -> Vec<i32> {
     biases.iter().zip(scales).map(|(bias, scale)| (bias / scale).round() as i32).collect()
 }
@@ -73,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn no_weight_is_off_by_more_than_half_a_step_of_its_own_channel() {
+    fn the_error_of_a_weight_is_at_most_half_a_step_of_its_channel() {
         for axis in 0..3 {
             let (weights, channels) = weights([4, 3, 5], axis);
             let scales = scales(&weights, channels, &[], 1.0);

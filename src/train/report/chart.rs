@@ -1,6 +1,6 @@
-//! A plot's frame: two axes with round numbers, a grid, and the way from values to places.
+//! The frame of a plot: two axes with round tick values, a grid, and the mapping from values to coordinates.
 //!
-//! In: ranges and titles. Out: the frame drawn, and [`Frame::at`]. Knows nothing of what is plotted.
+//! Input: ranges and titles. Output: a drawn frame, and coordinates by [`Frame::at`].
 
 use super::svg::{Anchor, Svg};
 
@@ -11,7 +11,7 @@ pub(super) const RIGHT: f64 = 16.0;
 const TOP: f64 = 56.0;
 const BOTTOM: f64 = 46.0;
 
-/// From the lowest to the highest value shown.
+/// The lowest and the highest value of an axis.
 pub(super) type Range = (f64, f64);
 
 /// The titles of a plot.
@@ -22,7 +22,7 @@ pub(super) struct Titles<'a> {
     pub y: &'a str,
 }
 
-/// A drawn frame.
+/// A drawn frame with the ranges of its axes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
     x: Range,
@@ -30,7 +30,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Draws axes, grid and titles. `whole_x` keeps the numbers below whole.
+    /// Draws axes, grid and titles. With `whole_x`, the ticks of the x axis are integers.
     pub fn draw(titles: Titles, x: Range, y: Range, whole_x: bool) -> (Self, Svg) {
         let mut svg = Svg::new(WIDTH, HEIGHT, titles.plot);
         let frame = Self { x, y };
@@ -50,7 +50,7 @@ impl Frame {
         (frame, svg)
     }
 
-    /// Where a value lies in the picture.
+    /// Returns the coordinates of a data point.
     pub fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
         let share =
             |value: f64, (low, high): Range| if high > low { (value - low) / (high - low) } else { 0.5 };
@@ -59,7 +59,7 @@ impl Frame {
         (LEFT + width * share(x, self.x), HEIGHT - BOTTOM - height * share(y, self.y))
     }
 
-    /// Names what the colours are, below the title.
+    /// Draws a legend below the title: class and name of each line.
     pub fn legend(&self, svg: &mut Svg, entries: &[(&str, &str)]) {
         let mut x = LEFT;
         for (class, name) in entries {
@@ -70,7 +70,7 @@ impl Frame {
     }
 }
 
-/// A range around values with a little room, so that no line lies on the frame; never empty.
+/// Returns a range around finite values with a margin, so that no line lies on the frame; it is never empty.
 pub(super) fn around(values: impl Iterator<Item = f64>) -> Range {
     let finite = values.filter(|value| value.is_finite());
     let (low, high) =
@@ -82,7 +82,7 @@ pub(super) fn around(values: impl Iterator<Item = f64>) -> Range {
     (if low >= 0.0 { (low - room).max(0.0) } else { low - room }, high + room)
 }
 
-/// At most about `count` round numbers within a range: steps of 1, 2 or 5 times a power of ten.
+/// Returns about `count` round tick values within a range, with steps of 1, 2 or 5 times a power of ten.
 pub(super) fn ticks((low, high): Range, count: usize, whole: bool) -> Vec<f64> {
     let raw = (high - low) / count as f64;
     let power = 10.0_f64.powf(raw.max(f64::MIN_POSITIVE).log10().floor());
@@ -94,7 +94,7 @@ pub(super) fn ticks((low, high): Range, count: usize, whole: bool) -> Vec<f64> {
     (first..=last).map(|at| at as f64 * step).collect()
 }
 
-/// As few digits as tell a tick from its neighbours.
+/// Formats a tick value without trailing zeros.
 fn number(value: f64) -> String {
     if value != 0.0 && value.abs() < 1e-4 {
         return format!("{value:.0e}");
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_never_empty_and_takes_no_notice_of_what_is_no_number() {
+    fn a_range_is_never_empty_and_ignores_nan() {
         assert_eq!(around([f64::NAN].into_iter()), (0.0, 1.0));
         let (low, high) = around([2.0, 2.0].into_iter());
         assert!(low < 2.0 && high > 2.0);

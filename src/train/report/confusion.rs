@@ -1,15 +1,16 @@
-//! The confusion matrix: who is taken for whom.
+//! The picture of a confusion matrix.
 //!
-//! In: counts, rows are the truth. Out: a picture; the shade is the share of the row, the number below it the clips.
+//! Input: numbers of clips, rows = true labels. Output: a picture; the shade of a cell is the share of its row, the number
+//! below it is the number of clips.
 
 use super::svg::{Anchor, Svg};
 
 const CELL: f64 = 56.0;
 const GAP: f64 = 2.0;
 const TOP: f64 = 74.0;
-/// Shares above this are written in the colour that stands out from a full shade.
+/// The share above which text has the colour for dark backgrounds.
 const DENSE: f64 = 0.68;
-/// Shares above this are too dark for muted words.
+/// The share above which text is not muted.
 const TINTED: f64 = 0.25;
 
 pub(super) fn draw(labels: &[String], matrix: &[Vec<u64>]) -> Svg {

@@ -1,6 +1,6 @@
-//! The run by epoch: losses, validation figures, learning rate.
+//! The learning curves: losses, validation scores and learning rate by epoch.
 //!
-//! In: the history and the best epoch. Out: three pictures. What is no number leaves a gap.
+//! Input: the history and the best epoch. Output: three pictures. Invariants: values that are not finite leave a gap.
 
 use super::chart::{Frame, RIGHT, Range, Titles, WIDTH, around};
 use super::svg::{Anchor, Svg};
@@ -28,23 +28,26 @@ pub(super) fn draw(history: &[EpochRecord], best_epoch: usize) -> Vec<(&'static 
     ];
     let rate = [Series { name: "learning rate", class: "first", value: |it| it.learning_rate }];
     vec![
-        ("loss", plot(("Loss", "cross-entropy", f64::INFINITY), &losses, history, best_epoch)),
-        ("accuracy", plot(("Validation", "share of clips", 1.0), &figures, history, best_epoch)),
-        ("learning-rate", plot(("Learning rate", "step size", f64::INFINITY), &rate, history, best_epoch)),
+        ("loss", plot(titles("Loss", "cross-entropy"), f64::INFINITY, &losses, history, best_epoch)),
+        ("accuracy", plot(titles("Validation", "share of clips"), 1.0, &figures, history, best_epoch)),
+        (
+            "learning-rate",
+            plot(titles("Learning rate", "step size"), f64::INFINITY, &rate, history, best_epoch),
+        ),
     ]
 }
 
-/// `highest` is what no value can be above.
-fn plot(
-    (title, y_title, highest): (&str, &str, f64),
-    series: &[Series],
-    history: &[EpochRecord],
-    best_epoch: usize,
-) -> Svg {
+/// The titles of a plot over epochs.
+fn titles<'a>(plot: &'a str, y: &'a str) -> Titles<'a> {
+    Titles { plot, x: "epoch", y }
+}
+
+/// Draws a plot over epochs; `highest` is the upper limit of the y axis.
+fn plot(titles: Titles, highest: f64, series: &[Series], history: &[EpochRecord], best_epoch: usize) -> Svg {
     let (low, high) = around(series.iter().flat_map(|series| history.iter().map(series.value)));
     let y = (low, high.min(highest));
     let x: Range = (1.0, history.len().max(1) as f64);
-    let (frame, mut svg) = Frame::draw(Titles { plot: title, x: "epoch", y: y_title }, x, y, true);
+    let (frame, mut svg) = Frame::draw(titles, x, y, true);
     if best_epoch > 0 {
         let (at, bottom) = frame.at((best_epoch as f64, y.0));
         let (_, top) = frame.at((best_epoch as f64, y.1));
@@ -55,11 +58,11 @@ fn plot(
     for line in series {
         let values = history.iter().map(|record| (record.epoch as f64, (line.value)(record)));
         let points: Vec<(f64, f64)> = values.collect();
-        for stretch in points.split(|(_, value)| !value.is_finite()) {
-            let places: Vec<(f64, f64)> = stretch.iter().map(|point| frame.at(*point)).collect();
-            match places[..] {
+        for finite in points.split(|(_, value)| !value.is_finite()) {
+            let coordinates: Vec<(f64, f64)> = finite.iter().map(|point| frame.at(*point)).collect();
+            match coordinates[..] {
                 [only] => svg.dot(line.class, only, 3.5),
-                _ => svg.path(line.class, &places),
+                _ => svg.path(line.class, &coordinates),
             }
         }
     }

@@ -1,6 +1,6 @@
-//! `metrics.json`: every figure of the report.
+//! The content of `metrics.json`.
 //!
-//! In: the report. Out: what serde writes. The names of the metrics are those of `affectd evaluate --format json`.
+//! Input: the report. Output: serializable figures. Invariants: metrics have the names of `affectd evaluate --format json`.
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use crate::evaluation::{ClassMetrics, Interval, Metrics, ScoredClip};
 use crate::train::audit::Audit;
 use crate::train::state::EpochRecord;
 
-/// Everything in `metrics.json`.
+/// The content of `metrics.json`.
 #[derive(Debug, Serialize)]
 pub(super) struct Figures<'a> {
     pub model: &'a str,
@@ -29,7 +29,7 @@ pub(super) struct Figures<'a> {
     pub audit: &'a Audit,
 }
 
-/// What one split gave.
+/// The metrics of one split.
 #[derive(Debug, Serialize)]
 pub(super) struct SplitFigures {
     pub clips: usize,
@@ -37,11 +37,11 @@ pub(super) struct SplitFigures {
     pub unweighted_average_recall: f64,
     pub macro_f1: f64,
     pub expected_calibration_error: f64,
-    /// 95 %, resampled by speaker.
+    /// The 95 % bootstrap interval by speaker.
     pub accuracy_interval: Option<Interval>,
     pub unweighted_average_recall_interval: Option<Interval>,
     pub per_class: Vec<ClassMetrics>,
-    /// Rows are the truth.
+    /// The number of clips by true label (rows) and predicted label (columns).
     pub confusion_matrix: Vec<Vec<u64>>,
 }
 

@@ -1,8 +1,7 @@
-//! What a training run did, as a folder: figures for programs, pictures and one page for people.
+//! The report of a training run, as a folder.
 //!
-//! In: a [`TrainingReport`]. Out: `metrics.json`, `config.json`, the pictures as SVG, and `index.html`, which holds all
-//! of them and needs nothing from outside. Never measures anything but the clips it is given; the same report gives the
-//! same files.
+//! Input: a [`TrainingReport`]. Output: `metrics.json`, `config.json`, pictures as SVG, and `index.html`, which contains
+//! all of them. Invariants: the page loads nothing from the network; the same report gives the same files.
 
 mod chart;
 mod confusion;
@@ -23,78 +22,78 @@ use anyhow::{Context, bail};
 use figures::Figures;
 use svg::Svg;
 
-/// A run with all that is told of it.
+/// The content of a report.
 #[derive(Debug, Clone)]
 pub struct TrainingReport {
-    /// Name and version, as in `toy@0.1.0`.
+    /// The model's name and version, such as `toy@0.1.0`.
     pub model: String,
-    /// The data and how it was split, in one line.
+    /// The data and its split, in one line.
     pub protocol: String,
-    /// Whether speakers of the test part also train, which the page says at its top.
+    /// Whether training and test clips share speakers, which the page states at its top.
     pub shares_speakers: bool,
-    /// Emotions in the order of the probabilities.
+    /// The emotions in the order of the probabilities.
     pub labels: Vec<String>,
-    /// Training clips.
+    /// The number of training clips.
     pub training_clips: usize,
-    /// Every epoch, in order. Its training loss is of changed windows and smoothed targets: not to be held against the
-    /// validation loss.
+    /// The results of each epoch. The training loss is measured on augmented windows and smoothed targets, so it is not
+    /// comparable with the validation loss.
     pub history: Vec<EpochRecord>,
-    /// The epoch whose network was kept, from 1.
+    /// The number of the best epoch, from 1.
     pub best_epoch: usize,
     /// The validation clips, at the model's temperature.
     pub validation: Vec<ScoredClip>,
     /// The test clips, at the model's temperature.
     pub test: Vec<ScoredClip>,
-    /// What the logits are divided by.
+    /// The softmax temperature.
     pub temperature: f64,
-    /// Learnt numbers.
+    /// The number of learnt parameters.
     pub parameters: usize,
-    /// Multiplications and additions for one window, in millions.
+    /// The floating-point operations per window, in millions.
     pub mflop_per_window: f64,
-    /// How long the run took.
+    /// The duration of the run.
     pub seconds: f64,
-    /// Where all randomness came from.
+    /// The seed of all random numbers.
     pub seed: u64,
-    /// What was found in the data.
+    /// The findings of the audit.
     pub audit: Audit,
-    /// The command line, word by word.
+    /// The command line, as a list of arguments.
     pub command: Vec<String>,
-    /// Every setting that was used, as a JSON object.
+    /// All settings of the run, as a JSON object.
     pub settings: serde_json::Value,
 }
 
-/// The pictures with their files' names.
+/// The pictures with their file names.
 struct Pictures {
     curves: Vec<(&'static str, Svg)>,
     splits: Vec<SplitPictures>,
 }
 
-/// What is drawn of one split.
+/// The pictures of one split.
 struct SplitPictures {
     title: &'static str,
     confusion: (&'static str, Svg),
     reliability: (&'static str, Svg),
 }
 
-/// Refuses a folder that is there already, unless it may be overwritten. To be asked before training.
+/// Checks, before training, that the report folder does not exist or may be overwritten.
 ///
 /// # Errors
-/// Names the folder.
+/// Returns an error that names the folder.
 pub fn check_folder(folder: &Path, overwrite: bool) -> anyhow::Result<()> {
     if folder.exists() && !(overwrite && folder.is_dir()) {
-        let hint = if folder.is_dir() { "is there already; --force overwrites it" } else { "is no folder" };
+        let hint = if folder.is_dir() { "exists; --force overwrites it" } else { "is not a folder" };
         bail!("report folder {} {hint}", folder.display());
     }
     Ok(())
 }
 
 impl TrainingReport {
-    /// Writes all files into `folder`, which is made if it is not there.
+    /// Writes all files into `folder`, which is created where it does not exist.
     ///
     /// # Errors
-    /// A folder or file that cannot be written.
+    /// Returns an error where the folder or a file cannot be written.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+        std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
         for (name, content) in self.files()? {
             let path = folder.join(name);
             std::fs::write(&path, content).with_context(|| format!("write {}", path.display()))?;
@@ -102,10 +101,10 @@ impl TrainingReport {
         Ok(())
     }
 
-    /// Every file's name and content.
+    /// Returns the name and the content of every file.
     ///
     /// # Errors
-    /// Settings that are no JSON, which none of ours are.
+    /// Returns an error where the figures cannot be serialized.
     pub fn files(&self) -> anyhow::Result<Vec<(String, String)>> {
         let figures = Figures::of(self);
         let pictures = self.pictures(&figures);

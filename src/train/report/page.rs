@@ -1,7 +1,7 @@
-//! `index.html`: the whole report on one page.
+//! The content of `index.html`: the whole report on one page.
 //!
-//! In: the report, its figures and pictures. Out: HTML with everything inside. Nothing is fetched, no script runs; every
-//! word from outside is escaped.
+//! Input: the report, its figures and pictures. Output: self-contained HTML. Invariants: nothing is loaded from the network,
+//! there are no scripts, and all text from file names and labels is escaped.
 
 use super::figures::{Figures, SplitFigures};
 use super::svg::{STYLE, Svg, escaped};
@@ -29,8 +29,8 @@ pub(super) fn html(report: &TrainingReport, figures: &Figures, pictures: &Pictur
 
 fn heading(report: &TrainingReport) -> String {
     let (model, protocol) = (escaped(&report.model), escaped(&report.protocol));
-    let alarm = "<p class=\"alarm\">The same speakers train and test: these figures promise nothing for another \
-                 speaker.</p>\n";
+    let alarm = "<p class=\"alarm\">The same speakers occur in training and test: these scores do not apply to other \
+                 speakers.</p>\n";
     let alarm = if report.shares_speakers { alarm } else { "" };
     format!("<h1>{model}</h1>\n<p class=\"lead\">{protocol}</p>\n{alarm}")
 }
@@ -75,7 +75,7 @@ fn figure(svg: &str) -> String {
     format!("<figure>\n{svg}</figure>\n")
 }
 
-/// As wide as the picture is beside others, so that all are drawn to one scale.
+/// Wraps content in a column whose width is proportional to the picture's, so that all pictures have the same scale.
 fn column(picture: &Svg, content: &str) -> String {
     let width = picture.width();
     format!("<div style=\"flex: {width:.0} 1 {:.0}px\">\n{content}</div>\n", 0.7 * width)
@@ -112,11 +112,12 @@ fn classes(split: &SplitFigures) -> String {
 
 fn audit(report: &TrainingReport) -> String {
     let audit = &report.audit;
-    let (heard, left_out) = (audit.clips, audit.left_out().count());
-    let mut text = format!("<h2>Data</h2>\n<p>{} clips heard, {left_out} files left out, ", thousands(heard));
+    let (audited, left_out) = (audit.clips, audit.left_out().count());
+    let mut text =
+        format!("<h2>Data</h2>\n<p>{} clips audited, {left_out} files excluded, ", thousands(audited));
     text += &format!("{} clips trained on.</p>\n", thousands(report.training_clips));
     for (label, count) in &audit.labels_left_out {
-        text += &format!("<p>{count} clips of {} left out, as asked.</p>\n", escaped(label));
+        text += &format!("<p>{count} clips with label {} excluded.</p>\n", escaped(label));
     }
     for (kind, findings) in audit.by_kind() {
         let verdict = if kind.is_left_out() { "left out" } else { "kept" };
@@ -153,7 +154,7 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-/// `1234567` as `1,234,567`.
+/// Formats `1234567` as `1,234,567`.
 fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> = digits

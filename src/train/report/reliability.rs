@@ -1,7 +1,7 @@
-//! The reliability diagram: is it right as often as it says it is (Guo et al. 2017)?
+//! The reliability diagram (Guo et al. 2017, <https://arxiv.org/abs/1706.04599>): accuracy by confidence.
 //!
-//! In: scored clips. Out: a picture; each bar is the accuracy of the clips in one tenth of confidence, its shade the
-//! share of clips there. On the diagonal it would be right as often as it says.
+//! Input: scored clips. Output: a picture; each bar is the accuracy of the clips in one tenth of confidence, and its shade
+//! is the share of clips. A perfectly calibrated model has all bars on the diagonal.
 
 use super::chart::{Frame, LEFT, Titles};
 use super::svg::{Anchor, Svg};
@@ -9,7 +9,7 @@ use crate::evaluation::ScoredClip;
 
 const BINS: usize = 10;
 
-/// Clips of one tenth of confidence.
+/// The clips of one tenth of confidence.
 #[derive(Debug, Clone, Copy, Default)]
 struct Bin {
     clips: usize,

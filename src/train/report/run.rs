@@ -1,6 +1,6 @@
-//! From a finished run to its report.
+//! Creation of a report from a finished run.
 //!
-//! In: the trained model, its name, the command line. Out: a [`TrainingReport`] with every setting that was used.
+//! Input: the trained model, its identity and the command line. Output: a [`TrainingReport`] with all settings.
 
 use clap::ValueEnum;
 
@@ -9,7 +9,7 @@ use crate::datasets::{DatasetSpec, Protocol};
 use crate::train::{Identity, Trained, Training};
 
 impl TrainingReport {
-    /// What `command` trained.
+    /// Creates the report of a model that `command` has trained.
     #[must_use]
     pub fn of(trained: &Trained, identity: &Identity, command: Vec<String>) -> Self {
         let training = &trained.training;

@@ -1,24 +1,25 @@
-//! Shapes and words as SVG.
+//! A writer of SVG pictures.
 //!
-//! In: coordinates from the top left, classes of `style.css`. Out: a picture that follows the reader's light or dark
-//! mode, by itself or inside a page. Colours are the style's alone; that is why no drawing crate is used here.
+//! Input: shapes and text with coordinates from the top left and classes of `style.css`. Output: a picture, as a file or
+//! inline in a page, that follows the light or dark mode of the browser. A drawing crate was rejected, because it writes
+//! colours into the shapes, and they could not follow the mode.
 
 use std::fmt::Write as _;
 
-/// The colours and fonts of pictures and page.
+/// The style sheet of pictures and page.
 pub(super) const STYLE: &str = include_str!("style.css");
 
-/// A picture.
+/// An SVG picture under construction.
 #[derive(Debug, Clone)]
 pub(super) struct Svg {
     width: f64,
     height: f64,
-    /// Read out where nothing can be seen.
+    /// The accessible title, for screen readers.
     title: String,
     body: String,
 }
 
-/// Where a word's coordinates are.
+/// The horizontal alignment of text relative to its coordinates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Anchor {
     Start,
@@ -42,7 +43,7 @@ impl Svg {
         );
     }
 
-    /// A line through points.
+    /// Draws a polyline through points.
     pub fn path(&mut self, class: &str, points: &[(f64, f64)]) {
         let points: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         let _ = writeln!(self.body, r#"<polyline class="{class}" points="{}"/>"#, points.join(" "));
@@ -52,7 +53,7 @@ impl Svg {
         let _ = writeln!(self.body, r#"<circle class="{class}" cx="{x:.1}" cy="{y:.1}" r="{radius}"/>"#);
     }
 
-    /// A box with its top left corner, its size, and how dense its colour is, from 0 to 1.
+    /// Draws a rectangle with its top left corner, its size and its opacity, from 0 to 1.
     pub fn area(&mut self, class: &str, (x, y): (f64, f64), (width, height): (f64, f64), density: f64) {
         let _ = writeln!(
             self.body,
@@ -73,7 +74,7 @@ impl Svg {
         );
     }
 
-    /// The same, read from bottom to top.
+    /// Draws text that is rotated to read from bottom to top.
     pub fn upright(&mut self, class: &str, (x, y): (f64, f64), text: &str) {
         let text = escaped(text);
         let _ = writeln!(
@@ -82,12 +83,12 @@ impl Svg {
         );
     }
 
-    /// For a page that has the style already.
+    /// Returns the picture for a page that contains the style sheet.
     pub fn inline(&self) -> String {
         self.element("", "")
     }
 
-    /// For a file of its own.
+    /// Returns the picture as a file with its own style sheet.
     pub fn file(&self) -> String {
         self.element(r#" xmlns="http://www.w3.org/2000/svg""#, &format!("<style>\n{STYLE}</style>\n"))
     }
@@ -102,7 +103,7 @@ impl Svg {
     }
 }
 
-/// Text that no markup can hide in.
+/// Escapes text for HTML and SVG.
 pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

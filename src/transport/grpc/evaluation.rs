@@ -1,7 +1,8 @@
-//! The service `affectd.v1.EvaluationService`: clips in, progress and a report out.
+//! The gRPC service `affectd.v1.EvaluationService`.
 //!
-//! In: labelled clips of a call. Out: each clip's result in their order, then the report. Shares the daemon's batcher
-//! with live streams and never has more than a few clips of a call under way, so neither starves the other.
+//! Input: the labelled clips of a call. Output: the result of each clip in the order of the clips, then the report.
+//! Invariants: evaluations share the daemon's batcher with live streams; the number of clips in flight per call is
+//! bounded, so that neither starves the other.
 
 use std::pin::Pin;
 
@@ -13,26 +14,26 @@ use crate::audio::AudioFormat;
 use crate::batch::ReplyOrigin;
 use crate::evaluation::clips_in_flight;
 use crate::evaluation::{EvaluationError, Evaluator, LabelledClip, Tally};
-use crate::proto::evaluate_response::Response as Answer;
+use crate::proto::evaluate_response::Response as ResponseKind;
 use crate::proto::evaluation_service_server::{EvaluationService, EvaluationServiceServer};
 use crate::proto::{EvaluateRequest, EvaluateResponse};
 use crate::serving::UnknownModel;
 
-/// What a clip's message holds besides its audio, at most.
-const ENVELOPE_BYTES: usize = 64 * 1024;
+/// The maximum size, in bytes, of the fields of a clip's message besides its audio.
+const MESSAGE_OVERHEAD_BYTES: usize = 64 * 1024;
 
-/// The service.
+/// The implementation of the evaluation service.
 pub struct Evaluation<O> {
     evaluator: Box<EvaluatorOf<O>>,
     draining: CancellationToken,
 }
 
-/// Gives an evaluator of the default model, which none is once the daemon has drained.
+/// Returns an evaluator of the default model, or an error once the daemon has drained and no model is loaded.
 type EvaluatorOf<O> = dyn Fn() -> Result<Evaluator<O>, UnknownModel> + Send + Sync;
 
 impl<O: From<ReplyOrigin> + Send + Sync + 'static> Evaluation<O> {
-    /// A service on the daemon's batchers, with an evaluator for each call; calls end with UNAVAILABLE once `draining` is cancelled. Drop the service to
-    /// close the batcher's queue.
+    /// Creates the service. `evaluator` is called once for each call. Calls end with `UNAVAILABLE` once `draining` is
+    /// cancelled. The service holds a sender of the batcher's queue, so the queue closes only after the service is dropped.
     #[must_use]
     pub fn new(
         evaluator: impl Fn() -> Result<Evaluator<O>, UnknownModel> + Send + Sync + 'static,
@@ -41,19 +42,19 @@ impl<O: From<ReplyOrigin> + Send + Sync + 'static> Evaluation<O> {
         Self { evaluator: Box::new(evaluator), draining }
     }
 
-    /// Ready for a server; clips may have `max_file_bytes` of audio.
+    /// Wraps the service for a tonic server; a clip may have up to `max_file_bytes` of audio.
     #[must_use]
     pub fn into_server(self, max_file_bytes: usize) -> EvaluationServiceServer<Self> {
         EvaluationServiceServer::new(self)
-            .max_decoding_message_size(max_file_bytes.saturating_add(ENVELOPE_BYTES))
+            .max_decoding_message_size(max_file_bytes.saturating_add(MESSAGE_OVERHEAD_BYTES))
     }
 }
 
-type Answers = Pin<Box<dyn Stream<Item = Result<EvaluateResponse, Status>> + Send>>;
+type ResponseStream = Pin<Box<dyn Stream<Item = Result<EvaluateResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl<O: From<ReplyOrigin> + Send + Sync + 'static> EvaluationService for Evaluation<O> {
-    type EvaluateStream = Answers;
+    type EvaluateStream = ResponseStream;
 
     async fn evaluate(
         &self,
@@ -65,17 +66,18 @@ impl<O: From<ReplyOrigin> + Send + Sync + 'static> EvaluationService for Evaluat
         let stopped = self.draining.clone().cancelled_owned();
         let evaluator =
             (self.evaluator)().map_err(|unknown| Status::invalid_argument(unknown.to_string()))?;
-        let answers = answers(evaluator, request.into_inner());
-        // Drain: whoever evaluates has no report yet, and can ask again elsewhere.
-        let answers = answers.take_until(stopped);
+        let responses = responses(evaluator, request.into_inner());
+        // A drain ends the call without waiting for the remaining clips: no report has been sent yet, so the client can
+        // repeat the evaluation elsewhere.
+        let responses = responses.take_until(stopped);
         let draining_token = self.draining.clone();
         let ending =
             futures::stream::once(async move { draining_token.is_cancelled().then(|| Err(draining())) });
-        Ok(Response::new(Box::pin(answers.chain(ending.filter_map(futures::future::ready)))))
+        Ok(Response::new(Box::pin(responses.chain(ending.filter_map(futures::future::ready)))))
     }
 }
 
-fn answers<O: From<ReplyOrigin> + Send + Sync + 'static>(
+fn responses<O: From<ReplyOrigin> + Send + Sync + 'static>(
     evaluator: Evaluator<O>,
     requests: Streaming<EvaluateRequest>,
 ) -> impl Stream<Item = Result<EvaluateResponse, Status>> + Send {
@@ -91,15 +93,15 @@ fn answers<O: From<ReplyOrigin> + Send + Sync + 'static>(
             let outcome = outcome?;
             let result = outcome.to_proto(&contract.labels);
             tally.add(outcome);
-            yield EvaluateResponse { response: Some(Answer::Clip(result)) };
+            yield EvaluateResponse { response: Some(ResponseKind::Clip(result)) };
         }
         let report = tokio::task::spawn_blocking(move || tally.report()).await;
         let report = report.map_err(|_| Status::internal("the report could not be computed"))?;
-        yield EvaluateResponse { response: Some(Answer::Report(report.into())) };
+        yield EvaluateResponse { response: Some(ResponseKind::Report(report.into())) };
     }
 }
 
-/// The clip of a request, or INVALID_ARGUMENT naming the field.
+/// Returns the clip of a request, or `INVALID_ARGUMENT` with the name of the invalid field.
 fn clip(request: EvaluateRequest) -> Result<LabelledClip, Status> {
     let missing = |field: &str| Status::invalid_argument(format!("{field}: missing"));
     let clip = request.clip.ok_or_else(|| missing("clip"))?;

@@ -1,22 +1,24 @@
-//! What the benches of the front end run: features of a recording, chunks through a stream, resampling.
+//! The work that the benchmarks of the front end run: features of a recording, chunks of a stream,
+//! resampling.
 //!
-//! In: samples. Out: work done. Never measures.
+//! Input: samples.
+//! Output: computed results; nothing is measured here.
 
-#![allow(dead_code, unused_imports, clippy::allow_attributes, reason = "each bench uses its part")]
+#![allow(dead_code, unused_imports, clippy::allow_attributes, reason = "each benchmark uses a part of it")]
 
-#[path = "../../stream_fixture/mod.rs"]
+#[path = "../../support/stream_fixture.rs"]
 mod stream_fixture;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use affectd::audio::{AudioFormat, Encoding, Resampler, ResamplerPlan, decode_file};
-use affectd::stream::{Chunk, StreamFrontEnd, StreamSetup, Workbench};
+use affectd::stream::{Chunk, Scratch, StreamFrontEnd, StreamSetup};
 use prost::bytes::Bytes;
 
 pub use stream_fixture::{format, noise, setup};
 
-/// The 16 kHz mono recordings of a folder, one behind the other.
+/// Returns the samples of all WAV files of a folder with 16 kHz and one channel, one after the other.
 pub fn speech(folder: &Path) -> Vec<f32> {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut files: Vec<_> = entries.map(|entry| entry.expect("a folder's entry").path()).collect();
@@ -32,17 +34,17 @@ pub fn speech(folder: &Path) -> Vec<f32> {
     samples
 }
 
-/// The samples that are built with the daemon.
+/// Returns the sample recordings that are built into the daemon.
 pub fn samples() -> Vec<f32> {
     speech(&Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples"))
 }
 
-/// Samples at another rate.
+/// Resamples from 16 kHz to another rate.
 pub fn at_rate(samples: &[f32], rate_hz: u32) -> Vec<f32> {
     affectd::audio::resample(&Arc::new(ResamplerPlan::new(16_000, rate_hz)), samples)
 }
 
-/// Chunks of 100 ms as a client sends them.
+/// Encodes samples in chunks of 100 ms, as a client sends them.
 pub fn chunks(samples: &[f32], rate_hz: u32, encoding: Encoding) -> (AudioFormat, Vec<Bytes>) {
     let bytes = |samples: &[f32]| match encoding {
         Encoding::MuLaw => samples.iter().map(|sample| mu_law(*sample)).collect(),
@@ -51,7 +53,7 @@ pub fn chunks(samples: &[f32], rate_hz: u32, encoding: Encoding) -> (AudioFormat
     (format(encoding, rate_hz, 1), samples.chunks(rate_hz as usize / 10).map(bytes).collect())
 }
 
-/// G.711's µ-law.
+/// Encodes a sample as µ-law (ITU-T G.711).
 fn mu_law(sample: f32) -> u8 {
     let magnitude = ((sample.abs() * 32_768.0) as i32).min(32_635) + 132;
     let exponent = magnitude.ilog2() - 7;
@@ -60,17 +62,18 @@ fn mu_law(sample: f32) -> u8 {
     !(sign | (exponent << 4) as u8 | mantissa as u8)
 }
 
-/// A stream through its whole front end: decoded, resampled, framed, cut into windows. Gives how many windows there were.
-pub fn stream(setup: &StreamSetup, bench: &mut Workbench, format: AudioFormat, chunks: &[Bytes]) -> usize {
+/// Runs a stream through the whole front end: decoding, resampling, frames, windows. Returns the number of
+/// windows.
+pub fn stream(setup: &StreamSetup, scratch: &mut Scratch, format: AudioFormat, chunks: &[Bytes]) -> usize {
     let mut windows = 0;
-    held_stream(setup, bench, format, chunks, &mut windows);
+    held_stream(setup, scratch, format, chunks, &mut windows);
     windows
 }
 
-/// The same; the stream is still open.
+/// Runs a stream like [`stream`], adds the number of windows to `windows` and returns the stream, still open.
 pub fn held_stream(
     setup: &StreamSetup,
-    bench: &mut Workbench,
+    scratch: &mut Scratch,
     format: AudioFormat,
     chunks: &[Bytes],
     windows: &mut usize,
@@ -78,7 +81,7 @@ pub fn held_stream(
     let chunk = |audio: &Bytes| Chunk { audio: audio.clone(), format: Some(format), ..Chunk::default() };
     let mut stream = StreamFrontEnd::begin(setup, &chunk(&Bytes::new())).expect("a format");
     for audio in chunks {
-        stream.accept(bench, &chunk(audio), &mut |_| *windows += 1).expect("good audio");
+        stream.accept(scratch, &chunk(audio), &mut |_| *windows += 1).expect("good audio");
     }
     stream
 }

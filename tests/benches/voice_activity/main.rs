@@ -1,11 +1,16 @@
-//! How well the gate tells windows of speech from silent ones, in silence and in noise, and what it costs beside the features.
+//! Benchmark of voice activity detection: how well the gate separates windows of speech from silent ones, in
+//! silence and in noise, and its cost in addition to the features.
 //!
-//! In: `cargo bench --bench voice_activity -- crema-d:DIR tess:DIR`, any datasets (of CREMA-D the training speakers: the thresholds were
-//! chosen on those for validation, and nobody else's clips are touched). Out: tables. Never a verdict: the tests hold the promises.
+//! Input: `cargo bench --bench voice_activity -- crema-d:DIR tess:DIR`, with any datasets. Of CREMA-D the
+//! training speakers are used: the thresholds were chosen on the validation speakers, and the test speakers
+//! are not used at all.
+//! Output: tables. The benchmark has no pass criterion; the tests check the guarantees.
 //!
-//! Clips stand in a row with 1 to 6 s of silence between, each at −26 dB below full scale; noise lies over all of it, so many dB below the
-//! speech. What is speech is known from the clean clips: 10 ms whose energy is at most 30 dB below the clip's loud ones (its 95th
-//! percentile), nothing between the clips. A window is one of speech where the true share is at least `vad.min_speech`.
+//! Clips follow each other with 1 to 6 s of silence between them, each at −26 dB relative to full scale.
+//! Noise covers everything, at the given signal-to-noise ratio. The true speech is determined on the clean
+//! clips: intervals of 10 ms whose energy is at most 30 dB below that of the clip's loud ones (the 95th
+//! percentile); the pauses between the clips have none. A window counts as speech where its true share is at
+//! least `vad.min_speech`.
 
 mod row;
 mod sounds;
@@ -19,13 +24,13 @@ use affectd::datasets::{self, DatasetName, DatasetSpec, Split};
 use affectd::model::ModelSource;
 use affectd::stream::{Chunk, StreamFrontEnd, StreamSetup};
 use affectd::telemetry::thread_cpu;
-use affectd::vad::{Gate, Speech};
+use affectd::vad::{Gate, VoiceActivity};
 use row::{Row, clip, row};
 use sounds::Noise;
 
 /// Clips of each dataset.
 const CLIPS: usize = 150;
-/// Decibels from the speech down to the noise.
+/// Signal-to-noise ratios in decibels.
 const RATIOS_DB: [f32; 3] = [20.0, 10.0, 5.0];
 
 fn main() {
@@ -56,14 +61,14 @@ fn main() {
     cost(&off, &on);
 }
 
-/// The lines of one dataset.
+/// Prints the lines of one dataset.
 fn of_dataset(text: &str, gate: &Gate) {
     let spec = DatasetSpec::parse(text).unwrap_or_else(|error| panic!("{error}"));
     let split = if spec.name == DatasetName::CremaD { Split::Train } else { Split::All };
     let found = datasets::load(&spec, split).unwrap_or_else(|error| panic!("{error}"));
     let (step, title) = (found.len().div_ceil(2 * CLIPS).max(1), spec.title());
     let mut clips: Vec<Vec<f32>> = found.iter().step_by(step).map(|found| clip(&found.path)).collect();
-    // Every other clip speaks, the others babble.
+    // Every other clip is used as speech; the remaining ones form the babble.
     let others: Vec<Vec<f32>> = (0..clips.len() / 2).map(|at| clips.remove(at + 1)).collect();
     let row = row(&clips);
     line(title, "none", gate, &row, &row.samples);
@@ -76,7 +81,7 @@ fn of_dataset(text: &str, gate: &Gate) {
     }
 }
 
-/// One line of the table.
+/// Prints one line of the table.
 fn line(title: &str, noise: &str, gate: &Gate, row: &Row, samples: &[f32]) {
     let truth = row.shares(gate);
     let kept: Vec<bool> = shares(gate, samples).into_iter().map(|share| !gate.is_silent(share)).collect();
@@ -101,14 +106,15 @@ fn line(title: &str, noise: &str, gate: &Gate, row: &Row, samples: &[f32]) {
     );
 }
 
-/// The share of each full window, as a stream would find it.
+/// Returns the share of speech of each complete window, as in a stream.
 fn shares(gate: &Gate, samples: &[f32]) -> Vec<f64> {
-    let mut speech = Speech::new(gate, 0, 0);
+    let mut speech = VoiceActivity::new(gate, 0, 0);
     speech.push(gate, samples);
-    (0..row::windows(gate, samples.len())).map(|index| speech.share(gate, index, false)).collect()
+    (0..row::windows(gate, samples.len())).map(|index| speech.speech_share(gate, index, false)).collect()
 }
 
-/// CPU time a second of audio: the whole front end without the gate and with it, by turns.
+/// Prints the CPU time per second of audio of the whole front end without and with the gate, measured
+/// alternately.
 fn cost(off: &StreamSetup, on: &StreamSetup) {
     const ROUNDS: usize = 5;
     let minute: Vec<u8> =
@@ -119,11 +125,11 @@ fn cost(off: &StreamSetup, on: &StreamSetup) {
         .map(|audio| Chunk { format: Some(format), audio: audio.to_vec().into(), ..Chunk::default() })
         .collect();
     let once = |setup: &StreamSetup| {
-        let mut bench = setup.workbench();
+        let mut scratch = setup.scratch();
         let mut stream = StreamFrontEnd::begin(setup, &chunks[0]).expect("it has a format");
         let start = thread_cpu();
         for chunk in &chunks {
-            let taken = stream.accept(&mut bench, chunk, &mut |window| drop(black_box(window)));
+            let taken = stream.accept(&mut scratch, chunk, &mut |window| drop(black_box(window)));
             black_box(taken.expect("good audio"));
         }
         thread_cpu() - start

@@ -1,17 +1,19 @@
-//! What is not speech, or nobody's in particular: noise to lie under a talk, and sounds to be taken for one.
+//! Sounds that are not speech: noise to add to speech, and sounds that a detector may mistake for speech.
 //!
-//! In: lengths and levels. Out: samples at 16 kHz. Deterministic.
+//! Input: lengths and levels.
+//! Output: samples at 16 kHz.
+//! Invariants: the result is deterministic.
 
 use std::f32::consts::TAU;
 
 use super::row::{RATE, spoken};
 
-/// Root mean square of speech: −26 dB below full scale.
+/// Root mean square of speech: −26 dB relative to full scale.
 pub const LEVEL: f32 = 0.05;
-/// Voices in a babble.
+/// Number of voices in the babble.
 const VOICES: usize = 8;
 
-/// A small generator of random numbers (SplitMix64).
+/// A small random number generator (SplitMix64).
 pub struct Random(pub u64);
 
 impl Random {
@@ -23,22 +25,23 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 to below `limit`.
+    /// Returns a number from 0 to below `limit`.
     pub fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit as u64) as usize
     }
 
-    /// Mean 0, deviation 1: twelve uniform numbers added up.
+    /// Returns an approximately normal number with mean 0 and standard deviation 1: the sum of twelve uniform
+    /// ones.
     pub fn normal(&mut self) -> f32 {
         (0..12).map(|_| (self.next() >> 40) as f32 / (1 << 24) as f32).sum::<f32>() - 6.0
     }
 }
 
-/// Noise under a talk.
+/// Noise that is added to speech.
 #[derive(Clone, Copy)]
 pub enum Noise<'a> {
     White,
-    /// Other people's clips, several at once.
+    /// Several other clips at once.
     Babble(&'a [Vec<f32>]),
 }
 
@@ -71,12 +74,13 @@ impl Noise<'_> {
     }
 }
 
-/// The samples with noise `ratio_db` below [`LEVEL`].
+/// Adds noise `ratio_db` below [`LEVEL`] to the samples.
 pub fn with_noise(samples: &[f32], noise: Noise<'_>, ratio_db: f32) -> Vec<f32> {
     let noise = to_level(noise.samples(samples.len()), LEVEL * 10.0_f32.powf(-ratio_db / 20.0));
     samples.iter().zip(noise).map(|(sample, noise)| sample + noise).collect()
 }
 
+/// Scales the samples to a root mean square of `level`.
 fn to_level(mut samples: Vec<f32>, level: f32) -> Vec<f32> {
     let mean = samples.iter().map(|s| f64::from(s * s)).sum::<f64>() / samples.len() as f64;
     let gain = level / mean.sqrt() as f32;
@@ -84,7 +88,7 @@ fn to_level(mut samples: Vec<f32>, level: f32) -> Vec<f32> {
     samples
 }
 
-/// Sounds of so many seconds in which nobody speaks, by name.
+/// Returns sounds of `seconds` seconds without speech, by name.
 pub fn without_speech(seconds: usize) -> Vec<(&'static str, Vec<f32>)> {
     let length = seconds * RATE;
     let wave = |of: &dyn Fn(f32) -> f32| (0..length).map(|at| of(at as f32 / RATE as f32)).collect();
@@ -104,7 +108,7 @@ pub fn without_speech(seconds: usize) -> Vec<(&'static str, Vec<f32>)> {
     sounds.into_iter().map(|(name, samples)| (name, hiss(samples, &mut random))).collect()
 }
 
-/// Six a second, 6 ms long.
+/// Six clicks per second, each decaying with a time constant of 6 ms.
 fn clicks(length: usize) -> Vec<f32> {
     let (mut random, mut samples) = (Random(4), vec![0.0; length]);
     for _ in 0..length * 6 / RATE {
@@ -116,7 +120,7 @@ fn clicks(length: usize) -> Vec<f32> {
     samples
 }
 
-/// Notes of two octaves, each an eighth to half a second.
+/// Notes from two octaves, each an eighth to half a second long.
 fn melody(length: usize) -> Vec<f32> {
     let (mut random, mut samples) = (Random(5), Vec::new());
     while samples.len() < length {

@@ -1,0 +1,200 @@
+//! The configuration: order of layers, errors that name unknown keys and bad values, documented defaults.
+
+use std::io::Write;
+use std::time::Duration;
+
+use affectd::config::{self, Config, KEYS, LoadOptions, Loaded, Origin};
+
+fn flag(key: &str, value: &str) -> (String, String, String) {
+    (key.to_owned(), value.to_owned(), "--set".to_owned())
+}
+
+fn with_flags(flags: &[(&str, &str)]) -> LoadOptions {
+    LoadOptions { flags: flags.iter().map(|(key, value)| flag(key, value)).collect(), ..Default::default() }
+}
+
+fn with_file(text: &str) -> (tempfile::NamedTempFile, LoadOptions) {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let options = LoadOptions { file: Some(file.path().to_owned()), ..Default::default() };
+    (file, options)
+}
+
+fn error_of(options: &LoadOptions) -> String {
+    config::load(options).unwrap_err().to_string()
+}
+
+fn origin<'a>(loaded: &'a Loaded, key: &str) -> &'a Origin {
+    &loaded.settings.iter().find(|setting| setting.key == key).unwrap().origin
+}
+
+#[test]
+fn defaults_match_the_documentation() {
+    let config = Config::default();
+    assert_eq!(config.grpc.address.to_string(), "127.0.0.1:50051");
+    assert_eq!(config.http.address.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.models, [config::Model { path: None, role: config::Role::Serving }]);
+    assert_eq!(config.kafka, None);
+    assert_eq!(config.audio.idle_timeout, Duration::from_secs(30));
+    assert_eq!(config.batch.max_delay, Duration::ZERO);
+    let vad = config::Vad { mode: config::VadMode::Off, min_speech: 0.1, publish_silence: false };
+    assert_eq!(config.vad, vad);
+    assert_eq!(config.limits.grace_period, Duration::from_secs(25));
+}
+
+#[test]
+fn each_layer_overrides_the_previous_one_and_is_recorded_as_the_origin() {
+    let (file, mut options) =
+        with_file("[audio]\nmax_gap = '2s'\nidle_timeout = '5s'\n[batch]\nmax_size = 8\n");
+    options.environment = vec![
+        ("AFFECTD__AUDIO__MAX_GAP".into(), "3s".into()),
+        ("AFFECTD__BATCH__MAX_SIZE".into(), "16".into()),
+        ("HOME".into(), "/nowhere".into()),
+    ];
+    options.flags = vec![flag("batch.max_size", "64")];
+    let loaded = config::load(&options).unwrap();
+    assert_eq!(loaded.config.audio.idle_timeout, Duration::from_secs(5));
+    assert_eq!(loaded.config.audio.max_gap, Duration::from_secs(3));
+    assert_eq!(loaded.config.batch.max_size, Some(64));
+    assert_eq!(origin(&loaded, "audio.idle_timeout"), &Origin::File(file.path().to_owned()));
+    assert_eq!(origin(&loaded, "audio.max_gap"), &Origin::Environment("AFFECTD__AUDIO__MAX_GAP".into()));
+    assert_eq!(origin(&loaded, "batch.max_size"), &Origin::Flag("--set".into()));
+    assert_eq!(origin(&loaded, "window.min_length"), &Origin::Default);
+}
+
+#[test]
+fn an_unknown_key_is_reported_with_the_nearest_known_one() {
+    let error = error_of(&with_flags(&[("audio.max_gpa", "1s")]));
+    assert!(error.contains("`audio.max_gpa`") && error.contains("did you mean `audio.max_gap`?"), "{error}");
+    let (file, options) = with_file("colour = 'red'\n");
+    let error = error_of(&options);
+    assert!(error.contains("`colour`") && error.contains(file.path().to_str().unwrap()), "{error}");
+    assert!(!error.contains("did you mean"), "{error}");
+}
+
+#[test]
+fn a_bad_value_is_reported_with_its_key_origin_and_allowed_values() {
+    let cases = [
+        ("audio.idle_timeout", "0s", "above 0"),
+        ("audio.idle_timeout", "soon", "30s"),
+        ("batch.max_size", "0", "from 1 to"),
+        ("batch.max_size", "-1", "from 1 to"),
+        ("batch.max_size", "automatic", "auto, or a whole number"),
+        ("publish.uncertain_below", "1.5", "from 0 to 1"),
+        ("batch.max_size", "1.5", "whole number"),
+        ("engine.device", "gpu", "auto, cpu, cuda"),
+        ("grpc.address", "50051", "an IP address and a port"),
+        ("kafka.brokers", "localhost", "host:port"),
+        ("kafka.input_topic", "a b", "topic name"),
+        ("kafka.create_topics", "yes", "true or false"),
+        ("kafka.group_id", "", "not empty"),
+        ("kafka.properties.group.id", "x", "kafka.group_id"),
+    ];
+    for (key, value, allowed) in cases {
+        let error = error_of(&with_flags(&[(key, value)]));
+        for part in [key, &format!("{value:?}"), "--set", allowed] {
+            assert!(error.contains(part), "{part:?} is missing in {error:?}");
+        }
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn an_unusable_file_is_reported_in_one_line() {
+    for (text, reason) in [("[audio\n", "line 1"), ("[audio]\nmax_gap = 3\n", "audio.max_gap")] {
+        let (file, options) = with_file(text);
+        let error = error_of(&options);
+        assert!(error.contains(file.path().to_str().unwrap()) && error.contains(reason), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    let missing = LoadOptions { file: Some("/nowhere/affectd.toml".into()), ..Default::default() };
+    assert!(error_of(&missing).contains("/nowhere/affectd.toml"));
+}
+
+#[test]
+fn kafka_is_enabled_by_brokers_and_stays_disabled_with_an_empty_variable() {
+    let environment = vec![("AFFECTD__KAFKA__BROKERS".into(), String::new())];
+    let mut options = LoadOptions { environment, ..Default::default() };
+    assert_eq!(config::load(&options).unwrap().config.kafka, None);
+    options.environment[0].1 = "a:9092,b:9092".into();
+    assert_eq!(config::load(&options).unwrap().config.kafka, Some(config::Kafka::new("a:9092,b:9092")));
+}
+
+#[test]
+fn one_topic_cannot_have_two_roles() {
+    let error = error_of(&with_flags(&[("kafka.brokers", "a:1"), ("kafka.output_topic", "affectd.audio")]));
+    assert!(error.contains("kafka.output_topic") && error.contains("kafka.input_topic"), "{error}");
+}
+
+#[test]
+fn all_spellings_of_properties_are_equivalent_and_secrets_are_masked() {
+    let quoted = "[kafka]\nbrokers = 'a:1'\n[kafka.properties]\n'sasl.password' = 'hush'\n";
+    let dotted = "[kafka]\nbrokers = 'a:1'\nproperties.sasl.password = 'hush'\n";
+    for text in [quoted, dotted] {
+        let (_file, mut options) = with_file(text);
+        options.environment = vec![("AFFECTD__KAFKA__PROPERTIES__SASL_USERNAME".into(), "me".into())];
+        let loaded = config::load(&options).unwrap();
+        let properties = &loaded.config.kafka.as_ref().unwrap().properties;
+        assert_eq!(properties["sasl.password"], "hush");
+        assert_eq!(properties["sasl.username"], "me");
+        let shown = |setting: &config::Setting| setting.value.as_deref() == Some("hush");
+        assert!(!loaded.settings.iter().any(shown));
+    }
+}
+
+#[test]
+fn the_example_file_contains_every_key_with_its_default() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/config.toml");
+    let options = LoadOptions { file: Some(path.into()), ..Default::default() };
+    assert_eq!(config::load(&options).unwrap().config, Config::default());
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut section = "";
+    let mut keys = Vec::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name;
+        } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ") {
+            keys.push(format!("{section}.{key}"));
+        }
+    }
+    for key in KEYS {
+        assert!(keys.iter().any(|name| name == key.name), "{} is missing in deploy/config.toml", key.name);
+    }
+}
+
+#[test]
+fn several_models_form_a_list_and_variables_set_each_entry() {
+    let text = "[[model]]\npath = \"a.onnx\"\n[[model]]\n[[model]]\npath = \"c.onnx\"\nshadow = true\ntopic = \"trial\"\n";
+    let (_file, mut options) = with_file(text);
+    options.environment = vec![("AFFECTD__MODEL__0__PATH".to_owned(), "b.onnx".to_owned())];
+    let loaded = config::load(&options).unwrap();
+    let shadow = config::Role::Shadow { topic: Some("trial".to_owned()) };
+    let expected = [
+        (Some("b.onnx".into()), config::Role::Serving),
+        (None, config::Role::Serving),
+        (Some("c.onnx".into()), shadow),
+    ];
+    let found: Vec<_> =
+        loaded.config.models.iter().map(|model| (model.path.clone(), model.role.clone())).collect();
+    assert_eq!(found, expected);
+    assert_eq!(loaded.config.default_model().path, Some("b.onnx".into()));
+    assert!(matches!(origin(&loaded, "model.0.path"), Origin::Environment(_)));
+}
+
+#[test]
+fn a_contradictory_list_of_models_is_refused_by_name() {
+    for (text, expected) in [
+        ("[[model]]\npath = \"a\"\nshadow = true\n", "`model.0.shadow`: \"true\""),
+        ("[[model]]\npath = \"a\"\ntopic = \"t\"\n", "`model.0.topic`: \"t\""),
+        ("[[model]]\npath = \"a\"\npaht = \"b\"\n", "`model.0.paht`"),
+        ("[[model]]\npath = 3\n", "`model.0.path`: 3"),
+        ("model = [1]\n", "`model.0`"),
+    ] {
+        let (_file, options) = with_file(text);
+        let error = error_of(&options);
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+    let (_file, mut options) = with_file("[[model]]\npath = \"a\"\n");
+    options.flags = vec![flag("model.path", "b")];
+    assert!(error_of(&options).contains("either [model] or [[model]]"), "{}", error_of(&options));
+}

@@ -1,0 +1,86 @@
+//! `affectd config`, and what all commands share: exit codes, one line per error, no output decoration in pipes.
+
+use std::process::{Command, Output, Stdio};
+
+fn affectd(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_affectd"));
+    command.args(arguments).env_remove("AFFECTD_CONFIG").env_remove("RUST_LOG");
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn run(arguments: &[&str]) -> Output {
+    affectd(arguments).output().unwrap()
+}
+
+#[test]
+fn check_prints_ok_or_one_error_line_with_exit_code_64() {
+    let good = run(&["config", "check"]);
+    assert_eq!(good.status.code(), Some(0));
+    assert_eq!(text(&good.stdout), "configuration ok\n");
+    let bad = run(&["config", "check", "--set", "batch.max_size=none"]);
+    assert_eq!(bad.status.code(), Some(64));
+    let stderr = text(&bad.stderr);
+    assert!(
+        stderr.starts_with("error: configuration key `batch.max_size`: \"none\" (from --set)"),
+        "{stderr}"
+    );
+    assert_eq!(stderr.lines().count(), 1);
+    assert!(bad.stdout.is_empty());
+}
+
+#[test]
+fn a_bad_configuration_stops_every_command_at_its_start() {
+    let serve = affectd(&["serve"]).env("AFFECTD__GRPC__PORT", "1").output().unwrap();
+    assert_eq!(serve.status.code(), Some(64));
+    assert!(text(&serve.stderr).contains("`grpc.port` (from AFFECTD__GRPC__PORT)"));
+    let missing = affectd(&["serve"]).env("AFFECTD_CONFIG", "/nowhere.toml").output().unwrap();
+    assert_eq!(missing.status.code(), Some(64));
+    assert!(text(&missing.stderr).contains("/nowhere.toml"));
+}
+
+#[test]
+fn wrong_usage_has_exit_code_2() {
+    for arguments in
+        [&["config", "check", "--set", "nonsense"][..], &["config", "check", "--log-level", "a=b=c"]]
+    {
+        assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_output_of_print_loads_to_the_same_configuration() {
+    let secret = "kafka.properties.sasl.password=hush";
+    let first = run(&["config", "print", "--set", "audio.max_gap=2s", "--set", secret]);
+    let printed = text(&first.stdout);
+    assert!(printed.contains("max_gap = \"2s\""), "{printed}");
+    assert!(!printed.contains("hush"), "{printed}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &printed).unwrap();
+    let second = run(&["config", "print", "--config", file.path().to_str().unwrap()]);
+    let values = |listing: &str| -> Vec<String> {
+        listing.lines().map(|line| line.split(" # ").next().unwrap().trim().to_owned()).collect()
+    };
+    assert_eq!(values(&printed), values(&text(&second.stdout)));
+}
+
+#[test]
+fn print_as_json_contains_values_and_origins() {
+    let output = run(&["config", "print", "--format", "json", "--set", "batch.max_size=4"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["batch.max_size"], serde_json::json!({"value": 4, "origin": "--set"}));
+    assert_eq!(json["kafka.brokers"]["value"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_closed_pipe_is_not_an_error() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let child = affectd(&["config", "print"]).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+}

@@ -1,0 +1,16 @@
+//! The command line, the configuration, the client library and the README.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod client;
+mod config;
+mod config_command;
+mod demo;
+mod examples_python;
+mod features;
+mod load;
+mod readme;
+mod send;

@@ -1,0 +1,19 @@
+//! The daemon as a process, driven over gRPC and HTTP.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_input;
+mod channels;
+mod chunking;
+mod drain;
+mod failures;
+mod models;
+mod recognize;
+mod slow_client;
+mod smoothing;
+mod startup_errors;
+mod voice_activity;
+mod waveform;

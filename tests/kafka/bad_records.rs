@@ -1,0 +1,146 @@
+//! Bad records become dead letters with a reason, while their stream and other streams continue.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use affectd::model::{Layout, Output};
+use affectd::proto::{AudioChunk, AudioFormat, EmotionEvent, Encoding};
+use prost::Message;
+
+use crate::support::daemon::Options;
+use crate::support::kafka::{Cluster, Record, Stored};
+use crate::support::model_fixture;
+use crate::support::streams::{Name, calls};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn chunk(stream_id: &str, encoding: i32, rate: u32, channels: u32, audio: Vec<u8>) -> Record {
+    let chunk = AudioChunk {
+        stream_id: stream_id.into(),
+        format: Some(AudioFormat { encoding, sample_rate_hz: rate, channels }),
+        audio: audio.into(),
+        ..AudioChunk::default()
+    };
+    Record::new(stream_id, chunk.encode_to_vec())
+}
+
+/// A message with a channel policy as a number.
+fn policy(stream_id: &str, number: i32) -> Record {
+    let chunk = AudioChunk { stream_id: stream_id.into(), channels: number, ..AudioChunk::default() };
+    Record::new(stream_id, chunk.encode_to_vec())
+}
+
+/// A separate stream of one channel.
+fn names(stream_id: &str) -> Record {
+    Record::new(stream_id, vec![0; 160]).header("content-type", "audio/PCMU")
+}
+
+/// Records that cannot be analysed, each with the text that its dead letter must contain.
+fn bad_records(stream_id: &str) -> Vec<(Record, &'static str)> {
+    let pcm = i32::from(Encoding::PcmS16le);
+    let float = i32::from(Encoding::PcmF32le);
+    let key = || Record::new(stream_id, vec![0; 160]);
+    vec![
+        (Record::new(stream_id, "not a message"), "AudioChunk"),
+        (Record { value: None, ..key() }, "value"),
+        (chunk(stream_id, 99, 16_000, 1, vec![0; 320]), "encoding"),
+        (chunk(stream_id, pcm, 4_000, 1, vec![0; 320]), "4000"),
+        (chunk(stream_id, pcm, 16_000, 9, vec![0; 360]), "channels"),
+        (chunk("odd", pcm, 16_000, 1, vec![0; 321]), "321"),
+        (chunk("nan", float, 16_000, 1, f32::NAN.to_le_bytes().to_vec()), "NaN"),
+        (chunk(stream_id, float, 16_000, 1, vec![0; 320]), "format"),
+        (key().header("content-type", "audio/L16"), "rate"),
+        (key().header("content-type", "video/mp4"), "video/mp4"),
+        (key().header("content-type", "audio/PCMU").header("affectd-first-sample", "soon"), "soon"),
+        (key().header("content-type", "audio/PCMU").header("affectd-last", "perhaps"), "perhaps"),
+        (
+            key().header("content-type", "audio/PCMU").header("affectd-channels", "both"),
+            "split, mix or first",
+        ),
+        (policy(stream_id, 9), "CHANNEL_POLICY_FIRST"),
+        (names("names").header("affectd-channel-names", "agent,customer"), "one for each of 1 channels"),
+        (Record { key: None, ..key() }.header("content-type", "audio/PCMU"), "key"),
+    ]
+}
+
+fn name(record: &Stored) -> Name {
+    let event: EmotionEvent = EmotionEvent::decode(record.value.as_deref().unwrap()).unwrap();
+    (event.stream_id, event.channel, event.window_index, event.partial)
+}
+
+#[tokio::test]
+async fn bad_records_become_dead_letters_and_do_not_affect_other_streams() {
+    let cluster = Cluster::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let model = model_fixture::tiny(folder.path(), Layout::Ntc, Output::Logits);
+    for topic in ["affectd.audio", "affectd.emotions", "affectd.dead-letters"] {
+        cluster.create_topic(topic, 1, &[]).await;
+    }
+    cluster.create_topic("affectd.progress", 1, &[("cleanup.policy", "compact")]).await;
+
+    // Two good calls, and the bad records in the middle of the first one.
+    let calls = calls(2, 40);
+    let expected: BTreeSet<Name> = calls.iter().flat_map(|call| call.windows(1000, 500)).collect();
+    let bad = bad_records(&calls[0].stream_id);
+    let good = |range: std::ops::Range<usize>| {
+        range.flat_map(|number| {
+            calls.iter().filter(move |call| number < call.chunks).map(move |call| call.record(number))
+        })
+    };
+    let mut records: Vec<Record> = good(0..20).collect();
+    records.extend(bad.iter().map(|(record, _)| record.clone()));
+    records.extend(good(20..60));
+    let places = cluster.produce("affectd.audio", &records).await;
+
+    let mut daemon = Options::new()
+        .set("kafka.brokers", &cluster.brokers)
+        .set("kafka.commit_interval", "100ms")
+        .set("model.path", model.to_str().unwrap())
+        .set("window.min_length", "500ms")
+        .start()
+        .await;
+    let names = |records: &[Stored]| records.iter().map(name).collect::<BTreeSet<_>>();
+    let events =
+        cluster.read_until("affectd.emotions", PATIENCE, |events| events.len() >= expected.len()).await;
+    assert_eq!(names(&events), expected);
+    let letters =
+        cluster.read_until("affectd.dead-letters", PATIENCE, |letters| letters.len() >= bad.len()).await;
+
+    for ((record, reason), letter) in bad.iter().zip(&in_order_of_offset(letters)) {
+        let error = letter.header("affectd-error").unwrap();
+        assert!(error.contains(reason), "{error:?} should name {reason:?}");
+        assert_eq!(
+            (&letter.key, letter.value.as_deref().unwrap_or_default()),
+            (&record.key, record.value.as_deref().unwrap_or_default())
+        );
+        assert_eq!(letter.header("affectd-topic"), Some("affectd.audio"));
+        assert_eq!(letter.header("affectd-partition"), Some("0"));
+        for (header, value) in &record.headers {
+            assert_eq!(letter.header(header).map(str::as_bytes), Some(value.as_slice()));
+        }
+    }
+
+    // All offsets are committed: good chunks, bad records, ended streams.
+    daemon.terminate();
+    assert!(daemon.ended().await.success(), "{}", daemon.log());
+    let end = places.len() as i64;
+    assert_eq!(cluster.committed("affectd", "affectd.audio").await, [(0, Some(end))].into());
+    assert!(newest_progress(&cluster).await.is_empty(), "ended streams leave no progress");
+}
+
+fn in_order_of_offset(mut letters: Vec<Stored>) -> Vec<Stored> {
+    letters.sort_by_key(|letter| letter.header("affectd-offset").unwrap().parse::<i64>().unwrap());
+    letters
+}
+
+/// The progress records that compaction would keep.
+async fn newest_progress(cluster: &Cluster) -> Vec<Vec<u8>> {
+    let mut newest = std::collections::BTreeMap::new();
+    for record in cluster.read("affectd.progress").await {
+        match record.value {
+            Some(value) => newest.insert(record.key, value),
+            None => newest.remove(&record.key),
+        };
+    }
+    newest.into_values().collect()
+}

@@ -1,0 +1,19 @@
+//! Every test that needs a Kafka cluster, and offset tracking without one.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_records;
+mod channels;
+mod crash;
+mod failures;
+mod harness;
+mod ledger;
+mod load;
+mod models;
+mod progress;
+mod send;
+mod tail;
+mod voice_activity;

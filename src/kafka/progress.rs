@@ -255,6 +255,39 @@ mod tests {
         assert_eq!(progress.fitting(Some(19)), None, "not before its own offset");
     }
 
+    /// Daemons of an older version write such records, and read those of this one.
+    #[test]
+    fn json_stays_the_same_byte_for_byte() {
+        let mut next = entry(20, Some(1));
+        next.idle_ends.push_back(400);
+        if let Some(state) = &mut next.state {
+            state.sequence = Some(7);
+            state.attributes.insert("caller".into(), "0042".into());
+            state.model = "second".into();
+            state.recent = vec![Some(RecentScores {
+                segment: Duration::from_millis(1_500),
+                labels: ["anger".to_owned()].into(),
+                scores: vec![0.25],
+            })];
+        }
+        let progress = Progress { acknowledged: Some(ProgressEntry::not_begun(None)), next };
+        let json = String::from_utf8(progress.to_json("affectd")).unwrap();
+        let expected = concat!(
+            r#"{"group_id":"affectd","#,
+            r#""acknowledged":{"offset":null,"state":null,"last_timestamp":-9223372036854775808,"#,
+            r#""highest_timestamp":-9223372036854775808},"#,
+            r#""next":{"offset":20,"state":{"format":{"encoding":"mu_law","sample_rate_hz":8000,"channels":1},"#,
+            r#""position":800,"sequence":7,"first_window":1,"next_windows":[0],"#,
+            r#""span":{"length":{"secs":3,"nanos":0},"hop":{"secs":1,"nanos":0}},"#,
+            r#""attributes":{"caller":"0042"},"model":"second","channels":"first","#,
+            r#""channel_names":["agent","customer"],"#,
+            r#""recent":[{"stretch":{"secs":1,"nanos":500000000},"labels":["anger"],"scores":[0.25]}]},"#,
+            r#""idle_ends":[400],"last_timestamp":-9223372036854775808,"#,
+            r#""highest_timestamp":-9223372036854775808}}"#,
+        );
+        assert_eq!(json, expected);
+    }
+
     #[test]
     fn json_reads_back_as_the_same_record() {
         let progress = Progress { acknowledged: None, next: entry(3, Some(1)) };

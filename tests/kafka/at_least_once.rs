@@ -8,7 +8,7 @@ use affectd::audio::{AudioFormat, Encoding};
 use affectd::stream::Chunk;
 use proptest::prelude::*;
 
-use crate::support::ledger_fixture::{Broker, Event, Fate, Gating, IDLE_MS, Input, Reader, run, setup};
+use crate::support::partition_fixture::{Broker, Event, Fate, Gating, IDLE_MS, Input, Reader, run, setup};
 use crate::support::speech_fixture::Part::{Silence, Speech};
 use crate::support::speech_fixture::talk;
 

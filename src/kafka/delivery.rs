@@ -171,3 +171,56 @@ impl DeliveryThread {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Delivers each commit once the test allows it, with the outcome that the test names.
+    struct Gated(Receiver<Result<CommitOutcome, KafkaFault>>);
+
+    impl Delivery for Gated {
+        fn deliver(&mut self, _: &Commit) -> Result<CommitOutcome, KafkaFault> {
+            self.0.recv().expect("the test names an outcome")
+        }
+    }
+
+    fn start() -> (Sender<Result<CommitOutcome, KafkaFault>>, DeliveryThread) {
+        let (allow, allowed) = channel();
+        (allow, DeliveryThread::start(Gated(allowed)).unwrap())
+    }
+
+    /// Polls as the reader does, until something is delivered or fails.
+    fn wait(thread: &DeliveryThread) -> Result<CommitOutcome, KafkaFault> {
+        loop {
+            if let Some((_, outcome)) = thread.delivered()? {
+                return Ok(outcome);
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_reader_does_not_wait_for_a_broker_that_is_away() {
+        let (allow, mut thread) = start();
+        thread.deliver(Commit::default()).unwrap();
+        assert!(thread.delivered().unwrap().is_none());
+        allow.send(Ok(CommitOutcome::Unacknowledged)).unwrap();
+        assert_eq!(wait(&thread).unwrap(), CommitOutcome::Unacknowledged);
+        thread.deliver(Commit::default()).unwrap();
+        thread.stop(Duration::ZERO);
+        assert!(thread.thread.is_some(), "a thread that is stuck is not waited for");
+        allow.send(Ok(CommitOutcome::Acknowledged)).unwrap();
+    }
+
+    #[test]
+    fn a_delivery_that_fails_or_ends_is_a_fault() {
+        let (allow, thread) = start();
+        thread.deliver(Commit::default()).unwrap();
+        allow.send(Err(KafkaFault::ThreadEnded { name: "test" })).unwrap();
+        assert!(matches!(wait(&thread), Err(KafkaFault::ThreadEnded { name: "test" })));
+        thread.deliver(Commit::default()).unwrap();
+        drop(allow);
+        assert!(matches!(wait(&thread), Err(KafkaFault::ThreadEnded { name: "kafka-delivery" })));
+    }
+}

@@ -1,7 +1,7 @@
-//! Events and dead letters to Kafka; what is acknowledged is reported to the partitions' reader.
+//! The producer of events and dead letters.
 //!
-//! In: events with their tickets, records that were refused. Out: records, in order for each stream (idempotent producer, acks=all).
-//! A full queue is a normal answer that gives the message back; a broker that is away is waited for.
+//! Input: events with the tickets that they settle, and dead letters. Output: records, in order for each stream (idempotent producer, acks=all), and a
+//! report to the partitions' reader for each that is acknowledged. Invariant: never waits; a full queue returns the message to its sender.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub enum Settlement {
     Nothing,
 }
 
-/// Passes acknowledgements on.
+/// Reports acknowledgements to the reader, from the producer's own thread.
 struct Acknowledgements {
     reports: crossbeam_channel::Sender<Report>,
 }
@@ -56,7 +56,7 @@ impl ProducerContext for Acknowledgements {
                 source: Box::new(error.clone()),
             })),
         };
-        // Once the reader has gone nothing can be settled any more.
+        // Once the reader has ended, nothing can be settled any more.
         let _ = self.reports.send(report);
     }
 }
@@ -72,17 +72,17 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// The same message for another topic.
+    /// Returns the same message for another topic.
     #[must_use]
     pub fn to_topic(self, topic: &str) -> Self {
         Self { topic: topic.to_owned(), ..self }
     }
 }
 
-/// Why a message was not taken.
+/// Why a message was not queued.
 #[derive(Debug)]
 pub enum NotTaken {
-    /// The queue is full: here is the message.
+    /// The queue is full; the message is returned.
     Full(Box<Outgoing>),
     /// It can never be sent.
     Failed(KafkaError),
@@ -97,7 +97,7 @@ pub struct EventProducer {
 }
 
 impl EventProducer {
-    /// Connects; what is acknowledged goes to `reports`.
+    /// Connects. Acknowledgements are reported to `reports`.
     ///
     /// # Errors
     /// Where librdkafka refuses a setting.
@@ -109,7 +109,7 @@ impl EventProducer {
         Ok(Self { producer, output_topic: kafka.output_topic.clone(), value_format: kafka.value_format })
     }
 
-    /// The record of an event: key = stream, CloudEvents 1.0 attributes as headers (binary content mode).
+    /// Returns the record of an event: key = stream, CloudEvents 1.0 attributes as headers (binary content mode).
     #[must_use]
     pub fn event(&self, event: &EmotionEvent, settlement: Settlement) -> Outgoing {
         let (content_type, value) = match self.value_format {
@@ -162,7 +162,7 @@ impl EventProducer {
         }
     }
 
-    /// Waits until everything is acknowledged, at most for `limit`. Says whether it is.
+    /// Waits until everything is acknowledged, at most for `limit`, and returns whether it is.
     #[must_use]
     pub fn flush(&self, limit: Duration) -> bool {
         self.producer.flush(limit).is_ok()

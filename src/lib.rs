@@ -23,6 +23,7 @@ pub mod features;
 pub mod kafka;
 pub mod model;
 pub mod offline;
+pub mod options;
 pub mod perf;
 pub mod proto;
 pub mod publish;

@@ -6,44 +6,25 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use super::{BadAudio, Planar};
+use crate::options::choice;
 use crate::proto;
 
-/// Selects which channels of a stream are analysed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ChannelPolicy {
-    /// Each channel is analysed on its own.
-    #[default]
-    Split,
-    /// The mean of all channels is analysed, as channel 0.
-    Mix,
-    /// Channel 0 is analysed; the other channels are dropped.
-    First,
+choice! {
+    /// What is done with the channels of a stream.
+    #[derive(Default)]
+    pub enum ChannelPolicy {
+        /// Each channel is analysed on its own.
+        #[default]
+        Split = "split",
+        /// The mean of all channels is analysed, as channel 0.
+        Mix = "mix",
+        /// Channel 0 is analysed; the other channels are discarded.
+        First = "first",
+    }
 }
 
 impl ChannelPolicy {
-    /// The names of the policies in the configuration, flags and headers.
-    pub const NAMES: &[&str] = &["split", "mix", "first"];
-
-    /// Returns the policy with a name of [`Self::NAMES`], or `None`.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Split, Self::Mix, Self::First].into_iter().find(|policy| policy.name() == name)
-    }
-
-    /// Returns the name of the policy, one of [`Self::NAMES`].
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Split => "split",
-            Self::Mix => "mix",
-            Self::First => "first",
-        }
-    }
-
     /// Converts the policy of a protocol message; `None` where the message leaves it to the configuration.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod fair_queue;
 mod form;
 mod generation;
 mod meters;
+mod options;
 mod order;
 mod policy;
 mod reply;
@@ -27,11 +28,11 @@ use tokio::sync::{Semaphore, mpsc, watch};
 pub use cost::InferenceCost;
 pub use fair_queue::FairQueue;
 pub use generation::Generation;
+pub use options::Options;
 pub use policy::{Forming, Policy};
 pub use reply::{ReplyOrigin, ReplyReceiver};
 pub use run::Infer;
 
-use crate::config;
 use crate::model::{Contract, EngineError};
 use form::BatchFormer;
 use run::Batch;
@@ -170,7 +171,7 @@ pub const BROKEN_AFTER: usize = 3;
 
 /// The way to the stage: half of the jobs that may wait do so here, the others in their stream's line.
 #[must_use]
-pub fn inbox<O>(options: &config::Batch) -> (mpsc::Sender<Job<O>>, mpsc::Receiver<Job<O>>) {
+pub fn inbox<O>(options: &Options) -> (mpsc::Sender<Job<O>>, mpsc::Receiver<Job<O>>) {
     mpsc::channel(options.queue_size.div_ceil(2).max(1))
 }
 
@@ -178,7 +179,7 @@ pub fn inbox<O>(options: &config::Batch) -> (mpsc::Sender<Job<O>>, mpsc::Receive
 pub fn start<O: Origin + Send + 'static, I: Infer>(
     model: Arc<Contract>,
     sessions: Vec<I>,
-    options: &config::Batch,
+    options: &Options,
     jobs: mpsc::Receiver<Job<O>>,
     results: mpsc::Sender<ScoredBatch<O>>,
 ) -> Batcher<I> {

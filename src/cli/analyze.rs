@@ -89,7 +89,10 @@ struct Analyzer {
 
 impl Analyzer {
     fn new(model: Option<PathBuf>, channels: &ChannelRequest, config: &Config) -> anyhow::Result<Self> {
-        let source = model.map_or_else(|| ModelSource::configured(config.default_model()), ModelSource::File);
+        let source = model.map_or_else(
+            || ModelSource::configured(config.default_model().path.as_deref()),
+            ModelSource::File,
+        );
         let engine = Engine { sessions: 1, ..config.engine.clone() };
         let model = Model::load(source, &engine)?;
         let setup = StreamSetup::new(&model.contract, &config.window, &config.audio)?;
@@ -105,7 +108,7 @@ impl Analyzer {
             setup,
             scratch,
             events,
-            smoother: config.publish.smoothing.map(StreamSmoother::new),
+            smoother: config.publish.smoothing().map(StreamSmoother::new),
             batch_size: config.batch.max_size.unwrap_or(batch::DEFAULT_SIZE).min(max_windows_per_run),
         })
     }

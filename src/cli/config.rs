@@ -1,10 +1,10 @@
-//! `affectd config`: the effective configuration and where each value came from, or just whether it is valid.
+//! `affectd config`: the effective configuration and where each value came from, its validation, and its JSON Schema.
 //!
-//! In: the loaded configuration. Out: TOML-like lines or JSON on stdout. Never shows a secret.
+//! Input: the loaded configuration. Output: TOML or JSON on stdout. Invariants: no output shows a secret.
 
 use std::io::{self, Write};
 
-use crate::config::{KAFKA_PROPERTIES, Setting};
+use crate::config::{self, KAFKA_PROPERTIES, Setting};
 
 /// Arguments of `affectd config`.
 #[derive(Debug, clap::Args)]
@@ -23,8 +23,10 @@ pub enum Action {
         #[arg(long, value_enum, default_value = "table")]
         format: Format,
     },
-    /// Say ok, or what is wrong (exit code 64)
+    /// Validate the configuration: print ok, or the first error (exit code 64)
     Check,
+    /// Print the JSON Schema of the configuration file, which editors use for completion and checks
+    Schema,
 }
 
 /// How the configuration is written.
@@ -32,15 +34,19 @@ pub enum Action {
 pub enum Format {
     /// A TOML file with comments.
     Table,
-    /// One object: key → value and origin.
+    /// One object: each key with its value and origin.
     Json,
 }
 
-/// Runs the command. The configuration is valid already: else this is never reached.
+/// Runs the command. The configuration is valid: an invalid one has ended the process before.
+///
+/// # Errors
+/// A write to stdout that fails.
 pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match args.action {
         Action::Check => writeln!(out, "configuration ok")?,
+        Action::Schema => writeln!(out, "{:#}", config::schema())?,
         Action::Print { format: Format::Table } => write_toml(&mut out, &context.loaded.settings)?,
         Action::Print { format: Format::Json } => {
             writeln!(out, "{:#}", to_json(&context.loaded.settings))?;
@@ -49,7 +55,7 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A file that would give this configuration, with each value's origin beside it.
+/// Writes a file that results in this configuration, with the origin of each value beside it.
 fn write_toml(out: &mut impl Write, settings: &[Setting]) -> io::Result<()> {
     let mut section = "";
     for setting in settings {

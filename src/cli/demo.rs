@@ -56,7 +56,7 @@ pub struct Args {
 pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     let config = Config { kafka: None, ..context.loaded.config };
     let streams = streams(&args.files, &args.channels.request())?;
-    let model = ModelSource::configured(config.default_model()).contract()?;
+    let model = ModelSource::configured(config.default_model().path.as_deref()).contract()?;
     let listeners = Listeners { grpc: free_port().await?, http: free_port().await? };
     let addresses = Addresses { grpc: listeners.grpc.local_addr()?, http: listeners.http.local_addr()? };
     if args.format == EventFormat::Table {

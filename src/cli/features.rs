@@ -49,7 +49,7 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     let options = match &args.options {
         Some(path) => FeatureOptions::from_file(path)?,
         None => FeatureOptions::from_model(&args.model.map_or_else(
-            || ModelSource::configured(context.loaded.config.default_model()),
+            || ModelSource::configured(context.loaded.config.default_model().path.as_deref()),
             ModelSource::File,
         ))?,
     };

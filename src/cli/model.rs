@@ -67,7 +67,7 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
 
 /// Returns the given file, or the configured model.
 pub(super) fn source(file: Option<PathBuf>, config: &config::Config) -> ModelSource {
-    file.map_or_else(|| ModelSource::configured(config.default_model()), ModelSource::File)
+    file.map_or_else(|| ModelSource::configured(config.default_model().path.as_deref()), ModelSource::File)
 }
 
 fn inspect(source: &ModelSource, format: ReportFormat) -> anyhow::Result<()> {

@@ -69,7 +69,7 @@ fn reload_requests() -> std::io::Result<mpsc::Receiver<()>> {
 fn check(loaded: &Loaded) -> anyhow::Result<()> {
     let config = &loaded.config;
     for model in &config.models {
-        let contract = ModelSource::configured(model).contract();
+        let contract = ModelSource::configured(model.path.as_deref()).contract();
         let contract =
             contract.context("use model.path (where it is not set, the built-in model is used)")?;
         check_windows(&contract, loaded)?;

@@ -1,4 +1,6 @@
-//! What can be wrong with a configuration, each with the key, the value, its origin and what is allowed.
+//! The errors of a configuration, each with the key, the value, its origin and what is allowed.
+//!
+//! Input: what validation found. Output: one line of text. Invariants: no error shows a secret.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,7 +8,7 @@ use std::path::PathBuf;
 /// Where a value came from, in rising order of precedence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody set it.
+    /// The default.
     Default,
     /// A TOML file.
     File(PathBuf),
@@ -27,7 +29,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A configuration that cannot be used. Nothing has been started when it is returned.
+/// A configuration that cannot be used. It is returned before anything has started.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read, or is not TOML.
@@ -35,29 +37,29 @@ pub enum ConfigError {
     File {
         /// The file.
         path: PathBuf,
-        /// Why, in one line.
+        /// The reason, in one line.
         reason: String,
     },
-    /// No such key.
+    /// The key does not exist.
     #[error("unknown configuration key `{key}` (from {origin}){}", suggestion(nearest))]
     UnknownKey {
         /// The key as it was written.
         key: String,
-        /// Who wrote it.
+        /// Where the key was set.
         origin: Origin,
-        /// A known key that is written much like it.
+        /// A known key with a similar spelling.
         nearest: Option<&'static str>,
     },
-    /// A value that is not allowed.
+    /// The value is not allowed.
     #[error("configuration key `{key}`: {value} (from {origin}) is not allowed: expected {allowed}")]
     Value {
         /// The key.
         key: String,
         /// The value, quoted where it is text, masked where it is secret.
         value: String,
-        /// Who wrote it.
+        /// Where the value was set.
         origin: Origin,
-        /// What would have been accepted.
+        /// The values that are allowed.
         allowed: String,
     },
 }

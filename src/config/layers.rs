@@ -1,14 +1,14 @@
-//! The layers a configuration is made of, merged by the crate `config`: defaults, file, environment, flags.
+//! The layers of a configuration, merged by the crate `config`: file, environment, flags.
 //!
-//! In: a file's path, environment variables, `key=value` pairs. Out: for each key its raw value and [`Origin`].
-//! Never judges a value.
+//! Input: the path of a file, environment variables, `key=value` pairs. Output: the raw value and [`Origin`] of each key
+//! that a layer sets; the others have their default. Invariants: no value is validated here.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use config::{File, FileFormat, Map, Source, Value, ValueKind};
 
-use super::keys::{KAFKA_PROPERTIES, KEYS};
+use super::keys::KAFKA_PROPERTIES;
 use super::{ConfigError, Origin};
 
 /// Prefix of the environment variables that set a key.
@@ -17,7 +17,7 @@ pub const VARIABLE_PREFIX: &str = "AFFECTD__";
 /// Where a configuration is read from.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// A TOML file; it must exist where it is named.
+    /// A TOML file, which must exist; `None` reads no file.
     pub file: Option<PathBuf>,
     /// Environment variables by name; those without [`VARIABLE_PREFIX`] are ignored.
     pub environment: Vec<(String, String)>,
@@ -25,13 +25,13 @@ pub struct LoadOptions {
     pub flags: Vec<(String, String, String)>,
 }
 
-/// A raw value and who set it.
+/// A raw value and where it was set.
 pub(super) struct Raw {
     pub kind: ValueKind,
     pub origin: Origin,
 }
 
-/// One layer in canonical form: full dotted key → value, with one origin per key.
+/// One layer: full dotted key to value and origin.
 #[derive(Debug, Clone)]
 struct Layer(BTreeMap<String, (ValueKind, String)>);
 
@@ -40,8 +40,8 @@ impl Source for Layer {
         Box::new(self.clone())
     }
 
-    /// Tables only one level deep: everything past the section is one key, dots included, so that
-    /// `sasl.password` merges alike whether it was written as one key or as a table.
+    /// Returns tables that are one level deep: the text after the section is one key, dots included, so that
+    /// `sasl.password` merges in the same way whether it was written as one key or as nested tables.
     fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
         let mut sections: Map<String, Map<String, Value>> = Map::new();
         for (key, (kind, origin)) in &self.0 {
@@ -53,14 +53,14 @@ impl Source for Layer {
     }
 }
 
-/// All layers merged, later ones over earlier ones.
+/// Merges all layers; a later one overrides an earlier one.
 pub(super) fn merge(options: &LoadOptions) -> Result<BTreeMap<String, Raw>, ConfigError> {
     let mut origins = Vec::new();
     let mut builder = config::Config::builder();
-    for layer in [defaults(), file(options.file.as_deref())?, environment(options), flags(options)] {
+    for layer in [file(options.file.as_deref())?, environment(options), flags(options)] {
         let mut named = BTreeMap::new();
         for (key, raw) in layer {
-            // The crate carries an origin as text: the place in `origins` finds it again.
+            // The crate carries an origin as text: the index into `origins`.
             named.insert(key, (raw.kind, origins.len().to_string()));
             origins.push(raw.origin);
         }
@@ -80,13 +80,6 @@ pub(super) fn merge(options: &LoadOptions) -> Result<BTreeMap<String, Raw>, Conf
     Ok(result)
 }
 
-fn defaults() -> Vec<(String, Raw)> {
-    let value = |default: Option<&str>| default.map_or(ValueKind::Nil, ValueKind::from);
-    KEYS.iter()
-        .map(|key| (key.name.to_owned(), Raw { kind: value(key.default), origin: Origin::Default }))
-        .collect()
-}
-
 fn file(path: Option<&Path>) -> Result<Vec<(String, Raw)>, ConfigError> {
     let Some(path) = path else { return Ok(Vec::new()) };
     let error = |reason: String| ConfigError::File { path: path.to_owned(), reason };
@@ -98,7 +91,7 @@ fn file(path: Option<&Path>) -> Result<Vec<(String, Raw)>, ConfigError> {
     Ok(flat.into_iter().map(|(key, kind)| (key, raw(kind))).collect())
 }
 
-/// The place and the reason of a TOML error, without the drawing between them.
+/// Returns the position and the reason of a TOML error, without the excerpt between them.
 fn one_line(cause: &config::ConfigError) -> String {
     let text = cause.to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -114,7 +107,7 @@ fn flatten(prefix: &str, table: Map<String, Value>, flat: &mut Vec<(String, Valu
             ValueKind::Array(models) if key == "model" => {
                 for (index, model) in models.into_iter().enumerate() {
                     match model.kind {
-                        // A model with every default is a model too.
+                        // An empty table is a model with every default: one key without a value keeps it.
                         ValueKind::Table(inner) if inner.is_empty() => {
                             flat.push((format!("{key}.{index}.path"), ValueKind::Nil));
                         }
@@ -138,8 +131,10 @@ fn environment(options: &LoadOptions) -> Vec<(String, Raw)> {
     layer
 }
 
-/// `AUDIO__MAX_GAP` → `audio.max_gap`. Shells refuse dots in names, so below `kafka.properties`, whose
-/// names have dots and no underscores, an underscore stands for a dot.
+/// Converts `AUDIO__MAX_GAP` to `audio.max_gap`.
+///
+/// Shells do not allow dots in names, so below `kafka.properties`, whose names have dots and no underscores, an
+/// underscore stands for a dot.
 fn variable_key(name: &str) -> String {
     let key = name.to_lowercase().replace("__", ".");
     match key.strip_prefix(KAFKA_PROPERTIES) {

@@ -1,51 +1,58 @@
-//! The validated section `[limits]`.
+//! The section `[limits]` of the configuration, which spans several modules.
 //!
-//! In: checked values. Out: plain values that need no further check.
+//! Input: values that serde reads. Output: how much work the daemon accepts and how it uses the machine.
 
 use std::time::Duration;
 
-use super::values::Values;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-/// `[limits]`
-#[derive(Debug, Clone, PartialEq)]
+use crate::options::{AnyDuration, As, Count, choice};
+
+/// How much work the daemon accepts, and how it uses the machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// `limits.max_streams` (10,000): streams open over gRPC at once.
+    /// Most gRPC streams that are open at once.
+    #[serde(with = "As::<Count<1, 10_000_000>>")]
     pub max_streams: usize,
-    /// `limits.max_utilization_percent` (80): a gRPC stream that would have open streams, at the pace of speech, take a larger
-    /// share of the sessions' time is refused.
+    /// Percentage of the sessions' time that open streams may use at the pace of speech; a gRPC stream that would
+    /// exceed it is refused.
+    #[serde(with = "As::<Count<1, 1_000_000>>")]
     pub max_utilization_percent: usize,
-    /// `limits.shards` (0: one a core): threads of the front end.
+    /// Threads of the front end; 0 means one for each core.
+    #[serde(with = "As::<Count<0, 1024>>")]
     pub shards: usize,
-    /// `limits.shard_queue` (64): chunks that may wait for a shard.
+    /// Chunks that may wait for one thread of the front end.
+    #[serde(with = "As::<Count<1, 1_000_000>>")]
     pub shard_queue: usize,
-    /// `limits.grace_period` (25 s): how long a drain may take.
+    /// Longest time that a drain takes.
+    #[serde(with = "As::<AnyDuration>")]
     pub grace_period: Duration,
-    /// `limits.scheduling` (batch): how threads share the cores.
+    /// How threads share the cores on Linux: with `batch` a thread that wakes up waits until a core is free, which
+    /// analyses more windows a second; with `normal` it may interrupt another thread at once.
     pub scheduling: Scheduling,
 }
 
-/// `limits.scheduling`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheduling {
-    /// A thread that wakes up waits for its turn: inference keeps its caches, and a window costs less.
-    Batch,
-    /// As the system does by itself: it takes a core at once.
-    Normal,
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_streams: 10_000,
+            max_utilization_percent: 80,
+            shards: 0,
+            shard_queue: 64,
+            grace_period: Duration::from_secs(25),
+            scheduling: Scheduling::Batch,
+        }
+    }
 }
 
-impl Limits {
-    pub(super) fn from_values(values: &Values) -> Self {
-        let scheduling = match values.text("limits.scheduling").as_str() {
-            "normal" => Scheduling::Normal,
-            _ => Scheduling::Batch,
-        };
-        Self {
-            max_streams: values.size("limits.max_streams"),
-            max_utilization_percent: values.size("limits.max_utilization_percent"),
-            shards: values.size("limits.shards"),
-            shard_queue: values.size("limits.shard_queue"),
-            grace_period: values.duration("limits.grace_period"),
-            scheduling,
-        }
+choice! {
+    /// Values of `limits.scheduling`.
+    pub enum Scheduling {
+        /// A thread that wakes up waits for its turn, so that inference keeps its caches and a window costs less.
+        Batch = "batch",
+        /// The default of the operating system: a thread that wakes up may interrupt another one.
+        Normal = "normal",
     }
 }

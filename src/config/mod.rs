@@ -1,37 +1,96 @@
-//! The configuration: raw layers in, validated sections out, all at once and before anything starts.
+//! The configuration of all modules: composed, validated and documented in one place.
 //!
-//! Defaults, then a TOML file, then `AFFECTD__SECTION__KEY` variables, then flags ([`LoadOptions`]); the table
-//! of keys ([`KEYS`]) says what each one allows. Out comes [`Loaded`], or the first [`ConfigError`].
+//! Input: defaults, then a TOML file, then `AFFECTD__SECTION__KEY` variables, then flags ([`LoadOptions`]). Output:
+//! [`Loaded`], or the first [`ConfigError`]. Invariants: every value is valid before anything starts, and each key is
+//! defined once, as a field in the `options.rs` of the module that uses it. [`keys`], [`template`], [`table`] and
+//! [`schema`] describe these fields.
 
+mod describe;
 mod error;
-mod kafka;
+mod file;
 mod keys;
-mod kinds;
 mod layers;
 mod limits;
-mod sections;
-mod vad;
 mod values;
 
+pub use describe::{schema, table, template};
 pub use error::{ConfigError, Origin};
-pub use kafka::{Kafka, OnLostProgress, ValueFormat};
-pub use keys::{KAFKA_PROPERTIES, KEYS, Key, Kind, MODEL_KEYS, is_secret};
-pub use kinds::allowed;
+pub use keys::{KAFKA_PROPERTIES, Key, keys, model_keys};
 pub use layers::{LoadOptions, VARIABLE_PREFIX};
 pub use limits::{Limits, Scheduling};
-pub use sections::*;
-pub use vad::{Vad, VadMode};
 
+pub use crate::audio::Options as Audio;
+pub use crate::batch::Options as Batch;
+pub use crate::kafka::{OnLostProgress, Options as Kafka, ValueFormat};
+pub use crate::model::{Device, EngineOptions as Engine};
+pub use crate::publish::{Options as Publish, Smoothing, SmoothingMethod};
+pub use crate::serving::{ConfiguredModel as Model, Role};
+pub use crate::transport::grpc::Options as Grpc;
+pub use crate::transport::http::Options as Http;
+pub use crate::vad::{Mode as VadMode, Options as Vad};
+pub use crate::window::Options as Window;
+
+use crate::serving::{ModelOptions, ReloaderOptions};
+use file::File;
 use values::Values;
+
+/// The options of every stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `[model]`, or each `[[model]]`; at least one serves.
+    pub models: Vec<Model>,
+    /// `[audio]`
+    pub audio: Audio,
+    /// `[window]`
+    pub window: Window,
+    /// `[vad]`
+    pub vad: Vad,
+    /// `[batch]`
+    pub batch: Batch,
+    /// `[engine]`
+    pub engine: Engine,
+    /// `[grpc]`
+    pub grpc: Grpc,
+    /// `[http]`
+    pub http: Http,
+    /// `[kafka]`; `None` while `kafka.brokers` is not set.
+    pub kafka: Option<Kafka>,
+    /// `[publish]`
+    pub publish: Publish,
+    /// `[limits]`
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        File::default().with_models(vec![ModelOptions::default()])
+    }
+}
+
+impl Config {
+    /// Returns the model of streams that name none, and of every command that takes one.
+    #[must_use]
+    pub fn default_model(&self) -> &Model {
+        let serving = self.models.iter().find(|model| model.role == Role::Serving);
+        serving.expect("the configuration was refused without one")
+    }
+
+    /// Returns the sections that load the models and set up their streams.
+    #[must_use]
+    pub fn reloader(&self) -> ReloaderOptions {
+        let Self { models, window, audio, vad, batch, engine, .. } = self.clone();
+        ReloaderOptions { models, window, audio, vad, batch, engine }
+    }
+}
 
 /// A valid configuration and where each of its values came from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
-    /// What the stages are given.
+    /// The options of every stage.
     pub config: Config,
-    /// Every key in the order of the table, then librdkafka's own properties; secrets are masked.
+    /// Every key in order, then librdkafka's own properties; secrets are masked.
     pub settings: Vec<Setting>,
-    /// `[kafka]` whether or not it is on; its brokers mean nothing.
+    /// `[kafka]`, whether or not Kafka is on.
     kafka: Kafka,
 }
 
@@ -44,18 +103,19 @@ pub struct Setting {
     pub value: Option<String>,
     /// Whether a file would quote it.
     pub is_text: bool,
-    /// Who set it.
+    /// Where the value was set.
     pub origin: Origin,
 }
 
 impl Loaded {
-    /// `[kafka]` for a client that was told its brokers elsewhere: the configured topics and properties.
+    /// Returns `[kafka]` for a client that has other brokers: the configured topics and properties.
+    #[must_use]
     pub fn kafka_at(&self, brokers: &str) -> Kafka {
         Kafka { brokers: brokers.to_owned(), ..self.kafka.clone() }
     }
 
-    /// The error for a value that is valid by itself but does not fit something learnt later, such as
-    /// the model: `allowed` says what would.
+    /// Returns the error for a value that is valid by itself but does not fit something else, such as another value or
+    /// the model; `allowed` describes what would fit.
     pub fn reject(&self, key: &str, allowed: impl Into<String>) -> ConfigError {
         let setting = self.settings.iter().find(|setting| setting.key == key);
         let value = setting.and_then(|setting| setting.value.clone());
@@ -68,21 +128,20 @@ impl Loaded {
     }
 }
 
-/// Reads all layers and checks every value.
+/// Reads all layers and validates every value.
 ///
 /// # Errors
 /// The first thing that is wrong: the file, an unknown key, or a value that its key does not allow.
 pub fn load(options: &LoadOptions) -> Result<Loaded, ConfigError> {
-    let values = Values::check(layers::merge(options)?)?;
-    let config = Config::from_values(&values);
-    let kafka = Kafka::from_values("", &values);
-    let loaded = Loaded { config, settings: values.settings, kafka };
+    let Values { file, models, settings } = Values::check(layers::merge(options)?)?;
+    let kafka = file.kafka.clone();
+    let loaded = Loaded { config: file.with_models(models), settings, kafka };
     check_models(&loaded)?;
     check_topics(&loaded)?;
     Ok(loaded)
 }
 
-/// Someone must answer, and only a shadow has a topic of its own.
+/// Checks that at least one model serves, and that only shadows have topics.
 fn check_models(loaded: &Loaded) -> Result<(), ConfigError> {
     if loaded.config.models.iter().all(|model| model.role != Role::Serving) {
         return Err(loaded.reject("model.0.shadow", "false for at least one [[model]]"));
@@ -97,7 +156,7 @@ fn check_models(loaded: &Loaded) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// One topic in two roles would feed the daemon its own output.
+/// Checks that no two topics are the same: the daemon would read its own output.
 fn check_topics(loaded: &Loaded) -> Result<(), ConfigError> {
     let Some(kafka) = &loaded.config.kafka else { return Ok(()) };
     let mut topics = vec![

@@ -9,11 +9,11 @@ mod task;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,14 +26,14 @@ use crate::kafka::producer::EventProducer;
 use crate::kafka::{KafkaFault, Reader, ReaderLinks};
 use crate::publish::publisher::{PublishFault, Publisher};
 use crate::serving::Reloader;
-use crate::session::OpenStreams;
+use crate::session::{OpenStreams, SessionLinks};
 use crate::shard::ReportSender;
 use crate::shard::{self, ShardThreads, Shards};
 use crate::telemetry::Readiness;
 use crate::telemetry::metrics;
-use crate::transport::grpc::RecognitionLinks;
+use crate::transport::grpc::Recognition;
 use crate::transport::grpc::evaluation::Evaluation;
-use crate::transport::grpc::server;
+use crate::transport::grpc::server::{self, Services};
 use crate::transport::http;
 
 /// Reports that may wait for the Kafka reader.
@@ -122,11 +122,11 @@ impl Daemon {
         // Where starting fails or is dropped, so does what was started.
         let unless_started = http_stop.clone().drop_guard();
         let state = http::State { metrics: handle, readiness: readiness.clone() };
-        let http = tokio::spawn(http::run(listeners.http, state, http_stop.clone().cancelled_owned()));
+        let http = tokio::spawn(http::serve(listeners.http, state, http_stop.clone().cancelled_owned()));
 
         // Scored batches of every model → publisher.
         let (scored, results) = mpsc::channel(SCORED);
-        let reloader = Reloader::start(&config, scored).await?;
+        let reloader = Reloader::start(&config.reloader(), scored).await?;
         let registries = reloader.registries();
         let topics = tokio::select! {
             found = ensure_topics(&config) => Some(found),
@@ -163,20 +163,24 @@ impl Daemon {
 
         let draining = CancellationToken::new();
         let calls = TaskTracker::new();
-        let recognition = RecognitionLinks {
+        let sessions = Arc::new(SessionLinks {
             shards: shards.clone(),
             registries: registries.clone(),
-            audio: config.audio.clone(),
-            max_utilization_percent: config.limits.max_utilization_percent,
             streams: OpenStreams::new(config.limits.max_streams),
             draining: draining.clone(),
-            calls: calls.clone(),
-        };
-        let incoming = TcpListenerStream::new(listeners.grpc);
+            idle_timeout: config.audio.idle_timeout,
+            max_utilization_percent: config.limits.max_utilization_percent,
+        });
+        let (max_chunk_bytes, max_file_bytes) = (config.audio.max_chunk_bytes, config.audio.max_file_bytes);
         let evaluator = move || registries.borrow().find("").map(|model| model.evaluator());
-        let evaluation = Evaluation::new(evaluator, draining.clone());
-        let routes = server::routes(recognition, evaluation, readiness.clone()).await;
-        let grpc = Task::spawn(|stop| routes.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()));
+        let services = Services {
+            recognition: Recognition::new(sessions, calls.clone(), max_chunk_bytes),
+            evaluation: Evaluation::new(evaluator, draining.clone()),
+            readiness: readiness.clone(),
+            max_chunk_bytes,
+            max_file_bytes,
+        };
+        let grpc = Task::spawn(|stop| server::serve(listeners.grpc, services, stop.cancelled_owned()));
 
         let reader = reader.map(|reader| Task::spawn_blocking(move |stop| reader.run(&stop)));
         readiness.met("model");

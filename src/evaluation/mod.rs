@@ -2,7 +2,7 @@
 //!
 //! Input: labelled clips and a model. Output: a [`Report`] with scikit-learn's metrics. Invariants: no event is published.
 //!
-//! In data order: [`datasets`](crate::datasets) (clips on disk) → `line` (optional gain or telephone line) → `clip` (bytes to windows) →
+//! In data order: [`datasets`](crate::datasets) (clips on disk) → `perturbation` (optional gain or telephone line) → `clip` (bytes to windows) →
 //! `evaluator` (windows through a batcher) → `tally` (collected outcomes) → `metrics` and `bootstrap` → `report`.
 //! [`offline`](crate::offline) evaluates in this process, [`transport`](crate::transport) evaluates in the daemon on the batcher of its live streams, and
 //! [`client`](crate::client) calls that service.
@@ -11,8 +11,8 @@ mod bootstrap;
 mod clip;
 mod error;
 mod evaluator;
-mod line;
 mod metrics;
+mod perturbation;
 mod report;
 mod report_proto;
 mod tally;
@@ -23,8 +23,8 @@ pub use clip::*;
 pub use error::*;
 pub(crate) use evaluator::clips_in_flight;
 pub use evaluator::*;
-pub use line::*;
 pub use metrics::*;
+pub use perturbation::*;
 pub use report::*;
 pub use tally::*;
 pub use telephone::*;

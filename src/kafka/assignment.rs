@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::clients::{REQUEST_TIMEOUT, ReaderContext};
 use super::fault::{KafkaFault, broker};
+use super::options::Options;
 use super::progress::ProgressEntry;
 use super::progress_topic;
-use crate::config;
 
 /// A partition that is ready to be read.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl AssignmentLoader {
     /// # Errors
     /// Where the operating system has no thread to give.
     pub fn start(
-        kafka: &config::Kafka,
+        kafka: &Options,
         consumer: &Arc<BaseConsumer<ReaderContext>>,
         partitions: TopicPartitionList,
     ) -> Result<Self, KafkaFault> {
@@ -85,7 +85,7 @@ impl Drop for AssignmentLoader {
 
 /// Requests the group's offsets, the first offsets of the partitions and the progress of their streams: each for all partitions at once.
 fn load(
-    kafka: &config::Kafka,
+    kafka: &Options,
     consumer: &BaseConsumer<ReaderContext>,
     partitions: TopicPartitionList,
     stop: &CancellationToken,

@@ -20,7 +20,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 use super::fault::{KafkaFault, broker};
-use crate::config;
+use super::options::Options;
 
 /// How long a request to the brokers may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,7 +30,7 @@ const STATISTICS_INTERVAL_MS: &str = "5000";
 const CLIENT_MESSAGE_TIMEOUT_MS: &str = "30000";
 
 /// The settings that all clients of the daemon share.
-fn settings(kafka: &config::Kafka) -> ClientConfig {
+fn settings(kafka: &Options) -> ClientConfig {
     let mut settings = ClientConfig::new();
     settings.set("bootstrap.servers", &kafka.brokers).set("client.id", "affectd");
     settings.extend(kafka.properties.clone());
@@ -42,7 +42,7 @@ fn settings(kafka: &config::Kafka) -> ClientConfig {
 /// # Errors
 /// Where librdkafka refuses a setting.
 pub(super) fn input_consumer(
-    kafka: &config::Kafka,
+    kafka: &Options,
 ) -> Result<(BaseConsumer<ReaderContext>, mpsc::Receiver<ConsumerEvent>), KafkaFault> {
     let mut settings = settings(kafka);
     settings
@@ -71,7 +71,7 @@ pub(super) fn input_consumer(
 /// # Errors
 /// Where librdkafka refuses a setting.
 pub(super) fn event_producer<C: ProducerContext>(
-    kafka: &config::Kafka,
+    kafka: &Options,
     context: C,
 ) -> Result<ThreadedProducer<C>, KafkaFault> {
     let mut settings = settings(kafka);
@@ -88,7 +88,7 @@ pub(super) fn event_producer<C: ProducerContext>(
 /// # Errors
 /// Where librdkafka refuses a setting.
 pub(super) fn progress_producer<C: ProducerContext>(
-    kafka: &config::Kafka,
+    kafka: &Options,
     context: C,
 ) -> Result<ThreadedProducer<C>, KafkaFault> {
     let mut settings = settings(kafka);
@@ -104,7 +104,7 @@ pub(super) fn progress_producer<C: ProducerContext>(
 ///
 /// # Errors
 /// Where librdkafka refuses a setting.
-pub(super) fn progress_consumer(kafka: &config::Kafka) -> Result<BaseConsumer<QuietContext>, KafkaFault> {
+pub(super) fn progress_consumer(kafka: &Options) -> Result<BaseConsumer<QuietContext>, KafkaFault> {
     let mut settings = settings(kafka);
     settings
         .set("group.id", format!("{}-progress", kafka.group_id))
@@ -117,7 +117,7 @@ pub(super) fn progress_consumer(kafka: &config::Kafka) -> Result<BaseConsumer<Qu
 ///
 /// # Errors
 /// Where librdkafka refuses a setting.
-pub(super) fn admin(kafka: &config::Kafka) -> Result<AdminClient<DefaultClientContext>, KafkaFault> {
+pub(super) fn admin(kafka: &Options) -> Result<AdminClient<DefaultClientContext>, KafkaFault> {
     settings(kafka).create().map_err(broker(kafka, "set up a client"))
 }
 

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 
 use rdkafka::message::Header;
 
+use super::options::Options;
 use super::producer::{EventProducer, NotTaken, Outgoing, Settlement};
 use super::{KafkaFault, RawRecord, broker};
-use crate::config;
 use crate::stream::DeadLetterTicket;
 use crate::telemetry::metrics;
 
@@ -26,13 +26,13 @@ pub struct DeadLetter {
 
 /// Dead letters that wait for room in the producer's queue.
 pub(super) struct DeadLetterQueue {
-    kafka: config::Kafka,
+    kafka: Options,
     producer: EventProducer,
     waiting: VecDeque<Outgoing>,
 }
 
 impl DeadLetterQueue {
-    pub fn new(kafka: &config::Kafka, producer: EventProducer) -> Self {
+    pub fn new(kafka: &Options, producer: EventProducer) -> Self {
         Self { kafka: kafka.clone(), producer, waiting: VecDeque::new() }
     }
 

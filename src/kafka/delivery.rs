@@ -21,8 +21,8 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::clients::ReaderContext;
 use super::commit::{Commit, CommitOutcome};
 use super::fault::{KafkaFault, broker};
+use super::options::Options;
 use super::progress_topic::{ProgressWrite, ProgressWriter};
-use crate::config;
 use crate::telemetry::metrics::KAFKA_COMMITS_TOTAL;
 
 /// Makes commits durable.
@@ -36,7 +36,7 @@ pub trait Delivery: Send {
 
 /// At least once: progress is written and acknowledged, then the offsets are committed, then the records of ended streams are deleted.
 pub struct AtLeastOnce {
-    kafka: config::Kafka,
+    kafka: Options,
     consumer: Arc<BaseConsumer<ReaderContext>>,
     progress: ProgressWriter,
 }
@@ -47,7 +47,7 @@ impl AtLeastOnce {
     /// # Errors
     /// Where librdkafka refuses a setting.
     pub(super) fn new(
-        kafka: &config::Kafka,
+        kafka: &Options,
         consumer: Arc<BaseConsumer<ReaderContext>>,
     ) -> Result<Self, KafkaFault> {
         Ok(Self { kafka: kafka.clone(), consumer, progress: ProgressWriter::new(kafka)? })

@@ -5,7 +5,7 @@
 
 use rdkafka::error::KafkaError;
 
-use crate::config;
+use super::options::Options;
 
 /// A failure that stops the reader. Nothing unsettled was committed, so a restart reads it again.
 #[derive(Debug, thiserror::Error)]
@@ -158,7 +158,7 @@ pub struct LostProgress {
 }
 
 /// Returns what adds its context to an error of librdkafka.
-pub fn broker(kafka: &config::Kafka, action: impl Into<String>) -> impl FnOnce(KafkaError) -> KafkaFault {
+pub fn broker(kafka: &Options, action: impl Into<String>) -> impl FnOnce(KafkaError) -> KafkaFault {
     let (action, brokers) = (action.into(), kafka.brokers.clone());
     move |source| KafkaFault::Broker { action, brokers, source: Box::new(source) }
 }

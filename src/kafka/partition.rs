@@ -20,8 +20,9 @@ use super::offset_tracker::{Idle, OffsetTracker, TrackedProgress};
 use super::progress::ProgressEntry;
 use super::record::RawRecord;
 use crate::serving::RegistryReceiver;
+use crate::session::Refusal;
 use crate::shard::Report;
-use crate::shard::{ChunkEnvelope, ShardMessage, Shards, Source, StreamKey};
+use crate::shard::{ChunkEnvelope, ChunkSource, ShardMessage, Shards, StreamKey};
 use crate::stream::Resume;
 use crate::stream::{Assignment, DeadLetterTicket};
 use crate::telemetry::metrics;
@@ -121,11 +122,15 @@ impl Partition {
         let stream_id = audio.info.stream_id.clone();
         let mut resume = self.tracker.resume(&stream_id);
         let goes_on = resume.as_ref().is_some_and(|resume| resume.at.is_some());
-        let info = self.tracker.info(&stream_id).filter(|_| goes_on).cloned().unwrap_or(audio.info);
+        // A resumed stream keeps the information of its progress record. What this record declares is compared with it in the shard.
+        let info = self.tracker.info(&stream_id).filter(|_| goes_on).unwrap_or(&audio.info).clone();
         let found = self.registries.borrow().find(&info.model);
         let model = match found {
             Ok(model) => model,
-            Err(unknown) => return Some(self.refuse(record, offset, timestamp, unknown.to_string())),
+            Err(unknown) => {
+                let reason = Refusal::from(unknown).to_string();
+                return Some(self.refuse(record, offset, timestamp, reason));
+            }
         };
         if self.tracker.was_idle(&stream_id, timestamp, self.idle_ms()) {
             resume.iter_mut().for_each(end_at_position);
@@ -136,10 +141,11 @@ impl Partition {
         self.last_read.insert(stream_id.clone(), Instant::now());
         let envelope = ChunkEnvelope {
             info,
+            declared: Some(audio.info),
             model,
             chunk: audio.chunk,
             captured_at: audio.captured_at,
-            source: Source::Kafka { assignment: self.assignment, offset },
+            source: ChunkSource::Kafka { assignment: self.assignment, offset },
             resume: resume.map(Box::new),
         };
         self.outbox.push_back((stream_id, ShardMessage::Chunk(Box::new(envelope))));
@@ -148,7 +154,7 @@ impl Partition {
 
     /// Returns a record that reaches no stream as a dead letter.
     fn refuse(&mut self, record: RawRecord, offset: i64, timestamp: i64, reason: String) -> DeadLetter {
-        metrics::rejected(metrics::Source::Kafka, "record");
+        metrics::rejected(metrics::Source::KAFKA, "record");
         self.tracker.record_read(offset, None, timestamp);
         let ticket = DeadLetterTicket { assignment: self.assignment, offset, stream_id: None };
         DeadLetter { record, reason, ticket }

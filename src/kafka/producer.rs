@@ -12,8 +12,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
-use crate::config::{self, ValueFormat};
 use crate::kafka::{KafkaFault, clients};
+use crate::kafka::{Options, ValueFormat};
 use crate::proto::EmotionEvent;
 use crate::shard::Report;
 use crate::stream::RecentScores;
@@ -101,10 +101,7 @@ impl EventProducer {
     ///
     /// # Errors
     /// Where librdkafka refuses a setting.
-    pub fn new(
-        kafka: &config::Kafka,
-        reports: crossbeam_channel::Sender<Report>,
-    ) -> Result<Self, KafkaFault> {
+    pub fn new(kafka: &Options, reports: crossbeam_channel::Sender<Report>) -> Result<Self, KafkaFault> {
         let producer = clients::event_producer(kafka, Acknowledgements { reports })?;
         Ok(Self { producer, output_topic: kafka.output_topic.clone(), value_format: kafka.value_format })
     }

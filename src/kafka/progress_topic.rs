@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::clients::{self, REQUEST_TIMEOUT};
 use super::fault::{KafkaFault, LostProgress, broker};
+use super::options::{OnLostProgress, Options};
 use super::progress::{Progress, ProgressEntry, ProgressRecord};
-use crate::config::{self, OnLostProgress};
 
 /// How long nothing may come before the brokers are taken to be away.
 const READ_TIMEOUT: Duration = REQUEST_TIMEOUT.saturating_mul(3);
@@ -60,7 +60,7 @@ pub(super) struct ProgressWrite<'a> {
 
 /// Writes the progress of one group.
 pub(super) struct ProgressWriter {
-    kafka: config::Kafka,
+    kafka: Options,
     producer: ThreadedProducer<Acknowledgements>,
     acknowledged: crossbeam_channel::Receiver<Result<(), KafkaFault>>,
 }
@@ -70,7 +70,7 @@ impl ProgressWriter {
     ///
     /// # Errors
     /// Where librdkafka refuses a setting.
-    pub fn new(kafka: &config::Kafka) -> Result<Self, KafkaFault> {
+    pub fn new(kafka: &Options) -> Result<Self, KafkaFault> {
         // Bounded by the producer's own queue.
         let (acknowledge, acknowledged) = crossbeam_channel::unbounded();
         let producer = clients::progress_producer(kafka, Acknowledgements(acknowledge))?;
@@ -125,7 +125,7 @@ pub(super) type OpenStreams = BTreeMap<i32, HashMap<Arc<str>, ProgressEntry>>;
 /// # Errors
 /// A stream whose progress fits no longer, unless the configuration says to begin it anew.
 pub(super) fn read(
-    kafka: &config::Kafka,
+    kafka: &Options,
     committed: &BTreeMap<i32, Option<i64>>,
     stop: &CancellationToken,
 ) -> Result<Option<OpenStreams>, KafkaFault> {
@@ -147,7 +147,7 @@ pub(super) fn read(
 }
 
 fn lost(
-    kafka: &config::Kafka,
+    kafka: &Options,
     stream_id: &str,
     partition: i32,
     progress: &Progress,
@@ -169,7 +169,7 @@ type Newest = HashMap<(i32, Arc<str>), Progress>;
 
 /// Reads the newest record of each stream; `None` where `stop` was cancelled.
 fn newest(
-    kafka: &config::Kafka,
+    kafka: &Options,
     partitions: &BTreeMap<i32, Option<i64>>,
     stop: &CancellationToken,
 ) -> Result<Option<Newest>, KafkaFault> {
@@ -214,12 +214,7 @@ fn newest(
     Ok(Some(newest))
 }
 
-fn parse(
-    kafka: &config::Kafka,
-    stream_id: &str,
-    partition: i32,
-    value: &[u8],
-) -> Result<Progress, KafkaFault> {
+fn parse(kafka: &Options, stream_id: &str, partition: i32, value: &[u8]) -> Result<Progress, KafkaFault> {
     let topic = kafka.progress_topic.clone();
     let record: ProgressRecord = serde_json::from_slice(value).map_err(|source| KafkaFault::Progress {
         stream_id: stream_id.to_owned(),

@@ -22,10 +22,10 @@ use super::delivery::{AtLeastOnce, DeliveryThread};
 use super::dispatch::Backlog;
 use super::fault::KafkaFault;
 use super::fetched::FetchedQueues;
+use super::options::Options;
 use super::partition::Partition;
 use super::producer::EventProducer;
 use super::rebalance::{LAST_COMMIT, Leaving};
-use crate::config;
 use crate::serving::RegistryReceiver;
 use crate::shard::Report;
 use crate::shard::{ShardMessage, Shards};
@@ -61,7 +61,7 @@ pub struct ReaderLinks {
 
 /// The reader's state.
 pub struct Reader {
-    pub(super) kafka: config::Kafka,
+    pub(super) kafka: Options,
     pub(super) links: ReaderLinks,
     pub(super) consumer: Arc<BaseConsumer<ReaderContext>>,
     pub(super) events: mpsc::Receiver<ConsumerEvent>,
@@ -85,7 +85,7 @@ impl Reader {
     ///
     /// # Errors
     /// Where librdkafka refuses a setting.
-    pub fn new(kafka: &config::Kafka, links: ReaderLinks) -> Result<Self, KafkaFault> {
+    pub fn new(kafka: &Options, links: ReaderLinks) -> Result<Self, KafkaFault> {
         let (consumer, events) = clients::input_consumer(kafka)?;
         let consumer = Arc::new(consumer);
         let delivery = AtLeastOnce::new(kafka, Arc::clone(&consumer))?;
@@ -173,7 +173,7 @@ impl Reader {
                 .and_then(|at| self.partitions.get_mut(&at.partition))
                 .filter(|partition| Some(partition.assignment()) == at);
             if let Some(letter) = partition.and_then(|partition| partition.handle_report(report)) {
-                metrics::rejected(metrics::Source::Kafka, kind);
+                metrics::rejected(metrics::Source::KAFKA, kind);
                 self.dead_letters.push(letter, kind);
             }
         }

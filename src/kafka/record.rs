@@ -1,6 +1,6 @@
-//! From a Kafka record to a chunk: a protobuf `AudioChunk`, or raw bytes whose headers say what they are.
+//! Parses a Kafka record into a chunk: a protobuf `AudioChunk`, or raw audio that is described by headers.
 //!
-//! In: key, value, headers. Out: a chunk with its stream, or why it is none. Never touches a broker.
+//! Input: key, value and headers. Output: the chunk and what it declares of its stream, or why the record holds no chunk. Pure.
 
 use std::sync::Arc;
 
@@ -13,32 +13,32 @@ use crate::proto;
 use crate::stream::Chunk;
 use crate::stream::StreamInfo;
 
-/// Says what raw bytes are, as in HTTP.
+/// The header with the media type of the value, as in HTTP.
 pub const CONTENT_TYPE: &str = "content-type";
-/// Position of a raw chunk's first sample.
+/// The header with the position of a raw chunk's first sample.
 pub const FIRST_SAMPLE: &str = "affectd-first-sample";
-/// Sequence of a raw chunk.
+/// The header with the sequence number of a raw chunk.
 pub const SEQUENCE: &str = "affectd-sequence";
-/// `true` ends the stream after a raw chunk.
+/// The header that ends the stream after a raw chunk if it is `true`.
 pub const LAST: &str = "affectd-last";
 
-/// The model that a raw stream asks for.
+/// The header with the model that a raw stream requests.
 pub const MODEL: &str = "affectd-model";
 
-/// What is done with the channels of a raw stream: split, mix or first.
+/// The header with the channel policy of a raw stream: split, mix or first.
 pub const CHANNELS: &str = "affectd-channels";
 
-/// Names of a raw stream's channels, with commas between.
+/// The header with the names of a raw stream's channels, separated by commas.
 pub const CHANNEL_NAMES: &str = "affectd-channel-names";
 
-/// A record as it was read, to be kept until it is known to be good.
+/// A record as it was read. It is kept until its chunk is accepted, because a dead letter repeats it.
 #[derive(Debug, Clone)]
 pub struct RawRecord {
-    /// Its key.
+    /// The key.
     pub key: Option<Vec<u8>>,
-    /// Its value.
+    /// The value.
     pub value: Bytes,
-    /// Its headers.
+    /// The headers.
     pub headers: OwnedHeaders,
 }
 
@@ -52,52 +52,52 @@ impl From<&BorrowedMessage<'_>> for RawRecord {
     }
 }
 
-/// What a record holds.
+/// The content of a record.
 #[derive(Debug)]
 pub struct AudioRecord {
-    /// The stream, and what its events repeat.
+    /// What the chunk declares of its stream.
     pub info: Arc<StreamInfo>,
     /// The audio.
     pub chunk: Chunk,
-    /// When the sender captured it.
+    /// When the sender captured the audio.
     pub captured_at: Option<pbjson_types::Timestamp>,
 }
 
-/// Why a record is no chunk. The sender's to mend.
+/// Why a record holds no chunk.
 #[derive(Debug, thiserror::Error)]
 pub enum BadRecord {
-    /// Neither key nor message names a stream.
+    /// Neither the key nor the message names a stream.
     #[error("stream_id: neither the record's key nor its message names a stream")]
     NoStream,
     /// The key is not text.
     #[error("key: not UTF-8; it must be the stream's id")]
     Key,
-    /// No value.
+    /// The record has no value.
     #[error("value: missing; it must be an affectd.v1.AudioChunk, or raw audio with the header content-type")]
     Empty,
     /// The value is no protobuf message.
     #[error("value: not an affectd.v1.AudioChunk ({0}); raw audio needs the header content-type")]
     Message(#[from] prost::DecodeError),
-    /// The format is out of the limits.
+    /// The format or the channel policy is unknown or outside the limits.
     #[error(transparent)]
     Format(#[from] BadAudio),
-    /// A header's value cannot be read.
+    /// The value of a header is not allowed.
     #[error("header {name}: {value:?}; allowed is {allowed}")]
     Header {
-        /// The header.
+        /// The name of the header.
         name: &'static str,
         /// Its value.
         value: String,
-        /// What is allowed.
+        /// The allowed values.
         allowed: &'static str,
     },
 }
 
 impl RawRecord {
-    /// Reads the record.
+    /// Parses the record.
     ///
     /// # Errors
-    /// See [`BadRecord`].
+    /// Returns why the record holds no chunk.
     pub fn parse(&self) -> Result<AudioRecord, BadRecord> {
         let key = match &self.key {
             None => "",
@@ -110,7 +110,7 @@ impl RawRecord {
         }
     }
 
-    /// The stream that the key names, for records that cannot be read.
+    /// Returns the stream that the key names, for a record that cannot be parsed.
     #[must_use]
     pub fn stream_id(&self) -> Option<Arc<str>> {
         self.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).map(Arc::from)
@@ -167,35 +167,18 @@ impl RawRecord {
     }
 }
 
-fn message(key: &str, chunk: proto::AudioChunk) -> Result<AudioRecord, BadRecord> {
-    let stream_id: Arc<str> =
-        if chunk.stream_id.is_empty() { key.into() } else { chunk.stream_id.as_str().into() };
+/// Reads a protobuf message. The stream's id is that of the message, or else the record's key.
+fn message(key: &str, mut message: proto::AudioChunk) -> Result<AudioRecord, BadRecord> {
+    let stream_id = if message.stream_id.is_empty() { key } else { message.stream_id.as_str() };
     if stream_id.is_empty() {
         return Err(BadRecord::NoStream);
     }
-    let format = chunk.format.as_ref().map(AudioFormat::try_from).transpose()?;
-    let info = StreamInfo {
-        stream_id,
-        attributes: chunk.attributes,
-        model: chunk.model,
-        channels: ChannelPolicy::from_proto(chunk.channels)?,
-        channel_names: chunk.channel_names,
-        recent: Vec::new(),
-    };
-    Ok(AudioRecord {
-        info: Arc::new(info),
-        captured_at: chunk.captured_at,
-        chunk: Chunk {
-            sequence: chunk.sequence,
-            first_sample: chunk.first_sample,
-            format,
-            audio: chunk.audio,
-            last: chunk.last,
-        },
-    })
+    let info = StreamInfo::from_message(stream_id.into(), &mut message)?;
+    let captured_at = message.captured_at.take();
+    Ok(AudioRecord { info: Arc::new(info), captured_at, chunk: Chunk::from_message(message)? })
 }
 
-/// `application/protobuf` and its older spellings.
+/// Returns whether a media type is `application/protobuf` or one of its older names.
 fn is_protobuf(content_type: &str) -> bool {
     let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     matches!(

@@ -9,13 +9,13 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::clients::{self, REQUEST_TIMEOUT};
 use super::fault::{KafkaFault, broker};
-use crate::config;
+use super::options::Options;
 
 /// Ensures that all topics exist and fit, those of `shadows` included. Creates what is missing where `kafka.create_topics` allows it.
 ///
 /// # Errors
 /// Names the topic that is missing or does not fit.
-pub async fn ensure_topics(kafka: &config::Kafka, shadows: &[String]) -> Result<(), KafkaFault> {
+pub async fn ensure_topics(kafka: &Options, shadows: &[String]) -> Result<(), KafkaFault> {
     let admin = clients::admin(kafka)?;
     let input = ensure_topic(kafka, &admin, &kafka.input_topic, 1, false).await?;
     for topic in std::iter::once(&kafka.output_topic).chain(shadows) {
@@ -32,7 +32,7 @@ pub async fn ensure_topics(kafka: &config::Kafka, shadows: &[String]) -> Result<
 
 /// Returns the number of partitions of `topic`, which is created with `partitions` of them where it is missing.
 async fn ensure_topic(
-    kafka: &config::Kafka,
+    kafka: &Options,
     admin: &AdminClient<DefaultClientContext>,
     topic: &str,
     partitions: usize,
@@ -61,7 +61,7 @@ async fn ensure_topic(
 }
 
 fn partitions_of(
-    kafka: &config::Kafka,
+    kafka: &Options,
     admin: &AdminClient<DefaultClientContext>,
     topic: &str,
 ) -> Result<Option<usize>, KafkaFault> {

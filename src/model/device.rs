@@ -7,8 +7,9 @@ use ort::ep::CPU;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
+use super::Device;
+use super::EngineOptions;
 use super::{ModelError, Runtime};
-use crate::config;
 
 /// A graph in a form that ONNX Runtime loads.
 #[derive(Debug, Clone, Copy)]
@@ -30,24 +31,21 @@ pub(super) struct CreatedSessions {
 pub(super) fn create_sessions(
     runtime: &Runtime,
     graph: Graph<'_>,
-    engine: &config::Engine,
+    engine: &EngineOptions,
     model: &str,
 ) -> Result<CreatedSessions, ModelError> {
     match engine.device {
-        config::Device::Cpu => {}
-        config::Device::Cuda | config::Device::TensorRt => {
+        Device::Cpu => {}
+        Device::Cuda | Device::TensorRt => {
             let sessions = create_gpu_sessions(runtime, graph, engine);
-            let rejected = |reason| ModelError::NoGpu {
-                model: model.to_owned(),
-                device: engine.device.as_str(),
-                reason,
-            };
+            let rejected =
+                |reason| ModelError::NoGpu { model: model.to_owned(), device: engine.device.name(), reason };
             return Ok(CreatedSessions {
                 sessions: sessions.map_err(rejected)?,
-                device: engine.device.as_str().to_owned(),
+                device: engine.device.name().to_owned(),
             });
         }
-        config::Device::Auto => match create_gpu_sessions(runtime, graph, engine) {
+        Device::Auto => match create_gpu_sessions(runtime, graph, engine) {
             Ok(sessions) => return Ok(CreatedSessions { sessions, device: "cuda".to_owned() }),
             Err(reason) => tracing::info!(%reason, "no usable GPU: the model runs on the CPU"),
         },
@@ -66,11 +64,11 @@ pub(super) fn create_sessions(
 fn create_gpu_sessions(
     runtime: &Runtime,
     graph: Graph<'_>,
-    engine: &config::Engine,
+    engine: &EngineOptions,
 ) -> Result<Vec<Session>, String> {
     let load = |_| {
         let mut builder = builder(runtime, engine).map_err(|error| error.to_string())?;
-        if engine.device == config::Device::TensorRt {
+        if engine.device == Device::TensorRt {
             register_tensorrt(&mut builder)?;
         }
         register_cuda(&mut builder, engine)?;
@@ -80,7 +78,7 @@ fn create_gpu_sessions(
 }
 
 #[cfg(feature = "cuda")]
-fn register_cuda(builder: &mut SessionBuilder, engine: &config::Engine) -> Result<(), String> {
+fn register_cuda(builder: &mut SessionBuilder, engine: &EngineOptions) -> Result<(), String> {
     use ort::ep::{CUDA, ExecutionProvider, cuda::ConvAlgorithmSearch};
     // TF32 is off because it rounds the mantissa to 10 bits, which changes the fourth digit of a probability. The
     // heuristic search is used because the exhaustive one repeats for every new batch size and takes seconds each time.
@@ -93,7 +91,7 @@ fn register_cuda(builder: &mut SessionBuilder, engine: &config::Engine) -> Resul
 }
 
 #[cfg(not(feature = "cuda"))]
-fn register_cuda(_: &mut SessionBuilder, _: &config::Engine) -> Result<(), String> {
+fn register_cuda(_: &mut SessionBuilder, _: &EngineOptions) -> Result<(), String> {
     Err("this build has no CUDA support (cargo feature cuda)".to_owned())
 }
 
@@ -108,7 +106,7 @@ fn register_tensorrt(_: &mut SessionBuilder) -> Result<(), String> {
     Err("this build has no TensorRT support (cargo feature tensorrt)".to_owned())
 }
 
-fn builder(runtime: &Runtime, engine: &config::Engine) -> Result<SessionBuilder, ort::Error> {
+fn builder(runtime: &Runtime, engine: &EngineOptions) -> Result<SessionBuilder, ort::Error> {
     Ok(Session::builder(&runtime.environment)?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(engine.threads.max(1))?

@@ -3,15 +3,15 @@
 //! Input: the source of the model and the `[engine]` configuration. Output: a [`Model`] whose graph matches its contract.
 //! Invariants: every session of a loaded model has run one batch successfully.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::EngineOptions;
 use super::device::{Graph, create_sessions};
 use super::graph::match_ports;
 use super::session::CPU_WINDOWS_PER_RUN;
 use super::{Contract, ModelError, Output, Runtime, Session, builtin, contract_of, load_contract};
-use crate::config;
 
 /// The source of a model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub enum ModelSource {
 impl ModelSource {
     /// Returns the file `model.path`, or the built-in model where no path is configured.
     #[must_use]
-    pub fn configured(model: &config::Model) -> Self {
-        model.path.clone().map_or(Self::BuiltIn, Self::File)
+    pub fn configured(path: Option<&Path>) -> Self {
+        path.map(Path::to_owned).map_or(Self::BuiltIn, Self::File)
     }
 
     /// Reads the contract. ONNX Runtime is not needed.
@@ -76,7 +76,7 @@ impl Model {
     ///
     /// # Errors
     /// Returns a [`ModelError`] that names the file and what is wrong with it.
-    pub fn load(source: ModelSource, engine: &config::Engine) -> Result<Self, ModelError> {
+    pub fn load(source: ModelSource, engine: &EngineOptions) -> Result<Self, ModelError> {
         let contract = Arc::new(source.contract()?);
         let name = source.to_string();
         let runtime = Runtime::load(engine.library.as_deref())?;

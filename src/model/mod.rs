@@ -16,6 +16,7 @@ mod graph;
 mod library;
 #[cfg(feature = "train")]
 mod observe;
+mod options;
 mod read;
 mod session;
 
@@ -26,5 +27,6 @@ pub use error::*;
 pub use library::*;
 #[cfg(feature = "train")]
 pub use observe::*;
+pub use options::{Device, EngineOptions};
 pub use read::*;
 pub use session::*;

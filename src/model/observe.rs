@@ -5,9 +5,10 @@
 
 use ort::value::TensorRef;
 
+use super::Device;
+use super::EngineOptions;
 use super::device::{Graph, create_sessions};
 use super::{EngineError, ModelError, Runtime};
-use crate::config;
 
 /// A loaded graph with one input and any number of outputs.
 #[derive(Debug)]
@@ -21,11 +22,11 @@ impl Observer {
     ///
     /// # Errors
     /// Returns an error where ONNX Runtime is missing or rejects the graph, or where the graph has more than one input.
-    pub fn load(onnx: &[u8], engine: &config::Engine) -> Result<Self, ModelError> {
+    pub fn load(onnx: &[u8], engine: &EngineOptions) -> Result<Self, ModelError> {
         let model = "in memory".to_owned();
         let runtime = Runtime::load(engine.library.as_deref())?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let engine = config::Engine { device: config::Device::Cpu, sessions: 1, threads, ..engine.clone() };
+        let engine = EngineOptions { device: Device::Cpu, sessions: 1, threads, ..engine.clone() };
         let created = create_sessions(&runtime, Graph::Bytes(onnx), &engine, &model)?;
         let mismatch = |problem: &str| ModelError::Mismatch { model, problem: problem.to_owned() };
         let Some(graph) = created.sessions.into_iter().next() else { return Err(mismatch("no session")) };

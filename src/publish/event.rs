@@ -10,7 +10,7 @@ use std::time::Duration;
 use pbjson_types::Timestamp;
 use uuid::Uuid;
 
-use crate::config;
+use super::Options;
 use crate::model::Contract;
 use crate::proto::{EmotionEvent, EmotionScore};
 use crate::serving::WindowEnvelope;
@@ -37,7 +37,7 @@ pub const SILENCE: &str = "silence";
 /// The factory of each model that was heard of lately.
 #[derive(Debug)]
 pub struct EventFactories {
-    decision: config::Publish,
+    decision: Options,
     known: Vec<(Arc<Contract>, Arc<EventFactory>)>,
 }
 
@@ -47,7 +47,7 @@ impl EventFactories {
 
     /// Of no model yet; all decide alike.
     #[must_use]
-    pub fn new(decision: config::Publish) -> Self {
+    pub fn new(decision: Options) -> Self {
         Self { decision, known: Vec::new() }
     }
 
@@ -88,7 +88,7 @@ pub struct WindowName<'a> {
 impl EventFactory {
     /// For the model of a contract, deciding as the configuration says.
     #[must_use]
-    pub fn new(contract: &Contract, decision: &config::Publish) -> Self {
+    pub fn new(contract: &Contract, decision: &Options) -> Self {
         Self {
             labels: contract.labels.clone().into(),
             model: format!("{}@{}", contract.name, contract.version),

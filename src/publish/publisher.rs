@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tonic::Status;
 
+use super::Options;
 use super::event::{EventFactories, EventFactory, Scores, now};
 use super::smoothing::RawScores;
 use super::stream_smoother::{Smoothed, StreamSmoother};
 use crate::batch::{Scored, ScoredBatch};
-use crate::config;
 use crate::kafka::producer::{EventProducer, NotTaken, Outgoing, Settlement};
 use crate::model::EngineError;
 use crate::proto::{EmotionEvent, RecognizeResponse};
@@ -46,7 +46,7 @@ pub struct Publisher {
     /// Kafka, where it is on.
     pub kafka: Option<EventProducer>,
     /// What is published where, and how it is decided.
-    pub options: config::Publish,
+    pub options: Options,
 }
 
 impl Publisher {
@@ -56,7 +56,7 @@ impl Publisher {
     /// See [`PublishFault`]. Cancelling loses only what was not acknowledged yet.
     pub async fn run(self, mut scored: mpsc::Receiver<ScoredBatch<JobOrigin>>) -> Result<(), PublishFault> {
         let mut factories = EventFactories::new(self.options.clone());
-        let mut smoother = self.options.smoothing.map(StreamSmoother::new);
+        let mut smoother = self.options.smoothing().map(StreamSmoother::new);
         while let Some(batch) = scored.recv().await {
             metrics::queue_depth("publish", scored.len());
             let events = factories.of(&batch.model);

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Smoothing, SmoothingMethod};
+use super::Smoothing;
+use super::SmoothingMethod;
 use crate::stream::RecentScores;
 
 /// What the model says of one window.

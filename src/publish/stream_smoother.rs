@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
+use super::Smoothing;
 use super::smoothing::RawScores;
-use crate::config::Smoothing;
 use crate::stream::RecentScores;
 use crate::stream::StreamInfo;
 
@@ -75,8 +75,8 @@ impl StreamSmoother {
 mod tests {
     use std::time::Duration;
 
+    use super::super::SmoothingMethod;
     use super::*;
-    use crate::config::SmoothingMethod;
 
     fn smoother() -> StreamSmoother {
         StreamSmoother::new(Smoothing { method: SmoothingMethod::Exponential, windows: 3 })

@@ -3,7 +3,7 @@
 //! In: contracts and setups. Out: yes, or what does not fit. Pure.
 
 use super::ReloadError;
-use crate::config::Role;
+use super::Role;
 use crate::model::Contract;
 use crate::stream::StreamSetup;
 

@@ -4,9 +4,8 @@
 
 use std::time::Duration;
 
-use super::ReloadError;
+use super::{ReloadError, ReloaderOptions};
 use crate::batch::autotune;
-use crate::config::Config;
 use crate::model::{Contract, Model, ModelSource, Session};
 
 /// How long the search for a batch size takes.
@@ -22,8 +21,8 @@ pub(super) struct Loaded {
 ///
 /// # Errors
 /// See [`ReloadError`].
-pub(super) async fn load(source: ModelSource, config: &Config) -> Result<Loaded, ReloadError> {
-    let (engine, max_size) = (config.engine.clone(), config.batch.max_size);
+pub(super) async fn load(source: ModelSource, options: &ReloaderOptions) -> Result<Loaded, ReloadError> {
+    let (engine, max_size) = (options.engine.clone(), options.batch.max_size);
     let load = move || {
         let mut model = Model::load(source, &engine)?;
         let max_size = match max_size {

@@ -8,6 +8,7 @@ mod error;
 mod fit;
 mod job;
 mod load;
+mod options;
 mod registry;
 mod reloader;
 mod shadow;
@@ -16,6 +17,7 @@ mod watch;
 
 pub use error::*;
 pub use job::*;
+pub use options::{ConfiguredModel, ModelOptions, ReloaderOptions, Role};
 pub use registry::*;
 pub use reloader::*;
 pub use shadow::*;

@@ -11,12 +11,16 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::ConfiguredModel;
+use super::Role;
 use super::fit::{Place, check, shape};
 use super::load::{Loaded, load};
 use super::watch::FileWatch;
-use super::{ModelRegistry, ProcessorCost, RegistryReceiver, ReloadError, ServedModel, Shadow, Utilization};
+use super::{
+    ModelRegistry, ProcessorCost, RegistryReceiver, ReloadError, ReloaderOptions, ServedModel, Shadow,
+    Utilization,
+};
 use crate::batch::{self, Batcher, ScoredBatch};
-use crate::config::{self, Config, Role};
 use crate::model::{Contract, Model, ModelSource, Session};
 use crate::serving::JobOrigin;
 use crate::stream::{SetupError, StreamSetup};
@@ -29,7 +33,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// All models in service, with their batchers.
 #[derive(Debug)]
 pub struct Reloader {
-    config: Config,
+    options: ReloaderOptions,
     members: Vec<Member>,
     /// Batchers that serve only streams opened before an exchange.
     retired: Vec<Batcher<Session>>,
@@ -57,12 +61,12 @@ impl Reloader {
     /// # Errors
     /// See [`ReloadError`]: nothing is in service then.
     pub async fn start(
-        config: &Config,
+        options: &ReloaderOptions,
         scored: mpsc::Sender<ScoredBatch<JobOrigin>>,
     ) -> Result<Self, ReloadError> {
         let registry = watch::Sender::new(Arc::new(ModelRegistry::default()));
         let mut reloader = Self {
-            config: config.clone(),
+            options: options.clone(),
             members: vec![],
             retired: vec![],
             scored,
@@ -71,7 +75,7 @@ impl Reloader {
             processor: Arc::default(),
             seen: Default::default(),
         };
-        match reloader.load_all(&config.models).await {
+        match reloader.load_all(&options.models).await {
             Ok(()) => {
                 reloader.announce();
                 Ok(reloader)
@@ -83,11 +87,11 @@ impl Reloader {
         }
     }
 
-    async fn load_all(&mut self, models: &[config::Model]) -> Result<(), ReloadError> {
+    async fn load_all(&mut self, models: &[ConfiguredModel]) -> Result<(), ReloadError> {
         for model in models {
-            let (source, role) = (ModelSource::configured(model), model.role.clone());
+            let (source, role) = (ModelSource::configured(model.path.as_deref()), model.role.clone());
             let file = model.path.as_deref().map(FileWatch::new);
-            let loaded = load(source.clone(), &self.config).await?;
+            let loaded = load(source.clone(), &self.options).await?;
             let in_use = in_use(&loaded.model);
             let (served, batcher) = self.put_into_service(loaded)?;
             self.members.push(Member { source, role, file, served, batcher, _in_use: in_use });
@@ -167,7 +171,7 @@ impl Reloader {
     }
 
     async fn exchange(&mut self, index: usize) -> Result<(), ReloadError> {
-        let loaded = load(self.members[index].source.clone(), &self.config).await?;
+        let loaded = load(self.members[index].source.clone(), &self.options).await?;
         let new = &loaded.model;
         let setup = self.setup(&new.contract)?;
         let mut places: Vec<_> = self.members.iter().map(Member::place).collect();
@@ -200,7 +204,7 @@ impl Reloader {
 
     /// How the streams of a model are heard.
     fn setup(&self, contract: &Contract) -> Result<StreamSetup, SetupError> {
-        let Config { window, audio, vad, .. } = &self.config;
+        let ReloaderOptions { window, audio, vad, .. } = &self.options;
         StreamSetup::new(contract, window, audio)?.gated(contract, vad)
     }
 
@@ -210,7 +214,7 @@ impl Reloader {
         Loaded { model, max_size }: Loaded,
     ) -> Result<(Arc<ServedModel>, Batcher<Session>), ReloadError> {
         let Model { contract, sessions, time_per_window, .. } = model;
-        let options = config::Batch { max_size: Some(max_size), ..self.config.batch.clone() };
+        let options = batch::Options { max_size: Some(max_size), ..self.options.batch.clone() };
         let setup = self.setup(&contract)?;
         let (jobs, waiting) = batch::inbox(&options);
         let batcher = batch::start(contract.clone(), sessions, &options, waiting, self.scored.clone());

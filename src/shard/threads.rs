@@ -1,7 +1,8 @@
-//! The thread that owns the state of its streams: chunks in, jobs out, reports back.
+//! The threads that own the state of open streams.
 //!
-//! In: chunks of any source, bounded. Out: one job a window to the batcher (waiting while it is full), refusals to their call, reports
-//! to the partition's reader. Invariants: a stream belongs to one shard for life; no lock is taken; one bad chunk harms nobody else.
+//! Input: chunks of any source, in bounded queues. Output: one job a window to the batcher of the stream's model (waiting while it is full), refused
+//! chunks to their session, and reports to the reader of a partition. Invariants: a stream belongs to one shard from its first chunk to its end; no
+//! lock is taken; a refused chunk changes no stream.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -10,7 +11,6 @@ use std::sync::Arc;
 use ::metrics::gauge;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 
 use super::open_stream::{After, OpenStream, ReportSender};
 use super::scratch_pool::ScratchPool;
@@ -21,106 +21,110 @@ use crate::stream::{Assignment, StreamInfo};
 use crate::stream::{BadChunk, Chunk, Resume};
 use crate::telemetry::metrics;
 
-/// Names an open stream within the process.
+/// The key of an open stream within the process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum StreamKey {
-    /// A gRPC call, by its number.
-    Call(u64),
-    /// A stream of a partition.
+    /// The stream of a session, by the session's number.
+    Session(u64),
+    /// A stream of an assigned partition, by its id.
     Kafka(Assignment, Arc<str>),
 }
 
-/// A chunk with what it needs on its way.
+/// A chunk with its stream, its model and its source.
 #[derive(Debug)]
 pub struct ChunkEnvelope {
-    /// The stream, and what its events repeat; that of the first chunk counts.
+    /// The stream that the chunk opens if it is not open yet; of an open one only the id counts.
     pub info: Arc<StreamInfo>,
+    /// What the chunk itself declares of its stream, to be compared with the open stream; `None` if its session has done so.
+    pub declared: Option<Arc<StreamInfo>>,
     /// The audio.
     pub chunk: Chunk,
-    /// When the sender captured it.
+    /// When the sender captured the audio.
     pub captured_at: Option<pbjson_types::Timestamp>,
-    /// Who sent it.
-    pub source: Source,
-    /// Where another reader left the stream, with its first chunk here.
+    /// The source of the chunk.
+    pub source: ChunkSource,
+    /// The position at which another reader left the stream, on the stream's first chunk here.
     pub resume: Option<Box<Resume>>,
-    /// The model that the stream is opened with, where it is not open yet.
+    /// The model of the stream that the chunk opens.
     pub model: Arc<ServedModel>,
 }
 
-/// Who sent a chunk.
+/// The source of a chunk.
 #[derive(Debug)]
-pub enum Source {
-    /// A gRPC call.
-    Call {
-        /// The call's number.
+pub enum ChunkSource {
+    /// A session of an interactive transport.
+    Session {
+        /// The source as metrics label it.
+        source: metrics::Source,
+        /// The number of the session.
         number: u64,
-        /// Whether the chunk opens the stream. Another one whose stream is gone follows a refusal.
+        /// Whether the chunk opens the stream. A later chunk whose stream is not open follows a refused one and is dropped.
         first: bool,
-        /// Whether it is a further piece of one that was counted.
+        /// Whether the chunk is a further piece of one that was counted.
         continues: bool,
-        /// The way back.
+        /// The channel of the session's events.
         replies: mpsc::Sender<CallReply>,
-        /// Where the call hears that a chunk was refused.
-        refusals: mpsc::Sender<Status>,
+        /// The channel on which the session receives why a chunk was refused.
+        refusals: mpsc::Sender<BadChunk>,
         /// Room for the events that the chunk may complete.
         credits: OwnedSemaphorePermit,
     },
     /// A record of a partition.
     Kafka {
-        /// Where it was read.
+        /// The assignment that the record was read in.
         assignment: Assignment,
-        /// Its offset.
+        /// The offset of the record.
         offset: i64,
     },
 }
 
-impl Source {
+impl ChunkSource {
     fn key(&self, info: &StreamInfo) -> StreamKey {
         match self {
-            Self::Call { number, .. } => StreamKey::Call(*number),
+            Self::Session { number, .. } => StreamKey::Session(*number),
             Self::Kafka { assignment, .. } => StreamKey::Kafka(*assignment, info.stream_id.clone()),
         }
     }
 }
 
-/// What a shard is told.
+/// A message to a shard.
 #[derive(Debug)]
 pub enum ShardMessage {
-    /// Take a chunk in.
+    /// Accept a chunk.
     Chunk(Box<ChunkEnvelope>),
-    /// End the stream's stretch: it was idle.
+    /// End the segment of an idle stream. The stream stays open.
     EndSegment {
         /// The stream.
         key: StreamKey,
-        /// Room for the events of a gRPC call.
+        /// Room for the last events of the segment; `None` for Kafka.
         credits: Option<OwnedSemaphorePermit>,
     },
-    /// End the stream, giving its partial windows, and forget it.
+    /// End the stream: analyse its partial windows, then drop its state.
     Close {
         /// The stream.
         key: StreamKey,
-        /// Room for the events of a gRPC call.
+        /// Room for the last events of the stream; `None` for Kafka.
         credits: Option<OwnedSemaphorePermit>,
     },
-    /// Forget the stream as it is.
+    /// Drop the state of the stream without analysing what is left.
     Forget(StreamKey),
-    /// Forget every stream of a partition that was taken away.
+    /// Drop the state of every stream of a partition that was revoked.
     ForgetAssignment(Assignment),
 }
 
-/// The senders to all shards.
+/// The queues of all shards. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Shards(Arc<[mpsc::Sender<ShardMessage>]>);
 
 impl Shards {
-    /// The shard that owns `stream_id`.
+    /// Returns the queue of the shard that owns `stream_id`.
     #[must_use]
     pub fn of(&self, stream_id: &str) -> &mpsc::Sender<ShardMessage> {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(stream_id);
         &self.0[(hash % self.0.len() as u64) as usize]
     }
 
-    /// All of them.
+    /// Returns the queues of all shards.
     pub fn iter(&self) -> impl Iterator<Item = &mpsc::Sender<ShardMessage>> {
         self.0.iter()
     }
@@ -141,21 +145,21 @@ pub struct ShardThreads {
 }
 
 impl ShardThreads {
-    /// Waits until one of them has ended; before every [`Shards`] is dropped that means a panic.
+    /// Waits until a thread has ended. Before every [`Shards`] is dropped, that means that it panicked.
     pub async fn any_ended(&self) {
         self.ended.cancelled().await;
     }
 
-    /// Waits for all of them.
+    /// Waits until all threads have ended.
     pub fn join(self) {
         self.threads.into_iter().for_each(|thread| drop(thread.join()));
     }
 }
 
-/// Starts `count` shards with room for `queue` chunks each. They end when every [`Shards`] is dropped.
+/// Starts `count` shards whose queues hold `queue` messages each. They end when every [`Shards`] is dropped.
 ///
 /// # Errors
-/// Where the operating system has no thread to give.
+/// Returns an error if the operating system refuses a thread.
 pub fn start(
     count: usize,
     queue: usize,
@@ -178,7 +182,7 @@ pub fn start(
     Ok((Shards(senders.into()), ShardThreads { threads, ended }))
 }
 
-/// Messages that a shard takes from its queue at once: senders that wait for room wake up together.
+/// Messages that a shard receives at once, so that the senders that wait for room wake up together.
 const AT_ONCE: usize = 32;
 
 /// A shard without its thread.
@@ -200,7 +204,7 @@ impl Shard {
         let mut waiting = 0;
         let mut messages = Vec::with_capacity(AT_ONCE);
         while inbox.blocking_recv_many(&mut messages, AT_ONCE) > 0 {
-            // All shards share the gauge: each adds what has changed for itself.
+            // All shards share the gauge, so each adds the change of its own queue.
             let before = std::mem::replace(&mut waiting, inbox.len());
             depth.increment(waiting as f64 - before as f64);
             messages.drain(..).for_each(|message| self.handle(message));
@@ -210,7 +214,7 @@ impl Shard {
     /// Handles one message. Waits while a batcher's queue is full.
     pub fn handle(&mut self, message: ShardMessage) {
         match message {
-            ShardMessage::Chunk(envelope) => self.take(*envelope),
+            ShardMessage::Chunk(envelope) => self.accept(*envelope),
             ShardMessage::EndSegment { key, credits } => {
                 if let Some(stream) = self.streams.get_mut(&key) {
                     stream.end_segment(&mut self.scratch_pool, &self.reports_to, credits);
@@ -228,34 +232,34 @@ impl Shard {
         }
     }
 
-    /// Takes a chunk in: opens its stream where there is none, and forgets it where the chunk ends it.
-    fn take(&mut self, mut envelope: ChunkEnvelope) {
+    /// Accepts a chunk. Opens its stream if it is not open, and drops the stream's state if the chunk ends it.
+    fn accept(&mut self, mut envelope: ChunkEnvelope) {
         let key = envelope.source.key(&envelope.info);
         let (mut stream, may_stay) = match self.streams.remove(&key) {
             Some(stream) => (stream, true),
-            None if matches!(envelope.source, Source::Call { first: false, .. }) => return,
+            None if matches!(envelope.source, ChunkSource::Session { first: false, .. }) => return,
             None => {
                 let resumed = envelope.resume.is_some();
                 self.forget_setups(&envelope.model);
                 match OpenStream::open(&mut self.scratch_pool, &mut envelope) {
                     Ok(stream) => (stream, resumed),
-                    Err(bad) => return self.refuse(&envelope, &bad),
+                    Err(bad) => return self.refuse(&envelope, bad),
                 }
             }
         };
-        match stream.take(&mut self.scratch_pool, &self.reports_to, &mut envelope) {
+        match stream.accept(&mut self.scratch_pool, &self.reports_to, &mut envelope) {
             Ok(After::Open) => drop(self.streams.insert(key, stream)),
             Ok(After::Ended) => {}
             Err(bad) => {
-                self.refuse(&envelope, &bad);
-                if may_stay && matches!(envelope.source, Source::Kafka { .. }) {
+                self.refuse(&envelope, bad);
+                if may_stay && matches!(envelope.source, ChunkSource::Kafka { .. }) {
                     self.streams.insert(key, stream);
                 }
             }
         }
     }
 
-    /// Before a stream with a new setup: scratch that no stream needs any more goes.
+    /// Drops the scratch that no open stream needs, before a stream with a new setup opens.
     fn forget_setups(&mut self, coming: &ServedModel) {
         if !self.scratch_pool.has(coming) {
             let used: HashSet<u64> = self.streams.values().flat_map(OpenStream::setup_numbers).collect();
@@ -263,15 +267,14 @@ impl Shard {
         }
     }
 
-    /// Says no to a chunk: to its call, which is then over, or to the partition's reader, which writes a dead letter.
-    fn refuse(&self, envelope: &ChunkEnvelope, bad: &BadChunk) {
+    /// Reports a refused chunk: to its session, which then ends, or to the reader of its partition, which writes a dead letter.
+    fn refuse(&self, envelope: &ChunkEnvelope, bad: BadChunk) {
         match &envelope.source {
-            Source::Call { refusals, .. } => {
-                metrics::rejected(metrics::Source::Grpc, bad.reason());
-                // The first refusal ends the call; where the client has left, nobody is there to hear it.
-                let _ = refusals.try_send(Status::invalid_argument(bad.to_string()));
+            ChunkSource::Session { refusals, .. } => {
+                // The first refusal ends the session. If the session has ended already, no component needs the reason.
+                let _ = refusals.try_send(bad);
             }
-            Source::Kafka { assignment, offset } => self.reports_to.report(Report::Refused {
+            ChunkSource::Kafka { assignment, offset } => self.reports_to.report(Report::Refused {
                 assignment: *assignment,
                 offset: *offset,
                 stream_id: envelope.info.stream_id.clone(),

@@ -13,8 +13,9 @@ use super::chunk::{BadChunk, Chunk, ChunkOutcome, FURTHEST_SAMPLE};
 use super::collected_file::CollectedFile;
 use super::position::{Resume, StreamPosition};
 use super::segment::Segment;
+use super::sequence::{LastSequence, SequenceCheck};
 use super::{Scratch, StreamSetup};
-use crate::audio::{self, AudioFormat, Planar, Recording, ResamplerPlan};
+use crate::audio::{self, AudioFormat, ChannelLayout, Planar, Recording, ResamplerPlan};
 use crate::window::{Window, needed_from};
 use crate::window::{time_of, whole_samples};
 
@@ -27,8 +28,7 @@ pub struct StreamFrontEnd {
     plan: Option<Arc<ResamplerPlan>>,
     /// Index of the source sample at which the next chunk begins.
     position: u64,
-    /// Sequence number of the last chunk accepted.
-    sequence: Option<u64>,
+    sequence: LastSequence,
     /// The open segment.
     segment: Option<Segment>,
     /// The first pending window of each channel at the time when the open segment began or, where none is
@@ -64,7 +64,7 @@ impl StreamFrontEnd {
             format,
             plan: None,
             position,
-            sequence: None,
+            sequence: LastSequence::default(),
             segment: None,
             pending: Vec::new(),
             idle_ends: VecDeque::new(),
@@ -90,7 +90,7 @@ impl StreamFrontEnd {
             None => Self::begin(setup, chunk)?,
             Some(at) => {
                 let mut stream = Self::at(setup, at.format, at.position);
-                stream.sequence = at.sequence;
+                stream.sequence = LastSequence(at.sequence);
                 if at.span == setup.geometry.span() {
                     stream.pending = at.next_windows;
                     if let Some(first_window) = at.first_window {
@@ -115,13 +115,25 @@ impl StreamFrontEnd {
         let needed = lowest.map_or(0, |(next, plan)| needed_from(&self.setup.geometry, plan, *next));
         StreamPosition {
             position: self.position,
-            sequence: self.sequence,
+            sequence: self.sequence.0,
             first_window: self.segment.as_ref().map(|segment| segment.first_window),
             open: self.segment.is_some() || !self.file.is_empty(),
             needed_from: if self.segment.is_some() { needed } else { self.position },
             next_windows,
             span: self.setup.geometry.span(),
         }
+    }
+
+    /// Returns whether [`Self::accept`] would drop the chunk as a duplicate.
+    #[must_use]
+    pub fn is_duplicate(&self, chunk: &Chunk) -> bool {
+        self.sequence.check(chunk.sequence) == SequenceCheck::Duplicate
+    }
+
+    /// Returns the channel policy and the channel names of the stream.
+    #[must_use]
+    pub fn channels(&self) -> &ChannelLayout {
+        &self.setup.channels
     }
 
     /// Returns the format of the stream.
@@ -142,14 +154,10 @@ impl StreamFrontEnd {
         emit: &mut dyn FnMut(Window),
     ) -> Result<ChunkOutcome, BadChunk> {
         // All checks precede every change, so that a refused chunk leaves the stream as it was.
-        if let (Some(new), Some(seen)) = (chunk.sequence, self.sequence)
-            && new <= seen
-        {
+        let SequenceCheck::New { missing: missing_chunks } = self.sequence.check(chunk.sequence) else {
             return Ok(ChunkOutcome { duplicate: true, ..ChunkOutcome::default() });
-        }
-        if let Some(is) = chunk.format.filter(|is| *is != self.format) {
-            return Err(BadChunk::FormatChanged { was: self.format, is });
-        }
+        };
+        BadChunk::check_format(self.format, chunk.format)?;
         if let Some(value) = chunk.first_sample.filter(|value| *value > FURTHEST_SAMPLE) {
             return Err(BadChunk::FirstSample { value });
         }
@@ -158,11 +166,7 @@ impl StreamFrontEnd {
         } else {
             self.accept_samples(scratch, chunk, emit)?
         };
-        let missing_chunks = match (chunk.sequence, self.sequence) {
-            (Some(new), Some(seen)) => new - seen - 1,
-            _ => 0,
-        };
-        self.sequence = chunk.sequence.or(self.sequence);
+        self.sequence.accept(chunk.sequence);
         Ok(ChunkOutcome { duplicate: false, missing_chunks, samples })
     }
 

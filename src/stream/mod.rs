@@ -13,25 +13,26 @@ mod info;
 mod position;
 mod recent_scores;
 mod segment;
+mod sequence;
 mod ticket;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use chunk::{BadChunk, Chunk, ChunkOutcome, FURTHEST_SAMPLE};
-pub use collected_file::CollectedFile;
+pub use collected_file::{CollectedFile, decode_file};
 pub use front_end::StreamFrontEnd;
-pub use info::StreamInfo;
+pub use info::{Declared, StreamInfo};
 pub use position::{Resume, ResumePoint, StreamPosition};
 pub use recent_scores::RecentScores;
+pub use sequence::{LastSequence, SequenceCheck};
 pub use ticket::{Assignment, DeadLetterTicket, EpochPosition, RESUMED, Ticket};
 
-use crate::audio::{ChannelLayout, Planar, ResamplerPlan};
-use crate::config;
+use crate::audio::{self, ChannelLayout, Planar, ResamplerPlan};
 use crate::features::{FrameKind, FrontEnd, OptionsError};
 use crate::model::{Contract, Input};
 use crate::vad::{self, Gate};
-use crate::window::{ChannelScratch, FrameScratch, GeometryError, WindowGeometry};
+use crate::window::{self, ChannelScratch, FrameScratch, GeometryError, WindowGeometry};
 
 /// Why windows cannot be cut for a model. The operator must correct it, not the sender.
 #[derive(Debug, thiserror::Error)]
@@ -81,8 +82,8 @@ impl StreamSetup {
     /// See [`SetupError`].
     pub fn new(
         contract: &Contract,
-        window: &config::Window,
-        audio: &config::Audio,
+        window: &window::Options,
+        audio: &audio::Options,
     ) -> Result<Self, SetupError> {
         let geometry = WindowGeometry::new(contract, window)?;
         let kind = match contract.input {
@@ -109,7 +110,7 @@ impl StreamSetup {
     ///
     /// # Errors
     /// [`SetupError::VoiceActivity`] where the sample rate of the model is not supported.
-    pub fn gated(self, contract: &Contract, vad: &config::Vad) -> Result<Self, SetupError> {
+    pub fn gated(self, contract: &Contract, vad: &vad::Options) -> Result<Self, SetupError> {
         let refused = |rate_hz| SetupError::VoiceActivity { model: contract.name.clone(), rate_hz };
         let gate = Gate::new(vad, &self.geometry).map_err(refused)?;
         Ok(Self { gate, ..self })

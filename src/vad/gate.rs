@@ -6,8 +6,9 @@
 //! A block is the audio that a detector processes between two resets. Blocks begin at the starts of windows
 //! and last for a whole number of hops; see the module documentation for the reason.
 
+use super::Mode;
+use super::Options;
 use super::detector::{FRAME_SAMPLES, SAMPLE_RATE_HZ};
-use crate::config::{self, VadMode};
 use crate::window::WindowGeometry;
 
 /// The shortest block, in samples, where windows follow each other faster. A detector that is reset more
@@ -37,8 +38,8 @@ impl Gate {
     ///
     /// # Errors
     /// The model's sample rate, where it is not [`SAMPLE_RATE_HZ`].
-    pub fn new(vad: &config::Vad, geometry: &WindowGeometry) -> Result<Option<Self>, u32> {
-        if vad.mode == VadMode::Off {
+    pub fn new(vad: &Options, geometry: &WindowGeometry) -> Result<Option<Self>, u32> {
+        if vad.mode == Mode::Off {
             return Ok(None);
         }
         if geometry.sample_rate_hz != SAMPLE_RATE_HZ {
@@ -118,7 +119,7 @@ mod tests {
             frame_length: 512,
             min_length: length,
         };
-        let vad = config::Vad { mode: VadMode::Gate, ..config::Config::default().vad };
+        let vad = Options { mode: Mode::Gate, ..Options::default() };
         Gate::new(&vad, &geometry).unwrap().unwrap()
     }
 

@@ -49,3 +49,5 @@ mod voice_activity;
 pub use detector::SAMPLE_RATE_HZ;
 pub use gate::Gate;
 pub use voice_activity::VoiceActivity;
+mod options;
+pub use options::{Mode, Options};

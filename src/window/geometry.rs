@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::GeometryError;
-use crate::config;
+use super::Options;
 use crate::model::{Contract, Input};
 
 /// Length and hop of the windows of one model, in samples at the model's rate.
@@ -46,7 +46,7 @@ impl WindowGeometry {
     /// # Errors
     /// [`GeometryError::Hop`] where `window.hop` is not a whole number of frames; [`GeometryError::NoFrontEnd`] for
     /// models that take frames and have no MFCC options.
-    pub fn new(contract: &Contract, window: &config::Window) -> Result<Self, GeometryError> {
+    pub fn new(contract: &Contract, window: &Options) -> Result<Self, GeometryError> {
         let (frame_hop, frame_length) = match (&contract.mfcc, contract.input) {
             (_, Input::Waveform) => (1, 1),
             (Some(mfcc), _) => (mfcc.hop_length as u64, mfcc.n_fft as u64),

@@ -6,6 +6,7 @@
 mod channel_windower;
 mod error;
 mod geometry;
+mod options;
 mod sample_windower;
 #[expect(clippy::module_inception, reason = "the type gives the file its name")]
 mod window;
@@ -14,6 +15,7 @@ mod windower;
 pub(crate) use channel_windower::{ChannelScratch, ChannelWindower};
 pub use error::GeometryError;
 pub use geometry::{WindowGeometry, WindowSpan, time_of, whole_samples};
+pub use options::Options;
 pub use window::Window;
 pub(crate) use window::{needed_from, window};
 pub(crate) use windower::{CutWindow, FrameScratch};

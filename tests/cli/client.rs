@@ -40,9 +40,9 @@ proptest! {
             let bytes = encode(&[samples.clone(), second.clone()], encoding);
             let mut planar = Planar::new();
             audio::decode(audio::AudioFormat::new(decoding, 8_000, 2).unwrap(), &bytes, &mut planar).unwrap();
-            for (sent, heard) in [&samples, &second].into_iter().zip(planar.channels()) {
-                prop_assert_eq!(sent.len(), heard.len());
-                for (a, b) in sent.iter().zip(heard) {
+            for (sent, decoded) in [&samples, &second].into_iter().zip(planar.channels()) {
+                prop_assert_eq!(sent.len(), decoded.len());
+                for (a, b) in sent.iter().zip(decoded) {
                     prop_assert!((a - b).abs() <= tolerance, "{encoding:?}: {a} became {b}");
                 }
             }

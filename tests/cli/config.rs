@@ -1,9 +1,9 @@
-//! The configuration: order of layers, errors that name unknown keys and bad values, documented defaults.
+//! The configuration: order of the layers, errors for unknown keys and bad values, defaults, generated descriptions.
 
 use std::io::Write;
 use std::time::Duration;
 
-use affectd::config::{self, Config, KEYS, LoadOptions, Loaded, Origin};
+use affectd::config::{self, Config, LoadOptions, Loaded, Origin};
 
 fn flag(key: &str, value: &str) -> (String, String, String) {
     (key.to_owned(), value.to_owned(), "--set".to_owned())
@@ -29,7 +29,7 @@ fn origin<'a>(loaded: &'a Loaded, key: &str) -> &'a Origin {
 }
 
 #[test]
-fn defaults_match_the_documentation() {
+fn defaults_are_as_documented() {
     let config = Config::default();
     assert_eq!(config.grpc.address.to_string(), "127.0.0.1:50051");
     assert_eq!(config.http.address.to_string(), "127.0.0.1:8080");
@@ -43,7 +43,7 @@ fn defaults_match_the_documentation() {
 }
 
 #[test]
-fn each_layer_overrides_the_previous_one_and_is_recorded_as_the_origin() {
+fn each_layer_overrides_the_one_before_and_is_named_as_the_origin() {
     let (file, mut options) =
         with_file("[audio]\nmax_gap = '2s'\nidle_timeout = '5s'\n[batch]\nmax_size = 8\n");
     options.environment = vec![
@@ -63,7 +63,7 @@ fn each_layer_overrides_the_previous_one_and_is_recorded_as_the_origin() {
 }
 
 #[test]
-fn an_unknown_key_is_reported_with_the_nearest_known_one() {
+fn the_error_for_an_unknown_key_names_the_nearest_known_one() {
     let error = error_of(&with_flags(&[("audio.max_gpa", "1s")]));
     assert!(error.contains("`audio.max_gpa`") && error.contains("did you mean `audio.max_gap`?"), "{error}");
     let (file, options) = with_file("colour = 'red'\n");
@@ -73,7 +73,7 @@ fn an_unknown_key_is_reported_with_the_nearest_known_one() {
 }
 
 #[test]
-fn a_bad_value_is_reported_with_its_key_origin_and_allowed_values() {
+fn the_error_for_a_bad_value_names_key_value_origin_and_allowed_values() {
     let cases = [
         ("audio.idle_timeout", "0s", "above 0"),
         ("audio.idle_timeout", "soon", "30s"),
@@ -81,6 +81,9 @@ fn a_bad_value_is_reported_with_its_key_origin_and_allowed_values() {
         ("batch.max_size", "-1", "from 1 to"),
         ("batch.max_size", "automatic", "auto, or a whole number"),
         ("publish.uncertain_below", "1.5", "from 0 to 1"),
+        ("publish.uncertain_below", "nan", "from 0 to 1"),
+        ("window.hop", "nan", "above 0"),
+        ("engine.gpu_memory_limit_bytes", "inf", "whole number"),
         ("batch.max_size", "1.5", "whole number"),
         ("engine.device", "gpu", "auto, cpu, cuda"),
         ("grpc.address", "50051", "an IP address and a port"),
@@ -100,8 +103,12 @@ fn a_bad_value_is_reported_with_its_key_origin_and_allowed_values() {
 }
 
 #[test]
-fn an_unusable_file_is_reported_in_one_line() {
-    for (text, reason) in [("[audio\n", "line 1"), ("[audio]\nmax_gap = 3\n", "audio.max_gap")] {
+fn the_error_for_an_unusable_file_names_it_in_one_line() {
+    for (text, reason) in [
+        ("[audio\n", "line 1"),
+        ("[audio]\nmax_gap = 3\n", "audio.max_gap"),
+        ("[window]\nhop = nan\n", "window.hop"),
+    ] {
         let (file, options) = with_file(text);
         let error = error_of(&options);
         assert!(error.contains(file.path().to_str().unwrap()) && error.contains(reason), "{error}");
@@ -112,7 +119,7 @@ fn an_unusable_file_is_reported_in_one_line() {
 }
 
 #[test]
-fn kafka_is_enabled_by_brokers_and_stays_disabled_with_an_empty_variable() {
+fn kafka_is_on_if_brokers_are_set_and_an_empty_variable_leaves_it_off() {
     let environment = vec![("AFFECTD__KAFKA__BROKERS".into(), String::new())];
     let mut options = LoadOptions { environment, ..Default::default() };
     assert_eq!(config::load(&options).unwrap().config.kafka, None);
@@ -127,7 +134,7 @@ fn one_topic_cannot_have_two_roles() {
 }
 
 #[test]
-fn all_spellings_of_properties_are_equivalent_and_secrets_are_masked() {
+fn quoted_and_nested_properties_are_equal_and_secrets_are_masked() {
     let quoted = "[kafka]\nbrokers = 'a:1'\n[kafka.properties]\n'sasl.password' = 'hush'\n";
     let dotted = "[kafka]\nbrokers = 'a:1'\nproperties.sasl.password = 'hush'\n";
     for text in [quoted, dotted] {
@@ -143,7 +150,7 @@ fn all_spellings_of_properties_are_equivalent_and_secrets_are_masked() {
 }
 
 #[test]
-fn the_example_file_contains_every_key_with_its_default() {
+fn the_example_file_holds_every_key_with_its_default() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/config.toml");
     let options = LoadOptions { file: Some(path.into()), ..Default::default() };
     assert_eq!(config::load(&options).unwrap().config, Config::default());
@@ -157,13 +164,13 @@ fn the_example_file_contains_every_key_with_its_default() {
             keys.push(format!("{section}.{key}"));
         }
     }
-    for key in KEYS {
-        assert!(keys.iter().any(|name| name == key.name), "{} is missing in deploy/config.toml", key.name);
+    for key in config::keys() {
+        assert!(keys.contains(&key.name), "{} is missing in deploy/config.toml", key.name);
     }
 }
 
 #[test]
-fn several_models_form_a_list_and_variables_set_each_entry() {
+fn a_list_holds_several_models_and_variables_override_each() {
     let text = "[[model]]\npath = \"a.onnx\"\n[[model]]\n[[model]]\npath = \"c.onnx\"\nshadow = true\ntopic = \"trial\"\n";
     let (_file, mut options) = with_file(text);
     options.environment = vec![("AFFECTD__MODEL__0__PATH".to_owned(), "b.onnx".to_owned())];
@@ -182,7 +189,7 @@ fn several_models_form_a_list_and_variables_set_each_entry() {
 }
 
 #[test]
-fn a_contradictory_list_of_models_is_refused_by_name() {
+fn the_error_for_a_bad_list_of_models_names_the_key() {
     for (text, expected) in [
         ("[[model]]\npath = \"a\"\nshadow = true\n", "`model.0.shadow`: \"true\""),
         ("[[model]]\npath = \"a\"\ntopic = \"t\"\n", "`model.0.topic`: \"t\""),

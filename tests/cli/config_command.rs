@@ -1,4 +1,6 @@
-//! `affectd config`, and what all commands share: exit codes, one line per error, no output decoration in pipes.
+//! `affectd config`, and the behaviour that all commands share: exit codes, errors of one line, closed pipes.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 use std::process::{Command, Output, Stdio};
 
@@ -17,7 +19,7 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn check_prints_ok_or_one_error_line_with_exit_code_64() {
+fn check_prints_ok_or_one_line_and_exits_with_64() {
     let good = run(&["config", "check"]);
     assert_eq!(good.status.code(), Some(0));
     assert_eq!(text(&good.stdout), "configuration ok\n");
@@ -33,7 +35,7 @@ fn check_prints_ok_or_one_error_line_with_exit_code_64() {
 }
 
 #[test]
-fn a_bad_configuration_stops_every_command_at_its_start() {
+fn a_bad_configuration_stops_every_command_before_it_starts() {
     let serve = affectd(&["serve"]).env("AFFECTD__GRPC__PORT", "1").output().unwrap();
     assert_eq!(serve.status.code(), Some(64));
     assert!(text(&serve.stderr).contains("`grpc.port` (from AFFECTD__GRPC__PORT)"));
@@ -43,7 +45,7 @@ fn a_bad_configuration_stops_every_command_at_its_start() {
 }
 
 #[test]
-fn wrong_usage_has_exit_code_2() {
+fn wrong_usage_exits_with_2() {
     for arguments in
         [&["config", "check", "--set", "nonsense"][..], &["config", "check", "--log-level", "a=b=c"]]
     {
@@ -52,7 +54,7 @@ fn wrong_usage_has_exit_code_2() {
 }
 
 #[test]
-fn the_output_of_print_loads_to_the_same_configuration() {
+fn the_output_of_print_is_a_file_with_the_same_configuration() {
     let secret = "kafka.properties.sasl.password=hush";
     let first = run(&["config", "print", "--set", "audio.max_gap=2s", "--set", secret]);
     let printed = text(&first.stdout);
@@ -68,7 +70,7 @@ fn the_output_of_print_loads_to_the_same_configuration() {
 }
 
 #[test]
-fn print_as_json_contains_values_and_origins() {
+fn print_as_json_holds_values_and_origins() {
     let output = run(&["config", "print", "--format", "json", "--set", "batch.max_size=4"]);
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["batch.max_size"], serde_json::json!({"value": 4, "origin": "--set"}));
@@ -76,7 +78,16 @@ fn print_as_json_contains_values_and_origins() {
 }
 
 #[test]
-fn a_closed_pipe_is_not_an_error() {
+fn schema_is_printed_as_json() {
+    let output = run(&["config", "schema"]);
+    assert_eq!(output.status.code(), Some(0));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json, affectd::config::schema());
+    assert_eq!(json["properties"]["audio"]["properties"]["max_gap"]["default"], "1s");
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let child = affectd(&["config", "print"]).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();

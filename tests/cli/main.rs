@@ -8,6 +8,8 @@ mod support;
 mod client;
 mod config;
 mod config_command;
+mod config_generated;
+mod config_schema;
 mod demo;
 mod examples_python;
 mod features;

@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use affectd::cli::Cli;
-use affectd::config::{KEYS, Key};
 use affectd::telemetry::metrics::{METRICS, Metric, MetricKind};
 use clap::CommandFactory;
 
@@ -78,17 +77,6 @@ fn the_table_of_commands_lists_every_command() {
         found.retain(|row| !row.starts_with("| `affectd train`"));
     }
     assert_rows(PATH, &found, &expected);
-}
-
-#[test]
-fn the_table_of_keys_lists_every_key_with_its_default() {
-    const PATH: &str = "docs/configuration.md";
-    let row = |key: &Key| {
-        let default = key.default.map_or("not set".to_owned(), |default| format!("`{default}`"));
-        format!("| `{}` | {default} | {} |", key.name, key.help)
-    };
-    let found = rows(PATH, "<!-- begin generated: configuration -->");
-    assert_rows(PATH, &found, &KEYS.iter().map(row).collect::<Vec<_>>());
 }
 
 #[test]

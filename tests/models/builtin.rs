@@ -15,7 +15,7 @@ fn config() -> Config {
 #[test]
 fn the_built_in_model_is_the_default() {
     let config = config();
-    assert_eq!(ModelSource::configured(config.default_model()), ModelSource::BuiltIn);
+    assert_eq!(ModelSource::configured(config.default_model().path.as_deref()), ModelSource::BuiltIn);
     let mut model = Model::load(ModelSource::BuiltIn, &config.engine).unwrap();
     assert_eq!(model.contract.labels, ["anger", "disgust", "fear", "happiness", "neutral", "sadness"]);
     let window = model.contract.rows() * model.contract.coefficients();

@@ -149,7 +149,7 @@ fn too_few_remaining_clips_stop_the_run() {
     let mut one_label = Collection::good();
     one_label.partition.train.retain(|clip| clip.emotion == "anger");
     let error = one_label.audit().unwrap_err().to_string();
-    assert!(error.contains("one label alone (anger)"), "{error}");
+    assert!(error.contains("only one label (anger)"), "{error}");
 
     let mut unlearnt = Collection::good();
     unlearnt.add(Split::Test, "a.wav", "surprise", Ok(sound(500)));

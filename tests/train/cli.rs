@@ -173,7 +173,7 @@ fn findings_are_reported_when_too_few_clips_remain() {
     }
     let (text, code) = refused(folder.path(), "toy.onnx", "--architecture dense");
     assert!(text.contains("56 clips without sound (left out)") && text.contains("and 51 more"), "{text}");
-    assert!(text.contains("one label alone (neutral)"), "{text}");
+    assert!(text.contains("only one label (neutral)"), "{text}");
     assert_eq!(code, Some(1));
 }
 

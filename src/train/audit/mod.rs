@@ -4,8 +4,8 @@
 //! the reason for each other one. Invariants: the run ends with an error where too little usable data is left; no file is
 //! changed.
 
+mod clip_properties;
 mod findings;
-mod heard;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
@@ -17,8 +17,8 @@ use uuid::Uuid;
 use super::progress;
 use crate::datasets::{Clip, DatasetSplits, Split};
 
+pub use clip_properties::ClipProperties;
 pub use findings::{Audit, Finding, FindingKind};
-pub use heard::ClipProperties;
 
 /// The share of unreadable clips above which the run ends with an error, because the whole dataset is then suspect.
 const MAX_UNREADABLE: f64 = 0.05;

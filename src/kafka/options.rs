@@ -1,0 +1,195 @@
+//! The section `[kafka]` of the configuration, with `[kafka.properties]`.
+//!
+//! Input: values that serde reads. Output: brokers, topics and the properties that librdkafka receives. Invariants: no
+//! property contradicts a key of `[kafka]` or the way in which offsets are committed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+use crate::options::{As, Form, PositiveDuration, Text, Topic, choice};
+
+/// Kafka: audio in, events out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Brokers to connect to first, separated by commas; Kafka is on where they are set.
+    // Empty where the key is not set. An `Option` would be in the way of every client, which always has brokers.
+    #[serde(with = "As::<Brokers>")]
+    #[schemars(example = &"localhost:9092")]
+    pub brokers: String,
+    /// Consumer group.
+    #[serde(with = "As::<Text>")]
+    pub group_id: String,
+    /// Topic that audio is read from.
+    #[serde(with = "As::<Topic>")]
+    pub input_topic: String,
+    /// Topic that events are published to.
+    #[serde(with = "As::<Topic>")]
+    pub output_topic: String,
+    /// Topic for bad records, each with the reason.
+    #[serde(with = "As::<Topic>")]
+    pub dead_letter_topic: String,
+    /// Compacted topic with the position of each open stream; it has as many partitions as the input topic.
+    #[serde(with = "As::<Topic>")]
+    pub progress_topic: String,
+    /// Format of the events' values.
+    pub value_format: ValueFormat,
+    /// Time between two commits of settled offsets.
+    #[serde(with = "As::<PositiveDuration>")]
+    pub commit_interval: Duration,
+    /// What is done with a stream where no progress record fits the committed offset.
+    pub on_lost_progress: OnLostProgress,
+    /// Whether missing topics are created at start.
+    pub create_topics: bool,
+    /// Properties that librdkafka receives as they are: TLS, SASL, tuning. In the name of an environment variable an
+    /// underscore stands for a dot: AFFECTD__KAFKA__PROPERTIES__SASL_PASSWORD.
+    #[serde(with = "As::<Properties>")]
+    #[schemars(example = sasl_properties())]
+    pub properties: BTreeMap<String, String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            brokers: String::new(),
+            group_id: "affectd".to_owned(),
+            input_topic: "affectd.audio".to_owned(),
+            output_topic: "affectd.emotions".to_owned(),
+            dead_letter_topic: "affectd.dead-letters".to_owned(),
+            progress_topic: "affectd.progress".to_owned(),
+            value_format: ValueFormat::Protobuf,
+            commit_interval: Duration::from_secs(1),
+            on_lost_progress: OnLostProgress::Fail,
+            create_topics: true,
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
+impl Options {
+    /// Returns the defaults with these brokers.
+    #[must_use]
+    pub fn new(brokers: &str) -> Self {
+        Self { brokers: brokers.to_owned(), ..Self::default() }
+    }
+}
+
+choice! {
+    /// Values of `kafka.value_format`.
+    pub enum ValueFormat {
+        /// The protobuf message `affectd.v1.EmotionEvent`.
+        Protobuf = "protobuf",
+        /// The same message in proto3 JSON.
+        Json = "json",
+    }
+}
+
+choice! {
+    /// Values of `kafka.on_lost_progress`.
+    pub enum OnLostProgress {
+        /// Stop with an error that names the stream and the offset.
+        Fail = "fail",
+        /// Restart the stream at position 0.
+        Restart = "restart",
+    }
+}
+
+/// `host:port` pairs separated by commas, or an empty string where the key is not set.
+pub struct Brokers;
+
+impl Form for Brokers {
+    type Value = String;
+
+    fn allowed() -> String {
+        "host:port pairs separated by commas".to_owned()
+    }
+
+    fn schema() -> Json {
+        let pair = r"[^,]*[^, ][^,]*: *\+?[0-9]+ *";
+        json!({"type": "string", "pattern": format!("^{pair}(,{pair})*$")})
+    }
+
+    fn read(json: &Json) -> Option<String> {
+        if json.is_null() {
+            return Some(String::new());
+        }
+        let is_host_and_port = |pair: &str| {
+            let (host, port) = pair.rsplit_once(':')?;
+            (!host.trim().is_empty() && port.trim().parse::<u16>().is_ok()).then_some(())
+        };
+        let brokers = Text::read(json)?;
+        brokers.split(',').all(|pair| is_host_and_port(pair).is_some()).then_some(brokers)
+    }
+
+    fn write(value: &String) -> Json {
+        if value.is_empty() { Json::Null } else { Text::write(value) }
+    }
+}
+
+/// Properties of librdkafka that are set elsewhere or must stay as they are, each with what is allowed instead.
+pub const RESERVED_PROPERTIES: &[(&str, &str)] = &[
+    ("bootstrap.servers", "nothing here: set kafka.brokers"),
+    ("metadata.broker.list", "nothing here: set kafka.brokers"),
+    ("group.id", "nothing here: set kafka.group_id"),
+    ("enable.auto.commit", "nothing here: offsets are committed once their events are delivered"),
+    ("enable.auto.offset.store", "nothing here: offsets are committed once their events are delivered"),
+];
+
+/// Returns whether the value of a property is masked wherever it would be shown.
+#[must_use]
+pub fn is_secret(property: &str) -> bool {
+    const MARKS: [&str; 6] = ["password", "secret", "token", ".pem", "jaas", "oauthbearer.config"];
+    MARKS.iter().any(|mark| property.contains(mark))
+}
+
+/// Properties of librdkafka by name, without the reserved ones.
+pub struct Properties;
+
+impl Form for Properties {
+    type Value = BTreeMap<String, String>;
+
+    fn allowed() -> String {
+        "text, a number, true or false".to_owned()
+    }
+
+    /// A name with dots may be written as one quoted key or as nested tables.
+    fn schema() -> Json {
+        let reserved: Vec<&str> = RESERVED_PROPERTIES.iter().map(|(name, _)| *name).collect();
+        json!({
+            "type": "object",
+            "propertyNames": {"not": {"enum": reserved}},
+            "additionalProperties": {"type": ["string", "number", "boolean", "object"]},
+        })
+    }
+
+    fn read(json: &Json) -> Option<Self::Value> {
+        let value = |value: &Json| match value {
+            Json::String(text) => Some(text.clone()),
+            Json::Number(_) | Json::Bool(_) => Some(value.to_string()),
+            Json::Null | Json::Array(_) | Json::Object(_) => None,
+        };
+        let is_free = |name: &str| RESERVED_PROPERTIES.iter().all(|(reserved, _)| *reserved != name);
+        let property = |(name, json): (&String, &Json)| {
+            is_free(name).then(|| value(json)).flatten().map(|text| (name.clone(), text))
+        };
+        json.as_object()?.iter().map(property).collect()
+    }
+
+    fn write(value: &Self::Value) -> Json {
+        json!(value)
+    }
+}
+
+/// An example for the generated configuration file.
+fn sasl_properties() -> Json {
+    json!({
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": "affectd",
+        "sasl.password": "...",
+    })
+}

@@ -1,0 +1,118 @@
+//! Options that are text: names, paths, addresses.
+//!
+//! Input: text. Output: the same text without the space around it, or the type that it denotes. Invariants: empty text is
+//! never a value.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::{Value as Json, json};
+
+use super::Form;
+
+/// Returns the text of a value without the space around it; `None` for other values and for empty text.
+pub(super) fn text(json: &Json) -> Option<&str> {
+    json.as_str().map(str::trim).filter(|text| !text.is_empty())
+}
+
+/// Text that is not empty.
+pub struct Text;
+
+impl Form for Text {
+    type Value = String;
+
+    fn allowed() -> String {
+        "text that is not empty".to_owned()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "minLength": 1})
+    }
+
+    fn read(json: &Json) -> Option<String> {
+        text(json).map(str::to_owned)
+    }
+
+    fn write(value: &String) -> Json {
+        value.as_str().into()
+    }
+}
+
+/// A path. The file need not exist when the configuration is read.
+pub struct FilePath;
+
+impl Form for FilePath {
+    type Value = PathBuf;
+
+    fn allowed() -> String {
+        "a path".to_owned()
+    }
+
+    fn schema() -> Json {
+        Text::schema()
+    }
+
+    fn read(json: &Json) -> Option<PathBuf> {
+        text(json).map(PathBuf::from)
+    }
+
+    fn write(value: &PathBuf) -> Json {
+        value.to_string_lossy().into()
+    }
+}
+
+/// An IP address and a port to listen on.
+pub struct Address;
+
+impl Form for Address {
+    type Value = SocketAddr;
+
+    fn allowed() -> String {
+        "an IP address and a port, such as \"127.0.0.1:8080\"".to_owned()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": ":[0-9]+$"})
+    }
+
+    fn read(json: &Json) -> Option<SocketAddr> {
+        text(json)?.parse().ok()
+    }
+
+    fn write(value: &SocketAddr) -> Json {
+        value.to_string().into()
+    }
+}
+
+/// The name of a Kafka topic.
+///
+/// Kafka's own rule applies: letters, digits, `.`, `_` and `-`, at most 249 of them, and neither `.` nor `..`.
+pub struct Topic;
+
+const LONGEST_TOPIC: usize = 249;
+
+impl Form for Topic {
+    type Value = String;
+
+    fn allowed() -> String {
+        format!("a topic name: letters, digits, '.', '_' and '-', at most {LONGEST_TOPIC}")
+    }
+
+    fn schema() -> Json {
+        json!({
+            "type": "string", "pattern": "^[a-zA-Z0-9._-]+$", "maxLength": LONGEST_TOPIC,
+            "not": {"enum": [".", ".."]},
+        })
+    }
+
+    fn read(json: &Json) -> Option<String> {
+        let name = text(json)?;
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let valid = name.len() <= LONGEST_TOPIC && name.bytes().all(known) && name != "." && name != "..";
+        valid.then(|| name.to_owned())
+    }
+
+    fn write(value: &String) -> Json {
+        value.as_str().into()
+    }
+}

@@ -1,0 +1,58 @@
+//! The section `[publish]` of the configuration.
+//!
+//! Input: values that serde reads. Output: how the emotion of a window is decided and where its event is published.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::options::{As, Count, OrOff, Share, choice};
+
+/// How events are decided and published.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Whether events of gRPC streams are also published to Kafka, where Kafka is on.
+    pub kafka_for_grpc: bool,
+    /// Best probability below which a window is published as uncertain; its scores stay.
+    #[serde(with = "As::<Share>")]
+    pub uncertain_below: f64,
+    /// How emotion and confidence are smoothed over the last windows of a channel; the scores of a window stay.
+    #[serde(with = "As::<OrOff<SmoothingMethod>>")]
+    pub smoothing: Option<SmoothingMethod>,
+    /// Windows that smoothing uses, the newest one included.
+    #[serde(with = "As::<Count<2, 100>>")]
+    pub smoothing_windows: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { kafka_for_grpc: true, uncertain_below: 0.0, smoothing: None, smoothing_windows: 5 }
+    }
+}
+
+impl Options {
+    /// Returns the smoothing; `None` where it is off.
+    #[must_use]
+    pub fn smoothing(&self) -> Option<Smoothing> {
+        self.smoothing.map(|method| Smoothing { method, windows: self.smoothing_windows })
+    }
+}
+
+/// `publish.smoothing` and `publish.smoothing_windows` where smoothing is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Smoothing {
+    /// How the windows are combined.
+    pub method: SmoothingMethod,
+    /// Windows of a channel that count, the newest one included; at least 1.
+    pub windows: usize,
+}
+
+choice! {
+    /// Values of `publish.smoothing` beside `off`.
+    pub enum SmoothingMethod {
+        /// Newer windows have exponentially larger weights.
+        Exponential = "exponential",
+        /// The median of each label's scores.
+        Median = "median",
+    }
+}

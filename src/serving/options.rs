@@ -1,0 +1,72 @@
+//! The section `[model]` of the configuration, or each entry of `[[model]]`.
+//!
+//! Input: values that serde reads. Output: which file a model comes from and the role it has.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::EngineOptions;
+use crate::options::{As, FilePath, Optional, Topic};
+use crate::{audio, batch, vad, window};
+
+/// A model that the daemon loads.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelOptions {
+    /// ONNX file of the model; the built-in model where it is not set.
+    #[serde(with = "As::<Optional<FilePath>>")]
+    #[schemars(example = &"/models/emotion.onnx")]
+    pub path: Option<PathBuf>,
+    /// Whether the model is a shadow: it analyses the windows of the default model and never replies to a stream.
+    pub shadow: bool,
+    /// Topic of a shadow's events; they are not published where it is not set.
+    #[serde(with = "As::<Optional<Topic>>")]
+    #[schemars(example = &"affectd.shadow")]
+    pub topic: Option<String>,
+}
+
+/// A model of the configuration in its role.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConfiguredModel {
+    /// An ONNX file; `None` means the model built into the binary.
+    pub path: Option<PathBuf>,
+    /// What the model is for.
+    pub role: Role,
+}
+
+/// What a model is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// It replies to streams; the first such model is the default one.
+    Serving,
+    /// It analyses the windows of the default model, for comparison.
+    Shadow {
+        /// The topic of its events; `None` means that they are not published.
+        topic: Option<String>,
+    },
+}
+
+impl From<ModelOptions> for ConfiguredModel {
+    fn from(ModelOptions { path, shadow, topic }: ModelOptions) -> Self {
+        Self { path, role: if shadow { Role::Shadow { topic } } else { Role::Serving } }
+    }
+}
+
+/// What the reloader needs of the configuration: the models, and how their streams are cut, gated, batched and run.
+#[derive(Debug, Clone)]
+pub struct ReloaderOptions {
+    /// `[model]`, or each `[[model]]`; at least one serves.
+    pub models: Vec<ConfiguredModel>,
+    /// `[window]`
+    pub window: window::Options,
+    /// `[audio]`
+    pub audio: audio::Options,
+    /// `[vad]`
+    pub vad: vad::Options,
+    /// `[batch]`
+    pub batch: batch::Options,
+    /// `[engine]`
+    pub engine: EngineOptions,
+}

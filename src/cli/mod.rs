@@ -1,7 +1,7 @@
 //! The command line: one file a command.
 //!
-//! In: arguments. Out: results on stdout, logs and one line for an error on stderr, and the exit code: 0 good,
-//! 1 failed, 2 usage, 64 bad configuration. A closed pipe on stdout ends a command quietly.
+//! Input: arguments. Output: results on stdout, logs and one line per error on stderr, and the exit code: 0 for success, 1 for a failure, 2 for wrong
+//! usage, 64 for an invalid configuration. A closed pipe on stdout ends a command without an error.
 
 pub mod analyze;
 #[cfg(feature = "train")]
@@ -37,14 +37,14 @@ use crate::stream::SetupError;
 use crate::telemetry::logging::{self, LogFormat};
 use crate::window::GeometryError;
 
-/// Listens to speech and publishes emotion.
+/// Recognises emotion in speech and publishes it.
 #[derive(Debug, clap::Parser)]
 #[command(version, about, max_term_width = 100)]
 pub struct Cli {
     /// Options that every command takes.
     #[command(flatten)]
     pub global: Global,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -59,21 +59,21 @@ pub struct Global {
     /// Set one key of the configuration, over file and environment; repeatable
     #[arg(long, global = true, value_name = "SECTION.KEY=VALUE", value_parser = parse_setting)]
     pub set: Vec<(String, String)>,
-    /// How logs are written to stderr
+    /// Format of the logs on stderr
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
-    /// What is logged: error, warn, info, debug, trace, or directives as in RUST_LOG
+    /// Level of the logs: error, warn, info, debug, trace, or directives as in RUST_LOG
     /// [default: RUST_LOG, else info for serve and warn for the others]
     #[arg(long, global = true, value_name = "LEVEL", value_parser = logging::parse_filter)]
     pub log_level: Option<String>,
 }
 
-/// One command each.
+/// The commands.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Run the daemon
     Serve(serve::Args),
-    /// Show it at work: daemon and sample speech in one process
+    /// Show events: daemon and sample speech in one process
     Demo(demo::Args),
     /// The timeline of a recording
     Analyze(analyze::Args),
@@ -82,13 +82,13 @@ pub enum Command {
     /// Train a model and write it as one ONNX file
     #[cfg(feature = "train")]
     Train(Box<train::Args>),
-    /// The feature matrix that a model would see
+    /// The feature matrix that a model receives
     Features(features::Args),
     /// Stream recordings as a client would
     Send(send::Args),
     /// The published events, live
     Tail(tail::Args),
-    /// Put many streams on a daemon and measure it
+    /// Send many streams to a daemon and measure it
     Load(load::Args),
     /// The model's contract
     Model(model::Args),
@@ -96,23 +96,23 @@ pub enum Command {
     Config(config::Args),
 }
 
-/// What every command is given besides its own arguments.
+/// What every command receives besides its own arguments.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// The valid configuration and where each value came from.
     pub loaded: Loaded,
 }
 
-/// Arguments that are wrong in a way that only the command itself can see: exit code 2.
+/// Arguments that only the command itself can reject: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);
 
-/// Runs one command and says how it went.
+/// Runs one command and returns the exit code of the process.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
     let serving = matches!(cli.command, Command::Serve(_));
-    // ONNX Runtime's binding tells of every version but one; the file decoders, of every file that anybody sends.
+    // The binding of ONNX Runtime warns about every version but one, and the file decoders log every file that they reject.
     logging::start(
         cli.global.log_format,
         cli.global.log_level.as_deref(),
@@ -130,7 +130,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Err(error) => return report(&error),
     };
     let result = runtime.block_on(dispatch(cli.command, Context { loaded }));
-    // The command has said its last word: a thread that still waits for a broker must not hold the process.
+    // The command is complete: a thread that still waits for a broker must not keep the process alive.
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -155,7 +155,7 @@ async fn dispatch(command: Command, context: Context) -> anyhow::Result<()> {
     }
 }
 
-/// One line for people, and the exit code: the kinds are told apart anywhere in the chain.
+/// Returns the text of an error in one line, and its exit code, which depends on the types of errors anywhere in the chain of causes.
 fn report(error: &anyhow::Error) -> ExitCode {
     let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
@@ -173,7 +173,7 @@ fn report(error: &anyhow::Error) -> ExitCode {
     }
 }
 
-/// Whether a value of the configuration is to blame, some of which show only beside the model.
+/// Returns whether a value of the configuration caused the error. Some values can be checked only together with the model.
 fn is_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
     let setup = match cause.downcast_ref() {
         Some(DaemonError::Model(ReloadError::Setup(setup))) => Some(setup),
@@ -186,7 +186,7 @@ fn is_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
         )
 }
 
-/// The whole chain; a cause that its effect has quoted already is not said again.
+/// Joins the chain of causes. A cause whose text an outer error already contains is left out.
 fn one_line(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -212,7 +212,7 @@ fn load_options(global: &Global) -> LoadOptions {
     }
 }
 
-/// Listens from now on, and ends at SIGINT or SIGTERM, which end a command that follows something in good order.
+/// Installs handlers for SIGINT and SIGTERM at once, and returns a future that completes on the first signal.
 fn signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;

@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use rdkafka::producer::FutureProducer;
 
 use super::UsageError;
 use super::channels::ChannelArgs;
 use super::streams::{EventFormat, NamedScript, first_of, recognize_all, script, stem};
-use crate::client::{self, Acknowledged, ChunkOptions, Pace, RecordFormat, Target};
+use crate::client::{self, Acknowledged, ChunkOptions, Pace, RecordFormat, RecordProducer, Target};
 use crate::proto::Encoding;
 
 /// Arguments of `affectd send`.
@@ -90,7 +89,7 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
         Target::Kafka { brokers, topic } => {
             let kafka = context.loaded.kafka_at(brokers);
             let topic = topic.clone().unwrap_or_else(|| kafka.input_topic.clone());
-            let producer = client::producer(brokers, &kafka.properties)?;
+            let producer = RecordProducer::connect(brokers, &kafka.properties)?;
             to_kafka(&producer, &topic, scripts, &args).await
         }
     }
@@ -145,7 +144,7 @@ async fn to_grpc(authority: &str, streams: Vec<NamedScript>, args: &Args) -> any
 }
 
 async fn to_kafka(
-    producer: &FutureProducer,
+    producer: &RecordProducer,
     topic: &str,
     streams: Vec<NamedScript>,
     args: &Args,

@@ -24,7 +24,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 pub use events::{Events, StartAt};
-pub use kafka::{Acknowledged, RecordFormat, Records, content_type, producer, send_to_kafka};
+pub use kafka::{Acknowledged, RecordFormat, RecordProducer, Records, content_type, send_to_kafka};
 pub use pace::Pace;
 pub use script::{ChannelRequest, ChunkOptions, Script};
 pub use target::Target;

@@ -1,4 +1,4 @@
-//! Why the daemon stopped.
+//! Errors of the daemon: a stage that failed, or a start that did not complete.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::kafka::KafkaFault;
 use crate::publish::publisher::PublishFault;
 use crate::serving::ReloadError;
 
-/// Why the daemon stopped, where nobody told it to, or why it never started.
+/// Why the daemon stopped without a request to stop, or why it did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// A model cannot be used.
@@ -30,9 +30,9 @@ pub enum DaemonError {
     /// The drain ran out of time.
     #[error("drain within {grace:?} (limits.grace_period): left behind {left}")]
     OutOfTime {
-        /// How long it was given.
+        /// The grace period.
         grace: Duration,
-        /// What was left.
+        /// The work that was not complete.
         left: String,
     },
 }

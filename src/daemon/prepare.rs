@@ -1,12 +1,12 @@
-//! What the stages need before they start: the topics, the number of shards.
+//! Preparation of the stages: the topics of Kafka, the number of shards.
 //!
-//! In: the configuration. Out: each of them, or why it cannot be had. Keeps nothing.
+//! Input: the configuration. Output: what the composition root needs before it starts a stage.
 
 use super::DaemonError;
 use crate::config::{self, Config, Role};
 use crate::kafka;
 
-/// Nothing where Kafka is off. On a task of its own: the question to the brokers holds its thread.
+/// Ensures that all topics exist; does nothing where Kafka is off. It runs in a task of its own, because a request to the brokers blocks its thread.
 pub(super) async fn ensure_topics(config: &Config) -> Result<(), DaemonError> {
     let Some(kafka) = config.kafka.clone() else { return Ok(()) };
     let topic = |model: &config::Model| match &model.role {
@@ -15,10 +15,10 @@ pub(super) async fn ensure_topics(config: &Config) -> Result<(), DaemonError> {
     };
     let shadows: Vec<String> = config.models.iter().filter_map(topic).collect();
     let asked = tokio::spawn(async move { kafka::ensure_topics(&kafka, &shadows).await }).await;
-    Ok(asked.map_err(|_| DaemonError::Stage("question for Kafka's topics"))??)
+    Ok(asked.map_err(|_| DaemonError::Stage("request for the topics of Kafka"))??)
 }
 
-/// `limits.shards`, or one a core.
+/// Returns `limits.shards`, or the number of cores where it is 0.
 pub(super) fn shard_count(config: &Config) -> usize {
     match config.limits.shards {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),

@@ -44,8 +44,8 @@ pub enum Report {
     },
     /// A dead letter is acknowledged.
     DeadLetterDelivered(DeadLetterTicket),
-    /// Something of ours failed for good: the daemon stops, and what was not settled is read again.
-    Failed(String),
+    /// A sink failed for good: the daemon stops, and what was not settled is read again.
+    Failed(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Report {

@@ -130,6 +130,13 @@ impl Shards {
     }
 }
 
+impl From<Vec<mpsc::Sender<ShardMessage>>> for Shards {
+    /// Returns the senders to shards that the caller runs.
+    fn from(senders: Vec<mpsc::Sender<ShardMessage>>) -> Self {
+        Self(senders.into())
+    }
+}
+
 /// The threads of all shards.
 #[derive(Debug)]
 pub struct ShardThreads {
@@ -163,11 +170,7 @@ pub fn start(
     let ended = CancellationToken::new();
     for number in 0..count {
         let (sender, inbox) = mpsc::channel(queue);
-        let shard = Shard {
-            scratch_pool: ScratchPool::default(),
-            streams: HashMap::new(),
-            reports_to: reports_to.clone(),
-        };
+        let shard = Shard::new(reports_to.clone());
         let guard = ended.clone().drop_guard();
         let thread = std::thread::Builder::new().name(format!("shard-{number}"));
         threads.push(thread.spawn(move || {
@@ -182,13 +185,20 @@ pub fn start(
 /// Messages that a shard receives at once, so that the senders that wait for room wake up together.
 const AT_ONCE: usize = 32;
 
-struct Shard {
+/// A shard without its thread.
+pub struct Shard {
     scratch_pool: ScratchPool,
     streams: HashMap<StreamKey, OpenStream>,
     reports_to: ReportSender,
 }
 
 impl Shard {
+    /// Returns a shard without streams, which reports to the reader of each partition.
+    #[must_use]
+    pub fn new(reports_to: ReportSender) -> Self {
+        Self { scratch_pool: ScratchPool::default(), streams: HashMap::new(), reports_to }
+    }
+
     fn run(mut self, mut inbox: mpsc::Receiver<ShardMessage>) {
         let depth = gauge!(metrics::QUEUE_DEPTH, "stage" => "shard");
         let mut waiting = 0;
@@ -201,7 +211,8 @@ impl Shard {
         }
     }
 
-    fn handle(&mut self, message: ShardMessage) {
+    /// Handles one message. Waits while a batcher's queue is full.
+    pub fn handle(&mut self, message: ShardMessage) {
         match message {
             ShardMessage::Chunk(envelope) => self.accept(*envelope),
             ShardMessage::EndSegment { key, credits } => {

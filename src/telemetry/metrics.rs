@@ -224,6 +224,21 @@ pub fn kafka_lag(partition: i32, records: u64) {
     gauge!(KAFKA_LAG, "partition" => partition.to_string()).set(records as f64);
 }
 
+/// Removes the lag of a partition that is no longer read here from what is exported, see [`render`].
+pub fn kafka_lag_removed(partition: i32) {
+    gauge!(KAFKA_LAG, "partition" => partition.to_string()).set(f64::NAN);
+}
+
+/// Returns the Prometheus text without the series that were removed.
+///
+/// The facade `metrics` cannot unregister a series, and the exporter's idle timeout would remove every gauge that merely does not change, such as
+/// `affectd_model_info`. A removed series is therefore set to NaN, which no metric takes otherwise, and left out here.
+#[must_use]
+pub fn render(handle: &PrometheusHandle) -> String {
+    let text = handle.render();
+    text.split_inclusive('\n').filter(|line| !line.trim_end().ends_with(" NaN")).collect()
+}
+
 /// Counts a window of a shadow model as `agreed`, `disagreed`, `dropped` or `failed`.
 pub fn shadow_window(model: &str, outcome: &'static str) {
     counter!(SHADOW_WINDOWS_TOTAL, "model" => model.to_owned(), "outcome" => outcome).increment(1);

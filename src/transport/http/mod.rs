@@ -86,7 +86,7 @@ async fn readyz(Shared(state): Shared<State>) -> impl IntoResponse {
 
 async fn metrics(Shared(state): Shared<State>) -> impl IntoResponse {
     let kind = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], state.metrics.render())
+    ([(header::CONTENT_TYPE, kind)], crate::telemetry::metrics::render(&state.metrics))
 }
 
 async fn page(Shared(state): Shared<State>) -> Html<String> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use affectd::batch::{BROKEN_AFTER, Infer, Job, inbox, start};
 use affectd::config;
-use affectd::model::EngineError;
+use affectd::model::{EngineError, Predictions};
 use batch_fixture::{
     Echo, Gated, POISON, Ticket, collect, contract, numbers, options, runtime, started, steady, taken, ticket,
 };
@@ -74,7 +74,7 @@ async fn sessions_seem_broken_after_batches_in_a_row_without_an_answer_until_the
         let fails = number < BROKEN_AFTER;
         jobs.send(Job::new(vec![1.0], ticket(number))).await.unwrap();
         let batch = answers.recv().await.unwrap();
-        assert_eq!(batch.windows[0].probabilities.is_err(), fails, "window {number}");
+        assert_eq!(batch.windows[0].prediction.is_err(), fails, "window {number}");
         assert_eq!(batcher.seems_broken(), number + 1 == BROKEN_AFTER, "after window {number}");
         if number + 1 == BROKEN_AFTER {
             assert!(!batcher.seems_broken(), "told once");
@@ -94,7 +94,7 @@ async fn an_answer_in_between_shows_that_the_sessions_are_not_broken() {
         let value = if number.is_multiple_of(BROKEN_AFTER) { 1.0 } else { POISON };
         jobs.send(Job::new(vec![value], ticket(number))).await.unwrap();
         let batch = answers.recv().await.unwrap();
-        assert_eq!(batch.windows[0].probabilities.is_err(), !number.is_multiple_of(BROKEN_AFTER));
+        assert_eq!(batch.windows[0].prediction.is_err(), !number.is_multiple_of(BROKEN_AFTER));
         assert!(!batcher.seems_broken(), "after window {number}");
     }
     drop(jobs);
@@ -105,9 +105,9 @@ async fn an_answer_in_between_shows_that_the_sessions_are_not_broken() {
 struct Version(f32);
 
 impl Infer for Version {
-    fn infer(&mut self, _: &[f32], batch: usize, out: &mut Vec<f32>) -> Result<(), EngineError> {
+    fn infer(&mut self, _: &[f32], batch: usize, out: &mut Predictions) -> Result<(), EngineError> {
         out.clear();
-        out.resize(batch, self.0);
+        out.scores.resize(batch, self.0);
         Ok(())
     }
 }
@@ -149,7 +149,7 @@ proptest! {
             prop_assert!(version >= newest, "batch {} ran on an older model", batch.number);
             newest = version;
             for window in &batch.windows {
-                prop_assert_eq!(window.probabilities.as_deref().unwrap(), &[version]);
+                prop_assert_eq!(&window.prediction.as_ref().unwrap().scores, &[version]);
             }
         }
         let answered: usize = batches.iter().map(|batch| batch.windows.len()).sum();

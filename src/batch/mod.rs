@@ -32,7 +32,7 @@ pub use reply::{ReplyOrigin, ReplyReceiver};
 pub use run::Infer;
 
 use crate::config;
-use crate::model::{Contract, EngineError};
+use crate::model::{Contract, EngineError, Prediction};
 use form::BatchFormer;
 use run::Batch;
 
@@ -77,12 +77,11 @@ impl<O> Job<O> {
     }
 }
 
-/// One window with the model's answer.
+/// One window with the model's prediction.
 #[derive(Debug)]
 pub struct Scored<O> {
-    /// One probability for each label of the contract, none at all where the model was not asked; or why it gave none, after a
-    /// second try.
-    pub probabilities: Result<Vec<f32>, EngineError>,
+    /// The prediction, which is empty where the model was not run; or why there is none, after a second try.
+    pub prediction: Result<Prediction, EngineError>,
     /// As it came with the job.
     pub origin: O,
     /// As it came with the job.

@@ -1,32 +1,32 @@
-//! Where a window of a clip came from: whoever evaluates waits for its probabilities.
+//! The origin of a clip's window: an evaluation waits for its prediction.
 //!
-//! In: the model's answer, once. Out: the same, to the clip that waits. Never publishes an event.
+//! Input: the model's prediction, once. Output: the same, to the clip that waits. Invariant: no event is published for it.
 
 use tokio::sync::oneshot;
 
 use crate::batch::Origin;
-use crate::model::EngineError;
+use crate::model::{EngineError, Prediction};
 
 /// The way back to a clip under evaluation.
 #[derive(Debug)]
 pub struct ReplyOrigin {
-    reply: oneshot::Sender<Result<Vec<f32>, EngineError>>,
+    reply: oneshot::Sender<Result<Prediction, EngineError>>,
 }
 
-/// What a clip waits for: the probabilities of one window. Closed without an answer where the batcher has ended.
-pub type ReplyReceiver = oneshot::Receiver<Result<Vec<f32>, EngineError>>;
+/// What a clip waits for: the prediction for one window. Closed without one where the batcher has ended.
+pub type ReplyReceiver = oneshot::Receiver<Result<Prediction, EngineError>>;
 
 impl ReplyOrigin {
-    /// An origin and the end on which its answer comes.
+    /// Returns an origin and the receiver of its prediction.
     #[must_use]
     pub fn new() -> (Self, ReplyReceiver) {
         let (reply, answer) = oneshot::channel();
         (Self { reply }, answer)
     }
 
-    /// Hands the model's answer to the clip; a clip that is gone takes no notice.
-    pub fn answer(self, probabilities: Result<Vec<f32>, EngineError>) {
-        let _ = self.reply.send(probabilities);
+    /// Sends the model's prediction to the clip. It is dropped where the clip was given up.
+    pub fn answer(self, prediction: Result<Prediction, EngineError>) {
+        let _ = self.reply.send(prediction);
     }
 }
 
@@ -39,7 +39,7 @@ impl Origin for ReplyOrigin {
         false
     }
 
-    /// All clips together count as one stream: an evaluation never takes more than its turn.
+    /// All clips together count as one stream, so that an evaluation takes one turn among the streams.
     fn stream(&self) -> u64 {
         0
     }

@@ -1,8 +1,8 @@
-//! One thread a session: batches in, answers out.
+//! One thread a session: runs batches.
 //!
-//! In: batches. Out: each batch with one answer a job. A batch that fails is tried once more window by window, so
-//! that a bad one does not take its neighbours along. A batch of a newer generation has the thread take a session of
-//! that generation first. Never panics on what a session does.
+//! Input: batches. Output: each batch with one prediction, or one error, a job. A batch that fails is tried once more window by window, so
+//! that one bad window does not fail its neighbours. Before a batch of a newer generation the thread takes a session of that generation.
+//! Invariant: a panic of a session becomes an error of its windows.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use metrics::Histogram;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{Generation, InferenceCost, Job, Scored};
-use crate::model::{Contract, EngineError, Session};
+use crate::model::{Contract, EngineError, Prediction, Predictions, Session};
 
-/// What turns the features of a batch into probabilities: the model's session, and fakes in tests.
+/// Turns the features of a batch into predictions: the model's session, and fakes in tests.
 pub trait Infer: Send + 'static {
-    /// As [`Session::run`].
+    /// As [`Session::predict`].
     ///
     /// # Errors
-    /// As [`Session::run`].
-    fn infer(&mut self, features: &[f32], batch: usize, out: &mut Vec<f32>) -> Result<(), EngineError>;
+    /// As [`Session::predict`].
+    fn infer(&mut self, features: &[f32], batch: usize, out: &mut Predictions) -> Result<(), EngineError>;
 
     /// Windows that one run takes best; a larger batch is run in parts.
     fn at_once(&self) -> usize {
@@ -29,8 +29,8 @@ pub trait Infer: Send + 'static {
 }
 
 impl Infer for Session {
-    fn infer(&mut self, features: &[f32], batch: usize, out: &mut Vec<f32>) -> Result<(), EngineError> {
-        self.run(features, batch, out)
+    fn infer(&mut self, features: &[f32], batch: usize, out: &mut Predictions) -> Result<(), EngineError> {
+        self.predict(features, batch, out)
     }
 
     fn at_once(&self) -> usize {
@@ -87,7 +87,12 @@ pub(super) fn run<O, I: Infer>(
                 jobs.into_iter().map(|job| alone((&mut session, meter), job, &mut buffers)).collect()
             }
         };
-        generation.came_back(windows.iter().any(|window| window.probabilities.is_ok()));
+        if asked > 0 {
+            // Windows that the model is not run for always succeed and show nothing about the session.
+            let predicted =
+                |window: &Scored<O>| window.prediction.as_ref().is_ok_and(|it| !it.scores.is_empty());
+            generation.came_back(windows.iter().any(predicted));
+        }
         drop(slot);
         let model = generation.model.clone();
         current = Some((generation, session));
@@ -97,38 +102,37 @@ pub(super) fn run<O, I: Infer>(
     }
 }
 
-/// A row of `out` for each of the `asked` jobs that ask the model, nothing for the others.
-fn answers<O>(jobs: Vec<Job<O>>, out: &[f32], asked: usize) -> Vec<Scored<O>> {
-    let mut rows = out.chunks_exact((out.len() / asked.max(1)).max(1));
-    let mut row = |job: &Job<O>| if job.asks_model() { rows.next().unwrap_or_default() } else { &[] };
-    let answer = |job| {
-        let probabilities = row(&job).to_vec();
-        scored(job, Ok(probabilities))
+/// Returns a row of `out` for each of the `asked` jobs that the model was run for, and an empty prediction for the others.
+fn answers<O>(jobs: Vec<Job<O>>, out: &Predictions, asked: usize) -> Vec<Scored<O>> {
+    let mut rows = out.rows(asked);
+    let answer = |job: Job<O>| {
+        let prediction = if job.asks_model() { rows.next() } else { None };
+        scored(job, Ok(prediction.unwrap_or_default()))
     };
     jobs.into_iter().map(answer).collect()
 }
 
 fn alone<O>(session: (&mut impl Infer, &Histogram), job: Job<O>, buffers: &mut Buffers) -> Scored<O> {
-    let result = infer(session, std::slice::from_ref(&job), buffers).map(|()| buffers.out.clone());
+    let result = infer(session, std::slice::from_ref(&job), buffers);
     if let Err(error) = &result {
-        tracing::error!(%error, "a window has no answer");
+        tracing::error!(%error, "no prediction for a window");
     }
-    scored(job, result)
+    scored(job, result.map(|()| buffers.out.rows(1).next().unwrap_or_default()))
 }
 
-fn scored<O>(job: Job<O>, probabilities: Result<Vec<f32>, EngineError>) -> Scored<O> {
-    Scored { probabilities, origin: job.origin, submitted_at: job.submitted_at }
+fn scored<O>(job: Job<O>, prediction: Result<Prediction, EngineError>) -> Scored<O> {
+    Scored { prediction, origin: job.origin, submitted_at: job.submitted_at }
 }
 
-/// What a session reads and writes; kept from batch to batch.
+/// The buffers that a session reads and writes, kept from batch to batch.
 #[derive(Default)]
 struct Buffers {
     /// Features of the windows of one run.
     features: Vec<f32>,
-    /// What that run gave.
-    part: Vec<f32>,
-    /// What all runs of the batch gave.
-    out: Vec<f32>,
+    /// The predictions of that run.
+    part: Predictions,
+    /// The predictions of all runs of the batch.
+    out: Predictions,
 }
 
 /// Runs the jobs that ask the model, as many at once as the session takes best; each run is timed. Whatever goes wrong becomes an error,
@@ -149,10 +153,11 @@ fn infer<O>(
         let result = catch_unwind(AssertUnwindSafe(|| session.infer(features, windows, part)));
         seconds.record(start.elapsed());
         result.unwrap_or_else(|_| Err(EngineError::Run("the session panicked".to_owned())))?;
-        if part.is_empty() || !part.len().is_multiple_of(windows) {
-            return Err(EngineError::Run(format!("{} output values for {windows} windows", part.len())));
+        if !part.divides_into(windows) {
+            let found = part.scores.len() + part.values.len();
+            return Err(EngineError::Run(format!("{found} output values for {windows} windows")));
         }
-        out.extend_from_slice(part);
+        out.append(part);
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::audio::{self, AudioFormat, Encoding, Recording};
 use crate::batch;
 use crate::client::{ChannelRequest, ChunkOptions, Script};
 use crate::config::{Config, Engine};
-use crate::model::{Model, ModelSource, Session};
+use crate::model::{Model, ModelSource, Prediction, Predictions, Session};
 use crate::proto::{self, EmotionEvent};
 use crate::publish::EventFactory;
 use crate::publish::event::{Scores, WindowName};
@@ -148,19 +148,20 @@ impl Analyzer {
     ) -> anyhow::Result<()> {
         let heard: Vec<&Window> = windows.iter().filter(|window| !window.silent).collect();
         let features: Vec<f32> = heard.iter().flat_map(|window| &window.features).copied().collect();
-        let mut probabilities = Vec::new();
+        let mut predictions = Predictions::default();
         if !heard.is_empty() {
             let session = self.model.sessions.first_mut().context("a loaded model has a session")?;
-            session.run(&features, heard.len(), &mut probabilities)?;
+            session.predict(&features, heard.len(), &mut predictions)?;
         }
-        let mut rows = probabilities.chunks_exact(self.model.contract.labels.len());
+        let mut rows = predictions.rows(heard.len());
         for window in windows {
             let Window { channel, index, partial, .. } = *window;
-            let row = if window.silent { &[] } else { rows.next().context("a row for each window")? };
+            let row = if window.silent { None } else { Some(rows.next().context("a row for each window")?) };
+            let Prediction { scores: row, values } = row.unwrap_or_default();
             let name = WindowName { stream_id: &info.stream_id, channel, index, partial };
-            let raw = RawScores { stretch: window.stretch, labels: self.events.labels(), scores: row };
+            let raw = RawScores { stretch: window.stretch, labels: self.events.labels(), scores: &row };
             let smoothed = self.smoother.as_mut().map(|smoother| smoother.smooth(info, channel, raw).scores);
-            let scores = Scores { raw: row, smoothed: smoothed.as_deref() };
+            let scores = Scores { raw: &row, smoothed: smoothed.as_deref(), values: &values };
             let channel_name = info.channel_name(channel).to_owned();
             let scored = self.events.scored(name, window.start..window.end, scores);
             out.event(&EmotionEvent { channel_name, ..scored })?;

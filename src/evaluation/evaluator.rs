@@ -1,7 +1,7 @@
-//! Clips through the batcher: windows in, the mean over each clip's windows out.
+//! Evaluates clips through a batcher.
 //!
-//! In: labelled clips, one by one. Out: what became of each. Joins whatever else uses the same batcher, as a few
-//! clips at a time; publishes nothing.
+//! Input: labelled clips, one by one. Output: the outcome of each, with the mean prediction over the clip's windows. The batcher may serve
+//! streams at the same time; a few clips of an evaluation are under way at once. Invariant: no event is published.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::{ClipFrontEnd, EvaluationError, LabelledClip};
 use crate::audio::AudioFormat;
 use crate::batch::Job;
 use crate::batch::ReplyOrigin;
-use crate::model::{Contract, EngineError};
+use crate::model::{Contract, EngineError, Prediction};
 use crate::proto;
 use crate::stream::StreamSetup;
 
@@ -23,12 +23,12 @@ pub enum Skipped {
     /// The model cannot be right on it.
     #[error("label {0:?} is not among the model's")]
     Label(String),
-    /// It cannot be heard.
+    /// Its audio cannot be decoded.
     #[error("audio: {0}")]
     Audio(String),
 }
 
-/// What became of one clip.
+/// The outcome of one clip.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClipOutcome {
     /// Names the clip.
@@ -37,8 +37,8 @@ pub struct ClipOutcome {
     pub truth: String,
     /// Who speaks, where that is known.
     pub speaker: Option<String>,
-    /// One probability for each label, the mean over the clip's windows; or why there is none.
-    pub probabilities: Result<Vec<f32>, Skipped>,
+    /// The mean prediction over the clip's windows; or why there is none.
+    pub prediction: Result<Prediction, Skipped>,
 }
 
 /// Scores clips with the model behind a batcher.
@@ -82,7 +82,7 @@ impl<O: From<ReplyOrigin>> Evaluator<O> {
     /// [`EvaluationError::Engine`] where the model gives no answer.
     pub async fn score(&self, clip: LabelledClip) -> Result<ClipOutcome, EvaluationError> {
         let LabelledClip { id, label, speaker, format, audio } = clip;
-        let outcome = |probabilities| ClipOutcome { id, truth: label.clone(), speaker, probabilities };
+        let outcome = |prediction| ClipOutcome { id, truth: label.clone(), speaker, prediction };
         if !self.contract.labels.contains(&label) {
             return Ok(outcome(Err(Skipped::Label(label.clone()))));
         }
@@ -105,7 +105,7 @@ impl<O: From<ReplyOrigin>> Evaluator<O> {
         windows.await.unwrap_or_else(|_| Err("the front end panicked".to_owned()))
     }
 
-    async fn mean_over(&self, windows: Vec<Vec<f32>>) -> Result<Vec<f32>, EngineError> {
+    async fn mean_over(&self, windows: Vec<Vec<f32>>) -> Result<Prediction, EngineError> {
         let count = windows.len() as f32;
         let mut answers = Vec::with_capacity(windows.len());
         for features in windows {
@@ -113,13 +113,21 @@ impl<O: From<ReplyOrigin>> Evaluator<O> {
             self.jobs.send(Job::new(features, origin.into())).await.map_err(|_| EngineError::Ended)?;
             answers.push(async { answer.await.unwrap_or(Err(EngineError::Ended)) });
         }
-        let mut mean = vec![0.0; self.contract.labels.len()];
-        for probabilities in try_join_all(answers).await? {
-            mean.iter_mut().zip(probabilities).for_each(|(sum, value)| *sum += value);
+        let mut mean = Prediction {
+            scores: vec![0.0; self.contract.labels.len()],
+            values: vec![0.0; self.contract.values.len()],
+        };
+        for prediction in try_join_all(answers).await? {
+            add(&mut mean.scores, prediction.scores);
+            add(&mut mean.values, prediction.values);
         }
-        mean.iter_mut().for_each(|sum| *sum /= count);
+        mean.scores.iter_mut().chain(&mut mean.values).for_each(|sum| *sum /= count);
         Ok(mean)
     }
+}
+
+fn add(sums: &mut [f32], row: Vec<f32>) {
+    sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
 }
 
 /// How many clips of one evaluation are worth having under way: enough to keep decoding and the model busy.
@@ -132,17 +140,17 @@ impl ClipOutcome {
     #[must_use]
     pub fn to_proto(&self, labels: &[String]) -> proto::ClipResult {
         let (id, truth) = (self.id.clone(), self.truth.clone());
-        match &self.probabilities {
+        match &self.prediction {
             Err(skipped) => {
                 proto::ClipResult { id, truth, skipped: skipped.to_string(), ..Default::default() }
             }
-            Ok(probabilities) => proto::ClipResult {
+            Ok(Prediction { scores, .. }) => proto::ClipResult {
                 id,
                 truth,
-                prediction: labels[super::most_probable(probabilities)].clone(),
+                prediction: labels[super::most_probable(scores)].clone(),
                 scores: labels
                     .iter()
-                    .zip(probabilities)
+                    .zip(scores)
                     .map(|(emotion, probability)| proto::EmotionScore {
                         emotion: emotion.clone(),
                         probability: *probability,

@@ -20,6 +20,9 @@ pub struct Contract {
     pub version: String,
     /// Emotions in the order of the output.
     pub labels: Vec<String>,
+    /// Names of the real values in the order of the graph's output `values`, such as arousal and valence; none for most models.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
     /// What the graph takes.
     pub input: Input,
     /// Order of the input's axes.

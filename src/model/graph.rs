@@ -12,6 +12,8 @@ use super::{Contract, Layout, Output};
 pub(super) struct Ports {
     pub input: String,
     pub output: String,
+    /// The output of real values; `None` where the contract names none.
+    pub values: Option<String>,
 }
 
 /// Checks names, kinds, ranks and sizes.
@@ -23,7 +25,15 @@ pub(super) fn fit(inputs: &[Outlet], outputs: &[Outlet], contract: &Contract) ->
     fits(input, "input", &input_shape, &format!("layout {}", contract.layout.name()))?;
     let output = choose(outputs, contract.output)?;
     fits(output, "output", &[None, Some(contract.labels.len())], "labels")?;
-    Ok(Ports { input: input.name().to_owned(), output: output.name().to_owned() })
+    let values = match contract.values.len() {
+        0 => None,
+        count => {
+            let port = named(outputs, "values")?;
+            fits(port, "output", &[None, Some(count)], "values")?;
+            Some(port.name().to_owned())
+        }
+    };
+    Ok(Ports { input: input.name().to_owned(), output: output.name().to_owned(), values })
 }
 
 /// Sizes of the input's axes; `None` is the batch.
@@ -46,10 +56,18 @@ fn choose(outputs: &[Outlet], kind: Output) -> Result<&Outlet, String> {
     };
     match outputs {
         [only] => Ok(only),
-        many => many.iter().find(|output| output.name() == wanted).ok_or_else(|| {
-            format!("the graph gives {} outputs ({}), and none is called {wanted:?}", many.len(), names(many))
-        }),
+        many => named(many, wanted),
     }
+}
+
+fn named<'a>(outputs: &'a [Outlet], wanted: &str) -> Result<&'a Outlet, String> {
+    outputs.iter().find(|output| output.name() == wanted).ok_or_else(|| {
+        format!(
+            "the graph gives {} outputs ({}), and none is called {wanted:?}",
+            outputs.len(),
+            names(outputs)
+        )
+    })
 }
 
 fn fits(port: &Outlet, side: &str, expected: &[Option<usize>], because: &str) -> Result<(), String> {

@@ -56,7 +56,7 @@ pub async fn evaluate(
 async fn answer(mut results: mpsc::Receiver<ScoredBatch<ReplyOrigin>>) {
     while let Some(batch) = results.recv().await {
         for window in batch.windows {
-            window.origin.answer(window.probabilities);
+            window.origin.answer(window.prediction);
         }
     }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::config;
 use crate::model::Contract;
-use crate::proto::{EmotionEvent, EmotionScore};
+use crate::proto::{EmotionEvent, EmotionScore, EmotionValue};
 use crate::serving::WindowEnvelope;
 
 /// Namespace of event ids: UUIDv5 of the DNS name `affectd` in the DNS namespace.
@@ -22,6 +22,8 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x8037_025d_6c45_53c9_8713_b0c0_9f48_c52
 #[derive(Debug, Clone)]
 pub struct EventFactory {
     labels: Arc<[String]>,
+    /// Names of the model's real values.
+    values: Arc<[String]>,
     /// Name and version, as in `crema-d-cnn@1.0.0`.
     model: String,
     /// A best probability below it names no emotion.
@@ -70,6 +72,8 @@ pub struct Scores<'a> {
     pub raw: &'a [f32],
     /// The same smoothed: they decide, where there are any.
     pub smoothed: Option<&'a [f32]>,
+    /// The model's real values: one for each name in its contract's `values`.
+    pub values: &'a [f32],
 }
 
 /// Which window of which stream.
@@ -91,6 +95,7 @@ impl EventFactory {
     pub fn new(contract: &Contract, decision: &config::Publish) -> Self {
         Self {
             labels: contract.labels.clone().into(),
+            values: contract.values.clone().into(),
             model: format!("{}@{}", contract.name, contract.version),
             uncertain_below: decision.uncertain_below as f32,
         }
@@ -157,6 +162,7 @@ impl EventFactory {
             confidence,
             scores: self.labelled(scores.raw),
             smoothed_scores: scores.smoothed.map(|smoothed| self.labelled(smoothed)).unwrap_or_default(),
+            values: self.named(scores.values),
             model: self.model.clone(),
             partial: name.partial,
             ..EmotionEvent::default()
@@ -176,6 +182,11 @@ impl EventFactory {
             // The model was not asked.
             None => (SILENCE, 0.0),
         }
+    }
+
+    fn named(&self, values: &[f32]) -> Vec<EmotionValue> {
+        let value = |(name, value): (&String, &f32)| EmotionValue { name: name.clone(), value: *value };
+        self.values.iter().zip(values).map(value).collect()
     }
 
     fn labelled(&self, scores: &[f32]) -> Vec<EmotionScore> {
@@ -200,7 +211,8 @@ mod tests {
 
     fn factory(version: &str) -> EventFactory {
         let labels = ["anger".to_owned(), "sadness".to_owned()].into();
-        EventFactory { labels, model: format!("m@{version}"), uncertain_below: 0.6 }
+        let values = ["arousal".to_owned(), "valence".to_owned()].into();
+        EventFactory { labels, values, model: format!("m@{version}"), uncertain_below: 0.6 }
     }
 
     #[test]
@@ -215,7 +227,7 @@ mod tests {
         for (scores, emotion, confidence) in
             [([0.6, 0.4], "anger", 0.6), ([0.59, 0.41], UNCERTAIN, 0.59), ([0.1, 0.9], "sadness", 0.9)]
         {
-            let scores = Scores { raw: &scores, smoothed: None };
+            let scores = Scores { raw: &scores, smoothed: None, values: &[] };
             let event = factory("1").scored(name, time.clone(), scores);
             assert_eq!((event.emotion.as_str(), event.confidence), (emotion, confidence));
             assert_eq!(probabilities(&event.scores), scores.raw);
@@ -229,7 +241,7 @@ mod tests {
         let event = factory("1").scored(
             name,
             Duration::ZERO..Duration::from_secs(3),
-            Scores { raw: &[], smoothed: None },
+            Scores { raw: &[], smoothed: None, values: &[] },
         );
         assert_eq!((event.emotion.as_str(), event.confidence, event.scores.len()), (SILENCE, 0.0, 0));
         assert_eq!(event.event_id, factory("1").event_id(name).to_string());
@@ -245,12 +257,22 @@ mod tests {
             // Equals: the window itself says anger.
             ([0.65, 0.65], "anger", 0.65),
         ] {
-            let scores = Scores { raw: &raw, smoothed: Some(&smoothed) };
+            let scores = Scores { raw: &raw, smoothed: Some(&smoothed), values: &[] };
             let event = factory("1").scored(name, Duration::ZERO..Duration::from_secs(3), scores);
             assert_eq!((event.emotion.as_str(), event.confidence), (emotion, confidence));
             assert_eq!(probabilities(&event.scores), raw);
             assert_eq!(probabilities(&event.smoothed_scores), smoothed);
         }
+    }
+
+    #[test]
+    fn values_have_the_names_of_the_contract() {
+        let name = WindowName { stream_id: "call", channel: 0, index: 0, partial: false };
+        let scores = Scores { raw: &[0.9, 0.1], smoothed: None, values: &[0.25, -0.5] };
+        let event = factory("1").scored(name, Duration::ZERO..Duration::from_secs(3), scores);
+        let found: Vec<_> = event.values.iter().map(|value| (value.name.as_str(), value.value)).collect();
+        assert_eq!(found, [("arousal", 0.25), ("valence", -0.5)]);
+        assert_eq!((event.emotion.as_str(), event.confidence), ("anger", 0.9));
     }
 
     fn probabilities(scores: &[EmotionScore]) -> Vec<f32> {

@@ -14,7 +14,7 @@ use super::stream_smoother::{Smoothed, StreamSmoother};
 use crate::batch::{Scored, ScoredBatch};
 use crate::config;
 use crate::kafka::producer::{EventProducer, NotTaken, Outgoing, Settlement};
-use crate::model::EngineError;
+use crate::model::{EngineError, Prediction};
 use crate::proto::{EmotionEvent, RecognizeResponse};
 use crate::serving::{Answer, CallReply, JobOrigin, WindowEnvelope};
 use crate::telemetry::metrics;
@@ -60,16 +60,16 @@ impl Publisher {
         while let Some(batch) = scored.recv().await {
             metrics::queue_depth("publish", scored.len());
             let events = factories.of(&batch.model);
-            for Scored { origin, probabilities, .. } in batch.windows {
-                match (origin, probabilities) {
+            for Scored { origin, prediction, .. } in batch.windows {
+                match (origin, prediction) {
                     (JobOrigin::Clip(clip), outcome) => clip.answer(outcome),
-                    (JobOrigin::Window(envelope), Ok(probabilities)) => {
+                    (JobOrigin::Window(envelope), Ok(prediction)) => {
                         let smoothed = smoother.as_mut().map(|smoother| {
-                            let (labels, scores) = (events.labels(), &probabilities);
+                            let (labels, scores) = (events.labels(), &prediction.scores);
                             let raw = RawScores { stretch: envelope.stretch, labels, scores };
                             smoother.smooth(&envelope.stream, envelope.channel, raw)
                         });
-                        self.publish(&events, *envelope, (&probabilities, smoothed)).await?
+                        self.publish(&events, *envelope, (&prediction, smoothed)).await?
                     }
                     (JobOrigin::Window(envelope), Err(error)) => failed(*envelope, error)?,
                 }
@@ -82,11 +82,12 @@ impl Publisher {
         &self,
         events: &EventFactory,
         envelope: WindowEnvelope,
-        (raw, smoothed): (&[f32], Option<Smoothed>),
+        (prediction, smoothed): (&Prediction, Option<Smoothed>),
     ) -> Result<(), PublishFault> {
+        let (raw, values) = (&prediction.scores, &prediction.values);
         let silent = raw.is_empty();
         let (smoothed, recent) = smoothed.map(|smoothed| (smoothed.scores, smoothed.recent)).unzip();
-        let event = events.event(&envelope, Scores { raw, smoothed: smoothed.as_deref() }, now());
+        let event = events.event(&envelope, Scores { raw, smoothed: smoothed.as_deref(), values }, now());
         envelope.agreements.iter().for_each(|agreement| agreement.says(&event.emotion));
         if !matches!(envelope.answer, Answer::Shadow(_)) {
             metrics::window(if silent { "silent" } else { "published" });

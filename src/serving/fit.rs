@@ -36,6 +36,6 @@ pub(super) fn check(places: &[Place<'_>]) -> Result<(), ReloadError> {
 
 /// All that the streams of a model depend on.
 pub(super) fn shape(contract: &Contract) -> impl PartialEq + use<> {
-    let Contract { labels, input, sample_rate_hz, window, frames, mfcc, .. } = contract.clone();
-    (labels, input, sample_rate_hz, window, frames, mfcc)
+    let Contract { labels, values, input, sample_rate_hz, window, frames, mfcc, .. } = contract.clone();
+    (labels, values, input, sample_rate_hz, window, frames, mfcc)
 }

@@ -15,13 +15,13 @@ use super::streams::{EventFormat, first_of, print};
 use crate::audio::{self, AudioFormat, Encoding, Recording};
 use crate::batch;
 use crate::client::{ChannelRequest, ChunkOptions, Script};
-use crate::config::{Config, Engine};
+use crate::config::{Config, Engine, Smoothing};
 use crate::model::{Model, ModelSource, Prediction, Predictions, Session};
 use crate::proto::{self, EmotionEvent};
 use crate::publish::EventFactory;
 use crate::publish::event::{Scores, WindowName};
 use crate::publish::smoothing::RawScores;
-use crate::publish::stream_smoother::StreamSmoother;
+use crate::publish::stream_states::StreamStates;
 use crate::stream::StreamInfo;
 use crate::stream::{Chunk, StreamFrontEnd, StreamSetup, Workbench};
 use crate::window::Window;
@@ -83,7 +83,8 @@ struct Analyzer {
     setup: StreamSetup,
     bench: Workbench,
     events: EventFactory,
-    smoother: Option<StreamSmoother>,
+    smoothing: Option<Smoothing>,
+    states: StreamStates,
     batch_size: usize,
 }
 
@@ -105,7 +106,8 @@ impl Analyzer {
             setup,
             bench,
             events,
-            smoother: config.publish.smoothing.map(StreamSmoother::new),
+            smoothing: config.publish.smoothing,
+            states: StreamStates::default(),
             batch_size: config.batch.max_size.unwrap_or(batch::DEFAULT_SIZE).min(at_once),
         })
     }
@@ -134,6 +136,7 @@ impl Analyzer {
                 windows = rest;
             }
         }
+        self.states.end(&info);
         if count == 0 {
             tracing::warn!("{}: too short for a window (window.min_length)", info.stream_id);
         }
@@ -160,7 +163,8 @@ impl Analyzer {
             let Prediction { scores: row, values } = row.unwrap_or_default();
             let name = WindowName { stream_id: &info.stream_id, channel, index, partial };
             let raw = RawScores { stretch: window.stretch, labels: self.events.labels(), scores: &row };
-            let smoothed = self.smoother.as_mut().map(|smoother| smoother.smooth(info, channel, raw).scores);
+            let state = self.states.of(info, channel);
+            let smoothed = self.smoothing.as_ref().map(|smoothing| smoothing.smooth_channel(state, raw));
             let scores = Scores { raw: &row, smoothed: smoothed.as_deref(), values: &values };
             let channel_name = info.channel_name(channel).to_owned();
             let scored = self.events.scored(name, window.start..window.end, scores);

@@ -5,6 +5,7 @@
 
 mod client;
 mod commit;
+pub mod event_sink;
 mod fetched;
 mod links;
 mod offset_tracker;

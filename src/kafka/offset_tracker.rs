@@ -10,9 +10,8 @@ use std::sync::Arc;
 use super::progress::{Entry, Progress, State};
 use super::tracked_stream::{RecordState, Stream, TrackedRecord};
 use crate::shard::ChunkAccepted;
-use crate::stream::RecentScores;
 use crate::stream::Resume;
-use crate::stream::{EpochPosition, StreamInfo, Ticket};
+use crate::stream::{ChannelState, EpochPosition, StreamInfo, Ticket};
 
 /// The books of one partition.
 #[derive(Debug)]
@@ -119,10 +118,10 @@ impl OffsetTracker {
         }
     }
 
-    /// A window's event is acknowledged; `recent` is what smoothing keeps of it and those before.
-    pub fn delivered(&mut self, ticket: &Ticket, recent: Option<Arc<RecentScores>>) {
+    /// A window's event is acknowledged; `state` is the state of the channel's later stages after it.
+    pub fn delivered(&mut self, ticket: &Ticket, state: ChannelState) {
         let Some(stream) = self.streams.get_mut(&ticket.stream_id) else { return };
-        stream.acknowledge(ticket, recent);
+        stream.acknowledge(ticket, state);
         stream.settle(&mut self.unsettled);
     }
 

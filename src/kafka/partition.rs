@@ -110,6 +110,7 @@ impl Partition {
             captured_at: audio.captured_at,
             source: Source::Kafka { assignment: self.assignment, offset },
             resume: resume.map(Box::new),
+            place: None,
         };
         self.outbox.push_back((stream_id, ShardMessage::Chunk(Box::new(envelope))));
         None
@@ -125,7 +126,17 @@ impl Partition {
 
     /// Sends what the shards have room for. Says whether all is sent.
     pub fn send(&mut self, shards: &Shards) -> bool {
-        while let Some((stream_id, message)) = self.outbox.pop_front() {
+        while let Some((stream_id, mut message)) = self.outbox.pop_front() {
+            if let ShardMessage::Chunk(envelope) = &mut message
+                && envelope.place.is_none()
+            {
+                // Chunks of a slow model leave the shards to others. Those behind it in the partition wait, as they are read in order.
+                envelope.place = envelope.model.share.clone().try_acquire_owned().ok();
+                if envelope.place.is_none() {
+                    self.outbox.push_front((stream_id, message));
+                    return false;
+                }
+            }
             if let Err(TrySendError::Full(message)) = shards.of(&stream_id).try_send(message) {
                 self.outbox.push_front((stream_id, message));
                 return false;
@@ -138,7 +149,7 @@ impl Partition {
     pub fn hear(&mut self, report: Report) -> Option<DeadLetter> {
         match report {
             Report::WindowSubmitted(ticket) => self.tracker.emitted(ticket),
-            Report::Delivered { ticket, recent } => self.tracker.delivered(&ticket, recent),
+            Report::Delivered { ticket, state } => self.tracker.delivered(&ticket, state),
             Report::SegmentEnded { stream_id, standing, .. } => {
                 self.tracker.segment_ended(&stream_id, standing)
             }

@@ -3,7 +3,6 @@
 //! In: events with their tickets, records that were refused. Out: records, in order for each stream (idempotent producer, acks=all).
 //! A full queue is a normal answer that gives the message back; a broker that is away is waited for.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
@@ -15,20 +14,15 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, T
 use crate::config::{self, ValueFormat};
 use crate::kafka::{KafkaFault, RawRecord, broker, settings};
 use crate::proto::EmotionEvent;
+use crate::serving::SettledWindow;
 use crate::shard::Report;
-use crate::stream::RecentScores;
-use crate::stream::{DeadLetterTicket, Ticket};
+use crate::stream::DeadLetterTicket;
 
 /// What an acknowledgement settles.
 #[derive(Debug)]
 pub enum Settlement {
     /// The window of a Kafka stream.
-    Window {
-        /// The window.
-        ticket: Ticket,
-        /// What the channel's next window is smoothed with.
-        recent: Option<Arc<RecentScores>>,
-    },
+    Window(SettledWindow),
     /// A record that was refused.
     DeadLetter(DeadLetterTicket),
     /// Nothing: the event of a gRPC stream.
@@ -47,7 +41,9 @@ impl ProducerContext for Acknowledgements {
 
     fn delivery(&self, result: &DeliveryResult<'_>, settlement: Box<Settlement>) {
         let report = match (result, *settlement) {
-            (Ok(_), Settlement::Window { ticket, recent }) => Report::Delivered { ticket, recent },
+            (Ok(_), Settlement::Window(SettledWindow { ticket, state })) => {
+                Report::Delivered { ticket, state }
+            }
             (Ok(_), Settlement::DeadLetter(ticket)) => Report::DeadLetterDelivered(ticket),
             (Ok(_), Settlement::Nothing) => return,
             (Err((error, _)), _) => {

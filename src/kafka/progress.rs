@@ -8,8 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::audio::{AudioFormat, ChannelPolicy};
-use crate::stream::RecentScores;
-use crate::stream::{EpochPosition, RESUMED, StreamInfo};
+use crate::stream::{ChannelState, ChannelStates, EpochPosition, RESUMED, StreamInfo};
 use crate::stream::{Place, Resume, ResumePoint};
 use crate::window::WindowSpan;
 
@@ -77,13 +76,13 @@ pub struct State {
     /// Names of its channels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub channel_names: Vec<String>,
-    /// What the next window of each channel is smoothed with; shorter where nothing is.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub recent: Vec<Option<RecentScores>>,
+    /// The state of the stages behind the model before the next window of each channel, one key a stage.
+    #[serde(flatten)]
+    pub channel_states: ChannelStates,
 }
 
-/// Acknowledged windows by life of the stream, channel and index, each with what the window behind it is smoothed with.
-pub(super) type AcknowledgedWindows = BTreeMap<(i64, u32, u64), Option<Arc<RecentScores>>>;
+/// Acknowledged windows by life of the stream, channel and index, each with the state of the stages behind the model after it.
+pub(super) type AcknowledgedWindows = BTreeMap<(i64, u32, u64), ChannelState>;
 
 impl State {
     /// The state of a stream that stands at `standing`.
@@ -103,15 +102,15 @@ impl State {
             model,
             channels,
             channel_names,
-            recent: Vec::new(),
+            channel_states: ChannelStates::default(),
         }
     }
 
     /// The last window of each channel before the next one.
     pub(super) fn acknowledged_windows(&self) -> AcknowledgedWindows {
         let last = |(channel, next): (usize, &u64)| {
-            let recent = self.recent.get(channel).cloned().flatten().map(Arc::new);
-            Some(((RESUMED, channel as u32, next.checked_sub(1)?), recent))
+            let channel = channel as u32;
+            Some(((RESUMED, channel, next.checked_sub(1)?), self.channel_states.of(channel)))
         };
         self.next_windows.iter().enumerate().filter_map(last).collect()
     }
@@ -134,10 +133,9 @@ impl State {
     /// What the stream's events repeat.
     #[must_use]
     pub fn info(&self, stream_id: &Arc<str>) -> Arc<StreamInfo> {
-        let Self { attributes, model, channels, channel_names, recent, .. } = self.clone();
-        let recent = recent.into_iter().map(|recent| recent.map(Arc::new)).collect();
+        let Self { attributes, model, channels, channel_names, channel_states, .. } = self.clone();
         let (stream_id, channels) = (stream_id.clone(), Some(channels));
-        Arc::new(StreamInfo { stream_id, attributes, model, channels, channel_names, recent })
+        Arc::new(StreamInfo { stream_id, attributes, model, channels, channel_names, channel_states })
     }
 }
 
@@ -215,7 +213,7 @@ mod tests {
             model: String::new(),
             channels: ChannelPolicy::First,
             channel_names: vec!["agent".into(), "customer".into()],
-            recent: Vec::new(),
+            channel_states: ChannelStates::default(),
         };
         Entry { state: Some(state), ..Entry::nothing(Some(offset)) }
     }

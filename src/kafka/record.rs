@@ -180,7 +180,7 @@ fn message(key: &str, chunk: proto::AudioChunk) -> Result<AudioRecord, BadRecord
         model: chunk.model,
         channels: ChannelPolicy::from_proto(chunk.channels)?,
         channel_names: chunk.channel_names,
-        recent: Vec::new(),
+        channel_states: Default::default(),
     };
     Ok(AudioRecord {
         info: Arc::new(info),

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use super::progress::{AcknowledgedWindows, Entry, State};
 use crate::audio::AudioFormat;
-use crate::stream::RecentScores;
-use crate::stream::{EpochPosition, StreamInfo, Ticket};
+use crate::stream::{ChannelState, ChannelStates, EpochPosition, StreamInfo, Ticket};
 
 /// Behind every chunk of every life of a stream.
 const NOTHING_NEEDED: (i64, u64) = (i64::MAX, u64::MAX);
@@ -90,7 +89,7 @@ impl Stream {
         let state = standing.zip(self.about.as_ref()).map(|(standing, (info, format))| {
             let mut state = State::new(standing, info, *format);
             state.next_windows = self.next_windows(standing);
-            state.recent = self.recent_before(standing.epoch, &state.next_windows);
+            state.channel_states = self.states_before(standing.epoch, &state.next_windows);
             state
         });
         let position = state.as_ref().map_or(0, |state| state.position);
@@ -106,10 +105,10 @@ impl Stream {
     }
 
     /// A window's event is acknowledged.
-    pub fn acknowledge(&mut self, ticket: &Ticket, recent: Option<Arc<RecentScores>>) {
+    pub fn acknowledge(&mut self, ticket: &Ticket, state: ChannelState) {
         self.outstanding.retain(|other| other != ticket);
         let of = (ticket.epoch, ticket.channel);
-        self.acknowledged_windows.insert((of.0, of.1, ticket.index), recent);
+        self.acknowledged_windows.insert((of.0, of.1, ticket.index), state);
         let next = self.next_window(of, 0);
         let last = self.acknowledged_before(of, next).map_or(0, |(window, _)| window);
         self.acknowledged_windows
@@ -150,22 +149,18 @@ impl Stream {
     }
 
     /// The last acknowledged window of a life's channel before `next`: not just before it, where the ones between are silent.
-    fn acknowledged_before(
-        &self,
-        (life, channel): (i64, u32),
-        next: u64,
-    ) -> Option<(u64, &Option<Arc<RecentScores>>)> {
+    fn acknowledged_before(&self, (life, channel): (i64, u32), next: u64) -> Option<(u64, &ChannelState)> {
         let before = self.acknowledged_windows.range((life, channel, 0)..(life, channel, next)).next_back();
-        before.map(|((.., window), recent)| (*window, recent))
+        before.map(|((.., window), state)| (*window, state))
     }
 
-    /// What the given windows, the next of each channel, are smoothed with.
-    fn recent_before(&self, life: i64, next_windows: &[u64]) -> Vec<Option<RecentScores>> {
+    /// The state of the stages behind the model before the given windows, the next of each channel.
+    fn states_before(&self, life: i64, next_windows: &[u64]) -> ChannelStates {
         let of = |(channel, next): (usize, &u64)| {
-            self.acknowledged_before((life, channel as u32), *next)?.1.as_deref().cloned()
+            let before = self.acknowledged_before((life, channel as u32), *next);
+            before.map(|(_, state)| state.clone()).unwrap_or_default()
         };
-        let recent: Vec<_> = next_windows.iter().enumerate().map(of).collect();
-        if recent.iter().all(Option::is_none) { Vec::new() } else { recent }
+        ChannelStates::new(next_windows.iter().enumerate().map(of).collect())
     }
 
     /// Whether a stretch is open, or may be once the shard has answered.

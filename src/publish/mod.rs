@@ -3,6 +3,6 @@
 pub mod event;
 pub mod publisher;
 pub mod smoothing;
-pub mod stream_smoother;
+pub mod stream_states;
 
 pub use event::EventFactory;

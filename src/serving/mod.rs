@@ -11,6 +11,7 @@ mod load;
 mod registry;
 mod reloader;
 mod shadow;
+mod sink;
 mod utilization;
 mod watch;
 
@@ -19,4 +20,5 @@ pub use job::*;
 pub use registry::*;
 pub use reloader::*;
 pub use shadow::*;
+pub use sink::*;
 pub use utilization::*;

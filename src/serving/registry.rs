@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::{ProcessorCost, Shadow, Utilization};
 use crate::batch::Job;
@@ -24,6 +24,9 @@ pub struct ServedModel {
     pub setup_number: u64,
     /// Its batcher's queue.
     pub jobs: mpsc::Sender<Job<JobOrigin>>,
+    /// The model's share of the shards: places for chunks that are on their way to a shard or wait there. A source takes one for each chunk,
+    /// so that chunks of a slow model leave the inboxes of the shards to the others.
+    pub share: Arc<Semaphore>,
     /// How busy its streams keep its sessions.
     pub utilization: Arc<Utilization>,
     /// Models on trial that see its windows; only the default model has any.

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::fit::{Place, check, shape};
@@ -220,7 +220,8 @@ impl Reloader {
         let hop = setup.geometry.span().hop;
         let utilization = Utilization::new(batcher.cost().clone(), batcher.threads(), hop);
         let (setup_number, shadows) = (self.setups, Vec::new());
-        let served = ServedModel { contract, setup, setup_number, jobs, utilization, shadows };
+        let share = Arc::new(Semaphore::new(share_of_shards(&self.config.limits)));
+        let served = ServedModel { contract, setup, setup_number, jobs, share, utilization, shadows };
         Ok((Arc::new(served), batcher))
     }
 
@@ -241,6 +242,13 @@ impl Reloader {
         });
         self.registry.send_replace(Arc::new(ModelRegistry::new(models.collect(), self.processor.clone())));
     }
+}
+
+/// Chunks of one model that may be on their way to the shards or wait there: as many as all inboxes hold.
+fn share_of_shards(limits: &config::Limits) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let shards = if limits.shards == 0 { cores } else { limits.shards };
+    limits.shard_queue.saturating_mul(shards).min(Semaphore::MAX_PERMITS)
 }
 
 fn in_use(model: &Model) -> GaugeGuard {

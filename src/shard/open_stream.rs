@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use super::backlog::Backlog;
 use super::output::WindowOutput;
 use super::scratch_pool::ScratchPool;
 use super::shadow_stream::ShadowStream;
@@ -131,6 +132,7 @@ impl OpenStream {
         &mut self,
         scratch_pool: &mut ScratchPool,
         reports_to: &ReportSender,
+        backlog: &mut Backlog,
         envelope: &mut ChunkEnvelope,
     ) -> Result<After, BadChunk> {
         let started = Instant::now();
@@ -140,10 +142,17 @@ impl OpenStream {
             Source::Call { credits, .. } => Some(credits),
             Source::Kafka { .. } => None,
         };
-        let (model, captured_at) = (&*self.model, envelope.captured_at);
+        let (model, captured_at) = (&self.model, envelope.captured_at);
         let shadows = &mut self.shadows;
-        let mut exit =
-            WindowOutput { info: &self.info, owner: &self.owner, model, shadows, reports_to, captured_at };
+        let mut exit = WindowOutput {
+            info: &self.info,
+            owner: &self.owner,
+            model,
+            shadows,
+            reports_to,
+            backlog,
+            captured_at,
+        };
         let bench = scratch_pool.of(&self.model);
         let outcome =
             self.front_end.accept(bench, chunk, &mut |window| exit.submit(window, credits.as_deref_mut()))?;
@@ -175,12 +184,20 @@ impl OpenStream {
         &mut self,
         scratch_pool: &mut ScratchPool,
         reports_to: &ReportSender,
+        backlog: &mut Backlog,
         mut credits: Option<OwnedSemaphorePermit>,
     ) {
-        let (model, captured_at) = (&*self.model, self.captured_at);
+        let (model, captured_at) = (&self.model, self.captured_at);
         let shadows = &mut self.shadows;
-        let mut exit =
-            WindowOutput { info: &self.info, owner: &self.owner, model, shadows, reports_to, captured_at };
+        let mut exit = WindowOutput {
+            info: &self.info,
+            owner: &self.owner,
+            model,
+            shadows,
+            reports_to,
+            backlog,
+            captured_at,
+        };
         let bench = scratch_pool.of(&self.model);
         let ended = self.front_end.end(bench, &mut |window| exit.submit(window, credits.as_mut()));
         self.shadows.iter_mut().for_each(|shadow| shadow.end(scratch_pool));
@@ -191,6 +208,12 @@ impl OpenStream {
             let (assignment, stream_id) = (*assignment, self.info.stream_id.clone());
             reports_to.report(Report::SegmentEnded { assignment, stream_id, standing });
         }
+    }
+
+    /// Closes the stream: the stages behind the model drop its state once its last window has passed.
+    pub fn close(self, backlog: &mut Backlog) {
+        backlog.submit_end(&self.model, self.info);
+        self.shadows.into_iter().for_each(|shadow| shadow.close(backlog));
     }
 
     /// A file that its sender never finished cannot be read. Its chunks were fine one by one, so none is to blame. (Calls collect

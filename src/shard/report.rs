@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::stream::{Assignment, DeadLetterTicket, EpochPosition, RecentScores, StreamInfo, Ticket};
+use crate::stream::{Assignment, ChannelState, DeadLetterTicket, EpochPosition, StreamInfo, Ticket};
 
 /// What the shards and the publisher tell the reader of a partition.
 #[derive(Debug)]
@@ -39,8 +39,8 @@ pub enum Report {
     Delivered {
         /// The window.
         ticket: Ticket,
-        /// What the channel's next window is smoothed with; `None` where smoothing is off.
-        recent: Option<Arc<RecentScores>>,
+        /// The state that the stages behind the model had for the channel after this window.
+        state: ChannelState,
     },
     /// A dead letter is acknowledged.
     DeadLetterDelivered(DeadLetterTicket),

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::RecentScores;
+use super::ChannelStates;
 use crate::audio::ChannelPolicy;
 
 /// What every event of a stream repeats.
@@ -21,8 +21,8 @@ pub struct StreamInfo {
     pub channels: Option<ChannelPolicy>,
     /// One for each channel, or none.
     pub channel_names: Vec<String>,
-    /// What another reader left for the smoothing of the next window, channel by channel.
-    pub recent: Vec<Option<Arc<RecentScores>>>,
+    /// The state that stages behind the model had for each channel when another reader left the stream.
+    pub channel_states: ChannelStates,
 }
 
 impl StreamInfo {

@@ -4,6 +4,7 @@
 //! (with its owner) → `shard` (the thread that owns many).
 //! All but the shard are pure: no clock, no channel, no I/O.
 
+mod channel_state;
 mod chunk;
 mod collected_file;
 mod front_end;
@@ -16,6 +17,7 @@ mod ticket;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use channel_state::{ChannelState, ChannelStates};
 pub use chunk::{BadChunk, Chunk, FURTHEST_SAMPLE, Outcome};
 pub use collected_file::CollectedFile;
 pub use front_end::StreamFrontEnd;

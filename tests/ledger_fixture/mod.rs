@@ -10,9 +10,9 @@ use affectd::config::{Config, Smoothing, SmoothingMethod};
 use affectd::kafka::{Entry, OffsetTracker, Progress};
 use affectd::model::{Layout, Output};
 use affectd::publish::smoothing::RawScores;
-use affectd::publish::stream_smoother::StreamSmoother;
+use affectd::publish::stream_states::StreamStates;
 use affectd::shard::ChunkAccepted;
-use affectd::stream::RecentScores;
+use affectd::stream::ChannelState;
 use affectd::stream::{Assignment, EpochPosition, StreamInfo, Ticket};
 use affectd::stream::{Chunk, StreamFrontEnd, StreamSetup, Workbench};
 use affectd::window::Window;
@@ -21,6 +21,7 @@ use crate::model_fixture;
 
 const AT: Assignment = Assignment { partition: 0, epoch: 1 };
 pub const IDLE_MS: i64 = 5_000;
+const SMOOTHING: Smoothing = Smoothing { method: SmoothingMethod::Exponential, windows: 4 };
 
 /// One record: its stream, what lies before its audio, its length, its time, whether it is the last.
 #[derive(Debug, Clone)]
@@ -49,7 +50,7 @@ pub struct Reader {
     bench: Workbench,
     tracker: OffsetTracker,
     streams: HashMap<Arc<str>, (StreamFrontEnd, i64, Arc<StreamInfo>)>,
-    smoother: StreamSmoother,
+    states: StreamStates,
     labels: Arc<[String]>,
     /// Windows that are not acknowledged, in order.
     pub under_way: Vec<UnderWay>,
@@ -60,7 +61,7 @@ pub struct UnderWay {
     ticket: Ticket,
     name: Name,
     said: (Vec<f32>, Vec<f32>),
-    recent: Option<Arc<RecentScores>>,
+    state: ChannelState,
 }
 
 impl Reader {
@@ -76,10 +77,10 @@ impl Reader {
         let start = broker.committed.unwrap_or(0);
         let tracker = OffsetTracker::open(start, broker.committed, &left);
         let (setup, bench) = (setup.clone(), setup.workbench());
-        let smoother = StreamSmoother::new(Smoothing { method: SmoothingMethod::Exponential, windows: 4 });
+        let states = StreamStates::default();
         let labels = ["anger".to_owned(), "fear".to_owned()].into();
         let (streams, under_way) = (HashMap::new(), Vec::new());
-        (Reader { setup, bench, tracker, streams, smoother, labels, under_way }, start as usize)
+        (Reader { setup, bench, tracker, streams, states, labels, under_way }, start as usize)
     }
 
     pub fn take(&mut self, offset: i64, input: &Input) {
@@ -154,13 +155,9 @@ impl Reader {
             let share = 1.0 / (1.0 + (-features.iter().sum::<f32>() / 100.0).exp());
             let scores: &[f32] = if kind == 1 { &[] } else { &[share, 1.0 - share] };
             let raw = RawScores { stretch, labels: &self.labels, scores };
-            let smoothed = self.smoother.smooth(info, channel, raw);
-            self.under_way.push(UnderWay {
-                ticket,
-                name,
-                said: (features, smoothed.scores),
-                recent: smoothed.recent,
-            });
+            let state = self.states.of(info, channel);
+            let smoothed = SMOOTHING.smooth_channel(state, raw);
+            self.under_way.push(UnderWay { ticket, name, said: (features, smoothed), state: state.clone() });
         }
     }
 
@@ -172,8 +169,8 @@ impl Reader {
         let wanted = self.under_way[nth % self.under_way.len()].ticket.clone();
         let same = |other: &Ticket| other.stream_id == wanted.stream_id && other.channel == wanted.channel;
         let first = self.under_way.iter().position(|window| same(&window.ticket)).unwrap();
-        let UnderWay { ticket, name, said, recent } = self.under_way.remove(first);
-        self.tracker.delivered(&ticket, recent);
+        let UnderWay { ticket, name, said, state } = self.under_way.remove(first);
+        self.tracker.delivered(&ticket, state);
         if let Some(earlier) = published.insert(name.clone(), said.clone()) {
             assert_eq!(earlier, said, "{name:?} published again is the same");
         }

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use prost::bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
@@ -16,7 +16,7 @@ use super::refusal::{invalid, refusal, too_large};
 use crate::audio::{self, AudioFormat, ChannelPolicy};
 use crate::proto::{AudioChunk, RecognizeRequest};
 use crate::serving::CallReply;
-use crate::serving::ModelRegistry;
+use crate::serving::{ModelRegistry, ServedModel};
 use crate::session::OpenRefused;
 use crate::session::Opened;
 use crate::session::{chunks_of, credits_of_a_call, events_of_a_piece, most_events_of_a_piece, pieces};
@@ -49,6 +49,8 @@ pub struct Call {
     refusals: mpsc::Sender<Status>,
     refused: mpsc::Receiver<Status>,
     credits: Arc<Semaphore>,
+    /// Receives the refusal that the call ends with, if any.
+    end: oneshot::Sender<Status>,
     opened: Option<Opened>,
 }
 
@@ -59,10 +61,11 @@ impl Call {
         links: Arc<RecognitionLinks>,
         registry: Arc<ModelRegistry>,
         replies: mpsc::Sender<CallReply>,
+        end: oneshot::Sender<Status>,
     ) -> Self {
         let credits = Arc::new(Semaphore::new(credits_of_a_call(&registry)));
         let (refusals, refused) = mpsc::channel(1);
-        Self { number, links, registry, replies, refusals, refused, credits, opened: None }
+        Self { number, links, registry, replies, refusals, refused, credits, end, opened: None }
     }
 
     /// Reads to the end, waits until every event has left for the client, then says why the call is over.
@@ -86,8 +89,8 @@ impl Call {
         // The stream's place is free before the client can know that the call is over.
         self.opened = None;
         if let Some(status) = status {
-            // Where the client has left, nobody is there to hear it.
-            let _ = self.replies.send(CallReply::Refused(status)).await;
+            // Fails only where the client has left.
+            let _ = self.end.send(status);
         }
     }
 
@@ -182,7 +185,7 @@ impl Call {
             model: chunk.model.clone(),
             channels,
             channel_names: std::mem::take(&mut chunk.channel_names),
-            recent: Vec::new(),
+            channel_states: Default::default(),
         };
         let analysed = model.setup.for_stream(&info).channels.analysed(format.channels());
         let limit = self.links.max_utilization_percent;
@@ -235,6 +238,7 @@ impl Call {
         let pieces = pieces(&opened.setup, format, chunk).map_err(|bad| refusal(&bad))?;
         for (number, chunk) in pieces.into_iter().enumerate() {
             let Some(credits) = self.credits(events).await else { return Ok(()) };
+            let Some(place) = self.place(&model).await else { return Ok(()) };
             let opened = self.opened.as_mut().expect("opened by its first chunk");
             let info = opened.info.clone();
             let source = Source::Call {
@@ -245,8 +249,15 @@ impl Call {
                 refusals: self.refusals.clone(),
                 credits,
             };
-            let envelope =
-                ChunkEnvelope { info, chunk, captured_at, source, resume: None, model: model.clone() };
+            let envelope = ChunkEnvelope {
+                info,
+                chunk,
+                captured_at,
+                source,
+                resume: None,
+                model: model.clone(),
+                place: Some(place),
+            };
             self.tell(ShardMessage::Chunk(Box::new(envelope))).await?;
         }
         Ok(())
@@ -288,6 +299,17 @@ impl Call {
     async fn tell(&self, message: ShardMessage) -> Result<(), Status> {
         let Some(opened) = &self.opened else { return Ok(()) };
         self.links.shards.of(&opened.info.stream_id).send(message).await.map_err(|_| draining())
+    }
+
+    /// A place in the model's share of the shards; `None` where the client has gone.
+    async fn place(&self, model: &ServedModel) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = model.share.clone().try_acquire_owned() {
+            return Some(place);
+        }
+        tokio::select! {
+            place = model.share.clone().acquire_owned() => place.ok(),
+            () = self.replies.closed() => None,
+        }
     }
 
     /// Room for `events`; `None` where the client has gone.

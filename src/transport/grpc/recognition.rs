@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::Stream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
@@ -77,24 +77,48 @@ impl RecognitionService for Recognition {
         }
         let registry = links.registries.borrow().clone();
         let (replies, inbox) = mpsc::channel(credits_of_a_call(&registry) + 8);
-        let call = Call::new(self.numbers.fetch_add(1, Ordering::Relaxed), links, registry, replies);
+        let (end, ended) = oneshot::channel();
+        let call = Call::new(self.numbers.fetch_add(1, Ordering::Relaxed), links, registry, replies, end);
         self.links.calls.spawn(call.run(request.into_inner()));
-        Ok(Response::new(Box::pin(responses(inbox))))
+        Ok(Response::new(Box::pin(responses(inbox, ended))))
     }
 }
 
-/// Events until the call is over; taking one gives its room back to the call.
+/// Events until the call is over, then the status that it ends with. Taking an event releases its room to the call.
 fn responses(
     inbox: mpsc::Receiver<CallReply>,
+    ended: oneshot::Receiver<Status>,
 ) -> impl Stream<Item = Result<RecognizeResponse, Status>> + Send {
-    futures::stream::unfold(Some(inbox), |inbox| async {
-        let mut inbox = inbox?;
-        match inbox.recv().await? {
-            CallReply::Event(response, credit) => {
+    futures::stream::unfold(Some((inbox, Some(ended))), |state| async {
+        let (mut inbox, mut ended) = state?;
+        let reply = tokio::select! {
+            biased;
+            reply = inbox.recv() => reply,
+            status = status(&mut ended) => return Some((Err(status), None)),
+        };
+        match reply {
+            Some(CallReply::Event(event, credit)) => {
                 drop(credit);
-                Some((Ok(*response), Some(inbox)))
+                let response = RecognizeResponse { event: Some(Arc::unwrap_or_clone(event)) };
+                Some((Ok(response), Some((inbox, ended))))
             }
-            CallReply::Refused(status) => Some((Err(status), None)),
+            Some(CallReply::Failed { index, source }) => {
+                Some((Err(Status::internal(format!("window {index}: {source}"))), None))
+            }
+            None => ended.and_then(|mut ended| ended.try_recv().ok()).map(|status| (Err(status), None)),
         }
     })
+}
+
+/// The status that a call ends with. It is sent once every event has been taken; a call without one ends when its replies do.
+async fn status(ended: &mut Option<oneshot::Receiver<Status>>) -> Status {
+    if let Some(receiver) = ended {
+        let received = receiver.await;
+        // A receiver must not be polled again once it is done.
+        *ended = None;
+        if let Ok(status) = received {
+            return status;
+        }
+    }
+    std::future::pending().await
 }

@@ -22,7 +22,7 @@ pub trait Infer: Send + 'static {
     /// As [`Session::predict`].
     fn infer(&mut self, features: &[f32], batch: usize, out: &mut Predictions) -> Result<(), EngineError>;
 
-    /// Windows that one run takes best; a larger batch is run in parts.
+    /// The number of windows beyond which a window costs more in a larger run; a larger batch is run in parts.
     fn at_once(&self) -> usize {
         usize::MAX
     }
@@ -38,26 +38,26 @@ impl Infer for Session {
     }
 }
 
-/// Jobs on their way to a session, with the room that they take.
+/// A batch on its way to a session, with the room that it takes.
 pub(super) struct Batch<O, I> {
     pub number: u64,
-    /// Whose sessions run it; never older than that of the batch before.
+    /// The generation whose sessions run it; never older than that of the batch before.
     pub generation: Arc<Generation<I>>,
     pub jobs: Vec<Job<O>>,
     pub slot: OwnedSemaphorePermit,
     pub unsent: OwnedSemaphorePermit,
 }
 
-/// Answers on their way out, with the room that they take.
+/// The results of a batch, with the room that they take.
 pub(super) struct Done<O> {
     pub number: u64,
     pub model: Arc<Contract>,
     pub windows: Vec<Scored<O>>,
-    /// Given back when the answers are out.
+    /// Released when the results are sent.
     pub unsent: OwnedSemaphorePermit,
 }
 
-/// Runs batches until none will come or nobody takes the answers.
+/// Runs batches until all senders are gone, or the receiver of the results is.
 pub(super) fn run<O, I: Infer>(
     batches: &crossbeam_channel::Receiver<Batch<O, I>>,
     done: &mpsc::Sender<Done<O>>,
@@ -74,24 +74,24 @@ pub(super) fn run<O, I: Infer>(
             }
         };
         let start = Instant::now();
-        let asked = jobs.iter().filter(|job| job.asks_model()).count();
+        let needed = jobs.iter().filter(|job| job.needs_model()).count();
         let meter = &generation.meters.inference_seconds;
         let outcome = infer((&mut session, meter), &jobs, &mut buffers);
-        if asked > 0 {
-            cost.add(start.elapsed(), asked);
+        if needed > 0 {
+            cost.add(start.elapsed(), needed);
         }
         let windows = match outcome {
-            Ok(()) => answers(jobs, &buffers.out, asked),
+            Ok(()) => answers(jobs, &buffers.out, needed),
             Err(error) => {
-                tracing::warn!(windows = asked, %error, "a batch failed: trying its windows one by one");
+                tracing::warn!(windows = needed, %error, "a batch failed: trying its windows one by one");
                 jobs.into_iter().map(|job| alone((&mut session, meter), job, &mut buffers)).collect()
             }
         };
-        if asked > 0 {
+        if needed > 0 {
             // Windows that the model is not run for always succeed and show nothing about the session.
             let predicted =
                 |window: &Scored<O>| window.prediction.as_ref().is_ok_and(|it| !it.scores.is_empty());
-            generation.came_back(windows.iter().any(predicted));
+            generation.record_outcome(windows.iter().any(predicted));
         }
         drop(slot);
         let model = generation.model.clone();
@@ -102,11 +102,11 @@ pub(super) fn run<O, I: Infer>(
     }
 }
 
-/// Returns a row of `out` for each of the `asked` jobs that the model was run for, and an empty prediction for the others.
-fn answers<O>(jobs: Vec<Job<O>>, out: &Predictions, asked: usize) -> Vec<Scored<O>> {
-    let mut rows = out.rows(asked);
+/// Returns a row of `out` for each of the `needed` jobs that the model was run for, and an empty prediction for the others.
+fn answers<O>(jobs: Vec<Job<O>>, out: &Predictions, needed: usize) -> Vec<Scored<O>> {
+    let mut rows = out.rows(needed);
     let answer = |job: Job<O>| {
-        let prediction = if job.asks_model() { rows.next() } else { None };
+        let prediction = if job.needs_model() { rows.next() } else { None };
         scored(job, Ok(prediction.unwrap_or_default()))
     };
     jobs.into_iter().map(answer).collect()
@@ -135,8 +135,8 @@ struct Buffers {
     out: Predictions,
 }
 
-/// Runs the jobs that ask the model, as many at once as the session takes best; each run is timed. Whatever goes wrong becomes an error,
-/// also a wrong number of values and a panic.
+/// Runs the model for the jobs that need it, at most [`Infer::at_once`] at a time; each run is timed. A wrong number of values and a panic
+/// become errors too.
 fn infer<O>(
     (session, seconds): (&mut impl Infer, &Histogram),
     jobs: &[Job<O>],
@@ -144,10 +144,10 @@ fn infer<O>(
 ) -> Result<(), EngineError> {
     let Buffers { features, part, out } = buffers;
     out.clear();
-    let mut asked = jobs.iter().filter(|job| job.asks_model()).peekable();
-    while asked.peek().is_some() {
+    let mut needed = jobs.iter().filter(|job| job.needs_model()).peekable();
+    while needed.peek().is_some() {
         features.clear();
-        let windows = asked.by_ref().take(session.at_once());
+        let windows = needed.by_ref().take(session.at_once());
         let windows = windows.map(|job| features.extend_from_slice(&job.features)).count();
         let start = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| session.infer(features, windows, part)));

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::producer::{EventProducer, NotTaken, Settlement};
 use crate::serving::{EventReceiver, SinkEvent};
 
-/// Events that may wait in the sink of the output topic: half a minute of a thousand channels at one window every three seconds.
+/// Events that may wait in the sink of the output topic: ten seconds of a thousand channels with one window a second.
 pub const EVENT_ROOM: usize = 10_000;
 /// Events that may wait in the sink of a shadow's topic, which drops those that find no room.
 pub const SHADOW_ROOM: usize = 1_000;

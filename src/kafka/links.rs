@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::kafka::producer::EventProducer;
 use crate::serving::RegistryReceiver;
-use crate::shard::Report;
+use crate::shard::PartitionReport;
 use crate::shard::Shards;
 use crate::telemetry::Readiness;
 
@@ -15,7 +15,7 @@ pub struct ReaderLinks {
     /// Models to choose from.
     pub registries: RegistryReceiver,
     /// What becomes of them comes from here.
-    pub reports: crossbeam_channel::Receiver<Report>,
+    pub reports: crossbeam_channel::Receiver<PartitionReport>,
     /// Dead letters go here.
     pub producer: EventProducer,
     /// Is told when partitions are assigned.

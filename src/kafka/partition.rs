@@ -12,7 +12,7 @@ use super::offset_tracker::{Idle, OffsetTracker};
 use super::progress::Entry;
 use super::record::RawRecord;
 use crate::serving::RegistryReceiver;
-use crate::shard::Report;
+use crate::shard::PartitionReport;
 use crate::shard::{ChunkEnvelope, ShardMessage, Shards, Source, StreamKey};
 use crate::stream::Resume;
 use crate::stream::{Assignment, DeadLetterTicket};
@@ -146,30 +146,30 @@ impl Partition {
     }
 
     /// Takes a report in. Gives a refused record back as a dead letter.
-    pub fn hear(&mut self, report: Report) -> Option<DeadLetter> {
+    pub fn hear(&mut self, report: PartitionReport) -> Option<DeadLetter> {
         match report {
-            Report::WindowSubmitted(ticket) => self.tracker.emitted(ticket),
-            Report::Delivered { ticket, state } => self.tracker.delivered(&ticket, state),
-            Report::SegmentEnded { stream_id, standing, .. } => {
+            PartitionReport::WindowSubmitted(ticket) => self.tracker.emitted(ticket),
+            PartitionReport::Delivered { ticket, state } => self.tracker.delivered(&ticket, state),
+            PartitionReport::SegmentEnded { stream_id, standing, .. } => {
                 self.tracker.segment_ended(&stream_id, standing)
             }
-            Report::DeadLetterDelivered(ticket) => {
+            PartitionReport::DeadLetterDelivered(ticket) => {
                 self.tracker.dead_letter_delivered(ticket.stream_id.as_deref(), ticket.offset);
             }
-            Report::ChunkAccepted(taken) => {
+            PartitionReport::ChunkAccepted(taken) => {
                 self.in_doubt.remove(&taken.offset);
                 if taken.after.is_none() {
                     self.heard.remove(&taken.stream_id);
                 }
                 self.tracker.taken(*taken);
             }
-            Report::Refused { assignment, offset, stream_id, reason, .. } => {
+            PartitionReport::Refused { assignment, offset, stream_id, reason, .. } => {
                 self.tracker.refused(&stream_id, offset);
                 let record = self.in_doubt.remove(&offset)?;
                 let ticket = DeadLetterTicket { assignment, offset, stream_id: Some(stream_id) };
                 return Some(DeadLetter { record, reason, ticket });
             }
-            Report::Failed(_) => {}
+            PartitionReport::Failed(_) => {}
         }
         None
     }

@@ -15,7 +15,7 @@ use crate::config::{self, ValueFormat};
 use crate::kafka::{KafkaFault, RawRecord, broker, settings};
 use crate::proto::EmotionEvent;
 use crate::serving::SettledWindow;
-use crate::shard::Report;
+use crate::shard::PartitionReport;
 use crate::stream::DeadLetterTicket;
 
 /// What an acknowledgement settles.
@@ -31,7 +31,7 @@ pub enum Settlement {
 
 /// Passes acknowledgements on.
 struct Acknowledgements {
-    reports: crossbeam_channel::Sender<Report>,
+    reports: crossbeam_channel::Sender<PartitionReport>,
 }
 
 impl ClientContext for Acknowledgements {}
@@ -42,12 +42,12 @@ impl ProducerContext for Acknowledgements {
     fn delivery(&self, result: &DeliveryResult<'_>, settlement: Box<Settlement>) {
         let report = match (result, *settlement) {
             (Ok(_), Settlement::Window(SettledWindow { ticket, state })) => {
-                Report::Delivered { ticket, state }
+                PartitionReport::Delivered { ticket, state }
             }
-            (Ok(_), Settlement::DeadLetter(ticket)) => Report::DeadLetterDelivered(ticket),
+            (Ok(_), Settlement::DeadLetter(ticket)) => PartitionReport::DeadLetterDelivered(ticket),
             (Ok(_), Settlement::Nothing) => return,
             (Err((error, _)), _) => {
-                Report::Failed(format!("an event or dead letter was not acknowledged: {error}"))
+                PartitionReport::Failed(format!("an event or dead letter was not acknowledged: {error}"))
             }
         };
         // Once the reader has gone nothing can be settled any more.
@@ -98,7 +98,7 @@ impl EventProducer {
     /// Where librdkafka refuses a setting.
     pub fn new(
         kafka: &config::Kafka,
-        reports: crossbeam_channel::Sender<Report>,
+        reports: crossbeam_channel::Sender<PartitionReport>,
     ) -> Result<Self, KafkaFault> {
         let mut settings = settings(kafka);
         settings

@@ -24,7 +24,7 @@ use super::progress_topic::{ProgressTopic, ProgressWrite};
 use super::turn::Left;
 use crate::config;
 use crate::kafka::producer::{NotTaken, Outgoing};
-use crate::shard::Report;
+use crate::shard::PartitionReport;
 use crate::shard::ShardMessage;
 use crate::stream::Assignment;
 use crate::telemetry::metrics;
@@ -155,8 +155,8 @@ impl Reader {
     fn hear(&mut self) -> Result<(), KafkaFault> {
         while let Ok(report) = self.links.reports.try_recv() {
             let kind = match &report {
-                Report::Failed(reason) => return Err(KafkaFault::Publish(reason.clone())),
-                Report::Refused { kind, .. } => kind,
+                PartitionReport::Failed(reason) => return Err(KafkaFault::Publish(reason.clone())),
+                PartitionReport::Refused { kind, .. } => kind,
                 _ => "",
             };
             let at = report.assignment();

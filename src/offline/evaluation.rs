@@ -1,6 +1,6 @@
 //! Evaluation in this process: a model, a batcher of its own, the clips of a dataset.
 //!
-//! In: a loaded model and clips on disk. Out: each clip's result in the order of the clips, then the report.
+//! Input: a loaded model and clips on disk. Output: each clip's result in the order of the clips, then the report.
 
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
@@ -18,7 +18,7 @@ use crate::stream::StreamSetup;
 /// Scored batches that may wait to be handed to their clips.
 const SCORED: usize = 16;
 
-/// Evaluates `model` on `clips` as a line leaves them, telling `each` of every clip.
+/// Evaluates `model` on `clips` as a line leaves them, passing each clip's result to `each`.
 ///
 /// Dropping the future stops the evaluation.
 ///

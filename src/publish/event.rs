@@ -1,7 +1,7 @@
-//! From a scored window to the event that is published for it.
+//! Makes the event of a window.
 //!
-//! In: a window's envelope and its probabilities. Out: an [`EmotionEvent`] whose id depends on the window and the model alone.
-//! Never asks for the time: the caller says when it publishes.
+//! Input: a window's envelope and its prediction. Output: an [`EmotionEvent`] whose id depends on the window and the model alone. Pure: the
+//! caller passes the time of publication.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,13 +30,13 @@ pub struct EventFactory {
     uncertain_below: f32,
 }
 
-/// Said in place of an emotion where the model is not sure enough of any.
+/// The emotion of an event where no score reaches `publish.uncertain_below`.
 pub const UNCERTAIN: &str = "uncertain";
 
-/// Said in place of an emotion where the window holds too little speech to ask the model.
+/// The emotion of an event whose window holds too little speech to run the model.
 pub const SILENCE: &str = "silence";
 
-/// The factory of each model that was heard of lately.
+/// The factories of the models that were used last.
 #[derive(Debug)]
 pub struct EventFactories {
     decision: config::Publish,
@@ -44,10 +44,10 @@ pub struct EventFactories {
 }
 
 impl EventFactories {
-    /// More models than are ever in service at once, but for many reloads.
+    /// More models than are in service at once, unless many are reloaded.
     const KEPT: usize = 16;
 
-    /// Of no model yet; all decide alike.
+    /// Factories that all decide by `decision`.
     #[must_use]
     pub fn new(decision: config::Publish) -> Self {
         Self { decision, known: Vec::new() }
@@ -65,18 +65,18 @@ impl EventFactories {
     }
 }
 
-/// What is said of a window: one value for each label of the model.
+/// The scores and values of a window.
 #[derive(Debug, Clone, Copy)]
 pub struct Scores<'a> {
-    /// The model's own.
+    /// The model's own: one for each label.
     pub raw: &'a [f32],
-    /// The same smoothed: they decide, where there are any.
+    /// The same smoothed: where there are any, they decide the emotion.
     pub smoothed: Option<&'a [f32]>,
     /// The model's real values: one for each name in its contract's `values`.
     pub values: &'a [f32],
 }
 
-/// Which window of which stream.
+/// Identifies a window of a stream.
 #[derive(Debug, Clone, Copy)]
 pub struct WindowName<'a> {
     /// The stream.
@@ -90,7 +90,7 @@ pub struct WindowName<'a> {
 }
 
 impl EventFactory {
-    /// For the model of a contract, deciding as the configuration says.
+    /// For the model of a contract, with the configured decision.
     #[must_use]
     pub fn new(contract: &Contract, decision: &config::Publish) -> Self {
         Self {
@@ -118,12 +118,12 @@ impl EventFactory {
     #[must_use]
     pub fn event_id(&self, window: WindowName<'_>) -> Uuid {
         let WindowName { stream_id, channel, index, partial } = window;
-        // The stream's length in front: no two windows give the same text.
+        // The length of the stream's id in front makes the texts of any two windows differ.
         let name = format!("{}:{stream_id}/{channel}/{index}/{partial}/{}", stream_id.len(), self.model);
         Uuid::new_v5(&NAMESPACE, name.as_bytes())
     }
 
-    /// The event of a window: of one without scores where it is silent.
+    /// Returns the event of a window; without scores where it is silent.
     #[must_use]
     pub fn event(
         &self,
@@ -146,8 +146,8 @@ impl EventFactory {
         }
     }
 
-    /// What depends on the windows and the model alone: no attributes, and no times of a clock. A silent window has neither scores nor
-    /// confidence.
+    /// Returns the part of an event that depends on the windows and the model alone: no attributes, and no wall-clock times. A silent window
+    /// has neither scores nor confidence.
     #[must_use]
     pub fn scored(&self, name: WindowName<'_>, time: Range<Duration>, scores: Scores<'_>) -> EmotionEvent {
         let (emotion, confidence) = self.decide(scores);
@@ -169,7 +169,7 @@ impl EventFactory {
         }
     }
 
-    /// The best label, if it is good enough, and its score. Of equals the one that the window itself finds better.
+    /// The best label, if its score is high enough, and the score. Among equal smoothed scores the higher raw score decides.
     fn decide(&self, scores: Scores<'_>) -> (&str, f32) {
         let decisive = scores.smoothed.unwrap_or(scores.raw);
         let ranked = self.labels.iter().zip(decisive.iter().zip(scores.raw));
@@ -179,7 +179,7 @@ impl EventFactory {
         match ranked.max_by(order) {
             Some((label, (best, _))) if *best >= self.uncertain_below => (label, *best),
             Some((_, (best, _))) => (UNCERTAIN, *best),
-            // The model was not asked.
+            // The model was not run.
             None => (SILENCE, 0.0),
         }
     }
@@ -198,7 +198,7 @@ impl EventFactory {
     }
 }
 
-/// The time now.
+/// The current time.
 #[must_use]
 pub fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_namespace_is_what_it_says() {
+    fn the_namespace_is_the_uuid_of_affectd() {
         assert_eq!(NAMESPACE, Uuid::new_v5(&Uuid::NAMESPACE_DNS, b"affectd"));
     }
 
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_that_no_model_was_asked_about_is_silence_and_says_no_more() {
+    fn a_window_without_a_prediction_is_silence() {
         let name = WindowName { stream_id: "call", channel: 0, index: 0, partial: false };
         let event = factory("1").scored(
             name,
@@ -254,7 +254,7 @@ mod tests {
         for (smoothed, emotion, confidence) in [
             ([0.3, 0.7], "sadness", 0.7),
             ([0.45, 0.55], UNCERTAIN, 0.55),
-            // Equals: the window itself says anger.
+            // Equal smoothed scores: the window itself favours anger.
             ([0.65, 0.65], "anger", 0.65),
         ] {
             let scores = Scores { raw: &raw, smoothed: Some(&smoothed), values: &[] };
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_tell_windows_and_versions_apart_and_stay_the_same() {
+    fn ids_differ_by_window_and_version_and_stay_the_same() {
         let name = WindowName { stream_id: "call", channel: 0, index: 7, partial: false };
         let id = factory("1").event_id(name);
         assert_eq!(id, factory("1").event_id(name));

@@ -1,4 +1,7 @@
-//! Where events go: back to their gRPC call, to Kafka, or to an evaluation's reply.
+//! Publishing: predictions become events, and each event goes to its recipients.
+//!
+//! Input: scored batches. Output: events to calls and sinks, predictions to evaluations. In data order: `stream_states` (state of the stages
+//! behind the model) → `smoothing` → `event` (the decision) → `publisher` (the stage).
 
 pub mod event;
 pub mod publisher;

@@ -103,7 +103,7 @@ impl Publisher {
         let Prediction { scores: raw, values } = prediction;
         let Staged { smoothed, state } = stages;
         let event = events.event(&envelope, Scores { raw, smoothed: smoothed.as_deref(), values }, now());
-        envelope.agreements.iter().for_each(|agreement| agreement.says(&event.emotion));
+        envelope.agreements.iter().for_each(|agreement| agreement.record(&event.emotion));
         if !matches!(envelope.recipient, Recipient::Shadow(_)) {
             metrics::window(if raw.is_empty() { "silent" } else { "published" });
             metrics::event(&event.emotion, envelope.completed_at.elapsed());
@@ -148,7 +148,7 @@ struct Staged {
 
 /// Handles a window that the engine failed on: its call fails; for a window of a partition the daemon stops rather than lose it.
 fn failed(envelope: WindowEnvelope, source: EngineError) -> Result<(), PublishFault> {
-    envelope.agreements.iter().for_each(|agreement| agreement.is_off("failed"));
+    envelope.agreements.iter().for_each(|agreement| agreement.record_missing("failed"));
     if !matches!(envelope.recipient, Recipient::Shadow(_)) {
         metrics::window("failed");
     }

@@ -15,5 +15,5 @@ mod shadow_stream;
 mod threads;
 
 pub use open_stream::ReportSender;
-pub use report::{ChunkAccepted, Report};
+pub use report::{ChunkAccepted, PartitionReport};
 pub use threads::*;

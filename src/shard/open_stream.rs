@@ -14,7 +14,7 @@ use super::shadow_stream::ShadowStream;
 use super::{ChunkEnvelope, Source};
 use crate::serving::CallReply;
 use crate::serving::{AdmissionPermit, ServedModel};
-use crate::shard::{ChunkAccepted, Report};
+use crate::shard::{ChunkAccepted, PartitionReport};
 use crate::stream::RESUMED;
 use crate::stream::{Assignment, EpochPosition, StreamInfo};
 use crate::stream::{BadChunk, Outcome, StreamFrontEnd};
@@ -26,12 +26,12 @@ use crate::window::time_of;
 #[derive(Debug, Clone)]
 pub struct ReportSender {
     /// What becomes of Kafka's chunks, to the partitions' reader; it never stops listening while there is one.
-    pub reports: crossbeam_channel::Sender<Report>,
+    pub reports: crossbeam_channel::Sender<PartitionReport>,
 }
 
 impl ReportSender {
     /// Tells the partitions' reader. Without one nobody misses it.
-    pub fn report(&self, report: Report) {
+    pub fn report(&self, report: PartitionReport) {
         let _ = self.reports.send(report);
     }
 }
@@ -206,8 +206,13 @@ impl OpenStream {
         }
         if let (Owner::Kafka { assignment, .. }, Some(standing)) = (&self.owner, self.standing()) {
             let (assignment, stream_id) = (*assignment, self.info.stream_id.clone());
-            reports_to.report(Report::SegmentEnded { assignment, stream_id, standing });
+            reports_to.report(PartitionReport::SegmentEnded { assignment, stream_id, standing });
         }
+    }
+
+    /// Whether the client of the stream's call has left.
+    pub fn has_left(&self) -> bool {
+        matches!(&self.owner, Owner::Call(replies) if replies.is_closed())
     }
 
     /// Closes the stream: the stages behind the model drop its state once its last window has passed.
@@ -242,7 +247,7 @@ impl OpenStream {
         let format = self.front_end.format();
         // A file's chunks are needed until it is whole and the position has moved behind it.
         let end = now.place.position + u64::from(format.is_file());
-        reports_to.report(Report::ChunkAccepted(Box::new(ChunkAccepted {
+        reports_to.report(PartitionReport::ChunkAccepted(Box::new(ChunkAccepted {
             assignment: *assignment,
             stream_id: self.info.stream_id.clone(),
             offset,

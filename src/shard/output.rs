@@ -12,7 +12,7 @@ use super::open_stream::{Owner, ReportSender};
 use super::shadow_stream::ShadowStream;
 use crate::batch::Job;
 use crate::serving::{CallRecipient, JobOrigin, Recipient, ServedModel, WindowEnvelope};
-use crate::shard::Report;
+use crate::shard::PartitionReport;
 use crate::stream::{StreamInfo, Ticket};
 use crate::telemetry::metrics as meter;
 use crate::window::Window;
@@ -35,7 +35,7 @@ impl WindowOutput<'_> {
     pub fn submit(&mut self, window: Window, credits: Option<&mut OwnedSemaphorePermit>) {
         let silent = window.silent;
         if silent {
-            self.model.utilization.cost().spared();
+            self.model.utilization.cost().count_skipped();
             if !self.model.setup.publishes_silence() {
                 return meter::window("silent");
             }
@@ -67,7 +67,7 @@ impl WindowOutput<'_> {
                     index: window.index,
                     needed_from: window.needed_from,
                 };
-                self.reports_to.report(Report::WindowSubmitted(ticket.clone()));
+                self.reports_to.report(PartitionReport::WindowSubmitted(ticket.clone()));
                 Recipient::Partition(ticket)
             }
         }

@@ -86,7 +86,7 @@ impl ShadowStream {
     fn submit(&mut self, windows: Vec<Window>) {
         for window in windows {
             if window.silent {
-                self.shadow.model.utilization.cost().spared();
+                self.shadow.model.utilization.cost().count_skipped();
                 continue;
             }
             let agreement = self.agreement(&window);
@@ -95,7 +95,7 @@ impl ShadowStream {
             let envelope = WindowEnvelope { agreements: vec![agreement.clone()], ..envelope };
             let job = Job::new(features, JobOrigin::Window(Box::new(envelope)));
             if self.shadow.model.jobs.try_send(job).is_err() {
-                agreement.is_off("dropped");
+                agreement.record_missing("dropped");
             }
         }
     }

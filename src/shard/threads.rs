@@ -20,7 +20,7 @@ use super::open_stream::{After, OpenStream, ReportSender};
 use super::scratch_pool::ScratchPool;
 use crate::serving::CallReply;
 use crate::serving::{ServedModel, StreamSinks};
-use crate::shard::Report;
+use crate::shard::PartitionReport;
 use crate::stream::{Assignment, StreamInfo};
 use crate::stream::{BadChunk, Chunk, Resume};
 use crate::telemetry::metrics;
@@ -119,8 +119,8 @@ impl ShardMessage {
     fn key(&self) -> Option<StreamKey> {
         match self {
             Self::Chunk(envelope) => Some(envelope.source.key(&envelope.info)),
-            Self::EndSegment { key, .. } | Self::Close { key, .. } => Some(key.clone()),
-            Self::Forget(_) | Self::ForgetAssignment(_) => None,
+            Self::EndSegment { key, .. } | Self::Close { key, .. } | Self::Forget(key) => Some(key.clone()),
+            Self::ForgetAssignment(_) => None,
         }
     }
 }
@@ -240,12 +240,20 @@ impl Shard {
         }
     }
 
-    /// Handles a message, unless it must wait behind its stream's jobs.
+    /// Handles a message, unless it must wait behind its stream's jobs. A call that was refused still gets the events of the audio before, so
+    /// its end waits too; nothing waits for a client that has left.
     fn receive(&mut self, message: ShardMessage) {
         match message.key() {
+            Some(key) if matches!(message, ShardMessage::Forget(_)) && self.has_left(&key) => {
+                self.forget(&key)
+            }
             Some(key) if self.backlog.waits(&key) => self.backlog.defer(&key, message),
             key => self.handle(key, message),
         }
+    }
+
+    fn has_left(&self, key: &StreamKey) -> bool {
+        self.streams.get(key).is_some_and(OpenStream::has_left)
     }
 
     /// Uses room that has come free, and handles the messages of the stream that waited for it.
@@ -273,7 +281,11 @@ impl Shard {
                     stream.close(backlog);
                 }
             }
-            ShardMessage::Forget(key) => self.forget(&key),
+            ShardMessage::Forget(key) => {
+                if let Some(stream) = self.streams.remove(&key) {
+                    stream.close(&mut self.backlog);
+                }
+            }
             ShardMessage::ForgetAssignment(gone) => {
                 let is_gone = |key: &StreamKey| matches!(key, StreamKey::Kafka(at, _) if *at == gone);
                 let waiting = self.backlog.waiting(is_gone);
@@ -286,7 +298,7 @@ impl Shard {
         }
     }
 
-    /// Forgets a stream: its pending jobs and messages are dropped, and so is its state behind the model.
+    /// Forgets a stream at once: its pending jobs and messages are dropped, and so is its state behind the model.
     fn forget(&mut self, key: &StreamKey) {
         self.backlog.forget(key);
         if let Some(stream) = self.streams.remove(key) {
@@ -340,7 +352,7 @@ impl Shard {
                 // The first refusal ends the call; where the client has left, nobody is there to hear it.
                 let _ = refusals.try_send(Status::invalid_argument(bad.to_string()));
             }
-            Source::Kafka { assignment, offset } => self.reports_to.report(Report::Refused {
+            Source::Kafka { assignment, offset } => self.reports_to.report(PartitionReport::Refused {
                 assignment: *assignment,
                 offset: *offset,
                 stream_id: envelope.info.stream_id.clone(),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 pub use report::Report;
 
-use crate::batch::autotune::{self, Cores};
+use crate::batch::autotune::{self, Cores, Runs};
 use crate::config::{self, Config};
 use crate::model::{EngineError, Model, ModelError, ModelSource};
 use crate::stream::{SetupError, StreamSetup};
@@ -56,7 +56,7 @@ pub fn run(source: &ModelSource, config: &Config, budget: Duration) -> Result<Re
         };
         let left = budget.saturating_sub(start.elapsed());
         let share = left.div_f64((settings.len() - done) as f64);
-        rows.extend(autotune::rows(&mut model.sessions, *setting, &autotune::BATCHES, share)?);
+        rows.extend(autotune::rows(&mut model.sessions, *setting, &autotune::BATCHES, Runs::Whole, share)?);
     }
     let features_cpu_ms = features.map(|cpu| cpu.as_secs_f64() * 1e3);
     Ok(Report { model: contract.full_name(), engine, device, features_cpu_ms, rows })

@@ -123,3 +123,23 @@ async fn a_window_of_kafka_without_an_answer_stops_the_daemon_and_the_next_one_a
     daemon.terminate();
     assert!(daemon.ended().await.success(), "{}", daemon.log());
 }
+
+#[tokio::test]
+async fn events_of_calls_keep_coming_while_the_broker_is_away() {
+    let cluster = Cluster::start().await;
+    for topic in ["affectd.audio", "affectd.emotions", "affectd.dead-letters"] {
+        cluster.create_topic(topic, 1, &[]).await;
+    }
+    cluster.create_topic("affectd.progress", 1, &[("cleanup.policy", "compact")]).await;
+    let (_folder, options) = call_fixture::tiny();
+    let daemon = options.set("kafka.brokers", &cluster.brokers).start().await;
+    let channel = connect(&daemon).await;
+    // Events of calls go to the topic too.
+    recognize(&channel, vec![last(chunk("before", telephone(), noise(12_000, 1)))]).await.good();
+    cluster.read_until("affectd.emotions", PATIENCE, |events| events.len() == 2).await;
+    drop(cluster);
+    for number in 0..4 {
+        let call = last(chunk(&format!("after-{number}"), telephone(), noise(60_000, number)));
+        assert_eq!(recognize(&channel, vec![call]).await.good().len(), 14);
+    }
+}

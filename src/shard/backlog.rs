@@ -210,6 +210,10 @@ impl Backlog {
             let stream = self.streams.get_mut(key).expect("it waits");
             return stream.jobs.push_front(Pending { model, job });
         }
+        // Room may have come free since a job found none: a stream without jobs must not stay, as nothing would wake it.
+        if self.streams.get(key).is_some_and(|stream| stream.messages.is_empty()) {
+            self.streams.remove(key);
+        }
     }
 
     /// Sends a job unless a queue lacks room for it, or other streams wait there.

@@ -5,6 +5,8 @@
 //! become jobs) → `backlog` (jobs without room wait, with their stream); `shadow_stream` feeds models on trial, `scratch_pool` holds the buffers that a thread's streams share, `report` is what a reader receives.
 
 mod backlog;
+#[cfg(test)]
+mod backlog_tests;
 mod block_on;
 mod full_queue;
 mod open_stream;

@@ -38,7 +38,7 @@ impl EventCredits {
     }
 
     /// Waits for `permits` of any room that a piece needs. Returns `None` if the client has gone. Cancel safe.
-    async fn acquire(&self, room: &Arc<Semaphore>, permits: u32) -> Option<OwnedSemaphorePermit> {
+    pub async fn acquire(&self, room: &Arc<Semaphore>, permits: u32) -> Option<OwnedSemaphorePermit> {
         // Most pieces find room at once, and then need not register with the reply channel.
         if let Ok(permit) = Arc::clone(room).try_acquire_many_owned(permits) {
             return Some(permit);

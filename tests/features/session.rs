@@ -9,13 +9,15 @@ use affectd::batch::{InferenceCost, Job};
 use affectd::config::Config;
 use affectd::model::{Layout, Output};
 use affectd::proto::{AudioChunk, AudioFormat, ChannelPolicy, Encoding};
-use affectd::serving::{Answer, CallReply, JobOrigin, ModelRegistry, ServedModel, Utilization};
+use affectd::serving::{
+    CallReply, JobOrigin, ModelRegistry, Recipient, ServedModel, StreamSinks, Utilization,
+};
 use affectd::session::{InputSession, OpenStreams, Refusal, RefusalClass, SessionError, SessionLinks};
 use affectd::shard::{self, ReportSender, ShardThreads};
 use affectd::stream::StreamSetup;
 use affectd::telemetry::metrics::Source;
 use futures::{Stream, StreamExt, stream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::decoder_entries::file_fixture::{FLOAT, wav};
@@ -42,12 +44,19 @@ fn stage(max_streams: usize) -> Stage {
     let setup = StreamSetup::new(&contract, &window, &config.audio).unwrap();
     let (sender, jobs) = mpsc::channel(256);
     let utilization = Utilization::new(Arc::new(InferenceCost::default()), 1, Duration::from_millis(500));
-    let model =
-        ServedModel { contract, setup, setup_number: 1, jobs: sender, utilization, shadows: Vec::new() };
+    let model = ServedModel {
+        contract,
+        setup,
+        setup_number: 1,
+        jobs: sender,
+        share: Arc::new(Semaphore::new(64)),
+        utilization,
+        shadows: Vec::new(),
+    };
     let registry = ModelRegistry::new(vec![Arc::new(model)], Arc::default());
     let (registries, receiver) = watch::channel(Arc::new(registry));
     let (reports, _) = crossbeam_channel::bounded(1);
-    let (shards, threads) = shard::start(1, 16, &ReportSender { reports }).unwrap();
+    let (shards, threads) = shard::start(1, 16, &ReportSender { reports }, &StreamSinks::default()).unwrap();
     let links = SessionLinks {
         shards,
         registries: receiver,
@@ -93,9 +102,13 @@ async fn windows(
                 Some(job) = jobs.recv() => job,
                 () = ended.cancelled() => return,
             };
-            let JobOrigin::Window(envelope) = job.origin else { panic!("a window of the session") };
+            let envelope = match job.origin {
+                JobOrigin::Window(envelope) => envelope,
+                JobOrigin::StreamEnd(_) => continue,
+                JobOrigin::Clip(_) => panic!("no clip is evaluated"),
+            };
             found.push((envelope.index, envelope.partial));
-            let Answer::Call(answer) = envelope.answer else { panic!("an event for the session") };
+            let Recipient::Call(answer) = envelope.recipient else { panic!("an event for the session") };
             assert!(answer.replies.try_send(CallReply::Event(Default::default(), answer.credit)).is_ok());
             drop(inbox.recv().await);
         }

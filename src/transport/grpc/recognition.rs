@@ -105,10 +105,13 @@ fn response(
     responses: CallResponses,
 ) -> Option<(Result<RecognizeResponse, Status>, Option<CallResponses>)> {
     match reply {
-        CallReply::Event(response, credit) => {
+        CallReply::Event(event, credit) => {
             drop(credit);
-            Some((Ok(*response), Some(responses)))
+            let response = RecognizeResponse { event: Some(Arc::unwrap_or_clone(event)) };
+            Some((Ok(response), Some(responses)))
         }
-        CallReply::Refused(status) => Some((Err(status), None)),
+        CallReply::Failed { index, source } => {
+            Some((Err(Status::internal(format!("window {index}: {source}"))), None))
+        }
     }
 }

@@ -47,8 +47,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{Smoothing, SmoothingMethod};
     use crate::publish::smoothing::RawScores;
+    use crate::publish::{Smoothing, SmoothingMethod};
 
     /// The smoothed score of the only label.
     fn smooth(states: &mut StreamStates, stream: &Arc<StreamInfo>, channel: u32, scores: &[f32]) -> Vec<f32> {

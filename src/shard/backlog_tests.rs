@@ -9,16 +9,15 @@ use super::backlog::Backlog;
 use super::block_on::Parker;
 use super::{ShardMessage, StreamKey};
 use crate::batch::Job;
-use crate::config::Config;
 use crate::model::ModelSource;
 use crate::serving::{JobOrigin, ServedModel, StreamSinks, Utilization};
 use crate::stream::StreamSetup;
+use crate::{audio, window};
 
 /// A model whose queue has room for one job.
 fn model() -> (Arc<ServedModel>, mpsc::Receiver<Job<JobOrigin>>) {
-    let config = Config::default();
-    let contract = ModelSource::configured(config.default_model().path.as_deref()).contract().unwrap();
-    let setup = StreamSetup::new(&contract, &config.window, &config.audio).unwrap();
+    let contract = ModelSource::BuiltIn.contract().unwrap();
+    let setup = StreamSetup::new(&contract, &window::Options::default(), &audio::Options::default()).unwrap();
     let (jobs, queue) = mpsc::channel(1);
     let utilization = Utilization::new(Arc::default(), 1, Duration::from_secs(1));
     let (contract, share, shadows) = (Arc::new(contract), Arc::new(Semaphore::new(1)), Vec::new());

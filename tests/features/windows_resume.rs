@@ -115,6 +115,10 @@ fn resumes(setup: &StreamSetup, format: AudioFormat, moments: &[Moment], cut: us
             None => feed.end(),
         }
     }
+    // An idle end is repeated before the next chunk. Where none follows, the reader ends the silent stream again, by wall time.
+    if unread.is_empty() && moments.last().is_some_and(|moment| moment.chunk.is_none()) {
+        feed.end();
+    }
     let due = |window: &&Window| window.index >= next_windows[window.channel as usize];
     let expected: Vec<&Window> = moments.iter().flat_map(|moment| &moment.windows).filter(due).collect();
     let found: Vec<&Window> = feed.windows.iter().collect();

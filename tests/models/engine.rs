@@ -74,7 +74,10 @@ fn named_values_without_their_output_are_refused() {
     let (_, graph) = two_headed();
     contract.values.pop();
     let error = load_error(graph, &contract);
-    assert!(error.contains("\"values\" is [batch, 8], and the contract (values) says [batch, 7]"), "{error}");
+    assert!(
+        error.contains("\"values\" is [batch, 8], and the contract (values) requires [batch, 7]"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
-/// The module names of lines such as `//! - [`audio`]: …`, in their order.
+/// The module names of lines such as `//! - `audio`: …`, in their order.
 fn listed(text: &str, before: &str) -> Vec<String> {
     let names =
         text.lines().filter_map(|line| line.strip_prefix(before)?.split('`').next().map(str::to_owned));
@@ -29,7 +29,7 @@ fn listed(text: &str, before: &str) -> Vec<String> {
 }
 
 fn layers() -> Vec<String> {
-    listed(&fs::read_to_string(root().join("src/lib.rs")).unwrap(), "//! - [`")
+    listed(&fs::read_to_string(root().join("src/lib.rs")).unwrap(), "//! - `")
 }
 
 /// All source files below a folder.

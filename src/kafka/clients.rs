@@ -1,7 +1,7 @@
 //! Every producer, consumer and admin client of the process, with its settings and its callbacks.
 //!
 //! Input: the section `[kafka]`, or an address and properties for the command-line clients. Output: connected clients; callbacks of the input consumer
-//! as [`ConsumerEvent`]s in a channel that the reader owns. Invariant: a setting of librdkafka stands here and nowhere else. `kafka.properties` come
+//! as `ConsumerEvent`s in a channel that the reader owns. Invariant: a setting of librdkafka stands here and nowhere else. `kafka.properties` come
 //! first, so that what delivery depends on (idempotence, no automatic commits) cannot be changed by them.
 
 use std::collections::BTreeMap;

@@ -260,7 +260,8 @@ async fn a_drain_gives_the_windows_that_waited() {
     drop(scored);
     let pipeline = pipeline(&StreamSinks::default());
     let mut stream = CallStream::new(1, &slow);
-    (stream.send(&pipeline, false).await, stream.send(&pipeline, false).await);
+    stream.send(&pipeline, false).await;
+    stream.send(&pipeline, false).await;
     for _ in 0..8 {
         stream.send(&pipeline, false).await;
     }

@@ -7,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::DaemonError;
 
-/// The task of a stage. `ended` is true once the task has ended without being cancelled.
+/// The task of a stage. `ended` is true once the task has ended without being cancelled. Dropping it cancels the stage, so a start that fails leaves none
+/// running.
 pub(super) struct Task<T> {
     handle: JoinHandle<T>,
     stop: CancellationToken,
@@ -35,6 +36,20 @@ impl<T: Send + 'static> Task<T> {
         let ended = (&mut self.handle).await.ok();
         self.ended = true;
         ended
+    }
+}
+
+impl<T> Task<T> {
+    /// Waits until the stage ends without being cancelled, and drops its result.
+    pub async fn stopped(&mut self) {
+        let _ = (&mut self.handle).await;
+        self.ended = true;
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 

@@ -99,7 +99,7 @@ async fn next_response(
     }
 }
 
-/// Turns a reply into a response. Dropping the credit of an event gives its room back to the session.
+/// Turns a reply into a response. Dropping the credit of an event releases its room to the session.
 fn response(
     reply: CallReply,
     responses: CallResponses,

@@ -103,7 +103,7 @@ fn load(
     for number in &numbers {
         firsts.add_partition_offset(topic, *number, Offset::Beginning).map_err(first_offsets())?;
     }
-    // Instead of a time, the protocol takes "the beginning" too: one request to each leader in place of one a partition.
+    // The protocol accepts "the beginning" in place of a time. That is one request for each leader; `fetch_watermarks` is one for each partition.
     let firsts = consumer.offsets_for_times(firsts, REQUEST_TIMEOUT).map_err(first_offsets())?;
     let mut starts = BTreeMap::new();
     for number in numbers {

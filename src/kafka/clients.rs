@@ -167,7 +167,7 @@ pub(super) struct ReaderContext {
 
 impl ReaderContext {
     fn report(&self, event: ConsumerEvent) {
-        // The reader lives as long as its consumer, but for the time that `closing` covers.
+        // The reader is dropped after its consumer's last callback, except while `closing` is set.
         let _ = self.events.send(event);
     }
 }

@@ -4,7 +4,7 @@
 //! delivery runs elsewhere and the reader goes on meanwhile.
 //!
 //! At most one commit is under way. A progress record names two offsets, the one of the commit that follows it and the last acknowledged one. If a
-//! second commit could overtake the first, or a first one of unknown fate were followed by another offset, the group's offset might be one that the
+//! second commit could overtake the first, or a first one with an unknown outcome were followed by another offset, the group's offset might be one that the
 //! newest record does not name, and its streams could not be resumed. For the same reason a commit that was not acknowledged is tried again with the
 //! same offset, however far the partition has got, and streams end by wall time only while no commit is under way.
 

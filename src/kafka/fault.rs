@@ -21,7 +21,7 @@ pub enum KafkaFault {
         #[source]
         source: Box<KafkaError>,
     },
-    /// A partition was assigned, and the brokers deliver none of its records.
+    /// The brokers stopped to answer while the progress topic was read.
     #[error("read progress from {topic}[{partition}]: no answer for {seconds} s")]
     NoAnswer {
         /// The progress topic.
@@ -112,7 +112,7 @@ pub enum KafkaFault {
         /// librdkafka's text.
         reason: String,
     },
-    /// A record was delivered that no partition's own queue held. Reading on would lose its place in the order.
+    /// A record came that no partition's own queue held. Reading on would break the order of its partition.
     #[error("read {topic}[{partition}]: record {offset} came outside the queue of its partition")]
     OutsideQueue {
         /// The input topic.

@@ -270,7 +270,7 @@ impl OffsetTracker {
         stream.acknowledged.as_ref().and_then(ProgressEntry::resume)
     }
 
-    /// Returns what the stream's first chunk said for all of them, where it is known.
+    /// Returns what the stream's first chunk declared, where it is known.
     pub fn info(&self, stream_id: &str) -> Option<&Arc<StreamInfo>> {
         self.streams.get(stream_id)?.begun_with.as_ref().map(|(info, _)| info)
     }

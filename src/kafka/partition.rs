@@ -4,7 +4,7 @@
 //! is due to be committed. Invariants: never waits and never calls a broker; while a message waits for its shard, nothing behind it is sent.
 //!
 //! A stream that falls silent ends. Where later records of the partition show the silence by their timestamps, the end follows from the records alone
-//! and a replay repeats it. At the end of the partition no later record comes, and only the clock can tell. Such an end is written to the progress topic
+//! and a replay repeats it. At the end of the partition no later record comes, and only the clock shows the silence. Such an end is written to the progress topic
 //! before it takes effect, with the position at which it happened, so that a replay ends the stream there too. Meanwhile the partition is not read on: a
 //! chunk that arrived in between would move the stream past that position.
 
@@ -224,7 +224,7 @@ impl Partition {
     pub fn wall_time_commit(&mut self, now: Instant) -> Option<PartitionCommit> {
         // Behind a message that waits for its shard there may be records that were fetched and not read.
         let all_read = self.at_end && self.outbox.is_empty();
-        // After a commit of unknown fate the record must go on naming both of its offsets.
+        // After a commit with an unknown outcome, the record must go on naming both of its offsets.
         if !all_read || !self.is_readable() || self.pending_commit.is_some() {
             return None;
         }

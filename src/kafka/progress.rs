@@ -13,8 +13,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::audio::{AudioFormat, ChannelPolicy};
-use crate::stream::{ChannelState, ChannelStates, EpochPosition, RESUMED, StreamInfo};
-use crate::stream::{Resume, ResumePoint, StreamPosition};
+use crate::stream::{
+    ChannelState, ChannelStates, EpochPosition, RESUMED, Resume, ResumePoint, StreamInfo, StreamPosition,
+};
 use crate::window::WindowSpan;
 
 /// Value of a record in the progress topic; its key is the stream's id.

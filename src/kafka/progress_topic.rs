@@ -123,7 +123,7 @@ pub(super) type OpenStreams = BTreeMap<i32, HashMap<Arc<str>, ProgressEntry>>;
 /// `stop` was cancelled.
 ///
 /// # Errors
-/// A stream whose progress fits no longer, unless the configuration says to begin it anew.
+/// A stream whose progress fits no longer, unless `kafka.on_lost_progress` is "restart".
 pub(super) fn read(
     kafka: &Options,
     committed: &BTreeMap<i32, Option<i64>>,

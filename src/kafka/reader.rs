@@ -213,12 +213,10 @@ impl Reader {
             self.start_commit()?;
         }
         self.finish_commit(deadline)?;
-        let committed = !self.committer.is_under_way();
-        tracing::info!(
-            settled = drained,
-            committed,
-            "Kafka drained: open windows are left to the next reader"
-        );
+        if self.committer.is_under_way() {
+            tracing::warn!("the last commit is not acknowledged: what it settles is read again");
+        }
+        tracing::info!(settled = drained, "Kafka drained: open windows are left to the next reader");
         Ok(())
     }
 
@@ -236,7 +234,7 @@ impl Reader {
 }
 
 impl Drop for Reader {
-    /// Closing the consumer asks for its partitions, and no reader is left to commit their offsets.
+    /// Closing the consumer revokes its partitions, and no reader is left to commit their offsets: they are given up at once.
     fn drop(&mut self) {
         self.consumer.context().closing.store(true, Ordering::Release);
         self.loading = None;

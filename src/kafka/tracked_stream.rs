@@ -54,7 +54,7 @@ pub(super) struct TrackedStream {
     pub pending_windows: Vec<Ticket>,
     /// The position after the last chunk that a shard reported on; `None` where the stream has not begun or has ended.
     pub position: Option<EpochPosition>,
-    /// What the first chunk said for all of them, and the format.
+    /// What the first chunk declared, and the format.
     pub begun_with: Option<(Arc<StreamInfo>, AudioFormat)>,
     /// Timestamp of the last record, in ms.
     pub last_timestamp: i64,

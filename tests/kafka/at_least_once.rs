@@ -8,7 +8,9 @@ use affectd::audio::{AudioFormat, Encoding};
 use affectd::stream::Chunk;
 use proptest::prelude::*;
 
-use crate::support::partition_fixture::{Broker, Event, Fate, Gating, IDLE_MS, Input, Reader, run, setup};
+use crate::support::partition_fixture::{
+    Broker, BrokerOutcome, Event, Gating, IDLE_MS, Input, Reader, run, setup,
+};
 use crate::support::speech_fixture::Part::{Silence, Speech};
 use crate::support::speech_fixture::talk;
 
@@ -58,11 +60,11 @@ fn inputs(streams: usize) -> impl Strategy<Value = Vec<Input>> {
     })
 }
 
-fn fate() -> impl Strategy<Value = Fate> {
+fn outcome() -> impl Strategy<Value = BrokerOutcome> {
     prop_oneof![
-        4 => Just(Fate::Acknowledged),
-        1 => Just(Fate::OffsetLost),
-        1 => Just(Fate::AcknowledgementLost),
+        4 => Just(BrokerOutcome::Acknowledged),
+        1 => Just(BrokerOutcome::OffsetLost),
+        1 => Just(BrokerOutcome::AcknowledgementLost),
     ]
 }
 
@@ -71,9 +73,9 @@ fn events() -> impl Strategy<Value = Vec<(usize, Event)>> {
         16 => (0..64usize).prop_map(Event::Acknowledge),
         4 => Just(Event::Commit),
         4 => Just(Event::BeginCommit),
-        4 => fate().prop_map(Event::FinishCommit),
+        4 => outcome().prop_map(Event::FinishCommit),
         4 => Just(Event::ShardIsSlow),
-        2 => fate().prop_map(Event::CrashInCommit),
+        2 => outcome().prop_map(Event::CrashInCommit),
         2 => Just(Event::Crash),
     ];
     proptest::collection::vec((0..3usize, event), 0..100)
@@ -107,15 +109,15 @@ fn a_reader_that_dies_in_a_commit_leaves_an_entry_that_fits_also_where_its_own_w
     reader.take(0, &inputs[0]);
     reader.take(1, &inputs[1]);
     reader.end_idle_by_partition_time();
-    reader.commit(&mut broker, Fate::Acknowledged);
+    reader.commit(&mut broker, BrokerOutcome::Acknowledged);
     reader.take(2, &inputs[2]);
-    reader.commit(&mut broker, Fate::Acknowledged);
+    reader.commit(&mut broker, BrokerOutcome::Acknowledged);
     assert_eq!((broker.committed, broker.progress(&quiet).next.offset), (Some(3), Some(2)));
 
     let (mut reader, start) = Reader::start(&setup, &broker);
     assert_eq!(start, 3);
     reader.take(3, &inputs[3]);
-    reader.commit(&mut broker, Fate::OffsetLost);
+    reader.commit(&mut broker, BrokerOutcome::OffsetLost);
     assert!(broker.progress(&quiet).fitting(Some(3)).is_some(), "{:?}", broker.progress(&quiet));
 }
 
@@ -136,13 +138,13 @@ fn a_commit_below_what_a_dead_reader_wrote_has_progress_that_fits() {
     while !reader.pending.is_empty() {
         reader.acknowledge(0, &mut broker.published);
     }
-    reader.commit(&mut broker, Fate::OffsetLost);
+    reader.commit(&mut broker, BrokerOutcome::OffsetLost);
     let written = broker.progress(&stream_id).next.offset;
 
     let (mut reader, start) = Reader::start(&setup, &broker);
     assert_eq!(start, 0);
     reader.take(0, &input(2));
-    reader.commit(&mut broker, Fate::Acknowledged);
+    reader.commit(&mut broker, BrokerOutcome::Acknowledged);
     assert_eq!((written, broker.committed), (Some(1), Some(0)), "the windows are not acknowledged yet");
     assert!(broker.progress(&stream_id).fitting(Some(0)).is_some(), "{:?}", broker.progress(&stream_id));
 }
@@ -158,7 +160,7 @@ fn a_partition_is_not_read_while_a_stream_ends_by_wall_time() {
     assert!(!reader.partition().is_readable());
     reader.catch_up();
     assert!(reader.pending.is_empty(), "the segment ends after its progress is written");
-    reader.finish_commit(&mut broker, Fate::Acknowledged);
+    reader.finish_commit(&mut broker, BrokerOutcome::Acknowledged);
     assert!(reader.partition().is_readable());
     reader.catch_up();
     assert_eq!(reader.pending.len(), 1, "the partial window");
@@ -166,10 +168,10 @@ fn a_partition_is_not_read_while_a_stream_ends_by_wall_time() {
     assert!(!reader.fall_silent(&mut broker), "it has ended");
 }
 
-/// Streams that fall silent together end with one commit; as the offset that it would follow is not known, none of them ends after a commit of unknown
-/// fate.
+/// Streams that fall silent together end with one commit. After a commit with an unknown outcome none of them ends: its record could not name the offset
+/// that the group has committed.
 #[test]
-fn streams_end_by_wall_time_together_and_not_after_a_commit_of_unknown_fate() {
+fn streams_end_by_wall_time_together_and_not_after_a_commit_with_an_unknown_outcome() {
     let (setup, mut broker) = (setup(Gating::Off), Broker::default());
     let (mut reader, _) = Reader::start(&setup, &broker);
     for number in 0..50 {
@@ -177,16 +179,16 @@ fn streams_end_by_wall_time_together_and_not_after_a_commit_of_unknown_fate() {
         reader.take(number, &Input { stream_id, chunk: chunk(6_000, number == 0), timestamp: 0 });
     }
     reader.acknowledge(0, &mut broker.published);
-    reader.commit(&mut broker, Fate::AcknowledgementLost);
+    reader.commit(&mut broker, BrokerOutcome::AcknowledgementLost);
     reader.partition().end_reached();
     let later = std::time::Instant::now() + std::time::Duration::from_secs(60);
     assert!(reader.partition().wall_time_commit(later).is_none());
-    reader.commit(&mut broker, Fate::Acknowledged);
+    reader.commit(&mut broker, BrokerOutcome::Acknowledged);
     let commit = reader.partition().wall_time_commit(later).unwrap();
     assert_eq!((commit.offset, commit.progress.len()), (None, 49));
 }
 
-/// Without both kinds of windows in its speech, the property below would say nothing of silence.
+/// Without both kinds of windows in its speech, the property below would not cover silence.
 #[test]
 fn the_talk_has_silent_windows_and_others() {
     let inputs: Vec<Input> = (0..30)

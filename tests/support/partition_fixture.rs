@@ -64,7 +64,7 @@ impl Input {
 
 /// What becomes of a commit at the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum BrokerOutcome {
     /// It is applied, and the reader is told.
     Acknowledged,
     /// Its progress is written, its offset is not committed.
@@ -104,21 +104,21 @@ impl Broker {
 }
 
 /// The second implementation of the seam: a broker in memory.
-struct MemoryDelivery<'a>(&'a mut Broker, Fate);
+struct MemoryDelivery<'a>(&'a mut Broker, BrokerOutcome);
 
 impl Delivery for MemoryDelivery<'_> {
     fn deliver(&mut self, commit: &Commit) -> Result<CommitOutcome, KafkaFault> {
-        let Self(broker, fate) = self;
+        let Self(broker, outcome) = self;
         for part in &commit.partitions {
             let values = part.progress.iter().map(|(id, progress)| (id.clone(), progress.to_json(GROUP)));
             broker.progress.extend(values);
             let Some(offset) = part.offset else { continue };
-            if *fate == Fate::OffsetLost {
+            if *outcome == BrokerOutcome::OffsetLost {
                 return Ok(CommitOutcome::Unacknowledged);
             }
             assert!(broker.committed.is_none_or(|before| before <= offset), "the group's offset never falls");
             broker.committed = Some(offset);
-            if *fate == Fate::AcknowledgementLost {
+            if *outcome == BrokerOutcome::AcknowledgementLost {
                 return Ok(CommitOutcome::Unacknowledged);
             }
             part.ended.iter().for_each(|ended| drop(broker.progress.remove(ended)));
@@ -271,16 +271,16 @@ impl Reader {
     }
 
     /// Delivers the commit that is under way, if any.
-    pub fn finish_commit(&mut self, broker: &mut Broker, fate: Fate) {
+    pub fn finish_commit(&mut self, broker: &mut Broker, outcome: BrokerOutcome) {
         let Some(commit) = self.commit.take() else { return };
-        let outcome = MemoryDelivery(broker, fate).deliver(&commit).unwrap();
+        let outcome = MemoryDelivery(broker, outcome).deliver(&commit).unwrap();
         self.committer.complete(&mut self.partitions, commit, outcome);
     }
 
     /// Delivers the commit that is under way or, without one, what has settled.
-    pub fn commit(&mut self, broker: &mut Broker, fate: Fate) {
+    pub fn commit(&mut self, broker: &mut Broker, outcome: BrokerOutcome) {
         self.begin_commit();
-        self.finish_commit(broker, fate);
+        self.finish_commit(broker, outcome);
     }
 
     /// Ends streams that are idle by the time of the partition's records.
@@ -293,11 +293,11 @@ impl Reader {
     pub fn fall_silent(&mut self, broker: &mut Broker) -> bool {
         self.catch_up();
         for _ in 0..2 {
-            // What is under way, then a commit of unknown fate.
-            self.finish_commit(broker, Fate::Acknowledged);
+            // What is under way, then a commit with an unknown outcome.
+            self.finish_commit(broker, BrokerOutcome::Acknowledged);
             self.begin_commit();
         }
-        self.finish_commit(broker, Fate::Acknowledged);
+        self.finish_commit(broker, BrokerOutcome::Acknowledged);
         self.partition().end_reached();
         let later = Instant::now() + Duration::from_millis(2 * IDLE_MS as u64);
         self.commit = self.committer.end_idle(&mut self.partitions, later);
@@ -310,10 +310,10 @@ impl Reader {
         while !self.pending.is_empty() {
             self.acknowledge(0, &mut broker.published);
         }
-        // What is under way, then a commit of unknown fate, then the last one.
-        self.finish_commit(broker, Fate::Acknowledged);
-        self.commit(broker, Fate::Acknowledged);
-        self.commit(broker, Fate::Acknowledged);
+        // What is under way, then a commit with an unknown outcome, then the last one.
+        self.finish_commit(broker, BrokerOutcome::Acknowledged);
+        self.commit(broker, BrokerOutcome::Acknowledged);
+        self.commit(broker, BrokerOutcome::Acknowledged);
         assert!(self.partition().is_drained());
         let has_committed = broker.committed.unwrap_or(0);
         assert_eq!(has_committed, self.partition().lowest_unsettled(), "all that has settled is committed");
@@ -342,11 +342,11 @@ pub enum Event {
     Commit,
     /// A commit begins; records follow before its outcome is known.
     BeginCommit,
-    FinishCommit(Fate),
+    FinishCommit(BrokerOutcome),
     /// The shard has not handled the record yet when the next one is read.
     ShardIsSlow,
     /// The reader dies in the middle of a commit.
-    CrashInCommit(Fate),
+    CrashInCommit(BrokerOutcome),
     Crash,
 }
 
@@ -382,7 +382,7 @@ pub fn run(
             if !crashed && silences.contains(&offset) && !silent.contains(&offset) {
                 if reader.fall_silent(&mut broker) {
                     silent.insert(offset);
-                    reader.finish_commit(&mut broker, Fate::Acknowledged);
+                    reader.finish_commit(&mut broker, BrokerOutcome::Acknowledged);
                     crashed = matches!(events.peek(), Some((_, Event::Crash | Event::CrashInCommit(_))));
                     if crashed {
                         events.next();
@@ -405,10 +405,10 @@ pub fn run(
 fn happens(event: Event, reader: &mut Reader, broker: &mut Broker) -> bool {
     match event {
         Event::Acknowledge(nth) => reader.acknowledge(nth, &mut broker.published),
-        Event::Commit => reader.commit(broker, Fate::Acknowledged),
+        Event::Commit => reader.commit(broker, BrokerOutcome::Acknowledged),
         Event::BeginCommit => reader.begin_commit(),
-        Event::FinishCommit(fate) => reader.finish_commit(broker, fate),
-        Event::CrashInCommit(fate) => reader.commit(broker, fate),
+        Event::FinishCommit(outcome) => reader.finish_commit(broker, outcome),
+        Event::CrashInCommit(outcome) => reader.commit(broker, outcome),
         Event::ShardIsSlow | Event::Crash => {}
     }
     matches!(event, Event::Crash | Event::CrashInCommit(_))

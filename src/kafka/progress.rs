@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::audio::{AudioFormat, ChannelPolicy};
 use crate::stream::RecentScores;
 use crate::stream::{EpochPosition, RESUMED, StreamInfo};
-use crate::stream::{Resume, ResumePoint, StreamPosition};
+use crate::stream::{Resume, ResumePoint, SplitFrame, StreamPosition};
 use crate::window::WindowSpan;
 
 /// Value of a record in the progress topic; its key is the stream's id.
@@ -63,6 +63,9 @@ pub struct StreamState {
     pub position: u64,
     /// Sequence of the last chunk accepted.
     pub sequence: Option<u64>,
+    /// The bytes of a sample frame that the last chunk left incomplete.
+    #[serde(default, skip_serializing_if = "SplitFrame::is_empty")]
+    pub split: SplitFrame,
     /// First window of the open segment; `None` after an idle end.
     pub first_window: Option<u64>,
     /// The lowest window of each channel that is not acknowledged.
@@ -93,13 +96,15 @@ impl StreamState {
     /// Returns the state of a stream at a position.
     #[must_use]
     pub fn new(at: &EpochPosition, info: &StreamInfo, format: AudioFormat) -> Self {
-        let StreamPosition { position, sequence, first_window, next_windows, span, .. } = at.place.clone();
+        let StreamPosition { position, sequence, split, first_window, next_windows, span, .. } =
+            at.place.clone();
         let StreamInfo { attributes, model, channels, channel_names, .. } = info.clone();
         let channels = channels.unwrap_or_default();
         Self {
             format,
             position,
             sequence,
+            split,
             first_window,
             next_windows,
             span,
@@ -126,6 +131,7 @@ impl StreamState {
         let place = StreamPosition {
             position: self.position,
             sequence: self.sequence,
+            split: self.split.clone(),
             first_window: self.first_window,
             open: self.first_window.is_some(),
             needed_from: self.position,
@@ -178,6 +184,7 @@ impl ProgressEntry {
             format: state.format,
             position: state.position,
             sequence: state.sequence,
+            split: state.split.clone(),
             first_window: state.first_window,
             next_windows: state.next_windows.clone(),
             span: state.span,
@@ -225,6 +232,7 @@ mod tests {
             format,
             position: 800,
             sequence: None,
+            split: SplitFrame::default(),
             first_window,
             next_windows: vec![0],
             span: WindowSpan { length: Duration::from_secs(3), hop: Duration::from_secs(1) },

@@ -127,6 +127,9 @@ impl OpenedStream {
             self.accept_file(chunk.audio, last, captured_at).await?;
         } else {
             self.join_split_frame(&mut chunk)?;
+            if self.may_become_file() && !last {
+                return Ok(false);
+            }
             // The chunk as a whole was checked: its pieces need no number.
             chunk.sequence = None;
             chunk.format = Some(self.format);
@@ -149,6 +152,12 @@ impl OpenedStream {
         Ok(())
     }
 
+    /// Returns whether the next audio may turn the stream into one of a file. Its shard receives nothing before that, because it could not change the
+    /// format.
+    fn may_become_file(&self) -> bool {
+        !self.has_audio && self.setup.file_as_samples == FileAsSamples::Decode
+    }
+
     /// Puts the bytes that the last chunk left over before those of `chunk`, and takes off what `chunk` leaves over.
     fn join_split_frame(&mut self, chunk: &mut Chunk) -> Result<(), BadChunk> {
         let (bytes, limit) = (chunk.audio.len(), self.setup.max_chunk_bytes);
@@ -156,6 +165,10 @@ impl OpenedStream {
             return Err(BadChunk::ChunkTooLarge { bytes, limit });
         }
         (chunk.audio, self.split) = self.split.join(self.format, self.position, chunk)?;
+        if !self.shard.has_begun() {
+            // The shard has not received the position of an empty first chunk.
+            chunk.first_sample = chunk.first_sample.or(Some(self.position));
+        }
         // As in the front end: an overlap with earlier audio does not move the position back.
         let frames = chunk.audio.len() / self.format.frame_bytes().unwrap_or(1).max(1);
         let begin = chunk.first_sample.unwrap_or(self.position);

@@ -1,15 +1,15 @@
-//! What waits for a batch, a line for each stream.
+//! A queue with one line for each stream.
 //!
-//! In: items with their stream. Out: one of each stream in turn, those of a stream in their order. So a sender that is far
-//! ahead of real time waits for itself, not others for it. No clock, no channel.
+//! Input: items with their stream. Output: one item of each stream in turn, those of a stream in order. So a sender that is far ahead of real
+//! time waits behind its own items and does not delay others. Pure: no clock, no channel.
 
 use std::collections::{HashMap, VecDeque};
 
-/// Lines that take turns.
+/// Items in lines that take turns.
 #[derive(Debug)]
 pub struct FairQueue<T> {
     lines: HashMap<u64, VecDeque<T>>,
-    /// Streams with a line, the next one first; each stands here once.
+    /// Streams with a line, the next one first; each is listed once.
     turns: VecDeque<u64>,
     length: usize,
 }
@@ -27,7 +27,7 @@ impl<T> FairQueue<T> {
         self.length
     }
 
-    /// Whether nothing waits.
+    /// Whether no item waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.length == 0
@@ -43,10 +43,10 @@ impl<T> FairQueue<T> {
         self.length += 1;
     }
 
-    /// The first of the line whose turn it is.
+    /// Removes the first item of the line whose turn it is.
     pub fn pop(&mut self) -> Option<T> {
         let stream = self.turns.pop_front()?;
-        let line = self.lines.get_mut(&stream).expect("who has a turn has a line");
+        let line = self.lines.get_mut(&stream).expect("each stream in turns has a line");
         let item = line.pop_front().expect("a line with a turn is not empty");
         if line.is_empty() {
             self.lines.remove(&stream);
@@ -79,7 +79,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nobody_waits_for_more_than_one_item_of_each_other_stream_a_turn(
+        fn an_item_waits_for_at_most_one_item_of_each_other_stream_a_turn(
             streams in prop::collection::vec(0_u64..6, 1..60),
         ) {
             let mut queue = FairQueue::default();

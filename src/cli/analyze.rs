@@ -15,13 +15,13 @@ use super::streams::{EventFormat, first_of, print};
 use crate::audio::{self, AudioFormat, Encoding, Recording};
 use crate::batch;
 use crate::client::{ChannelRequest, ChunkOptions, Script};
-use crate::config::{Config, Engine};
-use crate::model::{Model, ModelSource, Session};
+use crate::config::{Config, Engine, Smoothing};
+use crate::model::{Model, ModelSource, Prediction, Predictions, Session};
 use crate::proto::{self, EmotionEvent};
 use crate::publish::EventFactory;
 use crate::publish::event::{Scores, WindowName};
 use crate::publish::smoothing::RawScores;
-use crate::publish::stream_smoother::StreamSmoother;
+use crate::publish::stream_states::StreamStates;
 use crate::stream::StreamInfo;
 use crate::stream::{Chunk, Scratch, StreamFrontEnd, StreamSetup};
 use crate::window::Window;
@@ -83,7 +83,8 @@ struct Analyzer {
     setup: StreamSetup,
     scratch: Scratch,
     events: EventFactory,
-    smoother: Option<StreamSmoother>,
+    smoothing: Option<Smoothing>,
+    states: StreamStates,
     batch_size: usize,
 }
 
@@ -108,7 +109,8 @@ impl Analyzer {
             setup,
             scratch,
             events,
-            smoother: config.publish.smoothing().map(StreamSmoother::new),
+            smoothing: config.publish.smoothing(),
+            states: StreamStates::default(),
             batch_size: config.batch.max_size.unwrap_or(batch::DEFAULT_SIZE).min(max_windows_per_run),
         })
     }
@@ -137,6 +139,7 @@ impl Analyzer {
                 windows = rest;
             }
         }
+        self.states.end(&info);
         if count == 0 {
             tracing::warn!("{}: shorter than the shortest window (window.min_length)", info.stream_id);
         }
@@ -151,19 +154,21 @@ impl Analyzer {
     ) -> anyhow::Result<()> {
         let spoken: Vec<&Window> = windows.iter().filter(|window| !window.silent).collect();
         let features: Vec<f32> = spoken.iter().flat_map(|window| &window.features).copied().collect();
-        let mut probabilities = Vec::new();
+        let mut predictions = Predictions::default();
         if !spoken.is_empty() {
             let session = self.model.sessions.first_mut().context("a loaded model has a session")?;
-            session.run(&features, spoken.len(), &mut probabilities)?;
+            session.predict(&features, spoken.len(), &mut predictions)?;
         }
-        let mut rows = probabilities.chunks_exact(self.model.contract.labels.len());
+        let mut rows = predictions.rows(spoken.len());
         for window in windows {
             let Window { channel, index, partial, .. } = *window;
-            let row = if window.silent { &[] } else { rows.next().context("a row for each window")? };
+            let row = if window.silent { None } else { Some(rows.next().context("a row for each window")?) };
+            let Prediction { scores: row, values } = row.unwrap_or_default();
             let name = WindowName { stream_id: &info.stream_id, channel, index, partial };
-            let raw = RawScores { segment: window.segment, labels: self.events.labels(), scores: row };
-            let smoothed = self.smoother.as_mut().map(|smoother| smoother.smooth(info, channel, raw).scores);
-            let scores = Scores { raw: row, smoothed: smoothed.as_deref() };
+            let raw = RawScores { segment: window.segment, labels: self.events.labels(), scores: &row };
+            let state = self.states.of(info, channel);
+            let smoothed = self.smoothing.as_ref().map(|smoothing| smoothing.smooth_channel(state, raw));
+            let scores = Scores { raw: &row, smoothed: smoothed.as_deref(), values: &values };
             let channel_name = info.channel_name(channel).to_owned();
             let scored = self.events.scored(name, window.start..window.end, scores);
             out.event(&EmotionEvent { channel_name, ..scored })?;

@@ -29,8 +29,7 @@ const CHUNK: Duration = Duration::from_millis(100);
 const TELEPHONE_HZ: u32 = 8_000;
 
 /// A note that is printed with the samples, because labels of synthetic speech say nothing about the model's accuracy.
-const ABOUT_SAMPLES: &str =
-    "synthetic speech: the labels show that events flow, not how accurate the model is";
+const ABOUT_SAMPLES: &str = "synthetic speech: the labels show that events flow, not the model's accuracy";
 
 /// Arguments of `affectd demo`.
 #[derive(Debug, clap::Args)]

@@ -79,7 +79,8 @@ impl Config {
     #[must_use]
     pub fn reloader(&self) -> ReloaderOptions {
         let Self { models, window, audio, vad, batch, engine, .. } = self.clone();
-        ReloaderOptions { models, window, audio, vad, batch, engine }
+        let shard_capacity = self.limits.shard_count().saturating_mul(self.limits.shard_queue);
+        ReloaderOptions { models, window, audio, vad, batch, engine, shard_capacity }
     }
 }
 

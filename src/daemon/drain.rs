@@ -36,13 +36,16 @@ impl Daemon {
         }
         self.calls.close();
         self.calls.wait().await;
-        // From here on every window has left for its client or for the producer's queue.
+        // From here on every window has left for its client or for a sink's queue.
         match tokio::time::timeout(LAST_CONNECTIONS, self.grpc.finish()).await {
             Ok(served) => {
                 served.transpose()?;
                 self.join_stages().await?;
             }
             Err(_) => tracing::info!("cutting connections that have no call left"),
+        }
+        for sink in &mut self.sinks {
+            sink.finish().await.transpose()?;
         }
         self.flush(deadline).await
     }

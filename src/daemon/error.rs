@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::kafka::KafkaFault;
+use crate::kafka::event_sink::EventSinkFault;
 use crate::publish::publisher::PublishFault;
 use crate::serving::ReloadError;
 
@@ -15,6 +16,9 @@ pub enum DaemonError {
     /// Kafka cannot be used.
     #[error(transparent)]
     Kafka(#[from] KafkaFault),
+    /// Events cannot be written to Kafka.
+    #[error(transparent)]
+    EventSink(#[from] EventSinkFault),
     /// Events cannot be published.
     #[error(transparent)]
     Publish(#[from] PublishFault),

@@ -7,6 +7,7 @@ mod error;
 mod prepare;
 mod task;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,14 +19,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use error::DaemonError;
-use prepare::{ensure_topics, shard_count};
+use prepare::ensure_topics;
 use task::Task;
 
-use crate::config::Config;
+use crate::config::{Config, Role};
+use crate::evaluation::Evaluator;
+use crate::kafka::event_sink::{EVENT_ROOM, EventSink, EventSinkFault, SHADOW_ROOM};
 use crate::kafka::producer::EventProducer;
 use crate::kafka::{KafkaFault, Reader, ReaderLinks};
 use crate::publish::publisher::{PublishFault, Publisher};
-use crate::serving::Reloader;
+use crate::serving::{EventSender, Reloader, StreamSinks};
 use crate::session::{OpenStreams, SessionLinks};
 use crate::shard::ReportSender;
 use crate::shard::{self, ShardThreads, Shards};
@@ -102,6 +105,7 @@ struct Daemon {
     shards: Option<(Shards, ShardThreads)>,
     reloader: Task<Reloader>,
     publisher: Task<Result<(), PublishFault>>,
+    sinks: Vec<Task<Result<(), EventSinkFault>>>,
     producer: Option<EventProducer>,
     http_stop: CancellationToken,
     http: JoinHandle<std::io::Result<()>>,
@@ -141,11 +145,15 @@ impl Daemon {
         let producer = config.kafka.as_ref().map(|kafka| EventProducer::new(kafka, report.clone()));
         let producer = producer.transpose()?;
 
+        // Events → the task of each sink → Kafka's producer.
+        let Sinks { streams: stream_sinks, shadow_topics, tasks: sinks } =
+            kafka_sinks(&config, producer.as_ref());
+
         // Chunks → shards → jobs, each to its model's batcher → scored batches → publisher.
         let reports_to = ReportSender { reports: report };
         let (shards, shard_threads) =
-            shard::start(shard_count(&config), config.limits.shard_queue, &reports_to)?;
-        drop(reports_to);
+            shard::start(config.limits.shard_count(), config.limits.shard_queue, &reports_to, &stream_sinks)?;
+        drop((reports_to, stream_sinks));
         let links = producer.clone().map(|producer| ReaderLinks {
             shards: shards.clone(),
             registries: registries.clone(),
@@ -158,7 +166,7 @@ impl Daemon {
         let reader = config.kafka.as_ref().zip(links);
         let reader = reader.map(|(kafka, links)| Reader::new(kafka, links)).transpose()?;
         let reloader = Task::spawn(|stop| reloader.run(reload, stop));
-        let publisher = Publisher { kafka: producer.clone(), options: config.publish.clone() };
+        let publisher = Publisher { options: config.publish.clone(), shadow_topics };
         let publisher = Task::spawn(|_| publisher.run(results));
 
         let draining = CancellationToken::new();
@@ -172,7 +180,7 @@ impl Daemon {
             max_utilization_percent: config.limits.max_utilization_percent,
         });
         let (max_chunk_bytes, max_file_bytes) = (config.audio.max_chunk_bytes, config.audio.max_file_bytes);
-        let evaluator = move || registries.borrow().find("").map(|model| model.evaluator());
+        let evaluator = move || registries.borrow().find("").map(|model| Evaluator::of(&model));
         let services = Services {
             recognition: Recognition::new(sessions, calls.clone(), max_chunk_bytes),
             evaluation: Evaluation::new(evaluator, draining.clone()),
@@ -195,6 +203,7 @@ impl Daemon {
             shards: Some((shards, shard_threads)),
             reloader,
             publisher,
+            sinks,
             producer,
             http_stop,
             http,
@@ -215,11 +224,46 @@ impl Daemon {
                 None => std::future::pending().await,
             }
         };
+        let sinks = async {
+            let ended = self.sinks.iter_mut().map(|sink| Box::pin(sink.ended("Kafka event sink")));
+            match self.producer {
+                Some(_) => futures::future::select_all(ended).await.0,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             error = reader => error,
             () = shards => DaemonError::Stage("shards"),
             error = self.publisher.ended("publisher") => error,
+            error = sinks => error,
             error = self.grpc.ended("gRPC server") => error,
         }
     }
+}
+
+/// The sinks of the daemon, and their tasks.
+struct Sinks {
+    streams: StreamSinks,
+    shadow_topics: HashMap<Arc<str>, EventSender>,
+    tasks: Vec<Task<Result<(), EventSinkFault>>>,
+}
+
+/// The output topic's sink and one for each topic of a shadow; none where Kafka is off.
+fn kafka_sinks(config: &Config, producer: Option<&EventProducer>) -> Sinks {
+    let (mut shadow_topics, mut tasks) = (HashMap::new(), Vec::new());
+    let Some(producer) = producer else {
+        return Sinks { streams: StreamSinks::default(), shadow_topics, tasks };
+    };
+    let (sender, events) = EventSender::channel(EVENT_ROOM);
+    let sink = EventSink::new(producer.clone(), events);
+    tasks.push(Task::spawn(|stop| sink.run(stop)));
+    for model in &config.models {
+        let Role::Shadow { topic: Some(topic) } = &model.role else { continue };
+        let (sender, events) = EventSender::channel(SHADOW_ROOM);
+        let sink = EventSink::for_topic(producer.clone(), events, topic);
+        tasks.push(Task::spawn(|stop| sink.run(stop)));
+        shadow_topics.insert(topic.as_str().into(), sender);
+    }
+    let calls = if config.publish.kafka_for_grpc { vec![sender.clone()] } else { Vec::new() };
+    Sinks { streams: StreamSinks { calls, partitions: vec![sender] }, shadow_topics, tasks }
 }

@@ -1,6 +1,6 @@
-//! Preparation of the stages: the topics of Kafka, the number of shards.
+//! Preparation of the stages: the topics of Kafka.
 //!
-//! Input: the configuration. Output: what the composition root needs before it starts a stage.
+//! Input: the configuration. Output: topics that exist and fit.
 
 use super::DaemonError;
 use crate::config::{self, Config, Role};
@@ -16,12 +16,4 @@ pub(super) async fn ensure_topics(config: &Config) -> Result<(), DaemonError> {
     let shadows: Vec<String> = config.models.iter().filter_map(topic).collect();
     let asked = tokio::spawn(async move { kafka::ensure_topics(&kafka, &shadows).await }).await;
     Ok(asked.map_err(|_| DaemonError::Stage("request for the topics of Kafka"))??)
-}
-
-/// Returns `limits.shards`, or the number of cores where it is 0.
-pub(super) fn shard_count(config: &Config) -> usize {
-    match config.limits.shards {
-        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        shards => shards,
-    }
 }

@@ -13,6 +13,7 @@ mod commit;
 mod dead_letters;
 mod delivery;
 mod dispatch;
+pub mod event_sink;
 mod fault;
 mod fetched;
 mod offset_tracker;

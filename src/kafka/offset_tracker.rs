@@ -10,9 +10,8 @@ use std::sync::Arc;
 use super::progress::{Progress, ProgressEntry, StreamState};
 use super::tracked_stream::{RecordState, TrackedRecord, TrackedStream};
 use crate::shard::ChunkAccepted;
-use crate::stream::RecentScores;
 use crate::stream::Resume;
-use crate::stream::{EpochPosition, StreamInfo, Ticket};
+use crate::stream::{ChannelState, EpochPosition, StreamInfo, Ticket};
 
 /// The offsets of one partition while it is assigned.
 #[derive(Debug)]
@@ -132,10 +131,10 @@ impl OffsetTracker {
         }
     }
 
-    /// Notes that a window's event is acknowledged; `recent` are the scores that its channel's next window is smoothed with.
-    pub fn window_delivered(&mut self, ticket: &Ticket, recent: Option<Arc<RecentScores>>) {
+    /// Notes that a window's event is acknowledged; `state` is the state that the stages behind the model had for its channel after it.
+    pub fn window_delivered(&mut self, ticket: &Ticket, state: ChannelState) {
         let Some(stream) = self.streams.get_mut(&ticket.stream_id) else { return };
-        stream.acknowledge(ticket, recent);
+        stream.acknowledge(ticket, state);
         stream.settle(&mut self.unsettled);
     }
 

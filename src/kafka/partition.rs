@@ -21,7 +21,7 @@ use super::progress::ProgressEntry;
 use super::record::RawRecord;
 use crate::serving::RegistryReceiver;
 use crate::session::Refusal;
-use crate::shard::Report;
+use crate::shard::PartitionReport;
 use crate::shard::{ChunkEnvelope, ChunkSource, ShardMessage, Shards, StreamKey};
 use crate::stream::Resume;
 use crate::stream::{Assignment, DeadLetterTicket};
@@ -147,6 +147,7 @@ impl Partition {
             captured_at: audio.captured_at,
             source: ChunkSource::Kafka { assignment: self.assignment, offset },
             resume: resume.map(Box::new),
+            place: None,
         };
         self.outbox.push_back((stream_id, ShardMessage::Chunk(Box::new(envelope))));
         None
@@ -162,7 +163,17 @@ impl Partition {
 
     /// Sends what the shards have room for, and returns whether that is all.
     pub fn send(&mut self, shards: &Shards) -> bool {
-        while let Some((stream_id, message)) = self.outbox.pop_front() {
+        while let Some((stream_id, mut message)) = self.outbox.pop_front() {
+            if let ShardMessage::Chunk(envelope) = &mut message
+                && envelope.place.is_none()
+            {
+                // Chunks of a slow model leave the shards to others. Those behind it in the partition wait, as they are read in order.
+                envelope.place = envelope.model.share.clone().try_acquire_owned().ok();
+                if envelope.place.is_none() {
+                    self.outbox.push_front((stream_id, message));
+                    return false;
+                }
+            }
             if let Err(TrySendError::Full(message)) = shards.of(&stream_id).try_send(message) {
                 self.outbox.push_front((stream_id, message));
                 return false;
@@ -172,30 +183,30 @@ impl Partition {
     }
 
     /// Handles a report, and returns a record that a shard refused as a dead letter.
-    pub fn handle_report(&mut self, report: Report) -> Option<DeadLetter> {
+    pub fn handle_report(&mut self, report: PartitionReport) -> Option<DeadLetter> {
         match report {
-            Report::WindowSubmitted(ticket) => self.tracker.window_submitted(ticket),
-            Report::Delivered { ticket, recent } => self.tracker.window_delivered(&ticket, recent),
-            Report::SegmentEnded { stream_id, standing, .. } => {
+            PartitionReport::WindowSubmitted(ticket) => self.tracker.window_submitted(ticket),
+            PartitionReport::Delivered { ticket, state } => self.tracker.window_delivered(&ticket, state),
+            PartitionReport::SegmentEnded { stream_id, standing, .. } => {
                 self.tracker.segment_ended(&stream_id, standing)
             }
-            Report::DeadLetterDelivered(ticket) => {
+            PartitionReport::DeadLetterDelivered(ticket) => {
                 self.tracker.dead_letter_delivered(ticket.stream_id.as_deref(), ticket.offset);
             }
-            Report::ChunkAccepted(accepted) => {
+            PartitionReport::ChunkAccepted(accepted) => {
                 self.at_shard.remove(&accepted.offset);
                 if accepted.after.is_none() {
                     self.last_read.remove(&accepted.stream_id);
                 }
                 self.tracker.chunk_accepted(*accepted);
             }
-            Report::Refused { assignment, offset, stream_id, reason, .. } => {
+            PartitionReport::Refused { assignment, offset, stream_id, reason, .. } => {
                 self.tracker.chunk_refused(&stream_id, offset);
                 let record = self.at_shard.remove(&offset)?;
                 let ticket = DeadLetterTicket { assignment, offset, stream_id: Some(stream_id) };
                 return Some(DeadLetter { record, reason, ticket });
             }
-            Report::Failed(_) => {}
+            PartitionReport::Failed(_) => {}
         }
         None
     }

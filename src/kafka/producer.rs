@@ -3,7 +3,6 @@
 //! Input: events with the tickets that they settle, and dead letters. Output: records, in order for each stream (idempotent producer, acks=all), and a
 //! report to the partitions' reader for each that is acknowledged. Invariant: never waits; a full queue returns the message to its sender.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
@@ -15,20 +14,15 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, T
 use crate::kafka::{KafkaFault, clients};
 use crate::kafka::{Options, ValueFormat};
 use crate::proto::EmotionEvent;
-use crate::shard::Report;
-use crate::stream::RecentScores;
-use crate::stream::{DeadLetterTicket, Ticket};
+use crate::serving::SettledWindow;
+use crate::shard::PartitionReport;
+use crate::stream::DeadLetterTicket;
 
 /// What an acknowledgement settles.
 #[derive(Debug)]
 pub enum Settlement {
     /// The window of a Kafka stream.
-    Window {
-        /// The window.
-        ticket: Ticket,
-        /// What the channel's next window is smoothed with.
-        recent: Option<Arc<RecentScores>>,
-    },
+    Window(SettledWindow),
     /// A record that was refused.
     DeadLetter(DeadLetterTicket),
     /// Nothing: the event of a gRPC stream.
@@ -37,7 +31,7 @@ pub enum Settlement {
 
 /// Reports acknowledgements to the reader, from the producer's own thread.
 struct Acknowledgements {
-    reports: crossbeam_channel::Sender<Report>,
+    reports: crossbeam_channel::Sender<PartitionReport>,
 }
 
 impl ClientContext for Acknowledgements {}
@@ -47,10 +41,12 @@ impl ProducerContext for Acknowledgements {
 
     fn delivery(&self, result: &DeliveryResult<'_>, settlement: Box<Settlement>) {
         let report = match (result, *settlement) {
-            (Ok(_), Settlement::Window { ticket, recent }) => Report::Delivered { ticket, recent },
-            (Ok(_), Settlement::DeadLetter(ticket)) => Report::DeadLetterDelivered(ticket),
+            (Ok(_), Settlement::Window(SettledWindow { ticket, state })) => {
+                PartitionReport::Delivered { ticket, state }
+            }
+            (Ok(_), Settlement::DeadLetter(ticket)) => PartitionReport::DeadLetterDelivered(ticket),
             (Ok(_), Settlement::Nothing) => return,
-            (Err((error, message)), _) => Report::Failed(Box::new(KafkaFault::NotAcknowledged {
+            (Err((error, message)), _) => PartitionReport::Failed(Box::new(KafkaFault::NotAcknowledged {
                 topic: message.topic().to_owned(),
                 partition: message.partition(),
                 source: Box::new(error.clone()),
@@ -101,7 +97,10 @@ impl EventProducer {
     ///
     /// # Errors
     /// Where librdkafka refuses a setting.
-    pub fn new(kafka: &Options, reports: crossbeam_channel::Sender<Report>) -> Result<Self, KafkaFault> {
+    pub fn new(
+        kafka: &Options,
+        reports: crossbeam_channel::Sender<PartitionReport>,
+    ) -> Result<Self, KafkaFault> {
         let producer = clients::event_producer(kafka, Acknowledgements { reports })?;
         Ok(Self { producer, output_topic: kafka.output_topic.clone(), value_format: kafka.value_format })
     }

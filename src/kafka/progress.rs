@@ -13,8 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::audio::{AudioFormat, ChannelPolicy};
-use crate::stream::RecentScores;
-use crate::stream::{EpochPosition, RESUMED, StreamInfo};
+use crate::stream::{ChannelState, ChannelStates, EpochPosition, RESUMED, StreamInfo};
 use crate::stream::{Resume, ResumePoint, SplitFrame, StreamPosition};
 use crate::window::WindowSpan;
 
@@ -84,13 +83,13 @@ pub struct StreamState {
     /// Names of its channels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub channel_names: Vec<String>,
-    /// The scores that the next window of each channel is smoothed with; empty where there are none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub recent: Vec<Option<RecentScores>>,
+    /// The state of the stages behind the model before the next window of each channel, one key a stage.
+    #[serde(flatten)]
+    pub channel_states: ChannelStates,
 }
 
-/// Acknowledged windows by epoch of the stream, channel and index, each with the scores that the window behind it is smoothed with.
-pub(super) type AcknowledgedWindows = BTreeMap<(i64, u32, u64), Option<Arc<RecentScores>>>;
+/// Acknowledged windows by epoch of the stream, channel and index, each with the state of the stages behind the model after it.
+pub(super) type AcknowledgedWindows = BTreeMap<(i64, u32, u64), ChannelState>;
 
 impl StreamState {
     /// Returns the state of a stream at a position.
@@ -112,15 +111,15 @@ impl StreamState {
             model,
             channels,
             channel_names,
-            recent: Vec::new(),
+            channel_states: ChannelStates::default(),
         }
     }
 
     /// Returns the last window of each channel before the next one, which all are acknowledged.
     pub(super) fn acknowledged_windows(&self) -> AcknowledgedWindows {
         let last = |(channel, next): (usize, &u64)| {
-            let recent = self.recent.get(channel).cloned().flatten().map(Arc::new);
-            Some(((RESUMED, channel as u32, next.checked_sub(1)?), recent))
+            let channel = channel as u32;
+            Some(((RESUMED, channel, next.checked_sub(1)?), self.channel_states.of(channel)))
         };
         self.next_windows.iter().enumerate().filter_map(last).collect()
     }
@@ -144,10 +143,9 @@ impl StreamState {
     /// Returns what the stream's events repeat.
     #[must_use]
     pub fn info(&self, stream_id: &Arc<str>) -> Arc<StreamInfo> {
-        let Self { attributes, model, channels, channel_names, recent, .. } = self.clone();
-        let recent = recent.into_iter().map(|recent| recent.map(Arc::new)).collect();
+        let Self { attributes, model, channels, channel_names, channel_states, .. } = self.clone();
         let (stream_id, channels) = (stream_id.clone(), Some(channels));
-        Arc::new(StreamInfo { stream_id, attributes, model, channels, channel_names, recent })
+        Arc::new(StreamInfo { stream_id, attributes, model, channels, channel_names, channel_states })
     }
 }
 
@@ -225,6 +223,7 @@ mod tests {
 
     use super::*;
     use crate::audio::Encoding;
+    use crate::stream::RecentScores;
 
     fn entry(offset: i64, first_window: Option<u64>) -> ProgressEntry {
         let format = AudioFormat::new(Encoding::MuLaw, 8_000, 1).unwrap();
@@ -240,7 +239,7 @@ mod tests {
             model: String::new(),
             channels: ChannelPolicy::First,
             channel_names: vec!["agent".into(), "customer".into()],
-            recent: Vec::new(),
+            channel_states: ChannelStates::default(),
         };
         ProgressEntry { state: Some(state), ..ProgressEntry::not_begun(Some(offset)) }
     }
@@ -272,11 +271,13 @@ mod tests {
             state.sequence = Some(7);
             state.attributes.insert("caller".into(), "0042".into());
             state.model = "second".into();
-            state.recent = vec![Some(RecentScores {
+            let recent = RecentScores {
                 segment: Duration::from_millis(1_500),
                 labels: ["anger".to_owned()].into(),
                 scores: vec![0.25],
-            })];
+            };
+            let smoothed = ChannelState { recent: Some(Arc::new(recent)), unknown: None };
+            state.channel_states = ChannelStates::new(vec![smoothed]);
         }
         let progress = Progress { acknowledged: Some(ProgressEntry::not_begun(None)), next };
         let json = String::from_utf8(progress.to_json("affectd")).unwrap();

@@ -27,7 +27,7 @@ use super::partition::Partition;
 use super::producer::EventProducer;
 use super::rebalance::{LAST_COMMIT, Leaving};
 use crate::serving::RegistryReceiver;
-use crate::shard::Report;
+use crate::shard::PartitionReport;
 use crate::shard::{ShardMessage, Shards};
 use crate::stream::Assignment;
 use crate::telemetry::{Readiness, metrics};
@@ -48,7 +48,7 @@ pub struct ReaderLinks {
     /// The models that streams choose from.
     pub registries: RegistryReceiver,
     /// What became of chunks, windows and dead letters.
-    pub reports: crossbeam_channel::Receiver<Report>,
+    pub reports: crossbeam_channel::Receiver<PartitionReport>,
     /// Where dead letters go.
     pub producer: EventProducer,
     /// Its condition "kafka" is met once partitions are assigned.
@@ -164,8 +164,8 @@ impl Reader {
     fn handle_reports(&mut self) -> Result<(), KafkaFault> {
         while let Ok(report) = self.links.reports.try_recv() {
             let kind = match report {
-                Report::Failed(fault) => return Err(KafkaFault::Stage(fault)),
-                Report::Refused { kind, .. } => kind,
+                PartitionReport::Failed(fault) => return Err(KafkaFault::Stage(fault)),
+                PartitionReport::Refused { kind, .. } => kind,
                 _ => "",
             };
             let at = report.assignment();

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use super::progress::{AcknowledgedWindows, ProgressEntry, StreamState};
 use crate::audio::AudioFormat;
-use crate::stream::RecentScores;
-use crate::stream::{EpochPosition, StreamInfo, Ticket};
+use crate::stream::{ChannelState, ChannelStates, EpochPosition, StreamInfo, Ticket};
 
 /// Lies behind every chunk of every epoch of a stream.
 const NOTHING_NEEDED: (i64, u64) = (i64::MAX, u64::MAX);
@@ -106,7 +105,7 @@ impl TrackedStream {
         let state = position.zip(self.begun_with.as_ref()).map(|(position, (info, format))| {
             let mut state = StreamState::new(position, info, *format);
             state.next_windows = self.next_windows(position);
-            state.recent = self.recent_before(position.epoch, &state.next_windows);
+            state.channel_states = self.states_before(position.epoch, &state.next_windows);
             state
         });
         let sample = state.as_ref().map_or(0, |state| state.position);
@@ -122,10 +121,10 @@ impl TrackedStream {
     }
 
     /// Notes that a window's event is acknowledged.
-    pub fn acknowledge(&mut self, ticket: &Ticket, recent: Option<Arc<RecentScores>>) {
+    pub fn acknowledge(&mut self, ticket: &Ticket, state: ChannelState) {
         self.pending_windows.retain(|other| other != ticket);
         let of = (ticket.epoch, ticket.channel);
-        self.acknowledged_windows.insert((of.0, of.1, ticket.index), recent);
+        self.acknowledged_windows.insert((of.0, of.1, ticket.index), state);
         let next = self.next_window(of, 0);
         let last = self.acknowledged_before(of, next).map_or(0, |(window, _)| window);
         self.acknowledged_windows
@@ -163,23 +162,19 @@ impl TrackedStream {
     }
 
     /// Returns the last acknowledged window of an epoch's channel before `next`. Where the windows between are silent, it is not the one just before.
-    fn acknowledged_before(
-        &self,
-        (epoch, channel): (i64, u32),
-        next: u64,
-    ) -> Option<(u64, &Option<Arc<RecentScores>>)> {
+    fn acknowledged_before(&self, (epoch, channel): (i64, u32), next: u64) -> Option<(u64, &ChannelState)> {
         let range = (epoch, channel, 0)..(epoch, channel, next);
         let before = self.acknowledged_windows.range(range).next_back();
-        before.map(|((.., window), recent)| (*window, recent))
+        before.map(|((.., window), state)| (*window, state))
     }
 
-    /// Returns the scores that the given windows, the next of each channel, are smoothed with.
-    fn recent_before(&self, epoch: i64, next_windows: &[u64]) -> Vec<Option<RecentScores>> {
+    /// Returns the state of the stages behind the model before the given windows, the next of each channel.
+    fn states_before(&self, epoch: i64, next_windows: &[u64]) -> ChannelStates {
         let of = |(channel, next): (usize, &u64)| {
-            self.acknowledged_before((epoch, channel as u32), *next)?.1.as_deref().cloned()
+            let before = self.acknowledged_before((epoch, channel as u32), *next);
+            before.map(|(_, state)| state.clone()).unwrap_or_default()
         };
-        let recent: Vec<_> = next_windows.iter().enumerate().map(of).collect();
-        if recent.iter().all(Option::is_none) { Vec::new() } else { recent }
+        ChannelStates::new(next_windows.iter().enumerate().map(of).collect())
     }
 
     /// Returns whether a segment is open, or may be once the shard has reported.

@@ -21,6 +21,9 @@ pub struct Contract {
     pub version: String,
     /// The emotions in the order of the graph's output.
     pub labels: Vec<String>,
+    /// Names of the real values in the order of the graph's output `values`, such as arousal and valence; none for most models.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
     /// What the graph's input holds.
     pub input: Input,
     /// The order of the input's axes.

@@ -12,6 +12,8 @@ use super::{Contract, Layout, Output};
 pub(super) struct Ports {
     pub input: String,
     pub output: String,
+    /// The output of real values; `None` where the contract names none.
+    pub values: Option<String>,
 }
 
 /// Compares the names, element types, ranks and sizes of the graph's inputs and outputs with the contract.
@@ -24,10 +26,18 @@ pub(super) fn match_ports(
         return Err(format!("the graph has {} inputs ({}), and must have one", inputs.len(), names(inputs)));
     };
     let input_shape = input_shape(contract);
-    check_port(input, "input", &input_shape, &format!("layout {}", contract.layout.name()))?;
+    fits(input, "input", &input_shape, &format!("layout {}", contract.layout.name()))?;
     let output = choose(outputs, contract.output)?;
-    check_port(output, "output", &[None, Some(contract.labels.len())], "labels")?;
-    Ok(Ports { input: input.name().to_owned(), output: output.name().to_owned() })
+    fits(output, "output", &[None, Some(contract.labels.len())], "labels")?;
+    let values = match contract.values.len() {
+        0 => None,
+        count => {
+            let port = named(outputs, "values")?;
+            fits(port, "output", &[None, Some(count)], "values")?;
+            Some(port.name().to_owned())
+        }
+    };
+    Ok(Ports { input: input.name().to_owned(), output: output.name().to_owned(), values })
 }
 
 /// Returns the sizes of the input's axes; `None` stands for the batch axis.
@@ -50,13 +60,21 @@ fn choose(outputs: &[Outlet], kind: Output) -> Result<&Outlet, String> {
     };
     match outputs {
         [only] => Ok(only),
-        many => many.iter().find(|output| output.name() == wanted).ok_or_else(|| {
-            format!("the graph has {} outputs ({}), and none is called {wanted:?}", many.len(), names(many))
-        }),
+        many => named(many, wanted),
     }
 }
 
-fn check_port(port: &Outlet, side: &str, expected: &[Option<usize>], because: &str) -> Result<(), String> {
+fn named<'a>(outputs: &'a [Outlet], wanted: &str) -> Result<&'a Outlet, String> {
+    outputs.iter().find(|output| output.name() == wanted).ok_or_else(|| {
+        format!(
+            "the graph gives {} outputs ({}), and none is called {wanted:?}",
+            outputs.len(),
+            names(outputs)
+        )
+    })
+}
+
+fn fits(port: &Outlet, side: &str, expected: &[Option<usize>], because: &str) -> Result<(), String> {
     let name = port.name();
     let wanted = shape_text(expected);
     let ValueType::Tensor { ty, shape, .. } = port.dtype() else {

@@ -3,7 +3,7 @@
 //! Input: an ONNX file, and features `[batch, frames, coefficients]`. Output: probabilities `[batch, labels]`.
 //!
 //! In data order: `contract` and `check` (types and validation), `read` (from a file), `library` (ONNX Runtime), `device`
-//! (sessions on GPU or CPU), `graph` (comparison with the contract), `engine` (loading and warm-up), `session` (one run).
+//! (sessions on GPU or CPU), `graph` (comparison with the contract), `engine` (loading and warm-up), `session` (one run) → `prediction`.
 //! With the feature `train`, `observe` returns intermediate values of a graph for calibration.
 
 pub mod builtin;
@@ -17,6 +17,7 @@ mod library;
 #[cfg(feature = "train")]
 mod observe;
 mod options;
+mod prediction;
 mod read;
 mod session;
 
@@ -28,5 +29,6 @@ pub use library::*;
 #[cfg(feature = "train")]
 pub use observe::*;
 pub use options::{Device, EngineOptions};
+pub use prediction::*;
 pub use read::*;
 pub use session::*;

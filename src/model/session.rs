@@ -1,15 +1,15 @@
-//! One session of a model, which one inference thread owns.
+//! One loaded graph on one thread: features in, predictions out.
 //!
-//! Input: the features of a batch of windows, `[batch, frames, coefficients]`. Output: probabilities `[batch, labels]`,
-//! in a buffer of the caller. Invariants: the layout of the graph's input, its logits and the temperature are handled
-//! here, and every returned probability is finite.
+//! Input: a batch of windows as the front end computes them, `[batch, frames, coefficients]`. Output: `[batch, labels]` probabilities and
+//! `[batch, values]` real values, in the buffers of the caller. Layout, logits and temperature are handled here. Invariant: no output is NaN
+//! or infinite.
 
 use std::sync::Arc;
 
 use ort::value::TensorRef;
 
 use super::graph::{Ports, input_shape};
-use super::{Contract, EngineError, Layout, Output};
+use super::{Contract, EngineError, Layout, Output, Predictions};
 
 /// The number of windows that a session on a CPU runs at once. A larger batch is split into parts of this size.
 ///
@@ -55,13 +55,28 @@ impl Session {
         &self.contract
     }
 
-    /// Runs the graph on `batch` windows. `features` is `[batch, frames, coefficients]`; `out` is overwritten with
-    /// probabilities `[batch, labels]` and keeps its allocation.
+    /// Runs `batch` windows as [`Self::predict`] does; `scores` becomes `[batch, labels]` and keeps its allocation. Values are dropped.
     ///
     /// # Errors
-    /// Returns an error for a wrong number of values, a failure of ONNX Runtime, and an output that is not finite; `out` is
-    /// empty then.
-    pub fn run(&mut self, features: &[f32], batch: usize, out: &mut Vec<f32>) -> Result<(), EngineError> {
+    /// As [`Self::predict`].
+    pub fn run(&mut self, features: &[f32], batch: usize, scores: &mut Vec<f32>) -> Result<(), EngineError> {
+        let mut out = Predictions { scores: std::mem::take(scores), values: Vec::new() };
+        let outcome = self.predict(features, batch, &mut out);
+        *scores = out.scores;
+        outcome
+    }
+
+    /// Runs `batch` windows: `features` is `[batch, frames, coefficients]`, `out` becomes `[batch, labels]` probabilities and
+    /// `[batch, values]` real values. `out` keeps its allocations.
+    ///
+    /// # Errors
+    /// A wrong number of values, a failure of ONNX Runtime, and an output that is not finite. `out` is empty then.
+    pub fn predict(
+        &mut self,
+        features: &[f32],
+        batch: usize,
+        out: &mut Predictions,
+    ) -> Result<(), EngineError> {
         out.clear();
         let (rows, columns) = (self.contract.rows(), self.contract.coefficients());
         let expected = batch * rows * columns;
@@ -79,11 +94,16 @@ impl Session {
         let failed = |error: ort::Error| EngineError::Run(error.to_string());
         let tensor = TensorRef::from_array_view((shape, input)).map_err(failed)?;
         let outputs = self.graph.run(ort::inputs![self.ports.input.as_str() => tensor]).map_err(failed)?;
-        let (_, values) = outputs[self.ports.output.as_str()].try_extract_tensor::<f32>().map_err(failed)?;
-        check(values, batch, &self.contract.labels)?;
-        out.extend_from_slice(values);
+        let (_, scores) = outputs[self.ports.output.as_str()].try_extract_tensor::<f32>().map_err(failed)?;
+        check(scores, batch, &self.contract.labels)?;
+        if let Some(port) = &self.ports.values {
+            let (_, values) = outputs[port.as_str()].try_extract_tensor::<f32>().map_err(failed)?;
+            check(values, batch, &self.contract.values)?;
+            out.values.extend_from_slice(values);
+        }
+        out.scores.extend_from_slice(scores);
         if self.contract.output == Output::Logits {
-            for row in out.chunks_exact_mut(self.contract.labels.len()) {
+            for row in out.scores.chunks_exact_mut(self.contract.labels.len()) {
                 softmax(row, self.contract.temperature as f32);
             }
         }

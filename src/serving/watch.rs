@@ -1,25 +1,25 @@
-//! Whether a model's file has changed: by its time and size, looked at now and then.
+//! Detects that a model's file has changed, by its time and size.
 //!
-//! In: a path. Out: whether it is worth a load. Looks rather than listens, so that mounted folders and exchanged links count too; a file
-//! that is still being written is left alone until it stays the same from one look to the next.
+//! Input: a path, polled from time to time. Output: whether to load the file. It is polled, as notifications miss mounted folders and exchanged
+//! links. A file that is still being written is not loaded until two polls find it equal.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// What a file looks like from outside.
+/// The time and size of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Look {
     modified: Option<SystemTime>,
     bytes: u64,
 }
 
-/// A file under watch.
+/// A watched file.
 #[derive(Debug)]
 pub(super) struct FileWatch {
     path: PathBuf,
-    /// As it was when it was loaded, or tried.
+    /// Its state when it was last loaded, or failed to load.
     tried: Option<Look>,
-    /// As it was at the last look.
+    /// Its state at the last poll.
     last: Option<Look>,
 }
 
@@ -30,7 +30,7 @@ impl FileWatch {
         Self { path: path.to_owned(), tried: now, last: now }
     }
 
-    /// Whether the file differs from the one that was tried last, and has kept still since the last look. Says so once.
+    /// Whether the file differs from the one that was loaded last, and is the same as at the last poll. A change is reported once.
     pub fn has_changed(&mut self) -> bool {
         let now = look(&self.path);
         let still = now.is_some() && now == self.last;
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_told_once_and_only_when_the_file_keeps_still() {
+    fn a_change_is_reported_once_and_only_when_the_file_stays_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.onnx");
         std::fs::write(&path, "one").unwrap();

@@ -1,4 +1,4 @@
-//! Room for the events of one session: reserved before its audio is accepted, given back when the client has taken the events.
+//! Room for the events of one session: reserved before its audio is accepted, released when the client has taken the events.
 //!
 //! Input: the number of events that a piece of audio may complete. Output: a permit for them, which travels with the piece and is split among its
 //! windows. Invariant: the reply channel of a session has room for every event that a permit stands for, so sending an event never waits.
@@ -34,13 +34,17 @@ impl EventCredits {
 
     /// Waits for room for `events`. Returns `None` if the client has gone. Cancel safe.
     pub async fn reserve(&self, events: usize) -> Option<OwnedSemaphorePermit> {
-        let events = events as u32;
-        // Most pieces find room at once. They do not register with the reply channel.
-        if let Ok(permit) = Arc::clone(&self.events).try_acquire_many_owned(events) {
+        self.acquire(&self.events, events as u32).await
+    }
+
+    /// Waits for `permits` of any room that a piece needs. Returns `None` if the client has gone. Cancel safe.
+    pub async fn acquire(&self, room: &Arc<Semaphore>, permits: u32) -> Option<OwnedSemaphorePermit> {
+        // Most pieces find room at once, and then need not register with the reply channel.
+        if let Ok(permit) = Arc::clone(room).try_acquire_many_owned(permits) {
             return Some(permit);
         }
         tokio::select! {
-            permit = Arc::clone(&self.events).acquire_many_owned(events) => permit.ok(),
+            permit = Arc::clone(room).acquire_many_owned(permits) => permit.ok(),
             () = self.replies.closed() => None,
         }
     }

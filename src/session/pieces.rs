@@ -1,4 +1,4 @@
-//! Cuts large chunks into pieces of at most one hop, and bounds the events that a piece or a chunk may cause.
+//! Cuts large chunks into pieces of at most one hop, and bounds the events that a piece may cause.
 //!
 //! Input: a chunk, or a decoded recording. Output: the same audio in order. Invariant: one piece needs room for a few events only, so a large chunk
 //! neither fills the queues at once nor needs room for all its events beforehand. Pure.
@@ -74,8 +74,7 @@ fn interleaved(channels: &[Vec<f32>], range: std::ops::Range<usize>) -> Bytes {
 /// ones of a segment that ends with it or begins after it.
 #[must_use]
 pub fn events_of_a_piece(setup: &StreamSetup, format: AudioFormat) -> usize {
-    events_of_samples(setup, format, hop_samples(setup, format))
-        .saturating_mul(setup.channels.analysed(format.channels()))
+    events_of_a_channel(setup, format).saturating_mul(setup.channels.analysed(format.channels()))
 }
 
 /// Returns the most events that a piece may cause in any format, with each channel analysed by itself, since a stream may request that
@@ -84,27 +83,15 @@ pub fn events_of_a_piece(setup: &StreamSetup, format: AudioFormat) -> usize {
 pub fn most_events_of_a_piece(setup: &StreamSetup) -> usize {
     let channels = *CHANNELS.end();
     let widest = AudioFormat::new(Encoding::MuLaw, *SAMPLE_RATES_HZ.start(), u32::from(channels));
-    let of_a_channel = |format| events_of_samples(setup, format, hop_samples(setup, format));
-    widest.map_or(0, |widest| of_a_channel(widest).saturating_mul(usize::from(channels)))
+    widest.map_or(0, |widest| events_of_a_channel(setup, widest).saturating_mul(usize::from(channels)))
 }
 
-/// Returns the most events that a chunk of `bytes` may cause when it is not cut into pieces; `None` for a file, whose length in seconds results
-/// only from decoding.
-#[must_use]
-pub fn events_of_a_chunk(setup: &StreamSetup, format: AudioFormat, bytes: usize) -> Option<usize> {
-    let frame_bytes = format.encoding().sample_bytes()? * usize::from(format.channels());
-    let samples = (bytes / frame_bytes.max(1)) as u64;
-    let of_a_channel = events_of_samples(setup, format, samples);
-    Some(of_a_channel.saturating_mul(setup.channels.analysed(format.channels())))
-}
-
-/// Returns the most events of one channel that `samples`, with the longest gap before them, may cause: one for each hop, one more because a piece
-/// may begin anywhere in a hop, and up to three for the ends of segments before, within and after it.
-fn events_of_samples(setup: &StreamSetup, format: AudioFormat, samples: u64) -> usize {
-    let hop = hop_samples(setup, format);
+/// Returns the most events of one channel: one for each hop of the longest gap, one for the audio of the piece, and up to three for the ends of the
+/// segments before, within and after it.
+fn events_of_a_channel(setup: &StreamSetup, format: AudioFormat) -> usize {
     let silence = whole_samples(setup.max_gap, format.sample_rate_hz());
-    let windows = silence / hop + samples.div_ceil(hop);
-    usize::try_from(windows).unwrap_or(usize::MAX / 16).saturating_add(3)
+    let windows = silence / hop_samples(setup, format) + 1;
+    usize::try_from(windows).unwrap_or(usize::MAX / 16) + 3
 }
 
 /// Returns one hop in samples of the stream, at least one.

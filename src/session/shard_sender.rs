@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::Refusal;
 use super::credits::EventCredits;
+use crate::serving::ServedModel;
 use crate::shard::{ChunkSource, ShardMessage, StreamKey};
 use crate::stream::BadChunk;
 use crate::telemetry::metrics::Source;
@@ -55,6 +56,11 @@ impl ShardSender {
     /// Waits for room for `events`. Returns `None` if the client has gone.
     pub async fn reserve(&self, events: usize) -> Option<OwnedSemaphorePermit> {
         self.route.credits.reserve(events).await
+    }
+
+    /// Waits for a place of one piece in the share that `model` has of the shards' inboxes. Returns `None` if the client has gone.
+    pub async fn reserve_share(&self, model: &ServedModel) -> Option<OwnedSemaphorePermit> {
+        self.route.credits.acquire(&model.share, 1).await
     }
 
     /// Returns the source of the next piece. The first one opens the stream in the shard.

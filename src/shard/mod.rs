@@ -2,8 +2,13 @@
 //!
 //! Input: chunks of any source, in order for each stream. Output: one job a window to its model's batcher, refusals to the source, and reports to the
 //! reader of a partition. In data order: `threads` (which thread owns a stream) → `open_stream` (one stream with its source) → `output` (its windows
-//! become jobs); `shadow_stream` feeds models on trial, `scratch_pool` holds the buffers that a thread's streams share, `report` is what a reader receives.
+//! become jobs) → `backlog` (jobs without room wait, with their stream); `shadow_stream` feeds models on trial, `scratch_pool` holds the buffers that a thread's streams share, `report` is what a reader receives.
 
+mod backlog;
+#[cfg(test)]
+mod backlog_tests;
+mod block_on;
+mod full_queue;
 mod open_stream;
 mod output;
 mod report;
@@ -12,5 +17,5 @@ mod shadow_stream;
 mod threads;
 
 pub use open_stream::ReportSender;
-pub use report::{ChunkAccepted, Report};
+pub use report::{ChunkAccepted, PartitionReport};
 pub use threads::*;

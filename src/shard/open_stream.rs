@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use super::backlog::Backlog;
 use super::output::WindowOutput;
 use super::scratch_pool::ScratchPool;
 use super::shadow_stream::ShadowStream;
 use super::{ChunkEnvelope, ChunkSource};
 use crate::serving::CallReply;
 use crate::serving::{AdmissionPermit, ServedModel};
-use crate::shard::{ChunkAccepted, Report};
+use crate::shard::{ChunkAccepted, PartitionReport};
 use crate::stream::RESUMED;
 use crate::stream::{Assignment, EpochPosition, StreamInfo};
 use crate::stream::{BadChunk, Chunk, ChunkOutcome, StreamFrontEnd};
@@ -26,12 +27,12 @@ use crate::window::time_of;
 #[derive(Debug, Clone)]
 pub struct ReportSender {
     /// What happened to the chunks of Kafka streams. The reader receives at all times, so a full channel empties soon.
-    pub reports: crossbeam_channel::Sender<Report>,
+    pub reports: crossbeam_channel::Sender<PartitionReport>,
 }
 
 impl ReportSender {
     /// Sends a report to the reader. A daemon without Kafka has no reader, and the report is dropped.
-    pub fn report(&self, report: Report) {
+    pub fn report(&self, report: PartitionReport) {
         let _ = self.reports.send(report);
     }
 }
@@ -126,6 +127,7 @@ impl OpenStream {
         &mut self,
         scratch_pool: &mut ScratchPool,
         reports_to: &ReportSender,
+        backlog: &mut Backlog,
         envelope: &mut ChunkEnvelope,
     ) -> Result<After, BadChunk> {
         let started = Instant::now();
@@ -136,10 +138,17 @@ impl OpenStream {
             ChunkSource::Session { credits, .. } => Some(credits),
             ChunkSource::Kafka { .. } => None,
         };
-        let (model, captured_at) = (&*self.model, envelope.captured_at);
+        let (model, captured_at) = (&self.model, envelope.captured_at);
         let shadows = &mut self.shadows;
-        let mut output =
-            WindowOutput { info: &self.info, owner: &self.owner, model, shadows, reports_to, captured_at };
+        let mut output = WindowOutput {
+            info: &self.info,
+            owner: &self.owner,
+            model,
+            shadows,
+            reports_to,
+            backlog,
+            captured_at,
+        };
         let scratch = scratch_pool.of(&self.model);
         let outcome = self
             .front_end
@@ -191,12 +200,20 @@ impl OpenStream {
         &mut self,
         scratch_pool: &mut ScratchPool,
         reports_to: &ReportSender,
+        backlog: &mut Backlog,
         mut credits: Option<OwnedSemaphorePermit>,
     ) {
-        let (model, captured_at) = (&*self.model, self.captured_at);
+        let (model, captured_at) = (&self.model, self.captured_at);
         let shadows = &mut self.shadows;
-        let mut output =
-            WindowOutput { info: &self.info, owner: &self.owner, model, shadows, reports_to, captured_at };
+        let mut output = WindowOutput {
+            info: &self.info,
+            owner: &self.owner,
+            model,
+            shadows,
+            reports_to,
+            backlog,
+            captured_at,
+        };
         let scratch = scratch_pool.of(&self.model);
         let ended = self.front_end.end(scratch, &mut |window| output.submit(window, credits.as_mut()));
         self.shadows.iter_mut().for_each(|shadow| shadow.end(scratch_pool));
@@ -205,8 +222,19 @@ impl OpenStream {
         }
         if let (Owner::Kafka { assignment, .. }, Some(standing)) = (&self.owner, self.position()) {
             let (assignment, stream_id) = (*assignment, self.info.stream_id.clone());
-            reports_to.report(Report::SegmentEnded { assignment, stream_id, standing });
+            reports_to.report(PartitionReport::SegmentEnded { assignment, stream_id, standing });
         }
+    }
+
+    /// Whether the client of the stream's call has left.
+    pub fn has_left(&self) -> bool {
+        matches!(&self.owner, Owner::Call(replies) if replies.is_closed())
+    }
+
+    /// Closes the stream: the stages behind the model drop its state once its last window has passed.
+    pub fn close(self, backlog: &mut Backlog) {
+        backlog.submit_end(&self.model, self.info);
+        self.shadows.into_iter().for_each(|shadow| shadow.close(backlog));
     }
 
     /// Logs and counts a file that ended before it was complete. Each of its chunks was accepted, so none becomes a dead letter. (Sessions collect
@@ -236,7 +264,7 @@ impl OpenStream {
         let format = self.front_end.format();
         // The chunks of a file are needed until the file is complete and the position has moved past it.
         let end = now.place.position + u64::from(format.is_file());
-        reports_to.report(Report::ChunkAccepted(Box::new(ChunkAccepted {
+        reports_to.report(PartitionReport::ChunkAccepted(Box::new(ChunkAccepted {
             assignment: *assignment,
             stream_id: self.info.stream_id.clone(),
             offset,

@@ -5,18 +5,22 @@
 //! lock is taken; a refused chunk changes no stream.
 
 use std::collections::{HashMap, HashSet};
+use std::future::poll_fn;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
+use std::task::Poll;
 
 use ::metrics::gauge;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::backlog::{Backlog, Room};
+use super::block_on::Parker;
 use super::open_stream::{After, OpenStream, ReportSender};
 use super::scratch_pool::ScratchPool;
 use crate::serving::CallReply;
-use crate::serving::ServedModel;
-use crate::shard::Report;
+use crate::serving::{ServedModel, StreamSinks};
+use crate::shard::PartitionReport;
 use crate::stream::{Assignment, StreamInfo};
 use crate::stream::{BadChunk, Chunk, Resume};
 use crate::telemetry::metrics;
@@ -47,6 +51,8 @@ pub struct ChunkEnvelope {
     pub resume: Option<Box<Resume>>,
     /// The model of the stream that the chunk opens.
     pub model: Arc<ServedModel>,
+    /// The chunk's place in its model's share of the shards ([`ServedModel::share`]), released once the chunk is handled.
+    pub place: Option<OwnedSemaphorePermit>,
 }
 
 /// The source of a chunk.
@@ -112,7 +118,18 @@ pub enum ShardMessage {
     ForgetAssignment(Assignment),
 }
 
-/// The queues of all shards. Clones share them.
+impl ShardMessage {
+    /// The stream that the message is for; `None` for one that does not wait for the messages before it.
+    fn key(&self) -> Option<StreamKey> {
+        match self {
+            Self::Chunk(envelope) => Some(envelope.source.key(&envelope.info)),
+            Self::EndSegment { key, .. } | Self::Close { key, .. } | Self::Forget(key) => Some(key.clone()),
+            Self::ForgetAssignment(_) => None,
+        }
+    }
+}
+
+/// The senders to all shards.
 #[derive(Debug, Clone)]
 pub struct Shards(Arc<[mpsc::Sender<ShardMessage>]>);
 
@@ -164,13 +181,14 @@ pub fn start(
     count: usize,
     queue: usize,
     reports_to: &ReportSender,
+    sinks: &StreamSinks,
 ) -> std::io::Result<(Shards, ShardThreads)> {
     let mut senders = Vec::new();
     let mut threads = Vec::new();
     let ended = CancellationToken::new();
     for number in 0..count {
         let (sender, inbox) = mpsc::channel(queue);
-        let shard = Shard::new(reports_to.clone());
+        let shard = Shard::new(reports_to.clone(), sinks.clone());
         let guard = ended.clone().drop_guard();
         let thread = std::thread::Builder::new().name(format!("shard-{number}"));
         threads.push(thread.spawn(move || {
@@ -190,49 +208,119 @@ pub struct Shard {
     scratch_pool: ScratchPool,
     streams: HashMap<StreamKey, OpenStream>,
     reports_to: ReportSender,
+    backlog: Backlog,
+}
+
+/// What a shard does next.
+enum Next {
+    /// A full queue has room.
+    Room(Room),
+    /// So many messages have come; none where the inbox is closed.
+    Messages(usize),
 }
 
 impl Shard {
-    /// Returns a shard without streams, which reports to the reader of each partition.
+    /// Returns a shard without streams, which reports to the reader of each partition and reserves room in `sinks`.
     #[must_use]
-    pub fn new(reports_to: ReportSender) -> Self {
-        Self { scratch_pool: ScratchPool::default(), streams: HashMap::new(), reports_to }
+    pub fn new(reports_to: ReportSender, sinks: StreamSinks) -> Self {
+        let (scratch_pool, streams) = (ScratchPool::default(), HashMap::new());
+        Self { scratch_pool, streams, reports_to, backlog: Backlog::new(sinks) }
     }
 
     fn run(mut self, mut inbox: mpsc::Receiver<ShardMessage>) {
         let depth = gauge!(metrics::QUEUE_DEPTH, "stage" => "shard");
-        let mut waiting = 0;
+        let (parker, mut waiting, mut open) = (Parker::new(), 0, true);
         let mut messages = Vec::with_capacity(AT_ONCE);
-        while inbox.blocking_recv_many(&mut messages, AT_ONCE) > 0 {
-            // All shards share the gauge, so each adds the change of its own queue.
-            let before = std::mem::replace(&mut waiting, inbox.len());
-            depth.increment(waiting as f64 - before as f64);
-            messages.drain(..).for_each(|message| self.handle(message));
+        while open || !self.backlog.is_empty() {
+            let next = parker.block_on(poll_fn(|context| {
+                if let Poll::Ready(room) = self.backlog.poll(context) {
+                    return Poll::Ready(Next::Room(room));
+                }
+                if !open {
+                    return Poll::Pending;
+                }
+                inbox.poll_recv_many(context, &mut messages, AT_ONCE).map(Next::Messages)
+            }));
+            match next {
+                Next::Room(room) => self.use_room(room),
+                Next::Messages(0) => open = false,
+                Next::Messages(_) => {
+                    // All shards share the gauge: each adds what has changed for itself.
+                    let before = std::mem::replace(&mut waiting, inbox.len());
+                    depth.increment(waiting as f64 - before as f64);
+                    messages.drain(..).for_each(|message| self.receive(message));
+                }
+            }
         }
     }
 
-    /// Handles one message. Waits while a batcher's queue is full.
-    pub fn handle(&mut self, message: ShardMessage) {
+    /// Handles a message, unless it must wait behind its stream's jobs. A call that was refused still gets the events of the audio before, so
+    /// its end waits too; nothing waits for a client that has left.
+    pub fn receive(&mut self, message: ShardMessage) {
+        match message.key() {
+            Some(key) if matches!(message, ShardMessage::Forget(_)) && self.has_left(&key) => {
+                self.forget(&key)
+            }
+            Some(key) if self.backlog.waits(&key) => self.backlog.defer(&key, message),
+            key => self.handle(key, message),
+        }
+    }
+
+    fn has_left(&self, key: &StreamKey) -> bool {
+        self.streams.get(key).is_some_and(OpenStream::has_left)
+    }
+
+    /// Uses room that has come free, and handles the messages of the stream that waited for it.
+    fn use_room(&mut self, room: Room) {
+        let Some(key) = self.backlog.use_room(room) else { return };
+        while let Some(message) = self.backlog.next_message(&key) {
+            self.handle(Some(key.clone()), message);
+        }
+    }
+
+    /// Handles a message; its stream waits afterwards where a job of it found no room.
+    fn handle(&mut self, key: Option<StreamKey>, message: ShardMessage) {
         match message {
             ShardMessage::Chunk(envelope) => self.accept(*envelope),
             ShardMessage::EndSegment { key, credits } => {
                 if let Some(stream) = self.streams.get_mut(&key) {
-                    stream.end_segment(&mut self.scratch_pool, &self.reports_to, credits);
+                    let Self { scratch_pool, reports_to, backlog, .. } = self;
+                    stream.end_segment(scratch_pool, reports_to, backlog, credits);
                 }
             }
             ShardMessage::Close { key, credits } => {
                 if let Some(mut stream) = self.streams.remove(&key) {
-                    stream.end_segment(&mut self.scratch_pool, &self.reports_to, credits);
+                    let Self { scratch_pool, reports_to, backlog, .. } = self;
+                    stream.end_segment(scratch_pool, reports_to, backlog, credits);
+                    stream.close(backlog);
                 }
             }
-            ShardMessage::Forget(key) => drop(self.streams.remove(&key)),
-            ShardMessage::ForgetAssignment(gone) => {
-                self.streams.retain(|key, _| !matches!(key, StreamKey::Kafka(at, _) if *at == gone));
+            ShardMessage::Forget(key) => {
+                if let Some(stream) = self.streams.remove(&key) {
+                    stream.close(&mut self.backlog);
+                }
             }
+            ShardMessage::ForgetAssignment(gone) => {
+                let is_gone = |key: &StreamKey| matches!(key, StreamKey::Kafka(at, _) if *at == gone);
+                let waiting = self.backlog.waiting(is_gone);
+                let open = self.streams.keys().filter(|key| is_gone(key)).cloned();
+                open.chain(waiting).collect::<HashSet<_>>().iter().for_each(|key| self.forget(key));
+            }
+        }
+        if let Some(key) = key {
+            self.backlog.park(&key);
         }
     }
 
-    /// Accepts a chunk. Opens its stream if it is not open, and drops the stream's state if the chunk ends it.
+    /// Forgets a stream at once: its pending jobs and messages are dropped, and so is its state behind the model.
+    fn forget(&mut self, key: &StreamKey) {
+        self.backlog.forget(key);
+        if let Some(stream) = self.streams.remove(key) {
+            stream.close(&mut self.backlog);
+        }
+    }
+
+    /// Accepts a chunk: opens its stream where there is none, and closes it where the chunk ends it.
     fn accept(&mut self, mut envelope: ChunkEnvelope) {
         let key = envelope.source.key(&envelope.info);
         let (mut stream, may_stay) = match self.streams.remove(&key) {
@@ -247,13 +335,16 @@ impl Shard {
                 }
             }
         };
-        match stream.accept(&mut self.scratch_pool, &self.reports_to, &mut envelope) {
+        let Self { scratch_pool, reports_to, backlog, .. } = self;
+        match stream.accept(scratch_pool, reports_to, backlog, &mut envelope) {
             Ok(After::Open) => drop(self.streams.insert(key, stream)),
-            Ok(After::Ended) => {}
+            Ok(After::Ended) => stream.close(backlog),
             Err(bad) => {
                 self.refuse(&envelope, bad);
                 if may_stay && matches!(envelope.source, ChunkSource::Kafka { .. }) {
                     self.streams.insert(key, stream);
+                } else {
+                    stream.close(&mut self.backlog);
                 }
             }
         }
@@ -274,7 +365,7 @@ impl Shard {
                 // The first refusal ends the session. If the session has ended already, no component needs the reason.
                 let _ = refusals.try_send(bad);
             }
-            ChunkSource::Kafka { assignment, offset } => self.reports_to.report(Report::Refused {
+            ChunkSource::Kafka { assignment, offset } => self.reports_to.report(PartitionReport::Refused {
                 assignment: *assignment,
                 offset: *offset,
                 stream_id: envelope.info.stream_id.clone(),

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{BadChunk, RecentScores};
+use super::{BadChunk, ChannelStates};
 use crate::audio::{BadAudio, ChannelLayout, ChannelPolicy};
 use crate::proto::AudioChunk;
 
@@ -22,8 +22,8 @@ pub struct StreamInfo {
     pub channels: Option<ChannelPolicy>,
     /// One name for each channel, or none.
     pub channel_names: Vec<String>,
-    /// What another reader left for the smoothing of the next window, by channel.
-    pub recent: Vec<Option<Arc<RecentScores>>>,
+    /// The state that stages behind the model had for each channel when another reader left the stream.
+    pub channel_states: ChannelStates,
 }
 
 /// What a chunk declares of its stream. An empty model, no policy and no names mean "as before".

@@ -6,6 +6,7 @@
 //! Invariants: everything here is pure, without clock, channel or I/O. The windows of a stream depend on its audio only, never on how it was
 //! divided into chunks.
 
+mod channel_state;
 mod chunk;
 mod collected_file;
 mod front_end;
@@ -20,6 +21,7 @@ mod ticket;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use channel_state::{ChannelState, ChannelStates};
 pub use chunk::{BadChunk, Chunk, ChunkOutcome, FURTHEST_SAMPLE};
 pub use collected_file::{CollectedFile, decode_file};
 pub use front_end::StreamFrontEnd;

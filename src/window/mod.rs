@@ -1,6 +1,6 @@
 //! Windows: where they lie, and how samples of one channel become the features of each.
 //!
-//! In data order: [`WindowGeometry`] (arithmetic on sample indexes) → [`ChannelWindower`] (samples to windows of frames or of samples) → [`Window`] (a window
+//! In data order: [`WindowGeometry`] (arithmetic on sample indexes) → `ChannelWindower` (samples to windows of frames or of samples) → [`Window`] (a window
 //! with its channel and times). A window's features depend on nothing outside the window.
 
 mod channel_windower;

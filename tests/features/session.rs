@@ -4,19 +4,23 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use affectd::audio::encode;
 use affectd::batch::{InferenceCost, Job};
 use affectd::config::Config;
 use affectd::model::{Layout, Output};
 use affectd::proto::{AudioChunk, AudioFormat, ChannelPolicy, Encoding};
-use affectd::serving::{CallReply, JobOrigin, ModelRegistry, ServedModel, Utilization};
+use affectd::serving::{
+    CallReply, JobOrigin, ModelRegistry, Recipient, ServedModel, StreamSinks, Utilization,
+};
 use affectd::session::{InputSession, OpenStreams, Refusal, RefusalClass, SessionError, SessionLinks};
 use affectd::shard::{self, ReportSender, ShardThreads};
 use affectd::stream::StreamSetup;
 use affectd::telemetry::metrics::Source;
-use futures::stream;
-use tokio::sync::{mpsc, watch};
+use futures::{Stream, StreamExt, stream};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::support::decoder_entries::file_fixture::{FLOAT, wav};
 use crate::support::model_fixture;
 
 /// A source that the daemon itself does not have.
@@ -36,15 +40,23 @@ struct Stage {
 fn stage(max_streams: usize) -> Stage {
     let contract = Arc::new(model_fixture::contract(Layout::Ntc, Output::Logits));
     let config = Config::default();
-    let setup = StreamSetup::new(&contract, &config.window, &config.audio).unwrap();
+    let window = affectd::config::Window { min_length: Duration::from_millis(250), ..config.window };
+    let setup = StreamSetup::new(&contract, &window, &config.audio).unwrap();
     let (sender, jobs) = mpsc::channel(256);
     let utilization = Utilization::new(Arc::new(InferenceCost::default()), 1, Duration::from_millis(500));
-    let model =
-        ServedModel { contract, setup, setup_number: 1, jobs: sender, utilization, shadows: Vec::new() };
+    let model = ServedModel {
+        contract,
+        setup,
+        setup_number: 1,
+        jobs: sender,
+        share: Arc::new(Semaphore::new(64)),
+        utilization,
+        shadows: Vec::new(),
+    };
     let registry = ModelRegistry::new(vec![Arc::new(model)], Arc::default());
     let (registries, receiver) = watch::channel(Arc::new(registry));
     let (reports, _) = crossbeam_channel::bounded(1);
-    let (shards, threads) = shard::start(1, 16, &ReportSender { reports }).unwrap();
+    let (shards, threads) = shard::start(1, 16, &ReportSender { reports }, &StreamSinks::default()).unwrap();
     let links = SessionLinks {
         shards,
         registries: receiver,
@@ -76,37 +88,87 @@ async fn run(stage: &Stage, chunks: Vec<AudioChunk>) -> Result<(), Refusal> {
     }
 }
 
+/// The windows that reach the model of a session whose client takes every event, as (index, partial), and how the session ended.
+async fn windows(
+    stage: Stage,
+    chunks: impl Stream<Item = AudioChunk>,
+) -> (Vec<(u64, bool)>, Result<(), SessionError<()>>) {
+    let Stage { links, mut jobs, _shards, _registries } = stage;
+    let (session, mut inbox) = InputSession::new(links, websocket());
+    let (mut found, ended) = (Vec::new(), CancellationToken::new());
+    let model_and_client = async {
+        loop {
+            let job = tokio::select! {
+                Some(job) = jobs.recv() => job,
+                () = ended.cancelled() => return,
+            };
+            let envelope = match job.origin {
+                JobOrigin::Window(envelope) => envelope,
+                JobOrigin::StreamEnd(_) => continue,
+                JobOrigin::Clip(_) => panic!("no clip is evaluated"),
+            };
+            found.push((envelope.index, envelope.partial));
+            let Recipient::Call(answer) = envelope.recipient else { panic!("an event for the session") };
+            assert!(answer.replies.try_send(CallReply::Event(Default::default(), answer.credit)).is_ok());
+            drop(inbox.recv().await);
+        }
+    };
+    let session = async {
+        let outcome = session.run(chunks.map(Ok)).await;
+        ended.cancel();
+        outcome
+    };
+    let (outcome, ()) = tokio::join!(session, model_and_client);
+    (found, outcome)
+}
+
 #[tokio::test]
 async fn windows_reach_the_model_in_order_and_the_session_ends_after_its_last_event() {
-    let Stage { links, mut jobs, _shards, _registries } = stage(1);
-    let (session, mut inbox) = InputSession::new(links.clone(), websocket());
     let chunks = [chunk(6_000), AudioChunk { format: None, ..chunk(6_000) }];
-    let chunks = stream::iter(chunks.map(Ok::<_, SessionError<()>>));
-    // Passes each window on as its event, as the model and the publisher do.
-    let model = tokio::spawn(async move {
-        let mut indexes = Vec::new();
-        while indexes.len() < 2 {
-            let Some(Job { origin: JobOrigin::Window(envelope), .. }) = jobs.recv().await else { break };
-            indexes.push(envelope.index);
-            let affectd::serving::Answer::Call(answer) = envelope.answer else {
-                panic!("a session's window")
-            };
-            let event = Box::default();
-            assert!(answer.replies.try_send(CallReply::Event(event, answer.credit)).is_ok());
-        }
-        indexes
-    });
-    let client = async {
-        let mut events = 0;
-        while let Some(CallReply::Event(..)) = inbox.recv().await {
-            events += 1;
-        }
-        events
-    };
-    let (outcome, events) = tokio::join!(session.run(chunks), client);
+    let (found, outcome) = windows(stage(1), stream::iter(chunks)).await;
     assert!(outcome.is_ok());
     // 1.5 s are two whole windows of 1 s every 0.5 s, and nothing is left for a partial one.
-    assert_eq!((model.await.unwrap(), events), (vec![0, 1], 2));
+    assert_eq!(found, [(0, false), (1, false)]);
+}
+
+#[tokio::test]
+async fn a_duplicate_of_a_chunk_in_pieces_is_dropped_as_a_whole() {
+    let numbered = |sequence| AudioChunk { sequence: Some(sequence), ..chunk(16_000) };
+    let chunks = stream::iter([numbered(4), numbered(4), numbered(3), numbered(6)]);
+    let (found, outcome) = windows(stage(1), chunks).await;
+    assert!(outcome.is_ok());
+    // Two chunks of 2 s; the gap between 4 and 6 is closed up.
+    assert_eq!(found, (0..7).map(|index| (index, false)).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_file_in_many_chunks_gives_the_windows_of_its_samples() {
+    let samples = vec![(0..24_000).map(|n| (n % 89) as f32 / 89.0 - 0.5).collect::<Vec<f32>>()];
+    let data = encode(&samples, Encoding::PcmF32le);
+    let file = wav(FLOAT, 32, 1, 8_000, &data);
+    let format = Some(AudioFormat { encoding: Encoding::File.into(), sample_rate_hz: 0, channels: 0 });
+    let parts = file.chunks(7_000).map(|part| AudioChunk {
+        format,
+        audio: part.to_vec().into(),
+        ..AudioChunk::default()
+    });
+    let (found, outcome) = windows(stage(1), stream::iter(parts.collect::<Vec<_>>())).await;
+    assert!(outcome.is_ok());
+    assert_eq!(found, (0..5).map(|index| (index, false)).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_drain_ends_an_open_stream_with_its_partial_window() {
+    let stage = stage(1);
+    let draining = stage.links.draining.clone();
+    // 2.3 s, then nothing until the drain.
+    let chunks = stream::iter([chunk(18_400)]).chain(stream::once(async move {
+        draining.cancel();
+        std::future::pending().await
+    }));
+    let (found, outcome) = windows(stage, chunks).await;
+    assert!(matches!(outcome, Err(SessionError::Refused(Refusal::Draining))));
+    assert_eq!(found, [(0, false), (1, false), (2, false), (3, true)]);
 }
 
 #[tokio::test]

@@ -16,18 +16,22 @@ use affectd::kafka::{
 use affectd::model::{Contract, Layout, Output, WindowShape};
 use affectd::proto;
 use affectd::publish::smoothing::RawScores;
-use affectd::publish::stream_smoother::StreamSmoother;
-use affectd::serving::{Answer, JobOrigin, ModelRegistry, RegistryReceiver, ServedModel, Utilization};
-use affectd::shard::{Report, ReportSender, Shard, ShardMessage, Shards};
-use affectd::stream::{Assignment, Chunk, RecentScores, StreamSetup, Ticket};
+use affectd::publish::stream_states::StreamStates;
+use affectd::serving::{
+    JobOrigin, ModelRegistry, Recipient, RegistryReceiver, ServedModel, StreamSinks, Utilization,
+    WindowEnvelope,
+};
+use affectd::shard::{PartitionReport, ReportSender, Shard, ShardMessage, Shards};
+use affectd::stream::{Assignment, ChannelState, Chunk, StreamSetup, Ticket};
 use prost::Message;
 use rdkafka::message::OwnedHeaders;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::model_fixture;
 
 pub const IDLE_MS: i64 = 5_000;
 const GROUP: &str = "affectd";
+const SMOOTHING: Smoothing = Smoothing { method: SmoothingMethod::Exponential, windows: 4 };
 /// Messages that the shard has room for: the second one of a record with an idle end waits in the partition.
 const SHARD_QUEUE: usize = 1;
 /// More windows than any of the tests has.
@@ -132,9 +136,9 @@ pub struct Reader {
     shards: Shards,
     inbox: mpsc::Receiver<ShardMessage>,
     shard: Shard,
-    reports: crossbeam_channel::Receiver<Report>,
+    reports: crossbeam_channel::Receiver<PartitionReport>,
     jobs: mpsc::Receiver<Job<JobOrigin>>,
-    smoother: StreamSmoother,
+    states: StreamStates,
     labels: Arc<[String]>,
     /// Windows that are not acknowledged, in order.
     pub pending: Vec<PendingWindow>,
@@ -145,7 +149,7 @@ pub struct PendingWindow {
     ticket: Ticket,
     name: Name,
     published: (Vec<f32>, Vec<f32>),
-    recent: Option<Arc<RecentScores>>,
+    state: ChannelState,
 }
 
 impl Reader {
@@ -165,10 +169,10 @@ impl Reader {
             commit: None,
             shards: Shards::from(vec![messages]),
             inbox,
-            shard: Shard::new(ReportSender { reports: report }),
+            shard: Shard::new(ReportSender { reports: report }, StreamSinks::default()),
             reports,
             jobs: queue,
-            smoother: StreamSmoother::new(Smoothing { method: SmoothingMethod::Exponential, windows: 4 }),
+            states: StreamStates::default(),
             labels: ["anger".to_owned(), "fear".to_owned()].into(),
             pending: Vec::new(),
         };
@@ -211,30 +215,37 @@ impl Reader {
 
     fn run_shard(&mut self) {
         while let Ok(message) = self.inbox.try_recv() {
-            self.shard.handle(message);
+            self.shard.receive(message);
         }
         while let Ok(report) = self.reports.try_recv() {
             let refused = self.partition().handle_report(report);
             assert!(refused.is_none(), "{refused:?}");
         }
         while let Ok(job) = self.jobs.try_recv() {
-            let scored = self.score(job);
-            self.pending.push(scored);
+            let needs_model = job.needs_model();
+            match job.origin {
+                JobOrigin::Window(envelope) => {
+                    let scored = self.score(*envelope, needs_model.then_some(job.features));
+                    self.pending.push(scored);
+                }
+                JobOrigin::StreamEnd(stream) => self.states.end(&stream),
+                JobOrigin::Clip(_) => panic!("no clip is evaluated"),
+            }
         }
     }
 
     /// In place of the model: scores that depend on the features alone; none for silent windows.
-    fn score(&mut self, job: Job<JobOrigin>) -> PendingWindow {
-        let asks_model = job.asks_model();
-        let Job { features, origin: JobOrigin::Window(envelope), .. } = job else { panic!("a window") };
-        let Answer::Kafka(ticket) = envelope.answer else { panic!("a window of Kafka") };
+    fn score(&mut self, envelope: WindowEnvelope, features: Option<Vec<f32>>) -> PendingWindow {
+        let Recipient::Partition(ticket) = envelope.recipient else { panic!("a window of Kafka") };
         let (channel, index, partial) = (envelope.channel, envelope.index, envelope.partial);
-        let share = 1.0 / (1.0 + (-features.iter().sum::<f32>() / 100.0).exp());
-        let scores: &[f32] = if asks_model { &[share, 1.0 - share] } else { &[] };
-        let raw = RawScores { segment: envelope.segment, labels: &self.labels, scores };
-        let smoothed = self.smoother.smooth(&envelope.stream, channel, raw);
+        let of = |features: &Vec<f32>| 1.0 / (1.0 + (-features.iter().sum::<f32>() / 100.0).exp());
+        let scores = features.as_ref().map(of).map_or_else(Vec::new, |share| vec![share, 1.0 - share]);
+        let raw = RawScores { segment: envelope.segment, labels: &self.labels, scores: &scores };
+        let state = self.states.of(&envelope.stream, channel);
+        let smoothed = SMOOTHING.smooth_channel(state, raw);
         let name = (envelope.stream.stream_id.to_string(), channel, index, partial);
-        PendingWindow { ticket, name, published: (features, smoothed.scores), recent: smoothed.recent }
+        let published = (features.unwrap_or_default(), smoothed);
+        PendingWindow { ticket, name, published, state: state.clone() }
     }
 
     /// Acknowledges the first pending window of the channel that the `nth` one belongs to: a channel's windows come in order.
@@ -245,8 +256,8 @@ impl Reader {
         let wanted = self.pending[nth % self.pending.len()].ticket.clone();
         let same = |other: &Ticket| other.stream_id == wanted.stream_id && other.channel == wanted.channel;
         let first = self.pending.iter().position(|window| same(&window.ticket)).unwrap();
-        let PendingWindow { ticket, name, published: window, recent } = self.pending.remove(first);
-        self.partition().handle_report(Report::Delivered { ticket, recent });
+        let PendingWindow { ticket, name, published: window, state } = self.pending.remove(first);
+        self.partition().handle_report(PartitionReport::Delivered { ticket, state });
         if let Some(earlier) = published.insert(name.clone(), window.clone()) {
             assert_eq!(earlier, window, "{name:?} published again is the same");
         }
@@ -316,6 +327,7 @@ fn registry(setup: &StreamSetup, jobs: mpsc::Sender<Job<JobOrigin>>) -> Registry
         setup: setup.clone(),
         setup_number: 1,
         jobs,
+        share: Arc::new(Semaphore::new(WINDOWS)),
         utilization: Utilization::new(cost, 1, Duration::from_millis(500)),
         shadows: Vec::new(),
     };

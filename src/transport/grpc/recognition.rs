@@ -99,16 +99,19 @@ async fn next_response(
     }
 }
 
-/// Turns a reply into a response. Dropping the credit of an event gives its room back to the session.
+/// Turns a reply into a response. Dropping the credit of an event releases its room to the session.
 fn response(
     reply: CallReply,
     responses: CallResponses,
 ) -> Option<(Result<RecognizeResponse, Status>, Option<CallResponses>)> {
     match reply {
-        CallReply::Event(response, credit) => {
+        CallReply::Event(event, credit) => {
             drop(credit);
-            Some((Ok(*response), Some(responses)))
+            let response = RecognizeResponse { event: Some(Arc::unwrap_or_clone(event)) };
+            Some((Ok(response), Some(responses)))
         }
-        CallReply::Refused(status) => Some((Err(status), None)),
+        CallReply::Failed { index, source } => {
+            Some((Err(Status::internal(format!("window {index}: {source}"))), None))
+        }
     }
 }

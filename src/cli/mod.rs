@@ -13,6 +13,7 @@ pub mod demo;
 pub mod evaluate;
 mod event_table;
 pub mod features;
+pub mod generated;
 pub mod load;
 pub mod model;
 mod protocol;
@@ -82,6 +83,9 @@ pub enum Command {
     /// Train a model and write it as one ONNX file
     #[cfg(feature = "train")]
     Train(Box<train::Args>),
+    /// Train a model and write it as one ONNX file
+    #[cfg(not(feature = "train"))]
+    Train(TrainMissing),
     /// The feature matrix that a model receives
     Features(features::Args),
     /// Stream recordings as a client would
@@ -94,6 +98,19 @@ pub enum Command {
     Model(model::Args),
     /// The effective configuration
     Config(config::Args),
+    /// A completion script for a shell
+    Completions(generated::CompletionArgs),
+    /// The manual page, in roff
+    Man,
+}
+
+/// The arguments of `affectd train` in a build without the trainer; all of them are ignored.
+#[cfg(not(feature = "train"))]
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub struct TrainMissing {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    arguments: Vec<String>,
 }
 
 /// What every command receives besides its own arguments.
@@ -146,12 +163,19 @@ async fn dispatch(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Evaluate(args) => evaluate::run(args, context).await,
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(*args, context).await,
+        #[cfg(not(feature = "train"))]
+        Command::Train(_) => Err(UsageError(
+            "this build has no trainer; build one with `cargo build --release --features train`".to_owned(),
+        )
+        .into()),
         Command::Features(args) => features::run(args, context).await,
         Command::Send(args) => send::run(args, context).await,
         Command::Tail(args) => tail::run(args, context).await,
         Command::Load(args) => load::run(args, context).await,
         Command::Model(args) => model::run(args, context).await,
         Command::Config(args) => config::run(args, context).await,
+        Command::Completions(args) => generated::completions(&args),
+        Command::Man => generated::man(),
     }
 }
 

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::audio::{AudioFormat, ChannelPolicy};
 use crate::stream::{
-    ChannelState, ChannelStates, EpochPosition, RESUMED, Resume, ResumePoint, StreamInfo, StreamPosition,
+    ChannelState, ChannelStates, EpochPosition, RESUMED, Resume, ResumePoint, SplitFrame, StreamInfo,
+    StreamPosition,
 };
 use crate::window::WindowSpan;
 
@@ -63,6 +64,9 @@ pub struct StreamState {
     pub position: u64,
     /// Sequence of the last chunk accepted.
     pub sequence: Option<u64>,
+    /// The bytes of a sample frame that the last chunk left incomplete.
+    #[serde(default, skip_serializing_if = "SplitFrame::is_empty")]
+    pub split: SplitFrame,
     /// First window of the open segment; `None` after an idle end.
     pub first_window: Option<u64>,
     /// The lowest window of each channel that is not acknowledged.
@@ -93,13 +97,15 @@ impl StreamState {
     /// Returns the state of a stream at a position.
     #[must_use]
     pub fn new(at: &EpochPosition, info: &StreamInfo, format: AudioFormat) -> Self {
-        let StreamPosition { position, sequence, first_window, next_windows, span, .. } = at.place.clone();
+        let StreamPosition { position, sequence, split, first_window, next_windows, span, .. } =
+            at.place.clone();
         let StreamInfo { attributes, model, channels, channel_names, .. } = info.clone();
         let channels = channels.unwrap_or_default();
         Self {
             format,
             position,
             sequence,
+            split,
             first_window,
             next_windows,
             span,
@@ -126,6 +132,7 @@ impl StreamState {
         let place = StreamPosition {
             position: self.position,
             sequence: self.sequence,
+            split: self.split.clone(),
             first_window: self.first_window,
             open: self.first_window.is_some(),
             needed_from: self.position,
@@ -177,6 +184,7 @@ impl ProgressEntry {
             format: state.format,
             position: state.position,
             sequence: state.sequence,
+            split: state.split.clone(),
             first_window: state.first_window,
             next_windows: state.next_windows.clone(),
             span: state.span,
@@ -225,6 +233,7 @@ mod tests {
             format,
             position: 800,
             sequence: None,
+            split: SplitFrame::default(),
             first_window,
             next_windows: vec![0],
             span: WindowSpan { length: Duration::from_secs(3), hop: Duration::from_secs(1) },

@@ -2,11 +2,12 @@
 //!
 //! Input: key, value and headers. Output: the chunk and what it declares of its stream, or why the record holds no chunk. Pure.
 
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prost::Message as _;
 use prost::bytes::Bytes;
-use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message as _, OwnedHeaders};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Header, Headers, Message as _, OwnedHeaders};
 
 use crate::audio::{AudioFormat, BadAudio, ChannelPolicy, channel_names};
 use crate::proto;
@@ -31,6 +32,27 @@ pub const CHANNELS: &str = "affectd-channels";
 /// The header with the names of a raw stream's channels, separated by commas.
 pub const CHANNEL_NAMES: &str = "affectd-channel-names";
 
+/// The prefix of the headers with the attributes of a raw stream: `affectd-attribute-NAME`.
+pub const ATTRIBUTE: &str = "affectd-attribute-";
+
+/// The headers that describe a raw record, and those that a dead letter adds, which may be written to the input again.
+const KNOWN: [&str; 11] = [
+    CONTENT_TYPE,
+    FIRST_SAMPLE,
+    SEQUENCE,
+    LAST,
+    MODEL,
+    CHANNELS,
+    CHANNEL_NAMES,
+    "affectd-error",
+    "affectd-topic",
+    "affectd-partition",
+    "affectd-offset",
+];
+
+/// The most names of unknown headers that are reported, since names come from producers.
+const MOST_REPORTED: usize = 32;
+
 /// A record as it was read. It is kept until its chunk is accepted, because a dead letter repeats it.
 #[derive(Debug, Clone)]
 pub struct RawRecord {
@@ -40,6 +62,8 @@ pub struct RawRecord {
     pub value: Bytes,
     /// The headers.
     pub headers: OwnedHeaders,
+    /// When the record was created or appended, in ms since 1970; `None` where the broker keeps no time.
+    pub timestamp: Option<i64>,
 }
 
 impl From<&BorrowedMessage<'_>> for RawRecord {
@@ -48,6 +72,7 @@ impl From<&BorrowedMessage<'_>> for RawRecord {
             key: message.key().map(<[u8]>::to_vec),
             value: message.payload().unwrap_or_default().to_vec().into(),
             headers: message.headers().map_or_else(OwnedHeaders::new, BorrowedHeaders::detach),
+            timestamp: message.timestamp().to_millis(),
         }
     }
 }
@@ -132,9 +157,38 @@ impl RawRecord {
             model: self.header(MODEL).unwrap_or_default(),
             channels: self.channels()?,
             channel_names: self.header(CHANNEL_NAMES).map_or_else(Vec::new, |list| channel_names(&list)),
+            attributes: self.attributes(),
             ..StreamInfo::default()
         };
-        Ok(AudioRecord { info: Arc::new(info), chunk, captured_at: None })
+        self.report_unknown_headers();
+        Ok(AudioRecord { info: Arc::new(info), chunk, captured_at: self.timestamp.map(timestamp) })
+    }
+
+    /// Returns the attributes: what follows the prefix in the name of each header, with its value.
+    fn attributes(&self) -> HashMap<String, String> {
+        let attribute = |header: Header<'_, &[u8]>| {
+            let prefix = header.key.get(..ATTRIBUTE.len())?;
+            let name = &header.key[ATTRIBUTE.len()..];
+            let value = String::from_utf8_lossy(header.value.unwrap_or_default());
+            (prefix.eq_ignore_ascii_case(ATTRIBUTE) && !name.is_empty())
+                .then(|| (name.to_owned(), value.into_owned()))
+        };
+        self.headers.iter().filter_map(attribute).collect()
+    }
+
+    /// Logs each header once whose name is close to that of a known one: it has no effect, and its producer expects one.
+    fn report_unknown_headers(&self) {
+        static REPORTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+        for header in self.headers.iter() {
+            let Some(nearest) = nearest_header(header.key) else { continue };
+            let mut reported = REPORTED.lock().unwrap_or_else(PoisonError::into_inner);
+            if reported.len() < MOST_REPORTED && reported.insert(header.key.to_owned()) {
+                tracing::warn!(
+                    header = header.key,
+                    "unknown header of a raw record is ignored; did you mean {nearest}?"
+                );
+            }
+        }
     }
 
     fn last(&self) -> Result<bool, BadRecord> {
@@ -167,6 +221,24 @@ impl RawRecord {
     }
 }
 
+/// Returns the known header that an unknown one is probably meant to be: of all that begin with `affectd`, and of others that differ in few letters.
+fn nearest_header(name: &str) -> Option<&'static str> {
+    let name = name.to_ascii_lowercase();
+    if KNOWN.contains(&name.as_str()) || name.strip_prefix(ATTRIBUTE).is_some_and(|rest| !rest.is_empty()) {
+        return None;
+    }
+    let similarity = |known: &&str| strsim::normalized_damerau_levenshtein(&name, known);
+    let nearest =
+        KNOWN[..7].iter().chain([&ATTRIBUTE]).max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
+    (name.starts_with("affectd") || similarity(nearest) >= 0.8).then_some(nearest)
+}
+
+/// Converts milliseconds since 1970.
+fn timestamp(ms: i64) -> pbjson_types::Timestamp {
+    let nanos = i32::try_from(ms.rem_euclid(1_000) * 1_000_000).unwrap_or_default();
+    pbjson_types::Timestamp { seconds: ms.div_euclid(1_000), nanos }
+}
+
 /// Reads a protobuf message. The stream's id is that of the message, or else the record's key.
 fn message(key: &str, mut message: proto::AudioChunk) -> Result<AudioRecord, BadRecord> {
     let stream_id = if message.stream_id.is_empty() { key } else { message.stream_id.as_str() };
@@ -185,4 +257,52 @@ fn is_protobuf(content_type: &str) -> bool {
         kind.as_str(),
         "application/protobuf" | "application/x-protobuf" | "application/vnd.google.protobuf"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(headers: &[(&str, &str)]) -> RawRecord {
+        let add = |headers: OwnedHeaders, (key, value): &(&str, &str)| {
+            headers.insert(Header { key, value: Some(value.as_bytes()) })
+        };
+        RawRecord {
+            key: Some(b"call".to_vec()),
+            value: Bytes::from_static(&[7; 80]),
+            headers: headers.iter().fold(OwnedHeaders::new(), add),
+            timestamp: Some(1_700_000_000_250),
+        }
+    }
+
+    #[test]
+    fn a_raw_record_has_attributes_and_the_time_of_its_record() {
+        let parsed = record(&[
+            ("content-type", "audio/basic"),
+            ("affectd-attribute-agent", "7"),
+            ("Affectd-Attribute-Queue", "grün"),
+            ("affectd-attribute-", "nameless"),
+        ]);
+        let parsed = parsed.parse().unwrap();
+        let attributes = [("agent".to_owned(), "7".to_owned()), ("Queue".to_owned(), "grün".to_owned())];
+        assert_eq!(parsed.info.attributes, attributes.into());
+        let at = pbjson_types::Timestamp { seconds: 1_700_000_000, nanos: 250_000_000 };
+        assert_eq!(parsed.captured_at, Some(at));
+        let timeless = RawRecord { timestamp: None, ..record(&[("content-type", "audio/basic")]) };
+        assert_eq!(timeless.parse().unwrap().captured_at, None);
+    }
+
+    #[test]
+    fn unknown_headers_have_a_known_one_that_they_are_close_to() {
+        assert_eq!(nearest_header("affectd-lst"), Some(LAST));
+        assert_eq!(nearest_header("Affectd-Sequnce"), Some(SEQUENCE));
+        assert_eq!(nearest_header("afectd-last"), Some(LAST));
+        assert_eq!(nearest_header("contenttype"), Some(CONTENT_TYPE));
+        assert_eq!(nearest_header("affectd-attribute-"), Some(ATTRIBUTE));
+        for fine in
+            ["affectd-last", "AFFECTD-LAST", "affectd-error", "affectd-attribute-x", "traceparent", ""]
+        {
+            assert_eq!(nearest_header(fine), None, "{fine}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ use super::options::Options;
 /// Names the topic that is missing or does not fit.
 pub async fn ensure_topics(kafka: &Options, shadows: &[String]) -> Result<(), KafkaFault> {
     let admin = clients::admin(kafka)?;
-    let input = ensure_topic(kafka, &admin, &kafka.input_topic, 1, false).await?;
+    let input = ensure_topic(kafka, &admin, &kafka.input_topic, kafka.partitions, false).await?;
     for topic in std::iter::once(&kafka.output_topic).chain(shadows) {
         ensure_topic(kafka, &admin, topic, input, false).await?;
     }

@@ -4,6 +4,7 @@
 //! is reserved before a piece is sent; a chunk is accepted or refused as a whole; dropping the value frees the stream's id and its admission permit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prost::bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
@@ -11,12 +12,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::shard_sender::{Route, ShardSender};
 use super::{OpenStreamGuard, Refusal, SessionLinks};
 use super::{chunks_of, events_of_a_piece, most_events_of_a_piece, pieces};
-use crate::audio::{AudioFormat, ChannelPolicy};
+use crate::audio::{AudioFormat, ChannelPolicy, FileAsSamples};
 use crate::proto::AudioChunk;
 use crate::serving::{AdmissionPermit, ModelRegistry, ServedModel};
 use crate::shard::{ChunkEnvelope, ShardMessage, StreamKey};
 use crate::stream::{BadChunk, Chunk, CollectedFile, Declared, LastSequence, SequenceCheck};
-use crate::stream::{StreamInfo, StreamSetup, decode_file};
+use crate::stream::{SplitFrame, StreamInfo, StreamSetup, decode_file};
 use crate::telemetry::metrics;
 
 /// The time at which the sender captured a chunk.
@@ -30,9 +31,15 @@ pub(super) struct OpenedStream {
     setup: StreamSetup,
     format: AudioFormat,
     sequence: LastSequence,
+    /// The sample behind the last chunk, and the bytes of a sample frame that it left incomplete.
+    position: u64,
+    split: SplitFrame,
+    /// Whether the stream has had audio, whose first bytes may be the header of a file.
+    has_audio: bool,
     /// The bytes of a file that is not complete yet.
     file: CollectedFile,
     shard: ShardSender,
+    idle_timeout: Duration,
     _id: OpenStreamGuard,
     _permit: AdmissionPermit,
 }
@@ -83,8 +90,21 @@ impl OpenedStream {
         let id = links.streams.open(&info.stream_id)?;
         let permit = model.utilization.enter(analysed);
         let shard = ShardSender::new(links.shards.of(&info.stream_id).clone(), route.clone());
-        let (sequence, file) = (LastSequence::default(), CollectedFile::default());
-        Ok(Self { info, model, setup, format, sequence, file, shard, _id: id, _permit: permit })
+        Ok(Self {
+            info,
+            model,
+            setup,
+            format,
+            sequence: LastSequence::default(),
+            position: 0,
+            split: SplitFrame::default(),
+            has_audio: false,
+            file: CollectedFile::default(),
+            shard,
+            idle_timeout: links.idle_timeout,
+            _id: id,
+            _permit: permit,
+        })
     }
 
     /// Accepts a chunk, waiting until there is room for its events. Returns whether it ends the stream.
@@ -102,15 +122,58 @@ impl OpenedStream {
         let captured_at = message.captured_at.take();
         let mut chunk = Chunk::from_message(message).map_err(BadChunk::from)?;
         let last = chunk.last;
+        self.check_file_header(&chunk.audio)?;
         if self.format.is_file() {
             self.accept_file(chunk.audio, last, captured_at).await?;
         } else {
+            self.join_split_frame(&mut chunk)?;
+            if self.may_become_file() && !last {
+                return Ok(false);
+            }
             // The chunk as a whole was checked: its pieces need no number.
             chunk.sequence = None;
             chunk.format = Some(self.format);
             self.submit(self.format, chunk, captured_at).await?;
         }
         Ok(last)
+    }
+
+    /// Looks for the header of a file in the first bytes of a stream of samples, and handles it as `audio.file_as_samples` configures.
+    fn check_file_header(&mut self, audio: &[u8]) -> Result<(), Refusal> {
+        if audio.is_empty() || std::mem::replace(&mut self.has_audio, true) || self.format.is_file() {
+            return Ok(());
+        }
+        if let Some(file) = self.setup.file_header(audio)? {
+            warn_of_file(&self.info, file, self.setup.file_as_samples);
+            if self.setup.file_as_samples == FileAsSamples::Decode {
+                self.format = AudioFormat::FILE;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether the next audio may turn the stream into one of a file. Its shard receives nothing before that, because it could not change the
+    /// format.
+    fn may_become_file(&self) -> bool {
+        !self.has_audio && self.setup.file_as_samples == FileAsSamples::Decode
+    }
+
+    /// Puts the bytes that the last chunk left over before those of `chunk`, and takes off what `chunk` leaves over.
+    fn join_split_frame(&mut self, chunk: &mut Chunk) -> Result<(), BadChunk> {
+        let (bytes, limit) = (chunk.audio.len(), self.setup.max_chunk_bytes);
+        if bytes > limit {
+            return Err(BadChunk::ChunkTooLarge { bytes, limit });
+        }
+        (chunk.audio, self.split) = self.split.join(self.format, self.position, chunk)?;
+        if !self.shard.has_begun() {
+            // The shard has not received the position of an empty first chunk.
+            chunk.first_sample = chunk.first_sample.or(Some(self.position));
+        }
+        // As in the front end: an overlap with earlier audio does not move the position back.
+        let frames = chunk.audio.len() / self.format.frame_bytes().unwrap_or(1).max(1);
+        let begin = chunk.first_sample.unwrap_or(self.position);
+        self.position = self.position.max(begin.saturating_add(frames as u64));
+        Ok(())
     }
 
     /// Checks that a chunk belongs to the stream and changes nothing of it.
@@ -123,7 +186,7 @@ impl OpenedStream {
         let channels = ChannelPolicy::from_proto(message.channels).map_err(BadChunk::from)?;
         let declared = Declared { model: &message.model, channels, channel_names: &message.channel_names };
         declared.check(&self.info.model, &self.setup.channels)?;
-        Ok(BadChunk::check_format(self.format, format)?)
+        Ok(self.setup.check_format(self.format, format)?)
     }
 
     /// Collects the bytes of a file and sends the file on when it is complete.
@@ -178,13 +241,25 @@ impl OpenedStream {
         Ok(())
     }
 
-    /// Ends the segment of an idle stream, and the file that is not complete yet. The next chunk begins a new segment.
+    /// Ends the segment of an idle stream. The next chunk begins a new segment. A file that has arrived completely is decoded, since a client may
+    /// leave out the mark of its end.
+    ///
+    /// # Errors
+    /// [`Refusal::FileIdle`] where the file is not complete.
     pub async fn end_segment(&mut self) -> Result<(), Refusal> {
-        self.end(|key, credits| ShardMessage::EndSegment { key, credits }).await
+        let ended = self.end(|key, credits| ShardMessage::EndSegment { key, credits }).await;
+        ended.map_err(|refusal| match refusal {
+            Refusal::Chunk(BadChunk::File(_)) => Refusal::FileIdle { timeout: self.idle_timeout },
+            other => other,
+        })
     }
 
     /// Ends the stream; its partial windows are analysed.
+    ///
+    /// # Errors
+    /// [`BadChunk::Audio`] where the stream ends inside a sample.
     pub async fn close(&mut self) -> Result<(), Refusal> {
+        self.split.check_end(self.format).map_err(BadChunk::from)?;
         self.end(|key, credits| ShardMessage::Close { key, credits }).await
     }
 
@@ -208,6 +283,15 @@ impl OpenedStream {
         // Fails only if the shards have ended, and with them every state.
         let _ = self.shard.send(ShardMessage::Forget(self.shard.key())).await;
     }
+}
+
+/// Logs that a stream of samples begins with the header of a file.
+fn warn_of_file(info: &StreamInfo, file: &str, handling: FileAsSamples) {
+    tracing::warn!(
+        stream_id = %info.stream_id,
+        file_as_samples = handling.name(),
+        "a stream of raw samples begins with the header of a {file} file; send it as ENCODING_FILE"
+    );
 }
 
 fn format_of(message: &AudioChunk) -> Result<Option<AudioFormat>, BadChunk> {

@@ -9,17 +9,22 @@ use crate::audio::{self, AudioFormat, CHANNELS, Encoding, Planar, Recording, SAM
 use crate::stream::{BadChunk, Chunk, StreamSetup};
 use crate::window::whole_samples;
 
-/// Cuts `chunk` into pieces of at most one hop. A chunk that does not hold whole samples, or is too large, stays whole: the shard refuses it.
+/// Cuts `chunk` into pieces of at most one hop. A chunk that does not hold whole samples stays whole: the shard refuses it.
 ///
 /// # Errors
 /// Returns an error if any piece holds a value that is no sample, since a chunk is accepted or refused as a whole.
 pub fn pieces(setup: &StreamSetup, format: AudioFormat, chunk: Chunk) -> Result<Vec<Chunk>, BadChunk> {
     let frame_bytes =
         format.encoding().sample_bytes().map_or(0, |bytes| bytes * usize::from(format.channels()));
-    let hop = usize::try_from(hop_samples(setup, format)).unwrap_or(usize::MAX);
-    let step = frame_bytes.saturating_mul(hop);
     let uneven = frame_bytes == 0 || !chunk.audio.len().is_multiple_of(frame_bytes);
-    if uneven || chunk.audio.len() <= step || chunk.audio.len() > setup.max_chunk_bytes {
+    if uneven {
+        return Ok(vec![chunk]);
+    }
+    // A chunk may exceed its limit by the start of a sample that an earlier chunk left incomplete. Its pieces do not.
+    let hop = usize::try_from(hop_samples(setup, format)).unwrap_or(usize::MAX);
+    let frames = hop.min(setup.max_chunk_bytes / frame_bytes).max(1);
+    let step = frames.saturating_mul(frame_bytes);
+    if chunk.audio.len() <= step {
         return Ok(vec![chunk]);
     }
     if format.encoding() == Encoding::PcmF32Le {
@@ -29,7 +34,7 @@ pub fn pieces(setup: &StreamSetup, format: AudioFormat, chunk: Chunk) -> Result<
     let mut pieces = Vec::with_capacity(rest.len().div_ceil(step));
     while !rest.is_empty() {
         let audio = rest.split_to(step.min(rest.len()));
-        let (first, before) = (pieces.is_empty(), (pieces.len() * hop) as u64);
+        let (first, before) = (pieces.is_empty(), (pieces.len() * frames) as u64);
         pieces.push(Chunk {
             sequence: chunk.sequence.filter(|_| first),
             // Every piece declares its position: if the first one overlaps earlier audio and is cut off, the others must not take its place.

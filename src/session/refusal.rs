@@ -50,6 +50,12 @@ pub enum Refusal {
     /// The daemon is shutting down.
     #[error("affectd is shutting down: connect again, with first_sample to go on where the events end")]
     Draining,
+    /// A file is incomplete, and no further chunk of it has arrived.
+    #[error("audio: no chunk for {} s (audio.idle_timeout), and the file is not complete", .timeout.as_secs_f64())]
+    FileIdle {
+        /// How long a stream may be silent.
+        timeout: std::time::Duration,
+    },
     /// The decoder of a file panicked.
     #[error("audio: the decoder of the file failed")]
     DecoderPanicked,
@@ -79,6 +85,7 @@ impl Refusal {
             | Self::ChunkMissing
             | Self::MessageTooLarge { .. }
             | Self::OtherStream { .. }
+            | Self::FileIdle { .. }
             | Self::UnknownModel(_) => RefusalClass::InvalidInput,
             Self::AlreadyOpen(_) => RefusalClass::AlreadyOpen,
             Self::Busy(_) | Self::StreamLimit(_) => RefusalClass::LimitReached,
@@ -95,6 +102,7 @@ impl Refusal {
             Self::ChunkMissing => Some("chunk_missing"),
             Self::MessageTooLarge { .. } => Some("chunk_too_large"),
             Self::OtherStream { .. } => Some("stream_id"),
+            Self::FileIdle { .. } => Some("file_idle"),
             Self::UnknownModel(_) => Some("model"),
             Self::AlreadyOpen(_) => Some("already_open"),
             Self::Busy(_) => Some("busy"),

@@ -166,6 +166,10 @@ impl OpenStream {
         let whole = !matches!(envelope.source, ChunkSource::Session { continues: true, .. });
         self.count(&outcome, whole, started.elapsed());
         if let ChunkSource::Kafka { offset, .. } = envelope.source {
+            if let Some(file) = outcome.file_header {
+                let stream_id = &self.info.stream_id;
+                tracing::warn!(%stream_id, "a stream of raw samples begins with the header of a {file} file");
+            }
             self.report_accepted(reports_to, offset, before, after);
         }
         Ok(after)
@@ -236,7 +240,7 @@ impl OpenStream {
     /// Logs and counts a file that ended before it was complete. Each of its chunks was accepted, so none becomes a dead letter. (Sessions collect
     /// their files themselves.)
     fn report_bad_end(&self, bad: &BadChunk) {
-        tracing::warn!(stream_id = %self.info.stream_id, "dropped a file that ended early: {bad}");
+        tracing::warn!(stream_id = %self.info.stream_id, "no chunk for audio.idle_timeout: dropped a file that is not complete: {bad}");
         meter::rejected(self.source, bad.reason());
     }
 

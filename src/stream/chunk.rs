@@ -85,6 +85,15 @@ pub enum BadChunk {
     /// The samples cannot be decoded.
     #[error(transparent)]
     Audio(#[from] BadAudio),
+    /// The stream is declared as raw samples and begins with the header of a file.
+    #[error(
+        "format.encoding: raw samples, but the stream begins with the header of a {file} file; send it as \
+         ENCODING_FILE, or set audio.file_as_samples to \"decode\" or \"warn\""
+    )]
+    FileAsSamples {
+        /// The name of the file format.
+        file: &'static str,
+    },
     /// The chunk is larger than `audio.max_chunk_bytes`.
     #[error("audio: {bytes} bytes in one chunk; at most {limit} are allowed (audio.max_chunk_bytes)")]
     ChunkTooLarge {
@@ -126,6 +135,7 @@ impl BadChunk {
             Self::ModelChanged { .. } => "model",
             Self::FirstSample { .. } => "first_sample",
             Self::Audio(_) => "audio",
+            Self::FileAsSamples { .. } => "file_as_samples",
             Self::ChunkTooLarge { .. } => "chunk_too_large",
             Self::FileTooLarge { .. } => "file_too_large",
             Self::File(_) => "file",
@@ -142,4 +152,6 @@ pub struct ChunkOutcome {
     pub missing_chunks: u64,
     /// Source samples of one channel that were accepted, without inserted silence.
     pub samples: u64,
+    /// The name of the file format whose header begins a stream that is declared as raw samples.
+    pub file_header: Option<&'static str>,
 }

@@ -14,8 +14,9 @@ use super::collected_file::CollectedFile;
 use super::position::{Resume, StreamPosition};
 use super::segment::Segment;
 use super::sequence::{LastSequence, SequenceCheck};
+use super::split_frame::SplitFrame;
 use super::{Scratch, StreamSetup};
-use crate::audio::{self, AudioFormat, ChannelLayout, Planar, Recording, ResamplerPlan};
+use crate::audio::{self, AudioFormat, ChannelLayout, FileAsSamples, Planar, Recording, ResamplerPlan};
 use crate::window::{Window, needed_from};
 use crate::window::{time_of, whole_samples};
 
@@ -29,6 +30,10 @@ pub struct StreamFrontEnd {
     /// Index of the source sample at which the next chunk begins.
     position: u64,
     sequence: LastSequence,
+    /// The bytes of a sample frame that the last chunk left incomplete.
+    split: SplitFrame,
+    /// Whether the stream has had audio, whose first bytes may be the header of a file.
+    has_audio: bool,
     /// The open segment.
     segment: Option<Segment>,
     /// The first pending window of each channel at the time when the open segment began or, where none is
@@ -65,6 +70,8 @@ impl StreamFrontEnd {
             plan: None,
             position,
             sequence: LastSequence::default(),
+            split: SplitFrame::default(),
+            has_audio: false,
             segment: None,
             pending: Vec::new(),
             idle_ends: VecDeque::new(),
@@ -91,6 +98,8 @@ impl StreamFrontEnd {
             Some(at) => {
                 let mut stream = Self::at(setup, at.format, at.position);
                 stream.sequence = LastSequence(at.sequence);
+                stream.split = at.split;
+                stream.has_audio = true;
                 if at.span == setup.geometry.span() {
                     stream.pending = at.next_windows;
                     if let Some(first_window) = at.first_window {
@@ -116,6 +125,7 @@ impl StreamFrontEnd {
         StreamPosition {
             position: self.position,
             sequence: self.sequence.0,
+            split: self.split.clone(),
             first_window: self.segment.as_ref().map(|segment| segment.first_window),
             open: self.segment.is_some() || !self.file.is_empty(),
             needed_from: if self.segment.is_some() { needed } else { self.position },
@@ -157,17 +167,27 @@ impl StreamFrontEnd {
         let SequenceCheck::New { missing: missing_chunks } = self.sequence.check(chunk.sequence) else {
             return Ok(ChunkOutcome { duplicate: true, ..ChunkOutcome::default() });
         };
-        BadChunk::check_format(self.format, chunk.format)?;
+        self.setup.check_format(self.format, chunk.format)?;
         if let Some(value) = chunk.first_sample.filter(|value| *value > FURTHEST_SAMPLE) {
             return Err(BadChunk::FirstSample { value });
         }
-        let samples = if self.format.is_file() {
-            self.accept_file(scratch, chunk, emit)?
-        } else {
-            self.accept_samples(scratch, chunk, emit)?
+        let file_header = match self.format.is_file() || self.has_audio {
+            true => None,
+            false => self.setup.file_header(&chunk.audio)?,
         };
+        let declared = self.format;
+        if file_header.is_some() && self.setup.file_as_samples == FileAsSamples::Decode {
+            self.format = AudioFormat::FILE;
+        }
+        let samples = if self.format.is_file() {
+            self.accept_file(scratch, chunk, emit)
+        } else {
+            self.accept_samples(scratch, chunk, emit)
+        };
+        let samples = samples.inspect_err(|_| self.format = declared)?;
+        self.has_audio |= !chunk.audio.is_empty();
         self.sequence.accept(chunk.sequence);
-        Ok(ChunkOutcome { duplicate: false, missing_chunks, samples })
+        Ok(ChunkOutcome { duplicate: false, missing_chunks, samples, file_header })
     }
 
     /// Ends the segment and passes its partial windows to `emit`. An incomplete file is decoded as it is. The
@@ -217,9 +237,11 @@ impl StreamFrontEnd {
         if bytes > limit {
             return Err(BadChunk::ChunkTooLarge { bytes, limit });
         }
+        let (audio, split) = self.split.join(self.format, self.position, chunk)?;
         let mut planar = std::mem::take(&mut scratch.planar);
-        let decoded = audio::decode(self.format, &chunk.audio, &mut planar);
+        let decoded = audio::decode(self.format, &audio, &mut planar);
         if decoded.is_ok() {
+            self.split = split;
             self.setup.channels.apply(&mut planar);
             self.align_samples(scratch, chunk.first_sample, planar.channels(), emit);
         }

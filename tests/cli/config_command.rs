@@ -95,3 +95,22 @@ fn a_closed_pipe_is_no_error() {
     assert_eq!(text(&output.stderr), "");
     assert_eq!(output.status.code(), Some(0));
 }
+
+#[test]
+fn completions_and_the_manual_page_are_printed_and_a_build_without_the_trainer_says_so() {
+    let run =
+        |arguments: &[&str]| Command::new(env!("CARGO_BIN_EXE_affectd")).args(arguments).output().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let done = run(&["completions", shell]);
+        assert!(
+            done.status.success() && String::from_utf8_lossy(&done.stdout).contains("log-level"),
+            "{shell}"
+        );
+    }
+    assert!(String::from_utf8_lossy(&run(&["man"]).stdout).contains(".TH affectd"));
+    if !cfg!(feature = "train") {
+        let done = run(&["train", "--data", "folder"]);
+        let stderr = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.code() == Some(2) && stderr.contains("--features train"), "{stderr}");
+    }
+}

@@ -242,4 +242,36 @@ proptest! {
         prop_assert_eq!(rough.keys().collect::<Vec<_>>(), calm.keys().collect::<Vec<_>>());
         prop_assert!(rough == calm, "features or smoothed scores differ");
     }
+
+    /// The bytes of a sample that a chunk leaves incomplete are part of the stream's progress.
+    #[test]
+    fn samples_that_are_split_over_records_survive_crashes(
+        sizes in proptest::collection::vec(1..9_000usize, 4..40),
+        channels in 1..3usize,
+        events in events(),
+    ) {
+        let (setup, never) = (setup(Gating::Off), BTreeSet::new());
+        let frame = 2 * channels;
+        let frames = sizes.iter().sum::<usize>().div_ceil(frame);
+        let bytes: prost::bytes::Bytes = audio(0, frames, 8_000, channels).into();
+        let format = AudioFormat::new(Encoding::PcmS16Le, 8_000, channels as u32).ok();
+        let of = |parts: Vec<prost::bytes::Bytes>| -> Vec<Input> {
+            let count = parts.len();
+            let input = |(number, audio)| Input {
+                stream_id: "call".into(),
+                chunk: Chunk { format, audio, last: number + 1 == count, ..Chunk::default() },
+                timestamp: 0,
+            };
+            parts.into_iter().enumerate().map(input).collect()
+        };
+        let (mut rest, mut parts) = (bytes.clone(), Vec::new());
+        for size in &sizes {
+            parts.push(rest.split_to(*size));
+        }
+        parts.push(rest);
+        let (whole, _) = run(&setup, &of(vec![bytes]), &[], &never);
+        let (rough, _) = run(&setup, &of(parts), &events, &never);
+        prop_assert_eq!(rough.keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>());
+        prop_assert!(rough == whole, "features or smoothed scores differ");
+    }
 }

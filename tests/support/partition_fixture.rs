@@ -58,7 +58,12 @@ impl Input {
             last,
             ..proto::AudioChunk::default()
         };
-        RawRecord { key: None, value: chunk.encode_to_vec().into(), headers: OwnedHeaders::new() }
+        RawRecord {
+            key: None,
+            value: chunk.encode_to_vec().into(),
+            headers: OwnedHeaders::new(),
+            timestamp: None,
+        }
     }
 }
 

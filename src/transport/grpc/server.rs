@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::codec::CompressionEncoding;
 use tonic::transport::server::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -32,6 +33,17 @@ const CONNECTION_WINDOW_BYTES: u32 = 200 * STREAM_WINDOW_BYTES;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// How long a client may take to answer the ping.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Lets a service accept gzip and zstd, and reply in whichever of them the client accepts. A macro, because the generated servers share no trait.
+macro_rules! compressed {
+    ($service:expr) => {
+        $service
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd)
+            .send_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Zstd)
+    };
+}
 
 /// The services of the server and the size of their messages.
 pub struct Services {
@@ -62,23 +74,29 @@ pub async fn serve(
     let largest_message = max_chunk_bytes.max(max_file_bytes) + ENVELOPE_BYTES;
     let (reporter, health) = tonic_health::server::health_reporter();
     follow_readiness(reporter, &readiness).await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .expect("the descriptors are those of the build");
+    let described = "the descriptors are those of the build";
     let recognition = RecognitionServiceServer::new(recognition).max_decoding_message_size(largest_message);
+    let (recognition, evaluation) =
+        (compressed!(recognition), compressed!(evaluation.into_server(max_file_bytes)));
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(recognition)
-        .add_service(evaluation.into_server(max_file_bytes))
+        .add_service(evaluation)
         .add_service(health)
-        .add_service(reflection)
+        .add_service(reflection().build_v1().expect(described))
+        .add_service(reflection().build_v1alpha().expect(described))
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown)
         .await
+}
+
+/// Returns the description of all services but reflection itself, which each version of the reflection protocol adds.
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
 /// Reports the present readiness to the health service, and every later one from a task of its own.

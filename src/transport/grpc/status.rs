@@ -30,7 +30,8 @@ pub(super) fn status_of_session(error: SessionError<Status>) -> Status {
 /// Returns the error of a message that could not be read. One that tonic refuses for its size is a chunk over the limit of `max_chunk_bytes`.
 pub(super) fn read_error(status: Status, max_chunk_bytes: usize) -> SessionError<Status> {
     match status.code() {
-        Code::OutOfRange => {
+        // The second code is that of a compressed message which is too large once it is decompressed.
+        Code::OutOfRange | Code::ResourceExhausted => {
             let reason = status.message().to_owned();
             SessionError::Refused(Refusal::MessageTooLarge { reason, limit: max_chunk_bytes })
         }

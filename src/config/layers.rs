@@ -1,6 +1,6 @@
 //! The layers of a configuration, merged by the crate `config`: file, environment, flags.
 //!
-//! Input: the path of a file, environment variables, `key=value` pairs. Output: the raw value and [`Origin`] of each key
+//! Input: the path of a file, environment variables, `key=value` pairs. Output: the raw value and [`ValueOrigin`] of each key
 //! that a layer sets; the others have their default. Invariants: no value is validated here.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use config::{File, FileFormat, Map, Source, Value, ValueKind};
 
 use super::keys::KAFKA_PROPERTIES;
-use super::{ConfigError, Origin};
+use super::{ConfigError, ValueOrigin};
 
 /// Prefix of the environment variables that set a key.
 pub const VARIABLE_PREFIX: &str = "AFFECTD__";
@@ -28,7 +28,7 @@ pub struct LoadOptions {
 /// A raw value and where it was set.
 pub(super) struct Raw {
     pub kind: ValueKind,
-    pub origin: Origin,
+    pub origin: ValueOrigin,
 }
 
 /// One layer: full dotted key to value and origin.
@@ -87,7 +87,7 @@ fn file(path: Option<&Path>) -> Result<Vec<(String, Raw)>, ConfigError> {
     let table = File::from_str(&text, FileFormat::Toml).collect().map_err(|cause| error(one_line(&cause)))?;
     let mut flat = Vec::new();
     flatten("", table, &mut flat);
-    let raw = |kind| Raw { kind, origin: Origin::File(path.to_owned()) };
+    let raw = |kind| Raw { kind, origin: ValueOrigin::File(path.to_owned()) };
     Ok(flat.into_iter().map(|(key, kind)| (key, raw(kind))).collect())
 }
 
@@ -125,7 +125,7 @@ fn environment(options: &LoadOptions) -> Vec<(String, Raw)> {
     let mut layer = Vec::new();
     for (variable, value) in &options.environment {
         let Some(name) = variable.strip_prefix(VARIABLE_PREFIX) else { continue };
-        let origin = Origin::Environment(variable.clone());
+        let origin = ValueOrigin::Environment(variable.clone());
         layer.push((variable_key(name), Raw { kind: value.as_str().into(), origin }));
     }
     layer
@@ -144,6 +144,7 @@ fn variable_key(name: &str) -> String {
 }
 
 fn flags(options: &LoadOptions) -> Vec<(String, Raw)> {
-    let raw = |value: &str, flag: &str| Raw { kind: value.into(), origin: Origin::Flag(flag.to_owned()) };
+    let raw =
+        |value: &str, flag: &str| Raw { kind: value.into(), origin: ValueOrigin::Flag(flag.to_owned()) };
     options.flags.iter().map(|(key, value, flag)| (key.clone(), raw(value, flag))).collect()
 }

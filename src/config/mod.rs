@@ -14,7 +14,7 @@ mod limits;
 mod values;
 
 pub use describe::{schema, table, template};
-pub use error::{ConfigError, Origin};
+pub use error::{ConfigError, ValueOrigin};
 pub use keys::{KAFKA_PROPERTIES, Key, keys, model_keys};
 pub use layers::{LoadOptions, VARIABLE_PREFIX};
 pub use limits::{Limits, Scheduling};
@@ -105,7 +105,7 @@ pub struct Setting {
     /// Whether a file would quote it.
     pub is_text: bool,
     /// Where the value was set.
-    pub origin: Origin,
+    pub origin: ValueOrigin,
 }
 
 impl Loaded {
@@ -123,7 +123,7 @@ impl Loaded {
         ConfigError::Value {
             key: key.to_owned(),
             value: value.map_or("not set".to_owned(), |value| format!("{value:?}")),
-            origin: setting.map_or(Origin::Default, |setting| setting.origin.clone()),
+            origin: setting.map_or(ValueOrigin::Default, |setting| setting.origin.clone()),
             allowed: allowed.into(),
         }
     }

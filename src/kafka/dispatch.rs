@@ -15,7 +15,7 @@ const RECORDS_PER_ROUND: usize = 64;
 
 /// What a round has left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Backlog {
+pub(super) enum Remaining {
     /// All that was fetched is on its way.
     Empty,
     /// A chunk waits for its shard.
@@ -26,19 +26,19 @@ pub(super) enum Backlog {
 
 impl Reader {
     /// Sends chunks on and reads what was fetched. A partition with a chunk for a full shard is read no further.
-    pub(super) fn dispatch(&mut self) -> Result<Backlog, KafkaFault> {
-        let (mut backlog, mut errors) = (Backlog::Empty, Vec::new());
+    pub(super) fn dispatch(&mut self) -> Result<Remaining, KafkaFault> {
+        let (mut backlog, mut errors) = (Remaining::Empty, Vec::new());
         for (&number, partition) in &mut self.partitions {
             for read in 0.. {
                 if !partition.send(&self.links.shards) {
-                    backlog = backlog.max(Backlog::ShardFull);
+                    backlog = backlog.max(Remaining::ShardFull);
                     break;
                 }
                 if !partition.is_readable() {
                     break;
                 }
                 if read == RECORDS_PER_ROUND {
-                    backlog = backlog.max(Backlog::Unread);
+                    backlog = backlog.max(Remaining::Unread);
                     break;
                 }
                 match self.fetched.next(number) {

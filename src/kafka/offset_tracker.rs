@@ -154,7 +154,7 @@ impl OffsetTracker {
     pub fn end_by_wall_time(&mut self, stream_id: &str) -> Option<Progress> {
         let stream = self.streams.get_mut(stream_id).filter(|stream| !stream.awaits_shard())?;
         stream.has_progress_record = true;
-        stream.idle_ends.push_back(stream.position.as_ref()?.place.position);
+        stream.idle_ends.push_back(stream.position.as_ref()?.position.position);
         let kept = stream.acknowledged.clone().unwrap_or_else(|| ProgressEntry::not_begun(self.committed));
         let kept = ProgressEntry { idle_ends: stream.idle_ends.clone(), ..kept };
         stream.acknowledged = Some(kept.clone());

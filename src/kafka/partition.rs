@@ -147,7 +147,7 @@ impl Partition {
             captured_at: audio.captured_at,
             source: ChunkSource::Kafka { assignment: self.assignment, offset },
             resume: resume.map(Box::new),
-            place: None,
+            share: None,
         };
         self.outbox.push_back((stream_id, ShardMessage::Chunk(Box::new(envelope))));
         None
@@ -165,11 +165,11 @@ impl Partition {
     pub fn send(&mut self, shards: &Shards) -> bool {
         while let Some((stream_id, mut message)) = self.outbox.pop_front() {
             if let ShardMessage::Chunk(envelope) = &mut message
-                && envelope.place.is_none()
+                && envelope.share.is_none()
             {
                 // Chunks of a slow model leave the shards to others. Those behind it in the partition wait, as they are read in order.
-                envelope.place = envelope.model.share.clone().try_acquire_owned().ok();
-                if envelope.place.is_none() {
+                envelope.share = envelope.model.share.clone().try_acquire_owned().ok();
+                if envelope.share.is_none() {
                     self.outbox.push_front((stream_id, message));
                     return false;
                 }
@@ -187,8 +187,8 @@ impl Partition {
         match report {
             PartitionReport::WindowSubmitted(ticket) => self.tracker.window_submitted(ticket),
             PartitionReport::Delivered { ticket, state } => self.tracker.window_delivered(&ticket, state),
-            PartitionReport::SegmentEnded { stream_id, standing, .. } => {
-                self.tracker.segment_ended(&stream_id, standing)
+            PartitionReport::SegmentEnded { stream_id, position, .. } => {
+                self.tracker.segment_ended(&stream_id, position)
             }
             PartitionReport::DeadLetterDelivered(ticket) => {
                 self.tracker.dead_letter_delivered(ticket.stream_id.as_deref(), ticket.offset);

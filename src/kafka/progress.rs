@@ -98,7 +98,7 @@ impl StreamState {
     #[must_use]
     pub fn new(at: &EpochPosition, info: &StreamInfo, format: AudioFormat) -> Self {
         let StreamPosition { position, sequence, split, first_window, next_windows, span, .. } =
-            at.place.clone();
+            at.position.clone();
         let StreamInfo { attributes, model, channels, channel_names, .. } = info.clone();
         let channels = channels.unwrap_or_default();
         Self {
@@ -129,7 +129,7 @@ impl StreamState {
     /// Returns the position for the offset tracker. Nothing before it is needed, or the commit would lie below it.
     #[must_use]
     pub fn position(&self) -> EpochPosition {
-        let place = StreamPosition {
+        let position = StreamPosition {
             position: self.position,
             sequence: self.sequence,
             split: self.split.clone(),
@@ -139,7 +139,7 @@ impl StreamState {
             next_windows: self.next_windows.clone(),
             span: self.span,
         };
-        EpochPosition { epoch: RESUMED, place }
+        EpochPosition { epoch: RESUMED, position }
     }
 
     /// Returns what the stream's events repeat.

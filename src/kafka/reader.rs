@@ -19,7 +19,7 @@ use super::clients::{self, ConsumerEvent, ReaderContext};
 use super::commit::{Commit, Committer};
 use super::dead_letters::DeadLetterQueue;
 use super::delivery::{AtLeastOnce, DeliveryThread};
-use super::dispatch::Backlog;
+use super::dispatch::Remaining;
 use super::fault::KafkaFault;
 use super::fetched::FetchedQueues;
 use super::options::Options;
@@ -140,9 +140,9 @@ impl Reader {
         self.send_pending_forgets();
         self.give_up_drained()?;
         match backlog {
-            Backlog::Unread => {}
-            Backlog::ShardFull => self.fetched.wait(SHARD_WAIT),
-            Backlog::Empty => self.fetched.wait(RECORD_WAIT),
+            Remaining::Unread => {}
+            Remaining::ShardFull => self.fetched.wait(SHARD_WAIT),
+            Remaining::Empty => self.fetched.wait(RECORD_WAIT),
         }
         self.poll_consumer()
     }

@@ -71,7 +71,7 @@ impl Reader {
     fn open(&mut self, assigned: &AssignedPartition) {
         let AssignedPartition { number, start, committed, open_streams } = assigned;
         self.assignments += 1;
-        let assignment = Assignment { partition: *number, epoch: self.assignments };
+        let assignment = Assignment { partition: *number, number: self.assignments };
         tracing::info!(
             partition = number,
             offset = start,

@@ -76,7 +76,7 @@ impl TrackedStream {
     /// Settles every chunk that ends before all that is still needed, and removes their offsets from `unsettled`.
     pub fn settle(&mut self, unsettled: &mut BTreeSet<i64>) {
         let by_later_windows =
-            self.position.as_ref().map_or(NOTHING_NEEDED, |at| (at.epoch, at.place.needed_from));
+            self.position.as_ref().map_or(NOTHING_NEEDED, |at| (at.epoch, at.position.needed_from));
         let by_pending = self.pending_windows.iter().map(|ticket| (ticket.epoch, ticket.needed_from));
         let needed = by_pending.fold(by_later_windows, Ord::min);
         for record in &mut self.records {
@@ -143,7 +143,7 @@ impl TrackedStream {
     /// Returns the lowest window of each channel that is not acknowledged.
     fn next_windows(&self, position: &EpochPosition) -> Vec<u64> {
         let newest = self.position.as_ref().filter(|newest| newest.epoch == position.epoch);
-        let submitted = &newest.unwrap_or(position).place.next_windows;
+        let submitted = &newest.unwrap_or(position).position.next_windows;
         let next = |(channel, submitted): (usize, &u64)| {
             self.next_window((position.epoch, channel as u32), *submitted)
         };
@@ -179,7 +179,7 @@ impl TrackedStream {
 
     /// Returns whether a segment is open, or may be once the shard has reported.
     pub fn may_have_segment(&self) -> bool {
-        let open = self.position.as_ref().is_some_and(|position| position.place.open);
+        let open = self.position.as_ref().is_some_and(|position| position.position.open);
         open || self.awaits_shard()
     }
 

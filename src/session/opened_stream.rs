@@ -225,7 +225,7 @@ impl OpenedStream {
         let events = events_of_a_piece(&self.setup, format);
         for (number, piece) in pieces(&self.setup, format, chunk)?.into_iter().enumerate() {
             let Some(credits) = self.shard.reserve(events).await else { return Ok(()) };
-            let Some(place) = self.shard.reserve_share(&self.model).await else { return Ok(()) };
+            let Some(share) = self.shard.reserve_share(&self.model).await else { return Ok(()) };
             let envelope = ChunkEnvelope {
                 info: self.info.clone(),
                 declared: None,
@@ -234,7 +234,7 @@ impl OpenedStream {
                 captured_at,
                 source: self.shard.chunk_source(number > 0, credits),
                 resume: None,
-                place: Some(place),
+                share: Some(share),
             };
             self.shard.send(ShardMessage::Chunk(Box::new(envelope))).await?;
         }

@@ -52,7 +52,7 @@ pub(crate) struct OpenStream {
     /// The same stream for the shadow models.
     shadows: Vec<ShadowStream>,
     info: Arc<StreamInfo>,
-    owner: Owner,
+    stream_source: StreamSource,
     /// Whether an earlier chunk was accepted, here or by the reader that left the stream.
     begun: bool,
     /// When the last chunk with audio was captured. The last windows of a segment carry this time.
@@ -67,7 +67,7 @@ pub(crate) struct OpenStream {
 
 /// The recipient of a stream's windows.
 #[derive(Debug, Clone)]
-pub(super) enum Owner {
+pub(super) enum StreamSource {
     Call(mpsc::Sender<CallReply>),
     Kafka { assignment: Assignment, epoch: i64 },
 }
@@ -81,11 +81,11 @@ impl OpenStream {
         let (setup, chunk) = (&model.setup.for_stream(&info), &envelope.chunk);
         let resume = envelope.resume.take();
         let begun = resume.as_ref().is_some_and(|resume| resume.at.is_some());
-        let (owner, source) = match &envelope.source {
-            ChunkSource::Session { replies, source, .. } => (Owner::Call(replies.clone()), *source),
+        let (stream_source, source) = match &envelope.source {
+            ChunkSource::Session { replies, source, .. } => (StreamSource::Call(replies.clone()), *source),
             ChunkSource::Kafka { assignment, offset } => {
                 let epoch = if begun { RESUMED } else { *offset };
-                (Owner::Kafka { assignment: *assignment, epoch }, meter::Source::KAFKA)
+                (StreamSource::Kafka { assignment: *assignment, epoch }, meter::Source::KAFKA)
             }
         };
         let shadows = model.shadows.iter().cloned();
@@ -97,16 +97,16 @@ impl OpenStream {
             None => StreamFrontEnd::begin(setup, chunk)?,
         };
         let channels = setup.channels.analysed(front_end.format().channels());
-        let permit = match owner {
-            Owner::Call(_) => None,
-            Owner::Kafka { .. } => Some(model.utilization.enter(channels)),
+        let permit = match stream_source {
+            StreamSource::Call(_) => None,
+            StreamSource::Kafka { .. } => Some(model.utilization.enter(channels)),
         };
         Ok(Self {
             front_end,
             model,
             shadows,
             info,
-            owner,
+            stream_source,
             begun,
             captured_at: None,
             source,
@@ -142,7 +142,7 @@ impl OpenStream {
         let shadows = &mut self.shadows;
         let mut output = WindowOutput {
             info: &self.info,
-            owner: &self.owner,
+            stream_source: &self.stream_source,
             model,
             shadows,
             reports_to,
@@ -207,7 +207,7 @@ impl OpenStream {
         let shadows = &mut self.shadows;
         let mut output = WindowOutput {
             info: &self.info,
-            owner: &self.owner,
+            stream_source: &self.stream_source,
             model,
             shadows,
             reports_to,
@@ -220,15 +220,17 @@ impl OpenStream {
         if let Err(bad) = ended {
             self.report_bad_end(&bad);
         }
-        if let (Owner::Kafka { assignment, .. }, Some(standing)) = (&self.owner, self.position()) {
+        if let (StreamSource::Kafka { assignment, .. }, Some(position)) =
+            (&self.stream_source, self.position())
+        {
             let (assignment, stream_id) = (*assignment, self.info.stream_id.clone());
-            reports_to.report(PartitionReport::SegmentEnded { assignment, stream_id, standing });
+            reports_to.report(PartitionReport::SegmentEnded { assignment, stream_id, position });
         }
     }
 
     /// Whether the client of the stream's call has left.
     pub fn has_left(&self) -> bool {
-        matches!(&self.owner, Owner::Call(replies) if replies.is_closed())
+        matches!(&self.stream_source, StreamSource::Call(replies) if replies.is_closed())
     }
 
     /// Closes the stream: the stages behind the model drop its state once its last window has passed.
@@ -246,9 +248,11 @@ impl OpenStream {
 
     /// Returns the position of a Kafka stream; `None` for a session's.
     fn position(&self) -> Option<EpochPosition> {
-        match self.owner {
-            Owner::Call(_) => None,
-            Owner::Kafka { epoch, .. } => Some(EpochPosition { epoch, place: self.front_end.position() }),
+        match self.stream_source {
+            StreamSource::Call(_) => None,
+            StreamSource::Kafka { epoch, .. } => {
+                Some(EpochPosition { epoch, position: self.front_end.position() })
+            }
         }
     }
 
@@ -260,10 +264,13 @@ impl OpenStream {
         before: Option<EpochPosition>,
         after: After,
     ) {
-        let (Owner::Kafka { assignment, .. }, Some(now)) = (&self.owner, self.position()) else { return };
+        let (StreamSource::Kafka { assignment, .. }, Some(now)) = (&self.stream_source, self.position())
+        else {
+            return;
+        };
         let format = self.front_end.format();
         // The chunks of a file are needed until the file is complete and the position has moved past it.
-        let end = now.place.position + u64::from(format.is_file());
+        let end = now.position.position + u64::from(format.is_file());
         reports_to.report(PartitionReport::ChunkAccepted(Box::new(ChunkAccepted {
             assignment: *assignment,
             stream_id: self.info.stream_id.clone(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::backlog::Backlog;
-use super::open_stream::{Owner, ReportSender};
+use super::open_stream::{ReportSender, StreamSource};
 use super::shadow_stream::ShadowStream;
 use crate::batch::Job;
 use crate::serving::{CallRecipient, JobOrigin, Recipient, ServedModel, WindowEnvelope};
@@ -20,7 +20,7 @@ use crate::window::Window;
 /// The output of a stream for the windows of one chunk.
 pub(super) struct WindowOutput<'a> {
     pub info: &'a Arc<StreamInfo>,
-    pub owner: &'a Owner,
+    pub stream_source: &'a StreamSource,
     pub model: &'a Arc<ServedModel>,
     pub shadows: &'a mut [ShadowStream],
     pub reports_to: &'a ReportSender,
@@ -52,13 +52,13 @@ impl WindowOutput<'_> {
     }
 
     fn recipient(&self, window: &Window, credits: Option<&mut OwnedSemaphorePermit>) -> Recipient {
-        match self.owner {
-            Owner::Call(replies) => {
+        match self.stream_source {
+            StreamSource::Call(replies) => {
                 let credit = credits.and_then(|credits| credits.split(1));
                 let credit = credit.expect("a call acquires room for all windows of a chunk beforehand");
                 Recipient::Call(CallRecipient { replies: replies.clone(), credit })
             }
-            Owner::Kafka { assignment, epoch } => {
+            StreamSource::Kafka { assignment, epoch } => {
                 let ticket = Ticket {
                     assignment: *assignment,
                     stream_id: self.info.stream_id.clone(),

@@ -33,7 +33,7 @@ pub enum PartitionReport {
         /// The stream.
         stream_id: Arc<str>,
         /// Its position now.
-        standing: EpochPosition,
+        position: EpochPosition,
     },
     /// A window's event is acknowledged.
     Delivered {

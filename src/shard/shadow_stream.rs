@@ -70,7 +70,7 @@ impl ShadowStream {
         self.submit(windows);
     }
 
-    /// Ends the stretch.
+    /// Ends the segment.
     pub fn end(&mut self, scratch_pool: &mut ScratchPool) {
         let mut windows = Vec::new();
         // A file that ended early is the stream's to report.

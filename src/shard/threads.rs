@@ -52,7 +52,7 @@ pub struct ChunkEnvelope {
     /// The model of the stream that the chunk opens.
     pub model: Arc<ServedModel>,
     /// The chunk's place in its model's share of the shards ([`ServedModel::share`]), released once the chunk is handled.
-    pub place: Option<OwnedSemaphorePermit>,
+    pub share: Option<OwnedSemaphorePermit>,
 }
 
 /// The source of a chunk.

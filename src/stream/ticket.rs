@@ -16,7 +16,7 @@ pub struct Assignment {
     /// The number of the partition.
     pub partition: i32,
     /// Counts the assignments of all partitions.
-    pub epoch: u64,
+    pub number: u64,
 }
 
 /// A window of a Kafka stream whose event is not acknowledged yet.
@@ -53,5 +53,5 @@ pub struct EpochPosition {
     /// As in [`Ticket`].
     pub epoch: i64,
     /// Position, sequence and windows.
-    pub place: StreamPosition,
+    pub position: StreamPosition,
 }

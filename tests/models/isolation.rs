@@ -27,7 +27,7 @@ use crate::support::model_fixture;
 /// Half a second at 8 kHz: from the second chunk on each completes one window.
 const HOP: usize = 4_000;
 const PATIENCE: Duration = Duration::from_secs(60);
-const ASSIGNMENT: Assignment = Assignment { partition: 0, epoch: 1 };
+const ASSIGNMENT: Assignment = Assignment { partition: 0, number: 1 };
 
 /// A session that waits for the test before each run, where it has a gate.
 struct Session(Option<blocking::Receiver<()>>);
@@ -124,7 +124,7 @@ impl CallStream {
             refusals,
             credits,
         };
-        let place = Some(self.model.share.clone().try_acquire_owned().unwrap());
+        let share = Some(self.model.share.clone().try_acquire_owned().unwrap());
         let (info, model, chunk) = (self.info.clone(), self.model.clone(), audio(last));
         let envelope = ChunkEnvelope {
             info,
@@ -134,7 +134,7 @@ impl CallStream {
             source,
             resume: None,
             model,
-            place,
+            share,
         };
         pipeline.send(ShardMessage::Chunk(Box::new(envelope))).await;
     }
@@ -179,7 +179,7 @@ impl Pipeline {
             source,
             resume: None,
             model,
-            place: None,
+            share: None,
         };
         self.send(ShardMessage::Chunk(Box::new(envelope))).await;
     }

@@ -166,7 +166,7 @@ impl Reader {
         let start = broker.committed.unwrap_or(0);
         let at = StartOffset { start, committed: broker.committed };
         let timeout = Duration::from_millis(IDLE_MS as u64);
-        let assignment = Assignment { partition: 0, epoch: 1 };
+        let assignment = Assignment { partition: 0, number: 1 };
         let partition = Partition::new(assignment, at, &broker.left_open(), timeout, registry(setup, jobs));
         let reader = Reader {
             partitions: [(0, partition)].into(),

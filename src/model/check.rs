@@ -34,12 +34,13 @@ pub enum ContractError {
 }
 
 impl Contract {
-    /// Parses a contract from JSON and validates it.
+    /// Parses a contract from JSON and validates it. The text may begin with a byte-order mark, which editors on Windows
+    /// write.
     ///
     /// # Errors
     /// Returns an error for the first entry that is missing, unknown inside `mfcc`, or inconsistent with the others.
     pub fn parse(json: &str) -> Result<Self, ContractError> {
-        let mut value: serde_json::Value = serde_json::from_str(json)?;
+        let mut value: serde_json::Value = serde_json::from_str(json.trim_start_matches('\u{feff}'))?;
         if let Some(mfcc) = value.get_mut("mfcc").and_then(serde_json::Value::as_object_mut) {
             require_disabled(
                 mfcc.remove("center"),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ort::value::TensorRef;
 
-use super::graph::{Ports, input_shape};
+use super::graph::Ports;
 use super::{Contract, EngineError, Layout, Output, Predictions};
 
 /// The number of windows that a session on a CPU runs at once. A larger batch is split into parts of this size.
@@ -26,8 +26,6 @@ pub struct Session {
     ports: Ports,
     contract: Arc<Contract>,
     max_windows_per_run: usize,
-    /// The sizes of the input's axes after the batch axis.
-    window_shape: Vec<usize>,
     /// A buffer for the transposed input, used where the layout has coefficients before frames.
     transposed: Vec<f32>,
 }
@@ -39,14 +37,19 @@ impl Session {
         contract: Arc<Contract>,
         max_windows_per_run: usize,
     ) -> Self {
-        let window_shape = input_shape(&contract).into_iter().flatten().collect();
-        Self { graph, ports, contract, max_windows_per_run, window_shape, transposed: Vec::new() }
+        let max_windows_per_run = if ports.one_window { 1 } else { max_windows_per_run };
+        Self { graph, ports, contract, max_windows_per_run, transposed: Vec::new() }
     }
 
     /// Returns the largest number of windows in one run; with more, the time per window grows.
     #[must_use]
     pub fn max_windows_per_run(&self) -> usize {
         self.max_windows_per_run
+    }
+
+    /// Returns the sizes of the input's axes after the batch axis.
+    pub(super) fn window_shape(&self) -> &[usize] {
+        &self.ports.window_shape
     }
 
     /// Returns the model's contract.
@@ -67,10 +70,11 @@ impl Session {
     }
 
     /// Runs `batch` windows: `features` is `[batch, frames, coefficients]`, `out` becomes `[batch, labels]` probabilities and
-    /// `[batch, values]` real values. `out` keeps its allocations.
+    /// `[batch, values]` real values, and keeps its allocations. A graph with a fixed batch size of 1 runs once per window.
     ///
     /// # Errors
-    /// A wrong number of values, a failure of ONNX Runtime, and an output that is not finite. `out` is empty then.
+    /// Returns an error for a wrong number of values, a failure of ONNX Runtime, and an output that is not finite; `out` is
+    /// empty then.
     pub fn predict(
         &mut self,
         features: &[f32],
@@ -78,11 +82,29 @@ impl Session {
         out: &mut Predictions,
     ) -> Result<(), EngineError> {
         out.clear();
-        let (rows, columns) = (self.contract.rows(), self.contract.coefficients());
-        let expected = batch * rows * columns;
+        let window = self.contract.rows() * self.contract.coefficients();
+        let expected = batch * window;
         if features.len() != expected || batch == 0 {
             return Err(EngineError::Size { batch, expected, found: features.len() });
         }
+        let part = if self.ports.one_window { 1 } else { batch };
+        for (index, features) in features.chunks(part * window).enumerate() {
+            if let Err(error) = self.run_part(features, part, out) {
+                out.clear();
+                return Err(error.after(index * part));
+            }
+        }
+        if self.contract.output == Output::Logits {
+            for row in out.scores.chunks_exact_mut(self.contract.labels.len()) {
+                softmax(row, self.contract.temperature as f32);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the graph once, on all windows of `features`, and appends its outputs to `out`.
+    fn run_part(&mut self, features: &[f32], batch: usize, out: &mut Predictions) -> Result<(), EngineError> {
+        let (rows, columns) = (self.contract.rows(), self.contract.coefficients());
         let input = match self.contract.layout {
             Layout::Ntc | Layout::N1tc | Layout::Ns => features,
             Layout::Nct | Layout::N1ct => {
@@ -90,22 +112,26 @@ impl Session {
                 &self.transposed
             }
         };
-        let shape: Vec<usize> = std::iter::once(batch).chain(self.window_shape.iter().copied()).collect();
+        let window_shape = self.ports.window_shape.iter().copied();
+        let shape: Vec<usize> = std::iter::once(batch).chain(window_shape).collect();
         let failed = |error: ort::Error| EngineError::Run(error.to_string());
         let tensor = TensorRef::from_array_view((shape, input)).map_err(failed)?;
         let outputs = self.graph.run(ort::inputs![self.ports.input.as_str() => tensor]).map_err(failed)?;
-        let (_, scores) = outputs[self.ports.output.as_str()].try_extract_tensor::<f32>().map_err(failed)?;
-        check(scores, batch, &self.contract.labels)?;
-        if let Some(port) = &self.ports.values {
-            let (_, values) = outputs[port.as_str()].try_extract_tensor::<f32>().map_err(failed)?;
-            check(values, batch, &self.contract.values)?;
-            out.values.extend_from_slice(values);
-        }
-        out.scores.extend_from_slice(scores);
-        if self.contract.output == Output::Logits {
-            for row in out.scores.chunks_exact_mut(self.contract.labels.len()) {
-                softmax(row, self.contract.temperature as f32);
+        let append = |port: &str, names: &[String], rows: &mut Vec<f32>| {
+            let (shape, values) = outputs[port].try_extract_tensor::<f32>().map_err(failed)?;
+            // A graph that declares no shape for its output may return [labels, batch].
+            if batch > 1 && shape.first() != Some(&(batch as i64)) {
+                return Err(EngineError::Run(format!(
+                    "the output {port:?} has the shape {shape} for {batch} windows"
+                )));
             }
+            check(values, batch, names)?;
+            rows.extend_from_slice(values);
+            Ok(())
+        };
+        append(&self.ports.output, &self.contract.labels, &mut out.scores)?;
+        if let Some(port) = &self.ports.values {
+            append(port, &self.contract.values, &mut out.values)?;
         }
         Ok(())
     }

@@ -26,6 +26,8 @@ pub struct ServedModel {
     /// The model's share of the shards: places for chunks that are on their way to a shard or wait there. A source takes one for each chunk,
     /// so that chunks of a slow model leave the inboxes of the shards to the others.
     pub share: Arc<Semaphore>,
+    /// Whether no other model serves streams.
+    pub is_only: bool,
     /// The load that its streams put on its sessions.
     pub utilization: Arc<Utilization>,
     /// Models on trial that are run on its windows; only the default model has any.

@@ -225,7 +225,8 @@ impl Reloader {
         let utilization = Utilization::new(batcher.cost().clone(), batcher.threads(), hop);
         let (setup_number, shadows) = (self.setups, Vec::new());
         let share = Arc::new(Semaphore::new(self.options.shard_capacity.min(Semaphore::MAX_PERMITS)));
-        let served = ServedModel { contract, setup, setup_number, jobs, share, utilization, shadows };
+        let served =
+            ServedModel { contract, setup, setup_number, jobs, share, is_only: false, utilization, shadows };
         Ok((Arc::new(served), batcher))
     }
 
@@ -240,9 +241,10 @@ impl Reloader {
         };
         let mut shadows: Vec<Shadow> = self.members.iter().filter_map(shadow).collect();
         let serving = self.members.iter().filter(|member| member.role == Role::Serving);
+        let is_only = serving.clone().count() == 1;
         let models = serving.map(|member| {
             let shadows = std::mem::take(&mut shadows);
-            Arc::new(ServedModel { shadows, ..(*member.served).clone() })
+            Arc::new(ServedModel { shadows, is_only, ..(*member.served).clone() })
         });
         self.registry.send_replace(Arc::new(ModelRegistry::new(models.collect(), self.processor.clone())));
     }

@@ -81,8 +81,12 @@ impl Backlog {
         }
         let waits = !self.unsent.is_empty();
         let rejected = if waits { Some((Lacks::Model, job)) } else { self.try_send(model, job).err() };
-        if let Some((_, job)) = rejected {
-            self.unsent.push_back(Pending { model: model.clone(), job });
+        match rejected {
+            None => {}
+            Some((Lacks::Model, job)) if model.is_only && !waits && self.is_empty() => {
+                wait_for_room(model, job)
+            }
+            Some((_, job)) => self.unsent.push_back(Pending { model: model.clone(), job }),
         }
     }
 
@@ -93,8 +97,10 @@ impl Backlog {
         if self.unsent.iter().any(|pending| pending.job.origin.is_of(&stream)) {
             return self.unsent.push_back(Pending { model: model.clone(), job });
         }
-        if self.try_send(model, job).is_err() {
-            self.wait_for_model(model, Waiter::End(stream));
+        match self.try_send(model, job) {
+            Ok(()) => {}
+            Err((Lacks::Model, job)) if model.is_only && self.is_empty() => wait_for_room(model, job),
+            Err(_) => self.wait_for_model(model, Waiter::End(stream)),
         }
     }
 
@@ -272,4 +278,13 @@ impl Backlog {
         }
         _ = parker.block_on(model.jobs.send(job));
     }
+}
+
+/// Waits on the thread itself until the queue of the only model has room.
+///
+/// Every stream of the shard needs that queue, so there is none that could go on meanwhile. To park the stream as with several models would compute
+/// windows ahead of their turn: they leave the processor's caches before the model reads them, which costs 3 % of the daemon's time under full load.
+fn wait_for_room(model: &ServedModel, job: Job<JobOrigin>) {
+    // Fails only once the batcher has ended, at the end of a drain: nothing settles, so nothing is lost.
+    let _ = model.jobs.blocking_send(job);
 }

@@ -21,7 +21,8 @@ fn model() -> (Arc<ServedModel>, mpsc::Receiver<Job<JobOrigin>>) {
     let (jobs, queue) = mpsc::channel(1);
     let utilization = Utilization::new(Arc::default(), 1, Duration::from_secs(1));
     let (contract, share, shadows) = (Arc::new(contract), Arc::new(Semaphore::new(1)), Vec::new());
-    let served = ServedModel { contract, setup, setup_number: 1, jobs, share, utilization, shadows };
+    let served =
+        ServedModel { contract, setup, setup_number: 1, jobs, share, is_only: false, utilization, shadows };
     (Arc::new(served), queue)
 }
 

@@ -50,6 +50,7 @@ fn stage(max_streams: usize) -> Stage {
         setup_number: 1,
         jobs: sender,
         share: Arc::new(Semaphore::new(64)),
+        is_only: true,
         utilization,
         shadows: Vec::new(),
     };

@@ -62,7 +62,8 @@ fn served(
     let (share, shadows) = (Arc::new(Semaphore::new(64)), Vec::new());
     // Other than any other model's: the scratch of a shard is kept by it.
     let setup_number = name.len() as u64;
-    let served = ServedModel { contract, setup, setup_number, jobs, share, utilization, shadows };
+    let served =
+        ServedModel { contract, setup, setup_number, jobs, share, is_only: false, utilization, shadows };
     (Arc::new(served), batcher)
 }
 

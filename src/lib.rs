@@ -1,18 +1,18 @@
 //! affectd recognises emotion in speech and publishes it.
 //!
 //! ```text
-//!  transport::grpc ─┐                                                             ┌─▶ replies of the call
-//!                   ├─ chunk ─▶ session ─▶ shard ─ job ─▶ batch ─ result ─▶ publish ─▶ kafka: events
-//!  kafka::reader ───┘                      decode,    ▲   model                   └─▶ evaluation
-//!    ▲                                     window,    │                        │
-//!    │                                     features   └─ evaluation: clips     │
-//!    └──────── settled offsets ◀──────── acknowledged events ◀─────────────────┘
+//!  transport::grpc ─▶ session ─┐                                                   ┌─▶ replies of the call
+//!                              ├─ chunk ─▶ shard ─ job ─▶ batch ─ result ─▶ publish ─┼─▶ kafka: events
+//!  kafka::reader ──────────────┘           decode,    ▲   model                      └─▶ evaluation
+//!    ▲                                     window,    │                           │
+//!    │                                     features   └─ evaluation: clips        │
+//!    └──────── settled offsets ◀────────── acknowledged events ◀──────────────────┘
 //! ```
 //!
 //! Data flows one way; only a caller's reply and a settled offset come back. [`daemon`] connects the stages in this order. `docs/architecture.md` follows
 //! a chunk, a record, a configuration value and a clip from file to file.
 //!
-//! The layers, from the lowest to the highest: a module uses only modules above it in this list (`tests/architecture.rs`).
+//! The layers, from the lowest to the highest: a module uses only modules listed before it (`tests/architecture.rs`).
 //!
 //! - `proto`: types of the protocol, generated
 //! - `telemetry`: metrics, logs, readiness, CPU time

@@ -1,27 +1,27 @@
-//! A queue with one line for each stream.
+//! A queue with a sub-queue for each stream.
 //!
 //! Input: items with their stream. Output: one item of each stream in turn, those of a stream in order. So a sender that is far ahead of real
 //! time waits behind its own items and does not delay others. Pure: no clock, no channel.
 
 use std::collections::{HashMap, VecDeque};
 
-/// Items in lines that take turns.
+/// Items in sub-queues that take turns.
 #[derive(Debug)]
 pub struct FairQueue<T> {
-    lines: HashMap<u64, VecDeque<T>>,
-    /// Streams with a line, the next one first; each is listed once.
+    queues: HashMap<u64, VecDeque<T>>,
+    /// Streams with a sub-queue, the next one first; each is listed once.
     turns: VecDeque<u64>,
     length: usize,
 }
 
 impl<T> Default for FairQueue<T> {
     fn default() -> Self {
-        Self { lines: HashMap::new(), turns: VecDeque::new(), length: 0 }
+        Self { queues: HashMap::new(), turns: VecDeque::new(), length: 0 }
     }
 }
 
 impl<T> FairQueue<T> {
-    /// Items in all lines.
+    /// Items in all sub-queues.
     #[must_use]
     pub fn len(&self) -> usize {
         self.length
@@ -33,23 +33,23 @@ impl<T> FairQueue<T> {
         self.length == 0
     }
 
-    /// Appends to the line of `stream`.
+    /// Appends to the sub-queue of `stream`.
     pub fn push(&mut self, stream: u64, item: T) {
-        let line = self.lines.entry(stream).or_default();
-        if line.is_empty() {
+        let queue = self.queues.entry(stream).or_default();
+        if queue.is_empty() {
             self.turns.push_back(stream);
         }
-        line.push_back(item);
+        queue.push_back(item);
         self.length += 1;
     }
 
-    /// Removes the first item of the line whose turn it is.
+    /// Removes the first item of the sub-queue whose turn it is.
     pub fn pop(&mut self) -> Option<T> {
         let stream = self.turns.pop_front()?;
-        let line = self.lines.get_mut(&stream).expect("each stream in turns has a line");
-        let item = line.pop_front().expect("a line with a turn is not empty");
-        if line.is_empty() {
-            self.lines.remove(&stream);
+        let queue = self.queues.get_mut(&stream).expect("each stream in turns has a sub-queue");
+        let item = queue.pop_front().expect("a sub-queue with a turn is not empty");
+        if queue.is_empty() {
+            self.queues.remove(&stream);
         } else {
             self.turns.push_back(stream);
         }
@@ -74,7 +74,7 @@ mod tests {
         queue.push(4, "d1");
         let rest: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
         assert_eq!(rest, ["b1", "c1", "a2", "d1", "b2", "a3"]);
-        assert!(queue.is_empty() && queue.lines.is_empty());
+        assert!(queue.is_empty() && queue.queues.is_empty());
     }
 
     proptest! {

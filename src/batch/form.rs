@@ -40,7 +40,7 @@ pub(super) async fn form<O: Origin, I>(
     batches: crossbeam_channel::Sender<Batch<O, I>>,
 ) {
     for number in 0.. {
-        // Jobs that arrive meanwhile stay in their channel, so that a busy model does not wake this task for each of them.
+        // Jobs that arrive while no session is free stay in their channel, so that a busy model does not wake this task for each of them.
         let Ok(unsent) = Arc::clone(&queue.unsent).acquire_owned().await else { return };
         let Ok(slot) = Arc::clone(&queue.slots).acquire_owned().await else { return };
         let Some(jobs) = queue.next_batch().await else { return };
@@ -92,7 +92,7 @@ impl<O: Origin, I> BatchQueue<O, I> {
         }
     }
 
-    /// Moves jobs from the channel to the lines, as far as there is room.
+    /// Moves jobs from the channel to the queues of their streams, as far as there is room.
     fn take_in(&mut self) {
         while self.waiting.len() < self.capacity {
             let Ok(job) = self.jobs.try_recv() else { return };

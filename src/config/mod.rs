@@ -2,7 +2,7 @@
 //!
 //! Input: defaults, then a TOML file, then `AFFECTD__SECTION__KEY` variables, then flags ([`LoadOptions`]). Output:
 //! [`Loaded`], or the first [`ConfigError`]. Invariants: every value is valid before anything starts, and each key is
-//! defined once, as a field in the `options.rs` of the module that uses it. [`keys`], [`template`], [`table`] and
+//! defined once, as a field in the `options.rs` of the module that uses it (`[limits]`, which spans modules, in `limits.rs` here). [`keys`], [`template`], [`table`] and
 //! [`schema`] describe these fields.
 
 mod describe;

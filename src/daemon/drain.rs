@@ -18,7 +18,7 @@ impl Daemon {
         if let Some(inputs) = &self.inputs {
             tracing::info!(?grace, calls = inputs.calls.len(), "draining");
             inputs.readiness.drain();
-            inputs.draining.cancel();
+            inputs.sessions.draining.cancel();
         }
         let outcome = tokio::time::timeout(grace, self.finish(started + grace)).await;
         // HTTP reports the drain to its end. Requests that are open then are cut off.

@@ -1,7 +1,7 @@
 //! The composition root: every stage and every channel between them.
 //!
 //! Input: a valid configuration, bound ports, and the requests to reload models and to stop. Output: a running daemon, which ends in a drain. Nothing is
-//! computed here: [`Daemon::start`] reads like the picture in `lib.rs`, and `stages` has one function for each stage.
+//! computed here: `Daemon::start` reads like the picture in `lib.rs`, and `stages` has one function for each stage.
 
 mod drain;
 mod error;
@@ -126,8 +126,7 @@ impl Daemon {
         let reloader = Task::spawn(|stop| reloader.run(reload, stop));
         let (count, queue) = (config.limits.shard_count(), config.limits.shard_queue);
         let (shards, threads) = shard::start(count, queue, &reports_to, &sinks.streams)?;
-        let inputs =
-            Inputs { shards, models, readiness, draining: Default::default(), calls: Default::default() };
+        let inputs = stages::inputs(&config, shards, models, readiness);
         let reader = stages::reader(&config, &inputs, producer.as_ref(), reports)?;
         let grpc = stages::grpc(listeners.grpc, &config, inputs.clone());
         inputs.readiness.met("model");

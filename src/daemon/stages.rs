@@ -29,14 +29,12 @@ use crate::transport::grpc::evaluation::Evaluation;
 use crate::transport::grpc::server::{self, Services};
 use crate::transport::http;
 
-/// What every input of the daemon shares: where audio goes, which models there are, and whether the daemon is ready or drains.
+/// What every input of the daemon shares.
 #[derive(Clone)]
 pub(super) struct Inputs {
-    pub shards: Shards,
-    pub models: RegistryReceiver,
+    /// The shards, the models, the ids of open streams and the limits. All transports share them, so that an id and a limit hold across transports.
+    pub sessions: Arc<SessionLinks>,
     pub readiness: Readiness,
-    /// Cancelled when the drain begins.
-    pub draining: CancellationToken,
     /// The open calls of the gRPC server.
     pub calls: TaskTracker,
 }
@@ -52,6 +50,24 @@ pub(super) struct Sinks {
 /// The readiness of a daemon that starts: the conditions that must hold first.
 pub(super) fn readiness(config: &Config) -> Readiness {
     Readiness::starting(if config.kafka.is_some() { &["model", "kafka"] } else { &["model"] })
+}
+
+/// Connects the inputs to the shards.
+pub(super) fn inputs(
+    config: &Config,
+    shards: Shards,
+    models: RegistryReceiver,
+    readiness: Readiness,
+) -> Inputs {
+    let sessions = Arc::new(SessionLinks {
+        shards,
+        registries: models,
+        streams: OpenStreams::new(config.limits.max_streams),
+        draining: CancellationToken::new(),
+        idle_timeout: config.audio.idle_timeout,
+        max_utilization_percent: config.limits.max_utilization_percent,
+    });
+    Inputs { sessions, readiness, calls: TaskTracker::new() }
 }
 
 /// Serves metrics and readiness.
@@ -108,8 +124,8 @@ pub(super) fn reader(
 ) -> Result<Option<Task<Result<(), KafkaFault>>>, KafkaFault> {
     let Some((kafka, producer)) = config.kafka.as_ref().zip(producer) else { return Ok(None) };
     let links = ReaderLinks {
-        shards: inputs.shards.clone(),
-        registries: inputs.models.clone(),
+        shards: inputs.sessions.shards.clone(),
+        registries: inputs.sessions.registries.clone(),
         reports,
         producer: producer.clone(),
         readiness: inputs.readiness.clone(),
@@ -126,15 +142,8 @@ pub(super) fn grpc(
     config: &Config,
     inputs: Inputs,
 ) -> Task<Result<(), tonic::transport::Error>> {
-    let Inputs { shards, models, readiness, draining, calls } = inputs;
-    let sessions = Arc::new(SessionLinks {
-        shards,
-        registries: models.clone(),
-        streams: OpenStreams::new(config.limits.max_streams),
-        draining: draining.clone(),
-        idle_timeout: config.audio.idle_timeout,
-        max_utilization_percent: config.limits.max_utilization_percent,
-    });
+    let Inputs { sessions, readiness, calls } = inputs;
+    let (models, draining) = (sessions.registries.clone(), sessions.draining.clone());
     let evaluator = move || models.borrow().find("").map(|model| Evaluator::of(&model));
     let services = Services {
         recognition: Recognition::new(sessions, calls, config.audio.max_chunk_bytes),

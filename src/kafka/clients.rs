@@ -161,7 +161,7 @@ pub(super) enum ConsumerEvent {
 /// Queues rebalances for the reader, which answers them once the partitions' offsets are tracked or committed, instead of acting on them.
 pub(super) struct ReaderContext {
     events: mpsc::Sender<ConsumerEvent>,
-    /// Set once the reader has ended: from then on partitions are given up at once.
+    /// Set once the reader has ended: from then on partitions are released at once.
     pub closing: AtomicBool,
 }
 

@@ -84,7 +84,7 @@ impl Committer {
         self.under_way.then_some(Commit { partitions })
     }
 
-    /// Notes the outcome of the commit that is under way. Partitions that were given up meanwhile, or assigned anew, are left alone.
+    /// Notes the outcome of the commit that is under way. Partitions that were released meanwhile, or assigned anew, are left alone.
     pub fn complete(
         &mut self,
         partitions: &mut BTreeMap<i32, Partition>,

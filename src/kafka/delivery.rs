@@ -3,7 +3,7 @@
 //! Input: [`Commit`]s. Output: what became of each. Invariant: the offsets of a commit are committed only after all of its progress is acknowledged, and
 //! its streams' records are deleted only after the offsets are.
 //!
-//! [`Delivery`] is the seam for delivery semantics. [`AtLeastOnce`] publishes events beside it, as soon as they are there: a crash before the commit
+//! [`Delivery`] is the interface that each kind of delivery semantics implements. [`AtLeastOnce`] publishes events beside it, as soon as they are there: a crash before the commit
 //! publishes some of them again. A transactional implementation owns the producer of the events too. It begins a transaction when it is created and after
 //! each commit; `deliver` then writes the progress into it, adds the offsets with the group's metadata and commits it, so that events, progress and offsets
 //! become visible together. Where it has to abort, the partitions are reopened from their progress, as they are after a rebalance. All of those are

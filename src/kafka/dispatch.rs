@@ -27,18 +27,18 @@ pub(super) enum Remaining {
 impl Reader {
     /// Sends chunks on and reads what was fetched. A partition with a chunk for a full shard is read no further.
     pub(super) fn dispatch(&mut self) -> Result<Remaining, KafkaFault> {
-        let (mut backlog, mut errors) = (Remaining::Empty, Vec::new());
+        let (mut remaining, mut errors) = (Remaining::Empty, Vec::new());
         for (&number, partition) in &mut self.partitions {
             for read in 0.. {
                 if !partition.send(&self.links.shards) {
-                    backlog = backlog.max(Remaining::ShardFull);
+                    remaining = remaining.max(Remaining::ShardFull);
                     break;
                 }
                 if !partition.is_readable() {
                     break;
                 }
                 if read == RECORDS_PER_ROUND {
-                    backlog = backlog.max(Remaining::Unread);
+                    remaining = remaining.max(Remaining::Unread);
                     break;
                 }
                 match self.fetched.next(number) {
@@ -54,7 +54,7 @@ impl Reader {
             }
         }
         errors.iter().try_for_each(|error| self.handle_error(error))?;
-        Ok(backlog)
+        Ok(remaining)
     }
 
     /// Logs an error of the consumer, which goes on by itself after all but fatal ones.

@@ -1,6 +1,6 @@
 //! The records that librdkafka has fetched, in one queue a partition.
 //!
-//! Input: partitions that are assigned and given up. Output: their records in order, one by one, on request. Invariant: never waits for a record but in
+//! Input: partitions that are assigned and released. Output: their records in order, one by one, on request. Invariant: never waits for a record but in
 //! [`FetchedQueues::wait`].
 //!
 //! A partition with a chunk for a full shard is left unread: its queue keeps what was fetched (librdkafka's `queued.max.messages.kbytes` bounds it) and

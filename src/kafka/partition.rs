@@ -39,7 +39,7 @@ pub struct Partition {
     last_read: HashMap<Arc<str>, Instant>,
     /// Whether the partition was read to its end.
     at_end: bool,
-    /// Whether it is about to be given up: nothing more is read.
+    /// Whether it is about to be released: nothing more is read.
     leaving: bool,
     /// Whether streams are about to end by wall time: nothing is read until they have.
     ending_by_wall_time: bool,
@@ -96,7 +96,7 @@ impl Partition {
         self.tracker.lowest_unsettled()
     }
 
-    /// Reads no more: the partition is about to be given up.
+    /// Reads no more: the partition is about to be released.
     pub fn leave(&mut self) {
         self.leaving = true;
     }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::RecvTimeoutError;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -19,6 +20,9 @@ use super::clients::{self, REQUEST_TIMEOUT};
 use super::fault::{KafkaFault, LostProgress, broker};
 use super::options::{OnLostProgress, Options};
 use super::progress::{Progress, ProgressEntry, ProgressRecord};
+
+/// How long an acknowledgement may take before a warning is logged.
+const SLOW_WRITE: Duration = Duration::from_secs(10);
 
 /// How long nothing may come before the brokers are taken to be away.
 const READ_TIMEOUT: Duration = REQUEST_TIMEOUT.saturating_mul(3);
@@ -110,14 +114,28 @@ impl ProgressWriter {
         }
     }
 
+    /// Waits for one acknowledgement. Brokers that are away are waited for, with a warning each [`SLOW_WRITE`].
     fn wait_for_one(&self) -> Result<(), KafkaFault> {
-        let ended = KafkaFault::ThreadEnded { name: "producer polling thread" };
-        self.acknowledged.recv().unwrap_or(Err(ended))
+        loop {
+            match self.acknowledged.recv_timeout(SLOW_WRITE) {
+                Ok(outcome) => return outcome,
+                Err(RecvTimeoutError::Timeout) => {
+                    let topic = &self.kafka.progress_topic;
+                    tracing::warn!(
+                        topic,
+                        "progress is not acknowledged yet: no offset is committed meanwhile"
+                    );
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(KafkaFault::ThreadEnded { name: "producer polling thread" });
+                }
+            }
+        }
     }
 }
 
 /// The entries of the streams that are open in each partition.
-pub(super) type OpenStreams = BTreeMap<i32, HashMap<Arc<str>, ProgressEntry>>;
+pub(super) type ResumableStreams = BTreeMap<i32, HashMap<Arc<str>, ProgressEntry>>;
 
 /// Reads partitions to their ends with one consumer, and returns for each the entry of every stream that fits the group's committed offset. `None` where
 /// `stop` was cancelled.
@@ -128,9 +146,9 @@ pub(super) fn read(
     kafka: &Options,
     committed: &BTreeMap<i32, Option<i64>>,
     stop: &CancellationToken,
-) -> Result<Option<OpenStreams>, KafkaFault> {
+) -> Result<Option<ResumableStreams>, KafkaFault> {
     let Some(newest) = newest(kafka, committed, stop)? else { return Ok(None) };
-    let mut open: OpenStreams = committed.keys().map(|partition| (*partition, HashMap::new())).collect();
+    let mut open: ResumableStreams = committed.keys().map(|partition| (*partition, HashMap::new())).collect();
     for ((partition, stream_id), progress) in newest {
         let offset = committed.get(&partition).copied().flatten();
         match progress.fitting(offset) {

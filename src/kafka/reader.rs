@@ -1,7 +1,7 @@
 //! The thread that owns the input consumer: records to the shards, reports to the partitions, commits to the delivery thread.
 //!
 //! Input: records, reports, rebalances, a request to stop. Output: chunks, dead letters, commits. Invariants: its thread waits for no shard and for no
-//! round trip to a broker, so that reports are always handled and the group sees it alive; a partition is given up only when its offsets are committed
+//! round trip to a broker, so that reports are always handled and the group sees it alive; a partition is released only when its offsets are committed
 //! or its time is up.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -55,7 +55,7 @@ pub struct ReaderLinks {
     pub readiness: Readiness,
     /// How long a stream may be silent.
     pub idle_timeout: Duration,
-    /// How long giving up a partition may take.
+    /// How long releasing a partition may take.
     pub grace_period: Duration,
 }
 
@@ -73,7 +73,7 @@ pub struct Reader {
     pub(super) committer: Committer,
     delivery: DeliveryThread,
     pub(super) dead_letters: DeadLetterQueue,
-    /// Shards that have no room yet for the message that a partition was given up.
+    /// Shards that have no room yet for the message that a partition was released.
     pub(super) pending_forgets: Vec<(tokio::sync::mpsc::Sender<ShardMessage>, Assignment)>,
     /// Partitions that were assigned so far.
     pub(super) assignments: u64,
@@ -138,7 +138,7 @@ impl Reader {
         self.dead_letters.send()?;
         let backlog = self.dispatch()?;
         self.send_pending_forgets();
-        self.give_up_drained()?;
+        self.release_drained()?;
         match backlog {
             Remaining::Unread => {}
             Remaining::ShardFull => self.fetched.wait(SHARD_WAIT),
@@ -190,7 +190,7 @@ impl Reader {
         commit.map_or(Ok(()), |commit| self.delivery.deliver(commit))
     }
 
-    /// Lets the shards drop the streams of partitions that were given up, as soon as they have room for the message.
+    /// Lets the shards drop the streams of partitions that were released, as soon as they have room for the message.
     fn send_pending_forgets(&mut self) {
         self.pending_forgets.retain(|(shard, assignment)| {
             matches!(shard.try_send(ShardMessage::ForgetAssignment(*assignment)), Err(TrySendError::Full(_)))
@@ -234,7 +234,7 @@ impl Reader {
 }
 
 impl Drop for Reader {
-    /// Closing the consumer revokes its partitions, and no reader is left to commit their offsets: they are given up at once.
+    /// Closing the consumer revokes its partitions, and no reader is left to commit their offsets: they are released at once.
     fn drop(&mut self) {
         self.consumer.context().closing.store(true, Ordering::Release);
         self.loading = None;

@@ -1,4 +1,4 @@
-//! Rebalances: partitions are taken over with the streams that were left open there, and given up once their offsets are committed.
+//! Rebalances: assigned partitions continue the streams that were left open there, and revoked ones are released once their offsets are committed.
 //!
 //! Input: assignments and revocations of the group. Output: the reader's answers to them, when they are due. Invariants: the reader's thread waits for
 //! nothing here; rebalances are answered in the order in which they came, so none is handled while an assignment is being loaded.
@@ -19,7 +19,7 @@ use crate::telemetry::metrics;
 /// How long past the grace period the last commit of partitions may take.
 pub(super) const LAST_COMMIT: Duration = Duration::from_secs(5);
 
-/// Partitions that are about to be given up.
+/// Partitions that are about to be released.
 pub(super) struct Leaving {
     partitions: TopicPartitionList,
     numbers: Vec<i32>,
@@ -32,11 +32,11 @@ pub(super) struct Leaving {
 impl Reader {
     /// Handles rebalances and statistics that the consumer has reported.
     pub(super) fn handle_consumer_events(&mut self) -> Result<(), KafkaFault> {
-        self.take_over_loaded()?;
+        self.assign_loaded()?;
         while self.loading.is_none() {
             let Ok(event) = self.events.try_recv() else { break };
             match event {
-                // A reader that drains takes no partition over: it leaves the group in a moment.
+                // A reader that drains accepts no partition: it leaves the group in a moment.
                 ConsumerEvent::Assign(_) if self.draining => {}
                 ConsumerEvent::Assign(partitions) => {
                     self.loading = Some(AssignmentLoader::start(&self.kafka, &self.consumer, partitions)?);
@@ -49,7 +49,7 @@ impl Reader {
     }
 
     /// Takes partitions over whose offsets and progress are loaded.
-    fn take_over_loaded(&mut self) -> Result<(), KafkaFault> {
+    fn assign_loaded(&mut self) -> Result<(), KafkaFault> {
         let Some(loading) = &self.loading else { return Ok(()) };
         let Some(assigned) = loading.loaded()? else { return Ok(()) };
         self.loading = None;
@@ -63,7 +63,7 @@ impl Reader {
             let added = starts.add_partition_offset(&self.kafka.input_topic, number, start);
             added.map_err(broker(&self.kafka, "assign a partition"))?;
         }
-        self.consumer.incremental_assign(&starts).map_err(broker(&self.kafka, "take partitions over"))?;
+        self.consumer.incremental_assign(&starts).map_err(broker(&self.kafka, "assign partitions"))?;
         self.links.readiness.met("kafka");
         Ok(())
     }
@@ -100,7 +100,7 @@ impl Reader {
     }
 
     /// Gives revoked partitions up once all that was read from them is answered and committed, or their time is up.
-    pub(super) fn give_up_drained(&mut self) -> Result<(), KafkaFault> {
+    pub(super) fn release_drained(&mut self) -> Result<(), KafkaFault> {
         while let Some(next) = self.leaving.front() {
             let (now, lost) = (Instant::now(), self.consumer.assignment_lost());
             let is_drained = |number| self.partitions.get(number).is_none_or(Partition::is_drained);
@@ -118,12 +118,12 @@ impl Reader {
                     continue;
                 }
             }
-            self.give_up_first(drained)?;
+            self.release_first(drained)?;
         }
         Ok(())
     }
 
-    fn give_up_first(&mut self, drained: bool) -> Result<(), KafkaFault> {
+    fn release_first(&mut self, drained: bool) -> Result<(), KafkaFault> {
         let Some(Leaving { partitions, numbers, .. }) = self.leaving.pop_front() else { return Ok(()) };
         for number in &numbers {
             if let Some(partition) = self.partitions.remove(number) {
@@ -134,8 +134,8 @@ impl Reader {
             self.fetched.close(*number);
             metrics::kafka_lag_removed(*number);
         }
-        self.consumer.incremental_unassign(&partitions).map_err(broker(&self.kafka, "give partitions up"))?;
-        tracing::info!(partitions = ?numbers, settled = drained, "partitions given up");
+        self.consumer.incremental_unassign(&partitions).map_err(broker(&self.kafka, "release partitions"))?;
+        tracing::info!(partitions = ?numbers, settled = drained, "partitions released");
         Ok(())
     }
 

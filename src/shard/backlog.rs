@@ -5,7 +5,7 @@
 //! in `blocking_send` would delay every stream of the shard.)
 //!
 //! Invariants: a job needs room in each sink of its stream before it takes a place in the model's queue, so the publish stage never waits for a
-//! sink; streams that wait for the same queue take turns, and no other stream of the shard passes them there. The backlog is bounded: each
+//! sink; streams that wait for the same queue take turns, and a job of another stream of the shard goes behind them. The backlog is bounded: each
 //! waiting chunk holds a place of its model's share ([`ServedModel::share`]), so that one model's chunks leave the inbox to the others.
 
 use std::collections::{HashMap, VecDeque};
@@ -104,7 +104,7 @@ impl Backlog {
         }
     }
 
-    /// Has the stream wait whose message was handled, where a job of it found no room.
+    /// Makes the stream wait whose message was handled, if one of its jobs found no room.
     pub fn park(&mut self, key: &StreamKey) {
         if self.unsent.is_empty() {
             return;

@@ -75,6 +75,12 @@ struct Entry {
     value: String,
 }
 
+/// Returns whether the graph quantises activations with constant scales (`QuantizeLinear`).
+pub(super) fn is_quantised(onnx: &Bytes) -> bool {
+    let graph = ModelProto::decode(onnx.clone()).ok().and_then(|model| model.graph);
+    graph.is_some_and(|graph| graph.node.iter().any(|node| node.op_type == "QuantizeLinear"))
+}
+
 /// Returns the operators that may mix windows or draw random numbers, such as `ReduceMean "mu" over axis 0`, the most
 /// likely cause first. `rank` is the number of axes of the graph's input; negative axes are resolved with it.
 pub(super) fn suspects(onnx: &Bytes, rank: usize) -> Vec<String> {

@@ -2,7 +2,7 @@
 //!
 //! Input: a session. Output: nothing, or the first difference that was found. Invariants: the trial runs each window
 //! alone, the first one twice, and all of them beside each other in two orders; every label may differ by
-//! [`TOLERANCE`] at most.
+//! [`TOLERANCE`] at most (beside other windows by [`QUANTISED_TOLERANCE`] in a quantised graph).
 //!
 //! Batches are formed from whatever windows wait at the same moment. Where windows of a batch influence each other, or a
 //! graph draws random numbers, an event cannot be reproduced, and a window that is replayed after a restart gets other
@@ -13,6 +13,11 @@ use crate::features::{FrameKind, FrontEnd, features_with_deltas};
 
 /// The largest difference of a probability between two runs of the same window.
 pub(super) const TOLERANCE: f32 = 1e-4;
+
+/// The same beside other windows, for a graph with quantised activations. ONNX Runtime may add the products of a batch in another order than those of a
+/// window alone. Such a difference in the last bit is far below [`TOLERANCE`], but rounding turns it into a whole step of an 8-bit activation where a value
+/// lies between two steps.
+pub(super) const QUANTISED_TOLERANCE: f32 = 0.02;
 
 /// A window whose result is not reproducible.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,11 +30,13 @@ pub(super) struct Difference {
     pub other: f32,
     /// Whether the window is alone in the other run too, so that the difference is due to chance.
     pub by_chance: bool,
+    /// The largest difference that is allowed.
+    pub allowed: f32,
 }
 
 impl std::fmt::Display for Difference {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { label, alone, other, by_chance } = self;
+        let Self { label, alone, other, by_chance, allowed } = self;
         let (cause, second) = match by_chance {
             true => ("chance", "in a second run of it"),
             false => ("the other windows of its batch", "beside other windows"),
@@ -37,17 +44,21 @@ impl std::fmt::Display for Difference {
         write!(
             out,
             "the result of a window depends on {cause}: {label:?} is {alone:.4} for a window alone and {other:.4} \
-             {second} (allowed difference {TOLERANCE})"
+             {second} (allowed difference {allowed})"
         )
     }
 }
 
-/// Runs the trial and returns the first difference, if any.
+/// Runs the trial and returns the first difference, if any. `beside_others` is the largest one that is allowed between a window alone and beside others;
+/// two runs of a window alone may differ by [`TOLERANCE`].
 ///
 /// # Errors
 /// Returns an error where a run fails, except for outputs that are not finite: such a window is left out of the trial,
 /// because a failing window is reported by the run that it occurs in.
-pub(super) fn first_difference(session: &mut Session) -> Result<Option<Difference>, EngineError> {
+pub(super) fn first_difference(
+    session: &mut Session,
+    beside_others: f32,
+) -> Result<Option<Difference>, EngineError> {
     let labels = session.contract().labels.clone();
     let mut windows = Vec::new();
     for features in probes(session.contract()) {
@@ -60,11 +71,13 @@ pub(super) fn first_difference(session: &mut Session) -> Result<Option<Differenc
     let difference = |alone: &[f32], other: &[f32], by_chance| {
         let gap = |at: &usize| (alone[*at] - other[*at]).abs();
         let at = (0..labels.len()).max_by(|a, b| gap(a).total_cmp(&gap(b)))?;
-        (gap(&at) > TOLERANCE).then(|| Difference {
+        let allowed = if by_chance { TOLERANCE } else { beside_others };
+        (gap(&at) > allowed).then(|| Difference {
             label: labels[at].clone(),
             alone: alone[at],
             other: other[at],
             by_chance,
+            allowed,
         })
     };
     if let Some((features, alone)) = windows.first()

@@ -188,7 +188,7 @@ fn wait_until_due(start: Instant, pace: Pace, position: Duration) -> impl Future
 /// Returns the chunk with the current time as its capture time.
 pub(crate) fn with_capture_time(chunk: AudioChunk) -> AudioChunk {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let captured_at = pbjson_types::Timestamp {
+    let captured_at = crate::proto::Timestamp {
         seconds: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
         nanos: i32::try_from(now.subsec_nanos()).expect("below 1e9"),
     };

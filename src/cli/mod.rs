@@ -17,6 +17,7 @@ pub mod generated;
 pub mod load;
 pub mod model;
 mod protocol;
+mod recordings;
 mod samples;
 mod scheduling;
 pub mod send;
@@ -38,9 +39,18 @@ use crate::stream::SetupError;
 use crate::telemetry::logging::{self, LogFormat};
 use crate::window::GeometryError;
 
+/// The text of `--version`; `-V` prints only the number.
+const LONG_VERSION: &str = concat!(
+    env!("AFFECTD_BUILD"),
+    "\nONNX Runtime ",
+    env!("AFFECTD_ONNXRUNTIME"),
+    "\nfeatures: ",
+    env!("AFFECTD_FEATURES")
+);
+
 /// Recognises emotion in speech and publishes it.
 #[derive(Debug, clap::Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, long_version = LONG_VERSION, about, max_term_width = 100)]
 pub struct Cli {
     /// Options that every command takes.
     #[command(flatten)]
@@ -181,10 +191,7 @@ async fn dispatch(command: Command, context: Context) -> anyhow::Result<()> {
 
 /// Returns the text of an error in one line, and its exit code, which depends on the types of errors anywhere in the chain of causes.
 fn report(error: &anyhow::Error) -> ExitCode {
-    let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
-    };
-    if error.root_cause().is::<std::io::Error>() && error.chain().any(broken_pipe) {
+    if error.chain().any(is_broken_pipe) {
         return ExitCode::SUCCESS;
     }
     eprintln!("error: {}", one_line(error));
@@ -195,6 +202,16 @@ fn report(error: &anyhow::Error) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Returns whether the reader of stdout has closed it. The writer of CSV holds the error of the pipe without being its cause.
+fn is_broken_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let csv = cause.downcast_ref::<csv::Error>().and_then(|error| match error.kind() {
+        csv::ErrorKind::Io(error) => Some(error),
+        _ => None,
+    });
+    let io = cause.downcast_ref::<std::io::Error>().or(csv);
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// Returns whether a value of the configuration caused the error. Some values can be checked only together with the model.

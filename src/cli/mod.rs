@@ -10,6 +10,7 @@ pub mod bench;
 mod channels;
 pub mod config;
 pub mod demo;
+mod environment;
 pub mod evaluate;
 mod event_table;
 pub mod features;
@@ -221,6 +222,7 @@ fn is_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
         _ => cause.downcast_ref(),
     };
     cause.is::<ConfigError>()
+        || cause.is::<environment::EnvironmentError>()
         || matches!(
             setup,
             Some(SetupError::Geometry(GeometryError::Hop { .. }) | SetupError::VoiceActivity { .. })

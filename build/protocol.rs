@@ -23,6 +23,7 @@ pub fn compile() {
     tonic_prost_build::configure()
         .compile_well_known_types(true)
         .extern_path(".google.protobuf", "::pbjson_types")
+        .extern_path(".google.protobuf.Timestamp", "crate::proto::Timestamp")
         .bytes(".affectd.v1")
         .compile_fds(compiler.file_descriptor_set())
         .expect("the protocol compiles");

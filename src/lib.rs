@@ -1,15 +1,45 @@
 //! affectd recognises emotion in speech and publishes it.
 //!
 //! ```text
-//!  kafka::reader ──┐
-//!  transport::grpc ┴─ chunk ─▶ session ─▶ shard: audio → window → features ─ job ─▶ batch ─▶ model ─ result ─▶ publish ─▶ gRPC replies, Kafka
-//!                                                                             ▲   (serving)                      │
-//!                                                                evaluation ──┘◀─────────────────────────────────┘
+//!  transport::grpc ─▶ session ─┐                                                   ┌─▶ replies of the call
+//!                              ├─ chunk ─▶ shard ─ job ─▶ batch ─ result ─▶ publish ─┼─▶ kafka: events
+//!  kafka::reader ──────────────┘           decode,    ▲   model                      └─▶ evaluation
+//!    ▲                                     window,    │                           │
+//!    │                                     features   └─ evaluation: clips        │
+//!    └──────── settled offsets ◀────────── acknowledged events ◀──────────────────┘
 //! ```
 //!
-//! Audio flows one way; only a caller's reply and a settled offset come back. [`daemon`] connects the stages in this order.
+//! Data flows one way; only a caller's reply and a settled offset come back. [`daemon`] connects the stages in this order. `docs/architecture.md` follows
+//! a chunk, a record, a configuration value and a clip from file to file.
 //!
-//! The modules below are listed from the lowest layer to the highest: a module uses only modules above it in the list.
+//! The layers, from the lowest to the highest: a module uses only modules listed before it (`tests/architecture.rs`).
+//!
+//! - `proto`: types of the protocol, generated
+//! - `telemetry`: metrics, logs, readiness, CPU time
+//! - `options`: what a configuration value may be, and its schema
+//! - `simd`: vectors of the machine's width
+//! - `audio`: formats, decoding, resampling, files
+//! - `features`: MFCC and log-mel frames
+//! - `model`: contract, graph check, sessions of ONNX Runtime
+//! - `window`: where windows lie, and the windowers that cut them
+//! - `vad`: voice activity of each window
+//! - `stream`: one stream, pure: chunk, position, segment, front end
+//! - `batch`: policy, fair queue, session threads, order of results
+//! - `serving`: models in service: registry, reloader, shadows, admission
+//! - `shard`: threads that own open streams
+//! - `session`: one input stream, independent of its transport
+//! - `publish`: decision, smoothing, event, sinks
+//! - `kafka`: every Kafka client: reader, offset tracker, progress, dead letters, event sink
+//! - `datasets`: CREMA-D, TESS, manifests, protocols
+//! - `evaluation`: metrics, bootstrap, report, evaluator
+//! - `transport`: gRPC and HTTP
+//! - `config`: composes, validates and documents the options of all modules
+//! - `daemon`: composition root and drain
+//! - `offline`: evaluation in this process
+//! - `client`: gRPC and Kafka clients of the commands
+//! - `perf`: load generator and benchmark
+//! - `train`: the trainer (feature `train`)
+//! - `cli`: one file a command
 
 pub mod audio;
 pub mod batch;

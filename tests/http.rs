@@ -33,7 +33,7 @@ async fn start() -> Server {
     let shutdown = async move {
         let _ = stopped.await;
     };
-    Server { address, readiness, stop, task: tokio::spawn(http::run(listener, state, shutdown)) }
+    Server { address, readiness, stop, task: tokio::spawn(http::serve(listener, state, shutdown)) }
 }
 
 /// Status line and body.
@@ -114,7 +114,7 @@ async fn metrics_are_described_start_at_zero_and_durations_are_histograms() {
 #[tokio::test]
 async fn fractions_of_audio_seconds_add_up_and_dropped_guards_decrement_gauges() {
     let server = start().await;
-    let meter = metrics::ChunkMeter::new(Source::Kafka);
+    let meter = metrics::ChunkMeter::new(Source::KAFKA);
     for _ in 0..25 {
         meter.chunk();
         meter.audio(Duration::from_millis(100), Duration::from_micros(50));

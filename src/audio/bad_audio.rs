@@ -72,6 +72,16 @@ pub enum BadAudio {
         /// Bytes of one sample frame: one sample of every channel.
         frame_bytes: usize,
     },
+    /// The stream ends in the middle of a sample frame.
+    #[error(
+        "odd byte count: the stream ends {bytes} bytes into a sample frame, allowed is an end after {frame_bytes} bytes"
+    )]
+    EndsInsideFrame {
+        /// Bytes of the incomplete frame.
+        bytes: usize,
+        /// Bytes of one sample frame: one sample of every channel.
+        frame_bytes: usize,
+    },
     /// A sample is NaN, infinite, or so far beyond full scale that its energy would overflow.
     #[error(
         "audio sample {index} of channel {channel} is {value}: allowed are finite values near full scale, which is -1 to 1"

@@ -1,15 +1,14 @@
 //! Parser of the header `content-type` of audio without an `AudioChunk` message.
 //!
-//! Input: a media type: RFC 2586 (`audio/L16`), RFC 4856 (`audio/PCMU`, `audio/PCMA`), or the media type of a
-//! file format.
+//! Input: a media type: RFC 2586 (`audio/L16`), RFC 4856 (`audio/PCMU`, `audio/PCMA`), RFC 2046
+//! (`audio/basic`), or the media type of a file format.
 //! Output: an [`AudioFormat`], or [`BadAudio::ContentType`] with the reason and the allowed values.
 
 use mime::Mime;
 
 use super::{AudioFormat, BadAudio, Encoding};
 
-const ALLOWED: &str =
-    "allowed are audio/L16, audio/PCMU, audio/PCMA, audio/wav, audio/flac, audio/mpeg, audio/ogg";
+const ALLOWED: &str = "allowed are audio/L16, audio/PCMU, audio/PCMA, audio/basic, audio/wav, audio/flac, audio/mpeg, audio/ogg";
 
 /// Parses the value of a `content-type` header. See [`AudioFormat::from_content_type`] for what is allowed.
 pub(super) fn parse(header: &str) -> Result<AudioFormat, BadAudio> {
@@ -24,8 +23,9 @@ fn read(header: &str) -> Result<AudioFormat, String> {
     // Media types are case-insensitive (RFC 2045); RFC 2586 itself writes `L16` in capitals.
     let (encoding, default_rate_hz) = match media.subtype().as_str().to_ascii_lowercase().as_str() {
         "l16" => (linear_16(&media)?, None),
-        "pcmu" => (Encoding::MuLaw, Some(8_000)),
-        "pcma" => (Encoding::ALaw, Some(8_000)),
+        // RFC 2046: µ-law at 8,000 Hz, one channel.
+        "pcmu" | "basic" | "x-mulaw" | "mulaw" | "x-ulaw" => (Encoding::MuLaw, Some(8_000)),
+        "pcma" | "x-alaw" | "alaw" => (Encoding::ALaw, Some(8_000)),
         "wav" | "wave" | "x-wav" | "vnd.wave" | "flac" | "x-flac" | "mpeg" | "mp3" | "ogg" => {
             return Ok(AudioFormat::FILE);
         }
@@ -69,7 +69,11 @@ mod tests {
             ("Audio/L16;RATE=\"16000\";endianness=big-endian", of(Encoding::PcmS16Be, 16_000, 1)),
             ("audio/PCMU", of(Encoding::MuLaw, 8_000, 1)),
             ("audio/pcma;rate=16000;channels=2", of(Encoding::ALaw, 16_000, 2)),
+            ("audio/basic", of(Encoding::MuLaw, 8_000, 1)),
+            ("audio/x-mulaw;rate=16000", of(Encoding::MuLaw, 16_000, 1)),
+            ("audio/x-alaw", of(Encoding::ALaw, 8_000, 1)),
             ("audio/wav", Ok(AudioFormat::FILE)),
+            ("audio/x-wav", Ok(AudioFormat::FILE)),
             ("audio/mpeg", Ok(AudioFormat::FILE)),
             ("audio/ogg; codecs=opus", Ok(AudioFormat::FILE)),
         ] {

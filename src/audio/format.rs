@@ -143,6 +143,11 @@ impl AudioFormat {
         self.channels
     }
 
+    /// Returns the bytes of one sample frame, which is one sample of every channel; `None` for a file.
+    pub fn frame_bytes(&self) -> Option<usize> {
+        self.encoding.sample_bytes().map(|bytes| bytes * usize::from(self.channels))
+    }
+
     /// Converts the format to a protocol message; `None` for big-endian samples, which messages cannot
     /// express.
     pub fn to_proto(self) -> Option<proto::AudioFormat> {

@@ -8,7 +8,21 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ChannelPolicy;
-use crate::options::{AnyDuration, As, Count, PositiveDuration};
+use crate::options::{AnyDuration, As, Count, PositiveDuration, choice};
+
+choice! {
+    /// What is done with the header of an audio file in a stream that is declared as raw samples.
+    #[derive(Default)]
+    pub enum FileAsSamples {
+        /// A warning names the stream, and the bytes are read as samples.
+        #[default]
+        Warn = "warn",
+        /// The chunk is refused.
+        Refuse = "refuse",
+        /// The stream is read as a file.
+        Decode = "decode",
+    }
+}
 
 const GIBIBYTE: usize = 1 << 30;
 
@@ -31,6 +45,9 @@ pub struct Options {
     /// Largest audio file in bytes, whether it arrives whole or spread over chunks.
     #[serde(with = "As::<Count<1, GIBIBYTE>>")]
     pub max_file_bytes: usize,
+    /// What is done with a stream that is declared as raw samples and begins with the header of a WAV, FLAC, Ogg or MP3
+    /// file: a warning, a refusal, or decoding as a file.
+    pub file_as_samples: FileAsSamples,
 }
 
 impl Default for Options {
@@ -41,6 +58,7 @@ impl Default for Options {
             channels: ChannelPolicy::Split,
             max_chunk_bytes: 1 << 20,
             max_file_bytes: 64 << 20,
+            file_as_samples: FileAsSamples::Warn,
         }
     }
 }

@@ -43,7 +43,7 @@ pub struct ResamplerPlan {
 pub(super) struct InputPosition {
     /// The index of the last input sample at or before the output.
     pub(super) input: u64,
-    /// How far the output lies behind that sample, in units of `1 / up` input samples; below `up`.
+    /// How far the output lies after that sample, in units of `1 / up` input samples; below `up`.
     pub(super) phase: u64,
 }
 

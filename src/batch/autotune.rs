@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::model::{EngineError, Session};
+use super::Infer;
+use crate::model::{EngineError, Predictions, Session};
 use crate::telemetry::{percentile, process_cpu, thread_cpu};
 
 /// The measured batch sizes, in windows.
@@ -38,12 +39,22 @@ impl CoreLayout {
     }
 }
 
-/// Measures the batch sizes in ascending order, each for an equal share of the remaining `budget`. A batch size is skipped
-/// where its warm-up run and [`MIN_RUNS`] timed runs would not fit into the budget.
+/// How a batch goes through the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runs {
+    /// In one run: shows what a run of so many windows costs.
+    Whole,
+    /// In runs of at most [Session::max_windows_per_run] windows, as the batcher does.
+    InParts,
+}
+
+/// Measures the batch sizes from small to large, each for its share of `budget`, and leaves out those of which not even two runs
+/// fit.
 pub fn rows(
     sessions: &mut [Session],
     cores: CoreLayout,
     batches: &[usize],
+    runs: Runs,
     budget: Duration,
 ) -> Result<Vec<BenchmarkRow>, EngineError> {
     let start = Instant::now();
@@ -56,7 +67,8 @@ pub fn rows(
         if run * (1 + MIN_RUNS as u32) > left {
             break;
         }
-        rows.push(row(sessions, cores, *batch, left.div_f64((batches.len() - done) as f64))?);
+        let time = left.div_f64((batches.len() - done) as f64);
+        rows.push(row(sessions, cores, Trial { batch: *batch, runs, time })?);
     }
     Ok(rows)
 }
@@ -78,13 +90,14 @@ pub struct BenchmarkRow {
     pub cpu_ms_per_window: f64,
 }
 
-/// Measures the batch sizes on one session for about `budget`, and returns each size with its windows per second.
+/// Measures batch sizes on one session for about `budget`. Returns each size with its windows a second, run as the batcher runs it: a sweep of
+/// whole batches would choose the size by runs that the daemon never makes.
 ///
 /// # Errors
 /// See [`Session::run`].
 pub fn sweep(session: &mut Session, budget: Duration) -> Result<Vec<(usize, f64)>, EngineError> {
     let alone = CoreLayout { threads: 1, sessions: 1 };
-    let rows = rows(std::slice::from_mut(session), alone, &BATCHES, budget)?;
+    let rows = rows(std::slice::from_mut(session), alone, &BATCHES, Runs::InParts, budget)?;
     Ok(rows.into_iter().map(|row| (row.batch, row.windows_per_second)).collect())
 }
 
@@ -96,25 +109,30 @@ pub fn best_size(sweep: &[(usize, f64)]) -> usize {
     sweep.iter().find(|(_, rate)| *rate >= NEARLY * fastest).map_or(1, |(size, _)| *size)
 }
 
-/// The totals of one session.
+/// One measurement.
+#[derive(Debug, Clone, Copy)]
+struct Trial {
+    /// Windows in a batch.
+    batch: usize,
+    runs: Runs,
+    time: Duration,
+}
+
+/// The runs of one session.
 struct Totals {
-    /// The duration of each timed run.
+    /// The time that each batch took.
     runs: Vec<Duration>,
     cpu: Duration,
 }
 
-fn row(
-    sessions: &mut [Session],
-    cores: CoreLayout,
-    batch: usize,
-    time: Duration,
-) -> Result<BenchmarkRow, EngineError> {
+fn row(sessions: &mut [Session], cores: CoreLayout, trial: Trial) -> Result<BenchmarkRow, EngineError> {
+    let batch = trial.batch;
     let ready = Barrier::new(sessions.len());
     // A single session may use several threads, so the CPU time of the process counts. Concurrent sessions have one
     // thread each, so the CPU time of that thread counts.
     let clock = if sessions.len() == 1 { process_cpu } else { thread_cpu };
     let done: Result<Vec<Totals>, EngineError> = std::thread::scope(|scope| {
-        let run = |session| timed_runs(session, batch, time, &ready, clock);
+        let run = |session| timed_runs(session, trial, &ready, clock);
         let threads: Vec<_> = sessions.iter_mut().map(|session| scope.spawn(move || run(session))).collect();
         threads.into_iter().map(|thread| thread.join().expect("a run does not panic")).collect()
     });
@@ -135,34 +153,70 @@ fn row(
     })
 }
 
-/// Warms up one session, waits at the barrier until all sessions are ready, and then runs it for `time`.
+/// Runs batches on one session for the trial's time, once all sessions are ready.
 fn timed_runs(
     session: &mut Session,
-    batch: usize,
-    time: Duration,
+    trial: Trial,
     ready: &Barrier,
     clock: fn() -> Duration,
 ) -> Result<Totals, EngineError> {
+    let Trial { batch, runs: kind, time } = trial;
     let contract = session.contract().clone();
-    let size = batch * contract.rows() * contract.coefficients();
-    // No row is all zero, because rows of zeros are padding, which the graph masks.
-    let features: Vec<f32> = (1..=size).map(|n| (n as f32 * 0.7).sin() * 0.5).collect();
-    let mut out = Vec::new();
-    let first = session.run(&features, batch, &mut out);
+    let window = contract.rows() * contract.coefficients();
+    // No row is zero: those mean padding.
+    let features: Vec<f32> = (1..=batch * window).map(|n| (n as f32 * 0.7).sin() * 0.5).collect();
+    let part = match kind {
+        Runs::Whole => batch,
+        Runs::InParts => session.max_windows_per_run().min(batch),
+    };
+    let mut out = Predictions::default();
+    let first = run_in_parts(session, &features, part * window, window, &mut out);
     ready.wait();
     first?;
     let (start, cpu, mut runs) = (Instant::now(), clock(), Vec::new());
     while runs.len() < MIN_RUNS || start.elapsed() < time {
         let began = Instant::now();
-        session.run(&features, batch, &mut out)?;
+        run_in_parts(session, &features, part * window, window, &mut out)?;
         runs.push(began.elapsed());
     }
     Ok(Totals { runs, cpu: clock().saturating_sub(cpu) })
 }
 
+/// Runs a batch in parts of `part` values, where a window has `window` values.
+fn run_in_parts(
+    session: &mut impl Infer,
+    features: &[f32],
+    part: usize,
+    window: usize,
+    out: &mut Predictions,
+) -> Result<(), EngineError> {
+    features.chunks(part).try_for_each(|part| session.infer(part, part.len() / window, out))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Notes the number of windows in each run.
+    struct Noted(Vec<usize>);
+
+    impl Infer for Noted {
+        fn infer(&mut self, features: &[f32], batch: usize, _: &mut Predictions) -> Result<(), EngineError> {
+            assert_eq!(features.len(), batch * 3);
+            self.0.push(batch);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_batch_goes_through_the_model_in_parts() {
+        for (windows, part, expected) in [(10, 4, vec![4, 4, 2]), (10, 10, vec![10]), (2, 2, vec![2])] {
+            let mut session = Noted(Vec::new());
+            run_in_parts(&mut session, &vec![0.5; windows * 3], part * 3, 3, &mut Predictions::default())
+                .unwrap();
+            assert_eq!(session.0, expected);
+        }
+    }
 
     #[test]
     fn one_core_and_a_gpu_have_one_layout() {

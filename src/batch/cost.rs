@@ -1,14 +1,15 @@
-//! What a window costs at the moment: a session's time for one run, divided by the windows in it, as a moving average.
+//! The current cost of a window: a session's time for one run, divided by the windows in it, as a moving average.
 //!
-//! In: runs, from every inference thread. Out: the average. A lost update among threads does no harm: the next run follows at once.
+//! Input: runs, from every inference thread. Output: the average. An update that is lost between two threads does no harm: the next run
+//! follows at once.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The weight of one run in the average is one part in so many.
+/// One run has the weight 1 / `MEMORY` in the average.
 const MEMORY: u64 = 32;
 
-/// A moving average of the time that one window takes of a session. Give it a first guess with [`InferenceCost::add`].
+/// A moving average of a session's time for one window. The first run given to [`InferenceCost::add`] is the first value.
 #[derive(Debug, Default)]
 pub struct InferenceCost {
     /// Nanoseconds; 0 before the first run.
@@ -18,7 +19,7 @@ pub struct InferenceCost {
 }
 
 impl InferenceCost {
-    /// A run of `windows` took so long.
+    /// Adds a run of `windows` that took `took`.
     pub fn add(&self, took: Duration, windows: usize) {
         let sample = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX / 2) / windows.max(1) as u64;
         let average = match self.average.load(Ordering::Relaxed) {
@@ -29,12 +30,12 @@ impl InferenceCost {
         self.windows.fetch_add(windows as u64, Ordering::Relaxed);
     }
 
-    /// A window passed the model by.
-    pub fn spared(&self) {
+    /// Counts a window that the model was not run for.
+    pub fn count_skipped(&self) {
         self.windows.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Windows so far, those that were spared included.
+    /// Windows so far, including those that the model was not run for.
     #[must_use]
     pub fn windows(&self) -> u64 {
         self.windows.load(Ordering::Relaxed)

@@ -1,55 +1,55 @@
-//! What waits for a batch, a line for each stream.
+//! A queue with a sub-queue for each stream.
 //!
-//! In: items with their stream. Out: one of each stream in turn, those of a stream in their order. So a sender that is far
-//! ahead of real time waits for itself, not others for it. No clock, no channel.
+//! Input: items with their stream. Output: one item of each stream in turn, those of a stream in order. So a sender that is far ahead of real
+//! time waits behind its own items and does not delay others. Pure: no clock, no channel.
 
 use std::collections::{HashMap, VecDeque};
 
-/// Lines that take turns.
+/// Items in sub-queues that take turns.
 #[derive(Debug)]
 pub struct FairQueue<T> {
-    lines: HashMap<u64, VecDeque<T>>,
-    /// Streams with a line, the next one first; each stands here once.
+    queues: HashMap<u64, VecDeque<T>>,
+    /// Streams with a sub-queue, the next one first; each is listed once.
     turns: VecDeque<u64>,
     length: usize,
 }
 
 impl<T> Default for FairQueue<T> {
     fn default() -> Self {
-        Self { lines: HashMap::new(), turns: VecDeque::new(), length: 0 }
+        Self { queues: HashMap::new(), turns: VecDeque::new(), length: 0 }
     }
 }
 
 impl<T> FairQueue<T> {
-    /// Items in all lines.
+    /// Items in all sub-queues.
     #[must_use]
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Whether nothing waits.
+    /// Whether no item waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// Appends to the line of `stream`.
+    /// Appends to the sub-queue of `stream`.
     pub fn push(&mut self, stream: u64, item: T) {
-        let line = self.lines.entry(stream).or_default();
-        if line.is_empty() {
+        let queue = self.queues.entry(stream).or_default();
+        if queue.is_empty() {
             self.turns.push_back(stream);
         }
-        line.push_back(item);
+        queue.push_back(item);
         self.length += 1;
     }
 
-    /// The first of the line whose turn it is.
+    /// Removes the first item of the sub-queue whose turn it is.
     pub fn pop(&mut self) -> Option<T> {
         let stream = self.turns.pop_front()?;
-        let line = self.lines.get_mut(&stream).expect("who has a turn has a line");
-        let item = line.pop_front().expect("a line with a turn is not empty");
-        if line.is_empty() {
-            self.lines.remove(&stream);
+        let queue = self.queues.get_mut(&stream).expect("each stream in turns has a sub-queue");
+        let item = queue.pop_front().expect("a sub-queue with a turn is not empty");
+        if queue.is_empty() {
+            self.queues.remove(&stream);
         } else {
             self.turns.push_back(stream);
         }
@@ -74,12 +74,12 @@ mod tests {
         queue.push(4, "d1");
         let rest: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
         assert_eq!(rest, ["b1", "c1", "a2", "d1", "b2", "a3"]);
-        assert!(queue.is_empty() && queue.lines.is_empty());
+        assert!(queue.is_empty() && queue.queues.is_empty());
     }
 
     proptest! {
         #[test]
-        fn nobody_waits_for_more_than_one_item_of_each_other_stream_a_turn(
+        fn an_item_waits_for_at_most_one_item_of_each_other_stream_a_turn(
             streams in prop::collection::vec(0_u64..6, 1..60),
         ) {
             let mut queue = FairQueue::default();

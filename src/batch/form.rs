@@ -1,7 +1,10 @@
-//! Reserve a slot first, then form the batch from what waits.
+//! Forms batches: reserves a slot first, then fills the batch with the jobs that wait.
 //!
-//! In: jobs. Out: numbered batches, never more than the sessions can take plus one. Streams take turns. Whoever left is
-//! dropped here, and so is what became too old for a live stream.
+//! Input: jobs. Output: numbered batches, at most one more than the sessions can run. Streams take turns. Jobs whose caller has left are
+//! dropped here, and so are jobs of live streams that became too old.
+//!
+//! A slot is reserved before the batch is formed, so that jobs wait in the queue, where they join the next batch, and not in a batch that is
+//! already formed: batches grow by themselves while the model is busy.
 
 use std::sync::Arc;
 
@@ -15,58 +18,58 @@ use super::{FairQueue, Forming, Generation, Job, Origin, Policy};
 use crate::telemetry::metrics as meter;
 use crate::telemetry::metrics::QUEUE_DEPTH;
 
-/// What forms batches.
-pub(super) struct BatchFormer<O, I> {
+/// The queue that batches are formed from.
+pub(super) struct BatchQueue<O, I> {
     pub jobs: mpsc::Receiver<Job<O>>,
     /// The sessions that run the batches from now on.
     pub generations: watch::Receiver<Arc<Generation<I>>>,
     pub policy: Policy,
     /// Jobs that have left the channel.
     pub waiting: FairQueue<Job<O>>,
-    /// How many those may be.
+    /// The most jobs in `waiting`.
     pub capacity: usize,
     /// One for each session and one more.
     pub slots: Arc<Semaphore>,
-    /// Batches whose answers are not out yet.
+    /// Batches whose results are not sent yet.
     pub unsent: Arc<Semaphore>,
 }
 
 /// Forms batches until all senders of jobs are gone and none waits.
 pub(super) async fn form<O: Origin, I>(
-    mut former: BatchFormer<O, I>,
+    mut queue: BatchQueue<O, I>,
     batches: crossbeam_channel::Sender<Batch<O, I>>,
 ) {
     for number in 0.. {
-        // Jobs that come meanwhile stay in their channel: a busy model is no reason to wake up for each of them.
-        let Ok(unsent) = Arc::clone(&former.unsent).acquire_owned().await else { return };
-        let Ok(slot) = Arc::clone(&former.slots).acquire_owned().await else { return };
-        let Some(jobs) = former.next_batch().await else { return };
-        gauge!(QUEUE_DEPTH, "stage" => "batch").set((former.jobs.len() + former.waiting.len()) as f64);
-        let generation = former.generations.borrow_and_update().clone();
-        let asked = jobs.iter().filter(|job| job.asks_model());
+        // Jobs that arrive while no session is free stay in their channel, so that a busy model does not wake this task for each of them.
+        let Ok(unsent) = Arc::clone(&queue.unsent).acquire_owned().await else { return };
+        let Ok(slot) = Arc::clone(&queue.slots).acquire_owned().await else { return };
+        let Some(jobs) = queue.next_batch().await else { return };
+        gauge!(QUEUE_DEPTH, "stage" => "batch").set((queue.jobs.len() + queue.waiting.len()) as f64);
+        let generation = queue.generations.borrow_and_update().clone();
+        let needed = jobs.iter().filter(|job| job.needs_model());
         let waited = |job: &&Job<O>| generation.meters.queue_seconds.record(job.submitted_at.elapsed());
-        let asked = asked.inspect(waited).count();
-        if asked > 0 {
-            generation.meters.batch_size.record(asked as f64);
+        let needed = needed.inspect(waited).count();
+        if needed > 0 {
+            generation.meters.batch_size.record(needed as f64);
         }
-        // Never full: a slot was reserved. It fails only where the runtime has gone and took the receivers along.
+        // Never full, as a slot was reserved. It fails only where the runtime has stopped and dropped the receivers.
         if batches.try_send(Batch { number, generation, jobs, slot, unsent }).is_err() {
             return;
         }
     }
 }
 
-impl<O: Origin, I> BatchFormer<O, I> {
-    /// The next batch, at least one job; `None` when there will be no more.
+impl<O: Origin, I> BatchQueue<O, I> {
+    /// Returns the next batch of at least one job; `None` once all senders are gone and no job waits.
     ///
-    /// Dropping the future drops the jobs that it has taken.
+    /// Not cancel safe: dropping the future drops the jobs that it has removed from the queue.
     async fn next_batch(&mut self) -> Option<Vec<Job<O>>> {
         let mut forming = Forming::new(self.policy);
         loop {
             self.take_in();
             while !forming.is_full() {
                 let Some(job) = self.waiting.pop() else { break };
-                // The delay counts from the submission: what queued while the model was busy has waited already.
+                // The delay counts from the submission: a job that queued while the model was busy has waited already.
                 let since = Instant::from_std(job.submitted_at).min(Instant::now());
                 if job.origin.departed() || self.policy.is_stale(&job) {
                     meter::window("dropped");
@@ -80,7 +83,7 @@ impl<O: Origin, I> BatchFormer<O, I> {
                 Next::WaitUntil(deadline) => {
                     match tokio::time::timeout_at(deadline, self.jobs.recv()).await {
                         Ok(Some(job)) => Some(job),
-                        // No more will come, or the time is up.
+                        // All senders are gone, or the delay is over.
                         Ok(None) | Err(_) => return Some(forming.into_items()),
                     }
                 }
@@ -89,7 +92,7 @@ impl<O: Origin, I> BatchFormer<O, I> {
         }
     }
 
-    /// Empties the channel, as far as there is room.
+    /// Moves jobs from the channel to the queues of their streams, as far as there is room.
     fn take_in(&mut self) {
         while self.waiting.len() < self.capacity {
             let Ok(job) = self.jobs.try_recv() else { return };

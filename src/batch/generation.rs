@@ -1,6 +1,6 @@
 //! The sessions of one load of a model.
 //!
-//! In: sessions, all alike. Out: one for each inference thread, once. Never makes a session.
+//! Input: sessions of equal configuration. Output: one for each inference thread, once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::meters::ModelMeters;
 use crate::model::Contract;
 
-/// What runs batches until the next load.
+/// The sessions that run batches until the next load.
 #[derive(Debug)]
 pub struct Generation<I> {
-    /// What the model says of itself; travels with every answer.
+    /// The model's contract, which is part of every result.
     pub model: Arc<Contract>,
-    /// What its batches are measured by.
+    /// The metrics of its batches.
     pub(super) meters: ModelMeters,
-    /// Batches in a row, over all sessions, without a single answer.
+    /// Consecutive batches, over all sessions, without a single prediction.
     failures: AtomicUsize,
     /// One for each inference thread.
     pool: crossbeam_channel::Receiver<I>,
@@ -31,8 +31,8 @@ impl<I> Generation<I> {
         Self { meters: ModelMeters::of(&model.full_name()), model, failures: AtomicUsize::new(0), pool }
     }
 
-    /// A batch has come back, with an answer or none.
-    pub(super) fn came_back(&self, answered: bool) {
+    /// Records whether a batch had any prediction.
+    pub(super) fn record_outcome(&self, answered: bool) {
         if answered {
             self.failures.store(0, Ordering::Relaxed);
         } else {
@@ -40,14 +40,14 @@ impl<I> Generation<I> {
         }
     }
 
-    /// Whether `limit` batches in a row had no answer; those are then forgotten.
+    /// Whether `limit` consecutive batches had no prediction. If so, the count starts again.
     pub(super) fn has_failed(&self, limit: usize) -> bool {
         let keep = |failures: usize| (failures >= limit).then_some(0);
         self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, keep).is_ok()
     }
 
-    /// A session for the thread that asks for the first time.
+    /// Returns the session of a thread. Each thread may call it once.
     pub(super) fn session(&self) -> I {
-        self.pool.try_recv().expect("there is one for each thread, and each asks once")
+        self.pool.try_recv().expect("there is one session for each thread, and each thread calls this once")
     }
 }

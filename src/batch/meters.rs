@@ -1,6 +1,6 @@
-//! What one load of a model is measured by.
+//! The metrics of one load of a model.
 //!
-//! In: the model's name. Out: handles to record with. Found once: labels cost more to look up than a value to record.
+//! Input: the model's name. Output: handles to record with. They are looked up once, as a look-up by labels costs more than recording.
 
 use metrics::{Histogram, histogram};
 
@@ -24,7 +24,7 @@ impl std::fmt::Debug for ModelMeters {
 }
 
 impl ModelMeters {
-    /// Those of a model, by name and version.
+    /// The handles of a model, by name and version.
     pub fn of(model: &str) -> Self {
         let histogram = |name: &'static str| histogram!(name, "model" => model.to_owned());
         Self {

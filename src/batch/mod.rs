@@ -1,12 +1,11 @@
 //! Windows of all streams, batched through the model.
 //!
-//! In: [`Job`]s (features and where they came from). Out: [`ScoredBatch`]es in the order in which batches were
-//! formed, exactly one answer for each job whose origin is still there. In data order: `form` (reserve a slot,
-//! then form) → `run` (one thread a session) → `order` (back in order of formation). Sessions are replaced between
-//! two batches: all batches before run on the old ones, all after on the new ones.
+//! Input: [`Job`]s (features with their origin). Output: [`ScoredBatch`]es in the order in which batches were formed, with exactly one result
+//! for each job whose caller has not left. In data order: `form` (reserves a slot, then forms) → `run` (one thread a session) → `order` (back in
+//! order of formation). Sessions are replaced between two batches: all batches before run on the old ones, all after on the new ones.
 //!
-//! Never decides what an answer is for: the origin travels along untouched. Never holds more than one batch ahead
-//! of the sessions, so batches grow by themselves while the model is busy.
+//! Invariants: the origin of a job is passed on unchanged; at most one batch is formed ahead of the sessions, so batches grow by themselves
+//! while the model is busy.
 
 pub mod autotune;
 mod cost;
@@ -33,57 +32,56 @@ pub use policy::{Forming, Policy};
 pub use reply::{ReplyOrigin, ReplyReceiver};
 pub use run::Infer;
 
-use crate::model::{Contract, EngineError};
-use form::BatchFormer;
+use crate::model::{Contract, EngineError, Prediction};
+use form::BatchQueue;
 use run::Batch;
 
-/// Where a window came from and where its answer goes.
+/// The origin of a job, which decides where its result goes.
 pub trait Origin {
-    /// Nobody waits for the answer any more: the window is dropped before it costs anything.
+    /// Whether the caller has left: the job is then dropped before the model runs.
     fn departed(&self) -> bool;
 
-    /// Whether the answer is worth nothing once it is late: such a window may be dropped, any other must not.
+    /// Whether a late result is of no use: such a job may be dropped, any other must not.
     fn is_live(&self) -> bool;
 
-    /// Tells streams apart: they take turns.
+    /// Identifies the stream: streams take turns.
     fn stream(&self) -> u64;
 }
 
-/// One window that waits for the model.
+/// A window that waits for the model, or a marker that keeps its position among the windows of its stream.
 #[derive(Debug)]
 pub struct Job<O> {
-    /// `[frames, coefficients]`, as the model's contract has them; empty where the model is not asked.
+    /// `[frames, coefficients]`, as the model's contract has them; empty where the model is not run.
     pub features: Vec<f32>,
-    /// Where it came from.
+    /// The origin.
     pub origin: O,
     /// When it was put into the queue.
     pub submitted_at: Instant,
 }
 
 impl<O> Job<O> {
-    /// A window that begins to wait now.
+    /// A job that is submitted now.
     pub fn new(features: Vec<f32>, origin: O) -> Self {
         Self { features, origin, submitted_at: Instant::now() }
     }
 
-    /// A window that the model is not asked about: it only keeps its place among the windows of its stream.
+    /// A job that the model is not run for: it only keeps its position among the windows of its stream.
     pub fn silent(origin: O) -> Self {
         Self::new(Vec::new(), origin)
     }
 
-    /// Whether the model is asked.
+    /// Whether the model is run for it.
     #[must_use]
-    pub fn asks_model(&self) -> bool {
+    pub fn needs_model(&self) -> bool {
         !self.features.is_empty()
     }
 }
 
-/// One window with the model's answer.
+/// One window with the model's prediction.
 #[derive(Debug)]
 pub struct Scored<O> {
-    /// One probability for each label of the contract, none at all where the model was not asked; or why it gave none, after a
-    /// second try.
-    pub probabilities: Result<Vec<f32>, EngineError>,
+    /// The prediction, which is empty where the model was not run; or why there is none, after a second try.
+    pub prediction: Result<Prediction, EngineError>,
     /// As it came with the job.
     pub origin: O,
     /// As it came with the job.
@@ -101,31 +99,31 @@ pub struct ScoredBatch<O> {
     pub windows: Vec<Scored<O>>,
 }
 
-/// The running stage. It ends by itself when all senders of jobs are gone and every job is answered.
+/// The running stage. It ends by itself when all senders of jobs are gone and every job has its result.
 #[derive(Debug)]
 pub struct Batcher<I> {
     cost: Arc<InferenceCost>,
     current: watch::Sender<Arc<Generation<I>>>,
-    former: tokio::task::JoinHandle<()>,
+    forming: tokio::task::JoinHandle<()>,
     order: tokio::task::JoinHandle<()>,
     sessions: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl<I> Batcher<I> {
-    /// What a window costs at the moment.
+    /// The current cost of a window.
     #[must_use]
     pub fn cost(&self) -> &Arc<InferenceCost> {
         &self.cost
     }
 
-    /// Whether the last answer is out.
+    /// Whether the last result is sent.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.order.is_finished()
     }
 
-    /// Whether the sessions seem to be broken, as where their device is gone: several batches in a row had no answer, not even window
-    /// by window. Says so once for those.
+    /// Whether the sessions seem to be broken, as where their device is gone: several consecutive batches had no prediction, not even window
+    /// by window. Each such series is reported once.
     #[must_use]
     pub fn seems_broken(&self) -> bool {
         let generation = self.current.borrow();
@@ -142,8 +140,8 @@ impl<I> Batcher<I> {
         self.sessions.len()
     }
 
-    /// Has all batches that are formed from now on run by `sessions`, which must be as many as before and take the
-    /// same features. Batches already formed end on the old sessions.
+    /// Runs all batches that are formed from now on with `sessions`, of which there must be as many as before, for the same features. Batches
+    /// already formed run on the old sessions.
     ///
     /// # Panics
     /// Where the number of sessions differs.
@@ -152,10 +150,10 @@ impl<I> Batcher<I> {
         self.current.send_replace(Arc::new(Generation::new(model, sessions)));
     }
 
-    /// Waits until the last answer is out and the threads have ended. Dropping the future leaves the stage running.
+    /// Waits until the last result is sent and the threads have ended. Dropping the future leaves the stage running.
     pub async fn join(self) {
-        // A panic of a task has been printed by then, and there is nobody left to answer.
-        let _ = self.former.await;
+        // A panic of a task has been printed by then.
+        let _ = self.forming.await;
         let _ = self.order.await;
         for session in self.sessions {
             let _ = session.join();
@@ -163,13 +161,13 @@ impl<I> Batcher<I> {
     }
 }
 
-/// Windows in one batch, where nothing is known.
+/// Windows in one batch by default.
 pub const DEFAULT_SIZE: usize = 32;
 
-/// Batches in a row without an answer that make sessions seem broken.
+/// Consecutive batches without a prediction after which sessions count as broken.
 pub const BROKEN_AFTER: usize = 3;
 
-/// The way to the stage: half of the jobs that may wait do so here, the others in their stream's line.
+/// The queue of the stage: half of the jobs that may wait do so here, the others in their stream's line.
 #[must_use]
 pub fn inbox<O>(options: &Options) -> (mpsc::Sender<Job<O>>, mpsc::Receiver<Job<O>>) {
     mpsc::channel(options.queue_size.div_ceil(2).max(1))
@@ -186,7 +184,7 @@ pub fn start<O: Origin + Send + 'static, I: Infer>(
     let threads = sessions.len();
     let (current, generations) = watch::channel(Arc::new(Generation::new(model, sessions)));
     let ahead = threads + 1;
-    let former = BatchFormer {
+    let queue = BatchQueue {
         jobs,
         generations,
         policy: Policy {
@@ -197,7 +195,7 @@ pub fn start<O: Origin + Send + 'static, I: Infer>(
         waiting: FairQueue::default(),
         capacity: (options.queue_size / 2).max(1),
         slots: Arc::new(Semaphore::new(ahead)),
-        // A slow batch holds back the answers of later ones: so many may wait behind it.
+        // Results of later batches wait for those of a slow one: at most this many.
         unsent: Arc::new(Semaphore::new(ahead * 4)),
     };
     let (batches, waiting) = crossbeam_channel::bounded::<Batch<O, I>>(ahead);
@@ -214,7 +212,7 @@ pub fn start<O: Origin + Send + 'static, I: Infer>(
         current,
         sessions: threads.collect(),
         cost,
-        former: tokio::spawn(form::form(former, batches)),
+        forming: tokio::spawn(form::form(queue, batches)),
         order: tokio::spawn(order::order(finished, results)),
     }
 }

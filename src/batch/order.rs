@@ -1,6 +1,6 @@
-//! Answers back in the order in which their batches were formed.
+//! Puts results into the order in which their batches were formed.
 //!
-//! In: batches as sessions finish them. Out: the same, by number. Events of a channel stay in window order by it.
+//! Input: batches as sessions finish them. Output: the same by number, which keeps the events of a channel in window order.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::ScoredBatch;
 use super::run::Done;
 
-/// Holds back what came early.
+/// Keeps items until those with lower numbers have come.
 #[derive(Debug)]
 struct Reorder<T> {
     next: u64,
@@ -21,7 +21,7 @@ impl<T> Reorder<T> {
         self.early.insert(number, item);
     }
 
-    /// The next one in order, where it is there.
+    /// Removes the next item in order, if it has come.
     fn pop(&mut self) -> Option<(u64, T)> {
         let number = self.next;
         let item = self.early.remove(&number)?;
@@ -30,15 +30,15 @@ impl<T> Reorder<T> {
     }
 }
 
-/// Passes answers on until the sessions have ended. Where nobody takes answers any more, it lets the rest go by, so
-/// that the stages before it can end.
+/// Passes results on until the sessions have ended. Where the receiver is gone, results are dropped, so that the stages before this one
+/// can end.
 pub(super) async fn order<O>(mut finished: mpsc::Receiver<Done<O>>, results: mpsc::Sender<ScoredBatch<O>>) {
     let mut reorder = Reorder { next: 0, early: BTreeMap::new() };
     while let Some(done) = finished.recv().await {
         reorder.insert(done.number, done);
         while let Some((number, Done { model, windows, unsent, .. })) = reorder.pop() {
             if results.send(ScoredBatch { number, model, windows }).await.is_err() {
-                tracing::debug!(number, "nobody takes the answers of a batch");
+                tracing::debug!(number, "the results of a batch have no receiver");
             }
             drop(unsent);
         }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_early_waits_for_what_comes_late() {
+    fn an_item_waits_for_those_with_lower_numbers() {
         let mut reorder = Reorder { next: 0, early: BTreeMap::new() };
         reorder.insert(2, "c");
         reorder.insert(1, "b");

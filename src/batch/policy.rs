@@ -1,6 +1,6 @@
-//! When a batch is complete.
+//! Decides when a batch is complete.
 //!
-//! In: jobs one by one, and the time. Out: whether to take more, how long to wait for it, and what is too old. No channel.
+//! Input: jobs one by one, and the time. Output: whether to add more jobs, how long to wait for them, and which are too old. Pure.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use tokio::time::Instant;
 
 use super::{Job, Origin};
 
-/// `[batch]`, as far as it decides when a batch goes.
+/// The part of `[batch]` that decides when a batch is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// Jobs in one batch, at least 1.
     pub max_size: usize,
-    /// How long the first job of a batch that is not full may wait in all; 0 never waits for more.
+    /// The longest time that the first job of a batch waits for more jobs, counted from its submission; 0 does not wait.
     pub max_delay: Duration,
-    /// The oldest that a job of a live stream may become while it waits.
+    /// The longest time that a job of a live stream may wait.
     pub max_age: Option<Duration>,
 }
 
 impl Policy {
-    /// Whether nobody wants the job any more because it waited for so long.
+    /// Whether the job waited for so long that its event would be of no use.
     #[must_use]
     pub fn is_stale<O: Origin>(&self, job: &Job<O>) -> bool {
         let too_old = |max_age| job.submitted_at.elapsed() > max_age;
@@ -32,19 +32,19 @@ impl Policy {
 #[derive(Debug)]
 pub struct Forming<T> {
     policy: Policy,
-    /// When it goes, full or not; `None` while it is empty.
+    /// When it is complete, full or not; `None` while it is empty.
     deadline: Option<Instant>,
     items: Vec<T>,
 }
 
-/// What to do next.
+/// The next step in forming a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Nothing is there yet: wait for the first one.
+    /// Wait for the first job.
     Wait,
-    /// Wait for another one, but only until then.
+    /// Wait for another job until this time.
     WaitUntil(Instant),
-    /// Off it goes.
+    /// Run the batch.
     Go,
 }
 
@@ -55,19 +55,19 @@ impl<T> Forming<T> {
         Self { policy, deadline: None, items: Vec::new() }
     }
 
-    /// Takes one more, which has waited since `since`.
+    /// Adds a job that has waited since `since`.
     pub fn push(&mut self, item: T, since: Instant) {
         self.deadline.get_or_insert(since + self.policy.max_delay);
         self.items.push(item);
     }
 
-    /// Whether one more fits.
+    /// Whether no more jobs fit.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.items.len() >= self.policy.max_size
     }
 
-    /// What to do once nothing more waits.
+    /// Returns the next step where no more jobs wait.
     #[must_use]
     pub fn next(&self, now: Instant) -> Next {
         match self.deadline {
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_delay_whatever_is_there_goes() {
+    fn without_a_delay_a_batch_does_not_wait() {
         let (mut batch, now) = forming(3, 0);
         assert_eq!(batch.next(now), Next::Wait);
         batch.push(1, now);

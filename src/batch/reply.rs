@@ -1,32 +1,32 @@
-//! The origin of a clip's window: the channel through which its probabilities return to the evaluator.
+//! The origin of a clip's window: an evaluation waits for its prediction.
 //!
-//! Input: the result of inference, once. Output: the same result, to the evaluator that waits for it.
+//! Input: the model's prediction, once. Output: the same, to the clip that waits. Invariant: no event is published for it.
 
 use tokio::sync::oneshot;
 
 use crate::batch::Origin;
-use crate::model::EngineError;
+use crate::model::{EngineError, Prediction};
 
 /// The reply channel of one window of a clip.
 #[derive(Debug)]
 pub struct ReplyOrigin {
-    reply: oneshot::Sender<Result<Vec<f32>, EngineError>>,
+    reply: oneshot::Sender<Result<Prediction, EngineError>>,
 }
 
-/// The receiver of the probabilities of one window. It is closed without a value where the batcher has ended.
-pub type ReplyReceiver = oneshot::Receiver<Result<Vec<f32>, EngineError>>;
+/// What a clip waits for: the prediction for one window. Closed without one where the batcher has ended.
+pub type ReplyReceiver = oneshot::Receiver<Result<Prediction, EngineError>>;
 
 impl ReplyOrigin {
-    /// Creates an origin and the receiver of its result.
+    /// Returns an origin and the receiver of its prediction.
     #[must_use]
     pub fn new() -> (Self, ReplyReceiver) {
         let (reply, answer) = oneshot::channel();
         (Self { reply }, answer)
     }
 
-    /// Sends the result of inference to the evaluator. The result is dropped where the evaluator has stopped waiting.
-    pub fn reply(self, probabilities: Result<Vec<f32>, EngineError>) {
-        let _ = self.reply.send(probabilities);
+    /// Sends the model's prediction to the clip. It is dropped where the clip was given up.
+    pub fn reply(self, prediction: Result<Prediction, EngineError>) {
+        let _ = self.reply.send(prediction);
     }
 }
 
@@ -39,7 +39,7 @@ impl Origin for ReplyOrigin {
         false
     }
 
-    /// Returns the same stream number for all clips, so that the batcher's fair queue treats an evaluation as one stream.
+    /// All clips together count as one stream, so that an evaluation takes one turn among the streams.
     fn stream(&self) -> u64 {
         0
     }

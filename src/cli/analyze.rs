@@ -11,17 +11,18 @@ use anyhow::Context as _;
 
 use super::channels::ChannelArgs;
 use super::event_table::{EventTable, seconds, stdout_has_colour};
+use super::recordings;
 use super::streams::{EventFormat, first_of, print};
-use crate::audio::{self, AudioFormat, Encoding, Recording};
+use crate::audio::{AudioFormat, Encoding, Recording};
 use crate::batch;
 use crate::client::{ChannelRequest, ChunkOptions, Script};
-use crate::config::{Config, Engine};
-use crate::model::{Model, ModelSource, Session};
+use crate::config::{Config, Engine, Smoothing};
+use crate::model::{Model, ModelSource, Prediction, Predictions, Session};
 use crate::proto::{self, EmotionEvent};
 use crate::publish::EventFactory;
 use crate::publish::event::{Scores, WindowName};
 use crate::publish::smoothing::RawScores;
-use crate::publish::stream_smoother::StreamSmoother;
+use crate::publish::stream_states::StreamStates;
 use crate::stream::StreamInfo;
 use crate::stream::{Chunk, Scratch, StreamFrontEnd, StreamSetup};
 use crate::window::Window;
@@ -32,7 +33,7 @@ const CHUNK: Duration = Duration::from_secs(1);
 /// Arguments of `affectd analyze`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Recordings: WAV, FLAC, MP3 or Ogg
+    /// Recordings, folders of recordings, or - for standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// The format of the timeline
@@ -67,10 +68,10 @@ fn analyze(args: Args, config: &Config) -> anyhow::Result<()> {
     let mut analyzer = Analyzer::new(args.model, &args.channels.request(), config)?;
     let mut out = Timeline::new(args.format, &analyzer);
     let mut failures = Vec::new();
-    for path in &args.files {
-        match audio::decode_file(path) {
-            Ok(recording) => analyzer.file(path, &recording, &mut out)?,
-            Err(error) => failures.push(error.into()),
+    for path in recordings::expand(&args.files)? {
+        match recordings::decode(&path) {
+            Ok(recording) => analyzer.file(&path, &recording, &mut out)?,
+            Err(error) => failures.push(error),
         }
     }
     out.finish()?;
@@ -83,7 +84,8 @@ struct Analyzer {
     setup: StreamSetup,
     scratch: Scratch,
     events: EventFactory,
-    smoother: Option<StreamSmoother>,
+    smoothing: Option<Smoothing>,
+    states: StreamStates,
     batch_size: usize,
 }
 
@@ -108,7 +110,8 @@ impl Analyzer {
             setup,
             scratch,
             events,
-            smoother: config.publish.smoothing().map(StreamSmoother::new),
+            smoothing: config.publish.smoothing(),
+            states: StreamStates::default(),
             batch_size: config.batch.max_size.unwrap_or(batch::DEFAULT_SIZE).min(max_windows_per_run),
         })
     }
@@ -116,7 +119,7 @@ impl Analyzer {
     /// Analyses one recording in batches of windows.
     fn file(&mut self, path: &Path, recording: &Recording, out: &mut Timeline) -> anyhow::Result<()> {
         out.begin(path, recording)?;
-        let stream_id = path.display().to_string().into();
+        let stream_id = recordings::name(path).into();
         let channel_names = self.setup.channels.names.clone();
         let info = Arc::new(StreamInfo { stream_id, channel_names, ..StreamInfo::default() });
         let mut chunks = chunks(recording)?.into_iter().peekable();
@@ -137,6 +140,7 @@ impl Analyzer {
                 windows = rest;
             }
         }
+        self.states.end(&info);
         if count == 0 {
             tracing::warn!("{}: shorter than the shortest window (window.min_length)", info.stream_id);
         }
@@ -151,19 +155,21 @@ impl Analyzer {
     ) -> anyhow::Result<()> {
         let spoken: Vec<&Window> = windows.iter().filter(|window| !window.silent).collect();
         let features: Vec<f32> = spoken.iter().flat_map(|window| &window.features).copied().collect();
-        let mut probabilities = Vec::new();
+        let mut predictions = Predictions::default();
         if !spoken.is_empty() {
             let session = self.model.sessions.first_mut().context("a loaded model has a session")?;
-            session.run(&features, spoken.len(), &mut probabilities)?;
+            session.predict(&features, spoken.len(), &mut predictions)?;
         }
-        let mut rows = probabilities.chunks_exact(self.model.contract.labels.len());
+        let mut rows = predictions.rows(spoken.len());
         for window in windows {
             let Window { channel, index, partial, .. } = *window;
-            let row = if window.silent { &[] } else { rows.next().context("a row for each window")? };
+            let row = if window.silent { None } else { Some(rows.next().context("a row for each window")?) };
+            let Prediction { scores: row, values } = row.unwrap_or_default();
             let name = WindowName { stream_id: &info.stream_id, channel, index, partial };
-            let raw = RawScores { segment: window.segment, labels: self.events.labels(), scores: row };
-            let smoothed = self.smoother.as_mut().map(|smoother| smoother.smooth(info, channel, raw).scores);
-            let scores = Scores { raw: row, smoothed: smoothed.as_deref() };
+            let raw = RawScores { segment: window.segment, labels: self.events.labels(), scores: &row };
+            let state = self.states.of(info, channel);
+            let smoothed = self.smoothing.as_ref().map(|smoothing| smoothing.smooth_channel(state, raw));
+            let scores = Scores { raw: &row, smoothed: smoothed.as_deref(), values: &values };
             let channel_name = info.channel_name(channel).to_owned();
             let scored = self.events.scored(name, window.start..window.end, scores);
             out.event(&EmotionEvent { channel_name, ..scored })?;
@@ -181,6 +187,7 @@ fn chunks(recording: &Recording) -> anyhow::Result<Vec<Chunk>> {
         encoding: proto::Encoding::PcmF32le,
         first_sample: false,
         channels: ChannelRequest::default(),
+        model: String::new(),
     };
     let count = u32::try_from(channels.len())?;
     let format = Some(AudioFormat::new(Encoding::PcmF32Le, *sample_rate_hz, count)?);
@@ -226,7 +233,8 @@ impl Timeline {
         let (rate_hz, channels) = (recording.sample_rate_hz, recording.channels.len());
         let length = recording.channels.first().map_or(0, Vec::len) as f64 / f64::from(rate_hz);
         let plural = if channels == 1 { "" } else { "s" };
-        writeln!(io::stdout(), "{}: {length:.1} s, {rate_hz} Hz, {channels} channel{plural}", path.display())
+        let name = recordings::name(path);
+        writeln!(io::stdout(), "{name}: {length:.1} s, {rate_hz} Hz, {channels} channel{plural}")
     }
 
     fn event(&mut self, event: &EmotionEvent) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! The command line: one file a command.
 //!
-//! In: arguments. Out: results on stdout, logs and one line for an error on stderr, and the exit code: 0 good,
-//! 1 failed, 2 usage, 64 bad configuration. A closed pipe on stdout ends a command quietly.
+//! Input: arguments. Output: results on stdout, logs and one line per error on stderr, and the exit code: 0 for success, 1 for a failure, 2 for wrong
+//! usage, 64 for an invalid configuration. A closed pipe on stdout ends a command without an error.
 
 pub mod analyze;
 #[cfg(feature = "train")]
@@ -10,12 +10,15 @@ pub mod bench;
 mod channels;
 pub mod config;
 pub mod demo;
+mod environment;
 pub mod evaluate;
 mod event_table;
 pub mod features;
+pub mod generated;
 pub mod load;
 pub mod model;
 mod protocol;
+mod recordings;
 mod samples;
 mod scheduling;
 pub mod send;
@@ -37,14 +40,23 @@ use crate::stream::SetupError;
 use crate::telemetry::logging::{self, LogFormat};
 use crate::window::GeometryError;
 
-/// Listens to speech and publishes emotion.
+/// The text of `--version`; `-V` prints only the number.
+const LONG_VERSION: &str = concat!(
+    env!("AFFECTD_BUILD"),
+    "\nONNX Runtime ",
+    env!("AFFECTD_ONNXRUNTIME"),
+    "\nfeatures: ",
+    env!("AFFECTD_FEATURES")
+);
+
+/// Recognises emotion in speech and publishes it.
 #[derive(Debug, clap::Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, long_version = LONG_VERSION, about, max_term_width = 100)]
 pub struct Cli {
     /// Options that every command takes.
     #[command(flatten)]
     pub global: Global,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -59,21 +71,21 @@ pub struct Global {
     /// Set one key of the configuration, over file and environment; repeatable
     #[arg(long, global = true, value_name = "SECTION.KEY=VALUE", value_parser = parse_setting)]
     pub set: Vec<(String, String)>,
-    /// How logs are written to stderr
+    /// Format of the logs on stderr
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
-    /// What is logged: error, warn, info, debug, trace, or directives as in RUST_LOG
+    /// Level of the logs: error, warn, info, debug, trace, or directives as in RUST_LOG
     /// [default: RUST_LOG, else info for serve and warn for the others]
     #[arg(long, global = true, value_name = "LEVEL", value_parser = logging::parse_filter)]
     pub log_level: Option<String>,
 }
 
-/// One command each.
+/// The commands.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Run the daemon
     Serve(serve::Args),
-    /// Show it at work: daemon and sample speech in one process
+    /// Show events: daemon and sample speech in one process
     Demo(demo::Args),
     /// The timeline of a recording
     Analyze(analyze::Args),
@@ -82,37 +94,53 @@ pub enum Command {
     /// Train a model and write it as one ONNX file
     #[cfg(feature = "train")]
     Train(Box<train::Args>),
-    /// The feature matrix that a model would see
+    /// Train a model and write it as one ONNX file
+    #[cfg(not(feature = "train"))]
+    Train(TrainMissing),
+    /// The feature matrix that a model receives
     Features(features::Args),
     /// Stream recordings as a client would
     Send(send::Args),
     /// The published events, live
     Tail(tail::Args),
-    /// Put many streams on a daemon and measure it
+    /// Send many streams to a daemon and measure it
     Load(load::Args),
     /// The model's contract
     Model(model::Args),
     /// The effective configuration
     Config(config::Args),
+    /// A completion script for a shell
+    Completions(generated::CompletionArgs),
+    /// The manual page, in roff
+    Man,
 }
 
-/// What every command is given besides its own arguments.
+/// The arguments of `affectd train` in a build without the trainer; all of them are ignored.
+#[cfg(not(feature = "train"))]
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub struct TrainMissing {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    arguments: Vec<String>,
+}
+
+/// What every command receives besides its own arguments.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// The valid configuration and where each value came from.
     pub loaded: Loaded,
 }
 
-/// Arguments that are wrong in a way that only the command itself can see: exit code 2.
+/// Arguments that only the command itself can reject: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);
 
-/// Runs one command and says how it went.
+/// Runs one command and returns the exit code of the process.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
     let serving = matches!(cli.command, Command::Serve(_));
-    // ONNX Runtime's binding tells of every version but one; the file decoders, of every file that anybody sends.
+    // The binding of ONNX Runtime warns about every version but one, and the file decoders log every file that they reject.
     logging::start(
         cli.global.log_format,
         cli.global.log_level.as_deref(),
@@ -130,7 +158,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Err(error) => return report(&error),
     };
     let result = runtime.block_on(dispatch(cli.command, Context { loaded }));
-    // The command has said its last word: a thread that still waits for a broker must not hold the process.
+    // The command is complete: a thread that still waits for a broker must not keep the process alive.
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -146,21 +174,25 @@ async fn dispatch(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Evaluate(args) => evaluate::run(args, context).await,
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(*args, context).await,
+        #[cfg(not(feature = "train"))]
+        Command::Train(_) => Err(UsageError(
+            "this build has no trainer; build one with `cargo build --release --features train`".to_owned(),
+        )
+        .into()),
         Command::Features(args) => features::run(args, context).await,
         Command::Send(args) => send::run(args, context).await,
         Command::Tail(args) => tail::run(args, context).await,
         Command::Load(args) => load::run(args, context).await,
         Command::Model(args) => model::run(args, context).await,
         Command::Config(args) => config::run(args, context).await,
+        Command::Completions(args) => generated::completions(&args),
+        Command::Man => generated::man(),
     }
 }
 
-/// One line for people, and the exit code: the kinds are told apart anywhere in the chain.
+/// Returns the text of an error in one line, and its exit code, which depends on the types of errors anywhere in the chain of causes.
 fn report(error: &anyhow::Error) -> ExitCode {
-    let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
-    };
-    if error.root_cause().is::<std::io::Error>() && error.chain().any(broken_pipe) {
+    if error.chain().any(is_broken_pipe) {
         return ExitCode::SUCCESS;
     }
     eprintln!("error: {}", one_line(error));
@@ -173,20 +205,31 @@ fn report(error: &anyhow::Error) -> ExitCode {
     }
 }
 
-/// Whether a value of the configuration is to blame, some of which show only beside the model.
+/// Returns whether the reader of stdout has closed it. The writer of CSV holds the error of the pipe without being its cause.
+fn is_broken_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let csv = cause.downcast_ref::<csv::Error>().and_then(|error| match error.kind() {
+        csv::ErrorKind::Io(error) => Some(error),
+        _ => None,
+    });
+    let io = cause.downcast_ref::<std::io::Error>().or(csv);
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Returns whether a value of the configuration caused the error. Some values can be checked only together with the model.
 fn is_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
     let setup = match cause.downcast_ref() {
         Some(DaemonError::Model(ReloadError::Setup(setup))) => Some(setup),
         _ => cause.downcast_ref(),
     };
     cause.is::<ConfigError>()
+        || cause.is::<environment::EnvironmentError>()
         || matches!(
             setup,
             Some(SetupError::Geometry(GeometryError::Hop { .. }) | SetupError::VoiceActivity { .. })
         )
 }
 
-/// The whole chain; a cause that its effect has quoted already is not said again.
+/// Joins the chain of causes. A cause whose text an outer error already contains is left out.
 fn one_line(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -212,7 +255,7 @@ fn load_options(global: &Global) -> LoadOptions {
     }
 }
 
-/// Listens from now on, and ends at SIGINT or SIGTERM, which end a command that follows something in good order.
+/// Installs handlers for SIGINT and SIGTERM at once, and returns a future that completes on the first signal.
 fn signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
 use tokio::sync::oneshot;
-use tonic::transport::Endpoint;
 
+use super::{Channel, ClientError};
 use crate::datasets;
 use crate::evaluation::{EvaluationError, LabelledClip, Perturbation, Report};
 use crate::proto;
@@ -17,6 +17,39 @@ use crate::proto::evaluation_service_client::EvaluationServiceClient;
 
 /// The number of files that are read ahead of the one that is being sent.
 const READ_AHEAD: usize = 4;
+
+/// Why an evaluation on a daemon ends without a report.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteEvaluationError {
+    /// A clip cannot be read.
+    #[error(transparent)]
+    Clip(#[from] EvaluationError),
+    /// The daemon is unreachable.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The URL of the server is invalid.
+    #[error("connect to {url:?}: expected grpc://host:port or http://host:port")]
+    Url {
+        /// The given URL.
+        url: String,
+    },
+    /// The server ended the call with an error.
+    #[error("evaluate on {url}: {code}: {message}")]
+    Server {
+        /// The server's URL.
+        url: String,
+        /// The status code.
+        code: tonic::Code,
+        /// The status message.
+        message: String,
+    },
+    /// The server ended the call without a report.
+    #[error("evaluate on {url}: the server sent no report")]
+    NoReport {
+        /// The server's URL.
+        url: String,
+    },
+}
 
 /// Evaluates the model of the daemon at `url` on `clips` after `perturbation`, and calls `each` with every clip's result.
 ///
@@ -29,10 +62,10 @@ pub async fn evaluate(
     clips: Vec<datasets::Clip>,
     perturbation: Arc<Perturbation>,
     mut each: impl FnMut(&proto::ClipResult),
-) -> Result<Report, EvaluationError> {
+) -> Result<Report, RemoteEvaluationError> {
     let mut client = connect(url).await?;
     let (unread, mut unreadable) = oneshot::channel();
-    let server = |status: tonic::Status| EvaluationError::Server {
+    let server = |status: tonic::Status| RemoteEvaluationError::Server {
         url: url.to_owned(),
         code: status.code(),
         message: status.message().to_owned(),
@@ -47,30 +80,23 @@ pub async fn evaluate(
                 None => {}
             }
         }
-        Err(EvaluationError::NoReport { url: url.to_owned() })
+        Err(RemoteEvaluationError::NoReport { url: url.to_owned() })
     }
     .await;
     // An unreadable file ends the request stream early. The server then reports on the clips before it; that report is
     // discarded, because it does not cover all clips.
     match unreadable.try_recv() {
-        Ok(error) => Err(error),
+        Ok(error) => Err(error.into()),
         Err(_) => report,
     }
 }
 
-async fn connect(url: &str) -> Result<EvaluationServiceClient<tonic::transport::Channel>, EvaluationError> {
-    let wrong = || EvaluationError::Url { url: url.to_owned() };
-    let (scheme, authority) = url.split_once("://").ok_or_else(wrong)?;
-    if !matches!(scheme, "grpc" | "http") || authority.is_empty() {
-        return Err(wrong());
-    }
-    let endpoint = Endpoint::from_shared(format!("http://{authority}")).map_err(|_| wrong())?;
-    let channel = endpoint.connect().await.map_err(|error| {
-        // The text of the outer error is only "transport error".
-        let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-        EvaluationError::Connect { url: url.to_owned(), reason: cause }
-    })?;
-    Ok(EvaluationServiceClient::new(channel))
+async fn connect(url: &str) -> Result<EvaluationServiceClient<Channel>, RemoteEvaluationError> {
+    let authority = url
+        .split_once("://")
+        .filter(|(scheme, authority)| matches!(*scheme, "grpc" | "http") && !authority.is_empty());
+    let (_, authority) = authority.ok_or_else(|| RemoteEvaluationError::Url { url: url.to_owned() })?;
+    Ok(EvaluationServiceClient::new(super::connect(authority).await?))
 }
 
 /// Returns the request stream, which reads clips on demand. It ends at the first clip that cannot be read, and sends the

@@ -10,9 +10,10 @@ use prost::Message as _;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::ClientError;
+use crate::kafka::clients;
 use crate::proto::EmotionEvent;
 
 /// The timeout of metadata and watermark requests.
@@ -45,16 +46,11 @@ impl Events {
         topic: &str,
         from: StartAt,
     ) -> Result<Self, ClientError> {
-        let mut config = ClientConfig::new();
-        config.extend(properties.iter().map(|(key, value)| (key.clone(), value.clone())));
-        config.set("bootstrap.servers", brokers);
-        // librdkafka requires a group id. With manual assignment and without commits, no group is created.
-        config.set("group.id", "affectd-tail").set("enable.auto.commit", "false");
-        config.set("auto.offset.reset", "earliest");
-        let consumer: StreamConsumer = config.create().map_err(|cause: KafkaError| ClientError::Connect {
+        let error = |cause: KafkaError| ClientError::Connect {
             target: format!("kafka://{brokers}"),
             reason: cause.to_string(),
-        })?;
+        };
+        let consumer = clients::event_consumer(brokers, properties).map_err(error)?;
         let topic = topic.to_owned();
         // Metadata and watermark requests block their thread.
         let opened = tokio::task::spawn_blocking(move || {

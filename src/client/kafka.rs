@@ -8,7 +8,6 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use prost::Message;
-use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
@@ -16,6 +15,7 @@ use tokio::time::Instant;
 
 use super::{ClientError, Pace, Script, wait_until_due, with_capture_time};
 use crate::audio::ChannelPolicy;
+use crate::kafka::clients;
 use crate::proto::{AudioChunk, AudioFormat, Encoding};
 
 /// The maximum number of unacknowledged records.
@@ -43,20 +43,22 @@ pub struct Acknowledged {
     pub last_offset: i64,
 }
 
-/// Creates an idempotent producer, which keeps the order of records and writes none twice.
-///
-/// # Errors
-/// Returns [`ClientError::Connect`] where a property is unknown or has an invalid value.
-pub fn producer(brokers: &str, properties: &BTreeMap<String, String>) -> Result<FutureProducer, ClientError> {
-    let mut config = ClientConfig::new();
-    config.set("message.timeout.ms", "30000");
-    config.extend(properties.iter().map(|(key, value)| (key.clone(), value.clone())));
-    config.set("bootstrap.servers", brokers).set("enable.idempotence", "true");
-    let error = |cause: KafkaError| ClientError::Connect {
-        target: format!("kafka://{brokers}"),
-        reason: cause.to_string(),
-    };
-    config.create().map_err(error)
+/// An idempotent producer of audio records, which keeps their order and writes none twice. Cheap to clone.
+#[derive(Clone)]
+pub struct RecordProducer(FutureProducer);
+
+impl RecordProducer {
+    /// Connects to `brokers`, with librdkafka's `properties`.
+    ///
+    /// # Errors
+    /// Returns [`ClientError::Connect`] where a property is unknown or has an invalid value.
+    pub fn connect(brokers: &str, properties: &BTreeMap<String, String>) -> Result<Self, ClientError> {
+        let error = |cause: KafkaError| ClientError::Connect {
+            target: format!("kafka://{brokers}"),
+            reason: cause.to_string(),
+        };
+        clients::audio_producer(brokers, properties).map(Self).map_err(error)
+    }
 }
 
 /// Sends a stream at its pace and returns when every record is acknowledged.
@@ -64,7 +66,7 @@ pub fn producer(brokers: &str, properties: &BTreeMap<String, String>) -> Result<
 /// # Errors
 /// Returns [`ClientError::Kafka`] for the first record that is rejected or not acknowledged within 30 s.
 pub async fn send_to_kafka(
-    producer: &FutureProducer,
+    producer: &RecordProducer,
     topic: &str,
     script: Script,
     pace: Pace,
@@ -81,7 +83,7 @@ pub async fn send_to_kafka(
 
 /// The records of one stream. Dropping it stops waiting for the records that are not acknowledged yet.
 pub struct Records<'a> {
-    producer: &'a FutureProducer,
+    producer: &'a RecordProducer,
     topic: &'a str,
     format: RecordFormat,
     in_flight: FuturesOrdered<DeliveryFuture>,
@@ -91,7 +93,7 @@ pub struct Records<'a> {
 impl<'a> Records<'a> {
     /// Creates a stream whose records are sent to `topic`.
     #[must_use]
-    pub fn new(producer: &'a FutureProducer, topic: &'a str, format: RecordFormat) -> Self {
+    pub fn new(producer: &'a RecordProducer, topic: &'a str, format: RecordFormat) -> Self {
         let (in_flight, acknowledged) = (FuturesOrdered::new(), Acknowledged::default());
         Self { producer, topic, format, in_flight, acknowledged }
     }
@@ -141,7 +143,7 @@ impl Acknowledged {
 
 /// Adds one record to librdkafka's queue, and waits while the queue is full.
 async fn enqueue(
-    producer: &FutureProducer,
+    producer: &RecordProducer,
     topic: &str,
     chunk: AudioChunk,
     format: RecordFormat,
@@ -154,7 +156,7 @@ async fn enqueue(
     };
     loop {
         let record = FutureRecord { headers: headers.clone(), ..FutureRecord::to(topic) };
-        match producer.send_result(record.key(&key).payload(&value)) {
+        match producer.0.send_result(record.key(&key).payload(&value)) {
             Ok(delivery) => return Ok(delivery),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -182,6 +184,9 @@ fn headers(chunk: &AudioChunk) -> OwnedHeaders {
     }
     if !chunk.channel_names.is_empty() {
         headers = add(headers, "affectd-channel-names", &chunk.channel_names.join(","));
+    }
+    if !chunk.model.is_empty() {
+        headers = add(headers, "affectd-model", &chunk.model);
     }
     if chunk.last {
         headers = add(headers, "affectd-last", "true");

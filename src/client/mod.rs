@@ -17,13 +17,14 @@ use std::time::{Duration, SystemTime};
 
 use futures::Stream;
 use tokio::time::Instant;
-use tonic::transport::{Channel, Endpoint};
+pub use tonic::transport::Channel;
+use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 pub use events::{Events, StartAt};
-pub use kafka::{Acknowledged, RecordFormat, Records, content_type, producer, send_to_kafka};
+pub use kafka::{Acknowledged, RecordFormat, RecordProducer, Records, content_type, send_to_kafka};
 pub use pace::Pace;
 pub use script::{ChannelRequest, ChunkOptions, Script};
 pub use target::Target;
@@ -187,7 +188,7 @@ fn wait_until_due(start: Instant, pace: Pace, position: Duration) -> impl Future
 /// Returns the chunk with the current time as its capture time.
 pub(crate) fn with_capture_time(chunk: AudioChunk) -> AudioChunk {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let captured_at = pbjson_types::Timestamp {
+    let captured_at = crate::proto::Timestamp {
         seconds: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
         nanos: i32::try_from(now.subsec_nanos()).expect("below 1e9"),
     };

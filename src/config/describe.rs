@@ -3,7 +3,7 @@
 //! Input: the schema of the structs and [`keys`]. Output: a TOML file with every key ([`template`], which is
 //! `deploy/config.toml`), a Markdown table ([`table`], which is part of `docs/configuration.md`) and a JSON Schema
 //! ([`schema`], which `affectd config schema` prints). Invariants: each of them names every key. The checked-in files are
-//! written by `UPDATE=1 cargo test --test config generated`.
+//! written by `UPDATE=1 cargo test --test cli generated`.
 
 use std::fmt::Write;
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// Where a value came from, in rising order of precedence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub enum ValueOrigin {
     /// The default.
     Default,
     /// A TOML file.
@@ -18,7 +18,7 @@ pub enum Origin {
     Flag(String),
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ValueOrigin {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => out.write_str("default"),
@@ -46,7 +46,7 @@ pub enum ConfigError {
         /// The key as it was written.
         key: String,
         /// Where the key was set.
-        origin: Origin,
+        origin: ValueOrigin,
         /// A known key with a similar spelling.
         nearest: Option<&'static str>,
     },
@@ -58,7 +58,7 @@ pub enum ConfigError {
         /// The value, quoted where it is text, masked where it is secret.
         value: String,
         /// Where the value was set.
-        origin: Origin,
+        origin: ValueOrigin,
         /// The values that are allowed.
         allowed: String,
     },

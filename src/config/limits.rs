@@ -56,3 +56,14 @@ choice! {
         Normal = "normal",
     }
 }
+
+impl Limits {
+    /// Returns the number of shards: `limits.shards`, or the number of cores where it is 0.
+    #[must_use]
+    pub fn shard_count(&self) -> usize {
+        match self.shards {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            shards => shards,
+        }
+    }
+}

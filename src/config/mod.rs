@@ -2,7 +2,7 @@
 //!
 //! Input: defaults, then a TOML file, then `AFFECTD__SECTION__KEY` variables, then flags ([`LoadOptions`]). Output:
 //! [`Loaded`], or the first [`ConfigError`]. Invariants: every value is valid before anything starts, and each key is
-//! defined once, as a field in the `options.rs` of the module that uses it. [`keys`], [`template`], [`table`] and
+//! defined once, as a field in the `options.rs` of the module that uses it (`[limits]`, which spans modules, in `limits.rs` here). [`keys`], [`template`], [`table`] and
 //! [`schema`] describe these fields.
 
 mod describe;
@@ -14,7 +14,7 @@ mod limits;
 mod values;
 
 pub use describe::{schema, table, template};
-pub use error::{ConfigError, Origin};
+pub use error::{ConfigError, ValueOrigin};
 pub use keys::{KAFKA_PROPERTIES, Key, keys, model_keys};
 pub use layers::{LoadOptions, VARIABLE_PREFIX};
 pub use limits::{Limits, Scheduling};
@@ -79,7 +79,8 @@ impl Config {
     #[must_use]
     pub fn reloader(&self) -> ReloaderOptions {
         let Self { models, window, audio, vad, batch, engine, .. } = self.clone();
-        ReloaderOptions { models, window, audio, vad, batch, engine }
+        let shard_capacity = self.limits.shard_count().saturating_mul(self.limits.shard_queue);
+        ReloaderOptions { models, window, audio, vad, batch, engine, shard_capacity }
     }
 }
 
@@ -104,7 +105,7 @@ pub struct Setting {
     /// Whether a file would quote it.
     pub is_text: bool,
     /// Where the value was set.
-    pub origin: Origin,
+    pub origin: ValueOrigin,
 }
 
 impl Loaded {
@@ -122,7 +123,7 @@ impl Loaded {
         ConfigError::Value {
             key: key.to_owned(),
             value: value.map_or("not set".to_owned(), |value| format!("{value:?}")),
-            origin: setting.map_or(Origin::Default, |setting| setting.origin.clone()),
+            origin: setting.map_or(ValueOrigin::Default, |setting| setting.origin.clone()),
             allowed: allowed.into(),
         }
     }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json};
 use super::file::File;
 use super::keys::{KAFKA_PROPERTIES, Key, as_text, keys, model_keys, nearest};
 use super::layers::Raw;
-use super::{ConfigError, Origin, Setting};
+use super::{ConfigError, Setting, ValueOrigin};
 use crate::kafka::{Properties, RESERVED_PROPERTIES, is_secret};
 use crate::options::Form;
 use crate::serving::ModelOptions;
@@ -97,7 +97,7 @@ impl Values {
         read: impl Fn(Json) -> Option<Json>,
     ) -> Result<Json, ConfigError> {
         let (value, origin) = match given {
-            None => (key.schema["default"].clone(), Origin::Default),
+            None => (key.schema["default"].clone(), ValueOrigin::Default),
             // An empty variable leaves a key that may be left out as it is.
             Some(Raw { kind, origin }) if key.default.is_none() && is_empty(&kind) => (Json::Null, origin),
             Some(Raw { kind, origin }) => match readings(&kind).into_iter().find_map(&read) {
@@ -188,7 +188,7 @@ fn refuse_beside_list(key: &str, given: Option<Raw>) -> Result<(), ConfigError> 
 }
 
 /// Returns the error for a value that its key does not allow.
-fn reject(key: &str, kind: &ValueKind, origin: &Origin, allowed: &str) -> ConfigError {
+fn reject(key: &str, kind: &ValueKind, origin: &ValueOrigin, allowed: &str) -> ConfigError {
     let value = match kind {
         _ if key.strip_prefix(KAFKA_PROPERTIES).is_some_and(is_secret) => MASK.to_owned(),
         ValueKind::String(text) => format!("{text:?}"),

@@ -1,26 +1,28 @@
-//! The drain: what is under way is finished in data order, within the grace period.
+//! The drain: work in progress is completed in data order, within the grace period.
 //!
-//! In: the running stages. Out: whether all was done, or what was left. Bounded: nothing here waits for ever.
+//! Input: the running stages. Output: success, or what was left when the time ended. Invariant: every wait here is bounded.
 
 use std::time::{Duration, Instant};
 
 use super::{Daemon, DaemonError};
 
-/// How long connections may stay once no call is left on them: a client may follow the health of the daemon for ever.
+/// How long connections may stay open once no call is left on them. A client may watch the health of the daemon without end.
 const LAST_CONNECTIONS: Duration = Duration::from_secs(2);
+/// How long the HTTP server may take to end.
+const LAST_REQUESTS: Duration = Duration::from_secs(3);
 
 impl Daemon {
-    /// Stops taking work in, finishes what is under way in data order, and says what was left.
+    /// Accepts no more work, completes what is in progress in data order, and reports what was left.
     pub(super) async fn drain(mut self) -> Result<(), DaemonError> {
         let (grace, started) = (self.config.limits.grace_period, Instant::now());
-        tracing::info!(?grace, calls = self.calls.len(), "draining");
-        self.readiness.drain();
-        self.draining.cancel();
-        let outcome = tokio::time::timeout(grace, self.finish(started + grace)).await;
-        self.http_stop.cancel();
-        if tokio::time::timeout(Duration::from_secs(3), &mut self.http).await.is_err() {
-            self.http.abort();
+        if let Some(inputs) = &self.inputs {
+            tracing::info!(?grace, calls = inputs.calls.len(), "draining");
+            inputs.readiness.drain();
+            inputs.sessions.draining.cancel();
         }
+        let outcome = tokio::time::timeout(grace, self.finish(started + grace)).await;
+        // HTTP reports the drain to its end. Requests that are open then are cut off.
+        let _ = tokio::time::timeout(LAST_REQUESTS, self.http.finish()).await;
         match outcome {
             Ok(done) => {
                 tracing::info!(after = ?started.elapsed(), "drained");
@@ -34,22 +36,28 @@ impl Daemon {
         if let Some(reader) = &mut self.reader {
             reader.finish().await.unwrap_or(Ok(()))?;
         }
-        self.calls.close();
-        self.calls.wait().await;
-        // From here on every window has left for its client or for the producer's queue.
+        if let Some(inputs) = &self.inputs {
+            inputs.calls.close();
+            inputs.calls.wait().await;
+        }
+        // From here on every window has left for its client or for the queue of a sink.
         match tokio::time::timeout(LAST_CONNECTIONS, self.grpc.finish()).await {
             Ok(served) => {
                 served.transpose()?;
                 self.join_stages().await?;
             }
-            Err(_) => tracing::info!("cutting connections that have no call left"),
+            Err(_) => tracing::info!("closing connections that have no call left"),
+        }
+        for sink in &mut self.sinks.tasks {
+            sink.finish().await.transpose()?;
         }
         self.flush(deadline).await
     }
 
+    /// Ends the stages behind the inputs. Each ends when the last sender to it is dropped.
     async fn join_stages(&mut self) -> Result<(), DaemonError> {
-        if let Some((shards, threads)) = self.shards.take() {
-            drop(shards);
+        self.inputs = None;
+        if let Some(threads) = self.shards.take() {
             let joined = tokio::task::spawn_blocking(move || threads.join());
             joined.await.map_err(|_| DaemonError::Stage("shards"))?;
         }
@@ -71,13 +79,13 @@ impl Daemon {
         Err(DaemonError::OutOfTime { grace: self.config.limits.grace_period, left })
     }
 
+    /// Returns the names of what was not complete.
     fn left(&self) -> String {
+        let reading = self.reader.as_ref().is_some_and(|reader| !reader.ended);
+        let calling = self.inputs.as_ref().is_some_and(|inputs| !inputs.calls.is_empty());
         let stages = [
-            (
-                self.reader.as_ref().is_some_and(|reader| !reader.ended),
-                "unsettled offsets of Kafka (read again later)",
-            ),
-            (!self.calls.is_empty(), "open gRPC calls"),
+            (reading, "unsettled offsets of Kafka (read again later)"),
+            (calling, "open gRPC calls"),
             (!self.reloader.ended, "windows in the batcher"),
         ];
         let left: Vec<&str> = stages.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();

@@ -1,12 +1,13 @@
-//! Why the daemon stopped.
+//! Errors of the daemon: a stage that failed, or a start that did not complete.
 
 use std::time::Duration;
 
 use crate::kafka::KafkaFault;
+use crate::kafka::event_sink::EventSinkFault;
 use crate::publish::publisher::PublishFault;
 use crate::serving::ReloadError;
 
-/// Why the daemon stopped, where nobody told it to, or why it never started.
+/// Why the daemon stopped without a request to stop, or why it did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// A model cannot be used.
@@ -15,6 +16,9 @@ pub enum DaemonError {
     /// Kafka cannot be used.
     #[error(transparent)]
     Kafka(#[from] KafkaFault),
+    /// Events cannot be written to Kafka.
+    #[error(transparent)]
+    EventSink(#[from] EventSinkFault),
     /// Events cannot be published.
     #[error(transparent)]
     Publish(#[from] PublishFault),
@@ -30,9 +34,9 @@ pub enum DaemonError {
     /// The drain ran out of time.
     #[error("drain within {grace:?} (limits.grace_period): left behind {left}")]
     OutOfTime {
-        /// How long it was given.
+        /// The grace period.
         grace: Duration,
-        /// What was left.
+        /// The work that was not complete.
         left: String,
     },
 }

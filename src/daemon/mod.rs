@@ -1,10 +1,12 @@
-//! The composition root: every stage and every channel between them, in the order in which the data flows.
+//! The composition root: every stage and every channel between them.
 //!
-//! In: a valid configuration, bound ports, the word to stop. Out: the daemon's whole life, ending in a drain. Computes nothing itself.
+//! Input: a valid configuration, bound ports, and the requests to reload models and to stop. Output: a running daemon, which ends in a drain. Nothing is
+//! computed here: `Daemon::start` reads like the picture in `lib.rs`, and `stages` has one function for each stage.
 
 mod drain;
 mod error;
 mod prepare;
+mod stages;
 mod task;
 
 use std::future::Future;
@@ -12,34 +14,22 @@ use std::pin::Pin;
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use error::DaemonError;
-use prepare::{ensure_topics, shard_count};
+use stages::{Inputs, Sinks};
 use task::Task;
 
 use crate::config::Config;
+use crate::kafka::KafkaFault;
 use crate::kafka::producer::EventProducer;
-use crate::kafka::{KafkaFault, Reader, ReaderLinks};
-use crate::publish::publisher::{PublishFault, Publisher};
+use crate::publish::publisher::PublishFault;
 use crate::serving::Reloader;
-use crate::session::OpenStreams;
-use crate::shard::ReportSender;
-use crate::shard::{self, ShardThreads, Shards};
-use crate::telemetry::Readiness;
-use crate::telemetry::metrics;
-use crate::transport::grpc::RecognitionLinks;
-use crate::transport::grpc::evaluation::Evaluation;
-use crate::transport::grpc::server;
-use crate::transport::http;
+use crate::shard::{self, ReportSender, ShardThreads};
 
 /// Reports that may wait for the Kafka reader.
 const REPORTS: usize = 4096;
-/// Scored batches that may wait for the publisher.
-const SCORED: usize = 16;
+/// Batches of results that may wait for the publisher.
+const RESULTS: usize = 16;
 
 /// Bound ports.
 #[derive(Debug)]
@@ -50,9 +40,9 @@ pub struct Listeners {
     pub http: TcpListener,
 }
 
-/// Runs the daemon until `shutdown`, or until a stage fails; then drains.
+/// Runs the daemon until `shutdown` completes or a stage fails, then drains it.
 ///
-/// Dropping the future stops everything at once: what Kafka has not settled is read again by the next reader.
+/// Dropping the future cancels every stage. What Kafka has not settled is read again by the next reader.
 ///
 /// # Errors
 /// See [`DaemonError`].
@@ -65,7 +55,7 @@ pub async fn run(
     run_with_reload(config, listeners, reload, shutdown).await
 }
 
-/// As [`run`], and loads the models again whenever `reload` says so.
+/// Runs the daemon as [`run`] does, and loads the models again on each message of `reload`.
 ///
 /// # Errors
 /// See [`DaemonError`].
@@ -75,10 +65,8 @@ pub async fn run_with_reload(
     reload: mpsc::Receiver<()>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), DaemonError> {
-    let readiness =
-        Readiness::starting(if config.kafka.is_some() { &["model", "kafka"] } else { &["model"] });
     tokio::pin!(shutdown);
-    let started = Daemon::start(config, listeners, reload, readiness, shutdown.as_mut()).await?;
+    let started = Daemon::start(config, listeners, reload, shutdown.as_mut()).await?;
     let Some(mut daemon) = started else {
         tracing::info!("stopped before it was ready");
         return Ok(());
@@ -94,110 +82,60 @@ pub async fn run_with_reload(
 /// The running stages, in data order.
 struct Daemon {
     config: Config,
-    readiness: Readiness,
-    draining: CancellationToken,
-    calls: TaskTracker,
-    reader: Option<Task<Result<(), KafkaFault>>>,
+    http: Task<Result<(), std::io::Error>>,
     grpc: Task<Result<(), tonic::transport::Error>>,
-    shards: Option<(Shards, ShardThreads)>,
+    reader: Option<Task<Result<(), KafkaFault>>>,
+    /// `None` once the drain has released the shards.
+    inputs: Option<Inputs>,
+    shards: Option<ShardThreads>,
     reloader: Task<Reloader>,
     publisher: Task<Result<(), PublishFault>>,
+    sinks: Sinks,
     producer: Option<EventProducer>,
-    http_stop: CancellationToken,
-    http: JoinHandle<std::io::Result<()>>,
 }
 
 impl Daemon {
-    /// `None` where `shutdown` came while it waited for Kafka. Models are never dropped half-way: a process that ends while its engine
-    /// is at work may crash.
+    /// Starts all stages. Returns `None` where `shutdown` completed while it waited for Kafka.
+    ///
+    /// A stage is created before the stages that send to it, so the order is that of the data, backwards: sinks, publisher, batchers, shards, inputs. HTTP
+    /// comes first, so that a start that waits can be observed. The models are loaded before Kafka is used, and are never dropped half-way: a process
+    /// that ends while ONNX Runtime works may crash.
     async fn start(
         config: Config,
         listeners: Listeners,
         reload: mpsc::Receiver<()>,
-        readiness: Readiness,
         shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Self>, DaemonError> {
-        let handle = metrics::install();
-        let http_stop = CancellationToken::new();
-        // Where starting fails or is dropped, so does what was started.
-        let unless_started = http_stop.clone().drop_guard();
-        let state = http::State { metrics: handle, readiness: readiness.clone() };
-        let http = tokio::spawn(http::run(listeners.http, state, http_stop.clone().cancelled_owned()));
-
-        // Scored batches of every model → publisher.
-        let (scored, results) = mpsc::channel(SCORED);
-        let reloader = Reloader::start(&config.reloader(), scored).await?;
-        let registries = reloader.registries();
-        let topics = tokio::select! {
-            found = ensure_topics(&config) => Some(found),
-            () = shutdown => None,
-        };
-        if !matches!(topics, Some(Ok(()))) {
-            reloader.join().await;
-            return topics.transpose().map(|_| None);
-        }
-
+        let readiness = stages::readiness(&config);
+        let http = stages::http(listeners.http, &readiness);
+        // Results: from the batcher of each model to the publisher. Reports: from the shards and the producer to the Kafka reader.
+        let (results, scored) = mpsc::channel(RESULTS);
         let (report, reports) = crossbeam_channel::bounded(REPORTS);
-        let producer = config.kafka.as_ref().map(|kafka| EventProducer::new(kafka, report.clone()));
-        let producer = producer.transpose()?;
-
-        // Chunks → shards → jobs, each to its model's batcher → scored batches → publisher.
         let reports_to = ReportSender { reports: report };
-        let (shards, shard_threads) =
-            shard::start(shard_count(&config), config.limits.shard_queue, &reports_to)?;
-        drop(reports_to);
-        let links = producer.clone().map(|producer| ReaderLinks {
-            shards: shards.clone(),
-            registries: registries.clone(),
-            reports,
-            producer,
-            readiness: readiness.clone(),
-            idle_timeout: config.audio.idle_timeout,
-            grace_period: config.limits.grace_period,
-        });
-        let reader = config.kafka.as_ref().zip(links);
-        let reader = reader.map(|(kafka, links)| Reader::new(kafka, links)).transpose()?;
+
+        let reloader = Reloader::start(&config.reloader(), results).await?;
+        let models = reloader.registries();
+        let topics = prepare::topics(&config, shutdown).await;
+        if !matches!(topics, Ok(true)) {
+            reloader.join().await;
+            return topics.map(|_| None);
+        }
+        let producer = stages::producer(&config, &reports_to)?;
+        let sinks = stages::sinks(&config, producer.as_ref());
+        let publisher = stages::publisher(&config, &sinks, scored);
         let reloader = Task::spawn(|stop| reloader.run(reload, stop));
-        let publisher = Publisher { kafka: producer.clone(), options: config.publish.clone() };
-        let publisher = Task::spawn(|_| publisher.run(results));
+        let (count, queue) = (config.limits.shard_count(), config.limits.shard_queue);
+        let (shards, threads) = shard::start(count, queue, &reports_to, &sinks.streams)?;
+        let inputs = stages::inputs(&config, shards, models, readiness);
+        let reader = stages::reader(&config, &inputs, producer.as_ref(), reports)?;
+        let grpc = stages::grpc(listeners.grpc, &config, inputs.clone());
+        inputs.readiness.met("model");
 
-        let draining = CancellationToken::new();
-        let calls = TaskTracker::new();
-        let recognition = RecognitionLinks {
-            shards: shards.clone(),
-            registries: registries.clone(),
-            audio: config.audio.clone(),
-            max_utilization_percent: config.limits.max_utilization_percent,
-            streams: OpenStreams::new(config.limits.max_streams),
-            draining: draining.clone(),
-            calls: calls.clone(),
-        };
-        let incoming = TcpListenerStream::new(listeners.grpc);
-        let evaluator = move || registries.borrow().find("").map(|model| model.evaluator());
-        let evaluation = Evaluation::new(evaluator, draining.clone());
-        let routes = server::routes(recognition, evaluation, readiness.clone()).await;
-        let grpc = Task::spawn(|stop| routes.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()));
-
-        let reader = reader.map(|reader| Task::spawn_blocking(move |stop| reader.run(&stop)));
-        readiness.met("model");
-        unless_started.disarm();
-        Ok(Some(Self {
-            config,
-            readiness,
-            draining,
-            calls,
-            reader,
-            grpc,
-            shards: Some((shards, shard_threads)),
-            reloader,
-            publisher,
-            producer,
-            http_stop,
-            http,
-        }))
+        let (inputs, shards) = (Some(inputs), Some(threads));
+        Ok(Some(Self { config, http, grpc, reader, inputs, shards, reloader, publisher, sinks, producer }))
     }
 
-    /// Waits for a stage to fail.
+    /// Waits until a stage fails or ends by itself.
     async fn failure(&mut self) -> DaemonError {
         let reader = async {
             match &mut self.reader {
@@ -207,15 +145,18 @@ impl Daemon {
         };
         let shards = async {
             match &self.shards {
-                Some((_, threads)) => threads.any_ended().await,
+                Some(threads) => threads.any_ended().await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
+            error = self.http.ended("HTTP server") => error,
+            error = self.grpc.ended("gRPC server") => error,
             error = reader => error,
             () = shards => DaemonError::Stage("shards"),
+            () = self.reloader.stopped() => DaemonError::Stage("model reloader"),
             error = self.publisher.ended("publisher") => error,
-            error = self.grpc.ended("gRPC server") => error,
+            error = self.sinks.failed() => error,
         }
     }
 }

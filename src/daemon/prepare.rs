@@ -1,27 +1,33 @@
-//! What the stages need before they start: the topics, the number of shards.
+//! Preparation of the stages: the topics of Kafka.
 //!
-//! In: the configuration. Out: each of them, or why it cannot be had. Keeps nothing.
+//! Input: the configuration. Output: topics that exist and fit.
+
+use std::future::Future;
+use std::pin::Pin;
 
 use super::DaemonError;
 use crate::config::{self, Config, Role};
 use crate::kafka;
 
-/// Nothing where Kafka is off. On a task of its own: the question to the brokers holds its thread.
-pub(super) async fn ensure_topics(config: &Config) -> Result<(), DaemonError> {
-    let Some(kafka) = config.kafka.clone() else { return Ok(()) };
+/// Ensures that all topics exist; does nothing where Kafka is off. Returns whether they do: `false` where `shutdown` completed first.
+///
+/// The request runs in a task of its own, because it blocks its thread.
+pub(super) async fn topics(
+    config: &Config,
+    shutdown: Pin<&mut impl Future<Output = ()>>,
+) -> Result<bool, DaemonError> {
+    let Some(kafka) = config.kafka.clone() else { return Ok(true) };
     let topic = |model: &config::Model| match &model.role {
         Role::Serving => None,
         Role::Shadow { topic } => topic.clone(),
     };
     let shadows: Vec<String> = config.models.iter().filter_map(topic).collect();
-    let asked = tokio::spawn(async move { kafka::ensure_topics(&kafka, &shadows).await }).await;
-    Ok(asked.map_err(|_| DaemonError::Stage("question for Kafka's topics"))??)
-}
-
-/// `limits.shards`, or one a core.
-pub(super) fn shard_count(config: &Config) -> usize {
-    match config.limits.shards {
-        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        shards => shards,
+    let request = tokio::spawn(async move { kafka::ensure_topics(&kafka, &shadows).await });
+    tokio::select! {
+        outcome = request => {
+            outcome.map_err(|_| DaemonError::Stage("request for the topics of Kafka"))??;
+            Ok(true)
+        }
+        () = shutdown => Ok(false),
     }
 }

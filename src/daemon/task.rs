@@ -1,4 +1,4 @@
-//! A stage that runs until it is told to stop, or fails.
+//! A stage of the daemon as a task: it runs until it is cancelled, or fails.
 
 use std::future::Future;
 
@@ -7,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::DaemonError;
 
-/// A stage's task and, once it has ended by itself, that it has.
+/// The task of a stage. `ended` is true once the task has ended without being cancelled. Dropping it cancels the stage, so a start that fails leaves none
+/// running.
 pub(super) struct Task<T> {
     handle: JoinHandle<T>,
     stop: CancellationToken,
@@ -26,7 +27,7 @@ impl<T: Send + 'static> Task<T> {
         Self { handle: tokio::task::spawn_blocking(move || run(own)), stop, ended: false }
     }
 
-    /// Tells the stage to stop and waits for it; nothing where it has ended by itself.
+    /// Cancels the stage and waits for its result; returns `None` where it had ended before.
     pub async fn finish(&mut self) -> Option<T> {
         if self.ended {
             return None;
@@ -38,11 +39,25 @@ impl<T: Send + 'static> Task<T> {
     }
 }
 
+impl<T> Task<T> {
+    /// Waits until the stage ends without being cancelled, and drops its result.
+    pub async fn stopped(&mut self) {
+        let _ = (&mut self.handle).await;
+        self.ended = true;
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
 impl<E> Task<Result<(), E>>
 where
     DaemonError: From<E>,
 {
-    /// Waits until the stage ends by itself, which it should not.
+    /// Waits until the stage ends without being cancelled, and returns that as an error.
     pub async fn ended(&mut self, name: &'static str) -> DaemonError {
         let outcome = (&mut self.handle).await;
         self.ended = true;

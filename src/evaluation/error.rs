@@ -24,34 +24,4 @@ pub enum EvaluationError {
     /// The model failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The URL of the server is invalid.
-    #[error("connect to {url:?}: expected grpc://host:port or http://host:port")]
-    Url {
-        /// The given URL.
-        url: String,
-    },
-    /// The server is unreachable.
-    #[error("connect to {url}: {reason}")]
-    Connect {
-        /// The server's URL.
-        url: String,
-        /// The cause.
-        reason: String,
-    },
-    /// The server ended the call with an error.
-    #[error("evaluate on {url}: {code}: {message}")]
-    Server {
-        /// The server's URL.
-        url: String,
-        /// The status code.
-        code: tonic::Code,
-        /// The status message.
-        message: String,
-    },
-    /// The server ended the call without a report.
-    #[error("evaluate on {url}: the server sent no report")]
-    NoReport {
-        /// The server's URL.
-        url: String,
-    },
 }

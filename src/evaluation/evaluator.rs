@@ -13,8 +13,9 @@ use super::{ClipFrontEnd, EvaluationError, LabelledClip};
 use crate::audio::AudioFormat;
 use crate::batch::Job;
 use crate::batch::ReplyOrigin;
-use crate::model::{Contract, EngineError};
+use crate::model::{Contract, EngineError, Prediction};
 use crate::proto;
+use crate::serving::{JobOrigin, ServedModel};
 use crate::stream::StreamSetup;
 
 /// Why a clip was skipped.
@@ -37,8 +38,8 @@ pub struct ClipOutcome {
     pub truth: String,
     /// The speaker's id, where it is known.
     pub speaker: Option<String>,
-    /// One probability for each label, the mean over the clip's windows; or the reason why the clip was skipped.
-    pub probabilities: Result<Vec<f32>, SkipReason>,
+    /// The mean prediction over the clip's windows; or why there is none.
+    pub prediction: Result<Prediction, SkipReason>,
 }
 
 /// Scores clips with the model of a batcher.
@@ -62,6 +63,14 @@ impl<O> Clone for Evaluator<O> {
     }
 }
 
+impl Evaluator<JobOrigin> {
+    /// Returns an evaluator for a model in service, on the batcher of its streams.
+    #[must_use]
+    pub fn of(model: &ServedModel) -> Self {
+        Self::new(model.contract.clone(), model.setup.clone(), model.jobs.clone())
+    }
+}
+
 impl<O: From<ReplyOrigin>> Evaluator<O> {
     /// Creates an evaluator for the model with `contract`, its front end `setup` and the queue `jobs` of its batcher.
     #[must_use]
@@ -82,7 +91,7 @@ impl<O: From<ReplyOrigin>> Evaluator<O> {
     /// Returns [`EvaluationError::Engine`] where the model fails.
     pub async fn score(&self, clip: LabelledClip) -> Result<ClipOutcome, EvaluationError> {
         let LabelledClip { id, label, speaker, format, audio } = clip;
-        let outcome = |probabilities| ClipOutcome { id, truth: label.clone(), speaker, probabilities };
+        let outcome = |prediction| ClipOutcome { id, truth: label.clone(), speaker, prediction };
         if !self.contract.labels.contains(&label) {
             return Ok(outcome(Err(SkipReason::Label(label.clone()))));
         }
@@ -105,7 +114,7 @@ impl<O: From<ReplyOrigin>> Evaluator<O> {
         windows.await.unwrap_or_else(|_| Err("the front end panicked".to_owned()))
     }
 
-    async fn mean_over(&self, windows: Vec<Vec<f32>>) -> Result<Vec<f32>, EngineError> {
+    async fn mean_over(&self, windows: Vec<Vec<f32>>) -> Result<Prediction, EngineError> {
         let count = windows.len() as f32;
         let mut replies = Vec::with_capacity(windows.len());
         for features in windows {
@@ -113,13 +122,21 @@ impl<O: From<ReplyOrigin>> Evaluator<O> {
             self.jobs.send(Job::new(features, origin.into())).await.map_err(|_| EngineError::Ended)?;
             replies.push(async { reply.await.unwrap_or(Err(EngineError::Ended)) });
         }
-        let mut mean = vec![0.0; self.contract.labels.len()];
-        for probabilities in try_join_all(replies).await? {
-            mean.iter_mut().zip(probabilities).for_each(|(sum, value)| *sum += value);
+        let mut mean = Prediction {
+            scores: vec![0.0; self.contract.labels.len()],
+            values: vec![0.0; self.contract.values.len()],
+        };
+        for prediction in try_join_all(replies).await? {
+            add(&mut mean.scores, prediction.scores);
+            add(&mut mean.values, prediction.values);
         }
-        mean.iter_mut().for_each(|sum| *sum /= count);
+        mean.scores.iter_mut().chain(&mut mean.values).for_each(|sum| *sum /= count);
         Ok(mean)
     }
+}
+
+fn add(sums: &mut [f32], row: Vec<f32>) {
+    sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
 }
 
 /// Returns the number of clips of one evaluation that are processed concurrently: two for each core, so that decoding and
@@ -133,17 +150,17 @@ impl ClipOutcome {
     #[must_use]
     pub fn to_proto(&self, labels: &[String]) -> proto::ClipResult {
         let (id, truth) = (self.id.clone(), self.truth.clone());
-        match &self.probabilities {
+        match &self.prediction {
             Err(skipped) => {
                 proto::ClipResult { id, truth, skipped: skipped.to_string(), ..Default::default() }
             }
-            Ok(probabilities) => proto::ClipResult {
+            Ok(Prediction { scores, .. }) => proto::ClipResult {
                 id,
                 truth,
-                prediction: labels[super::most_probable(probabilities)].clone(),
+                prediction: labels[super::most_probable(scores)].clone(),
                 scores: labels
                     .iter()
-                    .zip(probabilities)
+                    .zip(scores)
                     .map(|(emotion, probability)| proto::EmotionScore {
                         emotion: emotion.clone(),
                         probability: *probability,

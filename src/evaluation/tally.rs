@@ -27,9 +27,10 @@ impl Tally {
     /// Adds the outcome of one clip.
     pub fn add(&mut self, outcome: ClipOutcome) {
         let truth = self.contract.labels.iter().position(|label| *label == outcome.truth);
-        match (truth, outcome.probabilities) {
-            (Some(truth), Ok(probabilities)) => {
-                self.clips.push(ScoredClip { truth, probabilities, speaker: outcome.speaker });
+        match (truth, outcome.prediction) {
+            (Some(truth), Ok(prediction)) => {
+                let (probabilities, speaker) = (prediction.scores, outcome.speaker);
+                self.clips.push(ScoredClip { truth, probabilities, speaker });
             }
             _ => self.skipped += 1,
         }

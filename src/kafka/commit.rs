@@ -1,69 +1,102 @@
-//! Commits: progress first, then the offsets that it belongs to.
+//! What is committed and when: progress first, then the offsets that it belongs to, one commit at a time.
 //!
-//! In: the books of all partitions. Out: settled offsets at the group, in step with the progress topic. A crash between the two leaves
-//! progress newer than the offset, which its `acknowledged` entry covers; so no other offset is tried before one is acknowledged.
+//! Input: the tracked offsets of all assigned partitions, and the results of earlier commits. Output: [`Commit`]s for a [`super::Delivery`]. Pure: the
+//! delivery runs elsewhere and the reader goes on meanwhile.
+//!
+//! At most one commit is under way. A progress record names two offsets, the one of the commit that follows it and the last acknowledged one. If a
+//! second commit could overtake the first, or a first one with an unknown outcome were followed by another offset, the group's offset might be one that the
+//! newest record does not name, and its streams could not be resumed. For the same reason a commit that was not acknowledged is tried again with the
+//! same offset, however far the partition has got, and streams end by wall time only while no commit is under way.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
-use metrics::counter;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-
-use super::client::{KafkaFault, ReaderContext};
 use super::partition::Partition;
-use super::progress_topic::{ProgressTopic, ProgressWrite};
-use crate::telemetry::metrics::KAFKA_COMMITS_TOTAL;
+use super::progress::Progress;
+use crate::stream::Assignment;
 
-/// Commits what has settled in `partitions` of `topic`. What the broker does not acknowledge is tried again next time.
-///
-/// # Errors
-/// Where progress cannot be written.
-pub fn commit(
-    consumer: &BaseConsumer<ReaderContext>,
-    progress: &ProgressTopic,
-    topic: &str,
-    partitions: &mut BTreeMap<i32, Partition>,
-) -> Result<(), KafkaFault> {
-    let (mut due, mut writes) = (Vec::new(), Vec::new());
-    for (&number, partition) in partitions.iter_mut() {
-        let settled = partition.pending_commit.unwrap_or_else(|| partition.tracker.low_watermark());
-        if partition.tracker.committed().is_some_and(|committed| committed >= settled)
-            || !partition.tracker.has_read()
-        {
-            continue;
-        }
-        partition.pending_commit = Some(settled);
-        due.push((number, settled));
-        let records = partition.tracker.progress_at(settled).into_iter();
-        writes.extend(records.map(|(stream_id, progress)| write(number, stream_id, Some(progress))));
-    }
-    if due.is_empty() {
-        return Ok(());
-    }
-    progress.write(writes)?;
-    let mut offsets = TopicPartitionList::new();
-    for (number, settled) in &due {
-        if let Err(error) = offsets.add_partition_offset(topic, *number, Offset::Offset(*settled)) {
-            tracing::error!("offset {settled} of {topic}[{number}]: {error}");
-            return Ok(());
-        }
-    }
-    if let Err(error) = consumer.commit(&offsets, CommitMode::Sync) {
-        tracing::warn!("a commit was not acknowledged and is tried again: {error}");
-        return Ok(());
-    }
-    counter!(KAFKA_COMMITS_TOTAL).increment(1);
-    let mut tombstones = Vec::new();
-    for (number, settled) in due {
-        let Some(partition) = partitions.get_mut(&number) else { continue };
-        partition.pending_commit = None;
-        let ended = partition.tracker.commit_acknowledged(settled);
-        tombstones.extend(ended.into_iter().map(|stream_id| write(number, stream_id, None)));
-    }
-    progress.write(tombstones)
+/// All that becomes durable together, in the order of its fields for each partition.
+#[derive(Debug, Default)]
+pub struct Commit {
+    /// The partitions that it is about.
+    pub partitions: Vec<PartitionCommit>,
 }
 
-fn write(partition: i32, stream_id: Arc<str>, progress: Option<super::Progress>) -> ProgressWrite {
-    ProgressWrite { partition, stream_id, progress }
+/// The part of a [`Commit`] that belongs to one partition.
+#[derive(Debug)]
+pub struct PartitionCommit {
+    /// The assignment under which it was read.
+    pub assignment: Assignment,
+    /// Progress records, by stream. They precede the offset.
+    pub progress: Vec<(Arc<str>, Progress)>,
+    /// The settled offset. `None` where streams are about to end by wall time: their progress is written, and the offset stays as it is.
+    pub offset: Option<i64>,
+    /// Streams whose progress records are deleted after the offset is acknowledged.
+    pub ended: Vec<Arc<str>>,
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// Progress and offsets are acknowledged.
+    Acknowledged,
+    /// The progress is acknowledged, the offsets are not: the broker may have applied them or not.
+    Unacknowledged,
+}
+
+/// Decides what is committed, and notes the outcomes.
+#[derive(Debug, Default)]
+pub struct Committer {
+    under_way: bool,
+}
+
+impl Committer {
+    /// Returns whether the outcome of a commit is still to come.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        self.under_way
+    }
+
+    /// Returns a commit of what has settled, to be delivered and then passed to [`Self::complete`]. `None` where nothing has, or a commit is under way.
+    pub fn settled(&mut self, partitions: &mut BTreeMap<i32, Partition>) -> Option<Commit> {
+        if self.under_way {
+            return None;
+        }
+        let due = partitions.values_mut().filter_map(Partition::settled_commit).collect();
+        self.begin(due)
+    }
+
+    /// Ends idle segments. Those that only the clock can judge end once the returned commit, which has their progress, is acknowledged.
+    ///
+    /// One commit has the streams of all partitions: thousands that fall silent together cost one round trip.
+    pub fn end_idle(&mut self, partitions: &mut BTreeMap<i32, Partition>, now: Instant) -> Option<Commit> {
+        partitions.values_mut().for_each(Partition::end_idle_by_partition_time);
+        if self.under_way {
+            return None;
+        }
+        let due = partitions.values_mut().filter_map(|partition| partition.wall_time_commit(now)).collect();
+        self.begin(due)
+    }
+
+    fn begin(&mut self, partitions: Vec<PartitionCommit>) -> Option<Commit> {
+        self.under_way = !partitions.is_empty();
+        self.under_way.then_some(Commit { partitions })
+    }
+
+    /// Notes the outcome of the commit that is under way. Partitions that were released meanwhile, or assigned anew, are left alone.
+    pub fn complete(
+        &mut self,
+        partitions: &mut BTreeMap<i32, Partition>,
+        commit: Commit,
+        outcome: CommitOutcome,
+    ) {
+        self.under_way = false;
+        for part in commit.partitions {
+            let partition = partitions.get_mut(&part.assignment.partition);
+            if let Some(partition) = partition.filter(|found| found.assignment() == part.assignment) {
+                partition.commit_completed(part, outcome);
+            }
+        }
+    }
 }

@@ -1,8 +1,10 @@
-//! What was fetched of each partition, in a queue of its own.
+//! The records that librdkafka has fetched, in one queue a partition.
 //!
-//! In: partitions taken over and given up. Out: their records in order, one by one, when asked. A partition that is not asked keeps what was
-//! fetched (librdkafka's `queued.max.messages.kbytes` bounds it) and holds no other one up. Pausing would throw that away, and each time
-//! cost a round of fetching.
+//! Input: partitions that are assigned and released. Output: their records in order, one by one, on request. Invariant: never waits for a record but in
+//! [`FetchedQueues::wait`].
+//!
+//! A partition with a chunk for a full shard is left unread: its queue keeps what was fetched (librdkafka's `queued.max.messages.kbytes` bounds it) and
+//! holds up no other partition. `pause` was rejected: it discards the fetched records, so that each full shard costs another round of fetching.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,10 +15,10 @@ use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 
-use super::client::ReaderContext;
+use super::clients::ReaderContext;
 use super::record::RawRecord;
 
-/// What comes next in a partition.
+/// The next item of a partition.
 #[derive(Debug)]
 pub(super) enum Fetched {
     /// A record, with its offset and its timestamp in ms.
@@ -30,7 +32,7 @@ pub(super) struct FetchedQueues {
     consumer: Arc<BaseConsumer<ReaderContext>>,
     topic: String,
     queues: BTreeMap<i32, PartitionQueue<ReaderContext>>,
-    /// Holds something when an empty queue got its first record since anyone waited.
+    /// Holds a message where an empty queue has received a record since the last wait.
     arrived: crossbeam_channel::Receiver<()>,
     arrival: crossbeam_channel::Sender<()>,
 }
@@ -41,9 +43,9 @@ impl FetchedQueues {
         Self { consumer, topic: topic.to_owned(), queues: BTreeMap::new(), arrived, arrival }
     }
 
-    /// Gives a partition its queue. To be called before it is assigned: what is fetched before goes elsewhere.
+    /// Opens the queue of a partition. Must be called before the partition is assigned: what is fetched before that goes to the consumer's own queue.
     pub fn open(&mut self, partition: i32) {
-        // None only for a topic with a zero byte in its name, and this one is subscribed to.
+        // `None` only for a topic with a zero byte in its name, and this one is subscribed to.
         let Some(mut queue) = self.consumer.split_partition_queue(&self.topic, partition) else { return };
         let arrival = self.arrival.clone();
         queue.set_nonempty_callback(move || _ = arrival.try_send(()));
@@ -55,12 +57,12 @@ impl FetchedQueues {
         self.queues.remove(&partition);
     }
 
-    /// Drops all queues: before their consumer goes.
+    /// Drops all queues. Must be called before their consumer is dropped.
     pub fn close_all(&mut self) {
         self.queues.clear();
     }
 
-    /// The next record of a partition, where one was fetched; never waits.
+    /// Returns the next item of a partition, where there is one; never waits.
     pub fn next(&self, partition: i32) -> Option<Result<Fetched, KafkaError>> {
         match self.queues.get(&partition)?.poll(Duration::ZERO)? {
             Ok(message) => {
@@ -72,9 +74,9 @@ impl FetchedQueues {
         }
     }
 
-    /// Waits until something comes into an empty queue, at most for `limit`.
+    /// Waits until an empty queue receives a record, at most for `limit`.
     pub fn wait(&self, limit: Duration) {
-        // Its other end is in this very struct.
+        // The sender is a field of this struct, so the channel is never closed.
         let _ = self.arrived.recv_timeout(limit);
     }
 }

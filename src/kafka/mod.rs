@@ -1,12 +1,21 @@
-//! Kafka in: partitions to chunks, settled offsets back, at least once.
+//! Kafka: every client of the process, and the reader that turns records into chunks and commits what has settled.
 //!
-//! `record` (what a record holds) → `reader` (the thread that owns the consumer) → shards; `offset_tracker` (which offsets are settled) and
-//! `progress` (where streams stand) are pure. Invariant: the group's offset never passes a chunk that a window still needs.
+//! Input: records of the input topic, and reports of the shards and sinks. Output: chunks for the shards; events, dead letters, progress and offsets at
+//! the brokers. In data order: `record` (what a record holds) → `partition` (one assigned partition, with its `offset_tracker`) → `reader` (the thread that
+//! owns the consumer: `dispatch`, `rebalance` and `assignment`) → `commit` (what is due) → `delivery` (how it becomes durable). `clients` has every
+//! producer, consumer and admin client; `progress` and `progress_topic` are what a stream needs after a restart.
+//!
+//! Invariant: the group's committed offset never passes a chunk that a window still needs.
 
-mod client;
+mod assignment;
+pub mod clients;
 mod commit;
+mod dead_letters;
+mod delivery;
+mod dispatch;
+pub mod event_sink;
+mod fault;
 mod fetched;
-mod links;
 mod offset_tracker;
 mod options;
 mod partition;
@@ -16,14 +25,18 @@ mod progress_topic;
 mod reader;
 mod rebalance;
 mod record;
+mod topics;
 mod tracked_stream;
-mod turn;
 
-pub(crate) use client::broker;
-pub use client::{KafkaFault, QUESTION, ensure_topics, settings};
-pub use links::ReaderLinks;
-pub use offset_tracker::{Idle, OffsetTracker};
+pub use commit::{Commit, CommitOutcome, Committer, PartitionCommit};
+pub use dead_letters::DeadLetter;
+pub use delivery::{AtLeastOnce, Delivery};
+pub(crate) use fault::broker;
+pub use fault::{KafkaFault, LostProgress};
+pub use offset_tracker::{Idle, OffsetTracker, TrackedProgress};
 pub use options::*;
-pub use progress::{Entry, Progress, Record, State};
-pub use reader::Reader;
+pub use partition::{Partition, StartOffset};
+pub use progress::{Progress, ProgressEntry, ProgressRecord, StreamState};
+pub use reader::{Reader, ReaderLinks};
 pub use record::{AudioRecord, BadRecord, CONTENT_TYPE, FIRST_SAMPLE, LAST, RawRecord, SEQUENCE};
+pub use topics::ensure_topics;

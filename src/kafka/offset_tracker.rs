@@ -1,234 +1,252 @@
-//! One partition's books: which offsets are settled, and where each stream stood at any of them.
+//! The offsets of one partition: which are settled, and the position of each stream at any of them.
 //!
-//! In: what was read, and what the shards and the producer report. Out: the lowest unsettled offset, and the progress that belongs to a
-//! commit there. Invariant: an offset is settled only when no window, given or still to come, needs its chunk; nothing is settled by
-//! forgetting. Pure: no broker, no clock.
+//! Input: records as they are read, and what the shards and the producer report of them. Output: the lowest unsettled offset, and the progress that
+//! belongs to a commit there. Invariants: an offset is settled only when no window, submitted or still to come, needs its chunk; dropping state settles
+//! nothing. Pure: no broker, no clock.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::progress::{Entry, Progress, State};
-use super::tracked_stream::{RecordState, Stream, TrackedRecord};
+use super::progress::{Progress, ProgressEntry, StreamState};
+use super::tracked_stream::{RecordState, TrackedRecord, TrackedStream};
 use crate::shard::ChunkAccepted;
-use crate::stream::RecentScores;
 use crate::stream::Resume;
-use crate::stream::{EpochPosition, StreamInfo, Ticket};
+use crate::stream::{ChannelState, EpochPosition, StreamInfo, Ticket};
 
-/// The books of one partition.
+/// The offsets of one partition while it is assigned.
 #[derive(Debug)]
 pub struct OffsetTracker {
-    streams: HashMap<Arc<str>, Stream>,
+    streams: HashMap<Arc<str>, TrackedStream>,
     unsettled: BTreeSet<i64>,
-    /// Records that may be read again, with the highest timestamp before each.
+    /// Records that may be read again, each with the highest timestamp before it.
     highest_before: VecDeque<(i64, i64)>,
     /// Where reading began.
     start: i64,
     /// Behind the last record read.
     next_offset: i64,
-    /// What the group has committed; `None` before its first commit.
+    /// The offset that the group has committed; `None` before its first commit.
     committed: Option<i64>,
     highest_timestamp: i64,
 }
 
+/// The progress that belongs to a commit.
+#[derive(Debug, Default)]
+pub struct TrackedProgress {
+    /// Written before the offset is committed.
+    pub records: Vec<(Arc<str>, Progress)>,
+    /// Streams that have ended below the offset; the topic forgets them once it is committed.
+    pub ended: Vec<Arc<str>>,
+}
+
+/// How it is decided whether a silent stream is idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idle {
+    /// The timestamps of the partition's records have passed the stream's last one by the timeout.
+    ByPartitionTime,
+    /// The partition's records do not show it; only the clock can.
+    PerhapsByWallTime,
+}
+
 impl OffsetTracker {
-    /// Opens the books at the group's committed offset, with the streams that another reader left open there.
+    /// Begins at `start`, which is the group's committed offset where it has one, with the streams that another reader left open there.
     #[must_use]
-    pub fn open(start: i64, committed: Option<i64>, left: &HashMap<Arc<str>, Entry>) -> Self {
-        let mut tracker = Self {
-            streams: HashMap::new(),
+    pub fn open(start: i64, committed: Option<i64>, left_open: &HashMap<Arc<str>, ProgressEntry>) -> Self {
+        let highest = left_open.values().map(|entry| entry.highest_timestamp).max();
+        let resumed = |(stream_id, entry): (&Arc<str>, &ProgressEntry)| {
+            let state = entry.state.as_ref();
+            let stream = TrackedStream {
+                position: state.map(StreamState::position),
+                begun_with: state.map(|state| (state.info(stream_id), state.format)),
+                last_timestamp: entry.last_timestamp,
+                idle_ends: entry.idle_ends.clone(),
+                acknowledged_windows: state.map(StreamState::acknowledged_windows).unwrap_or_default(),
+                // It may have been written for an earlier offset; it fits this one.
+                acknowledged: Some(ProgressEntry { offset: committed, ..entry.clone() }),
+                has_progress_record: true,
+                record_in_doubt: true,
+                ..TrackedStream::default()
+            };
+            (stream_id.clone(), stream)
+        };
+        Self {
+            streams: left_open.iter().map(resumed).collect(),
             unsettled: BTreeSet::new(),
             highest_before: VecDeque::new(),
             start,
             next_offset: start,
             committed,
-            highest_timestamp: i64::MIN,
-        };
-        for (stream_id, entry) in left {
-            tracker.highest_timestamp = tracker.highest_timestamp.max(entry.highest_timestamp);
-            let stream = Stream {
-                standing: entry.state.as_ref().map(State::standing),
-                about: entry.state.as_ref().map(|state| (state.info(stream_id), state.format)),
-                last_timestamp: entry.last_timestamp,
-                idle_ends: entry.idle_ends.clone(),
-                acknowledged_windows: entry
-                    .state
-                    .as_ref()
-                    .map(State::acknowledged_windows)
-                    .unwrap_or_default(),
-                // It may have been written for an earlier offset; it fits this one.
-                acknowledged: Some(Entry { offset: committed, ..entry.clone() }),
-                written: true,
-                in_doubt: true,
-                ..Stream::default()
-            };
-            tracker.streams.insert(stream_id.clone(), stream);
+            highest_timestamp: highest.unwrap_or(i64::MIN),
         }
-        tracker
     }
 
-    /// Notes a record that is on its way to its shard, or with no stream a record that becomes a dead letter. Offsets rise.
-    pub fn read(&mut self, offset: i64, stream_id: Option<&Arc<str>>, timestamp: i64) {
+    /// Notes a record that is on its way to its shard or, without a stream, one that becomes a dead letter. Offsets must rise.
+    pub fn record_read(&mut self, offset: i64, stream_id: Option<&Arc<str>>, timestamp: i64) {
         self.highest_before.push_back((offset, self.highest_timestamp));
         self.highest_timestamp = self.highest_timestamp.max(timestamp);
         if let Some(stream_id) = stream_id {
             let stream = self.streams.entry(stream_id.clone()).or_default();
             let last_timestamp_before = std::mem::replace(&mut stream.last_timestamp, timestamp);
-            stream.marks.push_back(TrackedRecord { offset, last_timestamp_before, fate: RecordState::Open });
+            let state = RecordState::AtShard;
+            stream.records.push_back(TrackedRecord { offset, last_timestamp_before, state });
         }
         self.unsettled.insert(offset);
         self.next_offset = offset + 1;
     }
 
-    /// A shard took a chunk in.
-    pub fn taken(&mut self, taken: ChunkAccepted) {
-        let Some(stream) = self.streams.get_mut(&taken.stream_id) else { return };
-        stream.about = Some((taken.info, taken.format));
-        stream.standing = taken.after;
-        if let Some(mark) = stream.marks.iter_mut().find(|mark| mark.offset == taken.offset) {
-            mark.fate = RecordState::ChunkAccepted { before: taken.before, end: taken.end };
+    /// Notes that a shard accepted a chunk.
+    pub fn chunk_accepted(&mut self, accepted: ChunkAccepted) {
+        let Some(stream) = self.streams.get_mut(&accepted.stream_id) else { return };
+        stream.begun_with = Some((accepted.info, accepted.format));
+        stream.position = accepted.after;
+        if let Some(record) = stream.records.iter_mut().find(|record| record.offset == accepted.offset) {
+            record.state = RecordState::Accepted { before: accepted.before, end: accepted.end };
         }
         stream.settle(&mut self.unsettled);
     }
 
-    /// A shard refused a chunk.
-    pub fn refused(&mut self, stream_id: &str, offset: i64) {
-        self.set_fate(stream_id, offset, RecordState::Refused);
+    /// Notes that a shard refused a chunk.
+    pub fn chunk_refused(&mut self, stream_id: &str, offset: i64) {
+        self.set_state(stream_id, offset, RecordState::Refused);
     }
 
-    /// A dead letter is acknowledged.
+    /// Notes that a dead letter is acknowledged.
     pub fn dead_letter_delivered(&mut self, stream_id: Option<&str>, offset: i64) {
         self.unsettled.remove(&offset);
         if let Some(stream_id) = stream_id {
-            self.set_fate(stream_id, offset, RecordState::Settled { before: None });
+            self.set_state(stream_id, offset, RecordState::Settled { before: None });
         }
     }
 
-    fn set_fate(&mut self, stream_id: &str, offset: i64, fate: RecordState) {
-        let stream = self.streams.get_mut(stream_id);
-        if let Some(mark) =
-            stream.and_then(|stream| stream.marks.iter_mut().find(|mark| mark.offset == offset))
-        {
-            mark.fate = fate;
+    fn set_state(&mut self, stream_id: &str, offset: i64, state: RecordState) {
+        let Some(stream) = self.streams.get_mut(stream_id) else { return };
+        if let Some(record) = stream.records.iter_mut().find(|record| record.offset == offset) {
+            record.state = state;
         }
     }
 
-    /// A window is on its way.
-    pub fn emitted(&mut self, ticket: Ticket) {
+    /// Notes that a window is on its way to the model.
+    pub fn window_submitted(&mut self, ticket: Ticket) {
         if let Some(stream) = self.streams.get_mut(&ticket.stream_id) {
-            stream.outstanding.push(ticket);
+            stream.pending_windows.push(ticket);
         }
     }
 
-    /// A window's event is acknowledged; `recent` is what smoothing keeps of it and those before.
-    pub fn delivered(&mut self, ticket: &Ticket, recent: Option<Arc<RecentScores>>) {
+    /// Notes that a window's event is acknowledged; `state` is the state that the stages behind the model had for its channel after it.
+    pub fn window_delivered(&mut self, ticket: &Ticket, state: ChannelState) {
         let Some(stream) = self.streams.get_mut(&ticket.stream_id) else { return };
-        stream.acknowledge(ticket, recent);
+        stream.acknowledge(ticket, state);
         stream.settle(&mut self.unsettled);
     }
 
-    /// A stretch ended by idle time.
-    pub fn segment_ended(&mut self, stream_id: &str, standing: EpochPosition) {
+    /// Notes that a segment ended by idle time.
+    pub fn segment_ended(&mut self, stream_id: &str, position: EpochPosition) {
         if let Some(stream) = self.streams.get_mut(stream_id) {
-            stream.standing = Some(standing);
+            stream.position = Some(position);
             stream.settle(&mut self.unsettled);
         }
     }
 
-    /// Notes that a stream ends by wall time where it stands; gives the progress to be written before it does.
-    pub fn idle_end(&mut self, stream_id: &str) -> Option<Progress> {
+    /// Notes that a stream ends by wall time at its position, and returns the progress that must be written before it does. `None` while a chunk of the
+    /// stream is at its shard, since the position is not known then.
+    ///
+    /// A replay cannot repeat a decision of the clock, so it repeats the record of it. The record has one entry, that of the last acknowledged commit:
+    /// no commit is under way (see [`super::Committer`]), so no other offset is possible.
+    pub fn end_by_wall_time(&mut self, stream_id: &str) -> Option<Progress> {
         let stream = self.streams.get_mut(stream_id).filter(|stream| !stream.awaits_shard())?;
-        stream.written = true;
-        stream.idle_ends.push_back(stream.standing.as_ref()?.place.position);
-        let mut kept = stream.acknowledged.clone().unwrap_or_else(|| Entry::nothing(self.committed));
-        kept.idle_ends.clone_from(&stream.idle_ends);
+        stream.has_progress_record = true;
+        stream.idle_ends.push_back(stream.position.as_ref()?.position.position);
+        let kept = stream.acknowledged.clone().unwrap_or_else(|| ProgressEntry::not_begun(self.committed));
+        let kept = ProgressEntry { idle_ends: stream.idle_ends.clone(), ..kept };
         stream.acknowledged = Some(kept.clone());
         Some(Progress { acknowledged: None, next: kept })
     }
 
-    /// The offset below which all is settled: what may be committed.
+    /// Returns the lowest unsettled offset: the highest that may be committed.
     #[must_use]
-    pub fn low_watermark(&self) -> i64 {
+    pub fn lowest_unsettled(&self) -> i64 {
         self.unsettled.first().copied().unwrap_or(self.next_offset)
     }
 
-    /// Whether anything was read since the books were opened.
+    /// Returns whether anything was read since the partition was assigned.
     #[must_use]
     pub fn has_read(&self) -> bool {
         self.next_offset > self.start
     }
 
-    /// What the group has committed.
+    /// Returns the offset that the group has committed.
     #[must_use]
     pub fn committed(&self) -> Option<i64> {
         self.committed
     }
 
-    /// Whether everything that was read is answered for: no chunk at a shard, no window under way, no dead letter pending.
+    /// Returns whether no report is outstanding: no chunk at a shard, no window without acknowledgement, no dead letter of a stream under way.
     #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        let quiet = |stream: &Stream| {
-            stream.outstanding.is_empty()
-                && stream
-                    .marks
-                    .iter()
-                    .all(|mark| !matches!(mark.fate, RecordState::Open | RecordState::Refused))
-        };
-        self.streams.values().all(quiet)
+    pub fn is_drained(&self) -> bool {
+        !self.streams.values().any(TrackedStream::is_in_flight)
     }
 
-    /// The progress that belongs to a commit at `offset`, of every stream that it has changed for.
+    /// Returns the progress that belongs to a commit at `offset`, of every stream that it has changed for.
     #[must_use]
-    pub fn progress_at(&mut self, offset: i64) -> Vec<(Arc<str>, Progress)> {
+    pub fn progress_at(&mut self, offset: i64) -> TrackedProgress {
         let highest_timestamp = self.highest_timestamp_at(offset);
-        let mut changed = Vec::new();
+        let mut progress = TrackedProgress::default();
         for (stream_id, stream) in &mut self.streams {
             let next = stream.entry_at(offset, highest_timestamp);
-            let same = match &stream.acknowledged {
-                Some(old) => old.same_place(&next),
+            stream.proposed = Some(next.clone());
+            let unchanged = match &stream.acknowledged {
+                Some(acknowledged) => acknowledged.same_position(&next),
                 None => next.state.is_none(),
             };
-            if same && !next.needs_exact_offset() && !stream.in_doubt {
-                continue;
+            if !unchanged || next.needs_exact_offset() || stream.record_in_doubt {
+                stream.has_progress_record = true;
+                let acknowledged = stream.acknowledged.clone();
+                let acknowledged = acknowledged.unwrap_or_else(|| ProgressEntry::not_begun(self.committed));
+                let record = Progress { acknowledged: Some(acknowledged), next };
+                progress.records.push((stream_id.clone(), record));
             }
-            stream.written = true;
-            let old = stream.acknowledged.clone().unwrap_or_else(|| Entry::nothing(self.committed));
-            changed.push((stream_id.clone(), Progress { acknowledged: Some(old), next }));
+            if stream.has_progress_record && stream.is_over_at(offset) {
+                progress.ended.push(stream_id.clone());
+            }
         }
-        changed
+        progress
     }
 
-    /// The broker acknowledged a commit at `offset`. Gives the streams that ended before it and
-    /// are still in the progress topic.
-    pub fn commit_acknowledged(&mut self, offset: i64) -> Vec<Arc<str>> {
+    /// Notes that the broker acknowledged a commit at `offset`, whose progress named these streams as `ended`.
+    ///
+    /// Records may have been read while the commit was under way. A stream that ended below the offset and has begun anew since stays tracked; its
+    /// progress record is gone and the next commit writes another.
+    pub fn commit_acknowledged(&mut self, offset: i64, ended: &[Arc<str>]) {
         self.committed = Some(offset);
         let highest = self.highest_timestamp_at(offset);
         while self.highest_before.front().is_some_and(|(read, _)| *read < offset) {
             self.highest_before.pop_front();
         }
         for stream in self.streams.values_mut() {
-            let entry = stream.entry_at(offset, highest);
+            // What was written, not what the stream looks like by now: the next commit compares with it to see what the topic lacks.
+            let entry = stream.proposed.take().unwrap_or_else(|| stream.entry_at(offset, highest));
             stream.idle_ends.clone_from(&entry.idle_ends);
             stream.acknowledged = Some(entry);
-            while stream.marks.front().is_some_and(|mark| mark.offset < offset) {
-                stream.marks.pop_front();
+            while stream.records.front().is_some_and(|record| record.offset < offset) {
+                stream.records.pop_front();
             }
-            stream.in_doubt = false;
+            stream.record_in_doubt = false;
             stream.forget_epochs();
         }
-        let over = |stream: &Stream| {
-            stream.standing.is_none() && stream.marks.is_empty() && stream.outstanding.is_empty()
-        };
-        let ended: Vec<_> = self.streams.extract_if(|_, stream| over(stream)).collect();
-        ended.into_iter().filter(|(_, stream)| stream.written).map(|(stream_id, _)| stream_id).collect()
+        for stream_id in ended {
+            if let Some(stream) = self.streams.get_mut(stream_id) {
+                stream.has_progress_record = false;
+            }
+        }
+        self.streams.retain(|_, stream| stream.has_progress_record || !stream.is_over_at(offset));
     }
 
-    /// The highest timestamp below `offset`.
+    /// Returns the highest timestamp below `offset`, in ms.
     fn highest_timestamp_at(&self, offset: i64) -> i64 {
         let from = self.highest_before.partition_point(|(read, _)| *read < offset);
         self.highest_before.get(from).map_or(self.highest_timestamp, |(_, highest)| *highest)
     }
 
-    /// Whether the stream's last record lies more than `idle_ms` before the highest timestamp, `timestamp` included.
+    /// Returns whether the stream's last record lies more than `idle_ms` before the highest timestamp, `timestamp` included.
     #[must_use]
     pub fn was_idle(&self, stream_id: &str, timestamp: i64, idle_ms: i64) -> bool {
         let highest = self.highest_timestamp.max(timestamp);
@@ -237,7 +255,7 @@ impl OffsetTracker {
         })
     }
 
-    /// Streams with an open stretch: those idle by the partition's own time, and those that might be by wall time.
+    /// Returns the streams that may have an open segment, and how it is decided whether they are idle.
     pub fn open_segments(&self, idle_ms: i64) -> impl Iterator<Item = (&Arc<str>, Idle)> {
         self.streams.iter().filter(|(_, stream)| stream.may_have_segment()).map(move |(stream_id, stream)| {
             let idle = self.highest_timestamp.saturating_sub(stream.last_timestamp) > idle_ms;
@@ -245,24 +263,15 @@ impl OffsetTracker {
         })
     }
 
-    /// Where a stream that another reader left is to go on; once, with its first chunk here.
+    /// Returns where a stream that another reader left open is to go on; only for its first chunk here.
     #[must_use]
     pub fn resume(&self, stream_id: &str) -> Option<Resume> {
-        let stream = self.streams.get(stream_id).filter(|stream| stream.marks.is_empty())?;
-        stream.acknowledged.as_ref().and_then(Entry::resume)
+        let stream = self.streams.get(stream_id).filter(|stream| stream.records.is_empty())?;
+        stream.acknowledged.as_ref().and_then(ProgressEntry::resume)
     }
 
-    /// What the stream's first chunk said for all of them, where it was read.
+    /// Returns what the stream's first chunk declared, where it is known.
     pub fn info(&self, stream_id: &str) -> Option<&Arc<StreamInfo>> {
-        self.streams.get(stream_id)?.about.as_ref().map(|(info, _)| info)
+        self.streams.get(stream_id)?.begun_with.as_ref().map(|(info, _)| info)
     }
-}
-
-/// How a stream's silence is to be judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Idle {
-    /// The partition's records have moved past it.
-    ByPartitionTime,
-    /// Only the clock can tell.
-    PerhapsByWallTime,
 }

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use crate::options::{As, Form, PositiveDuration, Text, Topic, choice};
+use crate::options::{As, Count, Form, PositiveDuration, Text, Topic, choice};
 
 /// Kafka: audio in, events out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +45,10 @@ pub struct Options {
     pub on_lost_progress: OnLostProgress,
     /// Whether missing topics are created at start.
     pub create_topics: bool,
+    /// Partitions of the input topic, and with it of the other topics, where they are created: the most daemons that can
+    /// share the input.
+    #[serde(with = "As::<Count<1, 10_000>>")]
+    pub partitions: usize,
     /// Properties that librdkafka receives as they are: TLS, SASL, tuning. In the name of an environment variable an
     /// underscore stands for a dot: AFFECTD__KAFKA__PROPERTIES__SASL_PASSWORD.
     #[serde(with = "As::<Properties>")]
@@ -65,6 +69,7 @@ impl Default for Options {
             commit_interval: Duration::from_secs(1),
             on_lost_progress: OnLostProgress::Fail,
             create_topics: true,
+            partitions: 8,
             properties: BTreeMap::new(),
         }
     }

@@ -1,6 +1,12 @@
-//! One assigned partition: records in, chunks for the shards out, and its books.
+//! One assigned partition: records become chunks for the shards, reports settle their offsets.
 //!
-//! In: records and reports. Out: messages in the outbox, in order, and records to be dead letters. Never talks to a broker.
+//! Input: records in the order of their offsets, and reports on them. Output: messages in the outbox, in order; records that become dead letters; what
+//! is due to be committed. Invariants: never waits and never calls a broker; while a message waits for its shard, nothing behind it is sent.
+//!
+//! A stream that falls silent ends. Where later records of the partition show the silence by their timestamps, the end follows from the records alone
+//! and a replay repeats it. At the end of the partition no later record comes, and only the clock shows the silence. Such an end is written to the progress topic
+//! before it takes effect, with the position at which it happened, so that a replay ends the stream there too. Meanwhile the partition is not read on: a
+//! chunk that arrived in between would move the stream past that position.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,79 +14,105 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::offset_tracker::{Idle, OffsetTracker};
-use super::progress::Entry;
+use super::commit::{CommitOutcome, PartitionCommit};
+use super::dead_letters::DeadLetter;
+use super::offset_tracker::{Idle, OffsetTracker, TrackedProgress};
+use super::progress::ProgressEntry;
 use super::record::RawRecord;
 use crate::serving::RegistryReceiver;
-use crate::shard::Report;
-use crate::shard::{ChunkEnvelope, ShardMessage, Shards, Source, StreamKey};
+use crate::session::Refusal;
+use crate::shard::PartitionReport;
+use crate::shard::{ChunkEnvelope, ChunkSource, ShardMessage, Shards, StreamKey};
 use crate::stream::Resume;
 use crate::stream::{Assignment, DeadLetterTicket};
 use crate::telemetry::metrics;
 
-/// A record that is to become a dead letter.
-#[derive(Debug)]
-pub struct DeadLetter {
-    /// As it was read.
-    pub record: RawRecord,
-    /// Why it was refused.
-    pub reason: String,
-    /// What its acknowledgement settles.
-    pub ticket: DeadLetterTicket,
-}
-
 /// A partition while it is assigned.
 pub struct Partition {
     assignment: Assignment,
-    /// Its books.
-    pub tracker: OffsetTracker,
+    tracker: OffsetTracker,
     /// Messages that their shard had no room for, and those behind them.
     outbox: VecDeque<(Arc<str>, ShardMessage)>,
-    /// Records whose shard has not answered.
-    in_doubt: HashMap<i64, RawRecord>,
-    /// When each stream was last heard of, by the clock.
-    heard: HashMap<Arc<str>, Instant>,
+    /// Records that their shard has not reported on.
+    at_shard: HashMap<i64, RawRecord>,
+    /// When the last record of each stream was read.
+    last_read: HashMap<Arc<str>, Instant>,
     /// Whether the partition was read to its end.
-    pub at_end: bool,
-    /// Whether it is about to be given up: nothing more is read.
-    pub leaving: bool,
-    /// A commit that was tried and not acknowledged; it comes first.
-    pub pending_commit: Option<i64>,
+    at_end: bool,
+    /// Whether it is about to be released: nothing more is read.
+    leaving: bool,
+    /// Whether streams are about to end by wall time: nothing is read until they have.
+    ending_by_wall_time: bool,
+    /// The offset of a commit that is under way or was not acknowledged. No other is tried before it.
+    pending_commit: Option<i64>,
     idle_timeout: Duration,
-    /// Models to choose from.
     registries: RegistryReceiver,
 }
 
+/// Where a partition begins.
+#[derive(Debug, Clone, Copy)]
+pub struct StartOffset {
+    /// The first offset to read.
+    pub start: i64,
+    /// The offset that the group has committed; `None` before its first commit.
+    pub committed: Option<i64>,
+}
+
 impl Partition {
-    /// A partition whose group has committed `committed`, with the streams left open there.
+    /// Opens a partition with the streams that another reader left open. Streams choose from `registries` and end when they are silent for
+    /// `idle_timeout`.
     #[must_use]
     pub fn new(
         assignment: Assignment,
-        (start, committed): (i64, Option<i64>),
-        left: &HashMap<Arc<str>, Entry>,
-        (idle_timeout, registries): (Duration, RegistryReceiver),
+        at: StartOffset,
+        left_open: &HashMap<Arc<str>, ProgressEntry>,
+        idle_timeout: Duration,
+        registries: RegistryReceiver,
     ) -> Self {
         Self {
             assignment,
-            tracker: OffsetTracker::open(start, committed, left),
+            tracker: OffsetTracker::open(at.start, at.committed, left_open),
             outbox: VecDeque::new(),
-            in_doubt: HashMap::new(),
-            heard: HashMap::new(),
+            at_shard: HashMap::new(),
+            last_read: HashMap::new(),
             at_end: false,
             leaving: false,
+            ending_by_wall_time: false,
             pending_commit: None,
             idle_timeout,
             registries,
         }
     }
 
-    /// The assignment.
+    /// Returns the assignment.
     #[must_use]
     pub fn assignment(&self) -> Assignment {
         self.assignment
     }
 
-    /// Takes a record in. Gives it back as a dead letter where it is no chunk.
+    /// Returns the lowest offset that is not settled.
+    #[must_use]
+    pub fn lowest_unsettled(&self) -> i64 {
+        self.tracker.lowest_unsettled()
+    }
+
+    /// Reads no more: the partition is about to be released.
+    pub fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    /// Returns whether records may be read now.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        !self.leaving && !self.ending_by_wall_time
+    }
+
+    /// Notes that the partition was read to its end.
+    pub fn end_reached(&mut self) {
+        self.at_end = true;
+    }
+
+    /// Takes a record and returns it as a dead letter where it holds no chunk.
     pub fn take(&mut self, record: RawRecord, offset: i64, timestamp: i64) -> Option<DeadLetter> {
         self.at_end = false;
         let audio = match record.parse() {
@@ -90,42 +122,58 @@ impl Partition {
         let stream_id = audio.info.stream_id.clone();
         let mut resume = self.tracker.resume(&stream_id);
         let goes_on = resume.as_ref().is_some_and(|resume| resume.at.is_some());
-        let info = self.tracker.info(&stream_id).filter(|_| goes_on).cloned().unwrap_or(audio.info);
+        // A resumed stream keeps the information of its progress record. What this record declares is compared with it in the shard.
+        let info = self.tracker.info(&stream_id).filter(|_| goes_on).unwrap_or(&audio.info).clone();
         let found = self.registries.borrow().find(&info.model);
         let model = match found {
             Ok(model) => model,
-            Err(unknown) => return Some(self.refuse(record, offset, timestamp, unknown.to_string())),
+            Err(unknown) => {
+                let reason = Refusal::from(unknown).to_string();
+                return Some(self.refuse(record, offset, timestamp, reason));
+            }
         };
         if self.tracker.was_idle(&stream_id, timestamp, self.idle_ms()) {
-            resume.iter_mut().for_each(end_where_it_stands);
+            resume.iter_mut().for_each(end_at_position);
             self.end_segment(&stream_id);
         }
-        self.tracker.read(offset, Some(&stream_id), timestamp);
-        self.in_doubt.insert(offset, record);
-        self.heard.insert(stream_id.clone(), Instant::now());
+        self.tracker.record_read(offset, Some(&stream_id), timestamp);
+        self.at_shard.insert(offset, record);
+        self.last_read.insert(stream_id.clone(), Instant::now());
         let envelope = ChunkEnvelope {
             info,
+            declared: Some(audio.info),
             model,
             chunk: audio.chunk,
             captured_at: audio.captured_at,
-            source: Source::Kafka { assignment: self.assignment, offset },
+            source: ChunkSource::Kafka { assignment: self.assignment, offset },
             resume: resume.map(Box::new),
+            share: None,
         };
         self.outbox.push_back((stream_id, ShardMessage::Chunk(Box::new(envelope))));
         None
     }
 
-    /// A record that reaches no stream.
+    /// Returns a record that reaches no stream as a dead letter.
     fn refuse(&mut self, record: RawRecord, offset: i64, timestamp: i64, reason: String) -> DeadLetter {
-        metrics::rejected(metrics::Source::Kafka, "record");
-        self.tracker.read(offset, None, timestamp);
+        metrics::rejected(metrics::Source::KAFKA, "record");
+        self.tracker.record_read(offset, None, timestamp);
         let ticket = DeadLetterTicket { assignment: self.assignment, offset, stream_id: None };
         DeadLetter { record, reason, ticket }
     }
 
-    /// Sends what the shards have room for. Says whether all is sent.
+    /// Sends what the shards have room for, and returns whether that is all.
     pub fn send(&mut self, shards: &Shards) -> bool {
-        while let Some((stream_id, message)) = self.outbox.pop_front() {
+        while let Some((stream_id, mut message)) = self.outbox.pop_front() {
+            if let ShardMessage::Chunk(envelope) = &mut message
+                && envelope.share.is_none()
+            {
+                // Chunks of a slow model leave the shards to others. Those behind it in the partition wait, as they are read in order.
+                envelope.share = envelope.model.share.clone().try_acquire_owned().ok();
+                if envelope.share.is_none() {
+                    self.outbox.push_front((stream_id, message));
+                    return false;
+                }
+            }
             if let Err(TrySendError::Full(message)) = shards.of(&stream_id).try_send(message) {
                 self.outbox.push_front((stream_id, message));
                 return false;
@@ -134,66 +182,104 @@ impl Partition {
         true
     }
 
-    /// Takes a report in. Gives a refused record back as a dead letter.
-    pub fn hear(&mut self, report: Report) -> Option<DeadLetter> {
+    /// Handles a report, and returns a record that a shard refused as a dead letter.
+    pub fn handle_report(&mut self, report: PartitionReport) -> Option<DeadLetter> {
         match report {
-            Report::WindowSubmitted(ticket) => self.tracker.emitted(ticket),
-            Report::Delivered { ticket, recent } => self.tracker.delivered(&ticket, recent),
-            Report::SegmentEnded { stream_id, standing, .. } => {
-                self.tracker.segment_ended(&stream_id, standing)
+            PartitionReport::WindowSubmitted(ticket) => self.tracker.window_submitted(ticket),
+            PartitionReport::Delivered { ticket, state } => self.tracker.window_delivered(&ticket, state),
+            PartitionReport::SegmentEnded { stream_id, position, .. } => {
+                self.tracker.segment_ended(&stream_id, position)
             }
-            Report::DeadLetterDelivered(ticket) => {
+            PartitionReport::DeadLetterDelivered(ticket) => {
                 self.tracker.dead_letter_delivered(ticket.stream_id.as_deref(), ticket.offset);
             }
-            Report::ChunkAccepted(taken) => {
-                self.in_doubt.remove(&taken.offset);
-                if taken.after.is_none() {
-                    self.heard.remove(&taken.stream_id);
+            PartitionReport::ChunkAccepted(accepted) => {
+                self.at_shard.remove(&accepted.offset);
+                if accepted.after.is_none() {
+                    self.last_read.remove(&accepted.stream_id);
                 }
-                self.tracker.taken(*taken);
+                self.tracker.chunk_accepted(*accepted);
             }
-            Report::Refused { assignment, offset, stream_id, reason, .. } => {
-                self.tracker.refused(&stream_id, offset);
-                let record = self.in_doubt.remove(&offset)?;
+            PartitionReport::Refused { assignment, offset, stream_id, reason, .. } => {
+                self.tracker.chunk_refused(&stream_id, offset);
+                let record = self.at_shard.remove(&offset)?;
                 let ticket = DeadLetterTicket { assignment, offset, stream_id: Some(stream_id) };
                 return Some(DeadLetter { record, reason, ticket });
             }
-            Report::Failed(_) => {}
+            PartitionReport::Failed(_) => {}
         }
         None
     }
 
-    /// Ends the stretches that the partition's own time has left behind. Gives the streams that only the clock can judge, and does:
-    /// silent for long at the partition's end.
-    pub fn end_idle(&mut self) -> Vec<Arc<str>> {
-        let (mut passed, mut silent) = (Vec::new(), Vec::new());
-        // Behind a chunk that waits for its shard there may be records that were fetched and not read.
-        let all_read = self.at_end && self.outbox.is_empty();
-        for (stream_id, idle) in self.tracker.open_segments(self.idle_ms()) {
-            let long_silent = || self.heard.get(stream_id).is_some_and(|at| at.elapsed() > self.idle_timeout);
-            match idle {
-                Idle::ByPartitionTime => passed.push(stream_id.clone()),
-                Idle::PerhapsByWallTime if all_read && long_silent() => silent.push(stream_id.clone()),
-                Idle::PerhapsByWallTime => {}
-            }
-        }
-        for stream_id in passed {
-            self.end_segment(&stream_id);
-        }
-        silent
+    /// Ends the segments of streams that the timestamps of later records have passed by the timeout.
+    pub fn end_idle_by_partition_time(&mut self) {
+        let segments = self.tracker.open_segments(self.idle_ms());
+        let passed = segments.filter(|(_, idle)| *idle == Idle::ByPartitionTime);
+        let passed: Vec<Arc<str>> = passed.map(|(stream_id, _)| stream_id.clone()).collect();
+        passed.iter().for_each(|stream_id| self.end_segment(stream_id));
     }
 
-    /// Ends a stream's stretch.
-    pub fn end_segment(&mut self, stream_id: &Arc<str>) {
-        self.heard.remove(stream_id);
+    /// Returns the progress of streams that are silent for so long at `now` that they end by wall time; `None` where there are none. They end once it
+    /// is acknowledged, see [`Self::commit_completed`].
+    pub fn wall_time_commit(&mut self, now: Instant) -> Option<PartitionCommit> {
+        // Behind a message that waits for its shard there may be records that were fetched and not read.
+        let all_read = self.at_end && self.outbox.is_empty();
+        // After a commit with an unknown outcome, the record must go on naming both of its offsets.
+        if !all_read || !self.is_readable() || self.pending_commit.is_some() {
+            return None;
+        }
+        let silent_for = |id: &Arc<str>| self.last_read.get(id).map(|at| now.saturating_duration_since(*at));
+        let is_silent = |id: &Arc<str>| silent_for(id).is_some_and(|silence| silence > self.idle_timeout);
+        let segments = self.tracker.open_segments(self.idle_ms());
+        let silent = segments.filter(|(id, idle)| *idle == Idle::PerhapsByWallTime && is_silent(id));
+        let silent: Vec<Arc<str>> = silent.map(|(stream_id, _)| stream_id.clone()).collect();
+        let end = |id: Arc<str>| self.tracker.end_by_wall_time(&id).map(|progress| (id, progress));
+        let progress: Vec<_> = silent.into_iter().filter_map(end).collect();
+        self.ending_by_wall_time = !progress.is_empty();
+        let (assignment, ended) = (self.assignment, Vec::new());
+        self.ending_by_wall_time.then_some(PartitionCommit { assignment, progress, offset: None, ended })
+    }
+
+    /// Returns what has settled since the last commit; `None` where nothing has.
+    pub fn settled_commit(&mut self) -> Option<PartitionCommit> {
+        let settled = self.pending_commit.unwrap_or_else(|| self.tracker.lowest_unsettled());
+        let is_committed = self.tracker.committed().is_some_and(|committed| committed >= settled);
+        if is_committed || !self.tracker.has_read() {
+            return None;
+        }
+        self.pending_commit = Some(settled);
+        let TrackedProgress { records, ended } = self.tracker.progress_at(settled);
+        let (assignment, offset) = (self.assignment, Some(settled));
+        Some(PartitionCommit { assignment, progress: records, offset, ended })
+    }
+
+    /// Notes what became of a commit of this partition.
+    pub fn commit_completed(&mut self, commit: PartitionCommit, outcome: CommitOutcome) {
+        match commit.offset {
+            // Without an offset, acknowledged progress is all there was to do.
+            None => {
+                self.ending_by_wall_time = false;
+                commit.progress.iter().for_each(|(stream_id, _)| self.end_segment(stream_id));
+            }
+            Some(offset) if outcome == CommitOutcome::Acknowledged => {
+                self.pending_commit = None;
+                self.tracker.commit_acknowledged(offset, &commit.ended);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Ends a stream's segment, behind all chunks that were read.
+    fn end_segment(&mut self, stream_id: &Arc<str>) {
+        self.last_read.remove(stream_id);
         let key = StreamKey::Kafka(self.assignment, stream_id.clone());
         self.outbox.push_back((stream_id.clone(), ShardMessage::EndSegment { key, credits: None }));
     }
 
-    /// Whether everything that was read is answered for.
+    /// Returns whether no report is outstanding and nothing waits for a shard.
     #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.outbox.is_empty() && self.tracker.is_quiet()
+    pub fn is_drained(&self) -> bool {
+        self.outbox.is_empty() && self.tracker.is_drained()
     }
 
     fn idle_ms(&self) -> i64 {
@@ -201,8 +287,8 @@ impl Partition {
     }
 }
 
-/// The stretch that another reader left open ends before the stream's next chunk.
-fn end_where_it_stands(resume: &mut Resume) {
+/// Ends the segment that another reader left open before the stream's next chunk.
+fn end_at_position(resume: &mut Resume) {
     if let Some(at) = &resume.at {
         resume.idle_ends.push_front(at.position);
     }

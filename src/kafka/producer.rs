@@ -1,43 +1,37 @@
-//! Events and dead letters to Kafka; what is acknowledged is reported to the partitions' reader.
+//! The producer of events and dead letters.
 //!
-//! In: events with their tickets, records that were refused. Out: records, in order for each stream (idempotent producer, acks=all).
-//! A full queue is a normal answer that gives the message back; a broker that is away is waited for.
+//! Input: events with the tickets that they settle, and dead letters. Output: records, in order for each stream (idempotent producer, acks=all), and a
+//! report to the partitions' reader for each that is acknowledged. Invariant: never waits; a full queue returns the message to its sender.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
 use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
-use super::options::{Options, ValueFormat};
-use crate::kafka::{KafkaFault, RawRecord, broker, settings};
+use crate::kafka::{KafkaFault, clients};
+use crate::kafka::{Options, ValueFormat};
 use crate::proto::EmotionEvent;
-use crate::shard::Report;
-use crate::stream::RecentScores;
-use crate::stream::{DeadLetterTicket, Ticket};
+use crate::serving::SettledWindow;
+use crate::shard::PartitionReport;
+use crate::stream::DeadLetterTicket;
 
 /// What an acknowledgement settles.
 #[derive(Debug)]
 pub enum Settlement {
     /// The window of a Kafka stream.
-    Window {
-        /// The window.
-        ticket: Ticket,
-        /// What the channel's next window is smoothed with.
-        recent: Option<Arc<RecentScores>>,
-    },
+    Window(SettledWindow),
     /// A record that was refused.
     DeadLetter(DeadLetterTicket),
     /// Nothing: the event of a gRPC stream.
     Nothing,
 }
 
-/// Passes acknowledgements on.
+/// Reports acknowledgements to the reader, from the producer's own thread.
 struct Acknowledgements {
-    reports: crossbeam_channel::Sender<Report>,
+    reports: crossbeam_channel::Sender<PartitionReport>,
 }
 
 impl ClientContext for Acknowledgements {}
@@ -47,14 +41,18 @@ impl ProducerContext for Acknowledgements {
 
     fn delivery(&self, result: &DeliveryResult<'_>, settlement: Box<Settlement>) {
         let report = match (result, *settlement) {
-            (Ok(_), Settlement::Window { ticket, recent }) => Report::Delivered { ticket, recent },
-            (Ok(_), Settlement::DeadLetter(ticket)) => Report::DeadLetterDelivered(ticket),
-            (Ok(_), Settlement::Nothing) => return,
-            (Err((error, _)), _) => {
-                Report::Failed(format!("an event or dead letter was not acknowledged: {error}"))
+            (Ok(_), Settlement::Window(SettledWindow { ticket, state })) => {
+                PartitionReport::Delivered { ticket, state }
             }
+            (Ok(_), Settlement::DeadLetter(ticket)) => PartitionReport::DeadLetterDelivered(ticket),
+            (Ok(_), Settlement::Nothing) => return,
+            (Err((error, message)), _) => PartitionReport::Failed(Box::new(KafkaFault::NotAcknowledged {
+                topic: message.topic().to_owned(),
+                partition: message.partition(),
+                source: Box::new(error.clone()),
+            })),
         };
-        // Once the reader has gone nothing can be settled any more.
+        // Once the reader has ended, nothing can be settled any more.
         let _ = self.reports.send(report);
     }
 }
@@ -62,25 +60,25 @@ impl ProducerContext for Acknowledgements {
 /// A message on its way to the producer's queue.
 #[derive(Debug)]
 pub struct Outgoing {
-    topic: String,
-    key: Option<Vec<u8>>,
-    value: Vec<u8>,
-    headers: OwnedHeaders,
-    settlement: Box<Settlement>,
+    pub(super) topic: String,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) value: Vec<u8>,
+    pub(super) headers: OwnedHeaders,
+    pub(super) settlement: Box<Settlement>,
 }
 
 impl Outgoing {
-    /// The same message for another topic.
+    /// Returns the same message for another topic.
     #[must_use]
     pub fn to_topic(self, topic: &str) -> Self {
         Self { topic: topic.to_owned(), ..self }
     }
 }
 
-/// Why a message was not taken.
+/// Why a message was not queued.
 #[derive(Debug)]
 pub enum NotTaken {
-    /// The queue is full: here is the message.
+    /// The queue is full; the message is returned.
     Full(Box<Outgoing>),
     /// It can never be sent.
     Failed(KafkaError),
@@ -91,34 +89,23 @@ pub enum NotTaken {
 pub struct EventProducer {
     producer: ThreadedProducer<Acknowledgements>,
     output_topic: String,
-    dead_letter_topic: String,
     value_format: ValueFormat,
 }
 
 impl EventProducer {
-    /// Connects; what is acknowledged goes to `reports`.
+    /// Connects. Acknowledgements are reported to `reports`.
     ///
     /// # Errors
     /// Where librdkafka refuses a setting.
-    pub fn new(kafka: &Options, reports: crossbeam_channel::Sender<Report>) -> Result<Self, KafkaFault> {
-        let mut settings = settings(kafka);
-        settings
-            .set("enable.idempotence", "true")
-            .set("message.timeout.ms", "0")
-            .set("queue.buffering.max.messages", "10000")
-            .set("linger.ms", "5");
-        let producer = settings
-            .create_with_context(Acknowledgements { reports })
-            .map_err(broker(kafka, "set up a producer"))?;
-        Ok(Self {
-            producer,
-            output_topic: kafka.output_topic.clone(),
-            dead_letter_topic: kafka.dead_letter_topic.clone(),
-            value_format: kafka.value_format,
-        })
+    pub fn new(
+        kafka: &Options,
+        reports: crossbeam_channel::Sender<PartitionReport>,
+    ) -> Result<Self, KafkaFault> {
+        let producer = clients::event_producer(kafka, Acknowledgements { reports })?;
+        Ok(Self { producer, output_topic: kafka.output_topic.clone(), value_format: kafka.value_format })
     }
 
-    /// The record of an event: key = stream, CloudEvents 1.0 attributes as headers (binary content mode).
+    /// Returns the record of an event: key = stream, CloudEvents 1.0 attributes as headers (binary content mode).
     #[must_use]
     pub fn event(&self, event: &EmotionEvent, settlement: Settlement) -> Outgoing {
         let (content_type, value) = match self.value_format {
@@ -151,33 +138,6 @@ impl EventProducer {
         }
     }
 
-    /// The dead letter of a record of `topic`: as it came, with where it came from and why it was refused.
-    #[must_use]
-    pub fn dead_letter(
-        &self,
-        record: RawRecord,
-        topic: &str,
-        reason: &str,
-        ticket: DeadLetterTicket,
-    ) -> Outgoing {
-        let (partition, offset) = (ticket.assignment.partition.to_string(), ticket.offset.to_string());
-        let headers = [
-            ("affectd-error", reason),
-            ("affectd-topic", topic),
-            ("affectd-partition", &partition),
-            ("affectd-offset", &offset),
-        ];
-        Outgoing {
-            topic: self.dead_letter_topic.clone(),
-            key: record.key,
-            value: record.value.to_vec(),
-            headers: headers
-                .iter()
-                .fold(record.headers, |all, (key, value)| all.insert(Header { key, value: Some(*value) })),
-            settlement: Box::new(Settlement::DeadLetter(ticket)),
-        }
-    }
-
     /// Puts a message into the producer's queue.
     ///
     /// # Errors
@@ -198,7 +158,7 @@ impl EventProducer {
         }
     }
 
-    /// Waits until everything is acknowledged, at most for `limit`. Says whether it is.
+    /// Waits until everything is acknowledged, at most for `limit`, and returns whether it is.
     #[must_use]
     pub fn flush(&self, limit: Duration) -> bool {
         self.producer.flush(limit).is_ok()

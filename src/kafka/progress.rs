@@ -1,6 +1,11 @@
-//! The progress topic: what each open stream needs to go on after a restart, beside the offset that it belongs to.
+//! What each open stream needs to go on after a restart, beside the input offset that it belongs to.
 //!
-//! In: entries from the ledger, records from the topic. Out: JSON, and the entry that fits a committed offset. Never touches a broker.
+//! Input: positions from the offset tracker, or records of the progress topic. Output: JSON, and the entry that fits a committed offset. Pure.
+//!
+//! A record holds two entries. Progress and offset cannot be written at once without a transaction, so progress is written first and the offset is
+//! committed after it. A process that dies in between leaves a record that is newer than the offset. The entry `next` then fits nothing, and
+//! `acknowledged`, which belongs to the commit before, is used instead. The other order was rejected: an offset without its progress would leave the
+//! next reader without the sample at which the stream goes on, and no older record could make up for it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,40 +13,40 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::audio::{AudioFormat, ChannelPolicy};
-use crate::stream::RecentScores;
-use crate::stream::{EpochPosition, RESUMED, StreamInfo};
-use crate::stream::{Resume, ResumePoint, StreamPosition};
+use crate::stream::{
+    ChannelState, ChannelStates, EpochPosition, RESUMED, Resume, ResumePoint, SplitFrame, StreamInfo,
+    StreamPosition,
+};
 use crate::window::WindowSpan;
 
 /// Value of a record in the progress topic; its key is the stream's id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct ProgressRecord {
     /// The group that reads the input; two groups must not share a progress topic.
     pub group_id: String,
-    /// The entries.
+    /// The two entries.
     #[serde(flatten)]
     pub progress: Progress,
 }
 
-/// A stream's entries. A crash between the write of the record and the commit leaves `next` newer than the group's offset: then
-/// `acknowledged` fits.
+/// The two entries of a stream; see the head of this file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Belongs to the last commit that the broker had acknowledged.
+    /// Belongs to the last commit that the broker had acknowledged when the record was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub acknowledged: Option<Entry>,
+    pub acknowledged: Option<ProgressEntry>,
     /// Belongs to the commit that follows the write.
-    pub next: Entry,
+    pub next: ProgressEntry,
 }
 
-/// Where a stream stands for a reader that begins at an offset.
+/// The position of a stream for a reader that begins at an offset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct ProgressEntry {
     /// The input offset; `None` before the group's first commit.
     pub offset: Option<i64>,
     /// `None` where the stream has not begun or has ended.
-    pub state: Option<State>,
-    /// Positions at which the stream ended by wall time, ascending: a replay ends it there too.
+    pub state: Option<StreamState>,
+    /// Positions at which the stream ended by wall time, ascending. A replay ends it there too.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub idle_ends: VecDeque<u64>,
     /// Timestamp of the stream's last record before the offset, in ms.
@@ -50,20 +55,23 @@ pub struct Entry {
     pub highest_timestamp: i64,
 }
 
-/// The middle of a stream.
+/// A stream that has begun and not ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct State {
+pub struct StreamState {
     /// The stream's format.
     pub format: AudioFormat,
     /// The sample at which its next chunk begins.
     pub position: u64,
     /// Sequence of the last chunk accepted.
     pub sequence: Option<u64>,
-    /// First window of the open stretch; `None` after an idle end.
+    /// The bytes of a sample frame that the last chunk left incomplete.
+    #[serde(default, skip_serializing_if = "SplitFrame::is_empty")]
+    pub split: SplitFrame,
+    /// First window of the open segment; `None` after an idle end.
     pub first_window: Option<u64>,
-    /// The next window of each channel.
+    /// The lowest window of each channel that is not acknowledged.
     pub next_windows: Vec<u64>,
-    /// What those numbers count.
+    /// Length and hop of the windows that those numbers count.
     pub span: WindowSpan,
     /// Echoed in the stream's events.
     #[serde(default, skip_serializing_if = "HashMap::is_empty")]
@@ -71,32 +79,33 @@ pub struct State {
     /// The model that the stream asked for; empty for the default one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub model: String,
-    /// What is done with its channels; records of before streams could say so have none, and are split.
+    /// What is done with its channels. Records of older versions have none; their channels were split.
     #[serde(default)]
     pub channels: ChannelPolicy,
     /// Names of its channels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub channel_names: Vec<String>,
-    /// What the next window of each channel is smoothed with; shorter where nothing is.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub recent: Vec<Option<RecentScores>>,
+    /// The state of the stages behind the model before the next window of each channel, one key a stage.
+    #[serde(flatten)]
+    pub channel_states: ChannelStates,
 }
 
-/// Acknowledged windows by life of the stream, channel and index, each with what the window behind it is smoothed with.
-pub(super) type AcknowledgedWindows = BTreeMap<(i64, u32, u64), Option<Arc<RecentScores>>>;
+/// Acknowledged windows by epoch of the stream, channel and index, each with the state of the stages behind the model after it.
+pub(super) type AcknowledgedWindows = BTreeMap<(i64, u32, u64), ChannelState>;
 
-impl State {
-    /// The state of a stream that stands at `standing`.
+impl StreamState {
+    /// Returns the state of a stream at a position.
     #[must_use]
-    pub fn new(standing: &EpochPosition, info: &StreamInfo, format: AudioFormat) -> Self {
-        let StreamPosition { position, sequence, first_window, next_windows, span, .. } =
-            standing.place.clone();
+    pub fn new(at: &EpochPosition, info: &StreamInfo, format: AudioFormat) -> Self {
+        let StreamPosition { position, sequence, split, first_window, next_windows, span, .. } =
+            at.position.clone();
         let StreamInfo { attributes, model, channels, channel_names, .. } = info.clone();
         let channels = channels.unwrap_or_default();
         Self {
             format,
             position,
             sequence,
+            split,
             first_window,
             next_windows,
             span,
@@ -104,48 +113,48 @@ impl State {
             model,
             channels,
             channel_names,
-            recent: Vec::new(),
+            channel_states: ChannelStates::default(),
         }
     }
 
-    /// The last window of each channel before the next one.
+    /// Returns the last window of each channel before the next one, which all are acknowledged.
     pub(super) fn acknowledged_windows(&self) -> AcknowledgedWindows {
         let last = |(channel, next): (usize, &u64)| {
-            let recent = self.recent.get(channel).cloned().flatten().map(Arc::new);
-            Some(((RESUMED, channel as u32, next.checked_sub(1)?), recent))
+            let channel = channel as u32;
+            Some(((RESUMED, channel, next.checked_sub(1)?), self.channel_states.of(channel)))
         };
         self.next_windows.iter().enumerate().filter_map(last).collect()
     }
 
-    /// The same for the ledger. Nothing before the position is needed: else the commit would lie below it.
+    /// Returns the position for the offset tracker. Nothing before it is needed, or the commit would lie below it.
     #[must_use]
-    pub fn standing(&self) -> EpochPosition {
-        let place = StreamPosition {
+    pub fn position(&self) -> EpochPosition {
+        let position = StreamPosition {
             position: self.position,
             sequence: self.sequence,
+            split: self.split.clone(),
             first_window: self.first_window,
             open: self.first_window.is_some(),
             needed_from: self.position,
             next_windows: self.next_windows.clone(),
             span: self.span,
         };
-        EpochPosition { epoch: RESUMED, place }
+        EpochPosition { epoch: RESUMED, position }
     }
 
-    /// What the stream's events repeat.
+    /// Returns what the stream's events repeat.
     #[must_use]
     pub fn info(&self, stream_id: &Arc<str>) -> Arc<StreamInfo> {
-        let Self { attributes, model, channels, channel_names, recent, .. } = self.clone();
-        let recent = recent.into_iter().map(|recent| recent.map(Arc::new)).collect();
+        let Self { attributes, model, channels, channel_names, channel_states, .. } = self.clone();
         let (stream_id, channels) = (stream_id.clone(), Some(channels));
-        Arc::new(StreamInfo { stream_id, attributes, model, channels, channel_names, recent })
+        Arc::new(StreamInfo { stream_id, attributes, model, channels, channel_names, channel_states })
     }
 }
 
-impl Entry {
-    /// The entry of a stream that has not begun at `offset`.
+impl ProgressEntry {
+    /// Returns the entry of a stream that has not begun at `offset`.
     #[must_use]
-    pub fn nothing(offset: Option<i64>) -> Self {
+    pub fn not_begun(offset: Option<i64>) -> Self {
         Self {
             offset,
             state: None,
@@ -155,26 +164,27 @@ impl Entry {
         }
     }
 
-    /// Whether the entry holds at its own offset only. A stream in the middle of a stretch always has a chunk at or behind
-    /// it; one without an open stretch may be silent for long, and its entry stays as it is.
+    /// Returns whether the entry holds at its own offset only. A stream with an open segment always has a chunk at or behind that offset. One without
+    /// an open segment may be silent over many commits, and its entry is not written again for each of them.
     #[must_use]
     pub fn needs_exact_offset(&self) -> bool {
         self.state.as_ref().is_some_and(|state| state.first_window.is_some())
     }
 
-    /// Whether both say the same of the stream, whatever their offsets.
+    /// Returns whether both describe the same position of the stream, whatever their offsets.
     #[must_use]
-    pub fn same_place(&self, other: &Self) -> bool {
+    pub fn same_position(&self, other: &Self) -> bool {
         self.state == other.state && self.idle_ends == other.idle_ends
     }
 
-    /// Where the stream goes on.
+    /// Returns where the stream goes on; `None` where it has not begun.
     #[must_use]
     pub fn resume(&self) -> Option<Resume> {
         let at = self.state.as_ref().map(|state| ResumePoint {
             format: state.format,
             position: state.position,
             sequence: state.sequence,
+            split: state.split.clone(),
             first_window: state.first_window,
             next_windows: state.next_windows.clone(),
             span: state.span,
@@ -184,10 +194,23 @@ impl Entry {
 }
 
 impl Progress {
-    /// The entry that fits the group's committed offset. The acknowledged one belongs to its own offset alone: behind it the
-    /// stream may have had chunks.
+    /// Returns the value of a [`ProgressRecord`] of `group_id` with this progress.
     #[must_use]
-    pub fn fitting(&self, committed: Option<i64>) -> Option<&Entry> {
+    pub fn to_json(&self, group_id: &str) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Borrowed<'a> {
+            group_id: &'a str,
+            #[serde(flatten)]
+            progress: &'a Progress,
+        }
+        let record = Borrowed { group_id, progress: self };
+        serde_json::to_vec(&record).expect("progress holds nothing that JSON cannot represent")
+    }
+
+    /// Returns the entry that fits the group's committed offset. The acknowledged entry belongs to its own offset alone, because the stream may have
+    /// had chunks behind it.
+    #[must_use]
+    pub fn fitting(&self, committed: Option<i64>) -> Option<&ProgressEntry> {
         let next = &self.next;
         if next.offset == committed || (!next.needs_exact_offset() && next.offset < committed) {
             return Some(next);
@@ -202,13 +225,15 @@ mod tests {
 
     use super::*;
     use crate::audio::Encoding;
+    use crate::stream::RecentScores;
 
-    fn entry(offset: i64, first_window: Option<u64>) -> Entry {
+    fn entry(offset: i64, first_window: Option<u64>) -> ProgressEntry {
         let format = AudioFormat::new(Encoding::MuLaw, 8_000, 1).unwrap();
-        let state = State {
+        let state = StreamState {
             format,
             position: 800,
             sequence: None,
+            split: SplitFrame::default(),
             first_window,
             next_windows: vec![0],
             span: WindowSpan { length: Duration::from_secs(3), hop: Duration::from_secs(1) },
@@ -216,9 +241,9 @@ mod tests {
             model: String::new(),
             channels: ChannelPolicy::First,
             channel_names: vec!["agent".into(), "customer".into()],
-            recent: Vec::new(),
+            channel_states: ChannelStates::default(),
         };
-        Entry { state: Some(state), ..Entry::nothing(Some(offset)) }
+        ProgressEntry { state: Some(state), ..ProgressEntry::not_begun(Some(offset)) }
     }
 
     #[test]
@@ -232,21 +257,57 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_without_an_open_stretch_may_be_silent_for_long() {
-        let progress = Progress { acknowledged: Some(Entry::nothing(None)), next: entry(20, None) };
+    fn a_stream_without_an_open_segment_may_be_silent_for_long() {
+        let progress = Progress { acknowledged: Some(ProgressEntry::not_begun(None)), next: entry(20, None) };
         assert_eq!(progress.fitting(Some(90)), Some(&progress.next));
         assert_eq!(progress.fitting(None), progress.acknowledged.as_ref());
         assert_eq!(progress.fitting(Some(19)), None, "not before its own offset");
     }
 
+    /// Daemons of an older version write such records, and read those of this one.
     #[test]
-    fn json_brings_the_same_record_back() {
+    fn json_stays_the_same_byte_for_byte() {
+        let mut next = entry(20, Some(1));
+        next.idle_ends.push_back(400);
+        if let Some(state) = &mut next.state {
+            state.sequence = Some(7);
+            state.attributes.insert("caller".into(), "0042".into());
+            state.model = "second".into();
+            let recent = RecentScores {
+                segment: Duration::from_millis(1_500),
+                labels: ["anger".to_owned()].into(),
+                scores: vec![0.25],
+            };
+            let smoothed = ChannelState { recent: Some(Arc::new(recent)), unknown: None };
+            state.channel_states = ChannelStates::new(vec![smoothed]);
+        }
+        let progress = Progress { acknowledged: Some(ProgressEntry::not_begun(None)), next };
+        let json = String::from_utf8(progress.to_json("affectd")).unwrap();
+        let expected = concat!(
+            r#"{"group_id":"affectd","#,
+            r#""acknowledged":{"offset":null,"state":null,"last_timestamp":-9223372036854775808,"#,
+            r#""highest_timestamp":-9223372036854775808},"#,
+            r#""next":{"offset":20,"state":{"format":{"encoding":"mu_law","sample_rate_hz":8000,"channels":1},"#,
+            r#""position":800,"sequence":7,"first_window":1,"next_windows":[0],"#,
+            r#""span":{"length":{"secs":3,"nanos":0},"hop":{"secs":1,"nanos":0}},"#,
+            r#""attributes":{"caller":"0042"},"model":"second","channels":"first","#,
+            r#""channel_names":["agent","customer"],"#,
+            r#""recent":[{"stretch":{"secs":1,"nanos":500000000},"labels":["anger"],"scores":[0.25]}]},"#,
+            r#""idle_ends":[400],"last_timestamp":-9223372036854775808,"#,
+            r#""highest_timestamp":-9223372036854775808}}"#,
+        );
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn json_reads_back_as_the_same_record() {
         let progress = Progress { acknowledged: None, next: entry(3, Some(1)) };
-        let record = Record { group_id: "affectd".into(), progress };
-        let json = serde_json::to_string(&record).unwrap();
-        assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), record);
+        let json = String::from_utf8(progress.to_json("affectd")).unwrap();
+        let record = ProgressRecord { group_id: "affectd".into(), progress };
+        assert_eq!(json, serde_json::to_string(&record).unwrap());
+        assert_eq!(serde_json::from_str::<ProgressRecord>(&json).unwrap(), record);
         let old = json.replace(r#","channels":"first","channel_names":["agent","customer"]"#, "");
-        let old: Record = serde_json::from_str(&old).unwrap();
+        let old: ProgressRecord = serde_json::from_str(&old).unwrap();
         assert_eq!(old.progress.next.state.unwrap().channels, ChannelPolicy::Split, "as it was cut then");
     }
 }

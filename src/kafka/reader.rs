@@ -1,8 +1,8 @@
-//! The thread that owns the consumer: records to shards, reports to the books, commits, rebalances.
+//! The thread that owns the input consumer: records to the shards, reports to the partitions, commits to the delivery thread.
 //!
-//! In: records, reports, the word to stop. Out: chunks, dead letters, commits. Invariants: it never waits for a shard (a partition with a
-//! chunk for a full one is not read on), so reports are always heard; a partition is given up only when its books are in order or its
-//! time is up.
+//! Input: records, reports, rebalances, a request to stop. Output: chunks, dead letters, commits. Invariants: its thread waits for no shard and for no
+//! round trip to a broker, so that reports are always handled and the group sees it alive; a partition is released only when its offsets are committed
+//! or its time is up.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
@@ -11,37 +11,52 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
-use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 
-use super::client::{KafkaFault, QUESTION, ReaderContext, Rebalance, broker, settings};
-use super::commit::commit;
+use super::assignment::AssignmentLoader;
+use super::clients::{self, ConsumerEvent, ReaderContext};
+use super::commit::{Commit, Committer};
+use super::dead_letters::DeadLetterQueue;
+use super::delivery::{AtLeastOnce, DeliveryThread};
+use super::dispatch::Remaining;
+use super::fault::KafkaFault;
 use super::fetched::FetchedQueues;
-use super::links::ReaderLinks;
 use super::options::Options;
-use super::partition::{DeadLetter, Partition};
-use super::progress_topic::{ProgressTopic, ProgressWrite};
-use super::turn::Left;
-use crate::kafka::producer::{NotTaken, Outgoing};
-use crate::shard::Report;
-use crate::shard::ShardMessage;
+use super::partition::Partition;
+use super::producer::EventProducer;
+use super::rebalance::{LAST_COMMIT, Leaving};
+use crate::serving::RegistryReceiver;
+use crate::shard::PartitionReport;
+use crate::shard::{ShardMessage, Shards};
 use crate::stream::Assignment;
-use crate::telemetry::metrics;
+use crate::telemetry::{Readiness, metrics};
 
-/// How long a record is waited for; reports wait for so long at most.
-const POLL: Duration = Duration::from_millis(5);
-/// How long the room of a shard is waited for.
-const FULL: Duration = Duration::from_millis(1);
-/// How often idle streams are looked for.
-const TICK: Duration = Duration::from_millis(200);
-/// How often the lag is asked for.
-const LAG: Duration = Duration::from_secs(5);
+/// How long a record is waited for, and so how long reports wait at most.
+const RECORD_WAIT: Duration = Duration::from_millis(5);
+/// How long room in a shard is waited for.
+const SHARD_WAIT: Duration = Duration::from_millis(1);
+/// How often idle streams are searched for.
+const IDLE_INTERVAL: Duration = Duration::from_millis(200);
+/// How long the delivery thread may take to end.
+const DELIVERY_STOP: Duration = Duration::from_secs(1);
 
-/// Partitions that are to be given up.
-pub(super) struct Leaving {
-    pub partitions: TopicPartitionList,
-    pub deadline: Instant,
+/// The channels and limits of a reader.
+pub struct ReaderLinks {
+    /// Where chunks go.
+    pub shards: Shards,
+    /// The models that streams choose from.
+    pub registries: RegistryReceiver,
+    /// What became of chunks, windows and dead letters.
+    pub reports: crossbeam_channel::Receiver<PartitionReport>,
+    /// Where dead letters go.
+    pub producer: EventProducer,
+    /// Its condition "kafka" is met once partitions are assigned.
+    pub readiness: Readiness,
+    /// How long a stream may be silent.
+    pub idle_timeout: Duration,
+    /// How long releasing a partition may take.
+    pub grace_period: Duration,
 }
 
 /// The reader's state.
@@ -49,15 +64,20 @@ pub struct Reader {
     pub(super) kafka: Options,
     pub(super) links: ReaderLinks,
     pub(super) consumer: Arc<BaseConsumer<ReaderContext>>,
+    pub(super) events: mpsc::Receiver<ConsumerEvent>,
     pub(super) fetched: FetchedQueues,
-    rebalances: mpsc::Receiver<Rebalance>,
-    pub(super) progress: ProgressTopic,
     pub(super) partitions: BTreeMap<i32, Partition>,
+    /// An assignment whose offsets and progress are not known yet.
+    pub(super) loading: Option<AssignmentLoader>,
     pub(super) leaving: VecDeque<Leaving>,
-    dead_letters: VecDeque<Outgoing>,
-    /// Shards that still have to hear of a partition given up.
+    pub(super) committer: Committer,
+    delivery: DeliveryThread,
+    pub(super) dead_letters: DeadLetterQueue,
+    /// Shards that have no room yet for the message that a partition was released.
     pub(super) pending_forgets: Vec<(tokio::sync::mpsc::Sender<ShardMessage>, Assignment)>,
-    pub(super) epoch: u64,
+    /// Partitions that were assigned so far.
+    pub(super) assignments: u64,
+    pub(super) draining: bool,
 }
 
 impl Reader {
@@ -66,197 +86,159 @@ impl Reader {
     /// # Errors
     /// Where librdkafka refuses a setting.
     pub fn new(kafka: &Options, links: ReaderLinks) -> Result<Self, KafkaFault> {
-        let (context, rebalances) = ReaderContext::new();
-        let mut settings = settings(kafka);
-        settings
-            .set("group.id", &kafka.group_id)
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "earliest");
-        let consumer: BaseConsumer<ReaderContext> =
-            settings.create_with_context(context).map_err(broker(kafka, "set up a consumer"))?;
-        consumer
-            .subscribe(&[&kafka.input_topic])
-            .map_err(broker(kafka, format!("subscribe to {}", kafka.input_topic)))?;
+        let (consumer, events) = clients::input_consumer(kafka)?;
         let consumer = Arc::new(consumer);
+        let delivery = AtLeastOnce::new(kafka, Arc::clone(&consumer))?;
         Ok(Self {
             fetched: FetchedQueues::new(Arc::clone(&consumer), &kafka.input_topic),
-            progress: ProgressTopic::new(kafka)?,
+            delivery: DeliveryThread::start(delivery)?,
+            dead_letters: DeadLetterQueue::new(kafka, links.producer.clone()),
             kafka: kafka.clone(),
             links,
             consumer,
-            rebalances,
+            events,
             partitions: BTreeMap::new(),
+            loading: None,
             leaving: VecDeque::new(),
-            dead_letters: VecDeque::new(),
+            committer: Committer::default(),
             pending_forgets: Vec::new(),
-            epoch: 0,
+            assignments: 0,
+            draining: false,
         })
     }
 
-    /// Reads until told to stop, then drains. Gives the number of chunks that were left for the next reader to settle.
+    /// Reads until `stop` is cancelled, then drains.
     ///
     /// # Errors
     /// See [`KafkaFault`]; nothing unsettled was committed, so a restart reads it again.
     pub fn run(mut self, stop: &CancellationToken) -> Result<(), KafkaFault> {
-        let (mut ticked, mut committed, mut asked) = (Instant::now(), Instant::now(), Instant::now());
+        let (mut idle_ended, mut committed) = (Instant::now(), Instant::now());
         while !stop.is_cancelled() {
             self.step()?;
-            if ticked.elapsed() > TICK {
-                self.end_idle()?;
-                ticked = Instant::now();
+            if idle_ended.elapsed() > IDLE_INTERVAL {
+                let commit = self.committer.end_idle(&mut self.partitions, Instant::now());
+                self.deliver(commit)?;
+                idle_ended = Instant::now();
             }
-            if committed.elapsed() > self.kafka.commit_interval {
-                commit(&self.consumer, &self.progress, &self.kafka.input_topic, &mut self.partitions)?;
+            if committed.elapsed() > self.kafka.commit_interval && !self.committer.is_under_way() {
+                self.start_commit()?;
                 committed = Instant::now();
-            }
-            if asked.elapsed() > LAG {
-                self.ask_lag();
-                asked = Instant::now();
             }
         }
         self.drain()
     }
 
-    /// One turn: rebalances, reports, what waits, and a few records of each partition.
+    /// One turn: rebalances, outcomes of commits, reports, what waits for room, and a few records of each partition.
     fn step(&mut self) -> Result<(), KafkaFault> {
-        while let Ok(change) = self.rebalances.try_recv() {
-            match change {
-                Rebalance::Assign(partitions) => self.assign(partitions)?,
-                Rebalance::Revoke(partitions) => self.revoke(partitions),
-            }
+        self.handle_consumer_events()?;
+        while let Some((commit, outcome)) = self.delivery.delivered()? {
+            self.committer.complete(&mut self.partitions, commit, outcome);
         }
-        self.hear()?;
-        self.send_dead_letters()?;
-        let left = self.send_and_read()?;
+        self.handle_reports()?;
+        self.dead_letters.send()?;
+        let backlog = self.dispatch()?;
         self.send_pending_forgets();
-        self.give_up_quiet()?;
-        match left {
-            Left::Fetched => {}
-            Left::Held => self.fetched.wait(FULL),
-            Left::Nothing => self.fetched.wait(POLL),
+        self.release_drained()?;
+        match backlog {
+            Remaining::Unread => {}
+            Remaining::ShardFull => self.fetched.wait(SHARD_WAIT),
+            Remaining::Empty => self.fetched.wait(RECORD_WAIT),
         }
-        // Records come by their own queues: this is for rebalances and for errors.
+        self.poll_consumer()
+    }
+
+    /// Serves the consumer's callbacks. Records come through the queues of their partitions, and none through here.
+    fn poll_consumer(&self) -> Result<(), KafkaFault> {
         match self.consumer.poll(Duration::ZERO) {
             None => Ok(()),
-            Some(Err(error)) => self.bear(&error),
-            Some(Ok(record)) => {
-                let (partition, offset) = (record.partition(), record.offset());
-                Err(KafkaFault::Publish(format!(
-                    "record {offset} came outside the queue of its partition {partition}"
-                )))
-            }
+            Some(Err(error)) => self.handle_error(&error),
+            Some(Ok(record)) => Err(KafkaFault::OutsideQueue {
+                topic: self.kafka.input_topic.clone(),
+                partition: record.partition(),
+                offset: record.offset(),
+            }),
         }
     }
 
-    /// Hears every report that waits.
-    fn hear(&mut self) -> Result<(), KafkaFault> {
+    /// Handles every report that waits.
+    fn handle_reports(&mut self) -> Result<(), KafkaFault> {
         while let Ok(report) = self.links.reports.try_recv() {
-            let kind = match &report {
-                Report::Failed(reason) => return Err(KafkaFault::Publish(reason.clone())),
-                Report::Refused { kind, .. } => kind,
+            let kind = match report {
+                PartitionReport::Failed(fault) => return Err(KafkaFault::Stage(fault)),
+                PartitionReport::Refused { kind, .. } => kind,
                 _ => "",
             };
             let at = report.assignment();
             let partition = at
                 .and_then(|at| self.partitions.get_mut(&at.partition))
                 .filter(|partition| Some(partition.assignment()) == at);
-            if let Some(letter) = partition.and_then(|partition| partition.hear(report)) {
-                metrics::rejected(metrics::Source::Kafka, kind);
-                self.queue_dead_letter(letter, kind);
+            if let Some(letter) = partition.and_then(|partition| partition.handle_report(report)) {
+                metrics::rejected(metrics::Source::KAFKA, kind);
+                self.dead_letters.push(letter, kind);
             }
         }
         Ok(())
     }
 
-    pub(super) fn queue_dead_letter(&mut self, letter: DeadLetter, kind: &'static str) {
-        let DeadLetter { record, reason, ticket } = letter;
-        tracing::warn!(
-            partition = ticket.assignment.partition,
-            offset = ticket.offset,
-            "dead letter: {reason}"
-        );
-        metrics::dead_letter(kind);
-        self.dead_letters.push_back(self.links.producer.dead_letter(
-            record,
-            &self.kafka.input_topic,
-            &reason,
-            ticket,
-        ));
+    /// Starts a commit of what has settled, where none is under way.
+    pub(super) fn start_commit(&mut self) -> Result<(), KafkaFault> {
+        let commit = self.committer.settled(&mut self.partitions);
+        self.deliver(commit)
     }
 
-    fn send_dead_letters(&mut self) -> Result<(), KafkaFault> {
-        while let Some(letter) = self.dead_letters.pop_front() {
-            match self.links.producer.send(letter) {
-                Ok(()) => {}
-                Err(NotTaken::Full(letter)) => {
-                    self.dead_letters.push_front(*letter);
-                    return Ok(());
-                }
-                Err(NotTaken::Failed(error)) => {
-                    return Err(KafkaFault::Publish(format!("a dead letter: {error}")));
-                }
-            }
-        }
-        Ok(())
+    fn deliver(&self, commit: Option<Commit>) -> Result<(), KafkaFault> {
+        commit.map_or(Ok(()), |commit| self.delivery.deliver(commit))
     }
 
-    /// Ends idle stretches. Those that only the clock could judge are written to the progress first: a replay then decides alike.
-    fn end_idle(&mut self) -> Result<(), KafkaFault> {
-        for (&number, partition) in &mut self.partitions {
-            for stream_id in partition.end_idle() {
-                let Some(progress) = partition.tracker.idle_end(&stream_id) else { continue };
-                let write = ProgressWrite {
-                    partition: number,
-                    stream_id: stream_id.clone(),
-                    progress: Some(progress),
-                };
-                self.progress.write(vec![write])?;
-                partition.end_segment(&stream_id);
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells the shards to drop the streams of partitions that were given up, when they have room.
+    /// Lets the shards drop the streams of partitions that were released, as soon as they have room for the message.
     fn send_pending_forgets(&mut self) {
         self.pending_forgets.retain(|(shard, assignment)| {
             matches!(shard.try_send(ShardMessage::ForgetAssignment(*assignment)), Err(TrySendError::Full(_)))
         });
     }
 
-    /// Stops reading, waits for what is under way, commits, leaves the group.
+    /// Stops reading, waits for the reports that are outstanding, commits, and leaves the group.
     fn drain(mut self) -> Result<(), KafkaFault> {
+        self.draining = true;
         let deadline = Instant::now() + self.links.grace_period;
-        self.partitions.values_mut().for_each(|partition| partition.leaving = true);
-        while !self.partitions.values().all(Partition::is_quiet) && Instant::now() < deadline {
+        self.partitions.values_mut().for_each(Partition::leave);
+        while !self.is_drained() && Instant::now() < deadline {
             self.step()?;
         }
-        let quiet = self.partitions.values().all(Partition::is_quiet);
-        commit(&self.consumer, &self.progress, &self.kafka.input_topic, &mut self.partitions)?;
-        tracing::info!(settled = quiet, "Kafka drained: open windows are left to the next reader");
+        let drained = self.is_drained();
+        let deadline = Instant::now() + LAST_COMMIT;
+        // Before the last commit, one that is under way ends, and one that was not acknowledged is tried again.
+        for _ in 0..3 {
+            self.finish_commit(deadline)?;
+            self.start_commit()?;
+        }
+        self.finish_commit(deadline)?;
+        if self.committer.is_under_way() {
+            tracing::warn!("the last commit is not acknowledged: what it settles is read again");
+        }
+        tracing::info!(settled = drained, "Kafka drained: open windows are left to the next reader");
         Ok(())
     }
 
-    fn ask_lag(&self) {
-        for (number, partition) in &self.partitions {
-            if let Ok((_, high)) = self.consumer.fetch_watermarks(&self.kafka.input_topic, *number, QUESTION)
-            {
-                metrics::kafka_lag(
-                    *number,
-                    u64::try_from(high - partition.tracker.low_watermark()).unwrap_or(0),
-                );
-            }
+    /// Goes on until no commit is under way, at most until `deadline`.
+    fn finish_commit(&mut self, deadline: Instant) -> Result<(), KafkaFault> {
+        while self.committer.is_under_way() && Instant::now() < deadline {
+            self.step()?;
         }
+        Ok(())
+    }
+
+    fn is_drained(&self) -> bool {
+        self.partitions.values().all(Partition::is_drained)
     }
 }
 
 impl Drop for Reader {
-    /// Closing the consumer asks for its partitions: nobody is left to put their books in order.
+    /// Closing the consumer revokes its partitions, and no reader is left to commit their offsets: they are released at once.
     fn drop(&mut self) {
         self.consumer.context().closing.store(true, Ordering::Release);
+        self.loading = None;
+        self.delivery.stop(DELIVERY_STOP);
         self.fetched.close_all();
     }
 }

@@ -1,103 +1,154 @@
-//! Rebalances: partitions taken over with the streams left open there, and given up when their books are in order.
+//! Rebalances: assigned partitions continue the streams that were left open there, and revoked ones are released once their offsets are committed.
 //!
-//! In: assignments and revocations of the group. Out: answers to them, when they are due. Blocks the reader's thread for a few questions
-//! to the brokers on assignment, never on revocation.
+//! Input: assignments and revocations of the group. Output: the reader's answers to them, when they are due. Invariants: the reader's thread waits for
+//! nothing here; rebalances are answered in the order in which they came, so none is handled while an assignment is being loaded.
 
-use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{KafkaFault, QUESTION, broker};
-use super::commit::commit;
-use super::partition::Partition;
-use super::reader::{Leaving, Reader};
+use super::assignment::{AssignedPartition, AssignmentLoader};
+use super::clients::ConsumerEvent;
+use super::fault::{KafkaFault, broker};
+use super::partition::{Partition, StartOffset};
+use super::reader::Reader;
 use crate::stream::Assignment;
+use crate::telemetry::metrics;
+
+/// How long past the grace period the last commit of partitions may take.
+pub(super) const LAST_COMMIT: Duration = Duration::from_secs(5);
+
+/// Partitions that are about to be released.
+pub(super) struct Leaving {
+    partitions: TopicPartitionList,
+    numbers: Vec<i32>,
+    /// Until then their windows may be published.
+    deadline: Instant,
+    /// Whether their last commit was started.
+    committing: bool,
+}
 
 impl Reader {
-    /// Takes partitions over: the group's offsets, the streams left open there, then the first fetch.
-    pub(super) fn assign(&mut self, partitions: TopicPartitionList) -> Result<(), KafkaFault> {
-        let kafka = &self.kafka;
-        let committed = self
-            .consumer
-            .committed_offsets(partitions, QUESTION)
-            .map_err(broker(kafka, format!("ask for the offsets of group {}", kafka.group_id)))?;
-        let mut starts = TopicPartitionList::new();
-        for element in committed.elements() {
-            let number = element.partition();
-            let (low, _) = self
-                .consumer
-                .fetch_watermarks(&kafka.input_topic, number, QUESTION)
-                .map_err(broker(kafka, format!("ask for the ends of {}[{number}]", kafka.input_topic)))?;
-            let committed = match element.offset() {
-                Offset::Offset(offset) if offset >= low => Some(offset),
-                Offset::Offset(offset) => {
-                    tracing::error!(
-                        partition = number,
-                        "records {offset} to {low} are gone: retention was too short"
-                    );
-                    None
+    /// Handles rebalances and statistics that the consumer has reported.
+    pub(super) fn handle_consumer_events(&mut self) -> Result<(), KafkaFault> {
+        self.assign_loaded()?;
+        while self.loading.is_none() {
+            let Ok(event) = self.events.try_recv() else { break };
+            match event {
+                // A reader that drains accepts no partition: it leaves the group in a moment.
+                ConsumerEvent::Assign(_) if self.draining => {}
+                ConsumerEvent::Assign(partitions) => {
+                    self.loading = Some(AssignmentLoader::start(&self.kafka, &self.consumer, partitions)?);
                 }
-                _ => None,
-            };
-            let start = committed.unwrap_or(low);
-            let left = self.progress.read(number, committed)?;
-            self.epoch += 1;
-            let assignment = Assignment { partition: number, epoch: self.epoch };
-            tracing::info!(partition = number, offset = start, streams = left.len(), "partition assigned");
-            let links = (self.links.idle_timeout, self.links.registries.clone());
-            let partition = Partition::new(assignment, (start, committed), &left, links);
-            self.partitions.insert(number, partition);
-            self.fetched.open(number);
-            let added = starts.add_partition_offset(&kafka.input_topic, number, Offset::Offset(start));
-            added.map_err(broker(kafka, "assign a partition"))?;
+                ConsumerEvent::Revoke(partitions) => self.revoke(partitions),
+                ConsumerEvent::HighWatermarks(watermarks) => self.report_lag(&watermarks),
+            }
         }
-        self.consumer.incremental_assign(&starts).map_err(broker(kafka, "take partitions over"))?;
+        Ok(())
+    }
+
+    /// Takes partitions over whose offsets and progress are loaded.
+    fn assign_loaded(&mut self) -> Result<(), KafkaFault> {
+        let Some(loading) = &self.loading else { return Ok(()) };
+        let Some(assigned) = loading.loaded()? else { return Ok(()) };
+        self.loading = None;
+        if self.draining {
+            return Ok(());
+        }
+        let mut starts = TopicPartitionList::new();
+        for partition in assigned {
+            let (number, start) = (partition.number, Offset::Offset(partition.start));
+            self.open(&partition);
+            let added = starts.add_partition_offset(&self.kafka.input_topic, number, start);
+            added.map_err(broker(&self.kafka, "assign a partition"))?;
+        }
+        self.consumer.incremental_assign(&starts).map_err(broker(&self.kafka, "assign partitions"))?;
         self.links.readiness.met("kafka");
         Ok(())
     }
 
-    pub(super) fn revoke(&mut self, partitions: TopicPartitionList) {
-        if self.consumer.assignment_lost() {
-            tracing::warn!(
-                "partitions were lost: what was not committed is read again by whoever has them now"
-            );
-        }
-        for element in partitions.elements() {
-            if let Some(partition) = self.partitions.get_mut(&element.partition()) {
-                partition.leaving = true;
-            }
-        }
-        self.leaving.push_back(Leaving { partitions, deadline: Instant::now() + self.links.grace_period });
+    fn open(&mut self, assigned: &AssignedPartition) {
+        let AssignedPartition { number, start, committed, open_streams } = assigned;
+        self.assignments += 1;
+        let assignment = Assignment { partition: *number, number: self.assignments };
+        tracing::info!(
+            partition = number,
+            offset = start,
+            streams = open_streams.len(),
+            "partition assigned"
+        );
+        let at = StartOffset { start: *start, committed: *committed };
+        let (timeout, registries) = (self.links.idle_timeout, self.links.registries.clone());
+        let partition = Partition::new(assignment, at, open_streams, timeout, registries);
+        self.partitions.insert(*number, partition);
+        self.fetched.open(*number);
     }
 
-    /// Gives revoked partitions up once all that was read from them is answered for.
-    pub(super) fn give_up_quiet(&mut self) -> Result<(), KafkaFault> {
+    fn revoke(&mut self, partitions: TopicPartitionList) {
+        if self.consumer.assignment_lost() {
+            tracing::warn!("partitions were lost: what was not committed is read again by their next reader");
+        }
+        let numbers: Vec<i32> = partitions.elements().iter().map(|element| element.partition()).collect();
+        for number in &numbers {
+            if let Some(partition) = self.partitions.get_mut(number) {
+                partition.leave();
+            }
+        }
+        let deadline = Instant::now() + self.links.grace_period;
+        self.leaving.push_back(Leaving { partitions, numbers, deadline, committing: false });
+    }
+
+    /// Gives revoked partitions up once all that was read from them is answered and committed, or their time is up.
+    pub(super) fn release_drained(&mut self) -> Result<(), KafkaFault> {
         while let Some(next) = self.leaving.front() {
-            let numbers: Vec<i32> =
-                next.partitions.elements().iter().map(|element| element.partition()).collect();
-            let quiet =
-                numbers.iter().all(|number| self.partitions.get(number).is_none_or(Partition::is_quiet));
-            if !quiet && Instant::now() < next.deadline && !self.consumer.assignment_lost() {
+            let (now, lost) = (Instant::now(), self.consumer.assignment_lost());
+            let is_drained = |number| self.partitions.get(number).is_none_or(Partition::is_drained);
+            let drained = next.numbers.iter().all(is_drained);
+            if !lost && !next.committing && !drained && now < next.deadline {
                 return Ok(());
             }
-            let mut gone: BTreeMap<i32, Partition> =
-                numbers.iter().filter_map(|number| self.partitions.remove_entry(number)).collect();
-            if !self.consumer.assignment_lost() {
-                commit(&self.consumer, &self.progress, &self.kafka.input_topic, &mut gone)?;
+            if !lost && now < next.deadline + LAST_COMMIT {
+                if self.committer.is_under_way() {
+                    return Ok(());
+                }
+                if !next.committing {
+                    self.start_commit()?;
+                    self.leaving.iter_mut().take(1).for_each(|next| next.committing = true);
+                    continue;
+                }
             }
-            for assignment in gone.values().map(Partition::assignment) {
-                self.pending_forgets
-                    .extend(self.links.shards.iter().map(|shard| (shard.clone(), assignment)));
-            }
-            numbers.iter().for_each(|number| self.fetched.close(*number));
-            let partitions = self.leaving.pop_front().expect("it was at the front").partitions;
-            self.consumer
-                .incremental_unassign(&partitions)
-                .map_err(broker(&self.kafka, "give partitions up"))?;
-            tracing::info!(partitions = ?numbers, settled = quiet, "partitions given up");
+            self.release_first(drained)?;
         }
         Ok(())
+    }
+
+    fn release_first(&mut self, drained: bool) -> Result<(), KafkaFault> {
+        let Some(Leaving { partitions, numbers, .. }) = self.leaving.pop_front() else { return Ok(()) };
+        for number in &numbers {
+            if let Some(partition) = self.partitions.remove(number) {
+                let assignment = partition.assignment();
+                let shards = self.links.shards.iter().cloned();
+                self.pending_forgets.extend(shards.map(|shard| (shard, assignment)));
+            }
+            self.fetched.close(*number);
+            metrics::kafka_lag_removed(*number);
+        }
+        self.consumer.incremental_unassign(&partitions).map_err(broker(&self.kafka, "release partitions"))?;
+        tracing::info!(partitions = ?numbers, settled = drained, "partitions released");
+        Ok(())
+    }
+
+    /// Reports the records between the lowest unsettled offset of each partition and its end.
+    ///
+    /// The ends come with librdkafka's statistics, which it collects from the answers to its fetches. Requesting them was rejected: each request blocks,
+    /// for up to 10 s where a broker is away.
+    fn report_lag(&self, watermarks: &[(i32, i64)]) {
+        for (number, high) in watermarks {
+            if let Some(partition) = self.partitions.get(number) {
+                let lag = high - partition.lowest_unsettled();
+                metrics::kafka_lag(*number, u64::try_from(lag).unwrap_or(0));
+            }
+        }
     }
 }

@@ -1,45 +1,69 @@
-//! From a Kafka record to a chunk: a protobuf `AudioChunk`, or raw bytes whose headers say what they are.
+//! Parses a Kafka record into a chunk: a protobuf `AudioChunk`, or raw audio that is described by headers.
 //!
-//! In: key, value, headers. Out: a chunk with its stream, or why it is none. Never touches a broker.
+//! Input: key, value and headers. Output: the chunk and what it declares of its stream, or why the record holds no chunk. Pure.
 
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prost::Message as _;
 use prost::bytes::Bytes;
-use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message as _, OwnedHeaders};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Header, Headers, Message as _, OwnedHeaders};
 
 use crate::audio::{AudioFormat, BadAudio, ChannelPolicy, channel_names};
-use crate::proto;
+use crate::proto::{self, Timestamp};
 use crate::stream::Chunk;
 use crate::stream::StreamInfo;
 
-/// Says what raw bytes are, as in HTTP.
+/// The header with the media type of the value, as in HTTP.
 pub const CONTENT_TYPE: &str = "content-type";
-/// Position of a raw chunk's first sample.
+/// The header with the position of a raw chunk's first sample.
 pub const FIRST_SAMPLE: &str = "affectd-first-sample";
-/// Sequence of a raw chunk.
+/// The header with the sequence number of a raw chunk.
 pub const SEQUENCE: &str = "affectd-sequence";
-/// `true` ends the stream after a raw chunk.
+/// The header that ends the stream after a raw chunk if it is `true`.
 pub const LAST: &str = "affectd-last";
 
-/// The model that a raw stream asks for.
+/// The header with the model that a raw stream requests.
 pub const MODEL: &str = "affectd-model";
 
-/// What is done with the channels of a raw stream: split, mix or first.
+/// The header with the channel policy of a raw stream: split, mix or first.
 pub const CHANNELS: &str = "affectd-channels";
 
-/// Names of a raw stream's channels, with commas between.
+/// The header with the names of a raw stream's channels, separated by commas.
 pub const CHANNEL_NAMES: &str = "affectd-channel-names";
 
-/// A record as it was read, to be kept until it is known to be good.
+/// The prefix of the headers with the attributes of a raw stream: `affectd-attribute-NAME`.
+pub const ATTRIBUTE: &str = "affectd-attribute-";
+
+/// The headers that describe a raw record, and those that a dead letter adds, which may be written to the input again.
+const KNOWN: [&str; 11] = [
+    CONTENT_TYPE,
+    FIRST_SAMPLE,
+    SEQUENCE,
+    LAST,
+    MODEL,
+    CHANNELS,
+    CHANNEL_NAMES,
+    "affectd-error",
+    "affectd-topic",
+    "affectd-partition",
+    "affectd-offset",
+];
+
+/// The most names of unknown headers that are reported, since names come from producers.
+const MOST_REPORTED: usize = 32;
+
+/// A record as it was read. It is kept until its chunk is accepted, because a dead letter repeats it.
 #[derive(Debug, Clone)]
 pub struct RawRecord {
-    /// Its key.
+    /// The key.
     pub key: Option<Vec<u8>>,
-    /// Its value.
+    /// The value.
     pub value: Bytes,
-    /// Its headers.
+    /// The headers.
     pub headers: OwnedHeaders,
+    /// When the record was created or appended, in ms since 1970; `None` where the broker keeps no time.
+    pub timestamp: Option<i64>,
 }
 
 impl From<&BorrowedMessage<'_>> for RawRecord {
@@ -48,56 +72,57 @@ impl From<&BorrowedMessage<'_>> for RawRecord {
             key: message.key().map(<[u8]>::to_vec),
             value: message.payload().unwrap_or_default().to_vec().into(),
             headers: message.headers().map_or_else(OwnedHeaders::new, BorrowedHeaders::detach),
+            timestamp: message.timestamp().to_millis(),
         }
     }
 }
 
-/// What a record holds.
+/// The content of a record.
 #[derive(Debug)]
 pub struct AudioRecord {
-    /// The stream, and what its events repeat.
+    /// What the chunk declares of its stream.
     pub info: Arc<StreamInfo>,
     /// The audio.
     pub chunk: Chunk,
-    /// When the sender captured it.
-    pub captured_at: Option<pbjson_types::Timestamp>,
+    /// When the sender captured the audio.
+    pub captured_at: Option<Timestamp>,
 }
 
-/// Why a record is no chunk. The sender's to mend.
+/// Why a record holds no chunk.
 #[derive(Debug, thiserror::Error)]
 pub enum BadRecord {
-    /// Neither key nor message names a stream.
+    /// Neither the key nor the message names a stream.
     #[error("stream_id: neither the record's key nor its message names a stream")]
     NoStream,
     /// The key is not text.
     #[error("key: not UTF-8; it must be the stream's id")]
     Key,
-    /// No value.
+    /// The record has no value.
     #[error("value: missing; it must be an affectd.v1.AudioChunk, or raw audio with the header content-type")]
     Empty,
     /// The value is no protobuf message.
     #[error("value: not an affectd.v1.AudioChunk ({0}); raw audio needs the header content-type")]
     Message(#[from] prost::DecodeError),
-    /// The format is out of the limits.
+    /// The format or the channel policy is unknown or outside the limits.
     #[error(transparent)]
     Format(#[from] BadAudio),
-    /// A header's value cannot be read.
+    /// The value of a header is not allowed.
     #[error("header {name}: {value:?}; allowed is {allowed}")]
     Header {
-        /// The header.
+        /// The name of the header.
         name: &'static str,
         /// Its value.
         value: String,
-        /// What is allowed.
+        /// The allowed values.
         allowed: &'static str,
     },
 }
 
 impl RawRecord {
-    /// Reads the record.
+    /// Parses the record.
     ///
     /// # Errors
-    /// See [`BadRecord`].
+    /// Returns why the record holds no chunk.
     pub fn parse(&self) -> Result<AudioRecord, BadRecord> {
         let key = match &self.key {
             None => "",
@@ -110,7 +135,7 @@ impl RawRecord {
         }
     }
 
-    /// The stream that the key names, for records that cannot be read.
+    /// Returns the stream that the key names, for a record that cannot be parsed.
     #[must_use]
     pub fn stream_id(&self) -> Option<Arc<str>> {
         self.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).map(Arc::from)
@@ -132,9 +157,38 @@ impl RawRecord {
             model: self.header(MODEL).unwrap_or_default(),
             channels: self.channels()?,
             channel_names: self.header(CHANNEL_NAMES).map_or_else(Vec::new, |list| channel_names(&list)),
+            attributes: self.attributes(),
             ..StreamInfo::default()
         };
-        Ok(AudioRecord { info: Arc::new(info), chunk, captured_at: None })
+        self.report_unknown_headers();
+        Ok(AudioRecord { info: Arc::new(info), chunk, captured_at: self.timestamp.map(timestamp) })
+    }
+
+    /// Returns the attributes: what follows the prefix in the name of each header, with its value.
+    fn attributes(&self) -> HashMap<String, String> {
+        let attribute = |header: Header<'_, &[u8]>| {
+            let prefix = header.key.get(..ATTRIBUTE.len())?;
+            let name = &header.key[ATTRIBUTE.len()..];
+            let value = String::from_utf8_lossy(header.value.unwrap_or_default());
+            (prefix.eq_ignore_ascii_case(ATTRIBUTE) && !name.is_empty())
+                .then(|| (name.to_owned(), value.into_owned()))
+        };
+        self.headers.iter().filter_map(attribute).collect()
+    }
+
+    /// Logs each header once whose name is close to that of a known one: it has no effect, and its producer expects one.
+    fn report_unknown_headers(&self) {
+        static REPORTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+        for header in self.headers.iter() {
+            let Some(nearest) = nearest_header(header.key) else { continue };
+            let mut reported = REPORTED.lock().unwrap_or_else(PoisonError::into_inner);
+            if reported.len() < MOST_REPORTED && reported.insert(header.key.to_owned()) {
+                tracing::warn!(
+                    header = header.key,
+                    "unknown header of a raw record is ignored; did you mean {nearest}?"
+                );
+            }
+        }
     }
 
     fn last(&self) -> Result<bool, BadRecord> {
@@ -167,39 +221,88 @@ impl RawRecord {
     }
 }
 
-fn message(key: &str, chunk: proto::AudioChunk) -> Result<AudioRecord, BadRecord> {
-    let stream_id: Arc<str> =
-        if chunk.stream_id.is_empty() { key.into() } else { chunk.stream_id.as_str().into() };
+/// Returns the known header that an unknown one is probably meant to be: of all that begin with `affectd`, and of others that differ in few letters.
+fn nearest_header(name: &str) -> Option<&'static str> {
+    let name = name.to_ascii_lowercase();
+    if KNOWN.contains(&name.as_str()) || name.strip_prefix(ATTRIBUTE).is_some_and(|rest| !rest.is_empty()) {
+        return None;
+    }
+    let similarity = |known: &&str| strsim::normalized_damerau_levenshtein(&name, known);
+    let nearest =
+        KNOWN[..7].iter().chain([&ATTRIBUTE]).max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
+    (name.starts_with("affectd") || similarity(nearest) >= 0.8).then_some(nearest)
+}
+
+/// Converts milliseconds since 1970.
+fn timestamp(ms: i64) -> Timestamp {
+    let nanos = i32::try_from(ms.rem_euclid(1_000) * 1_000_000).unwrap_or_default();
+    Timestamp { seconds: ms.div_euclid(1_000), nanos }
+}
+
+/// Reads a protobuf message. The stream's id is that of the message, or else the record's key.
+fn message(key: &str, mut message: proto::AudioChunk) -> Result<AudioRecord, BadRecord> {
+    let stream_id = if message.stream_id.is_empty() { key } else { message.stream_id.as_str() };
     if stream_id.is_empty() {
         return Err(BadRecord::NoStream);
     }
-    let format = chunk.format.as_ref().map(AudioFormat::try_from).transpose()?;
-    let info = StreamInfo {
-        stream_id,
-        attributes: chunk.attributes,
-        model: chunk.model,
-        channels: ChannelPolicy::from_proto(chunk.channels)?,
-        channel_names: chunk.channel_names,
-        recent: Vec::new(),
-    };
-    Ok(AudioRecord {
-        info: Arc::new(info),
-        captured_at: chunk.captured_at,
-        chunk: Chunk {
-            sequence: chunk.sequence,
-            first_sample: chunk.first_sample,
-            format,
-            audio: chunk.audio,
-            last: chunk.last,
-        },
-    })
+    let info = StreamInfo::from_message(stream_id.into(), &mut message)?;
+    let captured_at = message.captured_at.take();
+    Ok(AudioRecord { info: Arc::new(info), captured_at, chunk: Chunk::from_message(message)? })
 }
 
-/// `application/protobuf` and its older spellings.
+/// Returns whether a media type is `application/protobuf` or one of its older names.
 fn is_protobuf(content_type: &str) -> bool {
     let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     matches!(
         kind.as_str(),
         "application/protobuf" | "application/x-protobuf" | "application/vnd.google.protobuf"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(headers: &[(&str, &str)]) -> RawRecord {
+        let add = |headers: OwnedHeaders, (key, value): &(&str, &str)| {
+            headers.insert(Header { key, value: Some(value.as_bytes()) })
+        };
+        RawRecord {
+            key: Some(b"call".to_vec()),
+            value: Bytes::from_static(&[7; 80]),
+            headers: headers.iter().fold(OwnedHeaders::new(), add),
+            timestamp: Some(1_700_000_000_250),
+        }
+    }
+
+    #[test]
+    fn a_raw_record_has_attributes_and_the_time_of_its_record() {
+        let parsed = record(&[
+            ("content-type", "audio/basic"),
+            ("affectd-attribute-agent", "7"),
+            ("Affectd-Attribute-Queue", "grün"),
+            ("affectd-attribute-", "nameless"),
+        ]);
+        let parsed = parsed.parse().unwrap();
+        let attributes = [("agent".to_owned(), "7".to_owned()), ("Queue".to_owned(), "grün".to_owned())];
+        assert_eq!(parsed.info.attributes, attributes.into());
+        let at = Timestamp { seconds: 1_700_000_000, nanos: 250_000_000 };
+        assert_eq!(parsed.captured_at, Some(at));
+        let timeless = RawRecord { timestamp: None, ..record(&[("content-type", "audio/basic")]) };
+        assert_eq!(timeless.parse().unwrap().captured_at, None);
+    }
+
+    #[test]
+    fn unknown_headers_have_a_known_one_that_they_are_close_to() {
+        assert_eq!(nearest_header("affectd-lst"), Some(LAST));
+        assert_eq!(nearest_header("Affectd-Sequnce"), Some(SEQUENCE));
+        assert_eq!(nearest_header("afectd-last"), Some(LAST));
+        assert_eq!(nearest_header("contenttype"), Some(CONTENT_TYPE));
+        assert_eq!(nearest_header("affectd-attribute-"), Some(ATTRIBUTE));
+        for fine in
+            ["affectd-last", "AFFECTD-LAST", "affectd-error", "affectd-attribute-x", "traceparent", ""]
+        {
+            assert_eq!(nearest_header(fine), None, "{fine}");
+        }
+    }
 }

@@ -1,181 +1,204 @@
-//! The books of one stream: its records, the windows under way, where it stands.
+//! The tracked state of one stream: its records, its windows that wait for an acknowledgement, its position.
 //!
-//! In: what the partition's ledger notes. Out: which offsets are settled, and the entry for any offset. Pure.
+//! Input: what the offset tracker of its partition receives. Output: which offsets are settled, and the progress entry for any offset. Pure.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::progress::{AcknowledgedWindows, Entry, State};
+use super::progress::{AcknowledgedWindows, ProgressEntry, StreamState};
 use crate::audio::AudioFormat;
-use crate::stream::RecentScores;
-use crate::stream::{EpochPosition, StreamInfo, Ticket};
+use crate::stream::{ChannelState, ChannelStates, EpochPosition, StreamInfo, Ticket};
 
-/// Behind every chunk of every life of a stream.
+/// Lies behind every chunk of every epoch of a stream.
 const NOTHING_NEEDED: (i64, u64) = (i64::MAX, u64::MAX);
 
 /// One record of a stream that may still be read again.
 #[derive(Debug)]
 pub(super) struct TrackedRecord {
     pub offset: i64,
-    /// Timestamp of the stream's record before this one.
+    /// Timestamp of the stream's record before this one, in ms.
     pub last_timestamp_before: i64,
-    pub fate: RecordState,
+    pub state: RecordState,
 }
 
 #[derive(Debug, PartialEq)]
 pub(super) enum RecordState {
-    /// The shard has not answered yet.
-    Open,
-    /// ChunkAccepted in; settles when nothing before `end` (life of the stream, sample) is needed.
-    ChunkAccepted { before: Option<EpochPosition>, end: (i64, u64) },
-    /// Refused; settles with its dead letter.
+    /// The shard has not reported yet.
+    AtShard,
+    /// The shard has accepted the chunk. It settles once nothing before `end` (epoch of the stream, sample) is needed.
+    Accepted { before: Option<EpochPosition>, end: (i64, u64) },
+    /// The shard has refused the chunk. It settles with its dead letter.
     Refused,
-    /// Nobody needs it any more; `before` is lost for one that was refused.
+    /// Nothing needs the record any more. `before` is the position before the chunk; `None` where the chunk was refused, since it moved nothing.
     Settled { before: Option<Option<EpochPosition>> },
 }
 
-/// The books of one stream.
+impl TrackedRecord {
+    /// Returns the position of the stream before an accepted chunk; `None` for any other record.
+    fn position_before(&self) -> Option<Option<&EpochPosition>> {
+        match &self.state {
+            RecordState::Accepted { before, .. } | RecordState::Settled { before: Some(before) } => {
+                Some(before.as_ref())
+            }
+            RecordState::AtShard | RecordState::Refused | RecordState::Settled { before: None } => None,
+        }
+    }
+}
+
+/// The tracked state of one stream.
 #[derive(Debug, Default)]
-pub(super) struct Stream {
-    pub marks: VecDeque<TrackedRecord>,
-    pub outstanding: Vec<Ticket>,
-    /// Where it stands after the last chunk that was answered.
-    pub standing: Option<EpochPosition>,
-    /// Of the first chunk taken in.
-    pub about: Option<(Arc<StreamInfo>, AudioFormat)>,
+pub(super) struct TrackedStream {
+    /// By rising offset.
+    pub records: VecDeque<TrackedRecord>,
+    /// Windows that were submitted and are not acknowledged.
+    pub pending_windows: Vec<Ticket>,
+    /// The position after the last chunk that a shard reported on; `None` where the stream has not begun or has ended.
+    pub position: Option<EpochPosition>,
+    /// What the first chunk declared, and the format.
+    pub begun_with: Option<(Arc<StreamInfo>, AudioFormat)>,
+    /// Timestamp of the last record, in ms.
     pub last_timestamp: i64,
-    /// Positions at which it ended by wall time.
+    /// Positions at which it ended by wall time, ascending.
     pub idle_ends: VecDeque<u64>,
-    /// Where it stood at the last acknowledged commit.
-    pub acknowledged: Option<Entry>,
+    /// The entry of the last acknowledged commit.
+    pub acknowledged: Option<ProgressEntry>,
+    /// The entry of the commit that is under way.
+    pub proposed: Option<ProgressEntry>,
     /// Whether the progress topic has a record of it.
-    pub written: bool,
-    /// Whether the topic's record may hold an entry of a reader that died before its commit: the next commit writes it anew.
-    pub in_doubt: bool,
+    pub has_progress_record: bool,
+    /// Whether that record may hold an entry of a reader that died before its commit. The next commit then writes it again.
+    pub record_in_doubt: bool,
     /// The last window of each channel before the lowest one that is not acknowledged, and any behind that.
     pub acknowledged_windows: AcknowledgedWindows,
 }
 
-impl Stream {
-    /// Settles every chunk that ends before all that is still needed.
+impl TrackedStream {
+    /// Settles every chunk that ends before all that is still needed, and removes their offsets from `unsettled`.
     pub fn settle(&mut self, unsettled: &mut BTreeSet<i64>) {
-        let to_come = self.standing.as_ref().map_or(NOTHING_NEEDED, |at| (at.epoch, at.place.needed_from));
-        let under_way = self.outstanding.iter().map(|ticket| (ticket.epoch, ticket.needed_from));
-        let needed = under_way.fold(to_come, Ord::min);
-        for mark in &mut self.marks {
-            match &mut mark.fate {
-                RecordState::ChunkAccepted { before, end } if *end <= needed => {
-                    mark.fate = RecordState::Settled { before: Some(before.take()) };
-                    unsettled.remove(&mark.offset);
+        let by_later_windows =
+            self.position.as_ref().map_or(NOTHING_NEEDED, |at| (at.epoch, at.position.needed_from));
+        let by_pending = self.pending_windows.iter().map(|ticket| (ticket.epoch, ticket.needed_from));
+        let needed = by_pending.fold(by_later_windows, Ord::min);
+        for record in &mut self.records {
+            match &mut record.state {
+                RecordState::Accepted { before, end } if *end <= needed => {
+                    record.state = RecordState::Settled { before: Some(before.take()) };
+                    unsettled.remove(&record.offset);
                 }
-                RecordState::ChunkAccepted { .. } => break,
-                RecordState::Open | RecordState::Refused | RecordState::Settled { .. } => {}
+                RecordState::Accepted { .. } => break,
+                RecordState::AtShard | RecordState::Refused | RecordState::Settled { .. } => {}
             }
         }
     }
 
-    /// Where the stream stands for a reader that begins at `offset`.
-    pub fn entry_at(&self, offset: i64, highest_timestamp: i64) -> Entry {
-        let from = self.marks.partition_point(|mark| mark.offset < offset);
-        let rest = || self.marks.range(from..);
-        let before = rest().find_map(|mark| match &mark.fate {
-            RecordState::ChunkAccepted { before, .. } | RecordState::Settled { before: Some(before) } => {
-                Some(before.as_ref())
-            }
-            RecordState::Open => Some(self.standing.as_ref()),
-            RecordState::Refused | RecordState::Settled { before: None } => None,
+    /// Returns the entry for a reader that begins at `offset`.
+    pub fn entry_at(&self, offset: i64, highest_timestamp: i64) -> ProgressEntry {
+        let from = self.records.partition_point(|record| record.offset < offset);
+        let first = self.records.get(from);
+        // The position at the offset is the one before the first record behind it that moved the stream; while that record is at its shard, the
+        // stream has not moved yet.
+        let before = self.records.range(from..).find_map(|record| match record.state {
+            RecordState::AtShard => Some(self.position.as_ref()),
+            _ => record.position_before(),
         });
-        let standing = before.unwrap_or(self.standing.as_ref());
-        let first = rest().next();
-        let state = standing.zip(self.about.as_ref()).map(|(standing, (info, format))| {
-            let mut state = State::new(standing, info, *format);
-            state.next_windows = self.next_windows(standing);
-            state.recent = self.recent_before(standing.epoch, &state.next_windows);
+        let position = before.unwrap_or(self.position.as_ref());
+        let state = position.zip(self.begun_with.as_ref()).map(|(position, (info, format))| {
+            let mut state = StreamState::new(position, info, *format);
+            state.next_windows = self.next_windows(position);
+            state.channel_states = self.states_before(position.epoch, &state.next_windows);
             state
         });
-        let position = state.as_ref().map_or(0, |state| state.position);
+        let sample = state.as_ref().map_or(0, |state| state.position);
         let closed = state.as_ref().is_some_and(|state| state.first_window.is_none());
-        let pending = |end: &&u64| **end > position || (**end == position && !closed);
-        Entry {
+        let is_ahead = |end: &&u64| **end > sample || (**end == sample && !closed);
+        ProgressEntry {
             offset: Some(offset),
-            idle_ends: self.idle_ends.iter().filter(pending).copied().collect(),
+            idle_ends: self.idle_ends.iter().filter(is_ahead).copied().collect(),
             state,
-            last_timestamp: first.map_or(self.last_timestamp, |mark| mark.last_timestamp_before),
+            last_timestamp: first.map_or(self.last_timestamp, |record| record.last_timestamp_before),
             highest_timestamp,
         }
     }
 
-    /// A window's event is acknowledged.
-    pub fn acknowledge(&mut self, ticket: &Ticket, recent: Option<Arc<RecentScores>>) {
-        self.outstanding.retain(|other| other != ticket);
+    /// Notes that a window's event is acknowledged.
+    pub fn acknowledge(&mut self, ticket: &Ticket, state: ChannelState) {
+        self.pending_windows.retain(|other| other != ticket);
         let of = (ticket.epoch, ticket.channel);
-        self.acknowledged_windows.insert((of.0, of.1, ticket.index), recent);
+        self.acknowledged_windows.insert((of.0, of.1, ticket.index), state);
         let next = self.next_window(of, 0);
         let last = self.acknowledged_before(of, next).map_or(0, |(window, _)| window);
         self.acknowledged_windows
-            .retain(|(life, channel, window), _| (*life, *channel) != of || *window >= last);
+            .retain(|(epoch, channel, window), _| (*epoch, *channel) != of || *window >= last);
     }
 
-    /// Forgets the windows of lives that no entry will be about any more.
+    /// Forgets the windows of epochs that no entry will describe any more.
     pub fn forget_epochs(&mut self) {
-        let befores = self.marks.iter().filter_map(|mark| match &mark.fate {
-            RecordState::ChunkAccepted { before, .. } | RecordState::Settled { before: Some(before) } => {
-                before.as_ref()
-            }
-            RecordState::Open | RecordState::Refused | RecordState::Settled { before: None } => None,
-        });
-        let lives = befores.chain(&self.standing).map(|standing| standing.epoch);
-        let lives: BTreeSet<i64> = lives.chain(self.outstanding.iter().map(|ticket| ticket.epoch)).collect();
-        self.acknowledged_windows.retain(|(life, ..), _| lives.contains(life));
+        let befores = self.records.iter().filter_map(TrackedRecord::position_before).flatten();
+        let epochs = befores.chain(&self.position).map(|position| position.epoch);
+        let epochs = epochs.chain(self.pending_windows.iter().map(|ticket| ticket.epoch));
+        let epochs: BTreeSet<i64> = epochs.collect();
+        self.acknowledged_windows.retain(|(epoch, ..), _| epochs.contains(epoch));
     }
 
-    /// The lowest window of each channel that is not acknowledged.
-    fn next_windows(&self, standing: &EpochPosition) -> Vec<u64> {
-        let newest = self.standing.as_ref().filter(|newest| newest.epoch == standing.epoch);
-        let given = &newest.unwrap_or(standing).place.next_windows;
-        let next =
-            |(channel, given): (usize, &u64)| self.next_window((standing.epoch, channel as u32), *given);
-        given.iter().enumerate().map(next).collect()
+    /// Returns the lowest window of each channel that is not acknowledged.
+    fn next_windows(&self, position: &EpochPosition) -> Vec<u64> {
+        let newest = self.position.as_ref().filter(|newest| newest.epoch == position.epoch);
+        let submitted = &newest.unwrap_or(position).position.next_windows;
+        let next = |(channel, submitted): (usize, &u64)| {
+            self.next_window((position.epoch, channel as u32), *submitted)
+        };
+        submitted.iter().enumerate().map(next).collect()
     }
 
-    /// The lowest window of a life's channel that is not acknowledged, where all before `given` are.
-    fn next_window(&self, (life, channel): (i64, u32), given: u64) -> u64 {
+    /// Returns the lowest window of an epoch's channel that is not acknowledged, where all before `submitted` were submitted.
+    fn next_window(&self, (epoch, channel): (i64, u32), submitted: u64) -> u64 {
         let of_channel =
-            self.outstanding.iter().filter(|ticket| (ticket.epoch, ticket.channel) == (life, channel));
+            self.pending_windows.iter().filter(|ticket| (ticket.epoch, ticket.channel) == (epoch, channel));
         of_channel.map(|ticket| ticket.index).min().unwrap_or_else(|| {
-            let all = (life, channel, 0)..=(life, channel, u64::MAX);
+            let all = (epoch, channel, 0)..=(epoch, channel, u64::MAX);
             let last = self.acknowledged_windows.range(all).next_back();
-            last.map_or(given, |((.., window), _)| given.max(window + 1))
+            last.map_or(submitted, |((.., window), _)| submitted.max(window + 1))
         })
     }
 
-    /// The last acknowledged window of a life's channel before `next`: not just before it, where the ones between are silent.
-    fn acknowledged_before(
-        &self,
-        (life, channel): (i64, u32),
-        next: u64,
-    ) -> Option<(u64, &Option<Arc<RecentScores>>)> {
-        let before = self.acknowledged_windows.range((life, channel, 0)..(life, channel, next)).next_back();
-        before.map(|((.., window), recent)| (*window, recent))
+    /// Returns the last acknowledged window of an epoch's channel before `next`. Where the windows between are silent, it is not the one just before.
+    fn acknowledged_before(&self, (epoch, channel): (i64, u32), next: u64) -> Option<(u64, &ChannelState)> {
+        let range = (epoch, channel, 0)..(epoch, channel, next);
+        let before = self.acknowledged_windows.range(range).next_back();
+        before.map(|((.., window), state)| (*window, state))
     }
 
-    /// What the given windows, the next of each channel, are smoothed with.
-    fn recent_before(&self, life: i64, next_windows: &[u64]) -> Vec<Option<RecentScores>> {
+    /// Returns the state of the stages behind the model before the given windows, the next of each channel.
+    fn states_before(&self, epoch: i64, next_windows: &[u64]) -> ChannelStates {
         let of = |(channel, next): (usize, &u64)| {
-            self.acknowledged_before((life, channel as u32), *next)?.1.as_deref().cloned()
+            let before = self.acknowledged_before((epoch, channel as u32), *next);
+            before.map(|(_, state)| state.clone()).unwrap_or_default()
         };
-        let recent: Vec<_> = next_windows.iter().enumerate().map(of).collect();
-        if recent.iter().all(Option::is_none) { Vec::new() } else { recent }
+        ChannelStates::new(next_windows.iter().enumerate().map(of).collect())
     }
 
-    /// Whether a stretch is open, or may be once the shard has answered.
+    /// Returns whether a segment is open, or may be once the shard has reported.
     pub fn may_have_segment(&self) -> bool {
-        let open = self.standing.as_ref().is_some_and(|standing| standing.place.open);
+        let open = self.position.as_ref().is_some_and(|position| position.position.open);
         open || self.awaits_shard()
     }
 
-    /// Whether a chunk is still on its way through the shard.
+    /// Returns whether a chunk is on its way through the shard.
     pub fn awaits_shard(&self) -> bool {
-        self.marks.iter().any(|mark| mark.fate == RecordState::Open)
+        self.records.iter().any(|record| record.state == RecordState::AtShard)
+    }
+
+    /// Returns whether a report or an acknowledgement is still to come for a record or a window.
+    pub fn is_in_flight(&self) -> bool {
+        let unanswered =
+            |record: &TrackedRecord| matches!(record.state, RecordState::AtShard | RecordState::Refused);
+        !self.pending_windows.is_empty() || self.records.iter().any(unanswered)
+    }
+
+    /// Returns whether the stream has ended, or never begun, and nothing of it is needed from `offset` on.
+    pub fn is_over_at(&self, offset: i64) -> bool {
+        self.position.is_none()
+            && self.pending_windows.is_empty()
+            && self.records.back().is_none_or(|record| record.offset < offset)
     }
 }

@@ -34,12 +34,13 @@ pub enum ContractError {
 }
 
 impl Contract {
-    /// Parses a contract from JSON and validates it.
+    /// Parses a contract from JSON and validates it. The text may begin with a byte-order mark, which editors on Windows
+    /// write.
     ///
     /// # Errors
     /// Returns an error for the first entry that is missing, unknown inside `mfcc`, or inconsistent with the others.
     pub fn parse(json: &str) -> Result<Self, ContractError> {
-        let mut value: serde_json::Value = serde_json::from_str(json)?;
+        let mut value: serde_json::Value = serde_json::from_str(json.trim_start_matches('\u{feff}'))?;
         if let Some(mfcc) = value.get_mut("mfcc").and_then(serde_json::Value::as_object_mut) {
             require_disabled(
                 mfcc.remove("center"),
@@ -65,7 +66,9 @@ impl Contract {
         require(self.schema == SCHEMA, "schema", self.schema, &SCHEMA.to_string())?;
         require(!self.name.trim().is_empty(), "name", "\"\"", "a name")?;
         require(!self.version.trim().is_empty(), "version", "\"\"", "a version")?;
-        self.check_labels()?;
+        require(!self.labels.is_empty(), "labels", "[]", "at least one emotion")?;
+        check_names("labels", &self.labels)?;
+        check_names("values", &self.values)?;
         let temperature = self.temperature;
         require(temperature.is_finite() && temperature > 0.0, "temperature", temperature, "above 0")?;
         let rate = self.sample_rate_hz;
@@ -80,21 +83,6 @@ impl Contract {
             (None, _) => require(false, "mfcc", "absent", "present, because input is not \"waveform\""),
             (Some(mfcc), _) => self.check_frames(mfcc),
         }
-    }
-
-    fn check_labels(&self) -> Result<(), ContractError> {
-        require(!self.labels.is_empty(), "labels", "[]", "at least one emotion")?;
-        let mut seen = BTreeSet::new();
-        for label in &self.labels {
-            require(
-                !label.trim().is_empty(),
-                "labels",
-                format!("{:?}", self.labels),
-                "names that are not empty",
-            )?;
-            require(seen.insert(label), "labels", format!("{label:?} twice"), "names that differ")?;
-        }
-        Ok(())
     }
 
     fn check_frames(&self, mfcc: &MfccOptions) -> Result<(), ContractError> {
@@ -165,6 +153,16 @@ fn require(holds: bool, key: &'static str, value: impl Display, allowed: &str) -
         return Ok(());
     }
     Err(ContractError::Value { key, value: value.to_string(), allowed: allowed.to_owned() })
+}
+
+/// Requires that no name is empty and none stands twice.
+fn check_names(key: &'static str, names: &[String]) -> Result<(), ContractError> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        require(!name.trim().is_empty(), key, format!("{names:?}"), "names that are not empty")?;
+        require(seen.insert(name), key, format!("{name:?} twice"), "names that differ")?;
+    }
+    Ok(())
 }
 
 /// Rejects an option of another front end unless it is absent, null or false.

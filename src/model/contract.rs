@@ -21,6 +21,9 @@ pub struct Contract {
     pub version: String,
     /// The emotions in the order of the graph's output.
     pub labels: Vec<String>,
+    /// Names of the real values in the order of the graph's output `values`, such as arousal and valence; none for most models.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
     /// What the graph's input holds.
     pub input: Input,
     /// The order of the input's axes.
@@ -63,6 +66,9 @@ pub enum Input {
 }
 
 /// The order of the input's axes: batch `N`, frames `T`, coefficients `C`, samples `S`.
+///
+/// The axis of size 1 may stand in another place than the name says, as in `[batch, frames, coefficients, 1]` of Keras:
+/// the values have the same order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Layout {
@@ -70,11 +76,14 @@ pub enum Layout {
     Ntc,
     /// `[batch, coefficients, frames]`
     Nct,
-    /// `[batch, 1, frames, coefficients]`
+    /// `[batch, 1, frames, coefficients]`, or `[batch, frames, coefficients, 1]`
+    #[serde(alias = "NTC1")]
     N1tc,
-    /// `[batch, 1, coefficients, frames]`
+    /// `[batch, 1, coefficients, frames]`, or `[batch, coefficients, frames, 1]`
+    #[serde(alias = "NCT1")]
     N1ct,
-    /// `[batch, samples]`
+    /// `[batch, samples]`, `[batch, 1, samples]` or `[batch, samples, 1]`
+    #[serde(alias = "N1S", alias = "NS1")]
     Ns,
 }
 

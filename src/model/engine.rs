@@ -1,16 +1,21 @@
 //! Loading of a model: contract, graph and sessions.
 //!
 //! Input: the source of the model and the `[engine]` configuration. Output: a [`Model`] whose graph matches its contract.
-//! Invariants: every session of a loaded model has run one batch successfully.
+//! Invariants: every session of a loaded model has run one batch successfully, and the result of a window depends neither on
+//! the other windows of its batch nor on chance.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use prost::bytes::Bytes;
+
 use super::EngineOptions;
 use super::device::{Graph, create_sessions};
 use super::graph::match_ports;
+use super::operators::{is_quantised, suspects};
 use super::session::CPU_WINDOWS_PER_RUN;
+use super::trial::{self, QUANTISED_TOLERANCE, TOLERANCE};
 use super::{Contract, ModelError, Output, Runtime, Session, builtin, contract_of, load_contract};
 
 /// The source of a model.
@@ -28,6 +33,16 @@ impl ModelSource {
     #[must_use]
     pub fn configured(path: Option<&Path>) -> Self {
         path.map(Path::to_owned).map_or(Self::BuiltIn, Self::File)
+    }
+
+    /// Reads the bytes of the ONNX file.
+    fn bytes(&self) -> Result<Bytes, ModelError> {
+        match self {
+            Self::File(path) => std::fs::read(path)
+                .map(Bytes::from)
+                .map_err(|source| ModelError::Read { path: path.to_owned(), source }),
+            Self::BuiltIn => Ok(Bytes::from_static(builtin::ONNX)),
+        }
     }
 
     /// Reads the contract. ONNX Runtime is not needed.
@@ -69,7 +84,8 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads the contract, loads the graph, compares them, and runs a warm-up batch in each session.
+    /// Reads the contract, loads the graph, compares them, runs a warm-up batch in each session, and tries out in the first
+    /// one whether windows influence each other.
     ///
     /// The call blocks for tens of milliseconds per session on a CPU and for seconds on a GPU, so it must not run on an
     /// async worker thread.
@@ -93,6 +109,9 @@ impl Model {
             let ports = match_ports(session.inputs(), session.outputs(), &contract).map_err(mismatch)?;
             let mut session = Session::new(session, ports, Arc::clone(&contract), max_windows_per_run);
             time_per_window = warm_up(&mut session).map_err(mismatch)?;
+            if sessions.is_empty() {
+                try_out(&mut session, &source)?;
+            }
             sessions.push(session);
         }
         Ok(Self {
@@ -106,15 +125,33 @@ impl Model {
     }
 }
 
-/// The number of windows in the warm-up batch. Two, so that a graph that supports only a batch of one is detected.
+/// Returns an error where a window has another result beside other windows, or in a second run.
+fn try_out(session: &mut Session, source: &ModelSource) -> Result<(), ModelError> {
+    let model = source.to_string();
+    let mut found = trial::first_difference(session, TOLERANCE);
+    if matches!(&found, Ok(Some(difference)) if !difference.by_chance) && is_quantised(&source.bytes()?) {
+        found = trial::first_difference(session, QUANTISED_TOLERANCE);
+    }
+    match found {
+        Ok(None) => Ok(()),
+        Ok(Some(difference)) => {
+            let rank = 1 + session.window_shape().len();
+            let suspects = suspects(&source.bytes()?, rank);
+            Err(ModelError::NotReproducible { model, difference: difference.to_string(), suspects })
+        }
+        Err(error) => Err(ModelError::Mismatch { model, problem: format!("a trial batch failed: {error}") }),
+    }
+}
+
+/// The number of windows in the warm-up batch. Two, so that a graph that supports only a batch of one, and does not
+/// declare it, is detected.
 const WARM_UP_BATCH: usize = 2;
 
 /// Runs the warm-up batch twice and returns the time per window of the second run; the first run includes allocations.
 fn warm_up(session: &mut Session) -> Result<Duration, String> {
     let contract = Arc::clone(session.contract());
     let size = WARM_UP_BATCH * contract.rows() * contract.coefficients();
-    // No row is all zero, because rows of zeros are padding, which the graph masks.
-    let features: Vec<f32> = (1..=size).map(|n| (n as f32 * 0.7).sin() * 0.5).collect();
+    let features = trial::warm_up_values(size);
     let mut out = Vec::new();
     let mut took = Duration::ZERO;
     for _ in 0..2 {

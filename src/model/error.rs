@@ -64,6 +64,16 @@ pub enum ModelError {
         /// The first mismatch.
         problem: String,
     },
+    /// The result of a window depends on other windows of its batch, or on chance.
+    #[error("load model {model}: {difference}{}", cause(suspects))]
+    NotReproducible {
+        /// The file.
+        model: String,
+        /// The difference between two runs.
+        difference: String,
+        /// The operators that may be the cause, the most likely one first.
+        suspects: Vec<String>,
+    },
     /// `engine.device` requires a GPU that is not usable.
     #[error(
         "use a GPU for model {model}, as engine.device = {device:?} requires: {reason}; \"auto\" falls back to the CPU"
@@ -76,6 +86,14 @@ pub enum ModelError {
         /// ONNX Runtime's error.
         reason: String,
     },
+}
+
+/// Names at most three operators that may be the cause of a difference.
+fn cause(suspects: &[String]) -> String {
+    match suspects {
+        [] => "; no operator of the graph is known for it".to_owned(),
+        some => format!("; the cause may be {}", some[..some.len().min(3)].join(", or ")),
+    }
 }
 
 /// Why one run of a model failed. Every window of the batch receives a copy.
@@ -107,4 +125,16 @@ pub enum EngineError {
     /// The inference threads have ended.
     #[error("run the model: the inference threads have ended")]
     Ended,
+}
+
+impl EngineError {
+    /// Returns the same error for a batch in which `windows` windows precede those of the failed run.
+    pub(super) fn after(self, windows: usize) -> Self {
+        match self {
+            Self::NotFinite { window, label, value } => {
+                Self::NotFinite { window: window + windows, label, value }
+            }
+            other => other,
+        }
+    }
 }

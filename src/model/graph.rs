@@ -7,11 +7,17 @@ use ort::value::{Outlet, TensorElementType, ValueType};
 
 use super::{Contract, Layout, Output};
 
-/// The names of the graph's input and output that a session uses.
+/// What a session needs to know of the graph's input and output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ports {
     pub input: String,
     pub output: String,
+    /// The output of real values; `None` where the contract names none.
+    pub values: Option<String>,
+    /// The sizes of the input's axes after the batch axis.
+    pub window_shape: Vec<usize>,
+    /// Whether the graph runs one window at a time, because its batch axis has the fixed size 1.
+    pub one_window: bool,
 }
 
 /// Compares the names, element types, ranks and sizes of the graph's inputs and outputs with the contract.
@@ -23,23 +29,45 @@ pub(super) fn match_ports(
     let [input] = inputs else {
         return Err(format!("the graph has {} inputs ({}), and must have one", inputs.len(), names(inputs)));
     };
-    let input_shape = input_shape(contract);
-    check_port(input, "input", &input_shape, &format!("layout {}", contract.layout.name()))?;
+    let because = format!("layout {}", contract.layout.name());
+    let window_shape = check_port(input, "input", &window_shapes(contract), &because)?;
     let output = choose(outputs, contract.output)?;
-    check_port(output, "output", &[None, Some(contract.labels.len())], "labels")?;
-    Ok(Ports { input: input.name().to_owned(), output: output.name().to_owned() })
+    check_port(output, "output", &[vec![contract.labels.len()]], "labels")?;
+    let values = match contract.values.len() {
+        0 => None,
+        count => {
+            let port = named(outputs, "values")?;
+            check_port(port, "output", &[vec![count]], "values")?;
+            Some(port)
+        }
+    };
+    let one_window = fixed_batch(input) == Some(1);
+    let fixed = std::iter::once(output).chain(values).find(|port| fixed_batch(port).is_some());
+    if let Some(port) = fixed.filter(|_| !one_window) {
+        return Err(format!("output {:?} has a fixed batch size and the input has not", port.name()));
+    }
+    let (input, output) = (input.name().to_owned(), output.name().to_owned());
+    let values = values.map(|port| port.name().to_owned());
+    Ok(Ports { input, output, values, window_shape, one_window })
 }
 
-/// Returns the sizes of the input's axes; `None` stands for the batch axis.
-pub(super) fn input_shape(contract: &Contract) -> Vec<Option<usize>> {
-    let (rows, columns) = (Some(contract.rows()), Some(contract.coefficients()));
+/// Returns the shapes of one window that hold its values in the order of the contract's layout. The first one is the
+/// shape that the layout names; the others have the axis of size 1 in another place.
+fn window_shapes(contract: &Contract) -> Vec<Vec<usize>> {
+    let (rows, columns) = (contract.rows(), contract.coefficients());
     match contract.layout {
-        Layout::Ntc => vec![None, rows, columns],
-        Layout::Nct => vec![None, columns, rows],
-        Layout::N1tc => vec![None, Some(1), rows, columns],
-        Layout::N1ct => vec![None, Some(1), columns, rows],
-        Layout::Ns => vec![None, rows],
+        Layout::Ntc => vec![vec![rows, columns]],
+        Layout::Nct => vec![vec![columns, rows]],
+        Layout::N1tc => vec![vec![1, rows, columns], vec![rows, columns, 1]],
+        Layout::N1ct => vec![vec![1, columns, rows], vec![columns, rows, 1]],
+        Layout::Ns => vec![vec![rows], vec![1, rows], vec![rows, 1]],
     }
+}
+
+/// Returns the size of the batch axis where it is fixed.
+fn fixed_batch(port: &Outlet) -> Option<usize> {
+    let ValueType::Tensor { shape, .. } = port.dtype() else { return None };
+    shape.first().and_then(|size| usize::try_from(*size).ok())
 }
 
 /// Chooses the only output, or the one among several that is called `probabilities` or `logits` as the contract says.
@@ -50,41 +78,62 @@ fn choose(outputs: &[Outlet], kind: Output) -> Result<&Outlet, String> {
     };
     match outputs {
         [only] => Ok(only),
-        many => many.iter().find(|output| output.name() == wanted).ok_or_else(|| {
-            format!("the graph has {} outputs ({}), and none is called {wanted:?}", many.len(), names(many))
-        }),
+        many => named(many, wanted),
     }
 }
 
-fn check_port(port: &Outlet, side: &str, expected: &[Option<usize>], because: &str) -> Result<(), String> {
+fn named<'a>(outputs: &'a [Outlet], wanted: &str) -> Result<&'a Outlet, String> {
+    outputs.iter().find(|output| output.name() == wanted).ok_or_else(|| {
+        format!(
+            "the graph gives {} outputs ({}), and none is called {wanted:?}",
+            outputs.len(),
+            names(outputs)
+        )
+    })
+}
+
+/// Returns the first of the `expected` shapes, which have no batch axis, that the port has. A port whose graph declares
+/// no shape is accepted as the first one; the warm-up batch detects where it is another.
+fn check_port(
+    port: &Outlet,
+    side: &str,
+    expected: &[Vec<usize>],
+    because: &str,
+) -> Result<Vec<usize>, String> {
     let name = port.name();
-    let wanted = shape_text(expected);
+    let wanted = || {
+        let shapes = expected.iter().map(|shape| {
+            let sizes = shape.iter().map(|size| Some(*size));
+            shape_text(&std::iter::once(None).chain(sizes).collect::<Vec<_>>())
+        });
+        shapes.collect::<Vec<_>>().join(" or ")
+    };
     let ValueType::Tensor { ty, shape, .. } = port.dtype() else {
-        return Err(format!("{side} {name:?} is {}, and must be a tensor {wanted}", port.dtype()));
+        return Err(format!("{side} {name:?} is {}, and must be a tensor {}", port.dtype(), wanted()));
     };
     if *ty != TensorElementType::Float32 {
         return Err(format!("{side} {name:?} holds {ty}, and must hold 32-bit floats"));
     }
-    let found = shape_text(&shape.iter().map(|size| usize::try_from(*size).ok()).collect::<Vec<_>>());
-    if shape.len() != expected.len() {
-        return Err(format!("{side} {name:?} is {found}, and the contract ({because}) requires {wanted}"));
-    }
-    if shape[0] >= 0 {
+    let Some((batch, sizes)) = shape.split_first() else { return Ok(expected[0].clone()) };
+    // A dynamic axis accepts any size here; the warm-up batch detects a size that the graph does not support.
+    let fits = |expected: &&Vec<usize>| {
+        let same =
+            |(size, expected): (&i64, &usize)| usize::try_from(*size).is_err() || *size == *expected as i64;
+        sizes.len() == expected.len() && sizes.iter().zip(*expected).all(same)
+    };
+    let Some(found) = expected.iter().find(fits) else {
+        let found = shape_text(&shape.iter().map(|size| usize::try_from(*size).ok()).collect::<Vec<_>>());
         return Err(format!(
-            "{side} {name:?} has a fixed batch size of {}: its first axis must be dynamic",
-            shape[0]
+            "{side} {name:?} is {found}, and the contract ({because}) requires {}",
+            wanted()
+        ));
+    };
+    if *batch >= 0 && *batch != 1 {
+        return Err(format!(
+            "{side} {name:?} has a fixed batch size of {batch}: its first axis must be dynamic, or 1"
         ));
     }
-    // A dynamic axis accepts any size here; the warm-up batch detects a size that the graph does not support.
-    let sizes_fit = shape
-        .iter()
-        .zip(expected)
-        .skip(1)
-        .all(|(size, expected)| usize::try_from(*size).map_or(true, |size| Some(size) == *expected));
-    if !sizes_fit {
-        return Err(format!("{side} {name:?} is {found}, and the contract ({because}) requires {wanted}"));
-    }
-    Ok(())
+    Ok(found.clone())
 }
 
 fn names(ports: &[Outlet]) -> String {

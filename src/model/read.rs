@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
+use super::operators::external_files;
 use super::{Contract, METADATA_KEY, ModelError};
 
 /// The two fields of ONNX's `ModelProto` (onnx/onnx.proto) that are read here; prost skips the others.
@@ -69,6 +70,16 @@ fn contract_entry(bytes: &[u8], model: &str) -> Result<Option<String>, ModelErro
         return Err(not_onnx("no ir_version".to_owned()));
     }
     Ok(file.metadata_props.into_iter().find(|entry| entry.key == METADATA_KEY).map(|entry| entry.value))
+}
+
+/// Returns the files that a model consists of: the ONNX file, its sidecar whether it exists or not, and the files that
+/// hold weights outside the ONNX file. A file that cannot be read or is not ONNX has no such weights.
+#[must_use]
+pub fn model_files(path: &Path) -> Vec<PathBuf> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let weights = std::fs::read(path).map(|onnx| external_files(&onnx.into())).unwrap_or_default();
+    let weights = weights.into_iter().map(|file| folder.join(file));
+    [path.to_owned(), sidecar(path)].into_iter().chain(weights).collect()
 }
 
 fn sidecar(path: &Path) -> PathBuf {

@@ -1,15 +1,15 @@
-//! One session of a model, which one inference thread owns.
+//! One loaded graph on one thread: features in, predictions out.
 //!
-//! Input: the features of a batch of windows, `[batch, frames, coefficients]`. Output: probabilities `[batch, labels]`,
-//! in a buffer of the caller. Invariants: the layout of the graph's input, its logits and the temperature are handled
-//! here, and every returned probability is finite.
+//! Input: a batch of windows as the front end computes them, `[batch, frames, coefficients]`. Output: `[batch, labels]` probabilities and
+//! `[batch, values]` real values, in the buffers of the caller. Layout, logits and temperature are handled here. Invariant: no output is NaN
+//! or infinite.
 
 use std::sync::Arc;
 
 use ort::value::TensorRef;
 
-use super::graph::{Ports, input_shape};
-use super::{Contract, EngineError, Layout, Output};
+use super::graph::Ports;
+use super::{Contract, EngineError, Layout, Output, Predictions};
 
 /// The number of windows that a session on a CPU runs at once. A larger batch is split into parts of this size.
 ///
@@ -26,8 +26,6 @@ pub struct Session {
     ports: Ports,
     contract: Arc<Contract>,
     max_windows_per_run: usize,
-    /// The sizes of the input's axes after the batch axis.
-    window_shape: Vec<usize>,
     /// A buffer for the transposed input, used where the layout has coefficients before frames.
     transposed: Vec<f32>,
 }
@@ -39,8 +37,8 @@ impl Session {
         contract: Arc<Contract>,
         max_windows_per_run: usize,
     ) -> Self {
-        let window_shape = input_shape(&contract).into_iter().flatten().collect();
-        Self { graph, ports, contract, max_windows_per_run, window_shape, transposed: Vec::new() }
+        let max_windows_per_run = if ports.one_window { 1 } else { max_windows_per_run };
+        Self { graph, ports, contract, max_windows_per_run, transposed: Vec::new() }
     }
 
     /// Returns the largest number of windows in one run; with more, the time per window grows.
@@ -49,25 +47,64 @@ impl Session {
         self.max_windows_per_run
     }
 
+    /// Returns the sizes of the input's axes after the batch axis.
+    pub(super) fn window_shape(&self) -> &[usize] {
+        &self.ports.window_shape
+    }
+
     /// Returns the model's contract.
     #[must_use]
     pub fn contract(&self) -> &Arc<Contract> {
         &self.contract
     }
 
-    /// Runs the graph on `batch` windows. `features` is `[batch, frames, coefficients]`; `out` is overwritten with
-    /// probabilities `[batch, labels]` and keeps its allocation.
+    /// Runs `batch` windows as [`Self::predict`] does; `scores` becomes `[batch, labels]` and keeps its allocation. Values are dropped.
+    ///
+    /// # Errors
+    /// As [`Self::predict`].
+    pub fn run(&mut self, features: &[f32], batch: usize, scores: &mut Vec<f32>) -> Result<(), EngineError> {
+        let mut out = Predictions { scores: std::mem::take(scores), values: Vec::new() };
+        let outcome = self.predict(features, batch, &mut out);
+        *scores = out.scores;
+        outcome
+    }
+
+    /// Runs `batch` windows: `features` is `[batch, frames, coefficients]`, `out` becomes `[batch, labels]` probabilities and
+    /// `[batch, values]` real values, and keeps its allocations. A graph with a fixed batch size of 1 runs once per window.
     ///
     /// # Errors
     /// Returns an error for a wrong number of values, a failure of ONNX Runtime, and an output that is not finite; `out` is
     /// empty then.
-    pub fn run(&mut self, features: &[f32], batch: usize, out: &mut Vec<f32>) -> Result<(), EngineError> {
+    pub fn predict(
+        &mut self,
+        features: &[f32],
+        batch: usize,
+        out: &mut Predictions,
+    ) -> Result<(), EngineError> {
         out.clear();
-        let (rows, columns) = (self.contract.rows(), self.contract.coefficients());
-        let expected = batch * rows * columns;
+        let window = self.contract.rows() * self.contract.coefficients();
+        let expected = batch * window;
         if features.len() != expected || batch == 0 {
             return Err(EngineError::Size { batch, expected, found: features.len() });
         }
+        let part = if self.ports.one_window { 1 } else { batch };
+        for (index, features) in features.chunks(part * window).enumerate() {
+            if let Err(error) = self.run_part(features, part, out) {
+                out.clear();
+                return Err(error.after(index * part));
+            }
+        }
+        if self.contract.output == Output::Logits {
+            for row in out.scores.chunks_exact_mut(self.contract.labels.len()) {
+                softmax(row, self.contract.temperature as f32);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the graph once, on all windows of `features`, and appends its outputs to `out`.
+    fn run_part(&mut self, features: &[f32], batch: usize, out: &mut Predictions) -> Result<(), EngineError> {
+        let (rows, columns) = (self.contract.rows(), self.contract.coefficients());
         let input = match self.contract.layout {
             Layout::Ntc | Layout::N1tc | Layout::Ns => features,
             Layout::Nct | Layout::N1ct => {
@@ -75,17 +112,26 @@ impl Session {
                 &self.transposed
             }
         };
-        let shape: Vec<usize> = std::iter::once(batch).chain(self.window_shape.iter().copied()).collect();
+        let window_shape = self.ports.window_shape.iter().copied();
+        let shape: Vec<usize> = std::iter::once(batch).chain(window_shape).collect();
         let failed = |error: ort::Error| EngineError::Run(error.to_string());
         let tensor = TensorRef::from_array_view((shape, input)).map_err(failed)?;
         let outputs = self.graph.run(ort::inputs![self.ports.input.as_str() => tensor]).map_err(failed)?;
-        let (_, values) = outputs[self.ports.output.as_str()].try_extract_tensor::<f32>().map_err(failed)?;
-        check(values, batch, &self.contract.labels)?;
-        out.extend_from_slice(values);
-        if self.contract.output == Output::Logits {
-            for row in out.chunks_exact_mut(self.contract.labels.len()) {
-                softmax(row, self.contract.temperature as f32);
+        let append = |port: &str, names: &[String], rows: &mut Vec<f32>| {
+            let (shape, values) = outputs[port].try_extract_tensor::<f32>().map_err(failed)?;
+            // A graph that declares no shape for its output may return [labels, batch].
+            if batch > 1 && shape.first() != Some(&(batch as i64)) {
+                return Err(EngineError::Run(format!(
+                    "the output {port:?} has the shape {shape} for {batch} windows"
+                )));
             }
+            check(values, batch, names)?;
+            rows.extend_from_slice(values);
+            Ok(())
+        };
+        append(&self.ports.output, &self.contract.labels, &mut out.scores)?;
+        if let Some(port) = &self.ports.values {
+            append(port, &self.contract.values, &mut out.values)?;
         }
         Ok(())
     }

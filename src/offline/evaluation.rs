@@ -59,7 +59,7 @@ pub async fn evaluate(
 async fn reply(mut results: mpsc::Receiver<ScoredBatch<ReplyOrigin>>) {
     while let Some(batch) = results.recv().await {
         for window in batch.windows {
-            window.origin.reply(window.probabilities);
+            window.origin.reply(window.prediction);
         }
     }
 }

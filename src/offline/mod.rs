@@ -1,3 +1,3 @@
-//! Work on recordings in this process, without a daemon, on the pieces that the daemon is made of.
+//! Work on recordings in this process, without a daemon, with the components of the daemon.
 
 pub mod evaluation;

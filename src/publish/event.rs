@@ -1,18 +1,18 @@
-//! From a scored window to the event that is published for it.
+//! Makes the event of a window.
 //!
-//! In: a window's envelope and its probabilities. Out: an [`EmotionEvent`] whose id depends on the window and the model alone.
-//! Never asks for the time: the caller says when it publishes.
+//! Input: a window's envelope and its prediction. Output: an [`EmotionEvent`] whose id depends on the window and the model alone. Pure: the
+//! caller passes the time of publication.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pbjson_types::Timestamp;
+use crate::proto::Timestamp;
 use uuid::Uuid;
 
 use super::Options;
 use crate::model::Contract;
-use crate::proto::{EmotionEvent, EmotionScore};
+use crate::proto::{EmotionEvent, EmotionScore, EmotionValue};
 use crate::serving::WindowEnvelope;
 
 /// Namespace of event ids: UUIDv5 of the DNS name `affectd` in the DNS namespace.
@@ -22,19 +22,21 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x8037_025d_6c45_53c9_8713_b0c0_9f48_c52
 #[derive(Debug, Clone)]
 pub struct EventFactory {
     labels: Arc<[String]>,
+    /// Names of the model's real values.
+    values: Arc<[String]>,
     /// Name and version, as in `crema-d-cnn@1.0.0`.
     model: String,
     /// A best probability below it names no emotion.
     uncertain_below: f32,
 }
 
-/// Said in place of an emotion where the model is not sure enough of any.
+/// The emotion of an event where no score reaches `publish.uncertain_below`.
 pub const UNCERTAIN: &str = "uncertain";
 
-/// Said in place of an emotion where the window holds too little speech to ask the model.
+/// The emotion of an event whose window holds too little speech to run the model.
 pub const SILENCE: &str = "silence";
 
-/// The factory of each model that was heard of lately.
+/// The factories of the models that were used last.
 #[derive(Debug)]
 pub struct EventFactories {
     decision: Options,
@@ -42,10 +44,10 @@ pub struct EventFactories {
 }
 
 impl EventFactories {
-    /// More models than are ever in service at once, but for many reloads.
+    /// More models than are in service at once, unless many are reloaded.
     const KEPT: usize = 16;
 
-    /// Of no model yet; all decide alike.
+    /// Factories that all decide by `decision`.
     #[must_use]
     pub fn new(decision: Options) -> Self {
         Self { decision, known: Vec::new() }
@@ -63,16 +65,18 @@ impl EventFactories {
     }
 }
 
-/// What is said of a window: one value for each label of the model.
+/// The scores and values of a window.
 #[derive(Debug, Clone, Copy)]
 pub struct Scores<'a> {
-    /// The model's own.
+    /// The model's own: one for each label.
     pub raw: &'a [f32],
-    /// The same smoothed: they decide, where there are any.
+    /// The same smoothed: where there are any, they decide the emotion.
     pub smoothed: Option<&'a [f32]>,
+    /// The model's real values: one for each name in its contract's `values`.
+    pub values: &'a [f32],
 }
 
-/// Which window of which stream.
+/// Identifies a window of a stream.
 #[derive(Debug, Clone, Copy)]
 pub struct WindowName<'a> {
     /// The stream.
@@ -86,11 +90,12 @@ pub struct WindowName<'a> {
 }
 
 impl EventFactory {
-    /// For the model of a contract, deciding as the configuration says.
+    /// For the model of a contract, with the configured decision.
     #[must_use]
     pub fn new(contract: &Contract, decision: &Options) -> Self {
         Self {
             labels: contract.labels.clone().into(),
+            values: contract.values.clone().into(),
             model: format!("{}@{}", contract.name, contract.version),
             uncertain_below: decision.uncertain_below as f32,
         }
@@ -113,12 +118,12 @@ impl EventFactory {
     #[must_use]
     pub fn event_id(&self, window: WindowName<'_>) -> Uuid {
         let WindowName { stream_id, channel, index, partial } = window;
-        // The stream's length in front: no two windows give the same text.
+        // The length of the stream's id in front makes the texts of any two windows differ.
         let name = format!("{}:{stream_id}/{channel}/{index}/{partial}/{}", stream_id.len(), self.model);
         Uuid::new_v5(&NAMESPACE, name.as_bytes())
     }
 
-    /// The event of a window: of one without scores where it is silent.
+    /// Returns the event of a window; without scores where it is silent.
     #[must_use]
     pub fn event(
         &self,
@@ -141,8 +146,8 @@ impl EventFactory {
         }
     }
 
-    /// What depends on the windows and the model alone: no attributes, and no times of a clock. A silent window has neither scores nor
-    /// confidence.
+    /// Returns the part of an event that depends on the windows and the model alone: no attributes, and no wall-clock times. A silent window
+    /// has neither scores nor confidence.
     #[must_use]
     pub fn scored(&self, name: WindowName<'_>, time: Range<Duration>, scores: Scores<'_>) -> EmotionEvent {
         let (emotion, confidence) = self.decide(scores);
@@ -157,13 +162,14 @@ impl EventFactory {
             confidence,
             scores: self.labelled(scores.raw),
             smoothed_scores: scores.smoothed.map(|smoothed| self.labelled(smoothed)).unwrap_or_default(),
+            values: self.named(scores.values),
             model: self.model.clone(),
             partial: name.partial,
             ..EmotionEvent::default()
         }
     }
 
-    /// The best label, if it is good enough, and its score. Of equals the one that the window itself finds better.
+    /// The best label, if its score is high enough, and the score. Among equal smoothed scores the higher raw score decides.
     fn decide(&self, scores: Scores<'_>) -> (&str, f32) {
         let decisive = scores.smoothed.unwrap_or(scores.raw);
         let ranked = self.labels.iter().zip(decisive.iter().zip(scores.raw));
@@ -173,9 +179,14 @@ impl EventFactory {
         match ranked.max_by(order) {
             Some((label, (best, _))) if *best >= self.uncertain_below => (label, *best),
             Some((_, (best, _))) => (UNCERTAIN, *best),
-            // The model was not asked.
+            // The model was not run.
             None => (SILENCE, 0.0),
         }
+    }
+
+    fn named(&self, values: &[f32]) -> Vec<EmotionValue> {
+        let value = |(name, value): (&String, &f32)| EmotionValue { name: name.clone(), value: *value };
+        self.values.iter().zip(values).map(value).collect()
     }
 
     fn labelled(&self, scores: &[f32]) -> Vec<EmotionScore> {
@@ -187,7 +198,7 @@ impl EventFactory {
     }
 }
 
-/// The time now.
+/// The current time.
 #[must_use]
 pub fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -200,11 +211,12 @@ mod tests {
 
     fn factory(version: &str) -> EventFactory {
         let labels = ["anger".to_owned(), "sadness".to_owned()].into();
-        EventFactory { labels, model: format!("m@{version}"), uncertain_below: 0.6 }
+        let values = ["arousal".to_owned(), "valence".to_owned()].into();
+        EventFactory { labels, values, model: format!("m@{version}"), uncertain_below: 0.6 }
     }
 
     #[test]
-    fn the_namespace_is_what_it_says() {
+    fn the_namespace_is_the_uuid_of_affectd() {
         assert_eq!(NAMESPACE, Uuid::new_v5(&Uuid::NAMESPACE_DNS, b"affectd"));
     }
 
@@ -215,7 +227,7 @@ mod tests {
         for (scores, emotion, confidence) in
             [([0.6, 0.4], "anger", 0.6), ([0.59, 0.41], UNCERTAIN, 0.59), ([0.1, 0.9], "sadness", 0.9)]
         {
-            let scores = Scores { raw: &scores, smoothed: None };
+            let scores = Scores { raw: &scores, smoothed: None, values: &[] };
             let event = factory("1").scored(name, time.clone(), scores);
             assert_eq!((event.emotion.as_str(), event.confidence), (emotion, confidence));
             assert_eq!(probabilities(&event.scores), scores.raw);
@@ -224,12 +236,12 @@ mod tests {
     }
 
     #[test]
-    fn a_window_that_no_model_was_asked_about_is_silence_and_says_no_more() {
+    fn a_window_without_a_prediction_is_silence() {
         let name = WindowName { stream_id: "call", channel: 0, index: 0, partial: false };
         let event = factory("1").scored(
             name,
             Duration::ZERO..Duration::from_secs(3),
-            Scores { raw: &[], smoothed: None },
+            Scores { raw: &[], smoothed: None, values: &[] },
         );
         assert_eq!((event.emotion.as_str(), event.confidence, event.scores.len()), (SILENCE, 0.0, 0));
         assert_eq!(event.event_id, factory("1").event_id(name).to_string());
@@ -242,10 +254,10 @@ mod tests {
         for (smoothed, emotion, confidence) in [
             ([0.3, 0.7], "sadness", 0.7),
             ([0.45, 0.55], UNCERTAIN, 0.55),
-            // Equals: the window itself says anger.
+            // Equal smoothed scores: the window itself favours anger.
             ([0.65, 0.65], "anger", 0.65),
         ] {
-            let scores = Scores { raw: &raw, smoothed: Some(&smoothed) };
+            let scores = Scores { raw: &raw, smoothed: Some(&smoothed), values: &[] };
             let event = factory("1").scored(name, Duration::ZERO..Duration::from_secs(3), scores);
             assert_eq!((event.emotion.as_str(), event.confidence), (emotion, confidence));
             assert_eq!(probabilities(&event.scores), raw);
@@ -253,12 +265,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn values_have_the_names_of_the_contract() {
+        let name = WindowName { stream_id: "call", channel: 0, index: 0, partial: false };
+        let scores = Scores { raw: &[0.9, 0.1], smoothed: None, values: &[0.25, -0.5] };
+        let event = factory("1").scored(name, Duration::ZERO..Duration::from_secs(3), scores);
+        let found: Vec<_> = event.values.iter().map(|value| (value.name.as_str(), value.value)).collect();
+        assert_eq!(found, [("arousal", 0.25), ("valence", -0.5)]);
+        assert_eq!((event.emotion.as_str(), event.confidence), ("anger", 0.9));
+    }
+
     fn probabilities(scores: &[EmotionScore]) -> Vec<f32> {
         scores.iter().map(|score| score.probability).collect()
     }
 
     #[test]
-    fn ids_tell_windows_and_versions_apart_and_stay_the_same() {
+    fn ids_differ_by_window_and_version_and_stay_the_same() {
         let name = WindowName { stream_id: "call", channel: 0, index: 7, partial: false };
         let id = factory("1").event_id(name);
         assert_eq!(id, factory("1").event_id(name));

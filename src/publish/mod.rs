@@ -1,10 +1,13 @@
-//! Where events go: back to their gRPC call, to Kafka, or to an evaluation's reply.
+//! Publishing: predictions become events, and each event goes to its recipients.
+//!
+//! Input: scored batches. Output: events to calls and sinks, predictions to evaluations. In data order: `stream_states` (state of the stages
+//! behind the model) → `smoothing` → `event` (the decision) → `publisher` (the stage).
 
 pub mod event;
 mod options;
 pub mod publisher;
 pub mod smoothing;
-pub mod stream_smoother;
+pub mod stream_states;
 
 pub use event::EventFactory;
 pub use options::{Options, Smoothing, SmoothingMethod};

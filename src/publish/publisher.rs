@@ -1,75 +1,70 @@
-//! The last stage: scored windows to events, and each event to whoever waits for it.
+//! The publish stage: makes events of predictions and hands each to its recipients.
 //!
-//! In: scored batches in the order in which they were formed, so a channel's windows come in order. Out: events to gRPC calls and Kafka,
-//! probabilities to evaluations. Waits while Kafka's queue is full; never waits for a gRPC client, whose room was taken beforehand.
+//! Input: scored batches in the order in which they were formed, so the windows of a channel are in order. Output: events to calls and sinks,
+//! predictions to evaluations. Invariant: the stage never waits: room for every event was reserved before its window was submitted, and events
+//! without a reservation (those of shadows) are dropped and counted where their sink is full.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tonic::Status;
 
 use super::Options;
 use super::event::{EventFactories, EventFactory, Scores, now};
 use super::smoothing::RawScores;
-use super::stream_smoother::{Smoothed, StreamSmoother};
+use super::stream_states::StreamStates;
 use crate::batch::{Scored, ScoredBatch};
-use crate::kafka::producer::{EventProducer, NotTaken, Outgoing, Settlement};
-use crate::model::EngineError;
-use crate::proto::{EmotionEvent, RecognizeResponse};
-use crate::serving::{Answer, CallReply, JobOrigin, WindowEnvelope};
+use crate::model::{EngineError, Prediction};
+use crate::proto::EmotionEvent;
+use crate::serving::{
+    CallReply, EventSender, JobOrigin, Recipient, SettledWindow, SinkEvent, WindowEnvelope,
+};
+use crate::stream::ChannelState;
 use crate::telemetry::metrics;
 
-/// Pause before a full producer is tried again.
-const RETRY: Duration = Duration::from_millis(5);
-
-/// Why publishing cannot go on. What is not acknowledged is read again after a restart.
+/// Why publishing cannot go on. Windows that are not acknowledged are read again after a restart.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishFault {
-    /// The engine failed twice on a window of Kafka, which must not be lost.
+    /// The engine failed twice on a window of a partition, which must not be lost.
     #[error("analyse window {index} of stream {stream_id:?} from Kafka: {source}")]
     Engine {
         /// The stream.
         stream_id: String,
         /// Index of the window.
         index: u64,
-        /// What the engine says.
+        /// The engine's error.
         #[source]
         source: EngineError,
     },
-    /// The producer refuses an event for good.
-    #[error("publish an event: {0}")]
-    Kafka(rdkafka::error::KafkaError),
 }
 
-/// The stage's state.
+/// The stage's configuration and the sinks of shadows.
+#[derive(Debug)]
 pub struct Publisher {
-    /// Kafka, where it is on.
-    pub kafka: Option<EventProducer>,
-    /// What is published where, and how it is decided.
+    /// How events are decided and smoothed.
     pub options: Options,
+    /// The sinks of shadows by the topic that they are configured with.
+    pub shadow_topics: HashMap<Arc<str>, EventSender>,
 }
 
 impl Publisher {
-    /// Publishes until the batcher has gone.
+    /// Publishes until every batcher has ended.
     ///
     /// # Errors
-    /// See [`PublishFault`]. Cancelling loses only what was not acknowledged yet.
+    /// See [`PublishFault`]. Cancelling loses only windows that were not acknowledged yet.
     pub async fn run(self, mut scored: mpsc::Receiver<ScoredBatch<JobOrigin>>) -> Result<(), PublishFault> {
         let mut factories = EventFactories::new(self.options.clone());
-        let mut smoother = self.options.smoothing().map(StreamSmoother::new);
+        let mut states = StreamStates::default();
         while let Some(batch) = scored.recv().await {
             metrics::queue_depth("publish", scored.len());
             let events = factories.of(&batch.model);
-            for Scored { origin, probabilities, .. } in batch.windows {
-                match (origin, probabilities) {
+            for Scored { origin, prediction, .. } in batch.windows {
+                match (origin, prediction) {
                     (JobOrigin::Clip(clip), outcome) => clip.reply(outcome),
-                    (JobOrigin::Window(envelope), Ok(probabilities)) => {
-                        let smoothed = smoother.as_mut().map(|smoother| {
-                            let (labels, scores) = (events.labels(), &probabilities);
-                            let raw = RawScores { segment: envelope.segment, labels, scores };
-                            smoother.smooth(&envelope.stream, envelope.channel, raw)
-                        });
-                        self.publish(&events, *envelope, (&probabilities, smoothed)).await?
+                    (JobOrigin::StreamEnd(stream), _) => states.end(&stream),
+                    (JobOrigin::Window(envelope), Ok(prediction)) => {
+                        let stages = self.later_stages(&mut states, &events, &envelope, &prediction);
+                        self.publish(&events, *envelope, &prediction, stages);
                     }
                     (JobOrigin::Window(envelope), Err(error)) => failed(*envelope, error)?,
                 }
@@ -78,80 +73,95 @@ impl Publisher {
         Ok(())
     }
 
-    async fn publish(
+    /// Runs the stages behind the model on a window's scores.
+    fn later_stages(
+        &self,
+        states: &mut StreamStates,
+        events: &EventFactory,
+        envelope: &WindowEnvelope,
+        prediction: &Prediction,
+    ) -> Staged {
+        let WindowEnvelope { stream, channel, .. } = envelope;
+        let Some(smoothing) = self.options.smoothing() else {
+            // No stage is on: the state that another reader left goes on unchanged.
+            return Staged { smoothed: None, state: stream.channel_states.of(*channel) };
+        };
+        let raw =
+            RawScores { segment: envelope.segment, labels: events.labels(), scores: &prediction.scores };
+        let state = states.of(stream, *channel);
+        let smoothed = Some(smoothing.smooth_channel(state, raw));
+        Staged { smoothed, state: state.clone() }
+    }
+
+    fn publish(
         &self,
         events: &EventFactory,
         envelope: WindowEnvelope,
-        (raw, smoothed): (&[f32], Option<Smoothed>),
-    ) -> Result<(), PublishFault> {
-        let silent = raw.is_empty();
-        let (smoothed, recent) = smoothed.map(|smoothed| (smoothed.scores, smoothed.recent)).unzip();
-        let event = events.event(&envelope, Scores { raw, smoothed: smoothed.as_deref() }, now());
-        envelope.agreements.iter().for_each(|agreement| agreement.says(&event.emotion));
-        if !matches!(envelope.answer, Answer::Shadow(_)) {
-            metrics::window(if silent { "silent" } else { "published" });
+        prediction: &Prediction,
+        stages: Staged,
+    ) {
+        let Prediction { scores: raw, values } = prediction;
+        let Staged { smoothed, state } = stages;
+        let event = events.event(&envelope, Scores { raw, smoothed: smoothed.as_deref(), values }, now());
+        envelope.agreements.iter().for_each(|agreement| agreement.record(&event.emotion));
+        if !matches!(envelope.recipient, Recipient::Shadow(_)) {
+            metrics::window(if raw.is_empty() { "silent" } else { "published" });
             metrics::event(&event.emotion, envelope.completed_at.elapsed());
         }
-        match envelope.answer {
-            Answer::Shadow(topic) => {
-                self.shadow_to_kafka(&event, topic.as_deref());
-                Ok(())
-            }
-            Answer::Kafka(ticket) => {
-                self.to_kafka(&event, Settlement::Window { ticket, recent: recent.flatten() }).await
-            }
-            Answer::Call(answer) => {
-                if self.options.kafka_for_grpc {
-                    self.to_kafka(&event, Settlement::Nothing).await?;
+        let (event, sinks) = (Arc::new(event), envelope.sinks.into_iter());
+        match envelope.recipient {
+            Recipient::Shadow(topic) => self.publish_shadow(event, topic.as_deref()),
+            Recipient::Partition(ticket) => {
+                // The delivery by the first sink settles the window.
+                let mut settles = Some(SettledWindow { ticket, state });
+                for room in sinks {
+                    room.send(SinkEvent { event: event.clone(), settles: settles.take() });
                 }
-                let response = Box::new(RecognizeResponse { event: Some(event) });
-                // A client that has left wants no events.
-                let _ = answer.replies.try_send(CallReply::Event(response, answer.credit));
-                Ok(())
+            }
+            Recipient::Call(call) => {
+                for room in sinks {
+                    room.send(SinkEvent { event: event.clone(), settles: None });
+                }
+                // Fails only where the client has left.
+                let _ = call.replies.try_send(CallReply::Event(event, call.credit));
             }
         }
     }
 
-    /// Hands a shadow's event to Kafka, where there is room.
-    fn shadow_to_kafka(&self, event: &EmotionEvent, topic: Option<&str>) {
-        let Some((producer, topic)) = self.kafka.as_ref().zip(topic) else { return };
-        let message = producer.event(event, Settlement::Nothing).to_topic(topic);
-        if let Err(not_taken) = producer.send(message) {
-            tracing::debug!(topic, "a shadow's event was not taken: {not_taken:?}");
-        }
-    }
-
-    /// Hands an event to Kafka, waiting while the producer's queue is full.
-    async fn to_kafka(&self, event: &EmotionEvent, settlement: Settlement) -> Result<(), PublishFault> {
-        let Some(producer) = &self.kafka else { return Ok(()) };
-        let mut message: Outgoing = producer.event(event, settlement);
-        loop {
-            match producer.send(message) {
-                Ok(()) => return Ok(()),
-                Err(NotTaken::Failed(error)) => return Err(PublishFault::Kafka(error)),
-                Err(NotTaken::Full(back)) => message = *back,
-            }
-            tokio::time::sleep(RETRY).await;
+    /// Sends a shadow's event to its topic. A shadow reserves no room, so that it delays no stream.
+    fn publish_shadow(&self, event: Arc<EmotionEvent>, topic: Option<&str>) {
+        let Some(sink) = topic.and_then(|topic| self.shadow_topics.get(topic)) else { return };
+        if let Err(full) = sink.try_send(SinkEvent { event: event.clone(), settles: None }) {
+            metrics::shadow_window(&event.model, "event_dropped");
+            tracing::debug!(topic, "dropped an event of a shadow: {full}");
         }
     }
 }
 
-/// A window that the engine could not analyse: its call hears of it; for Kafka the daemon stops rather than lose it.
+/// The results of the stages behind the model for one window.
+struct Staged {
+    /// The smoothed scores; `None` where smoothing is off.
+    smoothed: Option<Vec<f32>>,
+    /// The channel's state after the window.
+    state: ChannelState,
+}
+
+/// Handles a window that the engine failed on: its call fails; for a window of a partition the daemon stops rather than lose it.
 fn failed(envelope: WindowEnvelope, source: EngineError) -> Result<(), PublishFault> {
-    envelope.agreements.iter().for_each(|agreement| agreement.is_off("failed"));
-    if !matches!(envelope.answer, Answer::Shadow(_)) {
+    envelope.agreements.iter().for_each(|agreement| agreement.record_missing("failed"));
+    if !matches!(envelope.recipient, Recipient::Shadow(_)) {
         metrics::window("failed");
     }
-    match envelope.answer {
-        Answer::Call(answer) => {
-            let status = Status::internal(format!("window {}: {source}", envelope.index));
-            let _ = answer.replies.try_send(CallReply::Refused(status));
+    let index = envelope.index;
+    match envelope.recipient {
+        Recipient::Call(call) => {
+            let _ = call.replies.try_send(CallReply::Failed { index, source });
             Ok(())
         }
-        Answer::Shadow(_) => Ok(()),
-        Answer::Kafka(_) => {
+        Recipient::Shadow(_) => Ok(()),
+        Recipient::Partition(_) => {
             let stream_id = envelope.stream.stream_id.to_string();
-            Err(PublishFault::Engine { stream_id, index: envelope.index, source })
+            Err(PublishFault::Engine { stream_id, index, source })
         }
     }
 }

@@ -1,20 +1,19 @@
-//! Smoothing: a window's scores with those of the windows before it in the same segment of the same channel.
+//! Smoothing: combines a window's scores with those of the windows before it in the same segment of the same channel.
 //!
-//! In: raw scores, and those of the last windows. Out: smoothed scores, and what the next window is smoothed with. Both methods look back
-//! over a fixed number of windows, so the raw scores of the last few are all that there is to keep: a window that is analysed again after
-//! a crash comes out as it did before. Pure.
+//! Input: raw scores, and those of the last windows. Output: smoothed scores, and the scores that the next window is smoothed with. Both
+//! methods look back over a fixed number of windows, so the raw scores of the last few are the whole state: a window that is analysed again
+//! after a crash gets the same scores as before. Pure.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Smoothing;
-use super::SmoothingMethod;
-use crate::stream::RecentScores;
+use super::{Smoothing, SmoothingMethod};
+use crate::stream::{ChannelState, RecentScores};
 
-/// What the model says of one window.
+/// The model's scores of one window.
 #[derive(Debug, Clone, Copy)]
 pub struct RawScores<'a> {
-    /// Start of the first window of the window's segment: names the segment. Nothing is smoothed across the end of one.
+    /// Start of the first window of the window's segment, which identifies the segment. Nothing is smoothed across the end of one.
     pub segment: Duration,
     /// The model's labels.
     pub labels: &'a Arc<[String]>,
@@ -23,7 +22,19 @@ pub struct RawScores<'a> {
 }
 
 impl Smoothing {
-    /// Smooths a window that comes after the ones of `before`. Gives one value for each label, and what the next window is smoothed with.
+    /// Smooths a channel's next window and updates the channel's state. Returns one value for each label; nothing for a silent window,
+    /// which has no scores and changes no state.
+    #[must_use]
+    pub fn smooth_channel(&self, state: &mut ChannelState, window: RawScores<'_>) -> Vec<f32> {
+        if window.scores.is_empty() {
+            return Vec::new();
+        }
+        let (smoothed, next) = self.smooth(state.recent.as_deref(), window);
+        state.recent = Some(Arc::new(next));
+        smoothed
+    }
+
+    /// Smooths a window that follows those of `before`. Returns one value for each label, and the scores for the next window.
     #[must_use]
     pub fn smooth(&self, before: Option<&RecentScores>, window: RawScores<'_>) -> (Vec<f32>, RecentScores) {
         let RawScores { segment, labels, scores } = window;
@@ -31,7 +42,7 @@ impl Smoothing {
         let mut rows = before.map_or_else(Vec::new, |recent| recent.scores.clone());
         rows.extend_from_slice(scores);
         let width = scores.len();
-        // More than are wanted may come from a reader that looked back further.
+        // The state may come from a reader that was configured to look back further.
         keep_last(&mut rows, self.windows * width);
         let smoothed = match self.method {
             SmoothingMethod::Exponential => exponential(&rows, width, self.windows),

@@ -13,7 +13,7 @@ pub enum ReloadError {
     /// Its windows cannot be cut.
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// Streams could not tell it from another one.
+    /// Its name is that of another model.
     #[error("serve two models named {0:?}: give one of them another name in its contract")]
     SameName(String),
     /// Its windows cannot be compared with those of the default model.
@@ -29,7 +29,7 @@ pub enum ReloadError {
         /// Those of the default model.
         of: WindowSpan,
     },
-    /// It failed in the search for a batch size.
+    /// It failed while batch sizes were measured.
     #[error("find a batch size: {0}")]
     Sweep(EngineError),
     /// Loading panicked.

@@ -1,27 +1,30 @@
-//! What must fit: models among each other, and a new model with the one whose place it takes.
+//! Checks that models go together, and that a new model can replace one in service.
 //!
-//! In: contracts and setups. Out: yes, or what does not fit. Pure.
+//! Input: contracts and setups. Output: nothing, or the first conflict. Pure.
 
 use super::ReloadError;
 use super::Role;
 use crate::model::Contract;
 use crate::stream::StreamSetup;
 
-/// What must fit among the members.
+/// What the models in service must agree on.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct ModelSlot<'a> {
     pub role: &'a Role,
     pub name: &'a str,
     pub setup: &'a StreamSetup,
 }
 
-/// Serving models have names of their own; shadows have the windows of the first of them.
-pub(super) fn check(places: &[Place<'_>]) -> Result<(), ReloadError> {
-    let (serving, shadows): (Vec<&Place<'_>>, Vec<&Place<'_>>) =
-        places.iter().partition(|place| *place.role == Role::Serving);
-    for (index, place) in serving.iter().enumerate() {
-        if serving[..index].iter().any(|earlier| earlier.name == place.name) {
-            return Err(ReloadError::SameName(place.name.to_owned()));
+/// Checks that the names of serving models differ, and that shadows have the windows of the default model.
+///
+/// # Errors
+/// [`ReloadError::SameName`] and [`ReloadError::OtherWindows`].
+pub(super) fn check(slots: &[ModelSlot<'_>]) -> Result<(), ReloadError> {
+    let (serving, shadows): (Vec<&ModelSlot<'_>>, Vec<&ModelSlot<'_>>) =
+        slots.iter().partition(|slot| *slot.role == Role::Serving);
+    for (index, slot) in serving.iter().enumerate() {
+        if serving[..index].iter().any(|earlier| earlier.name == slot.name) {
+            return Err(ReloadError::SameName(slot.name.to_owned()));
         }
     }
     let Some(of) = serving.first().map(|default| default.setup.geometry.span()) else { return Ok(()) };
@@ -34,8 +37,8 @@ pub(super) fn check(places: &[Place<'_>]) -> Result<(), ReloadError> {
     }
 }
 
-/// All that the streams of a model depend on.
+/// Returns what the streams of a model depend on: a model of equal shape can replace another while its streams are open.
 pub(super) fn shape(contract: &Contract) -> impl PartialEq + use<> {
-    let Contract { labels, input, sample_rate_hz, window, frames, mfcc, .. } = contract.clone();
-    (labels, input, sample_rate_hz, window, frames, mfcc)
+    let Contract { labels, values, input, sample_rate_hz, window, frames, mfcc, .. } = contract.clone();
+    (labels, values, input, sample_rate_hz, window, frames, mfcc)
 }

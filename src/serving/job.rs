@@ -1,20 +1,21 @@
-//! What travels with a window through a model's batcher: where it comes from and where its result goes.
+//! The context that travels with a window through a model's batcher: its stream, its position, and the recipients of its event.
 //!
-//! Input: a window of a stream or of a labelled clip. Output: the same beside the model's prediction. Nothing here changes on the way.
+//! Input: a window of a stream or of a labelled clip, or the end of a stream. Output: the same beside the model's prediction. The batcher
+//! passes it on unchanged.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tonic::Status;
 
-use super::Agreement;
+use super::{Agreement, SinkPermit};
 use crate::batch::{Origin, ReplyOrigin};
-use crate::proto::RecognizeResponse;
+use crate::model::EngineError;
+use crate::proto::EmotionEvent;
 use crate::stream::{StreamInfo, Ticket};
 use crate::window::Window;
 
-/// A window on its way to the model and on to whoever wants its event.
+/// A window on its way through the model to the recipients of its event.
 #[derive(Debug)]
 pub struct WindowEnvelope {
     /// The stream it belongs to.
@@ -32,26 +33,27 @@ pub struct WindowEnvelope {
     /// Start of the first window of its segment.
     pub segment: Duration,
     /// When the sender captured the chunk that completed the window.
-    pub captured_at: Option<pbjson_types::Timestamp>,
+    pub captured_at: Option<crate::proto::Timestamp>,
     /// When the window was complete here.
     pub completed_at: Instant,
-    /// Where the event goes.
-    pub answer: Answer,
-    /// What other models say of the window is compared with its event.
+    /// The recipient of the event.
+    pub recipient: Recipient,
+    /// Room in the stream's sinks, in the order of [`super::StreamSinks::of`].
+    pub sinks: Vec<SinkPermit>,
+    /// Comparisons with the predictions of shadows.
     pub agreements: Vec<Arc<Agreement>>,
 }
 
 impl WindowEnvelope {
-    /// Parts a window into its features and its envelope.
+    /// Splits a window into its features and its envelope.
     #[must_use]
     pub fn seal(
         window: Window,
         stream: Arc<StreamInfo>,
-        captured_at: Option<pbjson_types::Timestamp>,
-        answer: Answer,
+        captured_at: Option<crate::proto::Timestamp>,
+        recipient: Recipient,
     ) -> (Vec<f32>, Self) {
         let Window { channel, index, start, end, partial, segment, features, .. } = window;
-        let completed_at = Instant::now();
         let envelope = Self {
             stream,
             channel,
@@ -61,74 +63,97 @@ impl WindowEnvelope {
             partial,
             segment,
             captured_at,
-            completed_at,
-            answer,
+            completed_at: Instant::now(),
+            recipient,
+            sinks: Vec::new(),
             agreements: Vec::new(),
         };
         (features, envelope)
     }
 }
 
-/// Where a window's event goes.
+/// The recipient of a window's event, besides the stream's sinks.
 #[derive(Debug)]
-pub enum Answer {
-    /// Back to a gRPC call (and to Kafka, where the configuration says so).
-    Call(CallAnswer),
-    /// To Kafka; the ticket then settles.
-    Kafka(Ticket),
-    /// To a shadow's own topic, or nowhere.
+pub enum Recipient {
+    /// The call that carries the stream.
+    Call(CallRecipient),
+    /// The partition that the stream was read from: the ticket settles when the event is delivered.
+    Partition(Ticket),
+    /// A shadow's own topic, or none.
     Shadow(Option<Arc<str>>),
 }
 
-/// The way back to a gRPC call. Never full: the credit was taken before the audio was let in.
+/// The replies of a call. Their queue is never full: the credit was acquired before the audio was accepted.
 #[derive(Debug)]
-pub struct CallAnswer {
-    /// Events and refusals of the call.
+pub struct CallRecipient {
+    /// Events of the call.
     pub replies: mpsc::Sender<CallReply>,
-    /// Room for one event, given back when the event has left for the client.
+    /// Room for one event, released when the event has left for the client.
     pub credit: OwnedSemaphorePermit,
 }
 
-/// What a gRPC call hears back.
+/// A message to a call. Each transport converts it to its own protocol.
 #[derive(Debug)]
 pub enum CallReply {
-    /// An event, with the room it takes.
-    Event(Box<RecognizeResponse>, OwnedSemaphorePermit),
-    /// The call is over.
-    Refused(Status),
+    /// An event, with the room that it takes.
+    Event(Arc<EmotionEvent>, OwnedSemaphorePermit),
+    /// The model failed on a window of the stream, which ends the call.
+    Failed {
+        /// Index of the window.
+        index: u64,
+        /// The engine's error.
+        source: EngineError,
+    },
 }
 
-/// What the batcher carries for each window.
+/// What the batcher carries for each job.
 #[derive(Debug)]
 pub enum JobOrigin {
     /// A window of a stream.
     Window(Box<WindowEnvelope>),
+    /// Follows the last window of a stream, so that the stages behind the model drop the stream's state exactly there.
+    StreamEnd(Arc<StreamInfo>),
     /// A window of a clip under evaluation.
     Clip(ReplyOrigin),
+}
+
+impl JobOrigin {
+    /// Whether the job belongs to this open stream.
+    #[must_use]
+    pub fn is_of(&self, stream: &Arc<StreamInfo>) -> bool {
+        match self {
+            Self::Window(envelope) => Arc::ptr_eq(&envelope.stream, stream),
+            Self::StreamEnd(ended) => Arc::ptr_eq(ended, stream),
+            Self::Clip(_) => false,
+        }
+    }
 }
 
 impl Origin for JobOrigin {
     fn departed(&self) -> bool {
         match self {
-            Self::Window(envelope) => match &envelope.answer {
-                Answer::Call(answer) => answer.replies.is_closed(),
-                Answer::Kafka(_) | Answer::Shadow(_) => false,
+            Self::Window(envelope) => match &envelope.recipient {
+                Recipient::Call(call) => call.replies.is_closed(),
+                Recipient::Partition(_) | Recipient::Shadow(_) => false,
             },
+            Self::StreamEnd(_) => false,
             Self::Clip(clip) => clip.departed(),
         }
     }
 
     fn is_live(&self) -> bool {
         match self {
-            Self::Window(envelope) => !matches!(envelope.answer, Answer::Kafka(_)),
+            Self::Window(envelope) => !matches!(envelope.recipient, Recipient::Partition(_)),
+            Self::StreamEnd(_) => false,
             Self::Clip(clip) => clip.is_live(),
         }
     }
 
     fn stream(&self) -> u64 {
         match self {
-            // Every window of an open stream shares it, and no two streams do.
+            // All windows of an open stream share its info, and no two open streams do.
             Self::Window(envelope) => Arc::as_ptr(&envelope.stream).addr() as u64,
+            Self::StreamEnd(stream) => Arc::as_ptr(stream).addr() as u64,
             Self::Clip(clip) => clip.stream(),
         }
     }

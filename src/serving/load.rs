@@ -1,6 +1,6 @@
-//! Reads a model, checks it, tries it out, and finds the size of its batches where that is to be found.
+//! Loads a model: reads and checks it, runs a trial batch, and finds the size of its batches where `batch.max_size` is `auto`.
 //!
-//! In: a source, the configuration. Out: sessions that are ready, or why there are none. Puts nothing into service.
+//! Input: a source, the configuration. Output: sessions that are ready, or an error. Nothing is put into service here.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::model::{Contract, Model, ModelSource, Session};
 /// How long the search for a batch size takes.
 const SWEEP: Duration = Duration::from_secs(2);
 
-/// A model and the largest batch that it is given.
-pub(super) struct Loaded {
+/// A model with its sessions, and the largest batch for them.
+pub(super) struct LoadedModel {
     pub model: Model,
     pub max_size: usize,
 }
@@ -21,7 +21,7 @@ pub(super) struct Loaded {
 ///
 /// # Errors
 /// See [`ReloadError`].
-pub(super) async fn load(source: ModelSource, options: &ReloaderOptions) -> Result<Loaded, ReloadError> {
+pub(super) async fn load(source: ModelSource, options: &ReloaderOptions) -> Result<LoadedModel, ReloadError> {
     let (engine, max_size) = (options.engine.clone(), options.batch.max_size);
     let load = move || {
         let mut model = Model::load(source, &engine)?;
@@ -29,7 +29,7 @@ pub(super) async fn load(source: ModelSource, options: &ReloaderOptions) -> Resu
             Some(size) => size,
             None => size_by_sweep(&model.contract, &mut model.sessions[0])?,
         };
-        Ok::<_, ReloadError>(Loaded { model, max_size })
+        Ok::<_, ReloadError>(LoadedModel { model, max_size })
     };
     let loaded = tokio::task::spawn_blocking(load).await.map_err(|_| ReloadError::Panicked)??;
     let model = &loaded.model;
@@ -38,7 +38,7 @@ pub(super) async fn load(source: ModelSource, options: &ReloaderOptions) -> Resu
     Ok(loaded)
 }
 
-/// What `batch.max_size = "auto"` comes to on this machine. Holds its thread for about [`SWEEP`].
+/// Returns the value of `batch.max_size = "auto"` on this machine. Blocks its thread for about [`SWEEP`].
 fn size_by_sweep(contract: &Contract, session: &mut Session) -> Result<usize, ReloadError> {
     let sweep = autotune::sweep(session, SWEEP).map_err(ReloadError::Sweep)?;
     let size = autotune::best_size(&sweep);

@@ -1,8 +1,10 @@
-//! The models in service: which there are, the batcher behind each, and how one is exchanged for another.
+//! The models in service: the registry, the batcher behind each model, and the exchange of one for another.
 //!
-//! `lineup` is what a stream is given when it opens, `utilization` how busy open streams keep a model, `shadow` a model on trial. `fleet`
-//! owns the batchers and loads models; `fit` says whether they go together, `watch` whether a file has changed. Streams that are open keep
-//! the model that they opened with, or a newer one of the same shape; nothing under way is lost by an exchange.
+//! Input: the configuration, and requests to load models again. Output: registries for sources, and scored batches. `registry` is what a stream
+//! finds its model in when it opens, `utilization` the load that open streams put on a model, `shadow` a model on trial. `reloader` owns the
+//! batchers and loads models (`load`); `fit` checks that they go together, `watch` whether a file has changed. `job` travels with a window
+//! through a batcher, `sink` is where its event goes. Invariant: open streams keep the model that they opened with, or a newer one of the same
+//! shape; no window under way is lost by an exchange.
 
 mod error;
 mod fit;
@@ -12,6 +14,7 @@ mod options;
 mod registry;
 mod reloader;
 mod shadow;
+mod sink;
 mod utilization;
 mod watch;
 
@@ -21,4 +24,5 @@ pub use options::{ConfiguredModel, ModelOptions, ReloaderOptions, Role};
 pub use registry::*;
 pub use reloader::*;
 pub use shadow::*;
+pub use sink::*;
 pub use utilization::*;

@@ -69,4 +69,6 @@ pub struct ReloaderOptions {
     pub batch: batch::Options,
     /// `[engine]`
     pub engine: EngineOptions,
+    /// Chunks that the inboxes of all shards hold: as many chunks of one model may be on their way to the shards or wait there.
+    pub shard_capacity: usize,
 }

@@ -1,14 +1,13 @@
-//! Which models new streams may choose from.
+//! The registry of models that new streams may choose from.
 //!
-//! In: a name. Out: the model, or which names there are. A snapshot: whoever holds one is not disturbed by an exchange.
+//! Input: a name. Output: the model, or the names that there are. A registry is a snapshot, which an exchange of models does not change.
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::{ProcessorCost, Shadow, Utilization};
 use crate::batch::Job;
-use crate::evaluation::Evaluator;
 use crate::model::Contract;
 use crate::serving::JobOrigin;
 use crate::stream::StreamSetup;
@@ -16,17 +15,22 @@ use crate::stream::StreamSetup;
 /// A model in service, as its streams see it.
 #[derive(Debug, Clone)]
 pub struct ServedModel {
-    /// What it says of itself.
+    /// Its contract.
     pub contract: Arc<Contract>,
-    /// How its windows are cut, and their features.
+    /// The setup of its streams: windows, features, limits.
     pub setup: StreamSetup,
-    /// Tells setups apart: models with the same number have the same one.
+    /// Identifies the setup: models with the same number have the same one.
     pub setup_number: u64,
     /// Its batcher's queue.
     pub jobs: mpsc::Sender<Job<JobOrigin>>,
-    /// How busy its streams keep its sessions.
+    /// The model's share of the shards: places for chunks that are on their way to a shard or wait there. A source takes one for each chunk,
+    /// so that chunks of a slow model leave the inboxes of the shards to the others.
+    pub share: Arc<Semaphore>,
+    /// Whether no other model serves streams.
+    pub is_only: bool,
+    /// The load that its streams put on its sessions.
     pub utilization: Arc<Utilization>,
-    /// Models on trial that see its windows; only the default model has any.
+    /// Models on trial that are run on its windows; only the default model has any.
     pub shadows: Vec<Shadow>,
 }
 
@@ -37,10 +41,10 @@ pub struct ModelRegistry {
     processor: Arc<ProcessorCost>,
 }
 
-/// Gives the lineup of the moment.
+/// Receives the current registry.
 pub type RegistryReceiver = watch::Receiver<Arc<ModelRegistry>>;
 
-/// A stream asks for a model that is not there.
+/// A stream requests a model that is not in service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("model: {name:?} is not served; allowed is {allowed}, or nothing for {default}")]
 pub struct UnknownModel {
@@ -49,16 +53,8 @@ pub struct UnknownModel {
     default: String,
 }
 
-impl ServedModel {
-    /// What evaluates clips with the model, by its streams' batcher.
-    #[must_use]
-    pub fn evaluator(&self) -> Evaluator<JobOrigin> {
-        Evaluator::new(self.contract.clone(), self.setup.clone(), self.jobs.clone())
-    }
-}
-
 impl ModelRegistry {
-    /// A lineup whose first model is the default one.
+    /// A registry whose first model is the default one.
     #[must_use]
     pub fn new(models: Vec<Arc<ServedModel>>, processor: Arc<ProcessorCost>) -> Self {
         Self { models, processor }
@@ -83,7 +79,7 @@ impl ModelRegistry {
     /// The model of that name; the default one where `name` is empty.
     ///
     /// # Errors
-    /// Names the models that there are.
+    /// [`UnknownModel`], which names the models in service.
     pub fn find(&self, name: &str) -> Result<Arc<ServedModel>, UnknownModel> {
         let found = self.iter().find(|model| name.is_empty() || model.contract.name == name);
         found.cloned().ok_or_else(|| UnknownModel {

@@ -1,20 +1,20 @@
-//! The owner of all batchers: loads the models at the start, and again when it is told to or a file has changed.
+//! The reloader: loads the models at the start, and again on request or when a file has changed. It owns all batchers.
 //!
-//! In: the configuration, the word to load again. Out: lineups, and scored batches of every model. A model of the same shape (front end,
-//! window, labels) takes its predecessor's place between two batches; one of another shape serves new streams, while open ones finish on
-//! the old sessions. Where loading fails the old model stays. Sessions that seem broken are replaced in the same way: where the device is
-//! gone and `engine.device` leaves the choice, by sessions on another one.
+//! Input: the configuration, requests to load again. Output: registries, and scored batches of every model. A model of the same shape (front
+//! end, window, labels) replaces its predecessor between two batches; one of another shape serves new streams, while open ones finish on the
+//! old sessions. Where loading fails the old model stays in service. Sessions that seem broken are replaced in the same way: by sessions on
+//! another device where the device is gone and `engine.device` allows it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::ConfiguredModel;
 use super::Role;
-use super::fit::{Place, check, shape};
-use super::load::{Loaded, load};
+use super::fit::{ModelSlot, check, shape};
+use super::load::{LoadedModel, load};
 use super::watch::FileWatch;
 use super::{
     ModelRegistry, ProcessorCost, RegistryReceiver, ReloadError, ReloaderOptions, ServedModel, Shadow,
@@ -27,8 +27,8 @@ use crate::stream::{SetupError, StreamSetup};
 use crate::telemetry::metrics::{self, GaugeGuard};
 use crate::telemetry::process_cpu;
 
-/// How often files are looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often files are polled.
+const POLL: Duration = Duration::from_secs(1);
 
 /// All models in service, with their batchers.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub struct Reloader {
     registry: watch::Sender<Arc<ModelRegistry>>,
     setups: u64,
     processor: Arc<ProcessorCost>,
-    /// CPU time and windows at the last look.
+    /// CPU time and windows at the last poll.
     seen: (Duration, u64),
 }
 
@@ -96,42 +96,42 @@ impl Reloader {
             let (served, batcher) = self.put_into_service(loaded)?;
             self.members.push(Member { source, role, file, served, batcher, _in_use: in_use });
         }
-        check(&self.members.iter().map(Member::place).collect::<Vec<_>>())
+        check(&self.members.iter().map(Member::slot).collect::<Vec<_>>())
     }
 
-    /// Gives the lineup of the moment.
+    /// A receiver of the current registry.
     #[must_use]
     pub fn registries(&self) -> RegistryReceiver {
         self.registry.subscribe()
     }
 
-    /// Loads models again whenever `reload` says so or a file has changed, until told to stop.
+    /// Loads models again on each message of `reload` and when a file has changed, until `stop`.
     pub async fn run(mut self, mut reload: mpsc::Receiver<()>, stop: CancellationToken) -> Self {
-        let mut looks = tokio::time::interval(LOOK);
-        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut polls = tokio::time::interval(POLL);
+        polls.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return self,
                 Some(()) = reload.recv() => self.reload(|member| member.file.is_some()).await,
-                _ = looks.tick() => {
-                    self.look_at_the_processor();
+                _ = polls.tick() => {
+                    self.measure_processor();
                     self.reload(|member| member.has_changed() || member.batcher.seems_broken()).await;
                 }
             }
         }
     }
 
-    /// What the windows since the last look have cost the process.
-    fn look_at_the_processor(&mut self) {
+    /// Measures the process's CPU time for the windows since the last poll.
+    fn measure_processor(&mut self) {
         let windows = self.members.iter().map(|member| member.served.utilization.cost().windows()).sum();
         let now = (process_cpu(), windows);
         let (cpu, before) = std::mem::replace(&mut self.seen, now);
         self.processor.add(now.0.saturating_sub(cpu), windows.saturating_sub(before));
     }
 
-    /// Takes all models out of service and waits until their last answers are out.
+    /// Takes all models out of service and waits until their last results are sent.
     pub async fn join(self) {
-        // Streams are over: these were the last who could hand in work.
+        // The registry holds the last senders of jobs besides those of open streams, which have ended.
         self.registry.send_replace(Arc::default());
         let Self { members, retired, scored, .. } = self;
         let mut batchers = retired;
@@ -145,7 +145,7 @@ impl Reloader {
         }
     }
 
-    /// Loads those again that `wanted` picks.
+    /// Loads the members again that `wanted` selects.
     async fn reload(&mut self, wanted: impl Fn(&mut Member) -> bool) {
         self.retired.retain(|batcher| !batcher.has_ended());
         let mut exchanged = false;
@@ -174,9 +174,9 @@ impl Reloader {
         let loaded = load(self.members[index].source.clone(), &self.options).await?;
         let new = &loaded.model;
         let setup = self.setup(&new.contract)?;
-        let mut places: Vec<_> = self.members.iter().map(Member::place).collect();
-        places[index] = Place { name: &new.contract.name, setup: &setup, ..places[index] };
-        check(&places)?;
+        let mut slots: Vec<_> = self.members.iter().map(Member::slot).collect();
+        slots[index] = ModelSlot { name: &new.contract.name, setup: &setup, ..slots[index] };
+        check(&slots)?;
         let was = self.members[index].served.contract.clone();
         let member = &mut self.members[index];
         member._in_use = in_use(new);
@@ -202,7 +202,7 @@ impl Reloader {
         Ok(())
     }
 
-    /// How the streams of a model are heard.
+    /// The setup of a model's streams.
     fn setup(&self, contract: &Contract) -> Result<StreamSetup, SetupError> {
         let ReloaderOptions { window, audio, vad, .. } = &self.options;
         StreamSetup::new(contract, window, audio)?.gated(contract, vad)
@@ -211,7 +211,7 @@ impl Reloader {
     /// Starts a batcher of its own.
     fn put_into_service(
         &mut self,
-        Loaded { model, max_size }: Loaded,
+        LoadedModel { model, max_size }: LoadedModel,
     ) -> Result<(Arc<ServedModel>, Batcher<Session>), ReloadError> {
         let Model { contract, sessions, time_per_window, .. } = model;
         let options = batch::Options { max_size: Some(max_size), ..self.options.batch.clone() };
@@ -224,11 +224,13 @@ impl Reloader {
         let hop = setup.geometry.span().hop;
         let utilization = Utilization::new(batcher.cost().clone(), batcher.threads(), hop);
         let (setup_number, shadows) = (self.setups, Vec::new());
-        let served = ServedModel { contract, setup, setup_number, jobs, utilization, shadows };
+        let share = Arc::new(Semaphore::new(self.options.shard_capacity.min(Semaphore::MAX_PERMITS)));
+        let served =
+            ServedModel { contract, setup, setup_number, jobs, share, is_only: false, utilization, shadows };
         Ok((Arc::new(served), batcher))
     }
 
-    /// Tells whoever opens streams: serving models in the order of the configuration, shadows beside the first.
+    /// Publishes the registry: serving models in the order of the configuration, shadows beside the first.
     fn announce(&self) {
         let shadow = |member: &Member| match &member.role {
             Role::Serving => None,
@@ -239,9 +241,10 @@ impl Reloader {
         };
         let mut shadows: Vec<Shadow> = self.members.iter().filter_map(shadow).collect();
         let serving = self.members.iter().filter(|member| member.role == Role::Serving);
+        let is_only = serving.clone().count() == 1;
         let models = serving.map(|member| {
             let shadows = std::mem::take(&mut shadows);
-            Arc::new(ServedModel { shadows, ..(*member.served).clone() })
+            Arc::new(ServedModel { shadows, is_only, ..(*member.served).clone() })
         });
         self.registry.send_replace(Arc::new(ModelRegistry::new(models.collect(), self.processor.clone())));
     }
@@ -256,7 +259,7 @@ impl Member {
         self.file.as_mut().is_some_and(FileWatch::has_changed)
     }
 
-    fn place(&self) -> Place<'_> {
-        Place { role: &self.role, name: &self.served.contract.name, setup: &self.served.setup }
+    fn slot(&self) -> ModelSlot<'_> {
+        ModelSlot { role: &self.role, name: &self.served.contract.name, setup: &self.served.setup }
     }
 }

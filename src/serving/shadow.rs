@@ -1,8 +1,8 @@
-//! A model on trial: it sees the windows of the default model, and nobody waits for what it says.
+//! Shadows: models on trial that are run on the windows of the default model.
 //!
-//! In: the same windows, as features of its own. Out: for each window whether both models named the same emotion, and events to a topic
-//! where one is configured. Invariant: a shadow that is slow or broken costs the streams nothing but its CPU; what it has no room for is
-//! dropped and counted.
+//! Input: the same windows, as features of the shadow's own front end. Output: for each window whether both models named the same emotion, and
+//! events to a topic where one is configured. Invariant: a shadow that is slow or broken costs the streams nothing but CPU time; windows that it
+//! has no room for are dropped and counted.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,37 +14,37 @@ use crate::telemetry::metrics;
 pub struct Shadow {
     /// The model.
     pub model: Arc<ServedModel>,
-    /// Where its events go.
+    /// The topic of its events, if any.
     pub topic: Option<Arc<str>>,
 }
 
-/// One window before two models.
+/// The comparison of two models on one window.
 #[derive(Debug)]
 pub struct Agreement {
     /// The shadow, by name and version.
     shadow: String,
-    /// What the first of the two has said.
+    /// The emotion that the first of the two models named.
     first: OnceLock<String>,
 }
 
 impl Agreement {
-    /// A window that neither model has answered yet.
+    /// A window for which neither model has named an emotion yet.
     #[must_use]
     pub fn new(shadow: &ServedModel) -> Arc<Self> {
         let shadow = format!("{}@{}", shadow.contract.name, shadow.contract.version);
         Arc::new(Self { shadow, first: OnceLock::new() })
     }
 
-    /// One of the two models names an emotion; the second to do so is counted.
-    pub fn says(&self, emotion: &str) {
+    /// Records the emotion that one of the two models named; the second one is compared and counted.
+    pub fn record(&self, emotion: &str) {
         if let Err(emotion) = self.first.set(emotion.to_owned()) {
             let agreed = self.first.get() == Some(&emotion);
             metrics::shadow_window(&self.shadow, if agreed { "agreed" } else { "disagreed" });
         }
     }
 
-    /// The shadow will not answer.
-    pub fn is_off(&self, outcome: &'static str) {
+    /// Counts a window that only one of the models was run for.
+    pub fn record_missing(&self, outcome: &'static str) {
         metrics::shadow_window(&self.shadow, outcome);
     }
 }

@@ -1,7 +1,7 @@
-//! How much of the machine the open streams take, if each keeps the pace of speech.
+//! The share of the machine that the open streams take at the pace of speech.
 //!
-//! In: streams that open and end, what a window costs. Out: a share, known before a new stream's first window is whole: seconds of
-//! speech pass until then, too late to find out by a queue that grows. Never refuses by itself.
+//! Input: streams that open and end, the cost of a window. Output: a share that is known before a new stream's first window is complete. That
+//! takes seconds of speech, so a queue that grows would show an overload too late. Nothing is refused here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use crate::batch::InferenceCost;
 
-/// The weight of one interval in the average is one part in so many.
+/// One interval has the weight 1 / `MEMORY` in the average.
 const MEMORY: f64 = 4.0;
-/// What a window costs beside the model, as a first guess: ten chunks over gRPC, a second of features, an event.
+/// First guess of a window's cost besides the model: ten chunks over gRPC, a second of features, an event.
 const BESIDE_THE_MODEL: Duration = Duration::from_micros(400);
-/// Fewer windows than these in an interval say nothing of what one costs.
-const TELLING: u64 = 20;
+/// Intervals with fewer windows are not used: the cost of one would be too uncertain.
+const LEAST_WINDOWS: u64 = 20;
 
 /// The load that one model's streams put on its sessions.
 #[derive(Debug)]
@@ -34,13 +34,13 @@ pub struct AdmissionPermit {
 }
 
 impl Utilization {
-    /// For `sessions` that take `cost` for each window, of which every channel gives one each `hop`.
+    /// For `sessions` with `cost` for each window, of which every channel gives one each `hop`.
     #[must_use]
     pub fn new(cost: Arc<InferenceCost>, sessions: usize, hop: Duration) -> Arc<Self> {
         Arc::new(Self { cost, sessions, hop, channels: AtomicUsize::new(0) })
     }
 
-    /// What a window costs the model.
+    /// The model's cost of a window.
     #[must_use]
     pub fn cost(&self) -> &InferenceCost {
         &self.cost
@@ -52,13 +52,13 @@ impl Utilization {
         (self.channels.load(Ordering::Relaxed) + more) as f64 / self.hop.as_secs_f64()
     }
 
-    /// The share of the sessions' time that they take; 1 is all of it.
+    /// The share of the sessions' time that the open streams and `more` channels take; 1 is all of it.
     #[must_use]
     pub fn of_sessions(&self, more: usize) -> f64 {
         self.windows_per_second(more) * self.cost.per_window().as_secs_f64() / self.sessions.max(1) as f64
     }
 
-    /// A stream of so many channels opens.
+    /// Counts a stream of `channels` until the permit is dropped.
     #[must_use]
     pub fn enter(self: &Arc<Self>, channels: usize) -> AdmissionPermit {
         self.channels.fetch_add(channels, Ordering::Relaxed);
@@ -72,7 +72,7 @@ impl Drop for AdmissionPermit {
     }
 }
 
-/// What a window costs the whole process, from the audio that comes in to the event that goes out.
+/// The cost of a window for the whole process, from the audio to the event.
 #[derive(Debug, Default)]
 pub struct ProcessorCost {
     /// Nanoseconds of CPU time a window; 0 while nothing is known.
@@ -80,16 +80,16 @@ pub struct ProcessorCost {
 }
 
 impl ProcessorCost {
-    /// A first guess, where a window takes the model so long and nothing has been measured.
+    /// Sets a first guess from the model's time for a window, unless a cost has been measured.
     pub fn guess(&self, window_takes: Duration) {
         let guess = (window_takes + BESIDE_THE_MODEL).as_nanos() as u64;
-        // Where there is a figure already, that is the better one.
+        // A cost that is known already is the better one.
         let _ = self.per_window.compare_exchange(0, guess, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// So much CPU time went into so many windows since the last look.
+    /// Adds an interval in which `windows` took `cpu` time.
     pub fn add(&self, cpu: Duration, windows: u64) {
-        if windows < TELLING {
+        if windows < LEAST_WINDOWS {
             return;
         }
         let sample = cpu.as_nanos() as f64 / windows as f64;
@@ -100,7 +100,7 @@ impl ProcessorCost {
         self.per_window.store(average as u64, Ordering::Relaxed);
     }
 
-    /// The share of `cores` that so many windows a second take; 0 while nothing is known.
+    /// The share of `cores` that `windows_per_second` take; 0 while nothing is known.
     #[must_use]
     pub fn of_cores(&self, windows_per_second: f64, cores: usize) -> f64 {
         windows_per_second * self.per_window.load(Ordering::Relaxed) as f64 * 1e-9 / cores.max(1) as f64
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn the_processors_share_follows_the_measured_cost_of_a_window() {
         let cost = ProcessorCost::default();
-        cost.add(Duration::from_secs(1), TELLING - 1);
+        cost.add(Duration::from_secs(1), LEAST_WINDOWS - 1);
         assert!(cost.of_cores(1e6, 1) < f64::EPSILON, "too few windows tell nothing");
         cost.guess(Duration::from_micros(100));
         assert!((cost.of_cores(1_000.0, 1) - 0.5).abs() < 1e-6, "{}", cost.of_cores(1_000.0, 1));

@@ -1,12 +1,24 @@
 //! One input stream, independent of the transport that carries it.
 //!
-//! Input: chunks of one stream in the order in which they arrived. Output: pieces for the shards, or a refusal. `open_streams` (which ids are taken),
-//! `opened` (what later chunks must not change), `pieces` (large chunks cut so that no queue fills at once).
+//! Input: the messages of one stream, in order. Output: pieces for the shards, or a [`Refusal`]. Invariants: no type of a transport occurs here; what
+//! opens a stream and what later chunks must not change is checked once, for every transport.
+//!
+//! In data order: `input` (a connection's messages, one after the other) → `opened_stream` (the checks, the collected file) → `pieces` (large chunks
+//! cut so that no queue fills at once) → `credits` (room for their events) → `shard_sender`. `open_streams` holds the ids that are taken, `refusal`
+//! the reasons with their classes.
+//!
+//! A new transport turns its messages into a stream of `AudioChunk`, runs an [`InputSession`] on it, sends the events that arrive on the session's
+//! channel, and maps [`RefusalClass`] to its own codes.
 
+mod credits;
+mod input;
 mod open_streams;
-mod opened;
+mod opened_stream;
 mod pieces;
+mod refusal;
+mod shard_sender;
 
-pub use open_streams::*;
-pub(crate) use opened::Opened;
-pub use pieces::*;
+pub use input::{InputSession, SessionError, SessionLinks};
+pub use open_streams::{OpenStreamGuard, OpenStreams};
+pub use pieces::{chunks_of, events_of_a_piece, most_events_of_a_piece, pieces};
+pub use refusal::{Refusal, RefusalClass};

@@ -1,93 +1,55 @@
-//! Which streams are open over gRPC: one call for each id, and no more than the limit.
+//! The ids of the streams that are open in sessions: one session for each id, and no more streams than the limit.
 //!
-//! In: an id. Out: a place that frees itself when it is dropped, or why there is none. The one lock of the daemon; held for a set
-//! operation, never across an await.
+//! Input: the id of a stream that opens. Output: a guard that keeps the id until it is dropped, or a refusal. Invariant: the lock is held for one
+//! operation on the set, never across an await.
+//!
+//! The set is the only state that sessions of all transports share, and the one lock of the daemon's input: a task that owned it would add two
+//! channel hops to the opening of every stream.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tonic::Status;
+use super::Refusal;
 
-use crate::telemetry::metrics;
-
-/// Why a stream may not open.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OpenRefused {
-    /// Another call has it.
-    #[error("stream_id {0:?} is already open in another call")]
-    AlreadyOpen(String),
-    /// The model could not keep up with one more.
-    #[error(
-        "one more stream would take over {0} % of the model's time, the most that is allowed \
-         (limits.max_utilization_percent)"
-    )]
-    Busy(usize),
-    /// The limit is reached.
-    #[error("{0} streams are open already, the most that are allowed (limits.max_streams)")]
-    Full(usize),
-}
-
-impl OpenRefused {
-    /// What the call hears; counted.
-    #[must_use]
-    pub fn refusal(&self) -> Status {
-        metrics::rejected(metrics::Source::Grpc, self.reason());
-        match self {
-            Self::AlreadyOpen(_) => Status::already_exists(self.to_string()),
-            Self::Full(_) | Self::Busy(_) => Status::resource_exhausted(self.to_string()),
-        }
-    }
-
-    /// The metric's label.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::AlreadyOpen(_) => "already_open",
-            Self::Busy(_) => "busy",
-            Self::Full(_) => "stream_limit",
-        }
-    }
-}
-
-/// The streams that are open.
+/// The ids of all open streams. Clones share the set.
 #[derive(Debug, Clone)]
 pub struct OpenStreams {
-    ids: Arc<Mutex<HashSet<String>>>,
+    ids: Arc<Mutex<HashSet<Arc<str>>>>,
     limit: usize,
 }
 
-/// A stream's place; dropped, it is free again.
+/// Keeps the id of an open stream from being opened again until it is dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct OpenStreamGuard {
     streams: OpenStreams,
-    stream_id: String,
+    stream_id: Arc<str>,
 }
 
 impl OpenStreams {
-    /// Room for `limit` streams.
+    /// Returns an empty set that holds at most `limit` streams (`limits.max_streams`).
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self { ids: Arc::default(), limit }
     }
 
-    /// Takes a place.
+    /// Reserves `stream_id`.
     ///
     /// # Errors
-    /// See `OpenRefused`.
-    pub fn open(&self, stream_id: &str) -> Result<Place, OpenRefused> {
+    /// Returns [`Refusal::AlreadyOpen`] or [`Refusal::StreamLimit`].
+    pub fn open(&self, stream_id: &Arc<str>) -> Result<OpenStreamGuard, Refusal> {
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         if ids.contains(stream_id) {
-            return Err(OpenRefused::AlreadyOpen(stream_id.to_owned()));
+            return Err(Refusal::AlreadyOpen(stream_id.to_string()));
         }
         if ids.len() >= self.limit {
-            return Err(OpenRefused::Full(self.limit));
+            return Err(Refusal::StreamLimit(self.limit));
         }
-        ids.insert(stream_id.to_owned());
-        Ok(Place { streams: self.clone(), stream_id: stream_id.to_owned() })
+        ids.insert(stream_id.clone());
+        Ok(OpenStreamGuard { streams: self.clone(), stream_id: stream_id.clone() })
     }
 }
 
-impl Drop for Place {
+impl Drop for OpenStreamGuard {
     fn drop(&mut self) {
         self.streams.ids.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.stream_id);
     }
@@ -98,12 +60,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_one_calls_and_free_again_when_dropped() {
+    fn an_id_opens_once_and_again_after_its_guard_is_dropped() {
         let streams = OpenStreams::new(1);
-        let place = streams.open("a").unwrap();
-        assert_eq!(streams.open("a").unwrap_err(), OpenRefused::AlreadyOpen("a".into()));
-        assert_eq!(streams.open("b").unwrap_err(), OpenRefused::Full(1));
-        drop(place);
-        streams.open("b").unwrap();
+        let guard = streams.open(&"a".into()).unwrap();
+        assert!(matches!(streams.open(&"a".into()), Err(Refusal::AlreadyOpen(id)) if id == "a"));
+        assert!(matches!(streams.open(&"b".into()), Err(Refusal::StreamLimit(1))));
+        drop(guard);
+        streams.open(&"b".into()).unwrap();
     }
 }

@@ -1,16 +1,29 @@
 //! Shards: threads that own open streams.
 //!
 //! Input: chunks of any source, in order for each stream. Output: one job a window to its model's batcher, refusals to the source, and reports to the
-//! reader of a partition. In data order: `threads` (which thread owns a stream) → `open_stream` (one stream with its source) → `output` (its windows
-//! become jobs); `shadow_stream` feeds models on trial, `scratch_pool` holds the buffers that a thread's streams share, `report` is what a reader receives.
+//! reader of a partition.
+//!
+//! In data order: `threads` (which thread owns a stream) → `message` (what it receives) → `shard` (the streams of one thread) → `open_stream` (one stream
+//! with its source) → `output` (its windows become jobs) → `backlog` (jobs without room wait, with their stream). `shadow_stream` feeds models on trial,
+//! `scratch_pool` holds the buffers that a thread's streams share, and `report` is what the reader of a partition receives.
 
+mod backlog;
+#[cfg(test)]
+mod backlog_tests;
+mod block_on;
+mod full_queue;
+mod message;
 mod open_stream;
 mod output;
 mod report;
 mod scratch_pool;
 mod shadow_stream;
+#[expect(clippy::module_inception, reason = "the type gives the file its name")]
+mod shard;
 mod threads;
 
+pub use message::{ChunkEnvelope, ChunkSource, ShardMessage, StreamKey};
 pub use open_stream::ReportSender;
-pub use report::{ChunkAccepted, Report};
-pub use threads::*;
+pub use report::{ChunkAccepted, PartitionReport};
+pub use shard::Shard;
+pub use threads::{ShardThreads, Shards, start};

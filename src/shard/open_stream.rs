@@ -1,94 +1,91 @@
-//! An open stream with its owner: its windows become jobs, its progress reports.
+//! An open stream with the recipient of its windows.
 //!
-//! In: the chunks of one stream. Out: its windows through their [`WindowOutput`], in order, and for Kafka where the stream stands.
+//! Input: the chunks of one stream, in order. Output: its windows through their [`WindowOutput`], in order, and for Kafka a report of the stream's
+//! position after each chunk. Invariants: a refused chunk changes nothing; no later chunk changes the stream's model, format or channels.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use super::backlog::Backlog;
 use super::output::WindowOutput;
 use super::scratch_pool::ScratchPool;
 use super::shadow_stream::ShadowStream;
-use super::{ChunkEnvelope, Source};
+use super::{ChunkEnvelope, ChunkSource};
 use crate::serving::CallReply;
 use crate::serving::{AdmissionPermit, ServedModel};
-use crate::shard::{ChunkAccepted, Report};
+use crate::shard::{ChunkAccepted, PartitionReport};
 use crate::stream::RESUMED;
 use crate::stream::{Assignment, EpochPosition, StreamInfo};
-use crate::stream::{BadChunk, ChunkOutcome, StreamFrontEnd};
+use crate::stream::{BadChunk, Chunk, ChunkOutcome, StreamFrontEnd};
 use crate::telemetry::metrics as meter;
 use crate::telemetry::metrics::GaugeGuard;
 use crate::window::time_of;
 
-/// Where results go.
+/// The channel to the reader of the partitions.
 #[derive(Debug, Clone)]
 pub struct ReportSender {
-    /// What becomes of Kafka's chunks, to the partitions' reader; it never stops listening while there is one.
-    pub reports: crossbeam_channel::Sender<Report>,
+    /// What happened to the chunks of Kafka streams. The reader receives at all times, so a full channel empties soon.
+    pub reports: crossbeam_channel::Sender<PartitionReport>,
 }
 
 impl ReportSender {
-    /// Tells the partitions' reader. Without one nobody misses it.
-    pub fn report(&self, report: Report) {
+    /// Sends a report to the reader. A daemon without Kafka has no reader, and the report is dropped.
+    pub fn report(&self, report: PartitionReport) {
         let _ = self.reports.send(report);
     }
 }
 
-/// Whether a stream goes on after a chunk.
+/// Whether a stream is still open after a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum After {
     Open,
     Ended,
 }
 
-/// A stream in a shard's care.
+/// The state of an open stream.
 pub(crate) struct OpenStream {
     front_end: StreamFrontEnd,
-    /// The model, and with it the batcher, that every window of the stream goes to.
+    /// The model, and with it the batcher, that receives every window of the stream.
     model: Arc<ServedModel>,
-    /// Models on trial beside it.
+    /// The same stream for the shadow models.
     shadows: Vec<ShadowStream>,
     info: Arc<StreamInfo>,
-    owner: Owner,
-    /// Whether an earlier chunk was taken in, here or by the reader that left the stream.
+    stream_source: StreamSource,
+    /// Whether an earlier chunk was accepted, here or by the reader that left the stream.
     begun: bool,
-    /// When the last chunk with audio was captured: a stretch that ends, ends with it.
-    captured_at: Option<pbjson_types::Timestamp>,
+    /// When the last chunk with audio was captured. The last windows of a segment carry this time.
+    captured_at: Option<crate::proto::Timestamp>,
+    /// The source as metrics label it.
+    source: meter::Source,
     meter: meter::ChunkMeter,
     _active: GaugeGuard,
-    /// Counts the stream among those that keep the model busy; calls do so themselves, when they are let in.
+    /// The admission permit of a Kafka stream. A session holds its own, which it acquires before it accepts audio.
     _permit: Option<AdmissionPermit>,
 }
 
-/// Whom the windows are for.
+/// The recipient of a stream's windows.
 #[derive(Debug, Clone)]
-pub(super) enum Owner {
+pub(super) enum StreamSource {
     Call(mpsc::Sender<CallReply>),
     Kafka { assignment: Assignment, epoch: i64 },
 }
 
-impl Owner {
-    fn source(&self) -> meter::Source {
-        match self {
-            Self::Call(_) => meter::Source::Grpc,
-            Self::Kafka { .. } => meter::Source::Kafka,
-        }
-    }
-}
-
 impl OpenStream {
-    /// Opens the stream of a first chunk, where another reader left it if the envelope says so.
+    /// Opens the stream of a first chunk, at the position where another reader left it if the envelope holds one. The chunk itself must then be
+    /// passed to [`Self::accept`].
     pub fn open(scratch_pool: &mut ScratchPool, envelope: &mut ChunkEnvelope) -> Result<Self, BadChunk> {
         let model = envelope.model.clone();
         let info = resolved(&envelope.info, &model);
         let (setup, chunk) = (&model.setup.for_stream(&info), &envelope.chunk);
         let resume = envelope.resume.take();
         let begun = resume.as_ref().is_some_and(|resume| resume.at.is_some());
-        let owner = match &envelope.source {
-            Source::Call { replies, .. } => Owner::Call(replies.clone()),
-            Source::Kafka { assignment, offset } => {
-                Owner::Kafka { assignment: *assignment, epoch: if begun { RESUMED } else { *offset } }
+        let (stream_source, source) = match &envelope.source {
+            ChunkSource::Session { replies, source, .. } => (StreamSource::Call(replies.clone()), *source),
+            ChunkSource::Kafka { assignment, offset } => {
+                let epoch = if begun { RESUMED } else { *offset };
+                (StreamSource::Kafka { assignment: *assignment, epoch }, meter::Source::KAFKA)
             }
         };
         let shadows = model.shadows.iter().cloned();
@@ -99,127 +96,182 @@ impl OpenStream {
             Some(resume) => StreamFrontEnd::resume(setup, scratch_pool.of(&model), *resume, chunk)?,
             None => StreamFrontEnd::begin(setup, chunk)?,
         };
-        let (channels, captured_at) = (setup.channels.analysed(front_end.format().channels()), None);
-        let seat = match owner {
-            Owner::Call(_) => None,
-            Owner::Kafka { .. } => Some(model.utilization.enter(channels)),
+        let channels = setup.channels.analysed(front_end.format().channels());
+        let permit = match stream_source {
+            StreamSource::Call(_) => None,
+            StreamSource::Kafka { .. } => Some(model.utilization.enter(channels)),
         };
-        let active = meter::stream_open();
-        let meter = meter::ChunkMeter::new(owner.source());
         Ok(Self {
             front_end,
             model,
             shadows,
             info,
-            owner,
+            stream_source,
             begun,
-            captured_at,
-            meter,
-            _active: active,
-            _permit: seat,
+            captured_at: None,
+            source,
+            meter: meter::ChunkMeter::new(source),
+            _active: meter::stream_open(),
+            _permit: permit,
         })
     }
 
-    /// The setups whose scratch the stream needs.
+    /// Returns the numbers of the setups whose scratch the stream needs.
     pub fn setup_numbers(&self) -> impl Iterator<Item = u64> {
         let shadows = self.model.shadows.iter().map(|shadow| shadow.model.setup_number);
         std::iter::once(self.model.setup_number).chain(shadows)
     }
 
-    /// Takes a chunk in; the last one ends the stream.
-    pub fn take(
+    /// Accepts a chunk; the last one ends the stream.
+    pub fn accept(
         &mut self,
         scratch_pool: &mut ScratchPool,
         reports_to: &ReportSender,
+        backlog: &mut Backlog,
         envelope: &mut ChunkEnvelope,
     ) -> Result<After, BadChunk> {
         let started = Instant::now();
-        let before = self.standing().filter(|_| self.begun);
+        let before = self.position().filter(|_| self.begun);
+        self.check_declared(envelope)?;
         let chunk = &envelope.chunk;
         let mut credits = match &mut envelope.source {
-            Source::Call { credits, .. } => Some(credits),
-            Source::Kafka { .. } => None,
+            ChunkSource::Session { credits, .. } => Some(credits),
+            ChunkSource::Kafka { .. } => None,
         };
-        let (model, captured_at) = (&*self.model, envelope.captured_at);
+        let (model, captured_at) = (&self.model, envelope.captured_at);
         let shadows = &mut self.shadows;
-        let mut exit =
-            WindowOutput { info: &self.info, owner: &self.owner, model, shadows, reports_to, captured_at };
-        let bench = scratch_pool.of(&self.model);
-        let outcome =
-            self.front_end.accept(bench, chunk, &mut |window| exit.submit(window, credits.as_deref_mut()))?;
+        let mut output = WindowOutput {
+            info: &self.info,
+            stream_source: &self.stream_source,
+            model,
+            shadows,
+            reports_to,
+            backlog,
+            captured_at,
+        };
+        let scratch = scratch_pool.of(&self.model);
+        let outcome = self
+            .front_end
+            .accept(scratch, chunk, &mut |window| output.submit(window, credits.as_deref_mut()))?;
         if !chunk.audio.is_empty() && !outcome.duplicate {
             self.captured_at = envelope.captured_at;
         }
         let after = if chunk.last && !outcome.duplicate { After::Ended } else { After::Open };
         if after == After::Ended {
-            exit.captured_at = self.captured_at;
-            self.front_end.end(bench, &mut |window| exit.submit(window, credits.as_deref_mut()))?;
+            output.captured_at = self.captured_at;
+            self.front_end.end(scratch, &mut |window| output.submit(window, credits.as_deref_mut()))?;
         }
+        self.feed_shadows(scratch_pool, chunk, after);
+        self.begun = true;
+        let whole = !matches!(envelope.source, ChunkSource::Session { continues: true, .. });
+        self.count(&outcome, whole, started.elapsed());
+        if let ChunkSource::Kafka { offset, .. } = envelope.source {
+            if let Some(file) = outcome.file_header {
+                let stream_id = &self.info.stream_id;
+                tracing::warn!(%stream_id, "a stream of raw samples begins with the header of a {file} file");
+            }
+            self.report_accepted(reports_to, offset, before, after);
+        }
+        Ok(after)
+    }
+
+    /// Passes an accepted chunk to the shadow models.
+    fn feed_shadows(&mut self, scratch_pool: &mut ScratchPool, chunk: &Chunk, after: After) {
         for shadow in &mut self.shadows {
             shadow.take(scratch_pool, chunk);
             if after == After::Ended {
                 shadow.end(scratch_pool);
             }
         }
-        self.begun = true;
-        let whole = !matches!(envelope.source, Source::Call { continues: true, .. });
-        self.count(&outcome, whole, started.elapsed());
-        if let Source::Kafka { offset, .. } = envelope.source {
-            self.report_taken(reports_to, offset, before, after);
-        }
-        Ok(after)
     }
 
-    /// Ends the stretch, giving its partial windows; the stream goes on where it stands.
+    /// Refuses a chunk that declares another model or other channels than the stream has. A duplicate is dropped whatever it declares.
+    fn check_declared(&self, envelope: &ChunkEnvelope) -> Result<(), BadChunk> {
+        match &envelope.declared {
+            Some(chunk) if !self.front_end.is_duplicate(&envelope.chunk) => {
+                chunk.declared().check(&self.info.model, self.front_end.channels())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the segment: its partial windows are analysed. The stream stays open at its position.
     pub fn end_segment(
         &mut self,
         scratch_pool: &mut ScratchPool,
         reports_to: &ReportSender,
+        backlog: &mut Backlog,
         mut credits: Option<OwnedSemaphorePermit>,
     ) {
-        let (model, captured_at) = (&*self.model, self.captured_at);
+        let (model, captured_at) = (&self.model, self.captured_at);
         let shadows = &mut self.shadows;
-        let mut exit =
-            WindowOutput { info: &self.info, owner: &self.owner, model, shadows, reports_to, captured_at };
-        let bench = scratch_pool.of(&self.model);
-        let ended = self.front_end.end(bench, &mut |window| exit.submit(window, credits.as_mut()));
+        let mut output = WindowOutput {
+            info: &self.info,
+            stream_source: &self.stream_source,
+            model,
+            shadows,
+            reports_to,
+            backlog,
+            captured_at,
+        };
+        let scratch = scratch_pool.of(&self.model);
+        let ended = self.front_end.end(scratch, &mut |window| output.submit(window, credits.as_mut()));
         self.shadows.iter_mut().for_each(|shadow| shadow.end(scratch_pool));
         if let Err(bad) = ended {
-            self.say_bad_end(&bad);
+            self.report_bad_end(&bad);
         }
-        if let (Owner::Kafka { assignment, .. }, Some(standing)) = (&self.owner, self.standing()) {
+        if let (StreamSource::Kafka { assignment, .. }, Some(position)) =
+            (&self.stream_source, self.position())
+        {
             let (assignment, stream_id) = (*assignment, self.info.stream_id.clone());
-            reports_to.report(Report::SegmentEnded { assignment, stream_id, standing });
+            reports_to.report(PartitionReport::SegmentEnded { assignment, stream_id, position });
         }
     }
 
-    /// A file that its sender never finished cannot be read. Its chunks were fine one by one, so none is to blame. (Calls collect
+    /// Whether the client of the stream's call has left.
+    pub fn has_left(&self) -> bool {
+        matches!(&self.stream_source, StreamSource::Call(replies) if replies.is_closed())
+    }
+
+    /// Closes the stream: the stages behind the model drop its state once its last window has passed.
+    pub fn close(self, backlog: &mut Backlog) {
+        backlog.submit_end(&self.model, self.info);
+        self.shadows.into_iter().for_each(|shadow| shadow.close(backlog));
+    }
+
+    /// Logs and counts a file that ended before it was complete. Each of its chunks was accepted, so none becomes a dead letter. (Sessions collect
     /// their files themselves.)
-    fn say_bad_end(&self, bad: &BadChunk) {
-        tracing::warn!(stream_id = %self.info.stream_id, "dropped a file that ended early: {bad}");
-        meter::rejected(self.owner.source(), bad.reason());
+    fn report_bad_end(&self, bad: &BadChunk) {
+        tracing::warn!(stream_id = %self.info.stream_id, "no chunk for audio.idle_timeout: dropped a file that is not complete: {bad}");
+        meter::rejected(self.source, bad.reason());
     }
 
-    /// Where a Kafka stream stands.
-    fn standing(&self) -> Option<EpochPosition> {
-        match self.owner {
-            Owner::Call(_) => None,
-            Owner::Kafka { epoch, .. } => Some(EpochPosition { epoch, place: self.front_end.position() }),
+    /// Returns the position of a Kafka stream; `None` for a session's.
+    fn position(&self) -> Option<EpochPosition> {
+        match self.stream_source {
+            StreamSource::Call(_) => None,
+            StreamSource::Kafka { epoch, .. } => {
+                Some(EpochPosition { epoch, position: self.front_end.position() })
+            }
         }
     }
 
-    fn report_taken(
+    /// Reports an accepted chunk of a Kafka stream to the reader.
+    fn report_accepted(
         &self,
         reports_to: &ReportSender,
         offset: i64,
         before: Option<EpochPosition>,
         after: After,
     ) {
-        let (Owner::Kafka { assignment, .. }, Some(now)) = (&self.owner, self.standing()) else { return };
+        let (StreamSource::Kafka { assignment, .. }, Some(now)) = (&self.stream_source, self.position())
+        else {
+            return;
+        };
         let format = self.front_end.format();
-        // A file's chunks are needed until it is whole and the position has moved behind it.
-        let end = now.place.position + u64::from(format.is_file());
-        reports_to.report(Report::ChunkAccepted(Box::new(ChunkAccepted {
+        // The chunks of a file are needed until the file is complete and the position has moved past it.
+        let end = now.position.position + u64::from(format.is_file());
+        reports_to.report(PartitionReport::ChunkAccepted(Box::new(ChunkAccepted {
             assignment: *assignment,
             stream_id: self.info.stream_id.clone(),
             offset,
@@ -231,14 +283,13 @@ impl OpenStream {
         })));
     }
 
-    /// Counts a chunk, where `whole` says that it is more than a further piece of one, and its audio.
+    /// Counts the audio of a chunk, and the chunk itself unless it is a further piece of one (`whole` is false).
     fn count(&self, outcome: &ChunkOutcome, whole: bool, spent: Duration) {
-        let source = self.owner.source();
         if outcome.duplicate {
-            return meter::rejected(source, "duplicate");
+            return meter::rejected(self.source, "duplicate");
         }
         if outcome.missing_chunks > 0 {
-            meter::rejected(source, "missing");
+            meter::rejected(self.source, "missing");
         }
         if whole {
             self.meter.chunk();
@@ -247,7 +298,7 @@ impl OpenStream {
     }
 }
 
-/// What a stream's events repeat, with the configured policy where it asks for none.
+/// Returns what the stream's events repeat, with the configured channel policy if the stream requests none.
 fn resolved(info: &Arc<StreamInfo>, model: &ServedModel) -> Arc<StreamInfo> {
     match info.channels {
         Some(_) => info.clone(),

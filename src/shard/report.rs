@@ -1,17 +1,17 @@
-//! What the shards and the sinks report to the reader of a partition.
+//! Reports of the shards and the sinks to the reader of a partition.
 //!
-//! Input: what became of a chunk, a window or a dead letter. Output: messages to the one thread that tracks the partition's offsets.
+//! Input: the outcome of a chunk, a window or a dead letter. Output: messages to the thread that tracks the partition's offsets.
 
 use std::sync::Arc;
 
-use crate::stream::{Assignment, DeadLetterTicket, EpochPosition, RecentScores, StreamInfo, Ticket};
+use crate::stream::{Assignment, ChannelState, DeadLetterTicket, EpochPosition, StreamInfo, Ticket};
 
-/// What the shards and the publisher tell the reader of a partition.
+/// A report to the reader of a partition.
 #[derive(Debug)]
-pub enum Report {
-    /// A window was cut; its answer follows later. Always before the [`Report::ChunkAccepted`] of its chunk.
+pub enum PartitionReport {
+    /// A window is on its way to the model. It precedes the [`PartitionReport::ChunkAccepted`] of its chunk.
     WindowSubmitted(Ticket),
-    /// A chunk was taken in.
+    /// A chunk was accepted.
     ChunkAccepted(Box<ChunkAccepted>),
     /// A chunk was refused; it becomes a dead letter.
     Refused {
@@ -23,33 +23,33 @@ pub enum Report {
         stream_id: Arc<str>,
         /// The metric's label.
         kind: &'static str,
-        /// Why.
+        /// The reason, for the dead letter.
         reason: String,
     },
-    /// A stretch ended by idle time.
+    /// A segment ended by idle time.
     SegmentEnded {
         /// Where the stream is read.
         assignment: Assignment,
         /// The stream.
         stream_id: Arc<str>,
-        /// Where it stands now.
-        standing: EpochPosition,
+        /// Its position now.
+        position: EpochPosition,
     },
     /// A window's event is acknowledged.
     Delivered {
         /// The window.
         ticket: Ticket,
-        /// What the channel's next window is smoothed with; `None` where smoothing is off.
-        recent: Option<Arc<RecentScores>>,
+        /// The state that the stages behind the model had for the channel after this window.
+        state: ChannelState,
     },
     /// A dead letter is acknowledged.
     DeadLetterDelivered(DeadLetterTicket),
-    /// Something of ours failed for good: the daemon stops, and what was not settled is read again.
-    Failed(String),
+    /// A sink failed for good: the daemon stops, and what was not settled is read again.
+    Failed(Box<dyn std::error::Error + Send + Sync>),
 }
 
-impl Report {
-    /// The assignment that it is about; `None` for a fault that is about all of them.
+impl PartitionReport {
+    /// The assignment that the report is about; `None` for a fault, which concerns all of them.
     #[must_use]
     pub fn assignment(&self) -> Option<Assignment> {
         match self {
@@ -62,7 +62,7 @@ impl Report {
     }
 }
 
-/// A chunk that was taken in.
+/// A chunk that was accepted.
 #[derive(Debug)]
 pub struct ChunkAccepted {
     /// Where it was read.
@@ -71,13 +71,13 @@ pub struct ChunkAccepted {
     pub stream_id: Arc<str>,
     /// The chunk's offset.
     pub offset: i64,
-    /// Where the stream stood; `None` where the chunk opened it.
+    /// The stream's position before the chunk; `None` where the chunk opened the stream.
     pub before: Option<EpochPosition>,
-    /// Where it stands now; `None` where the chunk ended it.
+    /// Its position after the chunk; `None` where the chunk ended the stream.
     pub after: Option<EpochPosition>,
-    /// Life of the stream and sample behind the chunk's last one.
+    /// Epoch of the stream and the sample behind the chunk's last one.
     pub end: (i64, u64),
-    /// What the stream's events repeat.
+    /// The stream's info, which its events repeat.
     pub info: Arc<StreamInfo>,
     /// The stream's format.
     pub format: crate::audio::AudioFormat,

@@ -1,18 +1,18 @@
-//! A shadow's view of one stream: the same chunks through its own front end.
+//! A shadow of one stream: the same chunks through the front end of a model on trial.
 //!
-//! In: what the stream's own front end takes. Out: the shadow's windows to its batcher, each beside the window that it is compared with.
-//! Silent windows are those of the stream's own front end, and no shadow is asked about them.
-//! Invariant: never waits, never refuses: whatever goes wrong here is the shadow's own loss.
+//! Input: the chunks that the stream's own front end accepts. Output: the shadow's windows to its batcher, each beside the window that it is
+//! compared with. Silent windows are those of the stream's own front end, and shadows are not run for them.
+//! Invariant: a shadow neither delays nor fails its stream; what finds no room is dropped and counted.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::backlog::Backlog;
 use super::scratch_pool::ScratchPool;
 use crate::batch::Job;
-use crate::serving::{Agreement, Shadow};
-use crate::serving::{Answer, JobOrigin, WindowEnvelope};
-use crate::stream::StreamInfo;
-use crate::stream::{BadChunk, Chunk, Resume, StreamFrontEnd};
+use crate::serving::{Agreement, JobOrigin, Recipient, Shadow, WindowEnvelope};
+use crate::stream::{BadChunk, ChannelStates, StreamInfo};
+use crate::stream::{Chunk, Resume, StreamFrontEnd};
 use crate::window::Window;
 
 /// Channel, index, partial or not.
@@ -44,7 +44,7 @@ impl ShadowStream {
             }
             None => StreamFrontEnd::begin(setup, chunk)?,
         };
-        let info = Arc::new(StreamInfo { recent: Vec::new(), ..info.clone() });
+        let info = Arc::new(StreamInfo { channel_states: ChannelStates::default(), ..info.clone() });
         Ok(Self { shadow, info, front_end, halves: HashMap::new() })
     }
 
@@ -70,7 +70,7 @@ impl ShadowStream {
         self.submit(windows);
     }
 
-    /// Ends the stretch.
+    /// Ends the segment.
     pub fn end(&mut self, scratch_pool: &mut ScratchPool) {
         let mut windows = Vec::new();
         // A file that ended early is the stream's to report.
@@ -78,19 +78,24 @@ impl ShadowStream {
         self.submit(windows);
     }
 
+    /// Ends the stream: its state behind the model is dropped.
+    pub fn close(self, backlog: &mut Backlog) {
+        backlog.submit_end(&self.shadow.model, self.info);
+    }
+
     fn submit(&mut self, windows: Vec<Window>) {
         for window in windows {
             if window.silent {
-                self.shadow.model.utilization.cost().spared();
+                self.shadow.model.utilization.cost().count_skipped();
                 continue;
             }
             let agreement = self.agreement(&window);
-            let answer = Answer::Shadow(self.shadow.topic.clone());
-            let (features, envelope) = WindowEnvelope::seal(window, self.info.clone(), None, answer);
+            let recipient = Recipient::Shadow(self.shadow.topic.clone());
+            let (features, envelope) = WindowEnvelope::seal(window, self.info.clone(), None, recipient);
             let envelope = WindowEnvelope { agreements: vec![agreement.clone()], ..envelope };
             let job = Job::new(features, JobOrigin::Window(Box::new(envelope)));
             if self.shadow.model.jobs.try_send(job).is_err() {
-                agreement.is_off("dropped");
+                agreement.record_missing("dropped");
             }
         }
     }

@@ -1,128 +1,41 @@
-//! The thread that owns the state of its streams: chunks in, jobs out, reports back.
+//! The threads of the shards, and which of them owns a stream.
 //!
-//! In: chunks of any source, bounded. Out: one job a window to the batcher (waiting while it is full), refusals to their call, reports
-//! to the partition's reader. Invariants: a stream belongs to one shard for life; no lock is taken; one bad chunk harms nobody else.
+//! Input: the number of shards and the size of their queues. Output: the senders to all shards. Invariant: a stream belongs to one shard from its first
+//! chunk to its end, chosen by the hash of its id.
 
-use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
-use ::metrics::gauge;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 
-use super::open_stream::{After, OpenStream, ReportSender};
-use super::scratch_pool::ScratchPool;
-use crate::serving::CallReply;
-use crate::serving::ServedModel;
-use crate::shard::Report;
-use crate::stream::{Assignment, StreamInfo};
-use crate::stream::{BadChunk, Chunk, Resume};
-use crate::telemetry::metrics;
-
-/// Names an open stream within the process.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum StreamKey {
-    /// A gRPC call, by its number.
-    Call(u64),
-    /// A stream of a partition.
-    Kafka(Assignment, Arc<str>),
-}
-
-/// A chunk with what it needs on its way.
-#[derive(Debug)]
-pub struct ChunkEnvelope {
-    /// The stream, and what its events repeat; that of the first chunk counts.
-    pub info: Arc<StreamInfo>,
-    /// The audio.
-    pub chunk: Chunk,
-    /// When the sender captured it.
-    pub captured_at: Option<pbjson_types::Timestamp>,
-    /// Who sent it.
-    pub source: Source,
-    /// Where another reader left the stream, with its first chunk here.
-    pub resume: Option<Box<Resume>>,
-    /// The model that the stream is opened with, where it is not open yet.
-    pub model: Arc<ServedModel>,
-}
-
-/// Who sent a chunk.
-#[derive(Debug)]
-pub enum Source {
-    /// A gRPC call.
-    Call {
-        /// The call's number.
-        number: u64,
-        /// Whether the chunk opens the stream. Another one whose stream is gone follows a refusal.
-        first: bool,
-        /// Whether it is a further piece of one that was counted.
-        continues: bool,
-        /// The way back.
-        replies: mpsc::Sender<CallReply>,
-        /// Where the call hears that a chunk was refused.
-        refusals: mpsc::Sender<Status>,
-        /// Room for the events that the chunk may complete.
-        credits: OwnedSemaphorePermit,
-    },
-    /// A record of a partition.
-    Kafka {
-        /// Where it was read.
-        assignment: Assignment,
-        /// Its offset.
-        offset: i64,
-    },
-}
-
-impl Source {
-    fn key(&self, info: &StreamInfo) -> StreamKey {
-        match self {
-            Self::Call { number, .. } => StreamKey::Call(*number),
-            Self::Kafka { assignment, .. } => StreamKey::Kafka(*assignment, info.stream_id.clone()),
-        }
-    }
-}
-
-/// What a shard is told.
-#[derive(Debug)]
-pub enum ShardMessage {
-    /// Take a chunk in.
-    Chunk(Box<ChunkEnvelope>),
-    /// End the stream's stretch: it was idle.
-    EndSegment {
-        /// The stream.
-        key: StreamKey,
-        /// Room for the events of a gRPC call.
-        credits: Option<OwnedSemaphorePermit>,
-    },
-    /// End the stream, giving its partial windows, and forget it.
-    Close {
-        /// The stream.
-        key: StreamKey,
-        /// Room for the events of a gRPC call.
-        credits: Option<OwnedSemaphorePermit>,
-    },
-    /// Forget the stream as it is.
-    Forget(StreamKey),
-    /// Forget every stream of a partition that was taken away.
-    ForgetAssignment(Assignment),
-}
+use super::ShardMessage;
+use super::open_stream::ReportSender;
+use super::shard::Shard;
+use crate::serving::StreamSinks;
 
 /// The senders to all shards.
 #[derive(Debug, Clone)]
 pub struct Shards(Arc<[mpsc::Sender<ShardMessage>]>);
 
 impl Shards {
-    /// The shard that owns `stream_id`.
+    /// Returns the queue of the shard that owns `stream_id`.
     #[must_use]
     pub fn of(&self, stream_id: &str) -> &mpsc::Sender<ShardMessage> {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(stream_id);
         &self.0[(hash % self.0.len() as u64) as usize]
     }
 
-    /// All of them.
+    /// Returns the queues of all shards.
     pub fn iter(&self) -> impl Iterator<Item = &mpsc::Sender<ShardMessage>> {
         self.0.iter()
+    }
+}
+
+impl From<Vec<mpsc::Sender<ShardMessage>>> for Shards {
+    /// Returns the senders to shards that the caller runs.
+    fn from(senders: Vec<mpsc::Sender<ShardMessage>>) -> Self {
+        Self(senders.into())
     }
 }
 
@@ -134,36 +47,33 @@ pub struct ShardThreads {
 }
 
 impl ShardThreads {
-    /// Waits until one of them has ended; before every [`Shards`] is dropped that means a panic.
+    /// Waits until a thread has ended. Before every [`Shards`] is dropped, that means that it panicked.
     pub async fn any_ended(&self) {
         self.ended.cancelled().await;
     }
 
-    /// Waits for all of them.
+    /// Waits until all threads have ended.
     pub fn join(self) {
         self.threads.into_iter().for_each(|thread| drop(thread.join()));
     }
 }
 
-/// Starts `count` shards with room for `queue` chunks each. They end when every [`Shards`] is dropped.
+/// Starts `count` shards whose queues hold `queue` messages each. They end when every [`Shards`] is dropped.
 ///
 /// # Errors
-/// Where the operating system has no thread to give.
+/// Returns an error if the operating system refuses a thread.
 pub fn start(
     count: usize,
     queue: usize,
     reports_to: &ReportSender,
+    sinks: &StreamSinks,
 ) -> std::io::Result<(Shards, ShardThreads)> {
     let mut senders = Vec::new();
     let mut threads = Vec::new();
     let ended = CancellationToken::new();
     for number in 0..count {
         let (sender, inbox) = mpsc::channel(queue);
-        let shard = Shard {
-            scratch_pool: ScratchPool::default(),
-            streams: HashMap::new(),
-            reports_to: reports_to.clone(),
-        };
+        let shard = Shard::new(reports_to.clone(), sinks.clone());
         let guard = ended.clone().drop_guard();
         let thread = std::thread::Builder::new().name(format!("shard-{number}"));
         threads.push(thread.spawn(move || {
@@ -173,100 +83,4 @@ pub fn start(
         senders.push(sender);
     }
     Ok((Shards(senders.into()), ShardThreads { threads, ended }))
-}
-
-/// Messages that a shard takes from its queue at once: senders that wait for room wake up together.
-const AT_ONCE: usize = 32;
-
-struct Shard {
-    scratch_pool: ScratchPool,
-    streams: HashMap<StreamKey, OpenStream>,
-    reports_to: ReportSender,
-}
-
-impl Shard {
-    fn run(mut self, mut inbox: mpsc::Receiver<ShardMessage>) {
-        let depth = gauge!(metrics::QUEUE_DEPTH, "stage" => "shard");
-        let mut waiting = 0;
-        let mut messages = Vec::with_capacity(AT_ONCE);
-        while inbox.blocking_recv_many(&mut messages, AT_ONCE) > 0 {
-            // All shards share the gauge: each adds what has changed for itself.
-            let before = std::mem::replace(&mut waiting, inbox.len());
-            depth.increment(waiting as f64 - before as f64);
-            messages.drain(..).for_each(|message| self.hear(message));
-        }
-    }
-
-    fn hear(&mut self, message: ShardMessage) {
-        match message {
-            ShardMessage::Chunk(envelope) => self.take(*envelope),
-            ShardMessage::EndSegment { key, credits } => {
-                if let Some(stream) = self.streams.get_mut(&key) {
-                    stream.end_segment(&mut self.scratch_pool, &self.reports_to, credits);
-                }
-            }
-            ShardMessage::Close { key, credits } => {
-                if let Some(mut stream) = self.streams.remove(&key) {
-                    stream.end_segment(&mut self.scratch_pool, &self.reports_to, credits);
-                }
-            }
-            ShardMessage::Forget(key) => drop(self.streams.remove(&key)),
-            ShardMessage::ForgetAssignment(gone) => {
-                self.streams.retain(|key, _| !matches!(key, StreamKey::Kafka(at, _) if *at == gone));
-            }
-        }
-    }
-
-    /// Takes a chunk in: opens its stream where there is none, and forgets it where the chunk ends it.
-    fn take(&mut self, mut envelope: ChunkEnvelope) {
-        let key = envelope.source.key(&envelope.info);
-        let (mut stream, may_stay) = match self.streams.remove(&key) {
-            Some(stream) => (stream, true),
-            None if matches!(envelope.source, Source::Call { first: false, .. }) => return,
-            None => {
-                let resumed = envelope.resume.is_some();
-                self.forget_setups(&envelope.model);
-                match OpenStream::open(&mut self.scratch_pool, &mut envelope) {
-                    Ok(stream) => (stream, resumed),
-                    Err(bad) => return self.refuse(&envelope, &bad),
-                }
-            }
-        };
-        match stream.take(&mut self.scratch_pool, &self.reports_to, &mut envelope) {
-            Ok(After::Open) => drop(self.streams.insert(key, stream)),
-            Ok(After::Ended) => {}
-            Err(bad) => {
-                self.refuse(&envelope, &bad);
-                if may_stay && matches!(envelope.source, Source::Kafka { .. }) {
-                    self.streams.insert(key, stream);
-                }
-            }
-        }
-    }
-
-    /// Before a stream with a new setup: scratch that no stream needs any more goes.
-    fn forget_setups(&mut self, coming: &ServedModel) {
-        if !self.scratch_pool.has(coming) {
-            let used: HashSet<u64> = self.streams.values().flat_map(OpenStream::setup_numbers).collect();
-            self.scratch_pool.keep(&used);
-        }
-    }
-
-    /// Says no to a chunk: to its call, which is then over, or to the partition's reader, which writes a dead letter.
-    fn refuse(&self, envelope: &ChunkEnvelope, bad: &BadChunk) {
-        match &envelope.source {
-            Source::Call { refusals, .. } => {
-                metrics::rejected(metrics::Source::Grpc, bad.reason());
-                // The first refusal ends the call; where the client has left, nobody is there to hear it.
-                let _ = refusals.try_send(Status::invalid_argument(bad.to_string()));
-            }
-            Source::Kafka { assignment, offset } => self.reports_to.report(Report::Refused {
-                assignment: *assignment,
-                offset: *offset,
-                stream_id: envelope.info.stream_id.clone(),
-                kind: bad.reason(),
-                reason: bad.to_string(),
-            }),
-        }
-    }
 }

@@ -6,6 +6,7 @@
 use prost::bytes::Bytes;
 
 use crate::audio::{AudioFormat, BadAudio, ChannelLayout, FileError};
+use crate::proto::AudioChunk;
 
 /// The highest sample index at which a chunk may begin: 46 years at 192 kHz. The limit keeps the arithmetic
 /// on positions far from overflow.
@@ -26,6 +27,22 @@ pub struct Chunk {
     pub audio: Bytes,
     /// Whether the chunk ends the stream.
     pub last: bool,
+}
+
+impl Chunk {
+    /// Moves the audio and its place in the stream out of a message.
+    ///
+    /// # Errors
+    /// Returns an error for a format that the protocol does not define or that is outside the limits.
+    pub fn from_message(message: AudioChunk) -> Result<Self, BadAudio> {
+        Ok(Self {
+            sequence: message.sequence,
+            first_sample: message.first_sample,
+            format: message.format.as_ref().map(AudioFormat::try_from).transpose()?,
+            audio: message.audio,
+            last: message.last,
+        })
+    }
 }
 
 /// Why a chunk was refused. The sender must correct it; the stream continues as if the chunk had not been
@@ -51,6 +68,14 @@ pub enum BadChunk {
         /// The layout of the chunk.
         is: ChannelLayout,
     },
+    /// The model differs from that of the stream.
+    #[error("model: {is:?} in a stream that began with {was:?}")]
+    ModelChanged {
+        /// The model that the stream requested.
+        was: String,
+        /// The model that the chunk requests.
+        is: String,
+    },
     /// The chunk begins beyond [`FURTHEST_SAMPLE`].
     #[error("first_sample = {value}: allowed is 0 to {FURTHEST_SAMPLE}")]
     FirstSample {
@@ -60,6 +85,15 @@ pub enum BadChunk {
     /// The samples cannot be decoded.
     #[error(transparent)]
     Audio(#[from] BadAudio),
+    /// The stream is declared as raw samples and begins with the header of a file.
+    #[error(
+        "format.encoding: raw samples, but the stream begins with the header of a {file} file; send it as \
+         ENCODING_FILE, or set audio.file_as_samples to \"decode\" or \"warn\""
+    )]
+    FileAsSamples {
+        /// The name of the file format.
+        file: &'static str,
+    },
     /// The chunk is larger than `audio.max_chunk_bytes`.
     #[error("audio: {bytes} bytes in one chunk; at most {limit} are allowed (audio.max_chunk_bytes)")]
     ChunkTooLarge {
@@ -80,6 +114,17 @@ pub enum BadChunk {
 }
 
 impl BadChunk {
+    /// Checks that a chunk of a stream whose format is `was` declares the same format or none.
+    ///
+    /// # Errors
+    /// Returns [`Self::FormatChanged`].
+    pub fn check_format(was: AudioFormat, declared: Option<AudioFormat>) -> Result<(), Self> {
+        match declared.filter(|is| *is != was) {
+            Some(is) => Err(Self::FormatChanged { was, is }),
+            None => Ok(()),
+        }
+    }
+
     /// Returns the value of the metric label `reason`.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -87,8 +132,10 @@ impl BadChunk {
             Self::FormatMissing => "format_missing",
             Self::FormatChanged { .. } => "format_changed",
             Self::ChannelsChanged { .. } => "channels_changed",
+            Self::ModelChanged { .. } => "model",
             Self::FirstSample { .. } => "first_sample",
             Self::Audio(_) => "audio",
+            Self::FileAsSamples { .. } => "file_as_samples",
             Self::ChunkTooLarge { .. } => "chunk_too_large",
             Self::FileTooLarge { .. } => "file_too_large",
             Self::File(_) => "file",
@@ -105,4 +152,6 @@ pub struct ChunkOutcome {
     pub missing_chunks: u64,
     /// Source samples of one channel that were accepted, without inserted silence.
     pub samples: u64,
+    /// The name of the file format whose header begins a stream that is declared as raw samples.
+    pub file_header: Option<&'static str>,
 }

@@ -9,6 +9,14 @@
 //! For Kafka this means that none of the file's records may be committed before the last one was decoded: a
 //! restart reads the file again from its first record. The limit bounds the memory, and with it the amount of
 //! audio that is read again.
+//!
+//! Both kinds of source collect with [`CollectedFile`] and decode with [`decode_file`], at different places. An
+//! interactive session collects and decodes before the shard, on a thread for blocking work: it reserves room
+//! for events while it sends the recording on second by second, so a client that reads slowly slows its own
+//! stream only. A file over Kafka is collected and decoded by the front end in the shard, because its records
+//! may settle only when the windows of the recording are published, and the position that settles them is the
+//! front end's. A decoder in front of the shard would have to report positions for chunks that the shard never
+//! received. The price is that the other streams of the shard wait while the file is decoded.
 
 use prost::bytes::Bytes;
 
@@ -60,16 +68,22 @@ impl CollectedFile {
         let before = self.0.len();
         self.push(end, limit)?;
         let file = self.take();
-        let decoded = audio::decode_bytes(file.clone(), None).map_err(BadChunk::from);
-        let checked = decoded.and_then(|recording| {
-            layout.check(recording.channels.len())?;
-            Ok(recording)
-        });
         // `file` shares its buffer with no other owner here, so the conversion back to a vector does not
         // copy.
-        checked.inspect_err(|_| {
+        decode_file(file.clone(), layout).inspect_err(|_| {
             self.0 = file.into();
             self.0.truncate(before);
         })
     }
+}
+
+/// Decodes a complete file. This takes time in proportion to the file's length, up to seconds.
+///
+/// # Errors
+/// [`BadChunk::File`] where the file cannot be decoded, and [`BadChunk::Audio`] where the names of `layout` do not
+/// fit its channels.
+pub fn decode_file(file: Bytes, layout: &ChannelLayout) -> Result<Recording, BadChunk> {
+    let recording = audio::decode_bytes(file, None)?;
+    layout.check(recording.channels.len())?;
+    Ok(recording)
 }

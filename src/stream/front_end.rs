@@ -13,8 +13,10 @@ use super::chunk::{BadChunk, Chunk, ChunkOutcome, FURTHEST_SAMPLE};
 use super::collected_file::CollectedFile;
 use super::position::{Resume, StreamPosition};
 use super::segment::Segment;
+use super::sequence::{LastSequence, SequenceCheck};
+use super::split_frame::SplitFrame;
 use super::{Scratch, StreamSetup};
-use crate::audio::{self, AudioFormat, Planar, Recording, ResamplerPlan};
+use crate::audio::{self, AudioFormat, ChannelLayout, FileAsSamples, Planar, Recording, ResamplerPlan};
 use crate::window::{Window, needed_from};
 use crate::window::{time_of, whole_samples};
 
@@ -27,8 +29,11 @@ pub struct StreamFrontEnd {
     plan: Option<Arc<ResamplerPlan>>,
     /// Index of the source sample at which the next chunk begins.
     position: u64,
-    /// Sequence number of the last chunk accepted.
-    sequence: Option<u64>,
+    sequence: LastSequence,
+    /// The bytes of a sample frame that the last chunk left incomplete.
+    split: SplitFrame,
+    /// Whether the stream has had audio, whose first bytes may be the header of a file.
+    has_audio: bool,
     /// The open segment.
     segment: Option<Segment>,
     /// The first pending window of each channel at the time when the open segment began or, where none is
@@ -64,7 +69,9 @@ impl StreamFrontEnd {
             format,
             plan: None,
             position,
-            sequence: None,
+            sequence: LastSequence::default(),
+            split: SplitFrame::default(),
+            has_audio: false,
             segment: None,
             pending: Vec::new(),
             idle_ends: VecDeque::new(),
@@ -90,7 +97,9 @@ impl StreamFrontEnd {
             None => Self::begin(setup, chunk)?,
             Some(at) => {
                 let mut stream = Self::at(setup, at.format, at.position);
-                stream.sequence = at.sequence;
+                stream.sequence = LastSequence(at.sequence);
+                stream.split = at.split;
+                stream.has_audio = true;
                 if at.span == setup.geometry.span() {
                     stream.pending = at.next_windows;
                     if let Some(first_window) = at.first_window {
@@ -115,13 +124,26 @@ impl StreamFrontEnd {
         let needed = lowest.map_or(0, |(next, plan)| needed_from(&self.setup.geometry, plan, *next));
         StreamPosition {
             position: self.position,
-            sequence: self.sequence,
+            sequence: self.sequence.0,
+            split: self.split.clone(),
             first_window: self.segment.as_ref().map(|segment| segment.first_window),
             open: self.segment.is_some() || !self.file.is_empty(),
             needed_from: if self.segment.is_some() { needed } else { self.position },
             next_windows,
             span: self.setup.geometry.span(),
         }
+    }
+
+    /// Returns whether [`Self::accept`] would drop the chunk as a duplicate.
+    #[must_use]
+    pub fn is_duplicate(&self, chunk: &Chunk) -> bool {
+        self.sequence.check(chunk.sequence) == SequenceCheck::Duplicate
+    }
+
+    /// Returns the channel policy and the channel names of the stream.
+    #[must_use]
+    pub fn channels(&self) -> &ChannelLayout {
+        &self.setup.channels
     }
 
     /// Returns the format of the stream.
@@ -142,28 +164,30 @@ impl StreamFrontEnd {
         emit: &mut dyn FnMut(Window),
     ) -> Result<ChunkOutcome, BadChunk> {
         // All checks precede every change, so that a refused chunk leaves the stream as it was.
-        if let (Some(new), Some(seen)) = (chunk.sequence, self.sequence)
-            && new <= seen
-        {
+        let SequenceCheck::New { missing: missing_chunks } = self.sequence.check(chunk.sequence) else {
             return Ok(ChunkOutcome { duplicate: true, ..ChunkOutcome::default() });
-        }
-        if let Some(is) = chunk.format.filter(|is| *is != self.format) {
-            return Err(BadChunk::FormatChanged { was: self.format, is });
-        }
+        };
+        self.setup.check_format(self.format, chunk.format)?;
         if let Some(value) = chunk.first_sample.filter(|value| *value > FURTHEST_SAMPLE) {
             return Err(BadChunk::FirstSample { value });
         }
+        let file_header = match self.format.is_file() || self.has_audio {
+            true => None,
+            false => self.setup.file_header(&chunk.audio)?,
+        };
+        let declared = self.format;
+        if file_header.is_some() && self.setup.file_as_samples == FileAsSamples::Decode {
+            self.format = AudioFormat::FILE;
+        }
         let samples = if self.format.is_file() {
-            self.accept_file(scratch, chunk, emit)?
+            self.accept_file(scratch, chunk, emit)
         } else {
-            self.accept_samples(scratch, chunk, emit)?
+            self.accept_samples(scratch, chunk, emit)
         };
-        let missing_chunks = match (chunk.sequence, self.sequence) {
-            (Some(new), Some(seen)) => new - seen - 1,
-            _ => 0,
-        };
-        self.sequence = chunk.sequence.or(self.sequence);
-        Ok(ChunkOutcome { duplicate: false, missing_chunks, samples })
+        let samples = samples.inspect_err(|_| self.format = declared)?;
+        self.has_audio |= !chunk.audio.is_empty();
+        self.sequence.accept(chunk.sequence);
+        Ok(ChunkOutcome { duplicate: false, missing_chunks, samples, file_header })
     }
 
     /// Ends the segment and passes its partial windows to `emit`. An incomplete file is decoded as it is. The
@@ -213,9 +237,11 @@ impl StreamFrontEnd {
         if bytes > limit {
             return Err(BadChunk::ChunkTooLarge { bytes, limit });
         }
+        let (audio, split) = self.split.join(self.format, self.position, chunk)?;
         let mut planar = std::mem::take(&mut scratch.planar);
-        let decoded = audio::decode(self.format, &chunk.audio, &mut planar);
+        let decoded = audio::decode(self.format, &audio, &mut planar);
         if decoded.is_ok() {
+            self.split = split;
             self.setup.channels.apply(&mut planar);
             self.align_samples(scratch, chunk.first_sample, planar.channels(), emit);
         }

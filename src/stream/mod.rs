@@ -6,6 +6,7 @@
 //! Invariants: everything here is pure, without clock, channel or I/O. The windows of a stream depend on its audio only, never on how it was
 //! divided into chunks.
 
+mod channel_state;
 mod chunk;
 mod collected_file;
 mod front_end;
@@ -13,20 +14,26 @@ mod info;
 mod position;
 mod recent_scores;
 mod segment;
+mod sequence;
+mod split_frame;
 mod ticket;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use channel_state::{ChannelState, ChannelStates};
 pub use chunk::{BadChunk, Chunk, ChunkOutcome, FURTHEST_SAMPLE};
-pub use collected_file::CollectedFile;
+pub use collected_file::{CollectedFile, decode_file};
 pub use front_end::StreamFrontEnd;
-pub use info::StreamInfo;
+pub use info::{Declared, StreamInfo};
 pub use position::{Resume, ResumePoint, StreamPosition};
 pub use recent_scores::RecentScores;
+pub use sequence::{LastSequence, SequenceCheck};
+pub use split_frame::SplitFrame;
 pub use ticket::{Assignment, DeadLetterTicket, EpochPosition, RESUMED, Ticket};
 
-use crate::audio::{self, ChannelLayout, Planar, ResamplerPlan};
+use crate::audio::AudioFormat;
+use crate::audio::{self, ChannelLayout, FileAsSamples, Planar, ResamplerPlan};
 use crate::features::{FrameKind, FrontEnd, OptionsError};
 use crate::model::{Contract, Input};
 use crate::vad::{self, Gate};
@@ -69,6 +76,8 @@ pub struct StreamSetup {
     pub max_chunk_bytes: usize,
     /// The largest file, in bytes, in one chunk or spread over several.
     pub max_file_bytes: usize,
+    /// What is done with the header of an audio file in a stream that is declared as raw samples.
+    pub file_as_samples: FileAsSamples,
     /// The channel policy and the names of the channels.
     pub channels: ChannelLayout,
 }
@@ -99,6 +108,7 @@ impl StreamSetup {
             max_gap: audio.max_gap,
             max_chunk_bytes: audio.max_chunk_bytes,
             max_file_bytes: audio.max_file_bytes,
+            file_as_samples: audio.file_as_samples,
             channels: ChannelLayout { policy: audio.channels, names: Vec::new() },
         })
     }
@@ -112,6 +122,32 @@ impl StreamSetup {
         let refused = |rate_hz| SetupError::VoiceActivity { model: contract.name.clone(), rate_hz };
         let gate = Gate::new(vad, &self.geometry).map_err(refused)?;
         Ok(Self { gate, ..self })
+    }
+
+    /// Returns the name of the file format whose header stands at the beginning of `audio`, the first bytes of a
+    /// stream that is declared as raw samples.
+    ///
+    /// # Errors
+    /// [`BadChunk::FileAsSamples`] where the configuration refuses such a stream.
+    pub fn file_header(&self, audio: &[u8]) -> Result<Option<&'static str>, BadChunk> {
+        match audio::file_header(audio) {
+            Some(file) if self.file_as_samples == FileAsSamples::Refuse => {
+                Err(BadChunk::FileAsSamples { file })
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// Checks that a chunk of a stream that is read as `was` declares the same format or none. A stream of samples
+    /// that is decoded as a file may go on declaring samples.
+    ///
+    /// # Errors
+    /// [`BadChunk::FormatChanged`]
+    pub fn check_format(&self, was: AudioFormat, declared: Option<AudioFormat>) -> Result<(), BadChunk> {
+        if was.is_file() && self.file_as_samples == FileAsSamples::Decode {
+            return Ok(());
+        }
+        BadChunk::check_format(was, declared)
     }
 
     /// Returns whether silent windows produce an event.

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use super::SplitFrame;
 use crate::audio::AudioFormat;
 use crate::window::WindowSpan;
 
@@ -15,6 +16,8 @@ pub struct StreamPosition {
     pub position: u64,
     /// Sequence number of the last chunk accepted.
     pub sequence: Option<u64>,
+    /// The bytes of a sample frame that the last chunk left incomplete.
+    pub split: SplitFrame,
     /// Index of the first window of the open segment; `None` where no segment is open.
     pub first_window: Option<u64>,
     /// Whether [`super::StreamFrontEnd::end`] would have an effect: a segment is open, or a file is
@@ -48,6 +51,8 @@ pub struct ResumePoint {
     pub position: u64,
     /// See [`StreamPosition::sequence`].
     pub sequence: Option<u64>,
+    /// See [`StreamPosition::split`].
+    pub split: SplitFrame,
     /// See [`StreamPosition::first_window`].
     pub first_window: Option<u64>,
     /// See [`StreamPosition::next_windows`].

@@ -1,4 +1,4 @@
-//! The part of a stream's state that smoothing keeps: the raw scores of a channel's last windows.
+//! The state of smoothing for one channel: the raw scores of the channel's last windows.
 //!
 //! Input: nothing. Output: plain values, part of the stream's progress record.
 

@@ -114,7 +114,7 @@ impl Segment {
     }
 }
 
-/// Decides which windows are silent; none is where the setup has no gate.
+/// Decides which windows are silent; no window is silent if the setup has no gate.
 struct SilenceCheck<'a>(Option<(&'a Gate, &'a mut VoiceActivity)>);
 
 impl<'a> SilenceCheck<'a> {

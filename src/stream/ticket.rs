@@ -1,56 +1,57 @@
-//! Names of what is under way between a partition and its sinks: assignments, windows, records that became dead letters.
+//! Identifiers of what is in flight between a partition and the sinks: assignments, windows, and records that became dead letters.
 //!
-//! Input: where a record was read. Output: plain values that settle offsets once they come back acknowledged. Pure.
+//! Input: the partition and the offset of a record. Output: plain values; the acknowledgement of a sink returns them, and they then settle
+//! offsets. Pure.
 
 use std::sync::Arc;
 
 use super::StreamPosition;
 
-/// Epoch of a stream that another reader opened.
+/// The epoch of a stream that another reader opened.
 pub const RESUMED: i64 = -1;
 
-/// One assignment of a partition to this daemon. A partition that comes back is a new one.
+/// One assignment of a partition to this daemon. A partition that is assigned again has a new number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Assignment {
-    /// The partition.
+    /// The number of the partition.
     pub partition: i32,
-    /// Counts assignments.
-    pub epoch: u64,
+    /// Counts the assignments of all partitions.
+    pub number: u64,
 }
 
-/// One window of a Kafka stream, until its event is acknowledged.
+/// A window of a Kafka stream whose event is not acknowledged yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
-    /// Where the stream is read.
+    /// The assignment that the stream is read in.
     pub assignment: Assignment,
-    /// The stream.
+    /// The id of the stream.
     pub stream_id: Arc<str>,
-    /// Which life of the stream: the offset of the chunk that opened it, -1 for one resumed.
+    /// The epoch of the stream: the offset of the chunk that opened it, or [`RESUMED`].
     pub epoch: i64,
-    /// Channel of the stream.
+    /// The channel of the window.
     pub channel: u32,
-    /// Index of the window.
+    /// The index of the window.
     pub index: u64,
-    /// First source sample that the window needs.
+    /// The first source sample that the window needs.
     pub needed_from: u64,
 }
 
-/// A record that became a dead letter, until that is acknowledged.
+/// A record whose dead letter is not acknowledged yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetterTicket {
-    /// Where the record was read.
+    /// The assignment that the record was read in.
     pub assignment: Assignment,
-    /// Its offset.
+    /// The offset of the record.
     pub offset: i64,
-    /// The stream that it was read for, if any.
+    /// The stream that the record belongs to, if it reached one.
     pub stream_id: Option<Arc<str>>,
 }
 
-/// Where a Kafka stream stands between two chunks.
+/// The position of a Kafka stream between two chunks, with the stream's epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EpochPosition {
     /// As in [`Ticket`].
     pub epoch: i64,
     /// Position, sequence and windows.
-    pub place: StreamPosition,
+    pub position: StreamPosition,
 }

@@ -1,18 +1,18 @@
 //! Every metric of the daemon: name, kind, labels, unit, buckets, help, in one table.
 //!
-//! In: what the stages report through the functions below. Out: Prometheus text, from the handle that
-//! [`install`] gives. Never holds a stream's id in a label, never opens a port.
+//! Input: what the stages report through the functions below. Output: Prometheus text, rendered by the handle that [`install`] returns.
+//! Invariants: no label holds a stream's id or another value of a client; this module opens no port.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics::{Gauge, Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+pub use super::source::{ChunkMeter, Source, rejected};
 pub use names::*;
 
-/// Names, as they are scraped.
+/// The names as Prometheus scrapes them.
 mod names {
     /// Streams that are open now.
     pub const STREAMS_ACTIVE: &str = "affectd_streams_active";
@@ -46,43 +46,42 @@ mod names {
     pub const KAFKA_COMMITS_TOTAL: &str = "affectd_kafka_commits_total";
     /// Models in use: 1.
     pub const MODEL_INFO: &str = "affectd_model_info";
-    /// `affectd_shadow_windows_total`
+    /// Windows that a shadow model analysed.
     pub const SHADOW_WINDOWS_TOTAL: &str = "affectd_shadow_windows_total";
     /// Attempts to load another model.
     pub const MODEL_RELOADS_TOTAL: &str = "affectd_model_reloads_total";
 }
 
-/// What a metric is to Prometheus.
+/// The Prometheus type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MetricKind {
-    /// Only rises.
+    /// A value that only rises.
     Counter,
-    /// Rises and falls.
+    /// A value that rises and falls.
     Gauge,
-    /// Counts by upper bounds.
+    /// Counts of observations by upper bound, in the metric's unit.
     Histogram(&'static [f64]),
 }
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Metric {
-    /// As it is scraped.
+    /// The name as Prometheus scrapes it.
     pub name: &'static str,
-    /// What it is to Prometheus.
+    /// The Prometheus type.
     pub kind: MetricKind,
-    /// Its labels, each with the values that are known beforehand: those start at 0.
+    /// The labels, each with the values that are known before the first observation. Their series start at 0.
     pub labels: &'static [(&'static str, &'static [&'static str])],
-    /// What it is measured in.
+    /// The unit of its values.
     pub unit: Unit,
-    /// One sentence for people.
+    /// The help text.
     pub help: &'static str,
 }
 
-const SOURCES: &[&str] = &["grpc", "kafka"];
-/// 0.1 ms to 10 s: waiting, inference and the whole way.
+/// 0.1 ms to 10 s: for waiting times, inference and end-to-end latency.
 const LATENCY: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// 10 µs to 0.1 s: the front end's work on one chunk.
+/// 10 µs to 0.1 s: for the feature computation of one chunk.
 const WORK: &[f64] =
     &[0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1];
 const BATCH: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
@@ -99,12 +98,12 @@ const fn metric(
     Metric { name, kind, labels, unit, help }
 }
 
-/// Every metric that the daemon has.
+/// Every metric of the daemon.
 #[rustfmt::skip]
 pub const METRICS: &[Metric] = &[
     metric(STREAMS_ACTIVE, Level, &[], Unit::Count, "Streams that are open now"),
-    metric(CHUNKS_TOTAL, Counter, &[("source", SOURCES)], Unit::Count, "Chunks accepted"),
-    metric(AUDIO_SECONDS_TOTAL, Counter, &[("source", SOURCES)], Unit::Seconds, "Whole seconds of audio accepted; a stream's channels count once"),
+    metric(CHUNKS_TOTAL, Counter, &[("source", Source::KNOWN)], Unit::Count, "Chunks accepted"),
+    metric(AUDIO_SECONDS_TOTAL, Counter, &[("source", Source::KNOWN)], Unit::Seconds, "Whole seconds of audio accepted; a stream's channels count once"),
     metric(WINDOWS_TOTAL, Counter, &[("outcome", &["published", "silent", "failed", "dropped"])], Unit::Count, "Windows by what became of them"),
     metric(EVENTS_TOTAL, Counter, &[("emotion", &[])], Unit::Count, "Events published"),
     metric(REJECTED_TOTAL, Counter, &[("source", &[]), ("reason", &[])], Unit::Count, "Chunks or streams refused"),
@@ -122,13 +121,13 @@ pub const METRICS: &[Metric] = &[
     metric(MODEL_RELOADS_TOTAL, Counter, &[("outcome", &["ok", "failed"])], Unit::Count, "Attempts to load another model"),
 ];
 
-/// Installs the process's recorder, once; later calls give the same handle.
+/// Installs the recorder of the process on the first call and returns its handle; later calls return the same handle.
 ///
-/// The caller renders with [`PrometheusHandle::render`] and calls [`PrometheusHandle::run_upkeep`] now and
-/// then (the HTTP server does both).
+/// The caller renders with [`PrometheusHandle::render`] and calls [`PrometheusHandle::run_upkeep`] every few seconds
+/// (the HTTP server does both).
 ///
 /// # Panics
-/// Where another recorder was installed by someone else.
+/// Panics if another recorder is installed in the process.
 pub fn install() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(install_recorder).clone()
@@ -139,15 +138,17 @@ fn install_recorder() -> PrometheusHandle {
     for metric in METRICS {
         if let Histogram(buckets) = metric.kind {
             let matcher = Matcher::Full(metric.name.to_owned());
-            builder = builder.set_buckets_for_metric(matcher, buckets).expect("the table has buckets");
+            builder = builder
+                .set_buckets_for_metric(matcher, buckets)
+                .expect("every histogram of the table has buckets");
         }
     }
-    let handle = builder.install_recorder().expect("affectd alone installs a recorder");
+    let handle = builder.install_recorder().expect("no other recorder is installed in the process");
     METRICS.iter().for_each(describe);
     handle
 }
 
-/// Help and unit, and a zero for every series whose labels are known beforehand.
+/// Registers help text and unit, and sets every series whose labels are known beforehand to 0.
 fn describe(metric: &Metric) {
     let Metric { name, unit, help, .. } = *metric;
     match metric.kind {
@@ -168,7 +169,7 @@ fn describe(metric: &Metric) {
     }
 }
 
-/// One unit of a gauge, taken back when it is dropped.
+/// One unit of a gauge. Dropping the guard takes the unit back.
 #[must_use = "the gauge falls again as soon as the guard is dropped"]
 pub struct GaugeGuard(Gauge);
 
@@ -179,7 +180,7 @@ impl std::fmt::Debug for GaugeGuard {
 }
 
 impl GaugeGuard {
-    /// Raises the gauge by 1.
+    /// Raises `gauge` by 1.
     pub fn raise(gauge: Gauge) -> Self {
         gauge.increment(1.0);
         Self(gauge)
@@ -192,108 +193,63 @@ impl Drop for GaugeGuard {
     }
 }
 
-/// Where audio comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Source {
-    /// A gRPC call.
-    Grpc,
-    /// A Kafka topic.
-    Kafka,
-}
-
-impl Source {
-    /// The label's value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Grpc => "grpc",
-            Self::Kafka => "kafka",
-        }
-    }
-}
-
-/// A stream is open for as long as the guard lives.
+/// Counts an open stream until the guard is dropped.
 pub fn stream_open() -> GaugeGuard {
     GaugeGuard::raise(gauge!(STREAMS_ACTIVE))
 }
 
-/// So many items wait in front of a stage (`shard`, `batch`, `publish`).
+/// Sets the number of items that wait in front of a stage (`shard`, `batch` or `publish`).
 pub fn queue_depth(stage: &'static str, items: usize) {
     gauge!(QUEUE_DEPTH, "stage" => stage).set(items as f64);
 }
 
-/// Counts a stream's chunks. Its series are looked up once, for it is asked ten times a second by every stream.
-#[derive(Debug, Clone)]
-pub struct ChunkMeter {
-    source: Source,
-    chunks: metrics::Counter,
-    audio_seconds: metrics::Counter,
-    feature_seconds: metrics::Histogram,
-}
-
-impl ChunkMeter {
-    /// For a stream of `source`.
-    pub fn new(source: Source) -> Self {
-        Self {
-            source,
-            chunks: counter!(CHUNKS_TOTAL, "source" => source.as_str()),
-            audio_seconds: counter!(AUDIO_SECONDS_TOTAL, "source" => source.as_str()),
-            feature_seconds: histogram!(FEATURE_SECONDS),
-        }
-    }
-
-    /// A chunk was accepted.
-    pub fn chunk(&self) {
-        self.chunks.increment(1);
-    }
-
-    /// Audio of that length was accepted, and its features took so long.
-    pub fn audio(&self, audio: Duration, features: Duration) {
-        // Counters are whole numbers: microseconds gather here and are passed on by the second.
-        static MICROSECONDS: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
-        let added = u64::try_from(audio.as_micros()).unwrap_or(u64::MAX / 2);
-        let before = MICROSECONDS[self.source as usize].fetch_add(added, Ordering::Relaxed);
-        self.audio_seconds.increment((before + added) / 1_000_000 - before / 1_000_000);
-        self.feature_seconds.record(features);
-    }
-}
-
-/// A chunk or a stream was refused.
-pub fn rejected(source: Source, reason: &'static str) {
-    counter!(REJECTED_TOTAL, "source" => source.as_str(), "reason" => reason).increment(1);
-}
-
-/// A window left the pipeline: `published`, `silent`, `failed` or `dropped`.
+/// Counts a window that left the pipeline as `published`, `silent`, `failed` or `dropped`.
 pub fn window(outcome: &'static str) {
     counter!(WINDOWS_TOTAL, "outcome" => outcome).increment(1);
 }
 
-/// An event was published, so long after its window was complete.
+/// Counts a published event and observes the time since its window was complete.
 pub fn event(emotion: &str, end_to_end: Duration) {
     counter!(EVENTS_TOTAL, "emotion" => emotion.to_owned()).increment(1);
     histogram!(END_TO_END_SECONDS).record(end_to_end);
 }
 
-/// A record went to the dead-letter topic.
+/// Counts a record that was sent to the dead-letter topic.
 pub fn dead_letter(reason: &'static str) {
     counter!(DEAD_LETTERS_TOTAL, "reason" => reason).increment(1);
 }
 
-/// How far a partition is behind its end.
+/// Sets the number of records between the committed position and the end of a partition.
 pub fn kafka_lag(partition: i32, records: u64) {
     gauge!(KAFKA_LAG, "partition" => partition.to_string()).set(records as f64);
 }
 
-/// A window before a shadow: `agreed`, `disagreed`, `dropped` or `failed`.
+/// Removes the lag of a partition that is no longer read here from what is exported, see [`render`].
+pub fn kafka_lag_removed(partition: i32) {
+    gauge!(KAFKA_LAG, "partition" => partition.to_string()).set(f64::NAN);
+}
+
+/// Returns the Prometheus text without the series that were removed.
+///
+/// The facade `metrics` cannot unregister a series, and the exporter's idle timeout would remove every gauge that merely does not change, such as
+/// `affectd_model_info`. A removed series is therefore set to NaN, which no metric takes otherwise, and left out here.
+#[must_use]
+pub fn render(handle: &PrometheusHandle) -> String {
+    let text = handle.render();
+    text.split_inclusive('\n').filter(|line| !line.trim_end().ends_with(" NaN")).collect()
+}
+
+/// Counts a window of a shadow model as `agreed`, `disagreed`, `dropped` or `failed`.
 pub fn shadow_window(model: &str, outcome: &'static str) {
     counter!(SHADOW_WINDOWS_TOTAL, "model" => model.to_owned(), "outcome" => outcome).increment(1);
 }
 
-/// A model was loaded again: `ok`, or `failed` and the old one stays.
+/// Counts a reload of a model as `ok`, or as `failed` where the previous model stays in service.
 pub fn model_reload(outcome: &'static str) {
     counter!(MODEL_RELOADS_TOTAL, "outcome" => outcome).increment(1);
 }
 
-/// A model is in use for as long as the guard lives.
+/// Marks a model as in use until the guard is dropped.
 pub fn model_in_use(name: &str, version: &str, engine: &str, device: &str) -> GaugeGuard {
     let labels = [("name", name), ("version", version), ("engine", engine), ("device", device)];
     let labels: Vec<(String, String)> = labels.map(|(key, value)| (key.into(), value.into())).to_vec();

@@ -6,6 +6,7 @@ pub mod metrics;
 mod percentiles;
 mod process;
 mod readiness;
+mod source;
 
 pub use clock::{process_cpu, thread_cpu};
 pub use percentiles::{Percentiles, percentile};

@@ -1,40 +1,40 @@
-//! Whether the daemon takes work: starting, ready, draining, by named conditions.
+//! The readiness of the daemon: starting, ready or draining, by named conditions.
 //!
-//! In: what the stages say of themselves. Out: [`ReadinessStatus`] for whoever asks, and a channel for whoever follows
-//! it. Never decides by itself that the daemon is ready.
+//! Input: the conditions that the stages report. Output: the present [`ReadinessStatus`], and a channel of its changes. Invariant: the daemon is ready
+//! only while every condition holds and no drain has begun.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use tokio::sync::watch;
 
-/// A handle that many share; the last word about each condition counts.
+/// A handle to the readiness. Clones share it; the last report of each condition counts.
 #[derive(Debug, Clone)]
 pub struct Readiness(watch::Sender<ReadinessStatus>);
 
-/// What is known at one moment.
+/// The readiness at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadinessStatus {
-    /// Whether the daemon is on its way out. Never turns back.
+    /// Whether a drain has begun. Never becomes false again.
     pub draining: bool,
-    /// By name: `None` where it holds, else why not.
+    /// The conditions by name: `None` for one that holds, or else the reason why it does not.
     pub conditions: BTreeMap<&'static str, Option<String>>,
 }
 
 impl Readiness {
-    /// Starting: none of the conditions holds yet.
+    /// Returns the readiness of a daemon that starts: none of the conditions holds yet.
     pub fn starting(conditions: &[&'static str]) -> Self {
         let unmet = |&name| (name, Some("starting".to_owned()));
         let status = ReadinessStatus { draining: false, conditions: conditions.iter().map(unmet).collect() };
         Self(watch::Sender::new(status))
     }
 
-    /// The condition holds.
+    /// Reports that a condition holds.
     pub fn met(&self, condition: &'static str) {
         self.set(condition, None);
     }
 
-    /// The condition does not hold, or no longer.
+    /// Reports that a condition does not hold, or no longer holds.
     pub fn unmet(&self, condition: &'static str, reason: impl Into<String>) {
         self.set(condition, Some(reason.into()));
     }
@@ -46,24 +46,24 @@ impl Readiness {
         });
     }
 
-    /// No new work from here on.
+    /// Reports that a drain has begun: no new work is accepted.
     pub fn drain(&self) {
         self.0.send_modify(|status| status.draining = true);
     }
 
-    /// What is known now.
+    /// Returns the present status.
     pub fn status(&self) -> ReadinessStatus {
         self.0.borrow().clone()
     }
 
-    /// Follows every change, for instance to pass it on to gRPC's health service.
+    /// Returns a receiver of every change.
     pub fn subscribe(&self) -> watch::Receiver<ReadinessStatus> {
         self.0.subscribe()
     }
 }
 
 impl ReadinessStatus {
-    /// Whether new work is taken.
+    /// Returns whether new work is accepted.
     pub fn is_ready(&self) -> bool {
         !self.draining && self.conditions.values().all(Option::is_none)
     }

@@ -215,6 +215,7 @@ impl Trained {
             name: identity.name.clone(),
             version: identity.version.clone(),
             labels: self.labels.clone(),
+            values: Vec::new(),
             input: recipe.input,
             layout: Layout::Ntc,
             output: Output::Probabilities,

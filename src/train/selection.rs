@@ -74,6 +74,6 @@ fn now() -> String {
     let fixed = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| seconds.parse().ok());
     let since = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seconds = fixed.unwrap_or_else(|| since().as_secs() as i64);
-    let timestamp = pbjson_types::Timestamp { seconds, nanos: 0 };
+    let timestamp = crate::proto::Timestamp { seconds, nanos: 0 };
     serde_json::to_value(timestamp).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
 }

@@ -45,7 +45,7 @@ impl Gate {
         if geometry.sample_rate_hz != SAMPLE_RATE_HZ {
             return Err(geometry.sample_rate_hz);
         }
-        // A block lasts for as many hops as one detector waits for its turn. It never needs to be longer than
+        // Each of the interleaved detectors starts a block every `detectors` hops, and a block lasts as long. It never needs to be longer than
         // its window.
         let detectors = MIN_BLOCK.div_ceil(geometry.hop).min(geometry.length.div_ceil(geometry.hop)).max(1);
         Ok(Some(Self {
@@ -97,7 +97,7 @@ impl Gate {
     }
 
     /// Returns the number of frames that count in the first `samples` samples of a window. A last block that
-    /// is too short to prime a detector with counts only if it is also the first one.
+    /// is too short for the priming of a detector counts only if it is also the first one.
     pub(super) fn frames_in(&self, samples: u64) -> usize {
         let whole = (samples / self.block_samples()) as usize;
         let rest = ((samples % self.block_samples()) as usize / FRAME_SAMPLES).min(self.block_frames());

@@ -1,6 +1,6 @@
 //! Windows: where they lie, and how samples of one channel become the features of each.
 //!
-//! In data order: [`WindowGeometry`] (arithmetic on sample indexes) → [`ChannelWindower`] (samples to windows of frames or of samples) → [`Window`] (a window
+//! In data order: [`WindowGeometry`] (arithmetic on sample indexes) → `ChannelWindower` (samples to windows of frames or of samples) → [`Window`] (a window
 //! with its channel and times). A window's features depend on nothing outside the window.
 
 mod channel_windower;
@@ -14,7 +14,7 @@ mod windower;
 
 pub(crate) use channel_windower::{ChannelScratch, ChannelWindower};
 pub use error::GeometryError;
-pub use geometry::{WindowGeometry, WindowSpan, time_of, whole_samples};
+pub use geometry::{MAX_HOP, WindowGeometry, WindowSpan, time_of, whole_samples};
 pub use options::Options;
 pub use window::Window;
 pub(crate) use window::{needed_from, window};

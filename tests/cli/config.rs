@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use affectd::config::{self, Config, LoadOptions, Loaded, Origin};
+use affectd::config::{self, Config, LoadOptions, Loaded, ValueOrigin};
 
 fn flag(key: &str, value: &str) -> (String, String, String) {
     (key.to_owned(), value.to_owned(), "--set".to_owned())
@@ -24,7 +24,7 @@ fn error_of(options: &LoadOptions) -> String {
     config::load(options).unwrap_err().to_string()
 }
 
-fn origin<'a>(loaded: &'a Loaded, key: &str) -> &'a Origin {
+fn origin<'a>(loaded: &'a Loaded, key: &str) -> &'a ValueOrigin {
     &loaded.settings.iter().find(|setting| setting.key == key).unwrap().origin
 }
 
@@ -56,10 +56,10 @@ fn each_layer_overrides_the_one_before_and_is_named_as_the_origin() {
     assert_eq!(loaded.config.audio.idle_timeout, Duration::from_secs(5));
     assert_eq!(loaded.config.audio.max_gap, Duration::from_secs(3));
     assert_eq!(loaded.config.batch.max_size, Some(64));
-    assert_eq!(origin(&loaded, "audio.idle_timeout"), &Origin::File(file.path().to_owned()));
-    assert_eq!(origin(&loaded, "audio.max_gap"), &Origin::Environment("AFFECTD__AUDIO__MAX_GAP".into()));
-    assert_eq!(origin(&loaded, "batch.max_size"), &Origin::Flag("--set".into()));
-    assert_eq!(origin(&loaded, "window.min_length"), &Origin::Default);
+    assert_eq!(origin(&loaded, "audio.idle_timeout"), &ValueOrigin::File(file.path().to_owned()));
+    assert_eq!(origin(&loaded, "audio.max_gap"), &ValueOrigin::Environment("AFFECTD__AUDIO__MAX_GAP".into()));
+    assert_eq!(origin(&loaded, "batch.max_size"), &ValueOrigin::Flag("--set".into()));
+    assert_eq!(origin(&loaded, "window.min_length"), &ValueOrigin::Default);
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_list_holds_several_models_and_variables_override_each() {
         loaded.config.models.iter().map(|model| (model.path.clone(), model.role.clone())).collect();
     assert_eq!(found, expected);
     assert_eq!(loaded.config.default_model().path, Some("b.onnx".into()));
-    assert!(matches!(origin(&loaded, "model.0.path"), Origin::Environment(_)));
+    assert!(matches!(origin(&loaded, "model.0.path"), ValueOrigin::Environment(_)));
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn assert_generated(path: &str, expected: impl FnOnce(&str) -> String) {
         assert!(
             found == expected,
             "{path} differs from the option structs, first in {differs:?} (found, expected): \
-             run `UPDATE=1 cargo test --test config generated`"
+             run `UPDATE=1 cargo test --test cli generated`"
         );
     }
 }

@@ -180,6 +180,7 @@ fn every_word_of_every_choice_is_read_and_shown_as_it_is_written() {
     }
     let known = round_trip!(
         audio::ChannelPolicy,
+        audio::FileAsSamples,
         vad::Mode,
         Device,
         ValueFormat,

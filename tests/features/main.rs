@@ -1,4 +1,4 @@
-//! The audio front end without a daemon: features, windows, resumption and voice activity.
+//! Streams without a daemon: features, windows, resumption, voice activity and input sessions.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -8,6 +8,7 @@ mod support;
 mod chunking;
 mod golden;
 mod properties;
+mod session;
 mod voice_activity;
 mod waveform;
 mod windows;

@@ -276,7 +276,7 @@ fn a_refused_chunk_leaves_the_stream_unchanged() {
     let other = Chunk { format: Some(format(Encoding::PcmF32Le, 8_000, 1)), ..numbered(1, Bytes::new()) };
     let refused = [
         numbered(1, nan),
-        numbered(1, Bytes::from_static(&[0; 7])),
+        Chunk { last: true, ..numbered(1, Bytes::from_static(&[0; 7])) },
         numbered(1, vec![0; setup().max_chunk_bytes + 4].into()),
         Chunk { first_sample: Some(u64::MAX), ..far.clone() },
         far,

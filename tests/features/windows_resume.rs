@@ -76,19 +76,19 @@ fn owed(given: &[u64], moments: &[Moment], acknowledged: usize) -> Vec<u64> {
 /// Stops the reader after `cut` steps with `acknowledged` windows out, goes on with another, and compares.
 fn resumes(setup: &StreamSetup, format: AudioFormat, moments: &[Moment], cut: usize, acknowledged: usize) {
     let (read, unread) = moments.split_at(cut);
-    let Some(standing) = read.last().and_then(|moment| moment.after.clone()) else { return };
+    let Some(position) = read.last().and_then(|moment| moment.after.clone()) else { return };
     let windows: Vec<&Window> = read.iter().flat_map(|moment| &moment.windows).collect();
     let under_way = windows[acknowledged.min(windows.len())..].iter().map(|window| window.needed_from);
-    let needed = under_way.fold(standing.needed_from, u64::min);
+    let needed = under_way.fold(position.needed_from, u64::min);
     let unsettled = |moment: &Moment| {
         moment.chunk.is_some() && moment.after.as_ref().is_some_and(|place| place.position > needed)
     };
     let from = read.iter().position(unsettled).unwrap_or(cut);
     let Some(next) = moments[from..].iter().position(|moment| moment.chunk.is_some()) else { return };
-    let begin = if from < cut { moments[from].before.clone() } else { Some(standing.clone()) };
+    let begin = if from < cut { moments[from].before.clone() } else { Some(position.clone()) };
     let Some(begin) = begin else { return };
 
-    let next_windows = owed(&standing.next_windows, read, acknowledged);
+    let next_windows = owed(&position.next_windows, read, acknowledged);
     let idle_ends: VecDeque<u64> = read
         .iter()
         .filter(|moment| moment.chunk.is_none())
@@ -99,6 +99,7 @@ fn resumes(setup: &StreamSetup, format: AudioFormat, moments: &[Moment], cut: us
         format,
         position: begin.position,
         sequence: begin.sequence,
+        split: begin.split.clone(),
         first_window: begin.first_window,
         next_windows: next_windows.clone(),
         span: setup.geometry.span(),
@@ -114,6 +115,10 @@ fn resumes(setup: &StreamSetup, format: AudioFormat, moments: &[Moment], cut: us
             Some(chunk) => drop(feed.chunk(chunk.clone()).unwrap()),
             None => feed.end(),
         }
+    }
+    // An idle end is repeated before the next chunk. Where none follows, the reader ends the silent stream again, by wall time.
+    if unread.is_empty() && moments.last().is_some_and(|moment| moment.chunk.is_none()) {
+        feed.end();
     }
     let due = |window: &&Window| window.index >= next_windows[window.channel as usize];
     let expected: Vec<&Window> = moments.iter().flat_map(|moment| &moment.windows).filter(due).collect();
@@ -219,6 +224,7 @@ fn a_reader_that_cuts_other_windows_begins_a_new_stretch_at_the_next_whole_one()
         format,
         position: left.position,
         sequence: left.sequence,
+        split: left.split,
         first_window: left.first_window,
         next_windows: left.next_windows,
         span: left.span,

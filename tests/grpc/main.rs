@@ -8,6 +8,7 @@ mod support;
 mod bad_input;
 mod channels;
 mod chunking;
+mod clients;
 mod drain;
 mod failures;
 mod models;

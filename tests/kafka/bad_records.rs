@@ -24,6 +24,20 @@ fn chunk(stream_id: &str, encoding: i32, rate: u32, channels: u32, audio: Vec<u8
     Record::new(stream_id, chunk.encode_to_vec())
 }
 
+/// A stream that ends inside a sample.
+fn odd_end(stream_id: &str) -> Record {
+    let format = AudioFormat { encoding: Encoding::PcmS16le.into(), sample_rate_hz: 16_000, channels: 1 };
+    let audio = vec![0; 321].into();
+    let chunk = AudioChunk {
+        stream_id: stream_id.into(),
+        format: Some(format),
+        audio,
+        last: true,
+        ..AudioChunk::default()
+    };
+    Record::new(stream_id, chunk.encode_to_vec())
+}
+
 /// A message with a channel policy as a number.
 fn policy(stream_id: &str, number: i32) -> Record {
     let chunk = AudioChunk { stream_id: stream_id.into(), channels: number, ..AudioChunk::default() };
@@ -46,7 +60,7 @@ fn bad_records(stream_id: &str) -> Vec<(Record, &'static str)> {
         (chunk(stream_id, 99, 16_000, 1, vec![0; 320]), "encoding"),
         (chunk(stream_id, pcm, 4_000, 1, vec![0; 320]), "4000"),
         (chunk(stream_id, pcm, 16_000, 9, vec![0; 360]), "channels"),
-        (chunk("odd", pcm, 16_000, 1, vec![0; 321]), "321"),
+        (odd_end("odd"), "odd byte count"),
         (chunk("nan", float, 16_000, 1, f32::NAN.to_le_bytes().to_vec()), "NaN"),
         (chunk(stream_id, float, 16_000, 1, vec![0; 320]), "format"),
         (key().header("content-type", "audio/L16"), "rate"),

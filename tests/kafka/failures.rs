@@ -6,7 +6,7 @@ use affectd::model::{Layout, Output};
 use affectd::proto::EmotionEvent;
 use prost::Message;
 
-use crate::support::call_fixture::noise;
+use crate::support::call_fixture::{self, chunk, connect, last, noise, recognize, telephone};
 use crate::support::daemon::Options;
 use crate::support::kafka::{Cluster, Record, Stored};
 use crate::support::model_fixture::{brittle, tiny};
@@ -60,4 +60,24 @@ async fn a_failed_window_stops_the_daemon_and_the_next_daemon_publishes_it() {
     assert_eq!(found, (0..7).collect::<Vec<_>>());
     daemon.terminate();
     assert!(daemon.ended().await.success(), "{}", daemon.log());
+}
+
+#[tokio::test]
+async fn events_of_calls_keep_coming_while_the_broker_is_away() {
+    let cluster = Cluster::start().await;
+    for topic in ["affectd.audio", "affectd.emotions", "affectd.dead-letters"] {
+        cluster.create_topic(topic, 1, &[]).await;
+    }
+    cluster.create_topic("affectd.progress", 1, &[("cleanup.policy", "compact")]).await;
+    let (_folder, options) = call_fixture::tiny();
+    let daemon = options.set("kafka.brokers", &cluster.brokers).start().await;
+    let channel = connect(&daemon).await;
+    // Events of calls go to the topic too.
+    recognize(&channel, vec![last(chunk("before", telephone(), noise(12_000, 1)))]).await.good();
+    cluster.read_until("affectd.emotions", PATIENCE, |events| events.len() == 2).await;
+    drop(cluster);
+    for number in 0..4 {
+        let call = last(chunk(&format!("after-{number}"), telephone(), noise(60_000, number)));
+        assert_eq!(recognize(&channel, vec![call]).await.good().len(), 14);
+    }
 }

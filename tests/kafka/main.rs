@@ -5,12 +5,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod at_least_once;
 mod bad_records;
 mod channels;
 mod crash;
+mod declared;
 mod failures;
 mod harness;
-mod ledger;
+mod lag;
 mod load;
 mod models;
 mod progress;

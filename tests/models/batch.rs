@@ -82,7 +82,7 @@ proptest! {
                 Kind::Silent => Some(vec![]),
                 _ => None,
             };
-            prop_assert_eq!(window.probabilities.ok(), expected, "job {}", number);
+            prop_assert_eq!(window.prediction.ok().map(|it| it.scores), expected, "job {}", number);
         }
     }
 }
@@ -101,7 +101,7 @@ async fn a_failed_batch_is_retried_window_by_window() {
     let batches = collect(answers).await;
     batcher.join().await;
     assert_eq!(batches.len(), 1);
-    assert!(batches[0].windows.iter().all(|window| window.probabilities.is_ok()), "{batches:?}");
+    assert!(batches[0].windows.iter().all(|window| window.prediction.is_ok()), "{batches:?}");
 }
 
 #[tokio::test(start_paused = true)]

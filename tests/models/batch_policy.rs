@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use affectd::batch::{BROKEN_AFTER, Infer, Job, inbox, start};
 use affectd::config;
-use affectd::model::EngineError;
+use affectd::model::{EngineError, Predictions};
 use proptest::prelude::*;
 use tokio::sync::mpsc;
 
@@ -70,7 +70,7 @@ async fn sessions_count_as_broken_after_consecutive_failed_batches_until_they_ar
         let fails = number < BROKEN_AFTER;
         jobs.send(Job::new(vec![1.0], ticket(number))).await.unwrap();
         let batch = answers.recv().await.unwrap();
-        assert_eq!(batch.windows[0].probabilities.is_err(), fails, "window {number}");
+        assert_eq!(batch.windows[0].prediction.is_err(), fails, "window {number}");
         assert_eq!(batcher.seems_broken(), number + 1 == BROKEN_AFTER, "after window {number}");
         if number + 1 == BROKEN_AFTER {
             assert!(!batcher.seems_broken(), "reported once");
@@ -90,7 +90,7 @@ async fn a_successful_batch_resets_the_count_of_failed_batches() {
         let value = if number.is_multiple_of(BROKEN_AFTER) { 1.0 } else { POISON };
         jobs.send(Job::new(vec![value], ticket(number))).await.unwrap();
         let batch = answers.recv().await.unwrap();
-        assert_eq!(batch.windows[0].probabilities.is_err(), !number.is_multiple_of(BROKEN_AFTER));
+        assert_eq!(batch.windows[0].prediction.is_err(), !number.is_multiple_of(BROKEN_AFTER));
         assert!(!batcher.seems_broken(), "after window {number}");
     }
     drop(jobs);
@@ -101,9 +101,9 @@ async fn a_successful_batch_resets_the_count_of_failed_batches() {
 struct Version(f32);
 
 impl Infer for Version {
-    fn infer(&mut self, _: &[f32], batch: usize, out: &mut Vec<f32>) -> Result<(), EngineError> {
+    fn infer(&mut self, _: &[f32], batch: usize, out: &mut Predictions) -> Result<(), EngineError> {
         out.clear();
-        out.resize(batch, self.0);
+        out.scores.resize(batch, self.0);
         Ok(())
     }
 }
@@ -145,7 +145,7 @@ proptest! {
             prop_assert!(version >= newest, "batch {} ran on an older model", batch.number);
             newest = version;
             for window in &batch.windows {
-                prop_assert_eq!(window.probabilities.as_deref().unwrap(), &[version]);
+                prop_assert_eq!(&window.prediction.as_ref().unwrap().scores, &[version]);
             }
         }
         let answered: usize = batches.iter().map(|batch| batch.windows.len()).sum();

@@ -110,7 +110,7 @@ fn a_graph_that_contradicts_its_contract_fails_verification() {
     let graph = graph(&other);
     other.labels.pop();
     let path = write(folder.path(), graph, &other);
-    assert!(refused(&["model", "verify", path.to_str().unwrap()]).contains("says [batch, 2]"));
+    assert!(refused(&["model", "verify", path.to_str().unwrap()]).contains("requires [batch, 2]"));
 }
 
 #[test]

@@ -30,9 +30,12 @@ fn a_model_file_without_a_contract_uses_the_sidecar() {
     assert!(matches!(error, ModelError::NoContract { .. }));
     assert!(error.to_string().contains("foreign.onnx.contract.json"), "{error}");
 
-    std::fs::write(folder.path().join("foreign.onnx.contract.json"), serde_json::to_vec(&wanted).unwrap())
-        .unwrap();
-    assert_eq!(load_contract(&path).unwrap(), wanted);
+    // With and without a byte-order mark.
+    for mark in ["", "\u{feff}"] {
+        let json = format!("{mark}{}", serde_json::to_string(&wanted).unwrap());
+        std::fs::write(folder.path().join("foreign.onnx.contract.json"), json).unwrap();
+        assert_eq!(load_contract(&path).unwrap(), wanted);
+    }
 }
 
 #[test]

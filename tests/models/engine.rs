@@ -1,9 +1,11 @@
 //! A model loads only if its graph fits its contract, and returns what its graph computes, for every layout.
 
-use affectd::config::{Device, Engine};
-use affectd::model::{Contract, EngineError, Layout, Model, ModelError, ModelSource, Output};
+use std::path::Path;
 
-use crate::support::model_fixture::onnx::{AttributeProto, ModelProto, node, port};
+use affectd::config::{Device, Engine};
+use affectd::model::{Contract, EngineError, Layout, Model, ModelError, ModelSource, Output, Predictions};
+
+use crate::support::model_fixture::onnx::{AttributeProto, ModelProto, NodeProto, node, port};
 use crate::support::model_fixture::{contract, engine, expected, graph, tiny, window, write};
 
 fn load_error(model: ModelProto, contract: &Contract) -> String {
@@ -35,6 +37,49 @@ fn every_layout_and_output_gives_the_same_probabilities() {
             assert!(close && out.len() == wanted.len(), "{layout:?} {output:?}: {out:?} is not {wanted:?}");
         }
     }
+}
+
+/// The tiny model with a second output: the means of all eight coefficients, as named values.
+fn two_headed() -> (Contract, ModelProto) {
+    let (mut contract, mut model) = tiny_graph();
+    contract.values = (0..8).map(|at| format!("mean-{at}")).collect();
+    let graph = model.graph.as_mut().unwrap();
+    graph.node.push(node("Identity", &["means"], "values", vec![]));
+    graph.output.push(port("values", &[-1, 8]));
+    (contract, model)
+}
+
+#[test]
+fn a_graph_with_two_outputs_gives_scores_and_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let (contract, graph) = two_headed();
+    let path = write(folder.path(), graph, &contract);
+    let mut model = Model::load(ModelSource::File(path), &engine()).unwrap();
+    let means = [[0.5, -1.0, 2.0], [3.0, 0.0, 0.0]];
+    let features: Vec<f32> = means.iter().flat_map(|means| window(means)).collect();
+    let mut out = Predictions::default();
+    model.sessions[0].predict(&features, 2, &mut out).unwrap();
+    for (row, means) in out.rows(2).zip(means) {
+        let close = |(a, b): (&f32, f32)| (a - b).abs() < 1e-5;
+        assert!(row.scores.len() == 3 && row.scores.iter().zip(expected(&means, 1.0)).all(close), "{row:?}");
+        let values = [means[0], means[1], means[2], 3.0, 4.0, 5.0, 6.0, 7.0];
+        assert!(row.values.len() == 8 && row.values.iter().zip(values).all(close), "{row:?}");
+    }
+}
+
+#[test]
+fn named_values_without_their_output_are_refused() {
+    let (mut contract, _) = two_headed();
+    let (_, one_headed) = tiny_graph();
+    let error = load_error(one_headed, &contract);
+    assert!(error.contains("none is called \"values\""), "{error}");
+    let (_, graph) = two_headed();
+    contract.values.pop();
+    let error = load_error(graph, &contract);
+    assert!(
+        error.contains("\"values\" is [batch, 8], and the contract (values) requires [batch, 7]"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -104,11 +149,70 @@ fn an_input_of_another_rank_or_size_is_refused() {
 }
 
 #[test]
-fn a_fixed_batch_is_refused() {
+fn a_fixed_batch_of_one_runs_and_a_larger_one_is_refused() {
     let (contract, mut model) = tiny_graph();
+    let graph = model.graph.as_mut().unwrap();
+    graph.input = vec![port("features", &[4, 97, 8])];
+    let error = load_error(model.clone(), &contract);
+    assert!(error.contains("\"features\" has a fixed batch size of 4"), "{error}");
+
     model.graph.as_mut().unwrap().input = vec![port("features", &[1, 97, 8])];
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), model, &contract);
+    let mut model = Model::load(ModelSource::File(path), &engine()).unwrap();
+    let means = [[0.5, -1.0, 2.0], [3.0, 0.0, 0.0], [-2.0, -2.0, 1.0]];
+    let features: Vec<f32> = means.iter().flat_map(|means| window(means)).collect();
+    let mut out = Vec::new();
+    model.sessions[0].run(&features, 3, &mut out).unwrap();
+    let wanted: Vec<f32> = means.iter().flat_map(|means| expected(means, 1.0)).collect();
+    assert!(out.iter().zip(&wanted).all(|(found, wanted)| (found - wanted).abs() < 1e-5), "{out:?}");
+    assert_eq!((out.len(), model.sessions[0].max_windows_per_run()), (9, 1));
+}
+
+#[test]
+fn an_axis_of_size_1_may_come_last() {
+    let contract = contract(Layout::N1tc, Output::Probabilities);
+    let mut model = graph(&contract);
+    let graph = model.graph.as_mut().unwrap();
+    graph.input = vec![port("features", &[-1, 97, 8, 1])];
+    graph.node[0].attribute[0].ints = vec![1, 3];
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), model, &contract);
+    let mut model = Model::load(ModelSource::File(path), &engine()).unwrap();
+    let mut out = Vec::new();
+    model.sessions[0].run(&window(&[0.5, -1.0, 2.0]), 1, &mut out).unwrap();
+    let wanted = expected(&[0.5, -1.0, 2.0], 1.0);
+    assert!(out.iter().zip(&wanted).all(|(found, wanted)| (found - wanted).abs() < 1e-5), "{out:?}");
+}
+
+#[test]
+fn windows_that_influence_each_other_are_refused_with_the_operator() {
+    let (contract, mut model) = tiny_graph();
+    let graph = model.graph.as_mut().unwrap();
+    let over_windows = AttributeProto { name: "axes".into(), ints: vec![0], kind: 7, ..Default::default() };
+    let first = graph.node.remove(0);
+    let means = first.output[0].clone();
+    let raw = NodeProto { output: vec!["raw".into()], ..first };
+    graph.node.insert(0, raw);
+    graph.node.insert(1, node("ReduceMean", &["raw"], "of_batch", vec![over_windows]));
+    graph.node.insert(2, node("Sub", &["raw", "of_batch"], &means, vec![]));
     let error = load_error(model, &contract);
-    assert!(error.contains("\"features\" has a fixed batch size of 1"), "{error}");
+    assert!(error.contains("depends on the other windows of its batch"), "{error}");
+    assert!(error.contains("ReduceMean \"of_batch\" over axis 0"), "{error}");
+}
+
+#[test]
+fn random_numbers_in_a_graph_are_refused_with_the_operator() {
+    let (contract, mut model) = tiny_graph();
+    let graph = model.graph.as_mut().unwrap();
+    let first = graph.node.remove(0);
+    let means = first.output[0].clone();
+    graph.node.insert(0, NodeProto { output: vec!["raw".into()], ..first });
+    graph.node.insert(1, node("RandomNormalLike", &["raw"], "noise", vec![]));
+    graph.node.insert(2, node("Add", &["raw", "noise"], &means, vec![]));
+    let error = load_error(model, &contract);
+    assert!(error.contains("depends on chance"), "{error}");
+    assert!(error.contains("RandomNormalLike \"noise\" draws random numbers"), "{error}");
 }
 
 #[test]
@@ -171,5 +275,31 @@ fn without_a_usable_gpu_auto_uses_the_cpu_and_cuda_is_an_error() {
         assert_eq!(auto.device, "cpu");
         assert!(matches!(&error, ModelError::NoGpu { reason, .. } if !reason.is_empty()), "{error}");
         assert!(error.to_string().contains(device.name()), "{error}");
+    }
+}
+
+/// The foreign models beside the checkout, if present.
+#[test]
+fn models_of_other_tools_run_or_are_refused_for_the_right_reason() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/cases/models");
+    if !folder.is_dir() {
+        eprintln!("did not run: no {}", folder.display());
+        return;
+    }
+    let load = |name: &str| Model::load(ModelSource::File(folder.join(name)), &engine());
+    for name in ["keras_nhwc", "wave_n1s", "batch_fixed_1", "output_unknown_rank", "sidecar_bom"] {
+        let mut model = load(&format!("{name}.onnx")).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let window = model.contract.rows() * model.contract.coefficients();
+        let features: Vec<f32> = (0..window * 3).map(|at| (at as f32 * 0.1).cos()).collect();
+        let mut out = Vec::new();
+        model.sessions[0].run(&features, 3, &mut out).unwrap();
+        assert_eq!(out.len(), 12, "{name}");
+    }
+    for (name, reason, cause) in [
+        ("normalised_over_batch", "depends on the other windows of its batch", "over axis 0"),
+        ("dropout_training", "depends on chance", "Dropout"),
+    ] {
+        let error = load(&format!("{name}.onnx")).unwrap_err().to_string();
+        assert!(error.contains(reason) && error.contains(cause), "{name}: {error}");
     }
 }

@@ -11,3 +11,4 @@ mod builtin;
 mod cli;
 mod contract;
 mod engine;
+mod isolation;

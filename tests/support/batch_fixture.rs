@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use affectd::batch::{Batcher, Infer, Job, Origin, ScoredBatch, start};
 use affectd::config;
-use affectd::model::{Contract, EngineError, Layout, Output};
+use affectd::model::{Contract, EngineError, Layout, Output, Predictions};
 use tokio::sync::mpsc;
 
 use super::model_fixture;
@@ -56,7 +56,7 @@ impl Infer for Echo {
         self.at_once
     }
 
-    fn infer(&mut self, features: &[f32], batch: usize, out: &mut Vec<f32>) -> Result<(), EngineError> {
+    fn infer(&mut self, features: &[f32], batch: usize, out: &mut Predictions) -> Result<(), EngineError> {
         self.calls += 1;
         (0..self.dawdle).for_each(|_| std::thread::yield_now());
         assert!(!features.contains(&f32::INFINITY), "a session may panic");
@@ -64,9 +64,9 @@ impl Infer for Echo {
             return Err(EngineError::Run("requested by the test".into()));
         }
         out.clear();
-        out.extend_from_slice(features);
+        out.scores.extend_from_slice(features);
         if batch > self.at_once {
-            out.fill(f32::MAX);
+            out.scores.fill(f32::MAX);
         }
         Ok(())
     }
@@ -120,11 +120,11 @@ pub struct Gated {
 }
 
 impl Infer for Gated {
-    fn infer(&mut self, features: &[f32], batch: usize, out: &mut Vec<f32>) -> Result<(), EngineError> {
+    fn infer(&mut self, features: &[f32], batch: usize, out: &mut Predictions) -> Result<(), EngineError> {
         self.started.send(batch).unwrap();
         self.gate.recv().unwrap();
         out.clear();
-        out.extend_from_slice(features);
+        out.scores.extend_from_slice(features);
         Ok(())
     }
 }

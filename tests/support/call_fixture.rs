@@ -259,3 +259,17 @@ pub async fn metric_reaches(daemon: &Daemon, series: &str, condition: impl Fn(f6
     };
     bounded(series, reached).await;
 }
+
+/// Waits until `condition` holds for the text of `/metrics`, and returns the text.
+pub async fn metrics_reach(daemon: &Daemon, condition: impl Fn(&str) -> bool) -> String {
+    let reached = async {
+        loop {
+            let (_, text) = daemon.get("/metrics").await.unwrap();
+            if condition(&text) {
+                return text;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    bounded("the metrics", reached).await
+}

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 pub use report::BenchmarkReport;
 
-use crate::batch::autotune::{self, CoreLayout};
+use crate::batch::autotune::{self, CoreLayout, Runs};
 use crate::config::{self, Config};
 use crate::model::{EngineError, Model, ModelError, ModelSource};
 use crate::stream::{SetupError, StreamSetup};
@@ -61,7 +61,7 @@ pub fn run(
         };
         let left = budget.saturating_sub(start.elapsed());
         let share = left.div_f64((settings.len() - done) as f64);
-        rows.extend(autotune::rows(&mut model.sessions, *setting, &autotune::BATCHES, share)?);
+        rows.extend(autotune::rows(&mut model.sessions, *setting, &autotune::BATCHES, Runs::Whole, share)?);
     }
     let features_cpu_ms = features.map(|cpu| cpu.as_secs_f64() * 1e3);
     Ok(BenchmarkReport { model: contract.full_name(), engine, device, features_cpu_ms, rows })

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rdkafka::producer::FutureProducer;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -17,7 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::report::StreamOutcome;
 use super::source::{LatencySample, StreamSource};
 use super::{LoadError, RESPONSE_TIMEOUT, StreamError};
-use crate::client::{self, ClientError, Events, Pace, RecordFormat, Records, StartAt, window_end};
+use crate::client::{ClientError, Events, Pace, RecordFormat, RecordProducer, Records, StartAt, window_end};
 use crate::config;
 use crate::proto::EmotionEvent;
 
@@ -29,7 +28,7 @@ const QUIET_TIME: Duration = Duration::from_secs(5);
 
 /// The input and output topics of a daemon.
 pub struct Topics {
-    producer: FutureProducer,
+    producer: RecordProducer,
     input: String,
     events: Events,
 }
@@ -46,7 +45,7 @@ impl Topics {
     /// # Errors
     /// See [`Events::open`].
     pub async fn open(kafka: &config::Kafka) -> Result<Self, ClientError> {
-        let producer = client::producer(&kafka.brokers, &kafka.properties)?;
+        let producer = RecordProducer::connect(&kafka.brokers, &kafka.properties)?;
         let events =
             Events::open(&kafka.brokers, &kafka.properties, &kafka.output_topic, StartAt::Now).await?;
         Ok(Self { producer, input: kafka.input_topic.clone(), events })
@@ -140,7 +139,7 @@ impl StreamProgress {
 async fn send(
     source: Arc<StreamSource>,
     permits: Arc<Semaphore>,
-    producer: FutureProducer,
+    producer: RecordProducer,
     topic: String,
 ) -> Result<(), ClientError> {
     let mut records = Records::new(&producer, &topic, RecordFormat::Protobuf);

@@ -10,6 +10,7 @@ use futures::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::status::draining_evaluation;
 use crate::audio::AudioFormat;
 use crate::batch::ReplyOrigin;
 use crate::evaluation::clips_in_flight;
@@ -61,7 +62,7 @@ impl<O: From<ReplyOrigin> + Send + Sync + 'static> EvaluationService for Evaluat
         request: Request<Streaming<EvaluateRequest>>,
     ) -> Result<Response<Self::EvaluateStream>, Status> {
         if self.draining.is_cancelled() {
-            return Err(draining());
+            return Err(draining_evaluation());
         }
         let stopped = self.draining.clone().cancelled_owned();
         let evaluator =
@@ -71,8 +72,9 @@ impl<O: From<ReplyOrigin> + Send + Sync + 'static> EvaluationService for Evaluat
         // repeat the evaluation elsewhere.
         let responses = responses.take_until(stopped);
         let draining_token = self.draining.clone();
-        let ending =
-            futures::stream::once(async move { draining_token.is_cancelled().then(|| Err(draining())) });
+        let ending = futures::stream::once(async move {
+            draining_token.is_cancelled().then(|| Err(draining_evaluation()))
+        });
         Ok(Response::new(Box::pin(responses.chain(ending.filter_map(futures::future::ready)))))
     }
 }
@@ -117,11 +119,7 @@ fn clip(request: EvaluateRequest) -> Result<LabelledClip, Status> {
 
 fn failed(error: EvaluationError) -> Status {
     match error {
-        EvaluationError::Engine(crate::model::EngineError::Ended) => draining(),
+        EvaluationError::Engine(crate::model::EngineError::Ended) => draining_evaluation(),
         other => Status::internal(other.to_string()),
     }
-}
-
-fn draining() -> Status {
-    Status::unavailable("affectd is shutting down: evaluate again when it is back")
 }

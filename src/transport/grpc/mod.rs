@@ -1,14 +1,13 @@
 //! gRPC: recognition (one stream a call), evaluation, health and reflection on one port.
 //!
-//! `recognition` (admission, replies) → `call` (reads one call's chunks) → shards. Invariant: a call reserves room for the events of a chunk before it
-//! accepts the chunk, so a client that does not read its events slows its own stream only.
+//! In data order: `server` (the port) → `recognition` (a call and its session) → [`crate::session`] → the shards. `evaluation` serves labelled clips,
+//! `status` maps refusals to status codes. Invariant: no rule about streams stands here.
 
-mod call;
 pub mod evaluation;
 mod options;
 mod recognition;
-pub(crate) mod refusal;
 pub mod server;
+mod status;
 
 pub use options::Options;
-pub use recognition::{Recognition, RecognitionLinks};
+pub use recognition::Recognition;

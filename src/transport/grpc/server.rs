@@ -1,10 +1,15 @@
 //! The gRPC server: recognition, evaluation, health and reflection on one port.
 //!
-//! In: the services' links. Out: a router to be served. Health follows the daemon's readiness.
+//! Input: a bound port and the services. Output: served calls until the shutdown future completes. Invariant: the health service reports the daemon's
+//! readiness, and does so before the first connection is accepted.
 
+use std::future::Future;
 use std::time::Duration;
 
-use tonic::transport::server::{Router, Server};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::codec::CompressionEncoding;
+use tonic::transport::server::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -13,32 +18,93 @@ use crate::proto::evaluation_service_server::SERVICE_NAME as EVALUATION;
 use crate::proto::recognition_service_server::{RecognitionServiceServer, SERVICE_NAME as RECOGNITION};
 use crate::serving::JobOrigin;
 use crate::telemetry::Readiness;
+use crate::transport::grpc::Recognition;
 use crate::transport::grpc::evaluation::Evaluation;
-use crate::transport::grpc::{Recognition, RecognitionLinks};
 
-/// What a message may have beside its audio.
+/// The most bytes of a message beside its audio.
 const ENVELOPE_BYTES: usize = 64 * 1024;
 
-/// What a client may send on one stream before its call takes it in.
+/// Bytes that a client may send on one stream before its session accepts them: the HTTP/2 flow-control window.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-/// The same for all streams of a connection (200 of them, by HTTP/2's default): a call that is slowed leaves room for the others.
+/// The window of a connection: as large as those of 200 streams, the most that HTTP/2 servers allow by default, so that a session that waits leaves
+/// room for the others on its connection.
 const CONNECTION_WINDOW_BYTES: u32 = 200 * STREAM_WINDOW_BYTES;
-/// How often a silent client is asked whether it is still there, and how long it may take to answer: one that vanished must not
-/// keep its stream.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+/// How long a connection may be silent before the server sends a ping. A client that vanished would keep its stream open otherwise.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// How long a client may take to answer the ping.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// All services of the daemon.
-pub async fn routes(
-    recognition: RecognitionLinks,
-    evaluation: Evaluation<JobOrigin>,
-    readiness: Readiness,
-) -> Router {
-    let audio = &recognition.audio;
-    let largest_file = audio.max_file_bytes;
-    let largest_chunk = audio.max_chunk_bytes.max(audio.max_file_bytes) + ENVELOPE_BYTES;
+/// Lets a service accept gzip and zstd, and reply in whichever of them the client accepts. A macro, because the generated servers share no trait.
+macro_rules! compressed {
+    ($service:expr) => {
+        $service
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd)
+            .send_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Zstd)
+    };
+}
+
+/// The services of the server and the size of their messages.
+pub struct Services {
+    /// The recognition service.
+    pub recognition: Recognition,
+    /// The evaluation service.
+    pub evaluation: Evaluation<JobOrigin>,
+    /// The readiness that the health service reports.
+    pub readiness: Readiness,
+    /// The largest chunk in bytes (`audio.max_chunk_bytes`).
+    pub max_chunk_bytes: usize,
+    /// The largest file in bytes (`audio.max_file_bytes`).
+    pub max_file_bytes: usize,
+}
+
+/// Serves calls until `shutdown` completes, then until the last connection is closed.
+///
+/// Dropping the future closes the port and all connections at once.
+///
+/// # Errors
+/// Returns an error if the server fails.
+pub async fn serve(
+    listener: TcpListener,
+    services: Services,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    let Services { recognition, evaluation, readiness, max_chunk_bytes, max_file_bytes } = services;
+    let largest_message = max_chunk_bytes.max(max_file_bytes) + ENVELOPE_BYTES;
     let (reporter, health) = tonic_health::server::health_reporter();
+    follow_readiness(reporter, &readiness).await;
+    let described = "the descriptors are those of the build";
+    let recognition = RecognitionServiceServer::new(recognition).max_decoding_message_size(largest_message);
+    let (recognition, evaluation) =
+        (compressed!(recognition), compressed!(evaluation.into_server(max_file_bytes)));
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_service(recognition)
+        .add_service(evaluation)
+        .add_service(health)
+        .add_service(reflection().build_v1().expect(described))
+        .add_service(reflection().build_v1alpha().expect(described))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown)
+        .await
+}
+
+/// Returns the description of all services but reflection itself, which each version of the reflection protocol adds.
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+/// Reports the present readiness to the health service, and every later one from a task of its own.
+///
+/// The first report precedes the first connection, so that a client that checks the health at once receives NOT_SERVING rather than an unknown
+/// service.
+async fn follow_readiness(reporter: HealthReporter, readiness: &Readiness) {
     let mut status = readiness.subscribe();
-    // Before the port is served: a client that asks at once is told to wait, never that there is no such service.
     let ready = status.borrow_and_update().is_ready();
     report(&reporter, ready).await;
     tokio::spawn(async move {
@@ -47,23 +113,6 @@ pub async fn routes(
             report(&reporter, ready).await;
         }
     });
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .expect("the descriptors are those of the build");
-    Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .http2_keepalive_interval(Some(KEEPALIVE.0))
-        .http2_keepalive_timeout(Some(KEEPALIVE.1))
-        .add_service(
-            RecognitionServiceServer::new(Recognition::new(recognition))
-                .max_decoding_message_size(largest_chunk),
-        )
-        .add_service(evaluation.into_server(largest_file))
-        .add_service(health)
-        .add_service(reflection)
 }
 
 async fn report(reporter: &HealthReporter, ready: bool) {

@@ -1,6 +1,7 @@
-//! HTTP: `/metrics`, `/livez`, `/readyz` and a page that links them.
+//! The HTTP server: `/metrics`, `/livez`, `/readyz` and a page that links them.
 //!
-//! In: the metrics' handle and the daemon's [`Readiness`]. Out: plain answers. Never changes any state.
+//! Input: a bound port, the handle of the metrics and the daemon's [`Readiness`]. Output: plain text and one page. Invariant: no request changes any
+//! state.
 
 mod options;
 use std::future::Future;
@@ -17,27 +18,27 @@ use tokio::net::TcpListener;
 use crate::telemetry::Readiness;
 pub use options::Options;
 
-/// How often the recorder folds what it has gathered, so that memory stays flat without scrapes.
+/// How often the recorder aggregates its samples, so that its memory stays constant if nothing scrapes it.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// How long answers on their way may take once the server is told to stop.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// How long responses in flight may take after the shutdown.
+const LAST_RESPONSES: Duration = Duration::from_secs(2);
 
-/// What the answers are made of.
+/// What the responses are made of.
 #[derive(Clone)]
 pub struct State {
-    /// Renders the metrics.
+    /// The handle that renders the metrics.
     pub metrics: PrometheusHandle,
-    /// Whether the daemon takes work.
+    /// Whether the daemon accepts work.
     pub readiness: Readiness,
 }
 
-/// Serves until `shutdown` ends, then lets answers on their way finish for 2 s at most.
+/// Serves until `shutdown` completes, then waits up to 2 s for responses in flight.
 ///
 /// Dropping the future closes the port and all connections at once.
 ///
 /// # Errors
-/// None in practice: accepting is tried again after an error.
-pub async fn run(
+/// Returns an error of the listener. There is none in practice, because a connection that cannot be accepted is tried again.
+pub async fn serve(
     listener: TcpListener,
     state: State,
     shutdown: impl Future<Output = ()> + Send + 'static,
@@ -57,7 +58,7 @@ pub async fn run(
     };
     let deadline = async move {
         let _ = stopped.await;
-        tokio::time::sleep(LAST_ANSWERS).await;
+        tokio::time::sleep(LAST_RESPONSES).await;
     };
     tokio::select! {
         result = axum::serve(listener, router(state)).with_graceful_shutdown(shutdown) => result,
@@ -66,7 +67,7 @@ pub async fn run(
     }
 }
 
-/// The routes by themselves.
+/// Returns the routes without a server.
 pub fn router(state: State) -> Router {
     Router::new()
         .route("/", get(page))
@@ -85,7 +86,7 @@ async fn readyz(Shared(state): Shared<State>) -> impl IntoResponse {
 
 async fn metrics(Shared(state): Shared<State>) -> impl IntoResponse {
     let kind = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], state.metrics.render())
+    ([(header::CONTENT_TYPE, kind)], crate::telemetry::metrics::render(&state.metrics))
 }
 
 async fn page(Shared(state): Shared<State>) -> Html<String> {
@@ -100,7 +101,7 @@ async fn page(Shared(state): Shared<State>) -> Html<String> {
     ))
 }
 
-/// A reason may quote what came from outside.
+/// Escapes text for HTML, since a reason may quote text of a broker or a file.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -1,0 +1,168 @@
+//! The stages of the daemon: how each is created and what it is connected to.
+//!
+//! Input: the configuration and the channels that the composition root made. Output: the task of each stage. Nothing here decides the order.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::DaemonError;
+use super::task::Task;
+use crate::batch::ScoredBatch;
+use crate::config::{Config, Role};
+use crate::evaluation::Evaluator;
+use crate::kafka::event_sink::{EVENT_ROOM, EventSink, EventSinkFault, SHADOW_ROOM};
+use crate::kafka::producer::EventProducer;
+use crate::kafka::{KafkaFault, Reader, ReaderLinks};
+use crate::publish::publisher::{PublishFault, Publisher};
+use crate::serving::{EventSender, JobOrigin, RegistryReceiver, StreamSinks};
+use crate::session::{OpenStreams, SessionLinks};
+use crate::shard::{PartitionReport, ReportSender, Shards};
+use crate::telemetry::{Readiness, metrics};
+use crate::transport::grpc::Recognition;
+use crate::transport::grpc::evaluation::Evaluation;
+use crate::transport::grpc::server::{self, Services};
+use crate::transport::http;
+
+/// What every input of the daemon shares.
+#[derive(Clone)]
+pub(super) struct Inputs {
+    /// The shards, the models, the ids of open streams and the limits. All transports share them, so that an id and a limit hold across transports.
+    pub sessions: Arc<SessionLinks>,
+    pub readiness: Readiness,
+    /// The open calls of the gRPC server.
+    pub calls: TaskTracker,
+}
+
+/// The sinks of events beside the replies of calls, and their tasks.
+pub(super) struct Sinks {
+    pub streams: StreamSinks,
+    /// By the topic that a shadow is configured with.
+    pub shadow_topics: HashMap<Arc<str>, EventSender>,
+    pub tasks: Vec<Task<Result<(), EventSinkFault>>>,
+}
+
+/// The readiness of a daemon that starts: the conditions that must hold first.
+pub(super) fn readiness(config: &Config) -> Readiness {
+    Readiness::starting(if config.kafka.is_some() { &["model", "kafka"] } else { &["model"] })
+}
+
+/// Connects the inputs to the shards.
+pub(super) fn inputs(
+    config: &Config,
+    shards: Shards,
+    models: RegistryReceiver,
+    readiness: Readiness,
+) -> Inputs {
+    let sessions = Arc::new(SessionLinks {
+        shards,
+        registries: models,
+        streams: OpenStreams::new(config.limits.max_streams),
+        draining: CancellationToken::new(),
+        idle_timeout: config.audio.idle_timeout,
+        max_utilization_percent: config.limits.max_utilization_percent,
+    });
+    Inputs { sessions, readiness, calls: TaskTracker::new() }
+}
+
+/// Serves metrics and readiness.
+pub(super) fn http(listener: TcpListener, readiness: &Readiness) -> Task<Result<(), std::io::Error>> {
+    let state = http::State { metrics: metrics::install(), readiness: readiness.clone() };
+    Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
+}
+
+/// The producer of events and dead letters; `None` where Kafka is off.
+pub(super) fn producer(
+    config: &Config,
+    reports_to: &ReportSender,
+) -> Result<Option<EventProducer>, KafkaFault> {
+    let kafka = config.kafka.as_ref();
+    kafka.map(|kafka| EventProducer::new(kafka, reports_to.reports.clone())).transpose()
+}
+
+/// A sink for the output topic and one for the topic of each shadow; none where Kafka is off.
+pub(super) fn sinks(config: &Config, producer: Option<&EventProducer>) -> Sinks {
+    let (mut shadow_topics, mut tasks) = (HashMap::new(), Vec::new());
+    let Some(producer) = producer else {
+        return Sinks { streams: StreamSinks::default(), shadow_topics, tasks };
+    };
+    let (sender, events) = EventSender::channel(EVENT_ROOM);
+    let sink = EventSink::new(producer.clone(), events);
+    tasks.push(Task::spawn(|stop| sink.run(stop)));
+    for model in &config.models {
+        let Role::Shadow { topic: Some(topic) } = &model.role else { continue };
+        let (sender, events) = EventSender::channel(SHADOW_ROOM);
+        let sink = EventSink::for_topic(producer.clone(), events, topic);
+        tasks.push(Task::spawn(|stop| sink.run(stop)));
+        shadow_topics.insert(topic.as_str().into(), sender);
+    }
+    let calls = if config.publish.kafka_for_grpc { vec![sender.clone()] } else { Vec::new() };
+    Sinks { streams: StreamSinks { calls, partitions: vec![sender] }, shadow_topics, tasks }
+}
+
+/// Turns the results of all models into events, until the last batcher has ended.
+pub(super) fn publisher(
+    config: &Config,
+    sinks: &Sinks,
+    results: mpsc::Receiver<ScoredBatch<JobOrigin>>,
+) -> Task<Result<(), PublishFault>> {
+    let publisher = Publisher { options: config.publish.clone(), shadow_topics: sinks.shadow_topics.clone() };
+    Task::spawn(|_| publisher.run(results))
+}
+
+/// Reads the input topic on a thread of its own; `None` where Kafka is off.
+pub(super) fn reader(
+    config: &Config,
+    inputs: &Inputs,
+    producer: Option<&EventProducer>,
+    reports: Receiver<PartitionReport>,
+) -> Result<Option<Task<Result<(), KafkaFault>>>, KafkaFault> {
+    let Some((kafka, producer)) = config.kafka.as_ref().zip(producer) else { return Ok(None) };
+    let links = ReaderLinks {
+        shards: inputs.sessions.shards.clone(),
+        registries: inputs.sessions.registries.clone(),
+        reports,
+        producer: producer.clone(),
+        readiness: inputs.readiness.clone(),
+        idle_timeout: config.audio.idle_timeout,
+        grace_period: config.limits.grace_period,
+    };
+    let reader = Reader::new(kafka, links)?;
+    Ok(Some(Task::spawn_blocking(move |stop| reader.run(&stop))))
+}
+
+/// Serves recognition, evaluation, health and reflection.
+pub(super) fn grpc(
+    listener: TcpListener,
+    config: &Config,
+    inputs: Inputs,
+) -> Task<Result<(), tonic::transport::Error>> {
+    let Inputs { sessions, readiness, calls } = inputs;
+    let (models, draining) = (sessions.registries.clone(), sessions.draining.clone());
+    let evaluator = move || models.borrow().find("").map(|model| Evaluator::of(&model));
+    let services = Services {
+        recognition: Recognition::new(sessions, calls, config.audio.max_chunk_bytes),
+        evaluation: Evaluation::new(evaluator, draining),
+        readiness,
+        max_chunk_bytes: config.audio.max_chunk_bytes,
+        max_file_bytes: config.audio.max_file_bytes,
+    };
+    Task::spawn(|stop| server::serve(listener, services, stop.cancelled_owned()))
+}
+
+impl Sinks {
+    /// Waits until a sink fails; never returns where there is none.
+    pub async fn failed(&mut self) -> DaemonError {
+        let ended = self.tasks.iter_mut().map(|sink| Box::pin(sink.ended("Kafka event sink")));
+        let ended: Vec<_> = ended.collect();
+        if ended.is_empty() {
+            return std::future::pending().await;
+        }
+        futures::future::select_all(ended).await.0
+    }
+}

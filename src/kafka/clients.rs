@@ -1,0 +1,250 @@
+//! Every producer, consumer and admin client of the process, with its settings and its callbacks.
+//!
+//! Input: the section `[kafka]`, or an address and properties for the command-line clients. Output: connected clients; callbacks of the input consumer
+//! as `ConsumerEvent`s in a channel that the reader owns. Invariant: a setting of librdkafka stands here and nowhere else. `kafka.properties` come
+//! first, so that what delivery depends on (idempotence, no automatic commits) cannot be changed by them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rdkafka::Statistics;
+use rdkafka::admin::AdminClient;
+use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, StreamConsumer};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::producer::{DefaultProducerContext, FutureProducer, ProducerContext, ThreadedProducer};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+
+use super::fault::{KafkaFault, broker};
+use super::options::Options;
+
+/// How long a request to the brokers may take.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often librdkafka reports its statistics, from which the lag is taken.
+const STATISTICS_INTERVAL_MS: &str = "5000";
+/// How long the clients of the command line wait for an acknowledgement.
+const CLIENT_MESSAGE_TIMEOUT_MS: &str = "30000";
+
+/// The settings that all clients of the daemon share.
+fn settings(kafka: &Options) -> ClientConfig {
+    let mut settings = ClientConfig::new();
+    settings.set("bootstrap.servers", &kafka.brokers).set("client.id", "affectd");
+    settings.extend(kafka.properties.clone());
+    settings
+}
+
+/// Returns the consumer of the input topic, which has joined the group, and the events that it reports while it is polled.
+///
+/// # Errors
+/// Where librdkafka refuses a setting.
+pub(super) fn input_consumer(
+    kafka: &Options,
+) -> Result<(BaseConsumer<ReaderContext>, mpsc::Receiver<ConsumerEvent>), KafkaFault> {
+    let mut settings = settings(kafka);
+    settings
+        .set("group.id", &kafka.group_id)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "earliest");
+    if settings.get("statistics.interval.ms").is_none() {
+        settings.set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
+    }
+    // Not bounded by its type but by the protocol: the group sends no other rebalance before this one is answered, and statistics come seconds apart.
+    let (events, inbox) = mpsc::channel();
+    let context = ReaderContext { events, closing: AtomicBool::new(false) };
+    let consumer: BaseConsumer<ReaderContext> =
+        settings.create_with_context(context).map_err(broker(kafka, "set up a consumer"))?;
+    consumer
+        .subscribe(&[&kafka.input_topic])
+        .map_err(broker(kafka, format!("subscribe to {}", kafka.input_topic)))?;
+    Ok((consumer, inbox))
+}
+
+/// Returns the producer of events and dead letters. Records of one stream keep their order (idempotence), and a broker that is away is waited for.
+///
+/// # Errors
+/// Where librdkafka refuses a setting.
+pub(super) fn event_producer<C: ProducerContext>(
+    kafka: &Options,
+    context: C,
+) -> Result<ThreadedProducer<C>, KafkaFault> {
+    let mut settings = settings(kafka);
+    settings
+        .set("enable.idempotence", "true")
+        .set("message.timeout.ms", "0")
+        .set("queue.buffering.max.messages", "10000")
+        .set("linger.ms", "5");
+    settings.create_with_context(context).map_err(broker(kafka, "set up a producer"))
+}
+
+/// Returns the producer of progress records. Its records are few and a commit waits for them, so they do not linger.
+///
+/// # Errors
+/// Where librdkafka refuses a setting.
+pub(super) fn progress_producer<C: ProducerContext>(
+    kafka: &Options,
+    context: C,
+) -> Result<ThreadedProducer<C>, KafkaFault> {
+    let mut settings = settings(kafka);
+    settings
+        .set("enable.idempotence", "true")
+        .set("message.timeout.ms", "0")
+        .set("linger.ms", "0")
+        .set("compression.type", "zstd");
+    settings.create_with_context(context).map_err(broker(kafka, "set up the progress producer"))
+}
+
+/// Returns a consumer for the progress topic. It never commits, so no group comes of the id, which librdkafka requires.
+///
+/// # Errors
+/// Where librdkafka refuses a setting.
+pub(super) fn progress_consumer(kafka: &Options) -> Result<BaseConsumer<QuietContext>, KafkaFault> {
+    let mut settings = settings(kafka);
+    settings
+        .set("group.id", format!("{}-progress", kafka.group_id))
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true");
+    settings.create_with_context(QuietContext).map_err(broker(kafka, "set up the progress consumer"))
+}
+
+/// Creates a consumer and a producer with `kafka.properties` and drops them. They have no brokers, so no connection is opened.
+///
+/// # Errors
+/// Where librdkafka refuses a property: a name that it does not know, a bad value, or a file that it cannot read. The text names the property.
+pub fn check(kafka: &Options) -> Result<(), String> {
+    let refused = |error| match error {
+        KafkaError::ClientConfig(_, reason, key, _) if !key.is_empty() => {
+            format!("kafka.properties.{key}: {reason}")
+        }
+        KafkaError::ClientCreation(reason) => format!("kafka.properties: {reason}"),
+        other => format!("kafka.properties: {other}"),
+    };
+    let mut settings = settings(kafka);
+    settings.remove("bootstrap.servers");
+    let _producer: ThreadedProducer<DefaultProducerContext> = settings.create().map_err(refused)?;
+    settings.set("group.id", &kafka.group_id);
+    let _consumer: BaseConsumer<QuietContext> =
+        settings.create_with_context(QuietContext).map_err(refused)?;
+    Ok(())
+}
+
+/// Returns an admin client.
+///
+/// # Errors
+/// Where librdkafka refuses a setting.
+pub(super) fn admin(kafka: &Options) -> Result<AdminClient<DefaultClientContext>, KafkaFault> {
+    settings(kafka).create().map_err(broker(kafka, "set up a client"))
+}
+
+/// Returns a producer of audio records for the command-line clients: each record once, and within 30 s or not at all.
+///
+/// # Errors
+/// Where a property is unknown or has a bad value.
+pub fn audio_producer(brokers: &str, properties: &BTreeMap<String, String>) -> KafkaResult<FutureProducer> {
+    let mut settings = ClientConfig::new();
+    settings.set("message.timeout.ms", CLIENT_MESSAGE_TIMEOUT_MS);
+    settings.extend(properties.clone());
+    settings.set("bootstrap.servers", brokers).set("enable.idempotence", "true");
+    settings.create()
+}
+
+/// Returns a consumer of published events for the command-line clients. Its partitions are assigned by hand, so it joins no group.
+///
+/// # Errors
+/// Where a property is unknown or has a bad value.
+pub fn event_consumer(brokers: &str, properties: &BTreeMap<String, String>) -> KafkaResult<StreamConsumer> {
+    let mut settings = ClientConfig::new();
+    settings.extend(properties.clone());
+    settings.set("bootstrap.servers", brokers);
+    // librdkafka requires a group id; without commits, no group comes of it.
+    settings.set("group.id", "affectd-tail").set("enable.auto.commit", "false");
+    settings.set("auto.offset.reset", "earliest");
+    settings.create()
+}
+
+/// What the input consumer reports while it is polled.
+#[derive(Debug)]
+pub(super) enum ConsumerEvent {
+    /// The group assigns these partitions in addition.
+    Assign(TopicPartitionList),
+    /// The group takes these partitions away.
+    Revoke(TopicPartitionList),
+    /// The offset behind the last record of each partition, as far as it is known.
+    HighWatermarks(Vec<(i32, i64)>),
+}
+
+/// Queues rebalances for the reader, which answers them once the partitions' offsets are tracked or committed, instead of acting on them.
+pub(super) struct ReaderContext {
+    events: mpsc::Sender<ConsumerEvent>,
+    /// Set once the reader has ended: from then on partitions are released at once.
+    pub closing: AtomicBool,
+}
+
+impl ReaderContext {
+    fn report(&self, event: ConsumerEvent) {
+        // The reader is dropped after its consumer's last callback, except while `closing` is set.
+        let _ = self.events.send(event);
+    }
+}
+
+impl ClientContext for ReaderContext {
+    fn stats(&self, statistics: Statistics) {
+        let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
+        // -1 is librdkafka's partition for records without one; watermarks below 0 are not known yet.
+        let known = partitions.filter(|partition| partition.partition >= 0 && partition.hi_offset >= 0);
+        let watermarks = known.map(|partition| (partition.partition, partition.hi_offset)).collect();
+        self.report(ConsumerEvent::HighWatermarks(watermarks));
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        log_error(&error, reason);
+    }
+}
+
+impl ConsumerContext for ReaderContext {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        error: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let assign = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Acquire) {
+            let done = if assign { Ok(()) } else { consumer.incremental_unassign(partitions) };
+            if let Err(error) = done {
+                tracing::debug!("gave up partitions while closing: {error}");
+            }
+            return;
+        }
+        let partitions = partitions.clone();
+        self.report(if assign {
+            ConsumerEvent::Assign(partitions)
+        } else {
+            ConsumerEvent::Revoke(partitions)
+        });
+    }
+}
+
+/// Logs errors, and nothing else.
+pub(super) struct QuietContext;
+
+impl ClientContext for QuietContext {
+    fn error(&self, error: KafkaError, reason: &str) {
+        log_error(&error, reason);
+    }
+}
+
+impl ConsumerContext for QuietContext {}
+
+/// Logs an error of librdkafka. The end of a partition comes as an error too, and is none.
+fn log_error(error: &KafkaError, reason: &str) {
+    if !matches!(error, KafkaError::PartitionEOF(_) | KafkaError::Global(RDKafkaErrorCode::PartitionEOF)) {
+        tracing::warn!("Kafka: {error}: {reason}");
+    }
+}

@@ -1,0 +1,68 @@
+//! One round through the partitions: from the fetched records to the shards.
+//!
+//! Input: records that were fetched. Output: chunks to the shards, in order for each partition, and records that hold none to the dead letters.
+//! Invariant: never waits, and takes a bounded number of records of each partition, so that the others and the reports get their turn.
+
+use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
+
+use super::fault::KafkaFault;
+use super::fetched::Fetched;
+use super::reader::Reader;
+
+/// Records of one partition in a round.
+const RECORDS_PER_ROUND: usize = 64;
+
+/// What a round has left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Remaining {
+    /// All that was fetched is on its way.
+    Empty,
+    /// A chunk waits for its shard.
+    ShardFull,
+    /// Fetched records can be read at once.
+    Unread,
+}
+
+impl Reader {
+    /// Sends chunks on and reads what was fetched. A partition with a chunk for a full shard is read no further.
+    pub(super) fn dispatch(&mut self) -> Result<Remaining, KafkaFault> {
+        let (mut remaining, mut errors) = (Remaining::Empty, Vec::new());
+        for (&number, partition) in &mut self.partitions {
+            for read in 0.. {
+                if !partition.send(&self.links.shards) {
+                    remaining = remaining.max(Remaining::ShardFull);
+                    break;
+                }
+                if !partition.is_readable() {
+                    break;
+                }
+                if read == RECORDS_PER_ROUND {
+                    remaining = remaining.max(Remaining::Unread);
+                    break;
+                }
+                match self.fetched.next(number) {
+                    Some(Ok(Fetched::Record(record, offset, timestamp))) => {
+                        if let Some(letter) = partition.take(record, offset, timestamp) {
+                            self.dead_letters.push(letter, "record");
+                        }
+                    }
+                    Some(Ok(Fetched::End)) => partition.end_reached(),
+                    Some(Err(error)) => errors.push(error),
+                    None => break,
+                }
+            }
+        }
+        errors.iter().try_for_each(|error| self.handle_error(error))?;
+        Ok(remaining)
+    }
+
+    /// Logs an error of the consumer, which goes on by itself after all but fatal ones.
+    pub(super) fn handle_error(&self, error: &KafkaError) -> Result<(), KafkaFault> {
+        if let Some((code, reason)) = self.consumer.client().fatal_error() {
+            return Err(KafkaFault::Consumer { topic: self.kafka.input_topic.clone(), code, reason });
+        }
+        tracing::warn!("reading from Kafka: {error}");
+        Ok(())
+    }
+}

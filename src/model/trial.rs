@@ -1,0 +1,142 @@
+//! A trial of a loaded graph: whether the result of a window depends on that window only.
+//!
+//! Input: a session. Output: nothing, or the first difference that was found. Invariants: the trial runs each window
+//! alone, the first one twice, and all of them beside each other in two orders; every label may differ by
+//! [`TOLERANCE`] at most (beside other windows by [`QUANTISED_TOLERANCE`] in a quantised graph).
+//!
+//! Batches are formed from whatever windows wait at the same moment. Where windows of a batch influence each other, or a
+//! graph draws random numbers, an event cannot be reproduced, and a window that is replayed after a restart gets other
+//! probabilities under the same event id.
+
+use super::{Contract, EngineError, Input, Session};
+use crate::features::{FrameKind, FrontEnd, features_with_deltas};
+
+/// The largest difference of a probability between two runs of the same window.
+pub(super) const TOLERANCE: f32 = 1e-4;
+
+/// The same beside other windows, for a graph with quantised activations. ONNX Runtime may add the products of a batch in another order than those of a
+/// window alone. Such a difference in the last bit is far below [`TOLERANCE`], but rounding turns it into a whole step of an 8-bit activation where a value
+/// lies between two steps.
+pub(super) const QUANTISED_TOLERANCE: f32 = 0.02;
+
+/// A window whose result is not reproducible.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Difference {
+    /// The label with the largest difference.
+    pub label: String,
+    /// The probability in the first run, in which the window is alone.
+    pub alone: f32,
+    /// The probability in the other run.
+    pub other: f32,
+    /// Whether the window is alone in the other run too, so that the difference is due to chance.
+    pub by_chance: bool,
+    /// The largest difference that is allowed.
+    pub allowed: f32,
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { label, alone, other, by_chance, allowed } = self;
+        let (cause, second) = match by_chance {
+            true => ("chance", "in a second run of it"),
+            false => ("the other windows of its batch", "beside other windows"),
+        };
+        write!(
+            out,
+            "the result of a window depends on {cause}: {label:?} is {alone:.4} for a window alone and {other:.4} \
+             {second} (allowed difference {allowed})"
+        )
+    }
+}
+
+/// Runs the trial and returns the first difference, if any. `beside_others` is the largest one that is allowed between a window alone and beside others;
+/// two runs of a window alone may differ by [`TOLERANCE`].
+///
+/// # Errors
+/// Returns an error where a run fails, except for outputs that are not finite: such a window is left out of the trial,
+/// because a failing window is reported by the run that it occurs in.
+pub(super) fn first_difference(
+    session: &mut Session,
+    beside_others: f32,
+) -> Result<Option<Difference>, EngineError> {
+    let labels = session.contract().labels.clone();
+    let mut windows = Vec::new();
+    for features in probes(session.contract()) {
+        match run(session, &[&features]) {
+            Ok(alone) => windows.push((features, alone)),
+            Err(EngineError::NotFinite { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let difference = |alone: &[f32], other: &[f32], by_chance| {
+        let gap = |at: &usize| (alone[*at] - other[*at]).abs();
+        let at = (0..labels.len()).max_by(|a, b| gap(a).total_cmp(&gap(b)))?;
+        let allowed = if by_chance { TOLERANCE } else { beside_others };
+        (gap(&at) > allowed).then(|| Difference {
+            label: labels[at].clone(),
+            alone: alone[at],
+            other: other[at],
+            by_chance,
+            allowed,
+        })
+    };
+    if let Some((features, alone)) = windows.first()
+        && let Some(found) = difference(alone, &run(session, &[features])?, true)
+    {
+        return Ok(Some(found));
+    }
+    for _ in 0..2 {
+        let batch: Vec<&[f32]> = windows.iter().map(|(features, _)| features.as_slice()).collect();
+        let together = if batch.is_empty() { Vec::new() } else { run(session, &batch)? };
+        for ((_, alone), other) in windows.iter().zip(together.chunks_exact(labels.len())) {
+            if let Some(found) = difference(alone, other, false) {
+                return Ok(Some(found));
+            }
+        }
+        // The second batch is smaller and has another order.
+        windows.reverse();
+        windows.truncate(2);
+    }
+    Ok(None)
+}
+
+fn run(session: &mut Session, windows: &[&[f32]]) -> Result<Vec<f32>, EngineError> {
+    let mut probabilities = Vec::new();
+    session.run(&windows.concat(), windows.len(), &mut probabilities)?;
+    Ok(probabilities)
+}
+
+/// Returns the windows of the trial: the values of the warm-up, and the features of two sounds of different level and
+/// spectrum. With values that no audio has, most models are so certain that a difference would not show.
+fn probes(contract: &Contract) -> Vec<Vec<f32>> {
+    let size = contract.rows() * contract.coefficients();
+    let mut probes = vec![warm_up_values(size)];
+    let samples = contract.window.length_samples;
+    let rate = contract.sample_rate_hz as f32;
+    let mut state = 1_u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state as f32 / u32::MAX as f32 - 0.5
+    };
+    // A buzz of 140 Hz that swells four times per second, and faint noise.
+    let voice: Vec<f32> = (0..samples)
+        .map(|at| {
+            let time = at as f32 / rate;
+            let swell = 0.5 - 0.5 * (std::f32::consts::TAU * 4.0 * time).cos();
+            0.3 * swell * (2.0 * (140.0 * time).fract() - 1.0) + 0.01 * noise()
+        })
+        .collect();
+    let hiss: Vec<f32> = (0..samples).map(|_| 0.05 * noise()).collect();
+    let Some(mfcc) = &contract.mfcc else { return [probes, vec![voice, hiss]].concat() };
+    let kind = if contract.input == Input::LogMel { FrameKind::LogMel } else { FrameKind::Mfcc };
+    if let Ok(front_end) = FrontEnd::new(mfcc, contract.sample_rate_hz, kind) {
+        let features = [voice, hiss].map(|sound| features_with_deltas(&front_end, &sound));
+        probes.extend(features.into_iter().filter(|features| features.len() == size));
+    }
+    probes
+}
+
+/// Returns `size` values from -0.5 to 0.5. No row is all zero, because rows of zeros are padding, which the graph masks.
+pub(super) fn warm_up_values(size: usize) -> Vec<f32> {
+    (1..=size).map(|n| (n as f32 * 0.7).sin() * 0.5).collect()
+}

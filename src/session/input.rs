@@ -1,0 +1,200 @@
+//! One input stream from its first chunk to its end, for transports that keep a connection: gRPC today, WebSocket or TCP alike.
+//!
+//! Input: the messages of one connection as a [`Stream`]. Output: pieces for the shards; events on the channel that [`InputSession::new`] returns;
+//! at the end the outcome. Invariants: no audio is accepted before there is room for its events, so a client that does not read slows its own
+//! stream only; the outcome follows the last event; the stream's id is free again before the outcome is returned.
+//!
+//! Kafka does not use this type, because a partition carries many streams and never waits for one of them. It shares what lies below:
+//! [`Refusal`], [`crate::stream::Declared`], [`crate::stream::LastSequence`], [`crate::stream::CollectedFile`] and the arithmetic of `pieces`.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::credits::EventCredits;
+use super::opened_stream::OpenedStream;
+use super::shard_sender::Route;
+use super::{OpenStreams, Refusal};
+use crate::proto::AudioChunk;
+use crate::serving::{CallReply, ModelRegistry, RegistryReceiver};
+use crate::shard::Shards;
+use crate::stream::BadChunk;
+use crate::telemetry::metrics::{self, Source};
+
+/// What the sessions of all transports are connected to.
+#[derive(Debug)]
+pub struct SessionLinks {
+    /// The shards that receive the audio.
+    pub shards: Shards,
+    /// The models that a stream may request.
+    pub registries: RegistryReceiver,
+    /// The ids of open streams.
+    pub streams: OpenStreams,
+    /// Cancelled when the daemon drains.
+    pub draining: CancellationToken,
+    /// How long a stream may be silent before its segment ends (`audio.idle_timeout`).
+    pub idle_timeout: Duration,
+    /// The share of the models' time that open streams may take, in percent (`limits.max_utilization_percent`).
+    pub max_utilization_percent: usize,
+}
+
+/// How a session failed.
+#[derive(Debug)]
+pub enum SessionError<E> {
+    /// Its input was refused.
+    Refused(Refusal),
+    /// The transport could not read the next message.
+    Transport(E),
+}
+
+impl<E> From<Refusal> for SessionError<E> {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// How reading ended.
+enum End {
+    /// The client closed its side, or a chunk was the last one.
+    Closed,
+    /// The daemon drains.
+    Drained,
+    /// The client has gone.
+    Gone,
+}
+
+/// One input stream and the channels back to its client.
+pub struct InputSession {
+    links: Arc<SessionLinks>,
+    /// The models as they were when the session began.
+    registry: Arc<ModelRegistry>,
+    route: Route,
+    refused: mpsc::Receiver<BadChunk>,
+    stream: Option<OpenedStream>,
+}
+
+impl InputSession {
+    /// Returns a session without a stream, and the channel that its events arrive on. A transport drops the receiver when the client has gone.
+    #[must_use]
+    pub fn new(links: Arc<SessionLinks>, source: Source) -> (Self, mpsc::Receiver<CallReply>) {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let registry = links.registries.borrow().clone();
+        let (credits, inbox) = EventCredits::new(&registry);
+        let (refusals, refused) = mpsc::channel(1);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let route = Route { source, number, credits, refusals };
+        (Self { links, registry, route, refused, stream: None }, inbox)
+    }
+
+    /// Reads `chunks` to the end of the stream and returns when the client has taken every event.
+    ///
+    /// Cancelling the future leaves the stream's state in its shard until the shards end: cancel it only when the daemon stops.
+    ///
+    /// # Errors
+    /// Returns why the input was refused, [`Refusal::Draining`] if a drain ended the stream, or the transport's error.
+    pub async fn run<E>(
+        mut self,
+        chunks: impl Stream<Item = Result<AudioChunk, SessionError<E>>>,
+    ) -> Result<(), SessionError<E>> {
+        let mut outcome = match self.read(pin!(chunks)).await {
+            Ok(End::Gone) => {
+                self.forget().await;
+                Ok(())
+            }
+            Ok(End::Closed) => self.close().await.map_err(SessionError::from),
+            Ok(End::Drained) => self.close().await.and(Err(Refusal::Draining)).map_err(SessionError::from),
+            Err(error) => Err(error),
+        };
+        if matches!(&outcome, Err(error) if !error.is_drain()) {
+            self.forget().await;
+        }
+        self.route.credits.all_returned().await;
+        // A refusal of the shard precedes whatever else ended the session.
+        if let Ok(bad) = self.refused.try_recv() {
+            outcome = Err(Refusal::from(bad).into());
+        }
+        if let Err(SessionError::Refused(refusal)) = &outcome
+            && let Some(reason) = refusal.reason()
+        {
+            metrics::rejected(self.route.source, reason);
+        }
+        outcome
+    }
+
+    async fn read<E>(
+        &mut self,
+        mut chunks: Pin<&mut impl Stream<Item = Result<AudioChunk, SessionError<E>>>>,
+    ) -> Result<End, SessionError<E>> {
+        let (draining, replies) = (self.links.draining.clone(), self.route.credits.replies().clone());
+        let idle_timeout = self.links.idle_timeout;
+        // Made once: a future made for each chunk would enter and leave the waiters' lists, which all sessions share, each time.
+        let (mut drained, mut gone) = (pin!(draining.cancelled()), pin!(replies.closed()));
+        let mut idle = pin!(tokio::time::sleep(idle_timeout));
+        let mut is_idle = false;
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = &mut drained => return Ok(End::Drained),
+                () = &mut gone => return Ok(End::Gone),
+                Some(bad) = self.refused.recv() => return Err(Refusal::from(bad).into()),
+                next = chunks.next() => next,
+                () = &mut idle, if !is_idle => {
+                    is_idle = true;
+                    self.end_segment().await?;
+                    continue;
+                }
+            };
+            let Some(chunk) = next else { return Ok(End::Closed) };
+            let chunk = chunk?;
+            is_idle = false;
+            idle.as_mut().reset(Instant::now() + idle_timeout);
+            if self.accept(chunk).await? {
+                return Ok(End::Closed);
+            }
+        }
+    }
+
+    /// Accepts a chunk; the first one opens the stream. Returns whether it was the last one.
+    async fn accept(&mut self, mut chunk: AudioChunk) -> Result<bool, Refusal> {
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            None => {
+                let opened = OpenedStream::open(&self.links, &self.registry, &self.route, &mut chunk)?;
+                self.stream.insert(opened)
+            }
+        };
+        stream.accept(chunk).await
+    }
+
+    async fn end_segment(&mut self) -> Result<(), Refusal> {
+        match &mut self.stream {
+            Some(stream) => stream.end_segment().await,
+            None => Ok(()),
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), Refusal> {
+        match &mut self.stream {
+            Some(stream) => stream.close().await,
+            None => Ok(()),
+        }
+    }
+
+    async fn forget(&self) {
+        if let Some(stream) = &self.stream {
+            stream.forget().await;
+        }
+    }
+}
+
+impl<E> SessionError<E> {
+    fn is_drain(&self) -> bool {
+        matches!(self, Self::Refused(Refusal::Draining))
+    }
+}

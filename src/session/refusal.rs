@@ -1,0 +1,113 @@
+//! Why an input is refused, whatever transport carries it.
+//!
+//! Input: the causes that the layers below report. Output: a text for the client, a label for the metric, and a class that each transport maps to
+//! its own codes (a gRPC status, a WebSocket close code, the reason of a dead letter). Invariant: the text names the field, its value and what is
+//! allowed.
+
+use crate::serving::UnknownModel;
+use crate::stream::BadChunk;
+
+/// Why an input is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// A chunk cannot be accepted, or declares something else than its stream.
+    #[error(transparent)]
+    Chunk(#[from] BadChunk),
+    /// A request holds no chunk.
+    #[error("chunk: missing in the request")]
+    ChunkMissing,
+    /// A message is larger than the transport reads.
+    #[error("audio: {reason}; at most {limit} bytes a chunk are allowed (audio.max_chunk_bytes)")]
+    MessageTooLarge {
+        /// The transport's own description.
+        reason: String,
+        /// The largest chunk in bytes.
+        limit: usize,
+    },
+    /// A chunk belongs to another stream.
+    #[error("stream_id: {is:?} in the call of {open:?}; one call carries one stream")]
+    OtherStream {
+        /// The id that the chunk declares.
+        is: String,
+        /// The id of the session's stream.
+        open: String,
+    },
+    /// The requested model is not in service.
+    #[error(transparent)]
+    UnknownModel(#[from] UnknownModel),
+    /// The stream is open in another session.
+    #[error("stream_id {0:?} is already open in another call")]
+    AlreadyOpen(String),
+    /// The models could not keep up with one more stream; the field is the limit in percent.
+    #[error(
+        "one more stream would take over {0} % of the model's time, the most that is allowed \
+         (limits.max_utilization_percent)"
+    )]
+    Busy(usize),
+    /// The limit of open streams is reached; the field is the limit.
+    #[error("{0} streams are open already, the most that are allowed (limits.max_streams)")]
+    StreamLimit(usize),
+    /// The daemon is shutting down.
+    #[error("affectd is shutting down: connect again, with first_sample to go on where the events end")]
+    Draining,
+    /// A file is incomplete, and no further chunk of it has arrived.
+    #[error("audio: no chunk for {} s (audio.idle_timeout), and the file is not complete", .timeout.as_secs_f64())]
+    FileIdle {
+        /// How long a stream may be silent.
+        timeout: std::time::Duration,
+    },
+    /// The decoder of a file panicked.
+    #[error("audio: the decoder of the file failed")]
+    DecoderPanicked,
+}
+
+/// What a refusal means to a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalClass {
+    /// The input is wrong. The same input will be refused again.
+    InvalidInput,
+    /// The stream is open elsewhere.
+    AlreadyOpen,
+    /// A limit is reached. The same input may be accepted later.
+    LimitReached,
+    /// The daemon is shutting down. Another one may accept the input.
+    Unavailable,
+    /// The daemon failed.
+    Internal,
+}
+
+impl Refusal {
+    /// Returns the class of the refusal.
+    #[must_use]
+    pub fn class(&self) -> RefusalClass {
+        match self {
+            Self::Chunk(_)
+            | Self::ChunkMissing
+            | Self::MessageTooLarge { .. }
+            | Self::OtherStream { .. }
+            | Self::FileIdle { .. }
+            | Self::UnknownModel(_) => RefusalClass::InvalidInput,
+            Self::AlreadyOpen(_) => RefusalClass::AlreadyOpen,
+            Self::Busy(_) | Self::StreamLimit(_) => RefusalClass::LimitReached,
+            Self::Draining => RefusalClass::Unavailable,
+            Self::DecoderPanicked => RefusalClass::Internal,
+        }
+    }
+
+    /// Returns the label of `affectd_rejected_total`; `None` for what is not the client's input: a drain, or a failure of the daemon.
+    #[must_use]
+    pub fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Chunk(bad) => Some(bad.reason()),
+            Self::ChunkMissing => Some("chunk_missing"),
+            Self::MessageTooLarge { .. } => Some("chunk_too_large"),
+            Self::OtherStream { .. } => Some("stream_id"),
+            Self::FileIdle { .. } => Some("file_idle"),
+            Self::UnknownModel(_) => Some("model"),
+            Self::AlreadyOpen(_) => Some("already_open"),
+            Self::Busy(_) => Some("busy"),
+            Self::StreamLimit(_) => Some("stream_limit"),
+            Self::Draining | Self::DecoderPanicked => None,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! A shard: the open streams that one thread owns.
+//!
+//! Input: messages, in order for each stream. Output: one job a window to the batcher of the stream's model, refused chunks to their session, and reports
+//! to the reader of a partition. A stream whose job finds no room waits in the backlog, and the shard continues with its other streams. Invariants: no
+//! lock is taken; a refused chunk changes no stream.
+
+use std::collections::{HashMap, HashSet};
+use std::future::poll_fn;
+use std::task::Poll;
+
+use ::metrics::gauge;
+use tokio::sync::mpsc;
+
+use super::backlog::{Backlog, Room};
+use super::block_on::Parker;
+use super::open_stream::{After, OpenStream, ReportSender};
+use super::scratch_pool::ScratchPool;
+use super::{ChunkEnvelope, ChunkSource, PartitionReport, ShardMessage, StreamKey};
+use crate::serving::{ServedModel, StreamSinks};
+use crate::stream::BadChunk;
+use crate::telemetry::metrics;
+
+/// Messages that a shard receives at once, so that the senders that wait for room wake up together.
+const AT_ONCE: usize = 32;
+
+/// A shard without its thread.
+pub struct Shard {
+    scratch_pool: ScratchPool,
+    streams: HashMap<StreamKey, OpenStream>,
+    reports_to: ReportSender,
+    backlog: Backlog,
+}
+
+/// What a shard does next.
+enum Next {
+    /// A full queue has room.
+    Room(Room),
+    /// So many messages have come; none where the inbox is closed.
+    Messages(usize),
+}
+
+impl Shard {
+    /// Returns a shard without streams, which reports to the reader of each partition and reserves room in `sinks`.
+    #[must_use]
+    pub fn new(reports_to: ReportSender, sinks: StreamSinks) -> Self {
+        let (scratch_pool, streams) = (ScratchPool::default(), HashMap::new());
+        Self { scratch_pool, streams, reports_to, backlog: Backlog::new(sinks) }
+    }
+
+    pub(super) fn run(mut self, mut inbox: mpsc::Receiver<ShardMessage>) {
+        let depth = gauge!(metrics::QUEUE_DEPTH, "stage" => "shard");
+        let (parker, mut waiting, mut open) = (Parker::new(), 0, true);
+        let mut messages = Vec::with_capacity(AT_ONCE);
+        while open || !self.backlog.is_empty() {
+            let next = parker.block_on(poll_fn(|context| {
+                if let Poll::Ready(room) = self.backlog.poll(context) {
+                    return Poll::Ready(Next::Room(room));
+                }
+                if !open {
+                    return Poll::Pending;
+                }
+                inbox.poll_recv_many(context, &mut messages, AT_ONCE).map(Next::Messages)
+            }));
+            match next {
+                Next::Room(room) => self.use_room(room),
+                Next::Messages(0) => open = false,
+                Next::Messages(_) => {
+                    // All shards share the gauge: each adds what has changed for itself.
+                    let before = std::mem::replace(&mut waiting, inbox.len());
+                    depth.increment(waiting as f64 - before as f64);
+                    messages.drain(..).for_each(|message| self.receive(message));
+                }
+            }
+        }
+    }
+
+    /// Handles a message, unless it must wait behind its stream's jobs. A call that was refused still gets the events of the audio before, so
+    /// its end waits too; nothing waits for a client that has left.
+    pub fn receive(&mut self, message: ShardMessage) {
+        match message.key() {
+            Some(key) if matches!(message, ShardMessage::Forget(_)) && self.has_left(&key) => {
+                self.forget(&key)
+            }
+            Some(key) if self.backlog.waits(&key) => self.backlog.defer(&key, message),
+            key => self.handle(key, message),
+        }
+    }
+
+    fn has_left(&self, key: &StreamKey) -> bool {
+        self.streams.get(key).is_some_and(OpenStream::has_left)
+    }
+
+    /// Uses room that has come free, and handles the messages of the stream that waited for it.
+    fn use_room(&mut self, room: Room) {
+        let Some(key) = self.backlog.use_room(room) else { return };
+        while let Some(message) = self.backlog.next_message(&key) {
+            self.handle(Some(key.clone()), message);
+        }
+    }
+
+    /// Handles a message; its stream waits afterwards where a job of it found no room.
+    fn handle(&mut self, key: Option<StreamKey>, message: ShardMessage) {
+        match message {
+            ShardMessage::Chunk(envelope) => self.accept(*envelope),
+            ShardMessage::EndSegment { key, credits } => {
+                if let Some(stream) = self.streams.get_mut(&key) {
+                    let Self { scratch_pool, reports_to, backlog, .. } = self;
+                    stream.end_segment(scratch_pool, reports_to, backlog, credits);
+                }
+            }
+            ShardMessage::Close { key, credits } => {
+                if let Some(mut stream) = self.streams.remove(&key) {
+                    let Self { scratch_pool, reports_to, backlog, .. } = self;
+                    stream.end_segment(scratch_pool, reports_to, backlog, credits);
+                    stream.close(backlog);
+                }
+            }
+            ShardMessage::Forget(key) => {
+                if let Some(stream) = self.streams.remove(&key) {
+                    stream.close(&mut self.backlog);
+                }
+            }
+            ShardMessage::ForgetAssignment(gone) => {
+                let is_gone = |key: &StreamKey| matches!(key, StreamKey::Kafka(at, _) if *at == gone);
+                let waiting = self.backlog.waiting(is_gone);
+                let open = self.streams.keys().filter(|key| is_gone(key)).cloned();
+                open.chain(waiting).collect::<HashSet<_>>().iter().for_each(|key| self.forget(key));
+            }
+        }
+        if let Some(key) = key {
+            self.backlog.park(&key);
+        }
+    }
+
+    /// Forgets a stream at once: its pending jobs and messages are dropped, and so is its state behind the model.
+    fn forget(&mut self, key: &StreamKey) {
+        self.backlog.forget(key);
+        if let Some(stream) = self.streams.remove(key) {
+            stream.close(&mut self.backlog);
+        }
+    }
+
+    /// Accepts a chunk: opens its stream where there is none, and closes it where the chunk ends it.
+    fn accept(&mut self, mut envelope: ChunkEnvelope) {
+        let key = envelope.source.key(&envelope.info);
+        let (mut stream, may_stay) = match self.streams.remove(&key) {
+            Some(stream) => (stream, true),
+            None if matches!(envelope.source, ChunkSource::Session { first: false, .. }) => return,
+            None => {
+                let resumed = envelope.resume.is_some();
+                self.forget_setups(&envelope.model);
+                match OpenStream::open(&mut self.scratch_pool, &mut envelope) {
+                    Ok(stream) => (stream, resumed),
+                    Err(bad) => return self.refuse(&envelope, bad),
+                }
+            }
+        };
+        let Self { scratch_pool, reports_to, backlog, .. } = self;
+        match stream.accept(scratch_pool, reports_to, backlog, &mut envelope) {
+            Ok(After::Open) => drop(self.streams.insert(key, stream)),
+            Ok(After::Ended) => stream.close(backlog),
+            Err(bad) => {
+                self.refuse(&envelope, bad);
+                if may_stay && matches!(envelope.source, ChunkSource::Kafka { .. }) {
+                    self.streams.insert(key, stream);
+                } else {
+                    stream.close(&mut self.backlog);
+                }
+            }
+        }
+    }
+
+    /// Drops the scratch that no open stream needs, before a stream with a new setup opens.
+    fn forget_setups(&mut self, coming: &ServedModel) {
+        if !self.scratch_pool.has(coming) {
+            let used: HashSet<u64> = self.streams.values().flat_map(OpenStream::setup_numbers).collect();
+            self.scratch_pool.keep(&used);
+        }
+    }
+
+    /// Reports a refused chunk: to its session, which then ends, or to the reader of its partition, which writes a dead letter.
+    fn refuse(&self, envelope: &ChunkEnvelope, bad: BadChunk) {
+        match &envelope.source {
+            ChunkSource::Session { refusals, .. } => {
+                // The first refusal ends the session. If the session has ended already, no component needs the reason.
+                let _ = refusals.try_send(bad);
+            }
+            ChunkSource::Kafka { assignment, offset } => self.reports_to.report(PartitionReport::Refused {
+                assignment: *assignment,
+                offset: *offset,
+                stream_id: envelope.info.stream_id.clone(),
+                kind: bad.reason(),
+                reason: bad.to_string(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The state that stages behind the model keep for a channel, such as the scores that smoothing looks back at.
+//!
+//! Input: what a stage leaves after a window. Output: plain values, part of the stream's progress record: one key for each stage, holding a
+//! list with one item a channel (`"recent":[{…},null]`). A new stage adds one field to [`ChannelState`] and its key here; shards, the offset
+//! tracker and the progress record pass the state on as it is.
+//! Invariant: state under a key that this version does not know is carried along unchanged, so that an older reader loses nothing of a
+//! newer one's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::ser::{SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::RecentScores;
+
+/// Key of the smoothing's state.
+const RECENT: &str = "recent";
+
+/// State of all stages for one channel, after one window. Cheap to clone.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ChannelState {
+    /// The scores that the channel's next window is smoothed with.
+    pub recent: Option<Arc<RecentScores>>,
+    /// State of stages that this version does not have, by key.
+    pub unknown: Option<Arc<BTreeMap<String, Value>>>,
+}
+
+/// The states of a stream's channels by number; channels behind the last item have none.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(try_from = "BTreeMap<String, Value>")]
+pub struct ChannelStates(Vec<ChannelState>);
+
+impl ChannelStates {
+    /// The states of channels 0, 1, …; nothing at all where no channel has any.
+    #[must_use]
+    pub fn new(states: Vec<ChannelState>) -> Self {
+        let none = ChannelState::default();
+        Self(if states.iter().all(|state| *state == none) { Vec::new() } else { states })
+    }
+
+    /// The state of one channel.
+    #[must_use]
+    pub fn of(&self, channel: u32) -> ChannelState {
+        self.0.get(channel as usize).cloned().unwrap_or_default()
+    }
+
+    /// The state of one channel, to be changed.
+    pub fn of_mut(&mut self, channel: u32) -> &mut ChannelState {
+        let channel = channel as usize;
+        if self.0.len() <= channel {
+            self.0.resize(channel + 1, ChannelState::default());
+        }
+        &mut self.0[channel]
+    }
+}
+
+impl Serialize for ChannelStates {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if self.0.iter().any(|state| state.recent.is_some()) {
+            let recent: Vec<Option<&RecentScores>> =
+                self.0.iter().map(|state| state.recent.as_deref()).collect();
+            map.serialize_entry(RECENT, &recent)?;
+        }
+        let unknown = || self.0.iter().map(|state| state.unknown.as_deref());
+        let keys: BTreeSet<&String> = unknown().flatten().flat_map(BTreeMap::keys).collect();
+        for key in keys {
+            let of_channel = |state: Option<&'_ BTreeMap<String, Value>>| state?.get(key).cloned();
+            map.serialize_entry(key, &unknown().map(of_channel).collect::<Vec<Option<Value>>>())?;
+        }
+        map.end()
+    }
+}
+
+impl TryFrom<BTreeMap<String, Value>> for ChannelStates {
+    type Error = serde_json::Error;
+
+    fn try_from(stages: BTreeMap<String, Value>) -> Result<Self, Self::Error> {
+        let mut states = Self::default();
+        let mut unknown: Vec<BTreeMap<String, Value>> = Vec::new();
+        for (key, value) in stages {
+            if key == RECENT {
+                let recent: Vec<Option<RecentScores>> = serde_json::from_value(value)?;
+                for (channel, recent) in (0..).zip(recent) {
+                    states.of_mut(channel).recent = recent.map(Arc::new);
+                }
+            } else if let Value::Array(items) = value {
+                unknown.resize(unknown.len().max(items.len()), BTreeMap::new());
+                let present = unknown.iter_mut().zip(items).filter(|(_, item)| !item.is_null());
+                present.for_each(|(of_channel, item)| _ = of_channel.insert(key.clone(), item));
+            }
+        }
+        for (channel, unknown) in (0..).zip(unknown) {
+            states.of_mut(channel).unknown = Some(unknown).filter(|it| !it.is_empty()).map(Arc::new);
+        }
+        Ok(states)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn recent() -> RecentScores {
+        let labels = ["anger".to_owned()].into();
+        RecentScores { segment: Duration::from_secs(1), labels, scores: vec![0.333_333_34, 1e-7] }
+    }
+
+    #[test]
+    fn json_has_one_key_a_stage_and_brings_the_same_states_back() {
+        let smoothed = ChannelState { recent: Some(Arc::new(recent())), unknown: None };
+        let states = ChannelStates::new(vec![ChannelState::default(), smoothed]);
+        let json = serde_json::to_string(&states).unwrap();
+        assert_eq!(json, format!(r#"{{"recent":[null,{}]}}"#, serde_json::to_string(&recent()).unwrap()));
+        assert_eq!(serde_json::from_str::<ChannelStates>(&json).unwrap(), states);
+    }
+
+    #[test]
+    fn channels_without_state_leave_no_key() {
+        assert_eq!(serde_json::to_string(&ChannelStates::new(vec![ChannelState::default()])).unwrap(), "{}");
+    }
+
+    #[test]
+    fn the_state_of_unknown_stages_is_carried_along() {
+        let json = r#"{"adaptation":[{"mean":[0.5,1.5]},null,3]}"#;
+        let mut states: ChannelStates = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&states).unwrap(), json);
+        states.of_mut(1).recent = Some(Arc::new(recent()));
+        let json = serde_json::to_value(&states).unwrap();
+        assert_eq!(json["adaptation"], serde_json::json!([{"mean": [0.5, 1.5]}, null, 3]));
+        assert!(json["recent"][1].is_object() && json["recent"][0].is_null(), "{json}");
+    }
+
+    #[test]
+    fn bad_state_of_a_known_stage_is_an_error() {
+        assert!(serde_json::from_str::<ChannelStates>(r#"{"recent":[{"scores":"many"}]}"#).is_err());
+    }
+}

@@ -1,0 +1,45 @@
+//! The gRPC status of a refusal: the one place where refusals become status codes.
+//!
+//! Input: a [`Refusal`], or a status with which the transport refused a message. Output: a status whose message names the field, its value and what
+//! is allowed.
+
+use tonic::{Code, Status};
+
+use crate::session::{Refusal, RefusalClass, SessionError};
+
+/// Returns the status of a refused stream.
+pub(super) fn status(refusal: &Refusal) -> Status {
+    let code = match refusal.class() {
+        RefusalClass::InvalidInput => Code::InvalidArgument,
+        RefusalClass::AlreadyOpen => Code::AlreadyExists,
+        RefusalClass::LimitReached => Code::ResourceExhausted,
+        RefusalClass::Unavailable => Code::Unavailable,
+        RefusalClass::Internal => Code::Internal,
+    };
+    Status::new(code, refusal.to_string())
+}
+
+/// Returns the status with which a session ended.
+pub(super) fn status_of_session(error: SessionError<Status>) -> Status {
+    match error {
+        SessionError::Refused(refusal) => status(&refusal),
+        SessionError::Transport(status) => status,
+    }
+}
+
+/// Returns the error of a message that could not be read. One that tonic refuses for its size is a chunk over the limit of `max_chunk_bytes`.
+pub(super) fn read_error(status: Status, max_chunk_bytes: usize) -> SessionError<Status> {
+    match status.code() {
+        // The second code is that of a compressed message which is too large once it is decompressed.
+        Code::OutOfRange | Code::ResourceExhausted => {
+            let reason = status.message().to_owned();
+            SessionError::Refused(Refusal::MessageTooLarge { reason, limit: max_chunk_bytes })
+        }
+        _ => SessionError::Transport(status),
+    }
+}
+
+/// Returns the status of an evaluation that a drain ends. Unlike a stream, an evaluation cannot go on where it ended.
+pub(super) fn draining_evaluation() -> Status {
+    Status::unavailable("affectd is shutting down: evaluate again when it is back")
+}

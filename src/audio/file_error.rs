@@ -25,7 +25,7 @@ pub enum FileProblem {
     #[error("is empty")]
     Empty,
     /// The contents are none of the supported formats, whatever the extension of the file is.
-    #[error("is not a WAV, FLAC, MP3 or Ogg file: it begins with \"{beginning}\"")]
+    #[error("is no audio file of a known format: it begins with \"{beginning}\"")]
     NotAudio {
         /// The first bytes of the file, escaped.
         beginning: String,

@@ -135,7 +135,7 @@ async fn local_and_remote_evaluation_give_the_same_report() {
 
     let stderr = String::from_utf8(local.stderr).unwrap();
     assert_eq!(stderr, String::from_utf8(remote.stderr).unwrap());
-    assert!(stderr.contains("skipped 2 clips: audio (first: broken.wav: is not a WAV"), "{stderr}");
+    assert!(stderr.contains("skipped 2 clips: audio (first: broken.wav: is no audio file"), "{stderr}");
     assert!(stderr.contains("skipped 1 clips: label \"surprise\" is not among the model's"), "{stderr}");
     daemon.stop.send(()).unwrap();
     daemon.ended.await.unwrap().unwrap();

@@ -91,9 +91,22 @@ fn by_mark(bytes: &[u8]) -> Option<Kind> {
         [0x47, ..] if bytes.get(188) == Some(&0x47) && bytes.get(376) == Some(&0x47) => {
             Kind::Named("an MPEG transport stream")
         }
+        [b'C', b'r', b'e', b'a', b't', b'i', b'v', b'e', b' ', b'V', b'o', b'i', ..] => {
+            Kind::Named("Creative Voice (VOC)")
+        }
+        [0x64, 0xa3, 1..=4, 0, ..] => Kind::Named("IRCAM"),
+        [0x0b, 0x77, ..] => Kind::Named("AC-3"),
+        // Eleven bits mark a LATM frame, and thirteen give its length.
+        [0x56, 0xe0..=0xff, low, ..] if is_latm(bytes, *low) => Kind::Named("AAC in LATM"),
         [0, 0, 1, 0xba, ..] => Kind::Named("an MPEG program stream"),
         _ => return None,
     })
+}
+
+/// Returns whether a second LATM frame follows the first one.
+fn is_latm(bytes: &[u8], low: u8) -> bool {
+    let length = usize::from(bytes[1] & 0x1f) << 8 | usize::from(low);
+    matches!(bytes.get(3 + length..), Some([0x56, 0xe0..=0xff, ..]))
 }
 
 /// Returns whether `bytes` begin with a mark that is long enough not to occur by chance.

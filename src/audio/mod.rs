@@ -9,6 +9,7 @@
 
 mod bad_audio;
 mod channels;
+mod container;
 mod content_type;
 mod decode;
 mod encode;
@@ -21,9 +22,9 @@ mod kernel;
 mod multiply_rate;
 mod options;
 mod opus;
+mod opus_streams;
 mod resample;
 mod resampler_plan;
-mod wav_header;
 
 pub use bad_audio::*;
 pub use channels::*;

@@ -144,7 +144,7 @@ pub fn run(cli: Cli) -> ExitCode {
     logging::start(
         cli.global.log_format,
         cli.global.log_level.as_deref(),
-        if serving { "info,ort=warn,symphonia=error" } else { "warn" },
+        if serving { "info,ort=warn" } else { "warn" },
     );
     let loaded = match crate::config::load(&load_options(&cli.global)) {
         Ok(loaded) => loaded,

@@ -11,6 +11,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::{Clip, DatasetError};
+use crate::audio::is_named_as_audio;
 
 /// The first bytes of a Git LFS pointer, see <https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>.
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
@@ -69,7 +70,7 @@ pub(super) fn audio_files(
         }
         if depth > 0 && path.is_dir() {
             files.append(&mut audio_files(&path, depth - 1, excluded)?);
-        } else if is_audio(&path) && !path.is_dir() {
+        } else if is_named_as_audio(&path) && !path.is_dir() {
             match exclusion(&path) {
                 Some(reason) => excluded.push(ExcludedFile { path, reason }),
                 None => files.push(path),
@@ -109,11 +110,6 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
 
 fn is_hidden(path: &Path) -> bool {
     path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'))
-}
-
-fn is_audio(path: &Path) -> bool {
-    let extension = path.extension().map(|it| it.to_string_lossy().to_ascii_lowercase());
-    extension.is_some_and(|it| matches!(it.as_str(), "wav" | "mp3" | "flac" | "ogg"))
 }
 
 /// Returns the file's name without its extension and without the mark of a copy, such as ` (1)` or ` - Copy`.

@@ -28,7 +28,7 @@ use crate::telemetry::{Readiness, metrics};
 use crate::transport::grpc::evaluation::Evaluation;
 use crate::transport::grpc::server::{self, Services};
 use crate::transport::grpc::{Events, Recognition};
-use crate::transport::http;
+use crate::transport::http::{self, HttpSessions, SessionSlot};
 
 /// What every input of the daemon shares.
 #[derive(Clone)]
@@ -74,10 +74,21 @@ pub(super) fn inputs(
     Inputs { sessions, readiness, calls: TaskTracker::new(), tap }
 }
 
-/// Serves metrics and readiness.
-pub(super) fn http(listener: TcpListener, readiness: &Readiness) -> Task<Result<(), std::io::Error>> {
-    let state = http::State { metrics: metrics::install(), readiness: readiness.clone() };
+/// Serves metrics and readiness, and recordings once `sessions` is set.
+pub(super) fn http(
+    listener: TcpListener,
+    readiness: &Readiness,
+    sessions: &SessionSlot,
+) -> Task<Result<(), std::io::Error>> {
+    let (readiness, sessions) = (readiness.clone(), sessions.clone());
+    let state = http::State { metrics: metrics::install(), readiness, sessions };
     Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
+}
+
+/// Lets HTTP requests enter the daemon.
+pub(super) fn open_http(slot: &SessionSlot, inputs: &Inputs) {
+    let sessions = HttpSessions { links: inputs.sessions.clone(), calls: inputs.calls.clone() };
+    slot.open(sessions);
 }
 
 /// The producer of events and dead letters; `None` where Kafka is off.

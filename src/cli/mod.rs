@@ -103,6 +103,8 @@ pub enum Command {
     Send(send::Args),
     /// The published events, live
     Tail(tail::Args),
+    /// The events of a daemon, live
+    Watch(tail::WatchArgs),
     /// Send many streams to a daemon and measure it
     Load(load::Args),
     /// The model's contract
@@ -182,6 +184,7 @@ async fn dispatch(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Features(args) => features::run(args, context).await,
         Command::Send(args) => send::run(args, context).await,
         Command::Tail(args) => tail::run(args, context).await,
+        Command::Watch(args) => tail::watch(args, context).await,
         Command::Load(args) => load::run(args, context).await,
         Command::Model(args) => model::run(args, context).await,
         Command::Config(args) => config::run(args, context).await,

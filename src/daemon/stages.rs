@@ -63,6 +63,7 @@ pub(super) fn inputs(
         shards,
         registries: models,
         streams: OpenStreams::new(config.limits.max_streams),
+        bounds: config.limits.bounds(),
         draining: CancellationToken::new(),
         idle_timeout: config.audio.idle_timeout,
         max_utilization_percent: config.limits.max_utilization_percent,

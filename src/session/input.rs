@@ -24,7 +24,7 @@ use super::{OpenStreams, Refusal};
 use crate::proto::AudioChunk;
 use crate::serving::{CallReply, ModelRegistry, RegistryReceiver};
 use crate::shard::Shards;
-use crate::stream::BadChunk;
+use crate::stream::{BadChunk, InputBounds};
 use crate::telemetry::metrics::{self, Source};
 
 /// What the sessions of all transports are connected to.
@@ -36,6 +36,8 @@ pub struct SessionLinks {
     pub registries: RegistryReceiver,
     /// The ids of open streams.
     pub streams: OpenStreams,
+    /// The bounds of what a stream declares.
+    pub bounds: InputBounds,
     /// Cancelled when the daemon drains.
     pub draining: CancellationToken,
     /// How long a stream may be silent before its segment ends (`audio.idle_timeout`).

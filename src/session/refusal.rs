@@ -6,6 +6,7 @@
 
 use crate::serving::UnknownModel;
 use crate::stream::BadChunk;
+use crate::telemetry::excerpt;
 
 /// Why an input is refused.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +26,7 @@ pub enum Refusal {
         limit: usize,
     },
     /// A chunk belongs to another stream.
-    #[error("stream_id: {is:?} in the call of {open:?}; one call carries one stream")]
+    #[error("stream_id: {:?} in the call of {:?}; one call carries one stream", excerpt(is), excerpt(open))]
     OtherStream {
         /// The id that the chunk declares.
         is: String,
@@ -36,7 +37,7 @@ pub enum Refusal {
     #[error(transparent)]
     UnknownModel(#[from] UnknownModel),
     /// The stream is open in another session.
-    #[error("stream_id {0:?} is already open in another call")]
+    #[error("stream_id {:?} is already open in another call", excerpt(.0))]
     AlreadyOpen(String),
     /// The models could not keep up with one more stream; the field is the limit in percent.
     #[error(

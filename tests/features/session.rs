@@ -14,7 +14,7 @@ use affectd::serving::{
 };
 use affectd::session::{InputSession, OpenStreams, Refusal, RefusalClass, SessionError, SessionLinks};
 use affectd::shard::{self, ReportSender, ShardThreads};
-use affectd::stream::StreamSetup;
+use affectd::stream::{InputBounds, StreamSetup};
 use affectd::telemetry::metrics::Source;
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -59,6 +59,7 @@ fn stage(max_streams: usize) -> Stage {
     let (reports, _) = crossbeam_channel::bounded(1);
     let (shards, threads) = shard::start(1, 16, &ReportSender { reports }, &StreamSinks::default()).unwrap();
     let links = SessionLinks {
+        bounds: InputBounds::default(),
         shards,
         registries: receiver,
         streams: OpenStreams::new(max_streams),

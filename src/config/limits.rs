@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::options::{AnyDuration, As, Count, choice};
+use crate::options::{AnyDuration, As, Count, PositiveDuration, choice};
 use crate::stream::InputBounds;
 
 /// How much work the daemon accepts, and how it uses the machine.
@@ -27,6 +27,9 @@ pub struct Limits {
     /// Most bytes of the names and values of a stream's attributes, which every event repeats.
     #[serde(with = "As::<Count<0, 65_536>>")]
     pub max_attribute_bytes: usize,
+    /// Longest time from the start of a gRPC call to its first message.
+    #[serde(with = "As::<PositiveDuration>")]
+    pub first_chunk_timeout: Duration,
     /// Threads of the front end; 0 means one for each core.
     #[serde(with = "As::<Count<0, 1024>>")]
     pub shards: usize,
@@ -48,6 +51,7 @@ impl Default for Limits {
             max_utilization_percent: 80,
             max_id_bytes: InputBounds::default().max_id_bytes,
             max_attribute_bytes: InputBounds::default().max_attribute_bytes,
+            first_chunk_timeout: Duration::from_secs(10),
             shards: 0,
             shard_queue: 64,
             grace_period: Duration::from_secs(25),

@@ -230,7 +230,7 @@ impl OpenedStream {
     ) -> Result<(), Refusal> {
         let events = events_of_a_piece(&self.setup, format);
         for (number, piece) in pieces(&self.setup, format, chunk)?.into_iter().enumerate() {
-            let Some(credits) = self.shard.reserve(events).await else { return Ok(()) };
+            let Some(credits) = self.shard.reserve(events).await? else { return Ok(()) };
             let Some(share) = self.shard.reserve_share(&self.model).await else { return Ok(()) };
             let envelope = ChunkEnvelope {
                 info: self.info.clone(),
@@ -276,7 +276,7 @@ impl OpenedStream {
         if !self.file.is_empty() {
             self.send_file(None).await?;
         }
-        let Some(credits) = self.shard.reserve(most_events_of_a_piece(&self.setup)).await else {
+        let Some(credits) = self.shard.reserve(most_events_of_a_piece(&self.setup)).await? else {
             // The client has gone, perhaps right after it closed its side: no component needs the last windows.
             self.forget().await;
             return Ok(());

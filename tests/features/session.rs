@@ -1,7 +1,7 @@
 //! An input session without a transport: chunks in, windows at the model's queue out, and the refusals that every transport maps.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use affectd::audio::encode;
@@ -64,7 +64,9 @@ fn stage(max_streams: usize) -> Stage {
         registries: receiver,
         streams: OpenStreams::new(max_streams),
         draining: CancellationToken::new(),
+        first_chunk_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(30),
+        unread_at_drain: AtomicUsize::new(0),
         max_utilization_percent: 80,
     };
     Stage { links: Arc::new(links), jobs, _shards: threads, _registries: registries }

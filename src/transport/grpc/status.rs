@@ -17,6 +17,7 @@ pub(super) fn status(refusal: &Refusal) -> Status {
         RefusalClass::InvalidInput => Code::InvalidArgument,
         RefusalClass::AlreadyOpen => Code::AlreadyExists,
         RefusalClass::LimitReached => Code::ResourceExhausted,
+        RefusalClass::TimedOut => Code::DeadlineExceeded,
         RefusalClass::Unavailable => Code::Unavailable,
         RefusalClass::Internal => Code::Internal,
     };

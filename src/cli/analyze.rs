@@ -11,8 +11,9 @@ use anyhow::Context as _;
 
 use super::channels::ChannelArgs;
 use super::event_table::{EventTable, seconds, stdout_has_colour};
+use super::recordings;
 use super::streams::{EventFormat, first_of, print};
-use crate::audio::{self, AudioFormat, Encoding, Recording};
+use crate::audio::{AudioFormat, Encoding, Recording};
 use crate::batch;
 use crate::client::{ChannelRequest, ChunkOptions, Script};
 use crate::config::{Config, Engine, Smoothing};
@@ -32,7 +33,7 @@ const CHUNK: Duration = Duration::from_secs(1);
 /// Arguments of `affectd analyze`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Recordings: WAV, FLAC, MP3 or Ogg
+    /// Recordings, folders of recordings, or - for standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// The format of the timeline
@@ -67,10 +68,10 @@ fn analyze(args: Args, config: &Config) -> anyhow::Result<()> {
     let mut analyzer = Analyzer::new(args.model, &args.channels.request(), config)?;
     let mut out = Timeline::new(args.format, &analyzer);
     let mut failures = Vec::new();
-    for path in &args.files {
-        match audio::decode_file(path) {
-            Ok(recording) => analyzer.file(path, &recording, &mut out)?,
-            Err(error) => failures.push(error.into()),
+    for path in recordings::expand(&args.files)? {
+        match recordings::decode(&path) {
+            Ok(recording) => analyzer.file(&path, &recording, &mut out)?,
+            Err(error) => failures.push(error),
         }
     }
     out.finish()?;
@@ -118,7 +119,7 @@ impl Analyzer {
     /// Analyses one recording in batches of windows.
     fn file(&mut self, path: &Path, recording: &Recording, out: &mut Timeline) -> anyhow::Result<()> {
         out.begin(path, recording)?;
-        let stream_id = path.display().to_string().into();
+        let stream_id = recordings::name(path).into();
         let channel_names = self.setup.channels.names.clone();
         let info = Arc::new(StreamInfo { stream_id, channel_names, ..StreamInfo::default() });
         let mut chunks = chunks(recording)?.into_iter().peekable();
@@ -186,6 +187,7 @@ fn chunks(recording: &Recording) -> anyhow::Result<Vec<Chunk>> {
         encoding: proto::Encoding::PcmF32le,
         first_sample: false,
         channels: ChannelRequest::default(),
+        model: String::new(),
     };
     let count = u32::try_from(channels.len())?;
     let format = Some(AudioFormat::new(Encoding::PcmF32Le, *sample_rate_hz, count)?);
@@ -231,7 +233,8 @@ impl Timeline {
         let (rate_hz, channels) = (recording.sample_rate_hz, recording.channels.len());
         let length = recording.channels.first().map_or(0, Vec::len) as f64 / f64::from(rate_hz);
         let plural = if channels == 1 { "" } else { "s" };
-        writeln!(io::stdout(), "{}: {length:.1} s, {rate_hz} Hz, {channels} channel{plural}", path.display())
+        let name = recordings::name(path);
+        writeln!(io::stdout(), "{name}: {length:.1} s, {rate_hz} Hz, {channels} channel{plural}")
     }
 
     fn event(&mut self, event: &EmotionEvent) -> anyhow::Result<()> {

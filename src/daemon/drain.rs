@@ -44,6 +44,7 @@ impl Daemon {
             if calls > 0 {
                 tracing::warn!(calls, "ended calls whose clients did not read their events");
             }
+            inputs.tap.close();
         }
         // From here on every window has left for its client or for the queue of a sink.
         match tokio::time::timeout(LAST_CONNECTIONS, self.grpc.finish()).await {

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::kafka::KafkaFault;
 use crate::kafka::producer::EventProducer;
 use crate::publish::publisher::PublishFault;
+use crate::publish::tap::EventTap;
 use crate::serving::Reloader;
 use crate::shard::{self, ReportSender, ShardThreads};
 
@@ -122,11 +123,12 @@ impl Daemon {
         }
         let producer = stages::producer(&config, &reports_to)?;
         let sinks = stages::sinks(&config, producer.as_ref());
-        let publisher = stages::publisher(&config, &sinks, scored);
+        let tap = EventTap::default();
+        let publisher = stages::publisher(&config, &sinks, tap.clone(), scored);
         let reloader = Task::spawn(|stop| reloader.run(reload, stop));
         let (count, queue) = (config.limits.shard_count(), config.limits.shard_queue);
         let (shards, threads) = shard::start(count, queue, &reports_to, &sinks.streams)?;
-        let inputs = stages::inputs(&config, shards, models, readiness);
+        let inputs = stages::inputs(&config, shards, models, readiness, tap);
         let reader = stages::reader(&config, &inputs, producer.as_ref(), reports)?;
         let grpc = stages::grpc(listeners.grpc, &config, inputs.clone());
         inputs.readiness.met("model");

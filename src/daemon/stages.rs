@@ -21,13 +21,14 @@ use crate::kafka::event_sink::{EVENT_ROOM, EventSink, EventSinkFault, SHADOW_ROO
 use crate::kafka::producer::EventProducer;
 use crate::kafka::{KafkaFault, Reader, ReaderLinks};
 use crate::publish::publisher::{PublishFault, Publisher};
+use crate::publish::tap::EventTap;
 use crate::serving::{EventSender, JobOrigin, RegistryReceiver, StreamSinks};
 use crate::session::{OpenStreams, SessionLinks};
 use crate::shard::{PartitionReport, ReportSender, Shards};
 use crate::telemetry::{Readiness, metrics};
-use crate::transport::grpc::Recognition;
 use crate::transport::grpc::evaluation::Evaluation;
 use crate::transport::grpc::server::{self, Services};
+use crate::transport::grpc::{Events, Recognition};
 use crate::transport::http;
 
 /// What every input of the daemon shares.
@@ -38,6 +39,8 @@ pub(super) struct Inputs {
     pub readiness: Readiness,
     /// The open calls of the gRPC server.
     pub calls: TaskTracker,
+    /// The observers of published events.
+    pub tap: EventTap,
 }
 
 /// The sinks of events beside the replies of calls, and their tasks.
@@ -59,6 +62,7 @@ pub(super) fn inputs(
     shards: Shards,
     models: RegistryReceiver,
     readiness: Readiness,
+    tap: EventTap,
 ) -> Inputs {
     let sessions = Arc::new(SessionLinks {
         shards,
@@ -71,7 +75,7 @@ pub(super) fn inputs(
         unread_at_drain: AtomicUsize::new(0),
         max_utilization_percent: config.limits.max_utilization_percent,
     });
-    Inputs { sessions, readiness, calls: TaskTracker::new() }
+    Inputs { sessions, readiness, calls: TaskTracker::new(), tap }
 }
 
 /// Serves metrics and readiness.
@@ -113,9 +117,11 @@ pub(super) fn sinks(config: &Config, producer: Option<&EventProducer>) -> Sinks 
 pub(super) fn publisher(
     config: &Config,
     sinks: &Sinks,
+    tap: EventTap,
     results: mpsc::Receiver<ScoredBatch<JobOrigin>>,
 ) -> Task<Result<(), PublishFault>> {
-    let publisher = Publisher { options: config.publish.clone(), shadow_topics: sinks.shadow_topics.clone() };
+    let (options, shadow_topics) = (config.publish.clone(), sinks.shadow_topics.clone());
+    let publisher = Publisher { options, shadow_topics, tap };
     Task::spawn(|_| publisher.run(results))
 }
 
@@ -140,18 +146,19 @@ pub(super) fn reader(
     Ok(Some(Task::spawn_blocking(move |stop| reader.run(&stop))))
 }
 
-/// Serves recognition, evaluation, health and reflection.
+/// Serves recognition, evaluation, events, health and reflection.
 pub(super) fn grpc(
     listener: TcpListener,
     config: &Config,
     inputs: Inputs,
 ) -> Task<Result<(), tonic::transport::Error>> {
-    let Inputs { sessions, readiness, calls } = inputs;
+    let Inputs { sessions, readiness, calls, tap } = inputs;
     let (models, draining) = (sessions.registries.clone(), sessions.draining.clone());
     let evaluator = move || models.borrow().find("").map(|model| Evaluator::of(&model));
     let services = Services {
         recognition: Recognition::new(sessions, calls, config.audio.max_chunk_bytes),
         evaluation: Evaluation::new(evaluator, draining),
+        events: Events::new(tap),
         readiness,
         max_chunk_bytes: config.audio.max_chunk_bytes,
         max_file_bytes: config.audio.max_file_bytes,

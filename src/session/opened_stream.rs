@@ -21,7 +21,7 @@ use crate::stream::{InputBounds, SplitFrame, StreamInfo, StreamSetup, check_chun
 use crate::telemetry::{excerpt, metrics};
 
 /// The time at which the sender captured a chunk.
-type CapturedAt = Option<pbjson_types::Timestamp>;
+type CapturedAt = Option<crate::proto::Timestamp>;
 
 /// A stream that its first chunk has opened.
 pub(super) struct OpenedStream {

@@ -5,7 +5,7 @@
 
 use super::StreamInfo;
 use crate::audio::CHANNELS;
-use crate::proto::AudioChunk;
+use crate::proto::{AudioChunk, Timestamp};
 
 /// The seconds of a `google.protobuf.Timestamp`: from the start of year 1 to the end of year 9999.
 const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
@@ -114,7 +114,7 @@ impl InputBounds {
 ///
 /// # Errors
 /// [`OutOfBounds::Time`]
-pub fn check_captured_at(time: Option<&pbjson_types::Timestamp>) -> Result<(), OutOfBounds> {
+pub fn check_captured_at(time: Option<&Timestamp>) -> Result<(), OutOfBounds> {
     match time {
         Some(time) if !TIMESTAMP_SECONDS.contains(&time.seconds) || !NANOS.contains(&time.nanos) => {
             Err(OutOfBounds::Time { field: "captured_at", seconds: time.seconds, nanos: time.nanos })
@@ -133,8 +133,6 @@ pub fn check_chunk(message: &AudioChunk) -> Result<(), OutOfBounds> {
 
 #[cfg(test)]
 mod tests {
-    use pbjson_types::Timestamp;
-
     use super::*;
 
     #[test]

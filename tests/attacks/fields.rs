@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use affectd::proto::Timestamp;
 use affectd::proto::{AudioChunk, Encoding};
-use pbjson_types::Timestamp;
 use tonic::{Code, Request};
 
 use crate::support::call_fixture::{

@@ -17,4 +17,5 @@ mod slow_client;
 mod smoothing;
 mod startup_errors;
 mod voice_activity;
+mod watch;
 mod waveform;

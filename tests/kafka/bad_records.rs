@@ -64,8 +64,8 @@ fn large_attributes() -> std::collections::HashMap<String, String> {
     [("name".to_owned(), "x".repeat(9_000))].into()
 }
 
-fn never() -> pbjson_types::Timestamp {
-    pbjson_types::Timestamp { seconds: i64::MAX, nanos: 0 }
+fn never() -> affectd::proto::Timestamp {
+    affectd::proto::Timestamp { seconds: i64::MAX, nanos: 0 }
 }
 
 /// Records that cannot be analysed, each with the text that its dead letter must contain.

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use crossbeam_channel::Receiver;
 use tokio::net::TcpListener;
@@ -67,8 +68,11 @@ pub(super) fn inputs(
         shards,
         registries: models,
         streams: OpenStreams::new(config.limits.max_streams),
+        bounds: config.limits.bounds(),
         draining: CancellationToken::new(),
+        first_chunk_timeout: config.limits.first_chunk_timeout,
         idle_timeout: config.audio.idle_timeout,
+        unread_at_drain: AtomicUsize::new(0),
         max_utilization_percent: config.limits.max_utilization_percent,
     });
     Inputs { sessions, readiness, calls: TaskTracker::new(), tap }
@@ -169,6 +173,7 @@ pub(super) fn grpc(
         readiness,
         max_chunk_bytes: config.audio.max_chunk_bytes,
         max_file_bytes: config.audio.max_file_bytes,
+        options: config.grpc.clone(),
     };
     Task::spawn(|stop| server::serve(listener, services, stop.cancelled_owned()))
 }

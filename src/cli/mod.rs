@@ -9,6 +9,7 @@ mod augmentation;
 pub mod bench;
 mod channels;
 pub mod config;
+mod connection;
 pub mod demo;
 pub mod evaluate;
 mod event_table;
@@ -34,6 +35,7 @@ use anyhow::Context as _;
 
 use crate::config::{ConfigError, LoadOptions, Loaded, Scheduling};
 use crate::daemon::DaemonError;
+use crate::security::SecurityError;
 use crate::serving::ReloadError;
 use crate::stream::SetupError;
 use crate::telemetry::logging::{self, LogFormat};
@@ -221,6 +223,7 @@ fn is_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
         _ => cause.downcast_ref(),
     };
     cause.is::<ConfigError>()
+        || cause.is::<SecurityError>()
         || matches!(
             setup,
             Some(SetupError::Geometry(GeometryError::Hop { .. }) | SetupError::VoiceActivity { .. })

@@ -7,6 +7,7 @@ use std::io;
 
 use anyhow::{Context as _, bail};
 
+use super::connection::ConnectionArgs;
 use super::event_table::{EventTable, stdout_has_colour};
 use super::streams::{EventFormat, print};
 use crate::client::{Events, StartAt, Target};
@@ -17,6 +18,9 @@ pub struct Args {
     /// kafka://host:port/topic with brokers separated by commas; without a topic it is kafka.output_topic
     #[arg(long, value_name = "URL")]
     pub from: Target,
+    /// TLS and authentication.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
     /// The format of events
     #[arg(long, value_enum, default_value = "table")]
     pub format: EventFormat,
@@ -33,7 +37,8 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     let Target::Kafka { brokers, topic } = &args.from else {
         bail!(super::UsageError(format!("--from {}: expected kafka://host:port[/topic]", args.from)));
     };
-    let kafka = context.loaded.kafka_at(brokers);
+    let mut kafka = context.loaded.kafka_at(brokers);
+    args.connection.apply_to(&mut kafka)?;
     let topic = topic.clone().unwrap_or_else(|| kafka.output_topic.clone());
     let from = if args.from_beginning { StartAt::Beginning } else { StartAt::Now };
     let events = Events::open(brokers, &kafka.properties, &topic, from).await;

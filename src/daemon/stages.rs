@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,6 +23,7 @@ use crate::serving::{EventSender, JobOrigin, RegistryReceiver, StreamSinks};
 use crate::session::{OpenStreams, SessionLinks};
 use crate::shard::{PartitionReport, ReportSender, Shards};
 use crate::telemetry::{Readiness, metrics};
+use crate::transport::Listener;
 use crate::transport::grpc::Recognition;
 use crate::transport::grpc::evaluation::Evaluation;
 use crate::transport::grpc::server::{self, Services};
@@ -71,7 +71,7 @@ pub(super) fn inputs(
 }
 
 /// Serves metrics and readiness.
-pub(super) fn http(listener: TcpListener, readiness: &Readiness) -> Task<Result<(), std::io::Error>> {
+pub(super) fn http(listener: Listener, readiness: &Readiness) -> Task<Result<(), std::io::Error>> {
     let state = http::State { metrics: metrics::install(), readiness: readiness.clone() };
     Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
 }
@@ -138,7 +138,7 @@ pub(super) fn reader(
 
 /// Serves recognition, evaluation, health and reflection.
 pub(super) fn grpc(
-    listener: TcpListener,
+    listener: Listener,
     config: &Config,
     inputs: Inputs,
 ) -> Task<Result<(), tonic::transport::Error>> {

@@ -6,8 +6,6 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::server::Server;
 use tonic_health::ServingStatus;
@@ -18,6 +16,7 @@ use crate::proto::evaluation_service_server::SERVICE_NAME as EVALUATION;
 use crate::proto::recognition_service_server::{RecognitionServiceServer, SERVICE_NAME as RECOGNITION};
 use crate::serving::JobOrigin;
 use crate::telemetry::Readiness;
+use crate::transport::Listener;
 use crate::transport::grpc::Recognition;
 use crate::transport::grpc::evaluation::Evaluation;
 
@@ -66,7 +65,7 @@ pub struct Services {
 /// # Errors
 /// Returns an error if the server fails.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     services: Services,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
@@ -88,7 +87,7 @@ pub async fn serve(
         .add_service(health)
         .add_service(reflection().build_v1().expect(described))
         .add_service(reflection().build_v1alpha().expect(described))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown)
+        .serve_with_incoming_shutdown(listener.into_stream(), shutdown)
         .await
 }
 

@@ -13,9 +13,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
 
 use crate::telemetry::Readiness;
+use crate::transport::Listener;
 pub use options::Options;
 
 /// How often the recorder aggregates its samples, so that its memory stays constant if nothing scrapes it.
@@ -39,7 +39,7 @@ pub struct State {
 /// # Errors
 /// Returns an error of the listener. There is none in practice, because a connection that cannot be accepted is tried again.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     state: State,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {

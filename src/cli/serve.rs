@@ -13,6 +13,7 @@ use crate::config::Loaded;
 use crate::daemon::{self, DaemonError, Listeners};
 use crate::kafka::KafkaFault;
 use crate::model::{Contract, ModelSource, Runtime};
+use crate::security::ServerTls;
 use crate::stream::{SetupError, StreamSetup};
 use crate::vad;
 use crate::window::{GeometryError, MAX_HOP, WindowGeometry};
@@ -84,6 +85,7 @@ pub(super) fn check(loaded: &Loaded) -> anyhow::Result<()> {
             contract.context("use model.path (where it is not set, the built-in model is used)")?;
         check_windows(&contract, loaded)?;
     }
+    ServerTls::start(&config.tls)?;
     Runtime::load(config.engine.library.as_deref())?;
     Ok(())
 }

@@ -24,6 +24,7 @@ use crate::kafka::KafkaFault;
 use crate::kafka::producer::EventProducer;
 use crate::publish::publisher::PublishFault;
 use crate::publish::tap::EventTap;
+use crate::security::ServerTls;
 use crate::serving::Reloader;
 use crate::shard::{self, ReportSender, ShardThreads};
 use crate::transport::http::SessionSlot;
@@ -110,8 +111,10 @@ impl Daemon {
         shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Self>, DaemonError> {
         let readiness = stages::readiness(&config);
+        let tls = ServerTls::start(&config.tls)?;
         let http_sessions = SessionSlot::default();
-        let http = stages::http(listeners.http, &readiness, &http_sessions);
+        let http_tls = tls.clone().filter(|_| config.http.tls);
+        let http = stages::http(listeners.http, http_tls, &readiness, &http_sessions);
         // Results: from the batcher of each model to the publisher. Reports: from the shards and the producer to the Kafka reader.
         let (results, scored) = mpsc::channel(RESULTS);
         let (report, reports) = crossbeam_channel::bounded(REPORTS);
@@ -133,7 +136,7 @@ impl Daemon {
         let (shards, threads) = shard::start(count, queue, &reports_to, &sinks.streams)?;
         let inputs = stages::inputs(&config, shards, models, readiness, tap);
         let reader = stages::reader(&config, &inputs, producer.as_ref(), reports)?;
-        let grpc = stages::grpc(listeners.grpc, &config, inputs.clone());
+        let grpc = stages::grpc(listeners.grpc, tls, &config, inputs.clone());
         stages::open_http(&http_sessions, &inputs);
         inputs.readiness.met("model");
 

@@ -22,10 +22,12 @@ use crate::kafka::producer::EventProducer;
 use crate::kafka::{KafkaFault, Reader, ReaderLinks};
 use crate::publish::publisher::{PublishFault, Publisher};
 use crate::publish::tap::EventTap;
+use crate::security::ServerTls;
 use crate::serving::{EventSender, JobOrigin, RegistryReceiver, StreamSinks};
 use crate::session::{OpenStreams, SessionLinks};
 use crate::shard::{PartitionReport, ReportSender, Shards};
 use crate::telemetry::{Readiness, metrics};
+use crate::transport::Listener;
 use crate::transport::grpc::evaluation::Evaluation;
 use crate::transport::grpc::server::{self, Services};
 use crate::transport::grpc::{Events, Recognition};
@@ -80,12 +82,14 @@ pub(super) fn inputs(
 
 /// Serves metrics and readiness, and recordings once `sessions` is set.
 pub(super) fn http(
-    listener: TcpListener,
+    port: TcpListener,
+    tls: Option<ServerTls>,
     readiness: &Readiness,
     sessions: &SessionSlot,
 ) -> Task<Result<(), std::io::Error>> {
     let (readiness, sessions) = (readiness.clone(), sessions.clone());
     let state = http::State { metrics: metrics::install(), readiness, sessions };
+    let listener = Listener::http(http::connections(port), tls);
     Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
 }
 
@@ -159,7 +163,8 @@ pub(super) fn reader(
 
 /// Serves recognition, evaluation, events, health and reflection.
 pub(super) fn grpc(
-    listener: TcpListener,
+    port: TcpListener,
+    tls: Option<ServerTls>,
     config: &Config,
     inputs: Inputs,
 ) -> Task<Result<(), tonic::transport::Error>> {
@@ -175,6 +180,7 @@ pub(super) fn grpc(
         max_file_bytes: config.audio.max_file_bytes,
         options: config.grpc.clone(),
     };
+    let listener = Listener::grpc(server::connections(port, &config.grpc), tls);
     Task::spawn(|stop| server::serve(listener, services, stop.cancelled_owned()))
 }
 

@@ -52,6 +52,10 @@ mod names {
     pub const MODEL_INFO: &str = "affectd_model_info";
     /// Windows that a shadow model analysed.
     pub const SHADOW_WINDOWS_TOTAL: &str = "affectd_shadow_windows_total";
+    /// TLS handshakes that failed.
+    pub const TLS_HANDSHAKES_FAILED_TOTAL: &str = "affectd_tls_handshakes_failed_total";
+    /// Attempts to load changed certificates, tokens or keys.
+    pub const SECURITY_RELOADS_TOTAL: &str = "affectd_security_reloads_total";
     /// Attempts to load another model.
     pub const MODEL_RELOADS_TOTAL: &str = "affectd_model_reloads_total";
 }
@@ -125,6 +129,8 @@ pub const METRICS: &[Metric] = &[
     metric(MODEL_INFO, Level, &[("name", &[]), ("version", &[]), ("engine", &[]), ("device", &[])], Unit::Count, "Models in use: 1"),
     metric(SHADOW_WINDOWS_TOTAL, Counter, &[("model", &[]), ("outcome", &[])], Unit::Count, "Windows that a shadow saw, by whether it named the default model's emotion"),
     metric(MODEL_RELOADS_TOTAL, Counter, &[("outcome", &["ok", "failed"])], Unit::Count, "Attempts to load another model"),
+    metric(TLS_HANDSHAKES_FAILED_TOTAL, Counter, &[("reason", &["error", "timeout"])], Unit::Count, "TLS handshakes of clients that failed"),
+    metric(SECURITY_RELOADS_TOTAL, Counter, &[("kind", &[]), ("outcome", &[])], Unit::Count, "Attempts to load changed certificates, tokens or key sets"),
 ];
 
 /// Installs the recorder of the process on the first call and returns its handle; later calls return the same handle.
@@ -263,6 +269,16 @@ pub fn shadow_window(model: &str, outcome: &'static str) {
 /// Counts a reload of a model as `ok`, or as `failed` where the previous model stays in service.
 pub fn model_reload(outcome: &'static str) {
     counter!(MODEL_RELOADS_TOTAL, "outcome" => outcome).increment(1);
+}
+
+/// Counts a TLS handshake that failed, by `error` or `timeout`.
+pub fn tls_handshake_failed(reason: &'static str) {
+    counter!(TLS_HANDSHAKES_FAILED_TOTAL, "reason" => reason).increment(1);
+}
+
+/// Counts a reload of `certificate`, `tokens` or `jwks` as `ok`, or as `failed` where the previous content stays in use.
+pub fn security_reload(kind: &'static str, outcome: &'static str) {
+    counter!(SECURITY_RELOADS_TOTAL, "kind" => kind, "outcome" => outcome).increment(1);
 }
 
 /// Marks a model as in use until the guard is dropped.

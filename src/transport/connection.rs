@@ -4,6 +4,7 @@
 //! a connection with an open call is never ended here.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -73,22 +74,28 @@ impl Drop for OpenCall {
 
 /// A connection of a client.
 #[derive(Debug)]
-pub struct Connection {
+pub struct TcpConnection {
     stream: TcpStream,
     calls: ConnectionCalls,
     timeouts: ReadTimeouts,
     /// Bytes of the preface that have not come.
     missing: usize,
     timer: Pin<Box<Sleep>>,
-    _place: Place,
+    place: Place,
 }
 
-impl Connection {
+impl TcpConnection {
     pub(super) fn new(stream: TcpStream, place: Place, timeouts: ReadTimeouts) -> Self {
         let calls = ConnectionCalls::default();
         calls.note_end();
         let timer = Box::pin(tokio::time::sleep(timeouts.preface));
-        Self { stream, calls, timeouts, missing: timeouts.preface_bytes, timer, _place: place }
+        Self { stream, calls, timeouts, missing: timeouts.preface_bytes, timer, place }
+    }
+
+    /// Returns the address of the client.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.place.peer()
     }
 
     /// Returns the count of the connection's calls.
@@ -114,7 +121,7 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for TcpConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -136,7 +143,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for TcpConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -18,6 +18,7 @@ use crate::proto::event_service_server::{EventServiceServer, SERVICE_NAME as EVE
 use crate::proto::recognition_service_server::{RecognitionServiceServer, SERVICE_NAME as RECOGNITION};
 use crate::serving::JobOrigin;
 use crate::telemetry::Readiness;
+use crate::transport::Listener;
 use crate::transport::connection::ReadTimeouts;
 use crate::transport::connections::{ConnectionLimits, Connections};
 use crate::transport::grpc::evaluation::Evaluation;
@@ -71,7 +72,7 @@ pub struct Services {
 /// # Errors
 /// Returns an error if the server fails.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     services: Services,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
@@ -108,12 +109,13 @@ pub async fn serve(
         .http2_keepalive_interval(Some(options.handshake_timeout))
         .http2_keepalive_timeout(Some(options.handshake_timeout))
         .add_routes(Routes::from(routes))
-        .serve_with_incoming_shutdown(connections(listener, &options).into_stream(), shutdown)
+        .serve_with_incoming_shutdown(listener.into_stream(), shutdown)
         .await
 }
 
 /// Returns the connections of the port, which must begin HTTP/2 in time and not be without a call for long.
-fn connections(listener: TcpListener, options: &Options) -> Connections {
+/// Returns the connections of a port within the configured limits.
+pub fn connections(listener: TcpListener, options: &Options) -> Connections {
     let timeouts = ReadTimeouts {
         preface: options.handshake_timeout,
         preface_bytes: PREFACE_BYTES,

@@ -9,11 +9,11 @@ mod options;
 use std::future::Future;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::State as Shared;
+use axum::extract::{ConnectInfo, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 use super::connection::ReadTimeouts;
 use super::connections::{ConnectionLimits, Connections};
 use crate::telemetry::Readiness;
+use crate::transport::Listener;
 pub use analyze::{HttpSessions, SessionSlot};
 pub use options::Options;
 
@@ -60,7 +61,7 @@ pub struct State {
 /// # Errors
 /// Returns an error of the listener. There is none in practice, because a connection that cannot be accepted is tried again.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     state: State,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
@@ -77,13 +78,12 @@ pub async fn serve(
             metrics.run_upkeep();
         }
     };
-    let connections = Connections::new(listener, LIMITS);
     let deadline = async move {
         let _ = stopped.await;
         tokio::time::sleep(LAST_RESPONSES).await;
     };
     tokio::select! {
-        () = serve_connections(connections, router(state), shutdown) => Ok(()),
+        () = serve_connections(listener, router(state), shutdown) => Ok(()),
         () = upkeep => Ok(()),
         () = deadline => Ok(()),
     }
@@ -91,7 +91,7 @@ pub async fn serve(
 
 /// Serves connections until `shutdown` completes, then until the open ones have sent their responses.
 async fn serve_connections(
-    mut connections: Connections,
+    mut listener: Listener,
     router: Router,
     shutdown: impl Future<Output = ()> + Send,
 ) {
@@ -102,15 +102,22 @@ async fn serve_connections(
     loop {
         let connection = tokio::select! {
             () = &mut shutdown => break,
-            connection = connections.accept() => connection,
+            connection = listener.next() => connection,
         };
-        let service = TowerToHyperService::new(router.clone());
+        let peer = ConnectInfo(connection.client().peer.clone());
+        let service = TowerToHyperService::new(router.clone().layer(Extension(peer)));
         let serving = open.watch(server.serve_connection(TokioIo::new(connection), service));
         // An error ends its connection only.
         tokio::spawn(async move { drop(serving.await) });
     }
-    drop(connections);
+    drop(listener);
     open.shutdown().await;
+}
+
+/// Returns the connections of a port, few enough for people and monitors.
+#[must_use]
+pub fn connections(port: TcpListener) -> Connections {
+    Connections::new(port, LIMITS)
 }
 
 /// Returns the routes without a server.

@@ -36,6 +36,7 @@ use crate::daemon::DaemonError;
 use crate::serving::ReloadError;
 use crate::stream::SetupError;
 use crate::telemetry::logging::{self, LogFormat};
+use crate::telemetry::stderr;
 use crate::window::GeometryError;
 
 /// Recognises emotion in speech and publishes it.
@@ -149,10 +150,9 @@ pub fn run(cli: Cli) -> ExitCode {
     let result = runtime.block_on(dispatch(cli.command, Context { loaded }));
     // The command is complete: a thread that still waits for a broker must not keep the process alive.
     runtime.shutdown_background();
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => report(&error),
-    }
+    let code = result.map_or_else(|error| report(&error), |()| ExitCode::SUCCESS);
+    stderr::flush();
+    code
 }
 
 async fn dispatch(command: Command, context: Context) -> anyhow::Result<()> {
@@ -187,7 +187,7 @@ fn report(error: &anyhow::Error) -> ExitCode {
     if error.root_cause().is::<std::io::Error>() && error.chain().any(broken_pipe) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {}", one_line(error));
+    stderr::write_last(&format!("error: {}", one_line(error)));
     if error.chain().any(is_configuration) {
         ExitCode::from(64)
     } else if error.chain().any(|cause| cause.is::<UsageError>()) {

@@ -22,7 +22,6 @@ use task::Task;
 use crate::config::Config;
 use crate::kafka::KafkaFault;
 use crate::kafka::producer::EventProducer;
-use crate::publish::publisher::PublishFault;
 use crate::serving::Reloader;
 use crate::shard::{self, ReportSender, ShardThreads};
 
@@ -75,6 +74,9 @@ pub async fn run_with_reload(
         () = &mut shutdown => None,
         error = daemon.failure() => Some(error),
     };
+    if failed.is_some() {
+        daemon.shorten_drain();
+    }
     let drained = daemon.drain().await;
     failed.map_or(drained, Err)
 }
@@ -89,7 +91,7 @@ struct Daemon {
     inputs: Option<Inputs>,
     shards: Option<ShardThreads>,
     reloader: Task<Reloader>,
-    publisher: Task<Result<(), PublishFault>>,
+    publisher: Task<()>,
     sinks: Sinks,
     producer: Option<EventProducer>,
 }
@@ -114,8 +116,9 @@ impl Daemon {
         let reports_to = ReportSender { reports: report };
 
         let reloader = Reloader::start(&config.reloader(), results).await?;
+        readiness.met("model");
         let models = reloader.registries();
-        let topics = prepare::topics(&config, shutdown).await;
+        let topics = prepare::topics(&config, &readiness, shutdown).await;
         if !matches!(topics, Ok(true)) {
             reloader.join().await;
             return topics.map(|_| None);
@@ -129,7 +132,6 @@ impl Daemon {
         let inputs = stages::inputs(&config, shards, models, readiness);
         let reader = stages::reader(&config, &inputs, producer.as_ref(), reports)?;
         let grpc = stages::grpc(listeners.grpc, &config, inputs.clone());
-        inputs.readiness.met("model");
 
         let (inputs, shards) = (Some(inputs), Some(threads));
         Ok(Some(Self { config, http, grpc, reader, inputs, shards, reloader, publisher, sinks, producer }))
@@ -155,7 +157,7 @@ impl Daemon {
             error = reader => error,
             () = shards => DaemonError::Stage("shards"),
             () = self.reloader.stopped() => DaemonError::Stage("model reloader"),
-            error = self.publisher.ended("publisher") => error,
+            () = self.publisher.stopped() => DaemonError::Stage("publisher"),
             error = self.sinks.failed() => error,
         }
     }

@@ -19,7 +19,7 @@ use crate::evaluation::Evaluator;
 use crate::kafka::event_sink::{EVENT_ROOM, EventSink, EventSinkFault, SHADOW_ROOM};
 use crate::kafka::producer::EventProducer;
 use crate::kafka::{KafkaFault, Reader, ReaderLinks};
-use crate::publish::publisher::{PublishFault, Publisher};
+use crate::publish::publisher::Publisher;
 use crate::serving::{EventSender, JobOrigin, RegistryReceiver, StreamSinks};
 use crate::session::{OpenStreams, SessionLinks};
 use crate::shard::{PartitionReport, ReportSender, Shards};
@@ -110,7 +110,7 @@ pub(super) fn publisher(
     config: &Config,
     sinks: &Sinks,
     results: mpsc::Receiver<ScoredBatch<JobOrigin>>,
-) -> Task<Result<(), PublishFault>> {
+) -> Task<()> {
     let publisher = Publisher { options: config.publish.clone(), shadow_topics: sinks.shadow_topics.clone() };
     Task::spawn(|_| publisher.run(results))
 }

@@ -6,6 +6,7 @@
 use rdkafka::error::KafkaError;
 
 use super::options::Options;
+use super::outage;
 
 /// A failure that stops the reader. Nothing unsettled was committed, so a restart reads it again.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +135,18 @@ pub enum KafkaFault {
     /// A thread could not be started.
     #[error("start the Kafka reader: {0}")]
     Thread(#[from] std::io::Error),
+}
+
+impl KafkaFault {
+    /// Returns whether the same request may succeed later, as where the brokers are away.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Broker { source, .. } | Self::NotAcknowledged { source, .. } => outage::is_passing(source),
+            Self::NoAnswer { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 /// A stream whose progress belongs to no offset that the group has committed.

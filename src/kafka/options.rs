@@ -41,6 +41,12 @@ pub struct Options {
     /// Time between two commits of settled offsets.
     #[serde(with = "As::<PositiveDuration>")]
     pub commit_interval: Duration,
+    /// Time after which `/readyz` reports that the daemon is not ready, if the brokers do not answer or acknowledge nothing.
+    #[serde(with = "As::<PositiveDuration>")]
+    pub unready_after: Duration,
+    /// Longest time that a start waits for the brokers.
+    #[serde(with = "As::<PositiveDuration>")]
+    pub start_timeout: Duration,
     /// What is done with a stream where no progress record fits the committed offset.
     pub on_lost_progress: OnLostProgress,
     /// Whether missing topics are created at start.
@@ -67,6 +73,8 @@ impl Default for Options {
             progress_topic: "affectd.progress".to_owned(),
             value_format: ValueFormat::Protobuf,
             commit_interval: Duration::from_secs(1),
+            unready_after: Duration::from_secs(10),
+            start_timeout: Duration::from_secs(30),
             on_lost_progress: OnLostProgress::Fail,
             create_topics: true,
             partitions: 8,

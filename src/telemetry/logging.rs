@@ -7,6 +7,8 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+use super::stderr::Stderr;
+
 /// The format of logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -30,8 +32,7 @@ pub fn start(format: LogFormat, level: Option<&str>, default_level: &str) {
         // The informational messages of ONNX Runtime are off by default.
         .unwrap_or_else(|| EnvFilter::new(format!("{default_level},ort=warn")));
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Stderr).with_ansi(colour);
     // A second start in one process, as in tests, keeps the settings of the first.
     let _ = match format {
         LogFormat::Text => builder.with_target(false).try_init(),

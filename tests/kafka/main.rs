@@ -15,6 +15,7 @@ mod harness;
 mod lag;
 mod load;
 mod models;
+mod outage;
 mod progress;
 mod send;
 mod tail;

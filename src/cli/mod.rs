@@ -10,12 +10,14 @@ pub mod bench;
 mod channels;
 pub mod config;
 pub mod demo;
+pub mod dlq;
 pub mod evaluate;
 mod event_table;
 pub mod features;
 pub mod generated;
 pub mod load;
 pub mod model;
+pub mod offsets;
 mod protocol;
 mod samples;
 mod scheduling;
@@ -95,6 +97,10 @@ pub enum Command {
     Tail(tail::Args),
     /// Send many streams to a daemon and measure it
     Load(load::Args),
+    /// The dead letters: list them, or write their records to the input again
+    Dlq(dlq::Args),
+    /// The consumer group: lag, open streams and their positions
+    Offsets(offsets::Args),
     /// The model's contract
     Model(model::Args),
     /// The effective configuration
@@ -125,6 +131,15 @@ pub struct Context {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);
+
+/// Returns `[kafka]` for a command that works with it.
+///
+/// # Errors
+/// Where `kafka.brokers` is not set.
+fn kafka_of(context: &Context) -> anyhow::Result<crate::config::Kafka> {
+    let unset = || UsageError("set kafka.brokers: --set kafka.brokers=localhost:9092".to_owned());
+    Ok(context.loaded.config.kafka.clone().ok_or_else(unset)?)
+}
 
 /// Runs one command and returns the exit code of the process.
 #[must_use]
@@ -172,6 +187,8 @@ async fn dispatch(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Send(args) => send::run(args, context).await,
         Command::Tail(args) => tail::run(args, context).await,
         Command::Load(args) => load::run(args, context).await,
+        Command::Dlq(args) => dlq::run(args, context).await,
+        Command::Offsets(args) => offsets::run(args, context).await,
         Command::Model(args) => model::run(args, context).await,
         Command::Config(args) => config::run(args, context).await,
         Command::Completions(args) => generated::completions(&args),

@@ -22,13 +22,14 @@ use rdkafka::types::RDKafkaRespErr;
 use super::fault::{KafkaFault, broker};
 use super::options::Options;
 use super::outage;
+use super::secrets;
 
 /// How long a request to the brokers may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often librdkafka reports its statistics, from which the lag is taken.
 const STATISTICS_INTERVAL_MS: &str = "5000";
 /// The largest record that is sent.
-const MESSAGE_MAX_BYTES: &str = "10485760";
+pub(super) const MESSAGE_MAX_BYTES: &str = "10485760";
 /// Fetched records that wait in memory, for each partition, unless `kafka.properties` sets another bound. With librdkafka's default of 64 MiB a deep
 /// backlog fills as much for each partition.
 const QUEUED_KBYTES: &str = "2048";
@@ -126,6 +127,16 @@ pub(super) fn progress_consumer(kafka: &Options) -> Result<BaseConsumer<QuietCon
     settings.create_with_context(QuietContext).map_err(broker(kafka, "set up the progress consumer"))
 }
 
+/// Returns a consumer that reads the group's offsets. It subscribes to nothing, so it never becomes a member.
+///
+/// # Errors
+/// Where librdkafka refuses a setting.
+pub(super) fn group_reader(kafka: &Options) -> Result<BaseConsumer<QuietContext>, KafkaFault> {
+    let mut settings = settings(kafka);
+    settings.set("group.id", &kafka.group_id).set("enable.auto.commit", "false");
+    settings.create_with_context(QuietContext).map_err(broker(kafka, "set up a consumer"))
+}
+
 /// Returns an admin client.
 ///
 /// # Errors
@@ -146,7 +157,7 @@ pub fn audio_producer(
     settings.set("message.timeout.ms", CLIENT_MESSAGE_TIMEOUT_MS);
     settings.extend(properties.clone());
     settings.set("bootstrap.servers", brokers).set("enable.idempotence", "true");
-    settings.create_with_context(QuietContext)
+    settings.create_with_context(QuietContext).map_err(secrets::masked)
 }
 
 /// Returns a consumer of published events for the command-line clients. Its partitions are assigned by hand, so it joins no group.
@@ -163,7 +174,7 @@ pub fn event_consumer(
     // librdkafka requires a group id; without commits, no group comes of it.
     settings.set("group.id", "affectd-tail").set("enable.auto.commit", "false");
     settings.set("auto.offset.reset", "earliest");
-    settings.create_with_context(QuietContext)
+    settings.create_with_context(QuietContext).map_err(secrets::masked)
 }
 
 /// What the input consumer reports while it is polled.

@@ -7,6 +7,7 @@ use rdkafka::error::KafkaError;
 
 use super::options::Options;
 use super::outage;
+use super::secrets;
 
 /// A failure that stops the reader. Nothing unsettled was committed, so a restart reads it again.
 #[derive(Debug, thiserror::Error)]
@@ -173,5 +174,5 @@ pub struct LostProgress {
 /// Returns what adds its context to an error of librdkafka.
 pub fn broker(kafka: &Options, action: impl Into<String>) -> impl FnOnce(KafkaError) -> KafkaFault {
     let (action, brokers) = (action.into(), kafka.brokers.clone());
-    move |source| KafkaFault::Broker { action, brokers, source: Box::new(source) }
+    move |source| KafkaFault::Broker { action, brokers, source: Box::new(secrets::masked(source)) }
 }

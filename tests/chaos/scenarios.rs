@@ -2,14 +2,11 @@
 //!
 //! Input: a running trial. Output: the same trial, disturbed and whole again.
 
-use std::time::Duration;
-
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
-use rdkafka::client::DefaultClientContext;
 use serde_json::Value as Json;
 use tokio::time::sleep;
 
 use crate::random::Random;
+use crate::support::acl;
 use crate::support::kafka::{Cluster, Record, Stored};
 use crate::trial::{SESSION, Trial};
 use crate::verifier::Mode;
@@ -139,19 +136,10 @@ async fn refusal(trial: &Trial, cluster: &mut Cluster, random: &mut Random) {
         sleep(length).await;
         cluster.control("resume");
     } else {
-        // One replica is all there is.
-        set_in_sync(cluster, &trial.topic("emotions"), "2").await;
+        acl::deny_writes(&cluster.brokers, &trial.topic("emotions"));
         sleep(length).await;
-        set_in_sync(cluster, &trial.topic("emotions"), "1").await;
+        acl::allow_writes(&cluster.brokers, &trial.topic("emotions"));
     }
-}
-
-async fn set_in_sync(cluster: &Cluster, topic: &str, replicas: &str) {
-    let admin: AdminClient<DefaultClientContext> = cluster.client().create().expect("an admin client");
-    let config = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("min.insync.replicas", replicas);
-    let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(30)));
-    let results = admin.alter_configs([&config], &options).await.expect("an answer");
-    results.into_iter().for_each(|result| _ = result.expect("the setting is allowed"));
 }
 
 /// Ends the daemon in good order or hard, lets some progress records be those of the first version, and starts it again: the records of

@@ -9,6 +9,7 @@ mod at_least_once;
 mod bad_records;
 mod channels;
 mod crash;
+mod dead_letters;
 mod declared;
 mod failures;
 mod harness;

@@ -65,7 +65,8 @@ fn watch(library: &Path) {
     println!("cargo::rerun-if-changed={}", library.display());
 }
 
-fn version() -> &'static str {
+/// Returns the pinned version.
+pub fn version() -> &'static str {
     let start = PIN.find("==").expect("the pin names a version") + 2;
     PIN[start..].split_whitespace().next().expect("the pin names a version")
 }

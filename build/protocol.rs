@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "affectd/v1/audio.proto",
     "affectd/v1/emotion.proto",
+    "affectd/v1/events.proto",
     "affectd/v1/recognition.proto",
     "affectd/v1/evaluation.proto",
 ];
@@ -23,6 +24,7 @@ pub fn compile() {
     tonic_prost_build::configure()
         .compile_well_known_types(true)
         .extern_path(".google.protobuf", "::pbjson_types")
+        .extern_path(".google.protobuf.Timestamp", "crate::proto::Timestamp")
         .bytes(".affectd.v1")
         .compile_fds(compiler.file_descriptor_set())
         .expect("the protocol compiles");

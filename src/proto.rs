@@ -3,6 +3,10 @@
 #![expect(missing_docs, reason = "generated code; the protos hold the comments")]
 #![allow(clippy::all, clippy::allow_attributes, unused_qualifications, reason = "generated code")]
 
+mod timestamp;
+
+pub use timestamp::Timestamp;
+
 tonic::include_proto!("affectd.v1");
 include!(concat!(env!("OUT_DIR"), "/affectd.v1.serde.rs"));
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use affectd::telemetry::Readiness;
 use affectd::telemetry::metrics::{self, METRICS, MetricKind, Source};
 use affectd::transport::http;
-use affectd::transport::http::State;
+use affectd::transport::http::{SessionSlot, State};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -28,7 +28,8 @@ async fn start() -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let readiness = Readiness::starting(&["kafka", "model"]);
-    let state = State { metrics: metrics::install(), readiness: readiness.clone() };
+    let state =
+        State { metrics: metrics::install(), readiness: readiness.clone(), sessions: SessionSlot::default() };
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move {
         let _ = stopped.await;

@@ -14,9 +14,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::channels::ChannelArgs;
+use super::recordings;
 use super::samples;
-use super::streams::{EventFormat, NamedScript, StreamsOutcome, first_of, recognize_all, stem};
-use crate::audio::{self, Recording};
+use super::streams::{EventFormat, NamedScript, StreamsOutcome, first_of, recognize_all};
+use crate::audio::Recording;
 use crate::client::{self, ChannelRequest, ChunkOptions, Pace, Script};
 use crate::config::Config;
 use crate::daemon::{self, DaemonError, Listeners};
@@ -34,7 +35,7 @@ const ABOUT_SAMPLES: &str = "synthetic speech: the labels show that events flow,
 /// Arguments of `affectd demo`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Your own recordings: WAV, FLAC, MP3 or Ogg [default: sample speech in the binary]
+    /// Your own recordings, folders of recordings, or - for standard input [default: sample speech in the binary]
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// real-time, max, or how many times as fast
@@ -111,7 +112,7 @@ struct Addresses {
 async fn run_client(args: &Args, addresses: Addresses, streams: Vec<NamedScript>) -> anyhow::Result<()> {
     let channel = client::connect(&addresses.grpc.to_string()).await?;
     client::wait_until_serving(channel.clone()).await?;
-    let outcome = recognize_all(&channel, streams, args.speed, args.format).await?;
+    let outcome = recognize_all(&channel, streams, args.speed, Some(args.format)).await?;
     if args.format == EventFormat::Table {
         writeln!(io::stdout(), "\n{}", summary(&outcome))?;
     }
@@ -142,16 +143,16 @@ fn summary(outcome: &StreamsOutcome) -> String {
 
 /// Returns the user's files, or the samples, as streams. Files with the same name get numbered stream ids.
 fn streams(files: &[PathBuf], channels: &ChannelRequest) -> anyhow::Result<Vec<NamedScript>> {
-    let recordings = if files.is_empty() {
+    let named_recordings = if files.is_empty() {
         samples::recordings()?.into_iter().map(|(name, recording)| (name.to_owned(), recording)).collect()
     } else {
-        files
+        recordings::expand(files)?
             .iter()
-            .map(|path| Ok((stem(path), audio::decode_file(path)?)))
+            .map(|path| Ok((recordings::stem(path), recordings::decode(path)?)))
             .collect::<anyhow::Result<Vec<_>>>()?
     };
-    let mut streams: Vec<NamedScript> = Vec::with_capacity(recordings.len());
-    for (name, recording) in recordings {
+    let mut streams: Vec<NamedScript> = Vec::with_capacity(named_recordings.len());
+    for (name, recording) in named_recordings {
         let taken = |id: &str| streams.iter().any(|stream| stream.stream_id == id);
         let numbered = (2..).map(|number| format!("{name}-{number}"));
         let stream_id = std::iter::once(name.clone()).chain(numbered).find(|id| !taken(id));
@@ -171,6 +172,7 @@ fn named(stream_id: String, recording: &Recording, channels: &ChannelRequest) ->
         encoding,
         first_sample: true,
         channels: channels.clone(),
+        model: String::new(),
     };
     let script = Script::of_samples(&recording.channels, recording.sample_rate_hz, &options);
     NamedScript { stream_id, script }

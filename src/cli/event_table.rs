@@ -68,7 +68,7 @@ impl EventTable {
 
     /// Returns the row of an event.
     pub fn row(&self, event: &EmotionEvent) -> String {
-        let time = format!("{:.1} – {:.1}", seconds(event.start), seconds(event.end));
+        let time = interval(seconds(event.start), seconds(event.end));
         let silent = event.scores.is_empty();
         let confidence = if silent { "-".to_owned() } else { format!("{:.2}", event.confidence) };
         let width = channel_width(event);
@@ -117,6 +117,25 @@ fn channel_width(event: &EmotionEvent) -> usize {
 pub fn seconds(duration: Option<pbjson_types::Duration>) -> f64 {
     let duration = duration.unwrap_or_default();
     duration.seconds as f64 + f64::from(duration.nanos) * 1e-9
+}
+
+/// The end, in seconds, from which the times of a window are given in minutes.
+const MINUTES_FROM: f64 = 600.0;
+
+/// Formats the start and the end of a window in seconds, or as `12:03.5–12:07.0` where it ends after ten minutes.
+fn interval(start: f64, end: f64) -> String {
+    if end < MINUTES_FROM {
+        return format!("{start:.1} – {end:.1}");
+    }
+    format!("{}–{}", clock(start), clock(end))
+}
+
+/// Formats seconds as `12:03.5`, and from one hour on as `1:12:03.5`.
+fn clock(seconds: f64) -> String {
+    let tenths = (seconds * 10.0).round() as u64;
+    let (hours, minutes, seconds) = (tenths / 36_000, tenths / 600 % 60, tenths % 600);
+    let rest = format!("{:02}.{}", seconds / 10, seconds % 10);
+    if hours > 0 { format!("{hours}:{minutes:02}:{rest}") } else { format!("{minutes}:{rest}") }
 }
 
 /// Formats a duration, as in `850 ms` or `12.4 s`.
@@ -195,6 +214,17 @@ mod tests {
             let count = |letter| row.rsplit(' ').next().unwrap().matches(letter).count();
             assert!(count('S') > count('U') && count('U') > count('F') && count('F') > 0, "{row}");
         }
+    }
+
+    #[test]
+    fn times_after_ten_minutes_are_in_minutes_and_after_an_hour_in_hours() {
+        assert_eq!(interval(596.5, 599.5), "596.5 – 599.5");
+        assert_eq!(interval(597.0, 600.0), "9:57.0–10:00.0");
+        assert_eq!(interval(723.46, 3_599.96), "12:03.5–1:00:00.0");
+        let end = Some(pbjson_types::Duration { seconds: 5_999, nanos: 0 });
+        let late = EmotionEvent { start: end, end, ..event(&[("a", 0.5), ("b", 0.5)]) };
+        let row = EventTable::new(true, false).row(&late);
+        assert!(row.starts_with("1:39:59.0–1:39:59.0  ") && row.chars().count() == WIDTH, "{row}");
     }
 
     #[test]

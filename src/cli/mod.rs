@@ -11,6 +11,7 @@ mod channels;
 pub mod config;
 pub mod demo;
 pub mod dlq;
+mod environment;
 pub mod evaluate;
 mod event_table;
 pub mod features;
@@ -19,6 +20,7 @@ pub mod load;
 pub mod model;
 pub mod offsets;
 mod protocol;
+mod recordings;
 mod samples;
 mod scheduling;
 pub mod send;
@@ -41,9 +43,18 @@ use crate::telemetry::logging::{self, LogFormat};
 use crate::telemetry::stderr;
 use crate::window::GeometryError;
 
+/// The text of `--version`; `-V` prints only the number.
+const LONG_VERSION: &str = concat!(
+    env!("AFFECTD_BUILD"),
+    "\nONNX Runtime ",
+    env!("AFFECTD_ONNXRUNTIME"),
+    "\nfeatures: ",
+    env!("AFFECTD_FEATURES")
+);
+
 /// Recognises emotion in speech and publishes it.
 #[derive(Debug, clap::Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, long_version = LONG_VERSION, about, max_term_width = 100)]
 pub struct Cli {
     /// Options that every command takes.
     #[command(flatten)]
@@ -95,6 +106,8 @@ pub enum Command {
     Send(send::Args),
     /// The published events, live
     Tail(tail::Args),
+    /// The events of a daemon, live
+    Watch(tail::WatchArgs),
     /// Send many streams to a daemon and measure it
     Load(load::Args),
     /// The dead letters: list them, or write their records to the input again
@@ -149,7 +162,7 @@ pub fn run(cli: Cli) -> ExitCode {
     logging::start(
         cli.global.log_format,
         cli.global.log_level.as_deref(),
-        if serving { "info,ort=warn,symphonia=error" } else { "warn" },
+        if serving { "info,ort=warn" } else { "warn" },
     );
     let loaded = match crate::config::load(&load_options(&cli.global)) {
         Ok(loaded) => loaded,
@@ -186,6 +199,7 @@ async fn dispatch(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Features(args) => features::run(args, context).await,
         Command::Send(args) => send::run(args, context).await,
         Command::Tail(args) => tail::run(args, context).await,
+        Command::Watch(args) => tail::watch(args, context).await,
         Command::Load(args) => load::run(args, context).await,
         Command::Dlq(args) => dlq::run(args, context).await,
         Command::Offsets(args) => offsets::run(args, context).await,
@@ -198,10 +212,7 @@ async fn dispatch(command: Command, context: Context) -> anyhow::Result<()> {
 
 /// Returns the text of an error in one line, and its exit code, which depends on the types of errors anywhere in the chain of causes.
 fn report(error: &anyhow::Error) -> ExitCode {
-    let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
-    };
-    if error.root_cause().is::<std::io::Error>() && error.chain().any(broken_pipe) {
+    if error.chain().any(is_broken_pipe) {
         return ExitCode::SUCCESS;
     }
     stderr::write_last(&format!("error: {}", one_line(error)));
@@ -214,6 +225,16 @@ fn report(error: &anyhow::Error) -> ExitCode {
     }
 }
 
+/// Returns whether the reader of stdout has closed it. The writer of CSV holds the error of the pipe without being its cause.
+fn is_broken_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let csv = cause.downcast_ref::<csv::Error>().and_then(|error| match error.kind() {
+        csv::ErrorKind::Io(error) => Some(error),
+        _ => None,
+    });
+    let io = cause.downcast_ref::<std::io::Error>().or(csv);
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
 /// Returns whether a value of the configuration caused the error. Some values can be checked only together with the model.
 fn is_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
     let setup = match cause.downcast_ref() {
@@ -221,6 +242,7 @@ fn is_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
         _ => cause.downcast_ref(),
     };
     cause.is::<ConfigError>()
+        || cause.is::<environment::EnvironmentError>()
         || matches!(
             setup,
             Some(SetupError::Geometry(GeometryError::Hop { .. }) | SetupError::VoiceActivity { .. })

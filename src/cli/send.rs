@@ -12,14 +12,15 @@ use futures::stream::FuturesUnordered;
 
 use super::UsageError;
 use super::channels::ChannelArgs;
-use super::streams::{EventFormat, NamedScript, first_of, recognize_all, script, stem};
+use super::recordings;
+use super::streams::{EventFormat, NamedScript, first_of, recognize_all, script};
 use crate::client::{self, Acknowledged, ChunkOptions, Pace, RecordFormat, RecordProducer, Target};
 use crate::proto::Encoding;
 
 /// Arguments of `affectd send`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Recordings: WAV, FLAC, MP3 or Ogg
+    /// Recordings, folders of recordings, or - for standard input, which is read to its end before it is sent
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// grpc://host:port, or kafka://host:port/topic with brokers separated by commas; without a topic it is
@@ -47,6 +48,12 @@ pub struct Args {
     /// The channel options.
     #[command(flatten)]
     pub channels: ChannelArgs,
+    /// Name of the model that analyses the streams [default: the daemon's first model]
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub model: String,
+    /// Print no events, only the summary
+    #[arg(long)]
+    pub quiet: bool,
     /// Omit the index of each chunk's first sample, as most clients do
     #[arg(long)]
     pub no_first_sample: bool,
@@ -82,8 +89,9 @@ impl From<EncodingName> for Encoding {
 
 /// Runs the command. Cancelling it cancels the streams.
 pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
-    check_raw(&args)?;
-    let scripts = scripts(&args)?;
+    let files = recordings::expand(&args.files)?;
+    check_raw(&args, &files)?;
+    let scripts = scripts(&args, &files)?;
     match &args.to {
         Target::Grpc { authority } => to_grpc(authority, scripts, &args).await,
         Target::Kafka { brokers, topic } => {
@@ -95,7 +103,7 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     }
 }
 
-fn check_raw(args: &Args) -> Result<(), UsageError> {
+fn check_raw(args: &Args, files: &[PathBuf]) -> Result<(), UsageError> {
     let named = [EncodingName::PcmS16le, EncodingName::Mulaw, EncodingName::Alaw, EncodingName::File];
     let is_wav =
         |path: &PathBuf| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("wav"));
@@ -107,7 +115,7 @@ fn check_raw(args: &Args) -> Result<(), UsageError> {
         _ if !named.contains(&args.encoding) => {
             Err(UsageError("--raw: expected --encoding pcm_s16le, mulaw, alaw or file".to_owned()))
         }
-        _ if args.encoding == EncodingName::File && !args.files.iter().all(is_wav) => {
+        _ if args.encoding == EncodingName::File && !files.iter().all(is_wav) => {
             Err(UsageError("--raw --encoding file: expected .wav files".to_owned()))
         }
         _ => Ok(()),
@@ -115,12 +123,12 @@ fn check_raw(args: &Args) -> Result<(), UsageError> {
 }
 
 /// Reads and cuts every file before anything is sent, so that an invalid file ends the command immediately.
-fn scripts(args: &Args) -> anyhow::Result<Vec<NamedScript>> {
+fn scripts(args: &Args, files: &[PathBuf]) -> anyhow::Result<Vec<NamedScript>> {
     let named = |(index, path): (usize, &PathBuf)| {
         let stream_id = match &args.stream_id {
-            Some(id) if args.files.len() == 1 => id.clone(),
+            Some(id) if files.len() == 1 => id.clone(),
             Some(id) => format!("{id}-{}", index + 1),
-            None => format!("{}-{}", stem(path), &uuid::Uuid::new_v4().simple().to_string()[..8]),
+            None => format!("{}-{}", recordings::stem(path), &uuid::Uuid::new_v4().simple().to_string()[..8]),
         };
         let options = ChunkOptions {
             stream_id: stream_id.clone(),
@@ -128,16 +136,18 @@ fn scripts(args: &Args) -> anyhow::Result<Vec<NamedScript>> {
             encoding: args.encoding.into(),
             first_sample: !args.no_first_sample,
             channels: args.channels.request(),
+            model: args.model.clone(),
         };
         Ok(NamedScript { stream_id, script: script(path, &options)? })
     };
-    args.files.iter().enumerate().map(named).collect()
+    files.iter().enumerate().map(named).collect()
 }
 
 async fn to_grpc(authority: &str, streams: Vec<NamedScript>, args: &Args) -> anyhow::Result<()> {
     let channel = client::connect(authority).await?;
-    let outcome = recognize_all(&channel, streams, args.speed, args.format).await?;
-    if args.format == EventFormat::Table {
+    let printed = (!args.quiet).then_some(args.format);
+    let outcome = recognize_all(&channel, streams, args.speed, printed).await?;
+    if args.format == EventFormat::Table && outcome.is_success() {
         writeln!(io::stdout(), "{}", outcome.summary())?;
     }
     first_of(outcome.failures)

@@ -15,7 +15,7 @@ use crate::kafka::KafkaFault;
 use crate::model::{Contract, ModelSource, Runtime};
 use crate::stream::{SetupError, StreamSetup};
 use crate::vad;
-use crate::window::GeometryError;
+use crate::window::{GeometryError, MAX_HOP, WindowGeometry};
 
 /// Arguments of `affectd serve`.
 #[derive(Debug, clap::Args)]
@@ -66,7 +66,7 @@ fn reload_requests() -> std::io::Result<mpsc::Receiver<()>> {
 
 /// Checks, before the daemon listens, that every model can be read, that its windows match the configuration, and that
 /// ONNX Runtime can be loaded.
-fn check(loaded: &Loaded) -> anyhow::Result<()> {
+pub(super) fn check(loaded: &Loaded) -> anyhow::Result<()> {
     let config = &loaded.config;
     for model in &config.models {
         let contract = ModelSource::configured(model.path.as_deref()).contract();
@@ -84,9 +84,12 @@ fn check_windows(contract: &Contract, loaded: &Loaded) -> anyhow::Result<()> {
     let config = &loaded.config;
     let setup = StreamSetup::new(contract, &config.window, &config.audio);
     match setup.and_then(|setup| setup.gated(contract, &config.vad)) {
-        Ok(_) => Ok(()),
+        Ok(setup) => {
+            warn_of_gaps(&setup);
+            Ok(())
+        }
         Err(SetupError::Geometry(GeometryError::Hop { frame, .. })) => {
-            let allowed = format!("a whole multiple of the model's frame hop, {frame:?}");
+            let allowed = format!("a whole multiple of the model's frame hop, {frame:?}, up to {MAX_HOP:?}");
             Err(loaded.reject("window.hop", allowed).into())
         }
         Err(SetupError::VoiceActivity { model, rate_hz }) => {
@@ -95,6 +98,18 @@ fn check_windows(contract: &Contract, loaded: &Loaded) -> anyhow::Result<()> {
             Err(loaded.reject("vad.mode", allowed).into())
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Logs a warning where windows do not touch each other.
+fn warn_of_gaps(setup: &StreamSetup) {
+    let WindowGeometry { length, hop, sample_rate_hz, .. } = setup.geometry;
+    if hop > length {
+        let seconds = |samples: u64| samples as f64 / f64::from(sample_rate_hz);
+        let (hop, length) = (seconds(hop), seconds(length));
+        tracing::warn!(
+            "window.hop = {hop} s is longer than a window ({length} s): the audio between two windows is not analysed"
+        );
     }
 }
 

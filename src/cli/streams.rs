@@ -14,6 +14,7 @@ use prost::bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::event_table::{EventTable, span, stdout_has_colour};
+use super::recordings;
 use crate::audio;
 use crate::client::{self, Channel, ChunkOptions, ClientError, Pace, Received, Script};
 use crate::proto::{EmotionEvent, Encoding};
@@ -39,6 +40,7 @@ pub(super) struct NamedScript {
 
 /// The outcome of a set of streams.
 pub(super) struct StreamsOutcome {
+    /// The audio of the streams that completed.
     pub audio: Duration,
     pub elapsed: Duration,
     /// The latency of each event, in ascending order.
@@ -47,25 +49,21 @@ pub(super) struct StreamsOutcome {
     pub failures: Vec<anyhow::Error>,
 }
 
-/// Returns a file's name without folder and extension.
-pub(super) fn stem(path: &Path) -> String {
-    path.file_stem().map_or_else(|| "stream".to_owned(), |stem| stem.to_string_lossy().into_owned())
-}
-
 /// Reads a file and cuts it into chunks.
 pub(super) fn script(path: &Path, options: &ChunkOptions) -> anyhow::Result<Script> {
-    let recording = audio::decode_file(path)?;
     if options.encoding == Encoding::File {
-        let bytes = Bytes::from(std::fs::read(path).with_context(|| path.display().to_string())?);
+        let bytes = Bytes::from(recordings::bytes(path)?);
+        let recording = audio::decode_bytes(&bytes, Some(&recordings::name(path)))?;
         let frames = recording.channels.first().map_or(0, Vec::len);
         let length = Duration::from_secs_f64(frames as f64 / f64::from(recording.sample_rate_hz));
         return Ok(Script::of_file(&bytes, length, options));
     }
+    let recording = recordings::decode(path)?;
     Ok(Script::of_samples(&recording.channels, recording.sample_rate_hz, options))
 }
 
-/// Sends all streams concurrently and prints their events until the last stream has ended. Cancelling the future cancels
-/// all streams.
+/// Sends all streams concurrently and prints their events, where a format is given, until the last stream has ended.
+/// Cancelling the future cancels all streams.
 ///
 /// # Errors
 /// Returns an error where stdout cannot be written; failures of streams are part of the outcome.
@@ -73,33 +71,36 @@ pub(super) async fn recognize_all(
     channel: &Channel,
     streams: Vec<NamedScript>,
     pace: Pace,
-    format: EventFormat,
+    format: Option<EventFormat>,
 ) -> anyhow::Result<StreamsOutcome> {
     let start = Instant::now();
-    let audio = streams.iter().map(|stream| stream.script.audio()).sum();
     let (events, received) = mpsc::channel(PRINT_QUEUE);
     let call = |stream| one_call(channel.clone(), stream, pace, events.clone());
     let mut running: FuturesUnordered<_> = streams.into_iter().map(call).collect();
     drop(events);
     let finished = async {
-        let mut failures = Vec::new();
+        let (mut audio, mut failures) = (Duration::ZERO, Vec::new());
         while let Some(result) = running.next().await {
-            failures.extend(result.err());
+            match result {
+                Ok(length) => audio += length,
+                Err(failure) => failures.push(failure),
+            }
         }
-        anyhow::Ok(failures)
+        anyhow::Ok((audio, failures))
     };
-    let (failures, mut latencies) = tokio::try_join!(finished, print_all(received, format))?;
+    let ((audio, failures), mut latencies) = tokio::try_join!(finished, print_all(received, format))?;
     latencies.sort_unstable();
     Ok(StreamsOutcome { audio, elapsed: start.elapsed(), latencies, failures })
 }
 
-/// Runs one stream until it ends. The error names the stream.
+/// Runs one stream until it ends, and returns the length of its audio. The error names the stream.
 async fn one_call(
     channel: Channel,
     stream: NamedScript,
     pace: Pace,
     events: mpsc::Sender<Received>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Duration> {
+    let audio = stream.script.audio();
     let receive = async {
         let mut recognition = client::recognize(channel, stream.script, pace).await?;
         while let Some(received) = recognition.next().await? {
@@ -107,7 +108,7 @@ async fn one_call(
                 break;
             }
         }
-        Ok::<(), ClientError>(())
+        Ok::<_, ClientError>(audio)
     };
     receive.await.with_context(|| format!("stream {}", stream.stream_id))
 }
@@ -115,12 +116,14 @@ async fn one_call(
 /// Prints events until every stream has ended, and returns the latencies of all events.
 async fn print_all(
     mut received: mpsc::Receiver<Received>,
-    format: EventFormat,
+    format: Option<EventFormat>,
 ) -> anyhow::Result<Vec<Duration>> {
     let mut table = EventTable::new(true, stdout_has_colour());
     let mut latencies = Vec::new();
     while let Some(Received { event, latency }) = received.recv().await {
-        print(&mut io::stdout().lock(), &event, format, &mut table)?;
+        if let Some(format) = format {
+            print(&mut io::stdout().lock(), &event, format, &mut table)?;
+        }
         latencies.push(latency);
     }
     Ok(latencies)
@@ -141,9 +144,19 @@ pub(super) fn print(
 }
 
 impl StreamsOutcome {
-    /// Returns the length of the audio, the number of windows, the speed and the latency as one line.
+    /// Returns whether at least one stream completed.
+    pub fn is_success(&self) -> bool {
+        self.failures.is_empty() || self.audio > Duration::ZERO
+    }
+
+    /// Returns the length of the audio of completed streams, the number of windows, the speed, the latency and the number of
+    /// failed streams as one line.
     pub fn summary(&self) -> String {
-        let Self { audio, elapsed, latencies, .. } = self;
+        let Self { audio, elapsed, latencies, failures } = self;
+        let failed = match failures.len() {
+            0 => String::new(),
+            count => format!("; {count} failed"),
+        };
         let (audio, elapsed) = (audio.as_secs_f64(), elapsed.as_secs_f64());
         let windows = latencies.len();
         let speed = audio / elapsed.max(1e-9);
@@ -155,7 +168,7 @@ impl StreamsOutcome {
                 span(percentile(sorted, 0.99))
             ),
         };
-        format!("{audio:.1} s of audio, {windows} windows, {speed:.1} × real time{latency}")
+        format!("{audio:.1} s of audio, {windows} windows, {speed:.1} × real time{latency}{failed}")
     }
 }
 

@@ -185,6 +185,9 @@ fn headers(chunk: &AudioChunk) -> OwnedHeaders {
     if !chunk.channel_names.is_empty() {
         headers = add(headers, "affectd-channel-names", &chunk.channel_names.join(","));
     }
+    if !chunk.model.is_empty() {
+        headers = add(headers, "affectd-model", &chunk.model);
+    }
     if chunk.last {
         headers = add(headers, "affectd-last", "true");
     }

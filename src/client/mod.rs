@@ -10,6 +10,7 @@ mod kafka;
 mod pace;
 mod script;
 mod target;
+mod watch;
 
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
@@ -28,6 +29,7 @@ pub use kafka::{Acknowledged, RecordFormat, RecordProducer, Records, content_typ
 pub use pace::Pace;
 pub use script::{ChannelRequest, ChunkOptions, Script};
 pub use target::Target;
+pub use watch::WatchedEvents;
 
 use crate::proto::recognition_service_client::RecognitionServiceClient;
 use crate::proto::recognition_service_server::SERVICE_NAME as RECOGNITION;
@@ -188,7 +190,7 @@ fn wait_until_due(start: Instant, pace: Pace, position: Duration) -> impl Future
 /// Returns the chunk with the current time as its capture time.
 pub(crate) fn with_capture_time(chunk: AudioChunk) -> AudioChunk {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let captured_at = pbjson_types::Timestamp {
+    let captured_at = crate::proto::Timestamp {
         seconds: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
         nanos: i32::try_from(now.subsec_nanos()).expect("below 1e9"),
     };

@@ -23,6 +23,8 @@ pub struct ChunkOptions {
     pub first_sample: bool,
     /// The requested channel policy and names, on every chunk.
     pub channels: ChannelRequest,
+    /// The requested model, on every chunk; empty for the default model.
+    pub model: String,
 }
 
 /// The channel policy and names that a stream requests.
@@ -94,6 +96,7 @@ impl Script {
             format: Some(*format),
             channels: options.channels.policy.map_or(0, |policy| policy.to_proto().into()),
             channel_names: options.channels.names.clone(),
+            model: options.model.clone(),
             ..Default::default()
         }
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use config::{File, FileFormat, Map, Source, Value, ValueKind};
 
-use super::keys::KAFKA_PROPERTIES;
+use super::keys::{KAFKA_PROPERTIES, keys};
 use super::{ConfigError, ValueOrigin};
 
 /// Prefix of the environment variables that set a key.
@@ -124,11 +124,36 @@ fn flatten(prefix: &str, table: Map<String, Value>, flat: &mut Vec<(String, Valu
 fn environment(options: &LoadOptions) -> Vec<(String, Raw)> {
     let mut layer = Vec::new();
     for (variable, value) in &options.environment {
-        let Some(name) = variable.strip_prefix(VARIABLE_PREFIX) else { continue };
+        let Some(name) = variable.strip_prefix(VARIABLE_PREFIX) else {
+            warn_of_near_miss(variable);
+            continue;
+        };
         let origin = ValueOrigin::Environment(variable.clone());
         layer.push((variable_key(name), Raw { kind: value.as_str().into(), origin }));
     }
     layer
+}
+
+/// Logs a warning for a variable that is ignored although its name is nearly that of a key, such as `AFFECTD_AUDIO__MAX_GAP`.
+fn warn_of_near_miss(variable: &str) {
+    if let Some(meant) = near_miss(variable) {
+        tracing::warn!("the variable {variable} is ignored; did you mean {meant}?");
+    }
+}
+
+/// Returns the variable of the key that an ignored variable is probably meant to set: the letters are the same, and case or
+/// underscores differ.
+fn near_miss(variable: &str) -> Option<String> {
+    let letters = |name: &str| name.replace('_', "").to_lowercase();
+    let ignored = letters(variable);
+    // `kafka.properties` has no fixed names below it.
+    let properties = letters(&format!("{VARIABLE_PREFIX}{KAFKA_PROPERTIES}")).replace('.', "");
+    if ignored.strip_prefix(&properties).is_some_and(|property| !property.is_empty()) {
+        return Some(format!("{VARIABLE_PREFIX}KAFKA__PROPERTIES__NAME"));
+    }
+    let names =
+        keys().iter().map(|key| format!("{VARIABLE_PREFIX}{}", key.name.replace('.', "__").to_uppercase()));
+    names.into_iter().find(|name| letters(name) == ignored)
 }
 
 /// Converts `AUDIO__MAX_GAP` to `audio.max_gap`.
@@ -147,4 +172,21 @@ fn flags(options: &LoadOptions) -> Vec<(String, Raw)> {
     let raw =
         |value: &str, flag: &str| Raw { kind: value.into(), origin: ValueOrigin::Flag(flag.to_owned()) };
     options.flags.iter().map(|(key, value, flag)| (key.clone(), raw(value, flag))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_with_other_underscores_or_case_is_a_near_miss_and_others_are_not() {
+        for variable in ["AFFECTD_AUDIO__MAX_GAP", "AFFECTD_AUDIO_MAX_GAP", "affectd__audio__max_gap"] {
+            assert_eq!(near_miss(variable).as_deref(), Some("AFFECTD__AUDIO__MAX_GAP"), "{variable}");
+        }
+        let property = near_miss("AFFECTD_KAFKA_PROPERTIES_SASL_PASSWORD");
+        assert_eq!(property.as_deref(), Some("AFFECTD__KAFKA__PROPERTIES__NAME"));
+        for variable in ["AFFECTD_CONFIG", "AFFECTD_TEST_KAFKA", "PATH", "AFFECTD_HOME"] {
+            assert_eq!(near_miss(variable), None, "{variable}");
+        }
+    }
 }

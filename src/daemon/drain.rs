@@ -44,6 +44,8 @@ impl Daemon {
         if let Some(inputs) = &self.inputs {
             inputs.calls.close();
             inputs.calls.wait().await;
+            inputs.tap.close();
+            self.http_sessions.close();
         }
         // From here on every window has left for its client or for the queue of a sink.
         match tokio::time::timeout(LAST_CONNECTIONS, self.grpc.finish()).await {

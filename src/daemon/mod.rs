@@ -22,8 +22,10 @@ use task::Task;
 use crate::config::Config;
 use crate::kafka::KafkaFault;
 use crate::kafka::producer::EventProducer;
+use crate::publish::tap::EventTap;
 use crate::serving::Reloader;
 use crate::shard::{self, ReportSender, ShardThreads};
+use crate::transport::http::SessionSlot;
 
 /// Reports that may wait for the Kafka reader.
 const REPORTS: usize = 4096;
@@ -85,6 +87,7 @@ pub async fn run_with_reload(
 struct Daemon {
     config: Config,
     http: Task<Result<(), std::io::Error>>,
+    http_sessions: SessionSlot,
     grpc: Task<Result<(), tonic::transport::Error>>,
     reader: Option<Task<Result<(), KafkaFault>>>,
     /// `None` once the drain has released the shards.
@@ -109,7 +112,8 @@ impl Daemon {
         shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Self>, DaemonError> {
         let readiness = stages::readiness(&config);
-        let http = stages::http(listeners.http, &readiness);
+        let http_sessions = SessionSlot::default();
+        let http = stages::http(listeners.http, &readiness, &http_sessions);
         // Results: from the batcher of each model to the publisher. Reports: from the shards and the producer to the Kafka reader.
         let (results, scored) = mpsc::channel(RESULTS);
         let (report, reports) = crossbeam_channel::bounded(REPORTS);
@@ -125,16 +129,30 @@ impl Daemon {
         }
         let producer = stages::producer(&config, &reports_to)?;
         let sinks = stages::sinks(&config, producer.as_ref());
-        let publisher = stages::publisher(&config, &sinks, scored);
+        let tap = EventTap::default();
+        let publisher = stages::publisher(&config, &sinks, tap.clone(), scored);
         let reloader = Task::spawn(|stop| reloader.run(reload, stop));
         let (count, queue) = (config.limits.shard_count(), config.limits.shard_queue);
         let (shards, threads) = shard::start(count, queue, &reports_to, &sinks.streams)?;
-        let inputs = stages::inputs(&config, shards, models, readiness);
+        let inputs = stages::inputs(&config, shards, models, readiness, tap);
         let reader = stages::reader(&config, &inputs, producer.as_ref(), reports)?;
         let grpc = stages::grpc(listeners.grpc, &config, inputs.clone());
+        stages::open_http(&http_sessions, &inputs);
 
         let (inputs, shards) = (Some(inputs), Some(threads));
-        Ok(Some(Self { config, http, grpc, reader, inputs, shards, reloader, publisher, sinks, producer }))
+        Ok(Some(Self {
+            config,
+            http,
+            http_sessions,
+            grpc,
+            reader,
+            inputs,
+            shards,
+            reloader,
+            publisher,
+            sinks,
+            producer,
+        }))
     }
 
     /// Waits until a stage fails or ends by itself.

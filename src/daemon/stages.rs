@@ -20,14 +20,15 @@ use crate::kafka::event_sink::{EVENT_ROOM, EventSink, EventSinkFault, SHADOW_ROO
 use crate::kafka::producer::EventProducer;
 use crate::kafka::{KafkaFault, Reader, ReaderLinks};
 use crate::publish::publisher::Publisher;
+use crate::publish::tap::EventTap;
 use crate::serving::{EventSender, JobOrigin, RegistryReceiver, StreamSinks};
 use crate::session::{OpenStreams, SessionLinks};
 use crate::shard::{PartitionReport, ReportSender, Shards};
 use crate::telemetry::{Readiness, metrics};
-use crate::transport::grpc::Recognition;
 use crate::transport::grpc::evaluation::Evaluation;
 use crate::transport::grpc::server::{self, Services};
-use crate::transport::http;
+use crate::transport::grpc::{Events, Recognition};
+use crate::transport::http::{self, HttpSessions, SessionSlot};
 
 /// What every input of the daemon shares.
 #[derive(Clone)]
@@ -37,6 +38,8 @@ pub(super) struct Inputs {
     pub readiness: Readiness,
     /// The open calls of the gRPC server.
     pub calls: TaskTracker,
+    /// The observers of published events.
+    pub tap: EventTap,
 }
 
 /// The sinks of events beside the replies of calls, and their tasks.
@@ -58,6 +61,7 @@ pub(super) fn inputs(
     shards: Shards,
     models: RegistryReceiver,
     readiness: Readiness,
+    tap: EventTap,
 ) -> Inputs {
     let sessions = Arc::new(SessionLinks {
         shards,
@@ -67,13 +71,24 @@ pub(super) fn inputs(
         idle_timeout: config.audio.idle_timeout,
         max_utilization_percent: config.limits.max_utilization_percent,
     });
-    Inputs { sessions, readiness, calls: TaskTracker::new() }
+    Inputs { sessions, readiness, calls: TaskTracker::new(), tap }
 }
 
-/// Serves metrics and readiness.
-pub(super) fn http(listener: TcpListener, readiness: &Readiness) -> Task<Result<(), std::io::Error>> {
-    let state = http::State { metrics: metrics::install(), readiness: readiness.clone() };
+/// Serves metrics and readiness, and recordings once `sessions` is set.
+pub(super) fn http(
+    listener: TcpListener,
+    readiness: &Readiness,
+    sessions: &SessionSlot,
+) -> Task<Result<(), std::io::Error>> {
+    let (readiness, sessions) = (readiness.clone(), sessions.clone());
+    let state = http::State { metrics: metrics::install(), readiness, sessions };
     Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
+}
+
+/// Lets HTTP requests enter the daemon.
+pub(super) fn open_http(slot: &SessionSlot, inputs: &Inputs) {
+    let sessions = HttpSessions { links: inputs.sessions.clone(), calls: inputs.calls.clone() };
+    slot.open(sessions);
 }
 
 /// The producer of events and dead letters; `None` where Kafka is off.
@@ -109,9 +124,11 @@ pub(super) fn sinks(config: &Config, producer: Option<&EventProducer>) -> Sinks 
 pub(super) fn publisher(
     config: &Config,
     sinks: &Sinks,
+    tap: EventTap,
     results: mpsc::Receiver<ScoredBatch<JobOrigin>>,
 ) -> Task<()> {
-    let publisher = Publisher { options: config.publish.clone(), shadow_topics: sinks.shadow_topics.clone() };
+    let (options, shadow_topics) = (config.publish.clone(), sinks.shadow_topics.clone());
+    let publisher = Publisher { options, shadow_topics, tap };
     Task::spawn(|_| publisher.run(results))
 }
 
@@ -136,18 +153,19 @@ pub(super) fn reader(
     Ok(Some(Task::spawn_blocking(move |stop| reader.run(&stop))))
 }
 
-/// Serves recognition, evaluation, health and reflection.
+/// Serves recognition, evaluation, events, health and reflection.
 pub(super) fn grpc(
     listener: TcpListener,
     config: &Config,
     inputs: Inputs,
 ) -> Task<Result<(), tonic::transport::Error>> {
-    let Inputs { sessions, readiness, calls } = inputs;
+    let Inputs { sessions, readiness, calls, tap } = inputs;
     let (models, draining) = (sessions.registries.clone(), sessions.draining.clone());
     let evaluator = move || models.borrow().find("").map(|model| Evaluator::of(&model));
     let services = Services {
         recognition: Recognition::new(sessions, calls, config.audio.max_chunk_bytes),
         evaluation: Evaluation::new(evaluator, draining),
+        events: Events::new(tap),
         readiness,
         max_chunk_bytes: config.audio.max_chunk_bytes,
         max_file_bytes: config.audio.max_file_bytes,

@@ -15,7 +15,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::producer::{FutureProducer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{DefaultProducerContext, FutureProducer, ProducerContext, ThreadedProducer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
@@ -135,6 +135,27 @@ pub(super) fn group_reader(kafka: &Options) -> Result<BaseConsumer<QuietContext>
     let mut settings = settings(kafka);
     settings.set("group.id", &kafka.group_id).set("enable.auto.commit", "false");
     settings.create_with_context(QuietContext).map_err(broker(kafka, "set up a consumer"))
+}
+
+/// Creates a consumer and a producer with `kafka.properties` and drops them. They have no brokers, so no connection is opened.
+///
+/// # Errors
+/// Where librdkafka refuses a property: a name that it does not know, a bad value, or a file that it cannot read. The text names the property.
+pub fn check(kafka: &Options) -> Result<(), String> {
+    let refused = |error| match secrets::masked(error) {
+        KafkaError::ClientConfig(_, reason, key, _) if !key.is_empty() => {
+            format!("kafka.properties.{key}: {reason}")
+        }
+        KafkaError::ClientCreation(reason) => format!("kafka.properties: {reason}"),
+        other => format!("kafka.properties: {other}"),
+    };
+    let mut settings = settings(kafka);
+    settings.remove("bootstrap.servers");
+    let _producer: ThreadedProducer<DefaultProducerContext> = settings.create().map_err(refused)?;
+    settings.set("group.id", &kafka.group_id);
+    let _consumer: BaseConsumer<QuietContext> =
+        settings.create_with_context(QuietContext).map_err(refused)?;
+    Ok(())
 }
 
 /// Returns an admin client.

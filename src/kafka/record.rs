@@ -10,7 +10,7 @@ use prost::bytes::Bytes;
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Header, Headers, Message as _, OwnedHeaders};
 
 use crate::audio::{AudioFormat, BadAudio, ChannelPolicy, channel_names};
-use crate::proto;
+use crate::proto::{self, Timestamp};
 use crate::stream::Chunk;
 use crate::stream::StreamInfo;
 
@@ -89,7 +89,7 @@ pub struct AudioRecord {
     /// The audio.
     pub chunk: Chunk,
     /// When the sender captured the audio.
-    pub captured_at: Option<pbjson_types::Timestamp>,
+    pub captured_at: Option<Timestamp>,
 }
 
 /// Why a record holds no chunk.
@@ -240,9 +240,9 @@ fn nearest_header(name: &str) -> Option<&'static str> {
 }
 
 /// Converts milliseconds since 1970.
-fn timestamp(ms: i64) -> pbjson_types::Timestamp {
+fn timestamp(ms: i64) -> Timestamp {
     let nanos = i32::try_from(ms.rem_euclid(1_000) * 1_000_000).unwrap_or_default();
-    pbjson_types::Timestamp { seconds: ms.div_euclid(1_000), nanos }
+    Timestamp { seconds: ms.div_euclid(1_000), nanos }
 }
 
 /// Reads a protobuf message. The stream's id is that of the message, or else the record's key.
@@ -292,7 +292,7 @@ mod tests {
         let parsed = parsed.parse().unwrap();
         let attributes = [("agent".to_owned(), "7".to_owned()), ("Queue".to_owned(), "grün".to_owned())];
         assert_eq!(parsed.info.attributes, attributes.into());
-        let at = pbjson_types::Timestamp { seconds: 1_700_000_000, nanos: 250_000_000 };
+        let at = Timestamp { seconds: 1_700_000_000, nanos: 250_000_000 };
         assert_eq!(parsed.captured_at, Some(at));
         let timeless = RawRecord { timestamp: None, ..record(&[("content-type", "audio/basic")]) };
         assert_eq!(timeless.parse().unwrap().captured_at, None);

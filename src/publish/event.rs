@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pbjson_types::Timestamp;
+use crate::proto::Timestamp;
 use uuid::Uuid;
 
 use super::Options;

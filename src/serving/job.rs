@@ -33,7 +33,7 @@ pub struct WindowEnvelope {
     /// Start of the first window of its segment.
     pub segment: Duration,
     /// When the sender captured the chunk that completed the window.
-    pub captured_at: Option<pbjson_types::Timestamp>,
+    pub captured_at: Option<crate::proto::Timestamp>,
     /// When the window was complete here.
     pub completed_at: Instant,
     /// The recipient of the event.
@@ -50,7 +50,7 @@ impl WindowEnvelope {
     pub fn seal(
         window: Window,
         stream: Arc<StreamInfo>,
-        captured_at: Option<pbjson_types::Timestamp>,
+        captured_at: Option<crate::proto::Timestamp>,
         recipient: Recipient,
     ) -> (Vec<f32>, Self) {
         let Window { channel, index, start, end, partial, segment, features, .. } = window;

@@ -21,7 +21,7 @@ use crate::stream::{SplitFrame, StreamInfo, StreamSetup, decode_file};
 use crate::telemetry::metrics;
 
 /// The time at which the sender captured a chunk.
-type CapturedAt = Option<pbjson_types::Timestamp>;
+type CapturedAt = Option<crate::proto::Timestamp>;
 
 /// A stream that its first chunk has opened.
 pub(super) struct OpenedStream {

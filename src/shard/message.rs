@@ -29,7 +29,7 @@ pub struct ChunkEnvelope {
     /// The audio.
     pub chunk: Chunk,
     /// When the sender captured the audio.
-    pub captured_at: Option<pbjson_types::Timestamp>,
+    pub captured_at: Option<crate::proto::Timestamp>,
     /// The source of the chunk.
     pub source: ChunkSource,
     /// The position at which another reader left the stream, on the stream's first chunk here.

@@ -56,7 +56,7 @@ pub(crate) struct OpenStream {
     /// Whether an earlier chunk was accepted, here or by the reader that left the stream.
     begun: bool,
     /// When the last chunk with audio was captured. The last windows of a segment carry this time.
-    captured_at: Option<pbjson_types::Timestamp>,
+    captured_at: Option<crate::proto::Timestamp>,
     /// The source as metrics label it.
     source: meter::Source,
     meter: meter::ChunkMeter,

@@ -25,7 +25,7 @@ pub(super) struct WindowOutput<'a> {
     pub shadows: &'a mut [ShadowStream],
     pub reports_to: &'a ReportSender,
     pub backlog: &'a mut Backlog,
-    pub captured_at: Option<pbjson_types::Timestamp>,
+    pub captured_at: Option<crate::proto::Timestamp>,
 }
 
 impl WindowOutput<'_> {

@@ -26,11 +26,13 @@ pub fn parse_filter(text: &str) -> Result<String, String> {
 /// Starts logging, once in a process. The level is `--log-level`, or `RUST_LOG`, or the command's default.
 pub fn start(format: LogFormat, level: Option<&str>, default_level: &str) {
     let directives = level.map(str::to_owned).or_else(|| std::env::var("RUST_LOG").ok());
+    // The audio decoders log every oddity of a file, beside the error that this program reports for it. They are silent
+    // unless the directives name them.
     let filter = directives
         .filter(|directives| !directives.trim().is_empty())
-        .and_then(|directives| EnvFilter::try_new(directives).ok())
+        .and_then(|directives| EnvFilter::try_new(format!("symphonia=off,{directives}")).ok())
         // The informational messages of ONNX Runtime are off by default.
-        .unwrap_or_else(|| EnvFilter::new(format!("{default_level},ort=warn")));
+        .unwrap_or_else(|| EnvFilter::new(format!("symphonia=off,{default_level},ort=warn")));
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Stderr).with_ansi(colour);
     // A second start in one process, as in tests, keeps the settings of the first.

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::Identity;
 use super::audit;
-use super::audit::{Audit, ClipProperties, FrameLength};
+use super::audit::{Audit, FrameLength};
 use super::cache::Cache;
 use super::corpus::Recipe;
 use super::score::Score;
@@ -39,7 +39,7 @@ impl Selection {
         let cache =
             recipe.cache.as_ref().map(|folder| Cache::open(folder, &"clip properties".into())).transpose()?;
         audit::audit(splits, self.protocol.name(), frame, found, |path| {
-            ClipProperties::file(path, cache.as_ref())
+            audit::clip_properties(path, cache.as_ref())
         })
     }
 
@@ -74,6 +74,6 @@ fn now() -> String {
     let fixed = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| seconds.parse().ok());
     let since = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seconds = fixed.unwrap_or_else(|| since().as_secs() as i64);
-    let timestamp = pbjson_types::Timestamp { seconds, nanos: 0 };
+    let timestamp = crate::proto::Timestamp { seconds, nanos: 0 };
     serde_json::to_value(timestamp).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
 }

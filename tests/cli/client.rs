@@ -20,6 +20,7 @@ const ENCODINGS: [(Encoding, audio::Encoding, f32); 6] = [
 fn options(chunk_ms: u64, encoding: Encoding) -> ChunkOptions {
     let chunk = Duration::from_millis(chunk_ms);
     ChunkOptions {
+        model: String::new(),
         stream_id: "s".into(),
         chunk,
         encoding,

@@ -6,6 +6,7 @@
 mod support;
 
 mod client;
+mod commands;
 mod config;
 mod config_command;
 mod config_generated;

@@ -146,6 +146,8 @@ async fn a_refused_stream_is_named_and_the_other_stream_completes() {
     assert!(stderr.starts_with("error: stream refused-"), "{stderr}");
     assert!(stderr.contains("InvalidArgument: chunk.format: not today"), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    let stdout = text(&sent.stdout);
+    assert!(stdout.contains("0.2 s of audio") && stdout.trim_end().ends_with("; 1 failed"), "{stdout}");
     assert_eq!(recorder.chunks.lock().unwrap().len(), 2);
 }
 
@@ -173,5 +175,51 @@ async fn input_that_cannot_be_sent_is_reported_in_one_line() {
         assert_eq!(output.status.code(), Some(code), "{stderr}");
         assert!(stderr.starts_with("error: ") && stderr.contains(part), "{stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+}
+
+#[tokio::test]
+async fn totals_are_printed_only_where_a_stream_completed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, url) = server().await;
+    let bad = wav(&folder, "refused.wav", 1_600);
+    let sent = send(&[bad.to_str().unwrap(), "--to", &url, "--speed", "max"]).await;
+    assert_eq!((sent.status.code(), text(&sent.stdout).as_str()), (Some(1), ""));
+}
+
+#[tokio::test]
+async fn a_folder_is_sent_with_the_requested_model_and_without_events_on_stdout() {
+    let folder = tempfile::tempdir().unwrap();
+    wav(&folder, "one.wav", 1_600);
+    wav(&folder, "two.wav", 800);
+    let (recorder, url) = server().await;
+    let path = folder.path().to_str().unwrap();
+    let sent =
+        send(&[path, "--to", &url, "--speed", "max", "--quiet", "--model", "m", "--stream-id", "s"]).await;
+    assert!(sent.status.success(), "{}", text(&sent.stderr));
+    let stdout = text(&sent.stdout);
+    assert!(stdout.starts_with("0.3 s of audio, 3 windows") && stdout.lines().count() == 1, "{stdout}");
+    let chunks = recorder.chunks.lock().unwrap().clone();
+    assert!(chunks.iter().all(|chunk| chunk.model == "m"));
+    let of = |id: &str| chunks.iter().filter(|chunk| chunk.stream_id == id).count();
+    assert_eq!((of("s-1"), of("s-2")), (2, 1));
+}
+
+#[tokio::test]
+async fn standard_input_is_read_to_its_end_also_as_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = wav(&folder, "one.wav", 1_600);
+    let (recorder, url) = server().await;
+    for encoding in ["pcm_s16le", "file"] {
+        let input = std::fs::File::open(&file).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_affectd"));
+        command.args(["send", "-", "--to", &url, "--speed", "max", "--encoding", encoding]).stdin(input);
+        let sent = timeout(PATIENCE, command.kill_on_drop(true).output()).await.expect("it ends").unwrap();
+        assert!(sent.status.success(), "{}", text(&sent.stderr));
+        let chunks = std::mem::take(&mut *recorder.chunks.lock().unwrap());
+        let audio: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.audio.to_vec()).collect();
+        let skipped = if encoding == "file" { 0 } else { 44 };
+        assert_eq!(audio, std::fs::read(&file).unwrap()[skipped..]);
+        assert!(chunks[0].stream_id.starts_with("stdin-"));
     }
 }

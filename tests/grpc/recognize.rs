@@ -4,10 +4,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use affectd::audio;
 use affectd::model::{Layout, Output};
+use affectd::proto::Timestamp;
 use affectd::proto::{AudioChunk, EmotionEvent, Encoding};
 use affectd::publish::EventFactory;
 use affectd::publish::event::WindowName;
-use pbjson_types::Timestamp;
 use tonic::Code;
 
 use crate::support::call_fixture;

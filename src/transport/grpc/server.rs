@@ -1,4 +1,4 @@
-//! The gRPC server: recognition, evaluation, health and reflection on one port.
+//! The gRPC server: recognition, evaluation, events, health and reflection on one port.
 //!
 //! Input: a bound port and the services. Output: served calls until the shutdown future completes. Invariant: the health service reports the daemon's
 //! readiness, and does so before the first connection is accepted.
@@ -15,11 +15,12 @@ use tonic_health::server::HealthReporter;
 
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::evaluation_service_server::SERVICE_NAME as EVALUATION;
+use crate::proto::event_service_server::{EventServiceServer, SERVICE_NAME as EVENTS};
 use crate::proto::recognition_service_server::{RecognitionServiceServer, SERVICE_NAME as RECOGNITION};
 use crate::serving::JobOrigin;
 use crate::telemetry::Readiness;
-use crate::transport::grpc::Recognition;
 use crate::transport::grpc::evaluation::Evaluation;
+use crate::transport::grpc::{Events, Recognition};
 
 /// The most bytes of a message beside its audio.
 const ENVELOPE_BYTES: usize = 64 * 1024;
@@ -51,6 +52,8 @@ pub struct Services {
     pub recognition: Recognition,
     /// The evaluation service.
     pub evaluation: Evaluation<JobOrigin>,
+    /// The event service.
+    pub events: Events,
     /// The readiness that the health service reports.
     pub readiness: Readiness,
     /// The largest chunk in bytes (`audio.max_chunk_bytes`).
@@ -70,7 +73,7 @@ pub async fn serve(
     services: Services,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let Services { recognition, evaluation, readiness, max_chunk_bytes, max_file_bytes } = services;
+    let Services { recognition, evaluation, events, readiness, max_chunk_bytes, max_file_bytes } = services;
     let largest_message = max_chunk_bytes.max(max_file_bytes) + ENVELOPE_BYTES;
     let (reporter, health) = tonic_health::server::health_reporter();
     follow_readiness(reporter, &readiness).await;
@@ -78,6 +81,7 @@ pub async fn serve(
     let recognition = RecognitionServiceServer::new(recognition).max_decoding_message_size(largest_message);
     let (recognition, evaluation) =
         (compressed!(recognition), compressed!(evaluation.into_server(max_file_bytes)));
+    let events = compressed!(EventServiceServer::new(events));
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -85,6 +89,7 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(recognition)
         .add_service(evaluation)
+        .add_service(events)
         .add_service(health)
         .add_service(reflection().build_v1().expect(described))
         .add_service(reflection().build_v1alpha().expect(described))
@@ -117,7 +122,7 @@ async fn follow_readiness(reporter: HealthReporter, readiness: &Readiness) {
 
 async fn report(reporter: &HealthReporter, ready: bool) {
     let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-    for service in ["", RECOGNITION, EVALUATION] {
+    for service in ["", RECOGNITION, EVALUATION, EVENTS] {
         reporter.set_service_status(service, status).await;
     }
 }

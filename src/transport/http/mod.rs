@@ -1,9 +1,11 @@
-//! The HTTP server: `/metrics`, `/livez`, `/readyz` and a page that links them.
+//! The HTTP server: `/metrics`, `/livez`, `/readyz`, a page that links them, and `/v1/analyze` for recordings.
 //!
-//! Input: a bound port, the handle of the metrics and the daemon's [`Readiness`]. Output: plain text and one page. Invariant: no request changes any
-//! state.
+//! Input: a bound port, the handle of the metrics, the daemon's [`Readiness`] and its sessions. Output: plain text, one page, and events as JSON. Invariant:
+//! only `/v1/analyze` reads a body.
 
+mod analyze;
 mod options;
+
 use std::future::Future;
 use std::time::Duration;
 
@@ -11,11 +13,12 @@ use axum::Router;
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse};
-use axum::routing::get;
+use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
 use crate::telemetry::Readiness;
+pub use analyze::{HttpSessions, SessionSlot};
 pub use options::Options;
 
 /// How often the recorder aggregates its samples, so that its memory stays constant if nothing scrapes it.
@@ -30,6 +33,8 @@ pub struct State {
     pub metrics: PrometheusHandle,
     /// Whether the daemon accepts work.
     pub readiness: Readiness,
+    /// Where recordings enter the daemon; empty until it has started.
+    pub sessions: SessionSlot,
 }
 
 /// Serves until `shutdown` completes, then waits up to 2 s for responses in flight.
@@ -74,6 +79,7 @@ pub fn router(state: State) -> Router {
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/v1/analyze", post(analyze::analyze))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; see / for what there is\n"))
         .with_state(state)
 }
@@ -97,7 +103,8 @@ async fn page(Shared(state): Shared<State>) -> Html<String> {
          <h1>affectd {version}</h1><p>{status}</p><ul>\
          <li><a href=/metrics>/metrics</a> for Prometheus\
          <li><a href=/livez>/livez</a> whether the process answers\
-         <li><a href=/readyz>/readyz</a> whether it takes work, and if not, why</ul></html>\n"
+         <li><a href=/readyz>/readyz</a> whether it takes work, and if not, why\
+         <li><code>POST /v1/analyze</code> a recording in, its events out</ul></html>\n"
     ))
 }
 

@@ -16,6 +16,7 @@ mod harness;
 mod lag;
 mod load;
 mod models;
+mod other_clients;
 mod outage;
 mod progress;
 mod send;

@@ -22,7 +22,6 @@ use task::Task;
 use crate::config::Config;
 use crate::kafka::KafkaFault;
 use crate::kafka::producer::EventProducer;
-use crate::publish::publisher::PublishFault;
 use crate::publish::tap::EventTap;
 use crate::security::ServerTls;
 use crate::serving::Reloader;
@@ -78,6 +77,9 @@ pub async fn run_with_reload(
         () = &mut shutdown => None,
         error = daemon.failure() => Some(error),
     };
+    if failed.is_some() {
+        daemon.shorten_drain();
+    }
     let drained = daemon.drain().await;
     failed.map_or(drained, Err)
 }
@@ -93,7 +95,7 @@ struct Daemon {
     inputs: Option<Inputs>,
     shards: Option<ShardThreads>,
     reloader: Task<Reloader>,
-    publisher: Task<Result<(), PublishFault>>,
+    publisher: Task<()>,
     sinks: Sinks,
     producer: Option<EventProducer>,
 }
@@ -121,8 +123,9 @@ impl Daemon {
         let reports_to = ReportSender { reports: report };
 
         let reloader = Reloader::start(&config.reloader(), results).await?;
+        readiness.met("model");
         let models = reloader.registries();
-        let topics = prepare::topics(&config, shutdown).await;
+        let topics = prepare::topics(&config, &readiness, shutdown).await;
         if !matches!(topics, Ok(true)) {
             reloader.join().await;
             return topics.map(|_| None);
@@ -138,7 +141,6 @@ impl Daemon {
         let reader = stages::reader(&config, &inputs, producer.as_ref(), reports)?;
         let grpc = stages::grpc(listeners.grpc, tls, &config, inputs.clone());
         stages::open_http(&http_sessions, &inputs);
-        inputs.readiness.met("model");
 
         let (inputs, shards) = (Some(inputs), Some(threads));
         Ok(Some(Self {
@@ -176,7 +178,7 @@ impl Daemon {
             error = reader => error,
             () = shards => DaemonError::Stage("shards"),
             () = self.reloader.stopped() => DaemonError::Stage("model reloader"),
-            error = self.publisher.ended("publisher") => error,
+            () = self.publisher.stopped() => DaemonError::Stage("publisher"),
             error = self.sinks.failed() => error,
         }
     }

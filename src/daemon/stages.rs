@@ -20,7 +20,7 @@ use crate::evaluation::Evaluator;
 use crate::kafka::event_sink::{EVENT_ROOM, EventSink, EventSinkFault, SHADOW_ROOM};
 use crate::kafka::producer::EventProducer;
 use crate::kafka::{KafkaFault, Reader, ReaderLinks};
-use crate::publish::publisher::{PublishFault, Publisher};
+use crate::publish::publisher::Publisher;
 use crate::publish::tap::EventTap;
 use crate::security::ServerTls;
 use crate::serving::{EventSender, JobOrigin, RegistryReceiver, StreamSinks};
@@ -134,7 +134,7 @@ pub(super) fn publisher(
     sinks: &Sinks,
     tap: EventTap,
     results: mpsc::Receiver<ScoredBatch<JobOrigin>>,
-) -> Task<Result<(), PublishFault>> {
+) -> Task<()> {
     let (options, shadow_topics) = (config.publish.clone(), sinks.shadow_topics.clone());
     let publisher = Publisher { options, shadow_topics, tap };
     Task::spawn(|_| publisher.run(results))

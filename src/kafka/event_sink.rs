@@ -68,12 +68,14 @@ impl EventSink {
         Ok(())
     }
 
-    async fn produce(&self, SinkEvent { event, settles }: SinkEvent) -> Result<(), EventSinkFault> {
+    async fn produce(&self, sink_event: SinkEvent) -> Result<(), EventSinkFault> {
+        let SinkEvent { event, settles, failure } = sink_event;
         let settlement = settles.map_or(Settlement::Nothing, Settlement::Window);
-        let mut message = self.producer.event(&event, settlement);
-        if let Some(topic) = &self.topic {
-            message = message.to_topic(topic);
-        }
+        let mut message = match (&failure, &self.topic) {
+            (Some(reason), _) => self.producer.failed_window(&event, reason, settlement),
+            (None, None) => self.producer.event(&event, settlement),
+            (None, Some(topic)) => self.producer.event(&event, settlement).to_topic(topic),
+        };
         // The reply of the event's call need not copy it.
         drop(event);
         loop {

@@ -3,7 +3,7 @@
 //! Input: partitions that the group assigns. Output: for each the offset to begin at and the streams that another reader left open there. The requests
 //! block a thread of their own: the reader keeps the other partitions going, and answers the group once the result is there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread::JoinHandle;
@@ -14,9 +14,10 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
 use super::clients::{REQUEST_TIMEOUT, ReaderContext};
+use super::commit_metadata::{CommitMetadata, Committed};
 use super::fault::{KafkaFault, broker};
 use super::options::Options;
-use super::progress::ProgressEntry;
+use super::progress_log::ResolvedProgress;
 use super::progress_topic;
 
 /// A partition that is ready to be read.
@@ -25,10 +26,10 @@ pub(super) struct AssignedPartition {
     pub number: i32,
     /// The offset to begin at.
     pub start: i64,
-    /// The offset that the group has committed; `None` where it has none, or the records there are gone.
-    pub committed: Option<i64>,
-    /// The streams that another reader left open at that offset.
-    pub open_streams: HashMap<Arc<str>, ProgressEntry>,
+    /// What the group has committed; without an offset where the records there are gone.
+    pub committed: Committed,
+    /// The progress at that offset.
+    pub progress: ResolvedProgress,
 }
 
 type Loaded = Result<Option<Vec<AssignedPartition>>, KafkaFault>;
@@ -105,20 +106,20 @@ fn load(
     }
     // The protocol accepts "the beginning" in place of a time. That is one request for each leader; `fetch_watermarks` is one for each partition.
     let firsts = consumer.offsets_for_times(firsts, REQUEST_TIMEOUT).map_err(first_offsets())?;
-    let mut starts = BTreeMap::new();
+    let (mut firsts_by_number, mut commits) = (BTreeMap::new(), BTreeMap::new());
     for number in numbers {
         let unknown = || KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset);
         let first = offset(&firsts, topic, number).ok_or_else(unknown).map_err(first_offsets())?;
-        let committed = still_there(number, offset(&committed, topic, number), first);
-        starts.insert(number, (first, committed));
+        let committed = still_there(number, committed_at(&committed, topic, number), first);
+        firsts_by_number.insert(number, first);
+        commits.insert(number, committed);
     }
-    let committed = starts.iter().map(|(number, (_, committed))| (*number, *committed)).collect();
-    let Some(mut open_streams) = progress_topic::read(kafka, &committed, stop)? else { return Ok(None) };
-    let assigned = starts.into_iter().map(|(number, (first, committed))| AssignedPartition {
+    let Some(mut progress) = progress_topic::read(kafka, &commits, stop)? else { return Ok(None) };
+    let assigned = commits.into_iter().map(|(number, committed)| AssignedPartition {
         number,
-        start: committed.unwrap_or(first),
+        start: committed.offset.unwrap_or_else(|| firsts_by_number[&number]),
         committed,
-        open_streams: open_streams.remove(&number).unwrap_or_default(),
+        progress: progress.remove(&number).unwrap_or_default(),
     });
     Ok(Some(assigned.collect()))
 }
@@ -131,10 +132,18 @@ fn offset(list: &TopicPartitionList, topic: &str, partition: i32) -> Option<i64>
     }
 }
 
+/// Returns what the group has committed for a partition.
+fn committed_at(list: &TopicPartitionList, topic: &str, partition: i32) -> Committed {
+    let metadata =
+        list.find_partition(topic, partition).map(|element| CommitMetadata::parse(element.metadata()));
+    Committed { offset: offset(list, topic, partition), metadata: metadata.unwrap_or_default() }
+}
+
 /// Returns the committed offset unless its record is gone.
-fn still_there(partition: i32, committed: Option<i64>, first: i64) -> Option<i64> {
-    if let Some(offset) = committed.filter(|offset| *offset < first) {
+fn still_there(partition: i32, committed: Committed, first: i64) -> Committed {
+    if let Some(offset) = committed.offset.filter(|offset| *offset < first) {
         tracing::error!(partition, "records {offset} to {first} are gone: retention was too short");
+        return Committed { offset: None, ..committed };
     }
-    committed.filter(|offset| *offset >= first)
+    committed
 }

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::commit_metadata::{CommitMetadata, RecordWriters};
 use super::partition::Partition;
 use super::progress::Progress;
 use crate::stream::Assignment;
@@ -30,8 +31,12 @@ pub struct PartitionCommit {
     pub assignment: Assignment,
     /// Progress records, by stream. They precede the offset.
     pub progress: Vec<(Arc<str>, Progress)>,
+    /// The writers that those records name.
+    pub writers: RecordWriters,
     /// The settled offset. `None` where streams are about to end by wall time: their progress is written, and the offset stays as it is.
     pub offset: Option<i64>,
+    /// The metadata that is committed with the offset.
+    pub metadata: CommitMetadata,
     /// Streams whose progress records are deleted after the offset is acknowledged.
     pub ended: Vec<Arc<str>>,
 }

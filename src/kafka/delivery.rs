@@ -62,9 +62,10 @@ impl AtLeastOnce {
         let mut offsets = TopicPartitionList::new();
         for part in &commit.partitions {
             let Some(offset) = part.offset else { continue };
-            let added =
-                offsets.add_partition_offset(topic, part.assignment.partition, Offset::Offset(offset));
-            added.map_err(broker(&self.kafka, format!("commit offset {offset} of {topic}")))?;
+            let action = || broker(&self.kafka, format!("commit offset {offset} of {topic}"));
+            let mut element = offsets.add_partition(topic, part.assignment.partition);
+            element.set_offset(Offset::Offset(offset)).map_err(action())?;
+            element.set_metadata(part.metadata.to_json());
         }
         if offsets.count() == 0 {
             return Ok(true);
@@ -80,22 +81,37 @@ impl AtLeastOnce {
 
 impl Delivery for AtLeastOnce {
     fn deliver(&mut self, commit: &Commit) -> Result<CommitOutcome, KafkaFault> {
-        let of = |partition, stream_id, progress| ProgressWrite { partition, stream_id, progress };
-        let progress = commit.partitions.iter().flat_map(|part| {
-            let partition = part.assignment.partition;
-            part.progress.iter().map(move |(stream_id, progress)| of(partition, stream_id, Some(progress)))
-        });
-        self.progress.write(progress)?;
+        self.progress.write(progress_writes(commit))?;
         if !self.commit_offsets(commit)? {
             return Ok(CommitOutcome::Unacknowledged);
         }
-        let tombstones = commit.partitions.iter().flat_map(|part| {
-            let partition = part.assignment.partition;
-            part.ended.iter().map(move |stream_id| of(partition, stream_id, None))
-        });
-        self.progress.write(tombstones)?;
+        self.progress.write(tombstones(commit))?;
         Ok(CommitOutcome::Acknowledged)
     }
+}
+
+/// Returns the progress records of a commit.
+pub(super) fn progress_writes(commit: &Commit) -> impl Iterator<Item = ProgressWrite<'_>> {
+    commit.partitions.iter().flat_map(|part| {
+        part.progress.iter().map(|(stream_id, progress)| ProgressWrite {
+            partition: part.assignment.partition,
+            stream_id,
+            writers: &part.writers,
+            progress: Some(progress),
+        })
+    })
+}
+
+/// Returns the records that delete the progress of the streams that have ended.
+pub(super) fn tombstones(commit: &Commit) -> impl Iterator<Item = ProgressWrite<'_>> {
+    commit.partitions.iter().flat_map(|part| {
+        part.ended.iter().map(|stream_id| ProgressWrite {
+            partition: part.assignment.partition,
+            stream_id,
+            writers: &part.writers,
+            progress: None,
+        })
+    })
 }
 
 /// A commit with its outcome.

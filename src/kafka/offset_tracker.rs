@@ -36,6 +36,8 @@ pub struct TrackedProgress {
     pub records: Vec<(Arc<str>, Progress)>,
     /// Streams that have ended below the offset; the topic forgets them once it is committed.
     pub ended: Vec<Arc<str>>,
+    /// Streams with a progress record at the offset that have not ended below it.
+    pub streams: usize,
 }
 
 /// How it is decided whether a silent stream is idle.
@@ -173,6 +175,18 @@ impl OffsetTracker {
         self.next_offset > self.start
     }
 
+    /// Returns whether any stream is tracked.
+    #[must_use]
+    pub fn has_streams(&self) -> bool {
+        !self.streams.is_empty()
+    }
+
+    /// Returns whether the progress topic has a record of the stream, or will have once what is under way is acknowledged.
+    #[must_use]
+    pub fn has_progress_record(&self, stream_id: &str) -> bool {
+        self.streams.get(stream_id).is_some_and(|stream| stream.has_progress_record)
+    }
+
     /// Returns the offset that the group has committed.
     #[must_use]
     pub fn committed(&self) -> Option<i64> {
@@ -204,8 +218,11 @@ impl OffsetTracker {
                 let record = Progress { acknowledged: Some(acknowledged), next };
                 progress.records.push((stream_id.clone(), record));
             }
-            if stream.has_progress_record && stream.is_over_at(offset) {
-                progress.ended.push(stream_id.clone());
+            if stream.has_progress_record {
+                match stream.is_over_at(offset) {
+                    true => progress.ended.push(stream_id.clone()),
+                    false => progress.streams += 1,
+                }
             }
         }
         progress

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::commit::{CommitOutcome, PartitionCommit};
+use super::commit_metadata::{CommitMetadata, Committed};
 use super::dead_letters::DeadLetter;
-use super::offset_tracker::{Idle, OffsetTracker, TrackedProgress};
+use super::offset_tracker::{Idle, OffsetTracker};
 use super::progress::ProgressEntry;
 use super::record::RawRecord;
 use crate::serving::RegistryReceiver;
@@ -29,49 +29,60 @@ use crate::telemetry::metrics;
 
 /// A partition while it is assigned.
 pub struct Partition {
-    assignment: Assignment,
-    tracker: OffsetTracker,
+    pub(super) assignment: Assignment,
+    pub(super) tracker: OffsetTracker,
     /// Messages that their shard had no room for, and those behind them.
-    outbox: VecDeque<(Arc<str>, ShardMessage)>,
+    pub(super) outbox: VecDeque<(Arc<str>, ShardMessage)>,
     /// Records that their shard has not reported on.
     at_shard: HashMap<i64, RawRecord>,
     /// When the last record of each stream was read.
-    last_read: HashMap<Arc<str>, Instant>,
+    pub(super) last_read: HashMap<Arc<str>, Instant>,
     /// Whether the partition was read to its end.
-    at_end: bool,
+    pub(super) at_end: bool,
     /// Whether it is about to be released: nothing more is read.
     leaving: bool,
     /// Whether streams are about to end by wall time: nothing is read until they have.
-    ending_by_wall_time: bool,
+    pub(super) ending_by_wall_time: bool,
     /// The offset of a commit that is under way or was not acknowledged. No other is tried before it.
-    pending_commit: Option<i64>,
-    idle_timeout: Duration,
+    pub(super) pending_commit: Option<i64>,
+    /// The name under which this assignment commits.
+    pub(super) writer: String,
+    /// The metadata of the last acknowledged commit.
+    pub(super) committed: CommitMetadata,
+    /// Streams whose progress records are void. They are deleted after the first commit.
+    pub(super) void: Vec<Arc<str>>,
+    pub(super) idle_timeout: Duration,
     registries: RegistryReceiver,
 }
 
-/// Where a partition begins.
-#[derive(Debug, Clone, Copy)]
-pub struct StartOffset {
+/// What is known of a partition when it is assigned.
+#[derive(Debug, Clone, Default)]
+pub struct PartitionStart {
     /// The first offset to read.
-    pub start: i64,
-    /// The offset that the group has committed; `None` before its first commit.
-    pub committed: Option<i64>,
+    pub offset: i64,
+    /// What the group has committed.
+    pub committed: Committed,
+    /// The name under which this assignment commits and writes progress; see [`CommitMetadata::writer`].
+    pub writer: String,
+    /// The streams that another reader left open there.
+    pub open_streams: HashMap<Arc<str>, ProgressEntry>,
+    /// Streams whose progress records are void.
+    pub void: Vec<Arc<str>>,
 }
 
 impl Partition {
-    /// Opens a partition with the streams that another reader left open. Streams choose from `registries` and end when they are silent for
-    /// `idle_timeout`.
+    /// Opens a partition. Streams choose from `registries` and end when they are silent for `idle_timeout`.
     #[must_use]
     pub fn new(
         assignment: Assignment,
-        at: StartOffset,
-        left_open: &HashMap<Arc<str>, ProgressEntry>,
+        start: PartitionStart,
         idle_timeout: Duration,
         registries: RegistryReceiver,
     ) -> Self {
+        let PartitionStart { offset, committed, writer, open_streams, void } = start;
         Self {
             assignment,
-            tracker: OffsetTracker::open(at.start, at.committed, left_open),
+            tracker: OffsetTracker::open(offset, committed.offset, &open_streams),
             outbox: VecDeque::new(),
             at_shard: HashMap::new(),
             last_read: HashMap::new(),
@@ -79,6 +90,9 @@ impl Partition {
             leaving: false,
             ending_by_wall_time: false,
             pending_commit: None,
+            writer,
+            committed: committed.metadata,
+            void,
             idle_timeout,
             registries,
         }
@@ -219,58 +233,8 @@ impl Partition {
         passed.iter().for_each(|stream_id| self.end_segment(stream_id));
     }
 
-    /// Returns the progress of streams that are silent for so long at `now` that they end by wall time; `None` where there are none. They end once it
-    /// is acknowledged, see [`Self::commit_completed`].
-    pub fn wall_time_commit(&mut self, now: Instant) -> Option<PartitionCommit> {
-        // Behind a message that waits for its shard there may be records that were fetched and not read.
-        let all_read = self.at_end && self.outbox.is_empty();
-        // After a commit with an unknown outcome, the record must go on naming both of its offsets.
-        if !all_read || !self.is_readable() || self.pending_commit.is_some() {
-            return None;
-        }
-        let silent_for = |id: &Arc<str>| self.last_read.get(id).map(|at| now.saturating_duration_since(*at));
-        let is_silent = |id: &Arc<str>| silent_for(id).is_some_and(|silence| silence > self.idle_timeout);
-        let segments = self.tracker.open_segments(self.idle_ms());
-        let silent = segments.filter(|(id, idle)| *idle == Idle::PerhapsByWallTime && is_silent(id));
-        let silent: Vec<Arc<str>> = silent.map(|(stream_id, _)| stream_id.clone()).collect();
-        let end = |id: Arc<str>| self.tracker.end_by_wall_time(&id).map(|progress| (id, progress));
-        let progress: Vec<_> = silent.into_iter().filter_map(end).collect();
-        self.ending_by_wall_time = !progress.is_empty();
-        let (assignment, ended) = (self.assignment, Vec::new());
-        self.ending_by_wall_time.then_some(PartitionCommit { assignment, progress, offset: None, ended })
-    }
-
-    /// Returns what has settled since the last commit; `None` where nothing has.
-    pub fn settled_commit(&mut self) -> Option<PartitionCommit> {
-        let settled = self.pending_commit.unwrap_or_else(|| self.tracker.lowest_unsettled());
-        let is_committed = self.tracker.committed().is_some_and(|committed| committed >= settled);
-        if is_committed || !self.tracker.has_read() {
-            return None;
-        }
-        self.pending_commit = Some(settled);
-        let TrackedProgress { records, ended } = self.tracker.progress_at(settled);
-        let (assignment, offset) = (self.assignment, Some(settled));
-        Some(PartitionCommit { assignment, progress: records, offset, ended })
-    }
-
-    /// Notes what became of a commit of this partition.
-    pub fn commit_completed(&mut self, commit: PartitionCommit, outcome: CommitOutcome) {
-        match commit.offset {
-            // Without an offset, acknowledged progress is all there was to do.
-            None => {
-                self.ending_by_wall_time = false;
-                commit.progress.iter().for_each(|(stream_id, _)| self.end_segment(stream_id));
-            }
-            Some(offset) if outcome == CommitOutcome::Acknowledged => {
-                self.pending_commit = None;
-                self.tracker.commit_acknowledged(offset, &commit.ended);
-            }
-            Some(_) => {}
-        }
-    }
-
     /// Ends a stream's segment, behind all chunks that were read.
-    fn end_segment(&mut self, stream_id: &Arc<str>) {
+    pub(super) fn end_segment(&mut self, stream_id: &Arc<str>) {
         self.last_read.remove(stream_id);
         let key = StreamKey::Kafka(self.assignment, stream_id.clone());
         self.outbox.push_back((stream_id.clone(), ShardMessage::EndSegment { key, credits: None }));
@@ -282,7 +246,7 @@ impl Partition {
         self.outbox.is_empty() && self.tracker.is_drained()
     }
 
-    fn idle_ms(&self) -> i64 {
+    pub(super) fn idle_ms(&self) -> i64 {
         i64::try_from(self.idle_timeout.as_millis()).unwrap_or(i64::MAX)
     }
 }

@@ -215,6 +215,11 @@ impl Progress {
         if next.offset == committed || (!next.needs_exact_offset() && next.offset < committed) {
             return Some(next);
         }
+        self.acknowledged_at(committed)
+    }
+
+    /// Returns the acknowledged entry if it belongs to an offset.
+    pub(super) fn acknowledged_at(&self, committed: Option<i64>) -> Option<&ProgressEntry> {
         self.acknowledged.as_ref().filter(|entry| entry.offset == committed)
     }
 }

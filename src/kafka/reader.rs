@@ -75,6 +75,8 @@ pub struct Reader {
     pub(super) dead_letters: DeadLetterQueue,
     /// Shards that have no room yet for the message that a partition was released.
     pub(super) pending_forgets: Vec<(tokio::sync::mpsc::Sender<ShardMessage>, Assignment)>,
+    /// Identifies this process among the writers of the group.
+    pub(super) process: uuid::Uuid,
     /// Partitions that were assigned so far.
     pub(super) assignments: u64,
     pub(super) draining: bool,
@@ -102,6 +104,7 @@ impl Reader {
             leaving: VecDeque::new(),
             committer: Committer::default(),
             pending_forgets: Vec::new(),
+            process: uuid::Uuid::new_v4(),
             assignments: 0,
             draining: false,
         })

@@ -105,7 +105,7 @@ fn a_reader_that_dies_in_a_commit_leaves_an_entry_that_fits_also_where_its_own_w
         input(&quiet, 3 * IDLE_MS, false),
     ];
     let mut broker = Broker::default();
-    let (mut reader, _) = Reader::start(&setup, &broker);
+    let (mut reader, _) = Reader::start(&setup, &mut broker);
     reader.take(0, &inputs[0]);
     reader.take(1, &inputs[1]);
     reader.end_idle_by_partition_time();
@@ -114,7 +114,7 @@ fn a_reader_that_dies_in_a_commit_leaves_an_entry_that_fits_also_where_its_own_w
     reader.commit(&mut broker, BrokerOutcome::Acknowledged);
     assert_eq!((broker.committed, broker.progress(&quiet).next.offset), (Some(3), Some(2)));
 
-    let (mut reader, start) = Reader::start(&setup, &broker);
+    let (mut reader, start) = Reader::start(&setup, &mut broker);
     assert_eq!(start, 3);
     reader.take(3, &inputs[3]);
     reader.commit(&mut broker, BrokerOutcome::OffsetLost);
@@ -132,7 +132,7 @@ fn a_commit_below_what_a_dead_reader_wrote_has_progress_that_fits() {
         timestamp: 0,
     };
     let mut broker = Broker::default();
-    let (mut reader, _) = Reader::start(&setup, &broker);
+    let (mut reader, _) = Reader::start(&setup, &mut broker);
     reader.take(0, &input(2));
     reader.take(1, &input(1));
     while !reader.pending.is_empty() {
@@ -141,7 +141,7 @@ fn a_commit_below_what_a_dead_reader_wrote_has_progress_that_fits() {
     reader.commit(&mut broker, BrokerOutcome::OffsetLost);
     let written = broker.progress(&stream_id).next.offset;
 
-    let (mut reader, start) = Reader::start(&setup, &broker);
+    let (mut reader, start) = Reader::start(&setup, &mut broker);
     assert_eq!(start, 0);
     reader.take(0, &input(2));
     reader.commit(&mut broker, BrokerOutcome::Acknowledged);
@@ -154,7 +154,7 @@ fn a_commit_below_what_a_dead_reader_wrote_has_progress_that_fits() {
 fn a_partition_is_not_read_while_a_stream_ends_by_wall_time() {
     let (setup, mut broker) = (setup(Gating::Off), Broker::default());
     let input = Input { stream_id: "call".into(), chunk: chunk(6_000, false), timestamp: 0 };
-    let (mut reader, _) = Reader::start(&setup, &broker);
+    let (mut reader, _) = Reader::start(&setup, &mut broker);
     reader.take(0, &input);
     assert!(reader.fall_silent(&mut broker));
     assert!(!reader.partition().is_readable());
@@ -173,7 +173,7 @@ fn a_partition_is_not_read_while_a_stream_ends_by_wall_time() {
 #[test]
 fn streams_end_by_wall_time_together_and_not_after_a_commit_with_an_unknown_outcome() {
     let (setup, mut broker) = (setup(Gating::Off), Broker::default());
-    let (mut reader, _) = Reader::start(&setup, &broker);
+    let (mut reader, _) = Reader::start(&setup, &mut broker);
     for number in 0..50 {
         let stream_id = format!("call-{number}").into();
         reader.take(number, &Input { stream_id, chunk: chunk(6_000, number == 0), timestamp: 0 });

@@ -19,3 +19,4 @@ mod progress;
 mod send;
 mod tail;
 mod voice_activity;
+mod writers;

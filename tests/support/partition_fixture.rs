@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use affectd::batch::{InferenceCost, Job};
 use affectd::config::{Config, Smoothing, SmoothingMethod, Vad, VadMode};
 use affectd::kafka::{
-    Commit, CommitOutcome, Committer, Delivery, KafkaFault, Partition, Progress, ProgressEntry,
-    ProgressRecord, RawRecord, StartOffset,
+    Commit, CommitMetadata, CommitOutcome, Committed, Committer, Delivery, KafkaFault, Partition,
+    PartitionCommit, PartitionStart, Progress, ProgressLog, ProgressRecord, RawRecord, RecordWriters,
+    ResolvedProgress,
 };
 use affectd::model::{Contract, Layout, Output, WindowShape};
 use affectd::proto;
@@ -87,25 +88,85 @@ pub type Published = BTreeMap<Name, (Vec<f32>, Vec<f32>)>;
 #[derive(Debug, Default)]
 pub struct Broker {
     pub committed: Option<i64>,
-    /// Values of the progress topic after compaction.
-    progress: HashMap<Arc<str>, Vec<u8>>,
+    /// The last commit, with its metadata.
+    commit: Committed,
+    /// The progress topic; a record without a value is a tombstone.
+    progress: Vec<(Arc<str>, RecordWriters, Option<Vec<u8>>)>,
+    /// Readers so far.
+    readers: u64,
     pub published: Published,
 }
 
 impl Broker {
+    /// The newest record of a stream.
     pub fn progress(&self, stream_id: &str) -> Progress {
-        serde_json::from_slice::<ProgressRecord>(&self.progress[stream_id]).unwrap().progress
+        let newest = self.progress.iter().rfind(|(id, ..)| **id == *stream_id).unwrap();
+        parse(newest.2.as_ref().unwrap())
     }
 
-    /// The entries that the next reader takes.
-    fn left_open(&self) -> HashMap<Arc<str>, ProgressEntry> {
-        let entry = |id: &Arc<str>| {
-            let progress = self.progress(id);
-            let fitting = progress.fitting(self.committed).cloned();
-            (id.clone(), fitting.unwrap_or_else(|| panic!("{:?} fits none of {progress:?}", self.committed)))
-        };
-        self.progress.keys().map(entry).collect()
+    /// What the next reader finds, all records and those that compaction would leave.
+    pub fn resolved(&self) -> [ResolvedProgress; 2] {
+        let compacted: HashMap<_, _> = self.progress.iter().map(|record| (&record.0, record)).collect();
+        let (mut all, mut newest) = (ProgressLog::default(), ProgressLog::default());
+        for (log, records) in [
+            (&mut all, self.progress.iter().collect::<Vec<_>>()),
+            (&mut newest, compacted.into_values().collect()),
+        ] {
+            for (id, writers, value) in records {
+                log.push(id.clone(), writers.clone(), value.as_deref().map(parse));
+            }
+        }
+        [all.resolve(&self.commit), newest.resolve(&self.commit)]
     }
+
+    /// The start of the next reader, which loses nothing, whether the topic was compacted or not.
+    fn next_start(&mut self) -> PartitionStart {
+        let [all, compacted] = self.resolved();
+        for resolved in [&all, &compacted] {
+            assert!(resolved.lost.is_empty() && resolved.missing == 0, "{:?}: {resolved:?}", self.commit);
+        }
+        self.readers += 1;
+        PartitionStart {
+            offset: self.committed.unwrap_or(0),
+            committed: self.commit.clone(),
+            writer: format!("reader-{}", self.readers),
+            open_streams: if self.readers.is_multiple_of(2) { all.open } else { compacted.open },
+            void: all.void,
+        }
+    }
+
+    /// Writes the tombstone of a reader that was stopped before it did.
+    pub fn write_tombstone(&mut self, stream_id: &str, writer: &str) {
+        let writers = RecordWriters { next: Some(writer.to_owned()), acknowledged: None };
+        self.progress.push((stream_id.into(), writers, None));
+    }
+
+    /// Deletes the progress topic.
+    pub fn delete_progress(&mut self) {
+        self.progress.clear();
+    }
+
+    /// Moves the offset as an administration tool does.
+    pub fn reset_offset(&mut self, offset: i64) {
+        self.committed = Some(offset);
+        self.commit = Committed { offset: Some(offset), ..Committed::default() };
+    }
+
+    /// Makes records and commit those of a version that names no writers.
+    pub fn forget_writers(&mut self) {
+        self.commit.metadata = CommitMetadata::default();
+        self.progress.iter_mut().for_each(|(_, writers, _)| *writers = RecordWriters::default());
+    }
+
+    fn write(&mut self, part: &PartitionCommit) {
+        for (id, progress) in &part.progress {
+            self.progress.push((id.clone(), part.writers.clone(), Some(progress.to_json(GROUP))));
+        }
+    }
+}
+
+fn parse(value: &[u8]) -> Progress {
+    serde_json::from_slice::<ProgressRecord>(value).unwrap().progress
 }
 
 /// The second implementation of the seam: a broker in memory.
@@ -115,18 +176,19 @@ impl Delivery for MemoryDelivery<'_> {
     fn deliver(&mut self, commit: &Commit) -> Result<CommitOutcome, KafkaFault> {
         let Self(broker, outcome) = self;
         for part in &commit.partitions {
-            let values = part.progress.iter().map(|(id, progress)| (id.clone(), progress.to_json(GROUP)));
-            broker.progress.extend(values);
+            broker.write(part);
             let Some(offset) = part.offset else { continue };
             if *outcome == BrokerOutcome::OffsetLost {
                 return Ok(CommitOutcome::Unacknowledged);
             }
             assert!(broker.committed.is_none_or(|before| before <= offset), "the group's offset never falls");
             broker.committed = Some(offset);
+            broker.commit = Committed { offset: Some(offset), metadata: part.metadata.clone() };
             if *outcome == BrokerOutcome::AcknowledgementLost {
                 return Ok(CommitOutcome::Unacknowledged);
             }
-            part.ended.iter().for_each(|ended| drop(broker.progress.remove(ended)));
+            let tombstone = |id: &Arc<str>| (id.clone(), part.writers.clone(), None);
+            broker.progress.extend(part.ended.iter().map(tombstone));
         }
         Ok(CommitOutcome::Acknowledged)
     }
@@ -159,15 +221,32 @@ pub struct PendingWindow {
 
 impl Reader {
     /// Starts a reader at the group's offset, and returns that too.
-    pub fn start(setup: &StreamSetup, broker: &Broker) -> (Reader, usize) {
+    pub fn start(setup: &StreamSetup, broker: &mut Broker) -> (Reader, usize) {
+        let start = broker.next_start();
+        Self::open(setup, start)
+    }
+
+    /// Starts a reader that was allowed to begin streams anew whose progress is lost.
+    pub fn start_with_void(setup: &StreamSetup, broker: &mut Broker, void: Vec<Arc<str>>) -> (Reader, usize) {
+        broker.readers += 1;
+        let start = PartitionStart {
+            offset: broker.committed.unwrap_or(0),
+            committed: broker.commit.clone(),
+            writer: format!("reader-{}", broker.readers),
+            void,
+            ..PartitionStart::default()
+        };
+        Self::open(setup, start)
+    }
+
+    fn open(setup: &StreamSetup, start: PartitionStart) -> (Reader, usize) {
         let (jobs, queue) = mpsc::channel(WINDOWS);
         let (report, reports) = crossbeam_channel::unbounded();
         let (messages, inbox) = mpsc::channel(SHARD_QUEUE);
-        let start = broker.committed.unwrap_or(0);
-        let at = StartOffset { start, committed: broker.committed };
+        let offset = start.offset;
         let timeout = Duration::from_millis(IDLE_MS as u64);
         let assignment = Assignment { partition: 0, number: 1 };
-        let partition = Partition::new(assignment, at, &broker.left_open(), timeout, registry(setup, jobs));
+        let partition = Partition::new(assignment, start, timeout, registry(setup, jobs));
         let reader = Reader {
             partitions: [(0, partition)].into(),
             committer: Committer::default(),
@@ -181,7 +260,7 @@ impl Reader {
             labels: ["anger".to_owned(), "fear".to_owned()].into(),
             pending: Vec::new(),
         };
-        (reader, start as usize)
+        (reader, offset as usize)
     }
 
     pub fn partition(&mut self) -> &mut Partition {
@@ -367,7 +446,7 @@ pub fn run(
     let (mut broker, mut events) = (Broker::default(), events.iter().peekable());
     let mut silent = BTreeSet::new();
     loop {
-        let (mut reader, start) = Reader::start(setup, &broker);
+        let (mut reader, start) = Reader::start(setup, &mut broker);
         let mut crashed = false;
         for (offset, input) in inputs.iter().enumerate().skip(start) {
             reader.read(offset as i64, input);

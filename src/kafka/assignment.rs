@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use tokio_util::sync::CancellationToken;
 
 use super::clients::{REQUEST_TIMEOUT, ReaderContext};
@@ -19,6 +20,9 @@ use super::fault::{KafkaFault, broker};
 use super::options::Options;
 use super::progress_log::ResolvedProgress;
 use super::progress_topic;
+
+/// Pause before the offsets of an open transaction are requested again.
+const OPEN_TRANSACTION: Duration = Duration::from_millis(100);
 
 /// A partition that is ready to be read.
 #[derive(Debug)]
@@ -96,9 +100,7 @@ fn load(
     if numbers.is_empty() {
         return Ok(Some(Vec::new()));
     }
-    let committed = consumer
-        .committed_offsets(partitions, REQUEST_TIMEOUT)
-        .map_err(broker(kafka, format!("read the offsets of group {}", kafka.group_id)))?;
+    let Some(committed) = committed_offsets(kafka, consumer, &partitions, stop)? else { return Ok(None) };
     let first_offsets = || broker(kafka, format!("read the first offsets of {topic}"));
     let mut firsts = TopicPartitionList::new();
     for number in &numbers {
@@ -122,6 +124,31 @@ fn load(
         progress: progress.remove(&number).unwrap_or_default(),
     });
     Ok(Some(assigned.collect()))
+}
+
+/// Returns the offsets of the group; `None` where `stop` was cancelled. Offsets that are part of an open transaction are waited for: the one of a process
+/// that died ends with its timeout.
+fn committed_offsets(
+    kafka: &Options,
+    consumer: &BaseConsumer<ReaderContext>,
+    partitions: &TopicPartitionList,
+    stop: &CancellationToken,
+) -> Result<Option<TopicPartitionList>, KafkaFault> {
+    let fault = || broker(kafka, format!("read the offsets of group {}", kafka.group_id));
+    let unstable =
+        |error: &KafkaError| error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnstableOffsetCommit);
+    while !stop.is_cancelled() {
+        let found = consumer.committed_offsets(partitions.clone(), REQUEST_TIMEOUT);
+        let found = found.and_then(|found| {
+            found.elements().iter().try_for_each(TopicPartitionListElem::error)?;
+            Ok(found)
+        });
+        match found {
+            Err(error) if unstable(&error) => std::thread::sleep(OPEN_TRANSACTION),
+            found => return found.map(Some).map_err(fault()),
+        }
+    }
+    Ok(None)
 }
 
 /// Returns the offset that the list has for a partition.

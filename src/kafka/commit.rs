@@ -12,16 +12,50 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use rdkafka::consumer::ConsumerGroupMetadata;
+
 use super::commit_metadata::{CommitMetadata, RecordWriters};
 use super::partition::Partition;
+use super::producer::Outgoing;
 use super::progress::Progress;
 use crate::stream::Assignment;
 
 /// All that becomes durable together, in the order of its fields for each partition.
 #[derive(Debug, Default)]
 pub struct Commit {
+    /// Events and dead letters of a transaction, in order; empty where they are published by themselves.
+    pub records: Vec<TransactionRecord>,
     /// The partitions that it is about.
     pub partitions: Vec<PartitionCommit>,
+    /// The member of the group that makes the commit; only for transactions.
+    pub member: Option<GroupMember>,
+}
+
+impl Commit {
+    /// Drops what belongs to assignments that are over.
+    pub(super) fn retain(&mut self, is_current: impl Fn(Assignment) -> bool) {
+        self.records.retain(|record| is_current(record.assignment));
+        self.partitions.retain(|part| is_current(part.assignment));
+    }
+}
+
+/// An event or a dead letter of a transaction.
+#[derive(Debug)]
+pub struct TransactionRecord {
+    /// The assignment that it comes from.
+    pub assignment: Assignment,
+    /// The record.
+    pub message: Outgoing,
+}
+
+/// The member of the group, with its generation, as it was when the commit was made. The group's coordinator refuses the commit if another generation has
+/// begun since.
+pub struct GroupMember(pub(super) ConsumerGroupMetadata);
+
+impl std::fmt::Debug for GroupMember {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("GroupMember")
+    }
 }
 
 /// The part of a [`Commit`] that belongs to one partition.
@@ -35,6 +69,8 @@ pub struct PartitionCommit {
     pub writers: RecordWriters,
     /// The settled offset. `None` where streams are about to end by wall time: their progress is written, and the offset stays as it is.
     pub offset: Option<i64>,
+    /// The offset that the group has committed. A transaction without a new offset repeats it, so that the group's coordinator checks the member.
+    pub committed: Option<i64>,
     /// The metadata that is committed with the offset.
     pub metadata: CommitMetadata,
     /// Streams whose progress records are deleted after the offset is acknowledged.
@@ -46,6 +82,8 @@ pub struct PartitionCommit {
 pub enum CommitOutcome {
     /// Progress and offsets are acknowledged.
     Acknowledged,
+    /// Nothing has become durable: the transaction was aborted. It is to be tried again while its partitions are assigned.
+    Aborted,
     /// The progress is acknowledged, the offsets are not: the broker may have applied them or not.
     Unacknowledged,
 }
@@ -86,7 +124,12 @@ impl Committer {
 
     fn begin(&mut self, partitions: Vec<PartitionCommit>) -> Option<Commit> {
         self.under_way = !partitions.is_empty();
-        self.under_way.then_some(Commit { partitions })
+        self.under_way.then(|| Commit { partitions, ..Commit::default() })
+    }
+
+    /// Notes that the commit that is under way is given up: its partitions were released.
+    pub(super) fn give_up(&mut self) {
+        self.under_way = false;
     }
 
     /// Notes the outcome of the commit that is under way. Partitions that were released meanwhile, or assigned anew, are left alone.

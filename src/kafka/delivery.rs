@@ -3,11 +3,9 @@
 //! Input: [`Commit`]s. Output: what became of each. Invariant: the offsets of a commit are committed only after all of its progress is acknowledged, and
 //! its streams' records are deleted only after the offsets are.
 //!
-//! [`Delivery`] is the interface that each kind of delivery semantics implements. [`AtLeastOnce`] publishes events beside it, as soon as they are there: a crash before the commit
-//! publishes some of them again. A transactional implementation owns the producer of the events too. It begins a transaction when it is created and after
-//! each commit; `deliver` then writes the progress into it, adds the offsets with the group's metadata and commits it, so that events, progress and offsets
-//! become visible together. Where it has to abort, the partitions are reopened from their progress, as they are after a rebalance. All of those are
-//! blocking calls of librdkafka, which is why a delivery blocks and has a thread of its own.
+//! [`Delivery`] is the interface that each kind of delivery semantics implements. With [`AtLeastOnce`], events are published beside it, as soon as they are
+//! there: a crash before the commit publishes some of them again. With [`super::transaction::ExactlyOnce`] a commit has its events and dead letters too, and
+//! all of it is one transaction. Both make blocking calls of librdkafka, which is why a delivery blocks and has a thread of its own.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
@@ -27,6 +25,14 @@ use crate::telemetry::metrics::KAFKA_COMMITS_TOTAL;
 
 /// Makes commits durable.
 pub trait Delivery: Send {
+    /// Prepares the first delivery; blocks until the brokers have answered.
+    ///
+    /// # Errors
+    /// A failure that a retry cannot help.
+    fn prepare(&mut self) -> Result<(), KafkaFault> {
+        Ok(())
+    }
+
     /// Delivers one commit; blocks until its outcome is known.
     ///
     /// # Errors
@@ -129,11 +135,16 @@ impl DeliveryThread {
     ///
     /// # Errors
     /// Where the operating system has no thread to give.
-    pub fn start(mut delivery: impl Delivery + 'static) -> Result<Self, KafkaFault> {
+    pub fn start(mut delivery: Box<dyn Delivery>) -> Result<Self, KafkaFault> {
         // Bounded by the committer: one commit is under way at a time.
         let (commits, inbox) = channel::<Commit>();
         let (outbox, delivered) = channel();
         let run = move || {
+            if let Err(fault) = delivery.prepare() {
+                // Dropped by a reader that has stopped meanwhile.
+                let _ = outbox.send((Commit::default(), Err(fault)));
+                return;
+            }
             for commit in inbox {
                 let outcome = delivery.deliver(&commit);
                 if outbox.send((commit, outcome)).is_err() {
@@ -203,7 +214,7 @@ mod tests {
 
     fn start() -> (Sender<Result<CommitOutcome, KafkaFault>>, DeliveryThread) {
         let (allow, allowed) = channel();
-        (allow, DeliveryThread::start(Gated(allowed)).unwrap())
+        (allow, DeliveryThread::start(Box::new(Gated(allowed))).unwrap())
     }
 
     /// Polls as the reader does, until something is delivered or fails.

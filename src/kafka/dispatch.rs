@@ -9,6 +9,7 @@ use rdkafka::error::KafkaError;
 use super::fault::KafkaFault;
 use super::fetched::Fetched;
 use super::reader::Reader;
+use super::transaction_buffer::TransactionBuffer;
 
 /// Records of one partition in a round.
 const RECORDS_PER_ROUND: usize = 64;
@@ -28,13 +29,15 @@ impl Reader {
     /// Sends chunks on and reads what was fetched. A partition with a chunk for a full shard is read no further.
     pub(super) fn dispatch(&mut self) -> Result<Remaining, KafkaFault> {
         let (mut remaining, mut errors) = (Remaining::Empty, Vec::new());
+        // Dead letters have no room until the transaction is committed.
+        let may_read = !self.transaction.as_ref().is_some_and(TransactionBuffer::is_full);
         for (&number, partition) in &mut self.partitions {
             for read in 0.. {
                 if !partition.send(&self.links.shards) {
                     remaining = remaining.max(Remaining::ShardFull);
                     break;
                 }
-                if !partition.is_readable() {
+                if !may_read || !partition.is_readable() {
                     break;
                 }
                 if read == RECORDS_PER_ROUND {

@@ -7,11 +7,12 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::progress::{Progress, ProgressEntry, StreamState};
+use super::progress::{LaterEpoch, Progress, ProgressEntry, StreamState};
 use super::tracked_stream::{RecordState, TrackedRecord, TrackedStream};
 use crate::shard::ChunkAccepted;
 use crate::stream::Resume;
 use crate::stream::{ChannelState, EpochPosition, StreamInfo, Ticket};
+use crate::window::WindowSpan;
 
 /// The offsets of one partition while it is assigned.
 #[derive(Debug)]
@@ -56,12 +57,15 @@ impl OffsetTracker {
         let highest = left_open.values().map(|entry| entry.highest_timestamp).max();
         let resumed = |(stream_id, entry): (&Arc<str>, &ProgressEntry)| {
             let state = entry.state.as_ref();
+            let mut windows = state.map(StreamState::acknowledged_windows).unwrap_or_default();
+            windows.extend(entry.later_epochs.iter().flat_map(LaterEpoch::acknowledged_windows));
             let stream = TrackedStream {
                 position: state.map(StreamState::position),
                 begun_with: state.map(|state| (state.info(stream_id), state.format)),
                 last_timestamp: entry.last_timestamp,
                 idle_ends: entry.idle_ends.clone(),
-                acknowledged_windows: state.map(StreamState::acknowledged_windows).unwrap_or_default(),
+                acknowledged_windows: windows,
+                later_epochs: entry.later_epochs.clone(),
                 // It may have been written for an earlier offset; it fits this one.
                 acknowledged: Some(ProgressEntry { offset: committed, ..entry.clone() }),
                 has_progress_record: true,
@@ -82,14 +86,14 @@ impl OffsetTracker {
     }
 
     /// Notes a record that is on its way to its shard or, without a stream, one that becomes a dead letter. Offsets must rise.
-    pub fn record_read(&mut self, offset: i64, stream_id: Option<&Arc<str>>, timestamp: i64) {
+    pub fn record_read(&mut self, offset: i64, stream: Option<(&Arc<str>, WindowSpan)>, timestamp: i64) {
         self.highest_before.push_back((offset, self.highest_timestamp));
         self.highest_timestamp = self.highest_timestamp.max(timestamp);
-        if let Some(stream_id) = stream_id {
+        if let Some((stream_id, span)) = stream {
             let stream = self.streams.entry(stream_id.clone()).or_default();
             let last_timestamp_before = std::mem::replace(&mut stream.last_timestamp, timestamp);
             let state = RecordState::AtShard;
-            stream.records.push_back(TrackedRecord { offset, last_timestamp_before, state });
+            stream.records.push_back(TrackedRecord { offset, last_timestamp_before, span, state });
         }
         self.unsettled.insert(offset);
         self.next_offset = offset + 1;
@@ -209,7 +213,7 @@ impl OffsetTracker {
             stream.proposed = Some(next.clone());
             let unchanged = match &stream.acknowledged {
                 Some(acknowledged) => acknowledged.same_position(&next),
-                None => next.state.is_none(),
+                None => next.is_empty(),
             };
             if !unchanged || next.needs_exact_offset() || stream.record_in_doubt {
                 stream.has_progress_record = true;
@@ -247,7 +251,7 @@ impl OffsetTracker {
                 stream.records.pop_front();
             }
             stream.record_in_doubt = false;
-            stream.forget_epochs();
+            stream.forget_epochs(offset);
         }
         for stream_id in ended {
             if let Some(stream) = self.streams.get_mut(stream_id) {
@@ -285,6 +289,12 @@ impl OffsetTracker {
     pub fn resume(&self, stream_id: &str) -> Option<Resume> {
         let stream = self.streams.get(stream_id).filter(|stream| stream.records.is_empty())?;
         stream.acknowledged.as_ref().and_then(ProgressEntry::resume)
+    }
+
+    /// Returns what an earlier reader has published of the epoch that the chunk at `offset` opens; `None` where the chunk opens none, or it published nothing.
+    #[must_use]
+    pub fn later_epoch(&self, stream_id: &str, offset: i64) -> Option<&LaterEpoch> {
+        self.streams.get(stream_id)?.later_epoch(offset)
     }
 
     /// Returns what the stream's first chunk declared, where it is known.

@@ -23,8 +23,8 @@ use crate::serving::RegistryReceiver;
 use crate::session::Refusal;
 use crate::shard::PartitionReport;
 use crate::shard::{ChunkEnvelope, ChunkSource, ShardMessage, Shards, StreamKey};
-use crate::stream::Resume;
 use crate::stream::{Assignment, DeadLetterTicket};
+use crate::stream::{Resume, StreamInfo};
 use crate::telemetry::metrics;
 
 /// A partition while it is assigned.
@@ -51,6 +51,9 @@ pub struct Partition {
     pub(super) committed: CommitMetadata,
     /// Streams whose progress records are void. They are deleted after the first commit.
     pub(super) void: Vec<Arc<str>>,
+    pub(super) transactional: bool,
+    /// Whether events or dead letters wait for the next transaction.
+    pub(super) has_published: bool,
     pub(super) idle_timeout: Duration,
     registries: RegistryReceiver,
 }
@@ -68,6 +71,8 @@ pub struct PartitionStart {
     pub open_streams: HashMap<Arc<str>, ProgressEntry>,
     /// Streams whose progress records are void.
     pub void: Vec<Arc<str>>,
+    /// Whether events are published by the commit that settles them.
+    pub transactional: bool,
 }
 
 impl Partition {
@@ -79,7 +84,7 @@ impl Partition {
         idle_timeout: Duration,
         registries: RegistryReceiver,
     ) -> Self {
-        let PartitionStart { offset, committed, writer, open_streams, void } = start;
+        let PartitionStart { offset, committed, writer, open_streams, void, transactional } = start;
         Self {
             assignment,
             tracker: OffsetTracker::open(offset, committed.offset, &open_streams),
@@ -93,6 +98,8 @@ impl Partition {
             writer,
             committed: committed.metadata,
             void,
+            transactional,
+            has_published: false,
             idle_timeout,
             registries,
         }
@@ -137,7 +144,12 @@ impl Partition {
         let mut resume = self.tracker.resume(&stream_id);
         let goes_on = resume.as_ref().is_some_and(|resume| resume.at.is_some());
         // A resumed stream keeps the information of its progress record. What this record declares is compared with it in the shard.
-        let info = self.tracker.info(&stream_id).filter(|_| goes_on).unwrap_or(&audio.info).clone();
+        let mut info = self.tracker.info(&stream_id).filter(|_| goes_on).unwrap_or(&audio.info).clone();
+        if let Some(later) = self.tracker.later_epoch(&stream_id, offset) {
+            let channel_states = later.channel_states.clone();
+            info = Arc::new(StreamInfo { channel_states, ..StreamInfo::clone(&info) });
+            resume.get_or_insert_default().published = Some(later.published());
+        }
         let found = self.registries.borrow().find(&info.model);
         let model = match found {
             Ok(model) => model,
@@ -150,7 +162,8 @@ impl Partition {
             resume.iter_mut().for_each(end_at_position);
             self.end_segment(&stream_id);
         }
-        self.tracker.record_read(offset, Some(&stream_id), timestamp);
+        let span = model.setup.geometry.span();
+        self.tracker.record_read(offset, Some((&stream_id, span)), timestamp);
         self.at_shard.insert(offset, record);
         self.last_read.insert(stream_id.clone(), Instant::now());
         let envelope = ChunkEnvelope {
@@ -200,11 +213,15 @@ impl Partition {
     pub fn handle_report(&mut self, report: PartitionReport) -> Option<DeadLetter> {
         match report {
             PartitionReport::WindowSubmitted(ticket) => self.tracker.window_submitted(ticket),
-            PartitionReport::Delivered { ticket, state } => self.tracker.window_delivered(&ticket, state),
+            PartitionReport::Delivered { ticket, state } => {
+                self.has_published = true;
+                self.tracker.window_delivered(&ticket, state);
+            }
             PartitionReport::SegmentEnded { stream_id, position, .. } => {
                 self.tracker.segment_ended(&stream_id, position)
             }
             PartitionReport::DeadLetterDelivered(ticket) => {
+                self.has_published = true;
                 self.tracker.dead_letter_delivered(ticket.stream_id.as_deref(), ticket.offset);
             }
             PartitionReport::ChunkAccepted(accepted) => {

@@ -36,6 +36,7 @@ impl Partition {
             progress,
             writers: self.record_writers(),
             offset: None,
+            committed: self.tracker.committed(),
             metadata: self.committed.clone(),
             ended: Vec::new(),
         })
@@ -46,10 +47,12 @@ impl Partition {
         let settled = self.pending_commit.unwrap_or_else(|| self.tracker.lowest_unsettled());
         let advanced = self.tracker.committed().is_none_or(|committed| committed < settled);
         let advanced = advanced && self.tracker.has_read();
-        if !advanced && self.pending_commit.is_none() && !self.needs_first_commit() {
+        let publishes = self.transactional && self.has_published;
+        if !advanced && !publishes && self.pending_commit.is_none() && !self.needs_first_commit() {
             return None;
         }
         self.pending_commit = Some(settled);
+        self.has_published = false;
         let TrackedProgress { records, mut ended, streams } = self.tracker.progress_at(settled);
         let void = self.void.iter().filter(|stream_id| !self.tracker.has_progress_record(stream_id));
         ended.extend(void.cloned());
@@ -59,6 +62,7 @@ impl Partition {
             progress: records,
             writers: self.record_writers(),
             offset: Some(settled),
+            committed: self.tracker.committed(),
             metadata: CommitMetadata { writer: Some(self.writer.clone()), number, streams },
             ended,
         })

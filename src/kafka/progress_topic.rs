@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
 use rdkafka::client::ClientContext;
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use tokio_util::sync::CancellationToken;
 
-use super::clients::{self, REQUEST_TIMEOUT};
+use super::clients::{self, QuietContext, REQUEST_TIMEOUT};
 use super::commit_metadata::{ACKNOWLEDGED_WRITER, Committed, RecordWriters, WRITER};
 use super::fault::{KafkaFault, LostProgress, broker};
 use super::options::{OnLostProgress, Options};
@@ -227,7 +227,10 @@ fn read_logs(
 ) -> Result<Option<BTreeMap<i32, ProgressLog>>, KafkaFault> {
     let topic = &kafka.progress_topic;
     let fault = || broker(kafka, format!("read progress from {topic}"));
-    let consumer = clients::progress_consumer(kafka)?;
+    if !stable(kafka, partitions, stop)? {
+        return Ok(None);
+    }
+    let consumer = clients::progress_consumer(kafka, "read_committed")?;
     let mut assignment = TopicPartitionList::new();
     for partition in partitions {
         assignment.add_partition_offset(topic, *partition, Offset::Beginning).map_err(fault())?;
@@ -260,6 +263,54 @@ fn read_logs(
         }
     }
     Ok(Some(logs))
+}
+
+/// Waits until no transaction is open before the present ends of the partitions, whose records would hide those behind them. Returns `false` where
+/// `stop` was cancelled first. The coordinator ends the transaction of a process that died when its timeout has passed.
+fn stable(kafka: &Options, partitions: &[i32], stop: &CancellationToken) -> Result<bool, KafkaFault> {
+    let all = clients::progress_consumer(kafka, "read_uncommitted")?;
+    let ends = ends(kafka, &all, partitions)?;
+    let committed = clients::progress_consumer(kafka, "read_committed")?;
+    let started = Instant::now();
+    let mut warned = false;
+    loop {
+        let stable = self::ends(kafka, &committed, partitions)?;
+        if ends.iter().all(|(partition, end)| stable.get(partition).is_some_and(|stable| stable >= end)) {
+            return Ok(true);
+        }
+        if stop.is_cancelled() {
+            return Ok(false);
+        }
+        if !warned && started.elapsed() > SLOW_WRITE {
+            tracing::warn!(
+                topic = kafka.progress_topic,
+                "waiting for the end of another daemon's transaction"
+            );
+            warned = true;
+        }
+        std::thread::sleep(READ_SLICE);
+    }
+}
+
+/// Returns the end of each partition, as far as the consumer's isolation level lets it read.
+fn ends(
+    kafka: &Options,
+    consumer: &BaseConsumer<QuietContext>,
+    partitions: &[i32],
+) -> Result<BTreeMap<i32, i64>, KafkaFault> {
+    let topic = &kafka.progress_topic;
+    let fault = || broker(kafka, format!("read the ends of {topic}"));
+    let mut wanted = TopicPartitionList::new();
+    for partition in partitions {
+        wanted.add_partition_offset(topic, *partition, Offset::End).map_err(fault())?;
+    }
+    // The protocol accepts "the end" in place of a time: one request for each leader.
+    let found = consumer.offsets_for_times(wanted, REQUEST_TIMEOUT).map_err(fault())?;
+    let end = |element: &TopicPartitionListElem<'_>| match element.offset() {
+        Offset::Offset(offset) => Some((element.partition(), offset)),
+        _ => None,
+    };
+    Ok(found.elements().iter().filter_map(end).collect())
 }
 
 /// Returns the writers that the headers of a progress record name.

@@ -80,6 +80,7 @@ impl Reader {
             writer: format!("{}-{}", self.process.simple(), self.assignments),
             open_streams: progress.open,
             void: progress.void,
+            transactional: self.transaction.is_some(),
         };
         let (timeout, registries) = (self.links.idle_timeout, self.links.registries.clone());
         let partition = Partition::new(assignment, start, timeout, registries);
@@ -130,6 +131,7 @@ impl Reader {
         for number in &numbers {
             if let Some(partition) = self.partitions.remove(number) {
                 let assignment = partition.assignment();
+                self.transaction.iter_mut().for_each(|transaction| transaction.forget(assignment));
                 let shards = self.links.shards.iter().cloned();
                 self.pending_forgets.extend(shards.map(|shard| (shard, assignment)));
             }

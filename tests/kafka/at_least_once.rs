@@ -18,7 +18,7 @@ use crate::support::speech_fixture::talk;
 static TALK: LazyLock<Vec<f32>> = LazyLock::new(|| talk(&[Speech(1_300), Silence(1_900), Speech(1_100)]));
 
 /// Samples `from..from + length` of a stream, as 16-bit PCM with interleaved channels.
-fn audio(from: u64, length: usize, rate: u32, channels: usize) -> Vec<u8> {
+pub fn audio(from: u64, length: usize, rate: u32, channels: usize) -> Vec<u8> {
     let step = 16_000 / u64::from(rate);
     let sample = |at: u64, channel: usize| TALK[(at * step + channel as u64 * 9_000) as usize % TALK.len()];
     let samples = (from..from + length as u64).flat_map(|at| (0..channels).map(move |c| (at, c)));
@@ -26,7 +26,7 @@ fn audio(from: u64, length: usize, rate: u32, channels: usize) -> Vec<u8> {
 }
 
 /// Chunks of up to three streams: one resampled or at the model's rate, one the other way round, one in stereo; with gaps, silences and ends.
-fn inputs(streams: usize) -> impl Strategy<Value = Vec<Input>> {
+pub fn inputs(streams: usize) -> impl Strategy<Value = Vec<Input>> {
     let record = (0..streams, 1..4_500usize, 0..20u32, 0..12u32, 0..40u32);
     proptest::collection::vec(record, 10..60).prop_map(|records| {
         let mut position = [0u64; 3];
@@ -68,7 +68,7 @@ fn outcome() -> impl Strategy<Value = BrokerOutcome> {
     ]
 }
 
-fn events() -> impl Strategy<Value = Vec<(usize, Event)>> {
+pub fn events() -> impl Strategy<Value = Vec<(usize, Event)>> {
     let event = prop_oneof![
         16 => (0..64usize).prop_map(Event::Acknowledge),
         4 => Just(Event::Commit),
@@ -82,7 +82,7 @@ fn events() -> impl Strategy<Value = Vec<(usize, Event)>> {
 }
 
 /// Chunks of 8-bit audio that follow each other.
-fn chunk(samples: usize, last: bool) -> Chunk {
+pub fn chunk(samples: usize, last: bool) -> Chunk {
     let format = AudioFormat::new(Encoding::MuLaw, 8_000, 1).ok();
     Chunk { format, audio: vec![7; samples].into(), last, ..Chunk::default() }
 }

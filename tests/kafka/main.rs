@@ -10,6 +10,7 @@ mod bad_records;
 mod channels;
 mod crash;
 mod declared;
+mod exactly_once;
 mod failures;
 mod harness;
 mod lag;

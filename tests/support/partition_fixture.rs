@@ -80,9 +80,22 @@ pub enum BrokerOutcome {
 }
 
 /// Stream, channel, index, partial.
-type Name = (String, u32, u64, bool);
-/// Features and smoothed scores of each window.
-pub type Published = BTreeMap<Name, (Vec<f32>, Vec<f32>)>;
+pub type Name = (String, u32, u64, bool);
+/// Features and smoothed scores of a window.
+pub type Window = (Vec<f32>, Vec<f32>);
+pub type Published = BTreeMap<Name, Window>;
+
+/// How readers deliver.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Each event is published as soon as it is there.
+    #[default]
+    AtLeastOnce,
+    /// Events are published with the commit that settles them; each must be new.
+    ExactlyOnce,
+    /// The readers take turns: at least once, then exactly once.
+    Alternating,
+}
 
 /// What outlives a reader.
 #[derive(Debug, Default)]
@@ -94,14 +107,28 @@ pub struct Broker {
     progress: Vec<(Arc<str>, RecordWriters, Option<Vec<u8>>)>,
     /// Readers so far.
     readers: u64,
+    /// How the next readers deliver.
+    pub delivery: Mode,
     pub published: Published,
+    /// All that was published in transactions, in order.
+    pub publications: Vec<(Name, Window)>,
 }
 
 impl Broker {
+    /// A broker whose readers publish in transactions.
+    pub fn exactly_once() -> Self {
+        Self { delivery: Mode::ExactlyOnce, ..Self::default() }
+    }
+
     /// The newest record of a stream.
     pub fn progress(&self, stream_id: &str) -> Progress {
         let newest = self.progress.iter().rfind(|(id, ..)| **id == *stream_id).unwrap();
         parse(newest.2.as_ref().unwrap())
+    }
+
+    /// The newest record of a stream; `None` before its first one.
+    pub fn progress_or_none(&self, stream_id: &str) -> Option<Progress> {
+        self.progress.iter().any(|(id, ..)| **id == *stream_id).then(|| self.progress(stream_id))
     }
 
     /// What the next reader finds, all records and those that compaction would leave.
@@ -132,6 +159,28 @@ impl Broker {
             writer: format!("reader-{}", self.readers),
             open_streams: if self.readers.is_multiple_of(2) { all.open } else { compacted.open },
             void: all.void,
+            transactional: self.is_transactional(),
+        }
+    }
+
+    /// Returns whether the present reader publishes in transactions.
+    fn is_transactional(&self) -> bool {
+        match self.delivery {
+            Mode::AtLeastOnce => false,
+            Mode::ExactlyOnce => true,
+            Mode::Alternating => self.readers.is_multiple_of(2),
+        }
+    }
+
+    /// Publishes the events of a transaction.
+    fn publish(&mut self, events: Vec<(Name, Window)>) {
+        for (name, window) in events {
+            let earlier = self.published.insert(name.clone(), window.clone());
+            assert!(
+                self.delivery != Mode::Alternating || earlier.is_none_or(|earlier| earlier == window),
+                "{name:?} published again is the same"
+            );
+            self.publications.push((name, window));
         }
     }
 
@@ -198,8 +247,10 @@ impl Delivery for MemoryDelivery<'_> {
 pub struct Reader {
     partitions: BTreeMap<i32, Partition>,
     committer: Committer,
-    /// Taken from the committer and not delivered yet.
-    commit: Option<Commit>,
+    /// Taken from the committer and not delivered yet, with the events of its transaction.
+    commit: Option<(Commit, Vec<(Name, Window)>)>,
+    /// Events of the next transaction; `None` where each event is published at once.
+    transaction: Option<Vec<(Name, Window)>>,
     shards: Shards,
     inbox: mpsc::Receiver<ShardMessage>,
     shard: Shard,
@@ -243,7 +294,7 @@ impl Reader {
         let (jobs, queue) = mpsc::channel(WINDOWS);
         let (report, reports) = crossbeam_channel::unbounded();
         let (messages, inbox) = mpsc::channel(SHARD_QUEUE);
-        let offset = start.offset;
+        let (offset, transaction) = (start.offset, start.transactional.then(Vec::new));
         let timeout = Duration::from_millis(IDLE_MS as u64);
         let assignment = Assignment { partition: 0, number: 1 };
         let partition = Partition::new(assignment, start, timeout, registry(setup, jobs));
@@ -251,6 +302,7 @@ impl Reader {
             partitions: [(0, partition)].into(),
             committer: Committer::default(),
             commit: None,
+            transaction,
             shards: Shards::from(vec![messages]),
             inbox,
             shard: Shard::new(ReportSender { reports: report }, StreamSinks::default()),
@@ -342,6 +394,9 @@ impl Reader {
         let first = self.pending.iter().position(|window| same(&window.ticket)).unwrap();
         let PendingWindow { ticket, name, published: window, state } = self.pending.remove(first);
         self.partition().handle_report(PartitionReport::Delivered { ticket, state });
+        if let Some(transaction) = &mut self.transaction {
+            return transaction.push((name, window));
+        }
         if let Some(earlier) = published.insert(name.clone(), window.clone()) {
             assert_eq!(earlier, window, "{name:?} published again is the same");
         }
@@ -350,14 +405,25 @@ impl Reader {
     /// Starts a commit of what has settled, unless one is under way or nothing has.
     pub fn begin_commit(&mut self) {
         if self.commit.is_none() {
-            self.commit = self.committer.settled(&mut self.partitions);
+            let commit = self.committer.settled(&mut self.partitions);
+            let events = self.transaction.as_mut().map(std::mem::take).unwrap_or_default();
+            assert!(commit.is_some() || events.is_empty(), "a commit takes the events along");
+            self.commit = commit.map(|commit| (commit, events));
         }
     }
 
     /// Delivers the commit that is under way, if any.
     pub fn finish_commit(&mut self, broker: &mut Broker, outcome: BrokerOutcome) {
-        let Some(commit) = self.commit.take() else { return };
+        let Some((commit, events)) = self.commit.take() else { return };
+        if self.transaction.is_some() && outcome == BrokerOutcome::OffsetLost {
+            // The transaction is aborted and tried again.
+            self.commit = Some((commit, events));
+            return;
+        }
         let outcome = MemoryDelivery(broker, outcome).deliver(&commit).unwrap();
+        broker.publish(events);
+        // The outcome of a transaction is found out.
+        let outcome = if self.transaction.is_some() { CommitOutcome::Acknowledged } else { outcome };
         self.committer.complete(&mut self.partitions, commit, outcome);
     }
 
@@ -384,7 +450,7 @@ impl Reader {
         self.finish_commit(broker, BrokerOutcome::Acknowledged);
         self.partition().end_reached();
         let later = Instant::now() + Duration::from_millis(2 * IDLE_MS as u64);
-        self.commit = self.committer.end_idle(&mut self.partitions, later);
+        self.commit = self.committer.end_idle(&mut self.partitions, later).map(|commit| (commit, Vec::new()));
         self.commit.is_some()
     }
 
@@ -443,7 +509,19 @@ pub fn run(
     events: &[(usize, Event)],
     silences: &BTreeSet<usize>,
 ) -> (Published, BTreeSet<usize>) {
-    let (mut broker, mut events) = (Broker::default(), events.iter().peekable());
+    let (broker, silent) = run_as(Mode::AtLeastOnce, setup, inputs, events, silences);
+    (broker.published, silent)
+}
+
+/// As [`run`], with readers that deliver as `delivery` says; returns the broker.
+pub fn run_as(
+    delivery: Mode,
+    setup: &StreamSetup,
+    inputs: &[Input],
+    events: &[(usize, Event)],
+    silences: &BTreeSet<usize>,
+) -> (Broker, BTreeSet<usize>) {
+    let (mut broker, mut events) = (Broker { delivery, ..Broker::default() }, events.iter().peekable());
     let mut silent = BTreeSet::new();
     loop {
         let (mut reader, start) = Reader::start(setup, &mut broker);
@@ -481,7 +559,7 @@ pub fn run(
         }
         if !crashed {
             reader.finish(&mut broker);
-            return (broker.published, silent);
+            return (broker, silent);
         }
     }
 }

@@ -131,14 +131,15 @@ impl Daemon {
             return topics.map(|_| None);
         }
         let producer = stages::producer(&config, &reports_to)?;
-        let sinks = stages::sinks(&config, producer.as_ref());
+        let (transactions, to_commit) = stages::transactions(&config);
+        let sinks = stages::sinks(&config, producer.as_ref(), transactions);
         let tap = EventTap::default();
         let publisher = stages::publisher(&config, &sinks, tap.clone(), scored);
         let reloader = Task::spawn(|stop| reloader.run(reload, stop));
         let (count, queue) = (config.limits.shard_count(), config.limits.shard_queue);
         let (shards, threads) = shard::start(count, queue, &reports_to, &sinks.streams)?;
         let inputs = stages::inputs(&config, shards, models, readiness, tap);
-        let reader = stages::reader(&config, &inputs, producer.as_ref(), reports)?;
+        let reader = stages::reader(&config, &inputs, producer.as_ref(), (reports, to_commit))?;
         let grpc = stages::grpc(listeners.grpc, tls, &config, inputs.clone());
         stages::open_http(&http_sessions, &inputs);
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -18,8 +18,8 @@ use crate::batch::ScoredBatch;
 use crate::config::{Config, Role};
 use crate::evaluation::Evaluator;
 use crate::kafka::event_sink::{EVENT_ROOM, EventSink, EventSinkFault, SHADOW_ROOM};
-use crate::kafka::producer::EventProducer;
-use crate::kafka::{KafkaFault, Reader, ReaderLinks};
+use crate::kafka::producer::{EventProducer, Outgoing};
+use crate::kafka::{DeliveryMode, KafkaFault, Reader, ReaderLinks, event_channel};
 use crate::publish::publisher::Publisher;
 use crate::publish::tap::EventTap;
 use crate::security::ServerTls;
@@ -108,8 +108,21 @@ pub(super) fn producer(
     kafka.map(|kafka| EventProducer::new(kafka, reports_to.reports.clone())).transpose()
 }
 
+/// The channel of events that are published in transactions; `None` where each is published by itself.
+pub(super) fn transactions(config: &Config) -> (Option<Sender<Outgoing>>, Option<Receiver<Outgoing>>) {
+    let kafka = config.kafka.as_ref();
+    let exactly_once = kafka.filter(|kafka| kafka.delivery == DeliveryMode::ExactlyOnce);
+    exactly_once.map(|_| event_channel()).unzip()
+}
+
 /// A sink for the output topic and one for the topic of each shadow; none where Kafka is off.
-pub(super) fn sinks(config: &Config, producer: Option<&EventProducer>) -> Sinks {
+///
+/// With exactly-once delivery the events of partitions have a sink of their own, which sends them to the reader.
+pub(super) fn sinks(
+    config: &Config,
+    producer: Option<&EventProducer>,
+    transactions: Option<Sender<Outgoing>>,
+) -> Sinks {
     let (mut shadow_topics, mut tasks) = (HashMap::new(), Vec::new());
     let Some(producer) = producer else {
         return Sinks { streams: StreamSinks::default(), shadow_topics, tasks };
@@ -125,7 +138,16 @@ pub(super) fn sinks(config: &Config, producer: Option<&EventProducer>) -> Sinks 
         shadow_topics.insert(topic.as_str().into(), sender);
     }
     let calls = if config.publish.kafka_for_grpc { vec![sender.clone()] } else { Vec::new() };
-    Sinks { streams: StreamSinks { calls, partitions: vec![sender] }, shadow_topics, tasks }
+    let partitions = match transactions {
+        None => vec![sender],
+        Some(transactions) => {
+            let (sender, events) = EventSender::channel(EVENT_ROOM);
+            let sink = EventSink::in_transactions(producer.clone(), transactions, events);
+            tasks.push(Task::spawn(|stop| sink.run(stop)));
+            vec![sender]
+        }
+    };
+    Sinks { streams: StreamSinks { calls, partitions }, shadow_topics, tasks }
 }
 
 /// Turns the results of all models into events, until the last batcher has ended.
@@ -145,7 +167,7 @@ pub(super) fn reader(
     config: &Config,
     inputs: &Inputs,
     producer: Option<&EventProducer>,
-    reports: Receiver<PartitionReport>,
+    (reports, events): (Receiver<PartitionReport>, Option<Receiver<Outgoing>>),
 ) -> Result<Option<Task<Result<(), KafkaFault>>>, KafkaFault> {
     let Some((kafka, producer)) = config.kafka.as_ref().zip(producer) else { return Ok(None) };
     let links = ReaderLinks {
@@ -153,6 +175,7 @@ pub(super) fn reader(
         registries: inputs.sessions.registries.clone(),
         reports,
         producer: producer.clone(),
+        events,
         readiness: inputs.readiness.clone(),
         idle_timeout: config.audio.idle_timeout,
         grace_period: config.limits.grace_period,

@@ -17,6 +17,7 @@
 //! - `proto`: types of the protocol, generated
 //! - `telemetry`: metrics, logs, readiness, CPU time
 //! - `options`: what a configuration value may be, and its schema
+//! - `security`: TLS, authentication, rights and limits of principals
 //! - `simd`: vectors of the machine's width
 //! - `audio`: formats, decoding, resampling, files
 //! - `features`: MFCC and log-mel frames
@@ -57,6 +58,7 @@ pub mod options;
 pub mod perf;
 pub mod proto;
 pub mod publish;
+pub mod security;
 pub mod serving;
 pub mod session;
 pub mod shard;

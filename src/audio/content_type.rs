@@ -7,6 +7,7 @@
 use mime::Mime;
 
 use super::{AudioFormat, BadAudio, Encoding};
+use crate::telemetry::excerpt;
 
 const ALLOWED: &str = "allowed are audio/L16, audio/PCMU, audio/PCMA, audio/basic, audio/wav, audio/flac, audio/mpeg, audio/ogg, audio/webm, audio/mp4, audio/aac, audio/aiff, audio/x-caf, audio/x-au";
 
@@ -90,14 +91,20 @@ fn linear_16(media: &Mime) -> Result<Encoding, String> {
     match media.get_param("endianness").map(|value| value.as_str().to_ascii_lowercase()).as_deref() {
         None | Some("big-endian") => Ok(Encoding::PcmS16Be),
         Some("little-endian") => Ok(Encoding::PcmS16Le),
-        Some(other) => Err(format!("endianness = {other}: allowed is big-endian or little-endian")),
+        Some(other) => {
+            Err(format!("endianness = {}: allowed is big-endian or little-endian", excerpt(other)))
+        }
     }
 }
 
 /// Returns a parameter of the media type as a whole number; `None` where it is missing.
 fn number(media: &Mime, key: &str) -> Result<Option<u32>, String> {
     let Some(value) = media.get_param(key) else { return Ok(None) };
-    value.as_str().parse().map(Some).map_err(|_| format!("{key} = {value}: allowed is a whole number"))
+    value
+        .as_str()
+        .parse()
+        .map(Some)
+        .map_err(|_| format!("{key} = {}: allowed is a whole number", excerpt(value.as_str())))
 }
 
 #[cfg(test)]

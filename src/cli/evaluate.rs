@@ -12,6 +12,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::connection::{ConnectionArgs, grpc_server};
 use super::model::ReportFormat;
 use super::protocol::ProtocolArgs;
 use crate::client;
@@ -38,9 +39,12 @@ pub struct Args {
     /// The split protocol and the labels.
     #[command(flatten)]
     pub protocol: ProtocolArgs,
-    /// Evaluate the model of a running daemon, over gRPC
+    /// Evaluate the model of a running daemon: grpc://host:port or grpcs://host:port
     #[arg(long, value_name = "URL", conflicts_with = "model")]
     pub server: Option<String>,
+    /// TLS and authentication.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
     /// An ONNX file [default: the configured model, else the built-in one]
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
@@ -70,7 +74,12 @@ pub async fn run(mut args: Args, context: super::Context) -> anyhow::Result<()> 
     let perturbation = Arc::new(Perturbation::new(args.gain_db, args.telephone));
     let mut each = |result: &ClipResult| record.add(result);
     let report = match args.server {
-        Some(url) => client::evaluation::evaluate(&url, clips, Arc::clone(&perturbation), &mut each).await?,
+        Some(url) => {
+            let server = grpc_server(&url)?;
+            let channel = client::connect(&server, &args.connection.credentials(&server)?).await?;
+            client::evaluation::evaluate(&server, channel, clips, Arc::clone(&perturbation), &mut each)
+                .await?
+        }
         None => {
             offline::evaluation::evaluate(
                 load_model(args.model, &config).await?,

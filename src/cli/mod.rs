@@ -9,6 +9,7 @@ mod augmentation;
 pub mod bench;
 mod channels;
 pub mod config;
+mod connection;
 pub mod demo;
 pub mod dlq;
 mod environment;
@@ -37,6 +38,7 @@ use anyhow::Context as _;
 
 use crate::config::{ConfigError, LoadOptions, Loaded, Scheduling};
 use crate::daemon::DaemonError;
+use crate::security::SecurityError;
 use crate::serving::ReloadError;
 use crate::stream::SetupError;
 use crate::telemetry::logging::{self, LogFormat};
@@ -243,6 +245,7 @@ fn is_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
     };
     cause.is::<ConfigError>()
         || cause.is::<environment::EnvironmentError>()
+        || cause.is::<SecurityError>()
         || matches!(
             setup,
             Some(SetupError::Geometry(GeometryError::Hop { .. }) | SetupError::VoiceActivity { .. })

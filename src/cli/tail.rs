@@ -8,6 +8,7 @@ use std::io;
 use anyhow::Context as _;
 
 use super::UsageError;
+use super::connection::ConnectionArgs;
 use super::event_table::{EventTable, stdout_has_colour};
 use super::streams::{EventFormat, print};
 use crate::client::{self, Events, StartAt, Target, WatchedEvents};
@@ -43,6 +44,9 @@ pub struct WatchArgs {
 /// Which events are printed, and how.
 #[derive(Debug, clap::Args)]
 pub struct OutputArgs {
+    /// TLS and authentication.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
     /// The format of events
     #[arg(long, value_enum, default_value = "table")]
     pub format: EventFormat,
@@ -101,16 +105,17 @@ impl Source {
     async fn open(args: &Args, context: &super::Context) -> anyhow::Result<Self> {
         match &args.from {
             Target::Kafka { brokers, topic } => {
-                let kafka = context.loaded.kafka_at(brokers);
+                let mut kafka = context.loaded.kafka_at(brokers);
+                args.output.connection.apply_to(&mut kafka)?;
                 let topic = topic.clone().unwrap_or_else(|| kafka.output_topic.clone());
                 let start = if args.from_beginning { StartAt::Beginning } else { StartAt::Now };
                 Ok(Self::Topic(Events::open(brokers, &kafka.properties, &topic, start).await?))
             }
-            Target::Grpc { .. } if args.from_beginning => {
+            Target::Grpc(_) if args.from_beginning => {
                 Err(UsageError("--from-beginning is only allowed with kafka://".to_owned()).into())
             }
-            Target::Grpc { authority } => {
-                let channel = client::connect(authority).await?;
+            Target::Grpc(server) => {
+                let channel = client::connect(server, &args.output.connection.credentials(server)?).await?;
                 Ok(Self::Daemon(WatchedEvents::open(channel, args.output.filter()).await?))
             }
         }

@@ -3,9 +3,8 @@
 //! Input: a connection and a filter. Output: events, and the number of events that were missed before each. Invariants: nothing is printed here.
 
 use tonic::Streaming;
-use tonic::transport::Channel;
 
-use super::ClientError;
+use super::{Channel, ClientError};
 use crate::proto::event_service_client::EventServiceClient;
 use crate::proto::{EmotionEvent, WatchEventsRequest, WatchEventsResponse};
 

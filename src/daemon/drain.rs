@@ -2,6 +2,7 @@
 //!
 //! Input: the running stages. Output: success, or what was left when the time ended. Invariant: every wait here is bounded.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Daemon, DaemonError};
@@ -44,6 +45,10 @@ impl Daemon {
         if let Some(inputs) = &self.inputs {
             inputs.calls.close();
             inputs.calls.wait().await;
+            let calls = inputs.sessions.unread_at_drain.load(Ordering::Relaxed);
+            if calls > 0 {
+                tracing::warn!(calls, "ended calls whose clients did not read their events");
+            }
             inputs.tap.close();
             self.http_sessions.close();
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::kafka::KafkaFault;
 use crate::kafka::event_sink::EventSinkFault;
+use crate::security::SecurityError;
 use crate::serving::ReloadError;
 
 /// Why the daemon stopped without a request to stop, or why it did not start.
@@ -12,6 +13,9 @@ pub enum DaemonError {
     /// A model cannot be used.
     #[error(transparent)]
     Model(#[from] ReloadError),
+    /// A file of `[tls]` or `[auth]` cannot be used.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// Kafka cannot be used.
     #[error(transparent)]
     Kafka(#[from] KafkaFault),

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use crossbeam_channel::Receiver;
 use tokio::net::TcpListener;
@@ -21,10 +22,12 @@ use crate::kafka::producer::EventProducer;
 use crate::kafka::{KafkaFault, Reader, ReaderLinks};
 use crate::publish::publisher::Publisher;
 use crate::publish::tap::EventTap;
+use crate::security::ServerTls;
 use crate::serving::{EventSender, JobOrigin, RegistryReceiver, StreamSinks};
 use crate::session::{OpenStreams, SessionLinks};
 use crate::shard::{PartitionReport, ReportSender, Shards};
 use crate::telemetry::{Readiness, metrics};
+use crate::transport::Listener;
 use crate::transport::grpc::evaluation::Evaluation;
 use crate::transport::grpc::server::{self, Services};
 use crate::transport::grpc::{Events, Recognition};
@@ -67,8 +70,11 @@ pub(super) fn inputs(
         shards,
         registries: models,
         streams: OpenStreams::new(config.limits.max_streams),
+        bounds: config.limits.bounds(),
         draining: CancellationToken::new(),
+        first_chunk_timeout: config.limits.first_chunk_timeout,
         idle_timeout: config.audio.idle_timeout,
+        unread_at_drain: AtomicUsize::new(0),
         max_utilization_percent: config.limits.max_utilization_percent,
     });
     Inputs { sessions, readiness, calls: TaskTracker::new(), tap }
@@ -76,12 +82,14 @@ pub(super) fn inputs(
 
 /// Serves metrics and readiness, and recordings once `sessions` is set.
 pub(super) fn http(
-    listener: TcpListener,
+    port: TcpListener,
+    tls: Option<ServerTls>,
     readiness: &Readiness,
     sessions: &SessionSlot,
 ) -> Task<Result<(), std::io::Error>> {
     let (readiness, sessions) = (readiness.clone(), sessions.clone());
     let state = http::State { metrics: metrics::install(), readiness, sessions };
+    let listener = Listener::http(http::connections(port), tls);
     Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
 }
 
@@ -155,7 +163,8 @@ pub(super) fn reader(
 
 /// Serves recognition, evaluation, events, health and reflection.
 pub(super) fn grpc(
-    listener: TcpListener,
+    port: TcpListener,
+    tls: Option<ServerTls>,
     config: &Config,
     inputs: Inputs,
 ) -> Task<Result<(), tonic::transport::Error>> {
@@ -169,7 +178,9 @@ pub(super) fn grpc(
         readiness,
         max_chunk_bytes: config.audio.max_chunk_bytes,
         max_file_bytes: config.audio.max_file_bytes,
+        options: config.grpc.clone(),
     };
+    let listener = Listener::grpc(server::connections(port, &config.grpc), tls);
     Task::spawn(|stop| server::serve(listener, services, stop.cancelled_owned()))
 }
 

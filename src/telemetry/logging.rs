@@ -1,12 +1,13 @@
 //! Logging to stderr, as text or JSON lines.
 //!
 //! Input: `--log-level`, `--log-format` and `RUST_LOG`. Output: a global subscriber. Invariants: results are written to
-//! stdout and never logged.
+//! stdout and never logged; an event is one line, and text of users in it cannot control a terminal.
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+use super::log_writer::LogWriter;
 use super::stderr::Stderr;
 
 /// The format of logs.
@@ -34,7 +35,8 @@ pub fn start(format: LogFormat, level: Option<&str>, default_level: &str) {
         // The informational messages of ONNX Runtime are off by default.
         .unwrap_or_else(|| EnvFilter::new(format!("symphonia=off,{default_level},ort=warn")));
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Stderr).with_ansi(colour);
+    let writer = move || LogWriter::new(Stderr, colour);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(colour);
     // A second start in one process, as in tests, keeps the settings of the first.
     let _ = match format {
         LogFormat::Text => builder.with_target(false).try_init(),

@@ -2,12 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Arc;
 
-use affectd::client::evaluation;
 use affectd::config::{Config, LoadOptions};
 use affectd::daemon::{self, Listeners};
-use affectd::datasets::{self, DatasetSpec, Split};
 use affectd::evaluation::Report;
 use affectd::model::{Layout, Output as Kind};
 use affectd::proto::evaluate_response::Response as Answer;
@@ -226,13 +223,19 @@ async fn an_open_evaluation_ends_when_the_daemon_drains() {
 #[tokio::test]
 async fn an_unreachable_server_is_reported_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    let spec = DatasetSpec::parse(&format!("manifest:{}", dataset(folder.path()).display())).unwrap();
-    let clips = datasets::load(&spec, Split::All).unwrap();
+    let data = format!("manifest:{}", dataset(folder.path()).display());
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let refused = evaluation::evaluate(&format!("grpc://{unused}"), clips.clone(), Arc::default(), |_| {})
-        .await
-        .unwrap_err();
-    assert!(refused.to_string().starts_with(&format!("connect to grpc://{unused}: ")), "{refused}");
-    let wrong = evaluation::evaluate("localhost", clips, Arc::default(), |_| {}).await.unwrap_err();
-    assert!(wrong.to_string().contains("expected grpc://host:port"), "{wrong}");
+    let evaluate = async |server: &str| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_affectd"));
+        let output = command.args(["evaluate", "--data", &data, "--server", server]).output().await.unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for scheme in ["grpc", "grpcs"] {
+        let (code, refused) = evaluate(&format!("{scheme}://{unused}")).await;
+        assert_eq!(code, Some(1), "{refused}");
+        assert!(refused.contains(&format!("connect to {scheme}://{unused}: ")), "{refused}");
+    }
+    let (code, wrong) = evaluate("localhost").await;
+    assert_eq!(code, Some(2), "{wrong}");
+    assert!(wrong.contains("expected grpc://host:port"), "{wrong}");
 }

@@ -1,6 +1,6 @@
 //! `WatchEvents` and `affectd watch`: published events of other calls, filtered, until the daemon has drained.
 
-use affectd::client::WatchedEvents;
+use affectd::client::{self, Credentials, GrpcServer, WatchedEvents};
 use affectd::proto::{AudioChunk, EmotionEvent, WatchEventsRequest};
 use tokio::process::Command;
 
@@ -20,7 +20,9 @@ async fn events_of_all_calls_arrive_filtered_until_the_daemon_has_drained() {
         attributes: [("team".to_owned(), "north".to_owned())].into(),
         ..Default::default()
     };
-    let open = |filter| WatchedEvents::open(channel.clone(), filter);
+    let server = GrpcServer { authority: daemon.grpc.to_string(), tls: false };
+    let watching = client::connect(&server, &Credentials::default()).await.unwrap();
+    let open = |filter| WatchedEvents::open(watching.clone(), filter);
     let mut all = bounded("the call", open(WatchEventsRequest::default())).await.unwrap();
     let mut filtered = bounded("the call", open(north)).await.unwrap();
 

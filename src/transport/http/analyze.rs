@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt, TryStreamExt};
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::State;
@@ -23,7 +23,7 @@ use crate::audio::{AudioFormat, ChannelPolicy, channel_names};
 use crate::model::EngineError;
 use crate::proto::{AudioChunk, EmotionEvent};
 use crate::serving::CallReply;
-use crate::session::{InputSession, Refusal, RefusalClass, SessionError, SessionLinks};
+use crate::session::{InputSession, Refusal, RefusalClass, ReplyInbox, SessionError, SessionLinks};
 use crate::telemetry::metrics::Source;
 
 /// The media type of one JSON value per line.
@@ -97,6 +97,7 @@ impl AnalyzeError {
                 }
                 (RefusalClass::InvalidInput, _) => StatusCode::BAD_REQUEST,
                 (RefusalClass::AlreadyOpen, _) => StatusCode::CONFLICT,
+                (RefusalClass::TimedOut, _) => StatusCode::REQUEST_TIMEOUT,
                 (RefusalClass::LimitReached, _) => StatusCode::TOO_MANY_REQUESTS,
                 (RefusalClass::Unavailable, _) => StatusCode::SERVICE_UNAVAILABLE,
                 (RefusalClass::Internal, _) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -187,7 +188,7 @@ fn format(headers: &HeaderMap) -> Result<AudioFormat, AnalyzeError> {
 
 /// The events of one request, and then its outcome.
 struct Events {
-    inbox: mpsc::Receiver<CallReply>,
+    inbox: ReplyInbox,
     ended: oneshot::Receiver<Result<(), SessionError<axum::Error>>>,
 }
 
@@ -211,7 +212,7 @@ impl Events {
             ended = &mut self.ended => ended,
         };
         // The session has ended, so every event has been taken. What may be left is the failure of a window.
-        if let Ok(reply) = self.inbox.try_recv() {
+        if let Some(reply) = self.inbox.try_recv() {
             return event(reply).map(Some);
         }
         match ended {

@@ -19,5 +19,6 @@ mod models;
 mod progress;
 mod send;
 mod tail;
+mod transactions;
 mod voice_activity;
 mod writers;

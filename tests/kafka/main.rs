@@ -22,5 +22,6 @@ mod outage;
 mod progress;
 mod send;
 mod tail;
+mod transactions;
 mod voice_activity;
 mod writers;

@@ -38,7 +38,7 @@ use crate::audio::AudioFormat;
 use crate::audio::{self, ChannelLayout, FileAsSamples, Planar, ResamplerPlan};
 use crate::features::{FrameKind, FrontEnd, OptionsError};
 use crate::model::{Contract, Input};
-use crate::vad::{self, Gate};
+use crate::vad::{self, Gate, SpeechCounter};
 use crate::window::{self, ChannelScratch, FrameScratch, GeometryError, WindowGeometry};
 
 /// Why windows cannot be cut for a model. The operator must correct it, not the sender.
@@ -183,6 +183,7 @@ impl StreamSetup {
             plans: Vec::new(),
             planar: Planar::new(),
             resampled: Vec::new(),
+            speech: SpeechCounter::default(),
         }
     }
 }
@@ -199,6 +200,8 @@ pub struct Scratch {
     planar: Planar,
     /// The samples of one channel at the model's rate.
     resampled: Vec<f32>,
+    /// The detector of speech.
+    speech: SpeechCounter,
 }
 
 impl Scratch {

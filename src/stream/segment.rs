@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::{Scratch, StreamSetup};
 use crate::audio::{Resampler, ResamplerPlan};
-use crate::vad::{Gate, VoiceActivity};
+use crate::vad::{Gate, SpeechCounter, VoiceActivity};
 use crate::window::ChannelWindower;
 use crate::window::CutWindow;
 use crate::window::{Window, window};
@@ -52,7 +52,7 @@ impl Segment {
             let resampler = Resampler::new(plan.clone(), position);
             let next_window = earliest.max(*pending);
             let origin = resampler.next_output();
-            let activity = setup.gate.as_ref().map(|gate| VoiceActivity::new(gate, origin, next_window));
+            let activity = setup.gate.as_ref().map(|_| VoiceActivity::new(origin, next_window));
             let windower =
                 ChannelWindower::new(geometry, setup.front_end.is_some(), origin, first_window, next_window);
             Channel { resampler, windower, activity }
@@ -78,10 +78,11 @@ impl Segment {
     ) {
         for (number, (samples, channel)) in planar.iter().zip(&mut self.channels).enumerate() {
             let Channel { resampler, windower, activity } = channel;
-            scratch.resampled.clear();
-            resampler.push(&samples[part.clone()], &mut scratch.resampled);
-            let mut silence = SilenceCheck::new(&setup.gate, activity, &scratch.resampled);
-            windower.push(&mut scratch.channel, &scratch.resampled, &mut |cut| {
+            let Scratch { channel: tables, resampled, speech, .. } = &mut *scratch;
+            resampled.clear();
+            resampler.push(&samples[part.clone()], resampled);
+            let mut silence = SilenceCheck::new(&setup.gate, activity, speech, resampled);
+            windower.push(tables, resampled, &mut |cut| {
                 let silent = silence.is_silent(&cut);
                 emit(Window { silent, ..window(&setup.geometry, &self.plan, number, cut, Duration::ZERO) });
             });
@@ -100,38 +101,43 @@ impl Segment {
         let mut next = Vec::with_capacity(self.channels.len());
         for (number, channel) in self.channels.into_iter().enumerate() {
             let Channel { mut resampler, mut windower, mut activity } = channel;
-            scratch.resampled.clear();
-            resampler.finish(&mut scratch.resampled);
-            let mut silence = SilenceCheck::new(&setup.gate, &mut activity, &scratch.resampled);
+            let Scratch { channel: tables, resampled, speech, .. } = &mut *scratch;
+            resampled.clear();
+            resampler.finish(resampled);
+            let mut silence = SilenceCheck::new(&setup.gate, &mut activity, speech, resampled);
             let mut emit_cut = |cut: CutWindow| {
                 let silent = silence.is_silent(&cut);
                 emit(Window { silent, ..window(&setup.geometry, &self.plan, number, cut, end) });
             };
-            windower.push(&mut scratch.channel, &scratch.resampled, &mut emit_cut);
-            next.push(windower.finish(&mut scratch.channel, &mut emit_cut));
+            windower.push(tables, resampled, &mut emit_cut);
+            next.push(windower.finish(tables, &mut emit_cut));
         }
         next
     }
 }
 
 /// Decides which windows are silent; no window is silent if the setup has no gate.
-struct SilenceCheck<'a>(Option<(&'a Gate, &'a mut VoiceActivity)>);
+struct SilenceCheck<'a>(Option<(&'a Gate, &'a mut VoiceActivity, &'a mut SpeechCounter)>);
 
 impl<'a> SilenceCheck<'a> {
-    /// Creates the check for the windows that `samples` complete, after the voice activity detector has
-    /// processed these samples.
-    fn new(gate: &'a Option<Gate>, activity: &'a mut Option<VoiceActivity>, samples: &[f32]) -> Self {
-        let mut both = gate.as_ref().zip(activity.as_mut());
-        if let Some((gate, activity)) = &mut both {
+    /// Creates the check for the windows that `samples` complete, after the voice activity of the channel has
+    /// accepted these samples.
+    fn new(
+        gate: &'a Option<Gate>,
+        activity: &'a mut Option<VoiceActivity>,
+        speech: &'a mut SpeechCounter,
+        samples: &[f32],
+    ) -> Self {
+        Self(gate.as_ref().zip(activity.as_mut()).map(|(gate, activity)| {
             activity.push(gate, samples);
-        }
-        Self(both)
+            (gate, activity, speech)
+        }))
     }
 
     /// Returns whether a window is silent. Every window must be checked once, in order.
     fn is_silent(&mut self, cut: &CutWindow) -> bool {
-        self.0.as_mut().is_some_and(|(gate, activity)| {
-            gate.is_silent(activity.speech_share(gate, cut.index, cut.partial))
-        })
+        self.0
+            .as_mut()
+            .is_some_and(|(gate, activity, speech)| activity.is_silent(gate, speech, cut.index, cut.partial))
     }
 }

@@ -9,6 +9,7 @@ pub mod broker;
 pub mod call_fixture;
 pub mod daemon;
 pub mod decoder_entries;
+pub mod flac_bomb;
 pub mod gated_talk;
 pub mod kafka;
 pub mod load_report;

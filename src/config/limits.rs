@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::options::{AnyDuration, As, Count, PositiveDuration, choice};
 use crate::stream::InputBounds;
 
+const MEBIBYTE: usize = 1 << 20;
+const MOST_MEMORY: usize = 1 << 40;
+
 /// How much work the daemon accepts, and how it uses the machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -27,6 +30,9 @@ pub struct Limits {
     /// Most bytes of the names and values of a stream's attributes, which every event repeats.
     #[serde(with = "As::<Count<0, 65_536>>")]
     pub max_attribute_bytes: usize,
+    /// Most memory for what clients make the daemon hold: files that are sent, large messages, and decoded files.
+    #[serde(with = "As::<Count<MEBIBYTE, MOST_MEMORY>>")]
+    pub max_memory_bytes: usize,
     /// Longest time from the start of a gRPC call to its first message.
     #[serde(with = "As::<PositiveDuration>")]
     pub first_chunk_timeout: Duration,
@@ -51,6 +57,7 @@ impl Default for Limits {
             max_utilization_percent: 80,
             max_id_bytes: InputBounds::default().max_id_bytes,
             max_attribute_bytes: InputBounds::default().max_attribute_bytes,
+            max_memory_bytes: 1 << 30,
             first_chunk_timeout: Duration::from_secs(10),
             shards: 0,
             shard_queue: 64,

@@ -21,6 +21,7 @@ pub use limits::{Limits, Scheduling};
 
 pub use crate::audio::Options as Audio;
 pub use crate::batch::Options as Batch;
+pub use crate::evaluation::Options as Evaluation;
 pub use crate::kafka::{OnLostProgress, Options as Kafka, ValueFormat};
 pub use crate::model::{Device, EngineOptions as Engine};
 pub use crate::publish::{Options as Publish, Smoothing, SmoothingMethod};
@@ -60,6 +61,8 @@ pub struct Config {
     pub kafka: Option<Kafka>,
     /// `[publish]`
     pub publish: Publish,
+    /// `[evaluation]`
+    pub evaluation: Evaluation,
     /// `[limits]`
     pub limits: Limits,
 }

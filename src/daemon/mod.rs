@@ -138,7 +138,7 @@ impl Daemon {
         let reloader = Task::spawn(|stop| reloader.run(reload, stop));
         let (count, queue) = (config.limits.shard_count(), config.limits.shard_queue);
         let (shards, threads) = shard::start(count, queue, &reports_to, &sinks.streams)?;
-        let inputs = stages::inputs(&config, shards, models, readiness, tap);
+        let inputs = stages::inputs(&config, shards, models, readiness, tap)?;
         let reader = stages::reader(&config, &inputs, producer.as_ref(), (reports, to_commit))?;
         let grpc = stages::grpc(listeners.grpc, tls, &config, inputs.clone());
         stages::open_http(&http_sessions, &inputs);

@@ -23,12 +23,13 @@ use crate::kafka::{DeliveryMode, KafkaFault, Reader, ReaderLinks, event_channel}
 use crate::publish::publisher::Publisher;
 use crate::publish::tap::EventTap;
 use crate::security::ServerTls;
-use crate::serving::{EventSender, JobOrigin, RegistryReceiver, StreamSinks};
+use crate::serving::{Decoders, EventSender, JobOrigin, RegistryReceiver, StreamSinks};
 use crate::session::{OpenStreams, SessionLinks};
 use crate::shard::{PartitionReport, ReportSender, Shards};
+use crate::stream::MemoryBudget;
 use crate::telemetry::{Readiness, metrics};
 use crate::transport::Listener;
-use crate::transport::grpc::evaluation::Evaluation;
+use crate::transport::grpc::evaluation::{Evaluation, EvaluationLimits};
 use crate::transport::grpc::server::{self, Services};
 use crate::transport::grpc::{Events, Recognition};
 use crate::transport::http::{self, HttpSessions, SessionSlot};
@@ -65,10 +66,13 @@ pub(super) fn inputs(
     models: RegistryReceiver,
     readiness: Readiness,
     tap: EventTap,
-) -> Inputs {
+) -> std::io::Result<Inputs> {
+    let budget = MemoryBudget::new(config.limits.max_memory_bytes);
+    let decoders = Decoders::start(budget, config.audio.max_file_duration)?;
     let sessions = Arc::new(SessionLinks {
         shards,
         registries: models,
+        decoders,
         streams: OpenStreams::new(config.limits.max_streams),
         bounds: config.limits.bounds(),
         draining: CancellationToken::new(),
@@ -77,7 +81,7 @@ pub(super) fn inputs(
         unread_at_drain: AtomicUsize::new(0),
         max_utilization_percent: config.limits.max_utilization_percent,
     });
-    Inputs { sessions, readiness, calls: TaskTracker::new(), tap }
+    Ok(Inputs { sessions, readiness, calls: TaskTracker::new(), tap })
 }
 
 /// Serves metrics and readiness, and recordings once `sessions` is set.
@@ -184,6 +188,15 @@ pub(super) fn reader(
     Ok(Some(Task::spawn_blocking(move |stop| reader.run(&stop))))
 }
 
+/// The limits of evaluations.
+fn evaluation_limits(config: &Config) -> EvaluationLimits {
+    EvaluationLimits {
+        options: config.evaluation.clone(),
+        first_clip_timeout: config.limits.first_chunk_timeout,
+        idle_timeout: config.audio.idle_timeout,
+    }
+}
+
 /// Serves recognition, evaluation, events, health and reflection.
 pub(super) fn grpc(
     port: TcpListener,
@@ -193,15 +206,17 @@ pub(super) fn grpc(
 ) -> Task<Result<(), tonic::transport::Error>> {
     let Inputs { sessions, readiness, calls, tap } = inputs;
     let (models, draining) = (sessions.registries.clone(), sessions.draining.clone());
-    let evaluator = move || models.borrow().find("").map(|model| Evaluator::of(&model));
+    let (decoders, budget) = (sessions.decoders.clone(), sessions.decoders.budget().clone());
+    let evaluator = move || models.borrow().find("").map(|model| Evaluator::of(&model, decoders.clone()));
     let services = Services {
         recognition: Recognition::new(sessions, calls, config.audio.max_chunk_bytes),
-        evaluation: Evaluation::new(evaluator, draining),
+        evaluation: Evaluation::new(evaluator, draining, evaluation_limits(config)),
         events: Events::new(tap),
         readiness,
         max_chunk_bytes: config.audio.max_chunk_bytes,
         max_file_bytes: config.audio.max_file_bytes,
         options: config.grpc.clone(),
+        budget,
     };
     let listener = Listener::grpc(server::connections(port, &config.grpc), tls);
     Task::spawn(|stop| server::serve(listener, services, stop.cancelled_owned()))

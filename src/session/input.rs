@@ -23,7 +23,7 @@ use super::opened_stream::OpenedStream;
 use super::shard_sender::Route;
 use super::{OpenStreams, Refusal};
 use crate::proto::AudioChunk;
-use crate::serving::{ModelRegistry, RegistryReceiver};
+use crate::serving::{Decoders, ModelRegistry, RegistryReceiver};
 use crate::shard::Shards;
 use crate::stream::{BadChunk, InputBounds};
 use crate::telemetry::metrics::{self, Source};
@@ -37,6 +37,8 @@ pub struct SessionLinks {
     pub registries: RegistryReceiver,
     /// The ids of open streams.
     pub streams: OpenStreams,
+    /// The threads that decode files, with the budget of memory.
+    pub decoders: Decoders,
     /// The bounds of what a stream declares.
     pub bounds: InputBounds,
     /// Cancelled when the daemon drains.

@@ -12,12 +12,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::shard_sender::{Route, ShardSender};
 use super::{OpenStreamGuard, Refusal, SessionLinks};
 use super::{chunks_of, events_of_a_piece, most_events_of_a_piece, pieces};
-use crate::audio::{AudioFormat, ChannelPolicy, FileAsSamples};
+use crate::audio::{AudioFormat, ChannelPolicy, FileAsSamples, FileError, FileProblem};
 use crate::proto::AudioChunk;
-use crate::serving::{AdmissionPermit, ModelRegistry, ServedModel};
+use crate::serving::{AdmissionPermit, DecodedFile, Decoders, ModelRegistry, ServedModel};
 use crate::shard::{ChunkEnvelope, ShardMessage, StreamKey};
 use crate::stream::{BadChunk, Chunk, CollectedFile, Declared, LastSequence, SequenceCheck};
-use crate::stream::{InputBounds, SplitFrame, StreamInfo, StreamSetup, check_chunk, decode_file};
+use crate::stream::{InputBounds, SplitFrame, StreamInfo, StreamSetup, check_chunk};
+use crate::stream::{MemoryReservation, OutOfMemory};
 use crate::telemetry::{excerpt, metrics};
 
 /// The time at which the sender captured a chunk.
@@ -38,6 +39,9 @@ pub(super) struct OpenedStream {
     has_audio: bool,
     /// The bytes of a file that is not complete yet.
     file: CollectedFile,
+    /// The memory of these bytes.
+    upload: MemoryReservation,
+    decoders: Decoders,
     shard: ShardSender,
     idle_timeout: Duration,
     _id: OpenStreamGuard,
@@ -105,6 +109,8 @@ impl OpenedStream {
             split: SplitFrame::default(),
             has_audio: false,
             file: CollectedFile::default(),
+            upload: links.decoders.budget().reservation(),
+            decoders: links.decoders.clone(),
             shard,
             idle_timeout: links.idle_timeout,
             _id: id,
@@ -202,6 +208,7 @@ impl OpenedStream {
         last: bool,
         captured_at: CapturedAt,
     ) -> Result<(), Refusal> {
+        self.upload.set(self.file.len() + audio.len())?;
         self.file.push(&audio, self.setup.max_file_bytes)?;
         if !last || (self.file.is_empty() && self.shard.has_begun()) {
             return Ok(());
@@ -211,13 +218,19 @@ impl OpenedStream {
 
     /// Decodes the collected file and sends its recording to the shard.
     async fn send_file(&mut self, captured_at: CapturedAt) -> Result<(), Refusal> {
-        let (file, channels) = (self.file.take(), self.setup.channels.clone());
-        let decoded = tokio::task::spawn_blocking(move || decode_file(file, &channels)).await;
-        let recording = decoded.map_err(|_| Refusal::DecoderPanicked)??;
+        let file = self.file.take();
+        let decoding = self.decoders.decode_stream(file, &self.setup.channels);
+        let Some(decoded) = self.shard.while_connected(decoding).await else { return Ok(()) };
+        let DecodedFile { recording, reservation } = decoded.map_err(refusal_of_file)?;
+        self.upload = self.decoders.budget().reservation();
         let (format, chunks) = chunks_of(recording)?;
         for chunk in chunks {
+            if self.shard.has_left() {
+                break;
+            }
             self.submit(format, chunk, captured_at).await?;
         }
+        drop(reservation);
         Ok(())
     }
 
@@ -288,6 +301,16 @@ impl OpenedStream {
     pub async fn forget(&self) {
         // Fails only if the shards have ended, and with them every state.
         let _ = self.shard.send(ShardMessage::Forget(self.shard.key())).await;
+    }
+}
+
+/// Returns the refusal of a file that cannot be decoded. A lack of memory is not the file's fault.
+fn refusal_of_file(bad: BadChunk) -> Refusal {
+    match bad {
+        BadChunk::File(FileError { problem: FileProblem::OutOfMemory { limit }, .. }) => {
+            OutOfMemory(limit).into()
+        }
+        other => other.into(),
     }
 }
 

@@ -66,6 +66,19 @@ impl ShardSender {
         self.route.credits.acquire(&model.share, 1).await
     }
 
+    /// Waits for `done`. Returns `None` if the client has gone before.
+    pub async fn while_connected<T>(&self, done: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = done => Some(done),
+            () = self.route.credits.replies().closed() => None,
+        }
+    }
+
+    /// Returns whether the client has gone.
+    pub fn has_left(&self) -> bool {
+        self.route.credits.replies().is_closed()
+    }
+
     /// Returns the source of the next piece. The first one opens the stream in the shard.
     pub fn chunk_source(&mut self, continues: bool, credits: OwnedSemaphorePermit) -> ChunkSource {
         ChunkSource::Session {

@@ -203,7 +203,12 @@ impl StreamFrontEnd {
     pub fn end(&mut self, scratch: &mut Scratch, emit: &mut dyn FnMut(Window)) -> Result<(), BadChunk> {
         let mut file = Ok(());
         if !self.file.is_empty() {
-            match self.file.finish(&[], self.setup.max_file_bytes, &self.setup.channels) {
+            match self.file.finish(
+                &[],
+                self.setup.max_file_bytes,
+                &self.setup.channels,
+                self.setup.max_file_duration,
+            ) {
                 Ok(recording) => drop(self.accept_recording(scratch, recording, emit)),
                 Err(error) => {
                     self.file = CollectedFile::default();
@@ -268,7 +273,8 @@ impl StreamFrontEnd {
             self.file.push(&chunk.audio, limit)?;
             return Ok(0);
         }
-        let recording = self.file.finish(&chunk.audio, limit, &self.setup.channels)?;
+        let recording =
+            self.file.finish(&chunk.audio, limit, &self.setup.channels, self.setup.max_file_duration)?;
         Ok(self.accept_recording(scratch, recording, emit))
     }
 

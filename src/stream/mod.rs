@@ -12,6 +12,7 @@ mod chunk;
 mod collected_file;
 mod front_end;
 mod info;
+mod memory;
 mod position;
 mod recent_scores;
 mod segment;
@@ -25,9 +26,10 @@ use std::time::Duration;
 pub use bounds::{InputBounds, OutOfBounds, check_captured_at, check_chunk};
 pub use channel_state::{ChannelState, ChannelStates};
 pub use chunk::{BadChunk, Chunk, ChunkOutcome, FURTHEST_SAMPLE};
-pub use collected_file::{CollectedFile, decode_file};
+pub use collected_file::CollectedFile;
 pub use front_end::StreamFrontEnd;
 pub use info::{Declared, StreamInfo};
+pub use memory::{MemoryBudget, MemoryReservation, OutOfMemory};
 pub use position::{PublishedWindows, Resume, ResumePoint, StreamPosition};
 pub use recent_scores::RecentScores;
 pub use sequence::{LastSequence, SequenceCheck};
@@ -78,6 +80,8 @@ pub struct StreamSetup {
     pub max_chunk_bytes: usize,
     /// The largest file, in bytes, in one chunk or spread over several.
     pub max_file_bytes: usize,
+    /// The longest duration of a file.
+    pub max_file_duration: Duration,
     /// What is done with the header of an audio file in a stream that is declared as raw samples.
     pub file_as_samples: FileAsSamples,
     /// The channel policy and the names of the channels.
@@ -112,6 +116,7 @@ impl StreamSetup {
             max_gap: audio.max_gap,
             max_chunk_bytes: audio.max_chunk_bytes,
             max_file_bytes: audio.max_file_bytes,
+            max_file_duration: audio.max_file_duration,
             file_as_samples: audio.file_as_samples,
             channels: ChannelLayout { policy: audio.channels, names: Vec::new() },
             bounds: InputBounds::default(),

@@ -10,11 +10,11 @@ use affectd::config::Config;
 use affectd::model::{Layout, Output};
 use affectd::proto::{AudioChunk, AudioFormat, ChannelPolicy, Encoding};
 use affectd::serving::{
-    CallReply, JobOrigin, ModelRegistry, Recipient, ServedModel, StreamSinks, Utilization,
+    CallReply, Decoders, JobOrigin, ModelRegistry, Recipient, ServedModel, StreamSinks, Utilization,
 };
 use affectd::session::{InputSession, OpenStreams, Refusal, RefusalClass, SessionError, SessionLinks};
 use affectd::shard::{self, ReportSender, ShardThreads};
-use affectd::stream::{InputBounds, StreamSetup};
+use affectd::stream::{InputBounds, MemoryBudget, StreamSetup};
 use affectd::telemetry::metrics::Source;
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -59,6 +59,7 @@ fn stage(max_streams: usize) -> Stage {
     let (reports, _) = crossbeam_channel::bounded(1);
     let (shards, threads) = shard::start(1, 16, &ReportSender { reports }, &StreamSinks::default()).unwrap();
     let links = SessionLinks {
+        decoders: Decoders::start(MemoryBudget::new(1 << 30), Duration::from_secs(3600)).unwrap(),
         bounds: InputBounds::default(),
         shards,
         registries: receiver,

@@ -11,6 +11,7 @@ pub mod call_fixture;
 pub mod certificates;
 pub mod daemon;
 pub mod decoder_entries;
+pub mod flac_bomb;
 pub mod gated_talk;
 pub mod kafka;
 pub mod load_report;

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use super::super::{FileProblem, Recording};
+use super::super::{DecodeLimit, FileProblem, Recording};
 use super::granules::Granules;
 use super::ogg_page::{NoPage, Page};
 use super::packets::Packets;
@@ -16,11 +16,11 @@ use super::{flac, malformed, unsupported};
 
 use symphonia::core::codecs::audio::well_known::CODEC_ID_VORBIS;
 
-/// Decodes a file into at most `limit` samples, summed over all channels.
+/// Decodes a file within `limit`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> {
+pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
     let mut file = File { recorder: Recorder::new(limit), stream: None, others: Vec::new() };
     let mut at = 0;
     let mut is_gap = false;

@@ -7,8 +7,10 @@
 mod calls;
 pub mod evaluation;
 mod events;
+mod metered_body;
 mod options;
 mod recognition;
+mod retry_info;
 pub mod server;
 mod status;
 

@@ -11,9 +11,12 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::metered_body::MessageLimit;
 use super::status::{read_error, status, status_of_session};
+use crate::audio::file_header;
+use crate::proto::codec::ENVELOPE_BYTES;
 use crate::proto::recognition_service_server::RecognitionService;
-use crate::proto::{AudioChunk, RecognizeRequest, RecognizeResponse};
+use crate::proto::{AudioChunk, Encoding, RecognizeRequest, RecognizeResponse};
 use crate::serving::CallReply;
 use crate::session::{InputSession, Refusal, ReplyInbox, SessionError, SessionLinks};
 use crate::telemetry::metrics::Source;
@@ -49,8 +52,9 @@ impl RecognitionService for Recognition {
         if self.links.draining.is_cancelled() {
             return Err(status(&Refusal::Draining));
         }
-        let max_chunk_bytes = self.max_chunk_bytes;
-        let chunks = request.into_inner().map(move |request| chunk_of(request, max_chunk_bytes));
+        let limit = request.extensions().get::<MessageLimit>().cloned().unwrap_or_default();
+        let mut messages = Messages { limit, is_first: true, max_chunk_bytes: self.max_chunk_bytes };
+        let chunks = request.into_inner().map(move |request| messages.chunk_of(request));
         let (session, inbox) = InputSession::new(self.links.clone(), Source::GRPC);
         let (end, ended) = oneshot::channel();
         self.calls.spawn(async move {
@@ -63,13 +67,29 @@ impl RecognitionService for Recognition {
     }
 }
 
-/// Returns the chunk of a request.
-fn chunk_of(
-    request: Result<RecognizeRequest, Status>,
+/// The messages of one call.
+struct Messages {
+    limit: MessageLimit,
+    is_first: bool,
     max_chunk_bytes: usize,
-) -> Result<AudioChunk, SessionError<Status>> {
-    let request = request.map_err(|status| read_error(status, max_chunk_bytes))?;
-    Ok(request.chunk.ok_or(Refusal::ChunkMissing)?)
+}
+
+impl Messages {
+    /// Returns the chunk of a request. Behind the first chunk of a stream of samples, messages may be as large as chunks only: files need more.
+    fn chunk_of(
+        &mut self,
+        request: Result<RecognizeRequest, Status>,
+    ) -> Result<AudioChunk, SessionError<Status>> {
+        let request = request.map_err(|status| read_error(status, self.max_chunk_bytes))?;
+        let chunk = request.chunk.ok_or(Refusal::ChunkMissing)?;
+        let declares_samples =
+            chunk.format.as_ref().is_some_and(|format| format.encoding != i32::from(Encoding::File));
+        let is_file = file_header(&chunk.audio).is_some() || chunk.audio.is_empty();
+        if std::mem::replace(&mut self.is_first, false) && declares_samples && !is_file {
+            self.limit.lower_to(self.max_chunk_bytes + ENVELOPE_BYTES);
+        }
+        Ok(chunk)
+    }
 }
 
 /// The two channels from a session to the response of its call.

@@ -13,19 +13,18 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::proto::FILE_DESCRIPTOR_SET;
+use crate::proto::codec::ENVELOPE_BYTES;
 use crate::proto::evaluation_service_server::SERVICE_NAME as EVALUATION;
 use crate::proto::event_service_server::{EventServiceServer, SERVICE_NAME as EVENTS};
 use crate::proto::recognition_service_server::{RecognitionServiceServer, SERVICE_NAME as RECOGNITION};
 use crate::serving::JobOrigin;
+use crate::stream::MemoryBudget;
 use crate::telemetry::Readiness;
 use crate::transport::Listener;
 use crate::transport::connection::ReadTimeouts;
 use crate::transport::connections::{ConnectionLimits, Connections};
 use crate::transport::grpc::evaluation::Evaluation;
 use crate::transport::grpc::{Events, Options, Recognition, calls};
-
-/// The most bytes of a message beside its audio.
-const ENVELOPE_BYTES: usize = 64 * 1024;
 
 /// Bytes that a client may send on one stream before its session accepts them: the HTTP/2 flow-control window.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
@@ -63,6 +62,8 @@ pub struct Services {
     pub max_file_bytes: usize,
     /// The limits of connections.
     pub options: Options,
+    /// The budget of memory for unfinished messages.
+    pub budget: MemoryBudget,
 }
 
 /// Serves calls until `shutdown` completes, then until the last connection is closed.
@@ -76,8 +77,16 @@ pub async fn serve(
     services: Services,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let Services { recognition, evaluation, events, readiness, max_chunk_bytes, max_file_bytes, options } =
-        services;
+    let Services {
+        recognition,
+        evaluation,
+        events,
+        readiness,
+        max_chunk_bytes,
+        max_file_bytes,
+        options,
+        budget,
+    } = services;
     let largest_message = max_chunk_bytes.max(max_file_bytes) + ENVELOPE_BYTES;
     let (reporter, health) = tonic_health::server::health_reporter();
     follow_readiness(reporter, &readiness).await;
@@ -92,7 +101,7 @@ pub async fn serve(
         .add_service(health)
         .add_service(reflection().build_v1().expect(described))
         .add_service(reflection().build_v1alpha().expect(described));
-    let routes = routes.into_axum_router().layer(axum::middleware::from_fn(calls::pass));
+    let routes = routes.into_axum_router().layer(axum::middleware::from_fn_with_state(budget, calls::pass));
     let mut server = Server::builder();
     // As large as the windows of all its streams, so that a session that waits leaves room for the others on its connection.
     let connection_window = (options.max_streams_per_connection as u32)

@@ -100,7 +100,6 @@ impl AnalyzeError {
                 (RefusalClass::TimedOut, _) => StatusCode::REQUEST_TIMEOUT,
                 (RefusalClass::LimitReached, _) => StatusCode::TOO_MANY_REQUESTS,
                 (RefusalClass::Unavailable, _) => StatusCode::SERVICE_UNAVAILABLE,
-                (RefusalClass::Internal, _) => StatusCode::INTERNAL_SERVER_ERROR,
             },
         }
     }

@@ -22,7 +22,7 @@ pub use limits::{Limits, Scheduling};
 pub use crate::audio::Options as Audio;
 pub use crate::batch::Options as Batch;
 pub use crate::evaluation::Options as Evaluation;
-pub use crate::kafka::{OnLostProgress, Options as Kafka, ValueFormat};
+pub use crate::kafka::{DeliveryMode, OnLostProgress, Options as Kafka, ValueFormat};
 pub use crate::model::{Device, EngineOptions as Engine};
 pub use crate::publish::{Options as Publish, Smoothing, SmoothingMethod};
 pub use crate::security::{ClientAuth, TlsOptions as Tls};

@@ -44,6 +44,12 @@ mod names {
     pub const KAFKA_LAG: &str = "affectd_kafka_lag";
     /// Commits of offsets that the broker acknowledged.
     pub const KAFKA_COMMITS_TOTAL: &str = "affectd_kafka_commits_total";
+    /// Duration of a commit: progress and offsets, or the transaction with both and the events.
+    pub const KAFKA_COMMIT_SECONDS: &str = "affectd_kafka_commit_seconds";
+    /// Transactions that were aborted.
+    pub const KAFKA_TRANSACTIONS_ABORTED_TOTAL: &str = "affectd_kafka_transactions_aborted_total";
+    /// Changes of the partitions of this daemon.
+    pub const KAFKA_REBALANCES_TOTAL: &str = "affectd_kafka_rebalances_total";
     /// Models in use: 1.
     pub const MODEL_INFO: &str = "affectd_model_info";
     /// Windows that a shadow model analysed.
@@ -116,6 +122,9 @@ pub const METRICS: &[Metric] = &[
     metric(END_TO_END_SECONDS, Histogram(LATENCY), &[], Unit::Seconds, "Time from a window's completion to its event's publication"),
     metric(KAFKA_LAG, Level, &[("partition", &[])], Unit::Count, "Records between the position and the partition's end"),
     metric(KAFKA_COMMITS_TOTAL, Counter, &[], Unit::Count, "Commits of offsets acknowledged"),
+    metric(KAFKA_COMMIT_SECONDS, Histogram(LATENCY), &[], Unit::Seconds, "Time of one commit; exactly once, of one transaction"),
+    metric(KAFKA_TRANSACTIONS_ABORTED_TOTAL, Counter, &[], Unit::Count, "Transactions that were aborted and are tried again"),
+    metric(KAFKA_REBALANCES_TOTAL, Counter, &[("kind", &["assigned", "revoked", "lost"])], Unit::Count, "Changes of the partitions that this daemon reads"),
     metric(MODEL_INFO, Level, &[("name", &[]), ("version", &[]), ("engine", &[]), ("device", &[])], Unit::Count, "Models in use: 1"),
     metric(SHADOW_WINDOWS_TOTAL, Counter, &[("model", &[]), ("outcome", &[])], Unit::Count, "Windows that a shadow saw, by whether it named the default model's emotion"),
     metric(MODEL_RELOADS_TOTAL, Counter, &[("outcome", &["ok", "failed"])], Unit::Count, "Attempts to load another model"),
@@ -217,6 +226,11 @@ pub fn event(emotion: &str, end_to_end: Duration) {
 /// Counts a record that was sent to the dead-letter topic.
 pub fn dead_letter(reason: &'static str) {
     counter!(DEAD_LETTERS_TOTAL, "reason" => reason).increment(1);
+}
+
+/// Counts a change of the partitions of this daemon: assigned, revoked or lost.
+pub fn kafka_rebalance(kind: &'static str) {
+    counter!(KAFKA_REBALANCES_TOTAL, "kind" => kind).increment(1);
 }
 
 /// Sets the number of records between the committed position and the end of a partition.

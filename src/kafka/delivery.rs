@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel}
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use metrics::counter;
+use metrics::{counter, histogram};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -22,7 +22,7 @@ use super::fault::{KafkaFault, broker};
 use super::options::Options;
 use super::outage;
 use super::progress_topic::{ProgressWrite, ProgressWriter};
-use crate::telemetry::metrics::KAFKA_COMMITS_TOTAL;
+use crate::telemetry::metrics::{KAFKA_COMMIT_SECONDS, KAFKA_COMMITS_TOTAL};
 
 /// Makes commits durable.
 pub trait Delivery: Send {
@@ -147,7 +147,9 @@ impl DeliveryThread {
                 return;
             }
             for commit in inbox {
+                let started = Instant::now();
                 let outcome = delivery.deliver(&commit);
+                histogram!(KAFKA_COMMIT_SECONDS).record(started.elapsed());
                 if outbox.send((commit, outcome)).is_err() {
                     return;
                 }

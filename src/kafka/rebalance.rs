@@ -63,6 +63,7 @@ impl Reader {
             let added = starts.add_partition_offset(&self.kafka.input_topic, number, start);
             added.map_err(broker(&self.kafka, "assign a partition"))?;
         }
+        metrics::kafka_rebalance("assigned");
         self.consumer.incremental_assign(&starts).map_err(broker(&self.kafka, "assign partitions"))?;
         self.links.readiness.met("kafka");
         Ok(())
@@ -89,7 +90,9 @@ impl Reader {
     }
 
     fn revoke(&mut self, partitions: TopicPartitionList) {
-        if self.consumer.assignment_lost() {
+        let lost = self.consumer.assignment_lost();
+        metrics::kafka_rebalance(if lost { "lost" } else { "revoked" });
+        if lost {
             tracing::warn!("partitions were lost: what was not committed is read again by their next reader");
         }
         let numbers: Vec<i32> = partitions.elements().iter().map(|element| element.partition()).collect();

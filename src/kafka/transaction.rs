@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use metrics::counter;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -26,6 +27,7 @@ use super::fault::{KafkaFault, broker};
 use super::options::Options;
 use super::producer::Outgoing;
 use super::refusal::Refusal;
+use crate::telemetry::metrics::{KAFKA_COMMITS_TOTAL, KAFKA_TRANSACTIONS_ABORTED_TOTAL};
 
 /// How long a step of a transaction waits before it looks again.
 const SLICE: Duration = Duration::from_millis(1);
@@ -287,10 +289,12 @@ impl Delivery for ExactlyOnce {
         let (failure, may_be_committed) = match self.run(commit) {
             Ok(()) => {
                 self.replacements = 0;
+                counter!(KAFKA_COMMITS_TOTAL).increment(1);
                 return Ok(CommitOutcome::Acknowledged);
             }
             Err(failed) => failed,
         };
+        counter!(KAFKA_TRANSACTIONS_ABORTED_TOTAL).increment(1);
         let error = match failure {
             Failure::Abort(error) => {
                 tracing::warn!("a transaction is aborted and tried again: {error}");

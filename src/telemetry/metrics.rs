@@ -50,6 +50,12 @@ mod names {
     pub const KAFKA_COMMITS_TOTAL: &str = "affectd_kafka_commits_total";
     /// Records that the brokers refused.
     pub const KAFKA_REFUSED_TOTAL: &str = "affectd_kafka_refused_total";
+    /// Duration of a commit: progress and offsets, or the transaction with both and the events.
+    pub const KAFKA_COMMIT_SECONDS: &str = "affectd_kafka_commit_seconds";
+    /// Transactions that were aborted.
+    pub const KAFKA_TRANSACTIONS_ABORTED_TOTAL: &str = "affectd_kafka_transactions_aborted_total";
+    /// Changes of the partitions of this daemon.
+    pub const KAFKA_REBALANCES_TOTAL: &str = "affectd_kafka_rebalances_total";
     /// Models in use: 1.
     pub const MODEL_INFO: &str = "affectd_model_info";
     /// Windows that a shadow model analysed.
@@ -129,6 +135,9 @@ pub const METRICS: &[Metric] = &[
     metric(KAFKA_LAG, Level, &[("partition", &[])], Unit::Count, "Records between the position and the partition's end"),
     metric(KAFKA_COMMITS_TOTAL, Counter, &[], Unit::Count, "Commits of offsets acknowledged"),
     metric(KAFKA_REFUSED_TOTAL, Counter, &[("outcome", &["retried", "reduced", "dropped"])], Unit::Count, "Events and dead letters that the brokers refused, by what was done with them"),
+    metric(KAFKA_COMMIT_SECONDS, Histogram(LATENCY), &[], Unit::Seconds, "Time of one commit; exactly once, of one transaction"),
+    metric(KAFKA_TRANSACTIONS_ABORTED_TOTAL, Counter, &[], Unit::Count, "Transactions that were aborted and are tried again"),
+    metric(KAFKA_REBALANCES_TOTAL, Counter, &[("kind", &["assigned", "revoked", "lost"])], Unit::Count, "Changes of the partitions that this daemon reads"),
     metric(MODEL_INFO, Level, &[("name", &[]), ("version", &[]), ("engine", &[]), ("device", &[])], Unit::Count, "Models in use: 1"),
     metric(SHADOW_WINDOWS_TOTAL, Counter, &[("model", &[]), ("outcome", &[])], Unit::Count, "Windows that a shadow saw, by whether it named the default model's emotion"),
     metric(MODEL_RELOADS_TOTAL, Counter, &[("outcome", &["ok", "failed"])], Unit::Count, "Attempts to load another model"),
@@ -247,6 +256,11 @@ pub fn dead_letter(reason: &'static str) {
 /// Counts an event or a dead letter that the brokers refused: `retried`, `reduced` to a smaller dead letter, or `dropped`.
 pub fn kafka_refused(outcome: &'static str) {
     counter!(KAFKA_REFUSED_TOTAL, "outcome" => outcome).increment(1);
+}
+
+/// Counts a change of the partitions of this daemon: assigned, revoked or lost.
+pub fn kafka_rebalance(kind: &'static str) {
+    counter!(KAFKA_REBALANCES_TOTAL, "kind" => kind).increment(1);
 }
 
 /// Sets the number of records between the committed position and the end of a partition.

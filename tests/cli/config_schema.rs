@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use affectd::config::{
-    self, ClientAuth, DeliveryMode, Device, LoadOptions, OnLostProgress, Scheduling, SmoothingMethod, ValueFormat,
+    self, ClientAuth, DeliveryMode, Device, LoadOptions, OnLostProgress, Scheduling, SmoothingMethod,
+    ValueFormat,
 };
 use affectd::{audio, vad};
 use proptest::prelude::*;

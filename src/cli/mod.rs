@@ -17,6 +17,7 @@ pub mod evaluate;
 mod event_table;
 pub mod features;
 pub mod generated;
+pub mod isolation;
 pub mod load;
 pub mod model;
 pub mod offsets;

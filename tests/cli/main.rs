@@ -17,3 +17,4 @@ mod features;
 mod load;
 mod readme;
 mod send;
+mod telemetry;

@@ -45,7 +45,10 @@ pub enum Format {
 pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match args.action {
-        Action::Check => writeln!(out, "configuration ok")?,
+        Action::Check => {
+            context.loaded.check_exposure()?;
+            writeln!(out, "configuration ok")?;
+        }
         Action::Schema => writeln!(out, "{:#}", config::schema())?,
         Action::Print { format: Format::Table } => write_toml(&mut out, &context.loaded.settings)?,
         Action::Print { format: Format::Json } => {

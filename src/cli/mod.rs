@@ -25,6 +25,7 @@ pub mod send;
 pub mod serve;
 mod streams;
 pub mod tail;
+pub mod token;
 #[cfg(feature = "train")]
 pub mod train;
 
@@ -108,6 +109,8 @@ pub enum Command {
     Load(load::Args),
     /// The model's contract
     Model(model::Args),
+    /// Bearer tokens
+    Token(token::Args),
     /// The effective configuration
     Config(config::Args),
     /// A completion script for a shell
@@ -185,6 +188,7 @@ async fn dispatch(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Tail(args) => tail::run(args, context).await,
         Command::Load(args) => load::run(args, context).await,
         Command::Model(args) => model::run(args, context).await,
+        Command::Token(args) => token::run(args),
         Command::Config(args) => config::run(args, context).await,
         Command::Completions(args) => generated::completions(&args),
         Command::Man => generated::man(),

@@ -7,7 +7,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::options::{AnyDuration, As, Count, choice};
+use crate::options::{AnyDuration, As, Count, Optional, choice};
+use crate::security::PrincipalLimits;
 
 /// How much work the daemon accepts, and how it uses the machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +21,23 @@ pub struct Limits {
     /// exceed it is refused.
     #[serde(with = "As::<Count<1, 1_000_000>>")]
     pub max_utilization_percent: usize,
+    /// Most gRPC streams that one principal has open at once; no limit where it is not set. Limits of principals apply where
+    /// authentication is on.
+    #[serde(with = "As::<Optional<Count<1, 10_000_000>>>")]
+    #[schemars(example = 100)]
+    pub principal_streams: Option<usize>,
+    /// Most gRPC streams that one principal opens in a second.
+    #[serde(with = "As::<Optional<Count<1, 10_000_000>>>")]
+    #[schemars(example = 20)]
+    pub principal_streams_per_second: Option<usize>,
+    /// Most bytes of audio that one principal sends in a second; further chunks wait.
+    #[serde(with = "As::<Optional<Count<1, 1_000_000_000_000>>>")]
+    #[schemars(example = 10_000_000)]
+    pub principal_bytes_per_second: Option<usize>,
+    /// Most evaluations that one principal runs at once.
+    #[serde(with = "As::<Optional<Count<1, 10_000_000>>>")]
+    #[schemars(example = 2)]
+    pub principal_evaluations: Option<usize>,
     /// Threads of the front end; 0 means one for each core.
     #[serde(with = "As::<Count<0, 1024>>")]
     pub shards: usize,
@@ -39,6 +57,10 @@ impl Default for Limits {
         Self {
             max_streams: 10_000,
             max_utilization_percent: 80,
+            principal_streams: None,
+            principal_streams_per_second: None,
+            principal_bytes_per_second: None,
+            principal_evaluations: None,
             shards: 0,
             shard_queue: 64,
             grace_period: Duration::from_secs(25),
@@ -58,6 +80,17 @@ choice! {
 }
 
 impl Limits {
+    /// Returns the limits of each principal.
+    #[must_use]
+    pub fn of_principals(&self) -> PrincipalLimits {
+        PrincipalLimits {
+            streams: self.principal_streams,
+            streams_per_second: self.principal_streams_per_second,
+            bytes_per_second: self.principal_bytes_per_second,
+            evaluations: self.principal_evaluations,
+        }
+    }
+
     /// Returns the number of shards: `limits.shards`, or the number of cores where it is 0.
     #[must_use]
     pub fn shard_count(&self) -> usize {

@@ -16,17 +16,15 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 pub use error::DaemonError;
-use stages::{Inputs, Sinks};
+use stages::{Inputs, Ports, Sinks};
 use task::Task;
 
 use crate::config::Config;
 use crate::kafka::KafkaFault;
 use crate::kafka::producer::EventProducer;
 use crate::publish::publisher::PublishFault;
-use crate::security::ServerTls;
 use crate::serving::Reloader;
 use crate::shard::{self, ReportSender, ShardThreads};
-use crate::transport::Listener;
 
 /// Reports that may wait for the Kafka reader.
 const REPORTS: usize = 4096;
@@ -109,9 +107,8 @@ impl Daemon {
         shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Self>, DaemonError> {
         let readiness = stages::readiness(&config);
-        let tls = ServerTls::start(&config.tls)?;
-        let http =
-            stages::http(Listener::http(listeners.http, tls.clone().filter(|_| config.http.tls)), &readiness);
+        let Ports { grpc, http, gate } = stages::ports(listeners, &config)?;
+        let http = stages::http(http, &readiness, &gate);
         // Results: from the batcher of each model to the publisher. Reports: from the shards and the producer to the Kafka reader.
         let (results, scored) = mpsc::channel(RESULTS);
         let (report, reports) = crossbeam_channel::bounded(REPORTS);
@@ -132,7 +129,7 @@ impl Daemon {
         let (shards, threads) = shard::start(count, queue, &reports_to, &sinks.streams)?;
         let inputs = stages::inputs(&config, shards, models, readiness);
         let reader = stages::reader(&config, &inputs, producer.as_ref(), reports)?;
-        let grpc = stages::grpc(Listener::grpc(listeners.grpc, tls), &config, inputs.clone());
+        let grpc = stages::grpc(grpc, gate, &config, inputs.clone());
         inputs.readiness.met("model");
 
         let (inputs, shards) = (Some(inputs), Some(threads));

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::DaemonError;
 use super::task::Task;
+use super::{DaemonError, Listeners};
 use crate::batch::ScoredBatch;
 use crate::config::{Config, Role};
 use crate::evaluation::Evaluator;
@@ -19,6 +19,7 @@ use crate::kafka::event_sink::{EVENT_ROOM, EventSink, EventSinkFault, SHADOW_ROO
 use crate::kafka::producer::EventProducer;
 use crate::kafka::{KafkaFault, Reader, ReaderLinks};
 use crate::publish::publisher::{PublishFault, Publisher};
+use crate::security::{Gate, SecurityError, ServerTls};
 use crate::serving::{EventSender, JobOrigin, RegistryReceiver, StreamSinks};
 use crate::session::{OpenStreams, SessionLinks};
 use crate::shard::{PartitionReport, ReportSender, Shards};
@@ -47,6 +48,21 @@ pub(super) struct Sinks {
     pub tasks: Vec<Task<Result<(), EventSinkFault>>>,
 }
 
+/// The ports with TLS, and the gate behind them.
+pub(super) struct Ports {
+    pub grpc: Listener,
+    pub http: Listener,
+    pub gate: Gate,
+}
+
+/// Loads the files of `[tls]` and `[auth]`.
+pub(super) fn ports(bound: Listeners, config: &Config) -> Result<Ports, SecurityError> {
+    let tls = ServerTls::start(&config.tls)?;
+    let http = Listener::http(bound.http, tls.clone().filter(|_| config.http.tls));
+    let gate = Gate::start(&config.auth, config.limits.of_principals())?;
+    Ok(Ports { grpc: Listener::grpc(bound.grpc, tls), http, gate })
+}
+
 /// The readiness of a daemon that starts: the conditions that must hold first.
 pub(super) fn readiness(config: &Config) -> Readiness {
     Readiness::starting(if config.kafka.is_some() { &["model", "kafka"] } else { &["model"] })
@@ -71,8 +87,12 @@ pub(super) fn inputs(
 }
 
 /// Serves metrics and readiness.
-pub(super) fn http(listener: Listener, readiness: &Readiness) -> Task<Result<(), std::io::Error>> {
-    let state = http::State { metrics: metrics::install(), readiness: readiness.clone() };
+pub(super) fn http(
+    listener: Listener,
+    readiness: &Readiness,
+    gate: &Gate,
+) -> Task<Result<(), std::io::Error>> {
+    let state = http::State { metrics: metrics::install(), readiness: readiness.clone(), gate: gate.clone() };
     Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
 }
 
@@ -139,6 +159,7 @@ pub(super) fn reader(
 /// Serves recognition, evaluation, health and reflection.
 pub(super) fn grpc(
     listener: Listener,
+    gate: Gate,
     config: &Config,
     inputs: Inputs,
 ) -> Task<Result<(), tonic::transport::Error>> {
@@ -149,6 +170,7 @@ pub(super) fn grpc(
         recognition: Recognition::new(sessions, calls, config.audio.max_chunk_bytes),
         evaluation: Evaluation::new(evaluator, draining),
         readiness,
+        gate,
         max_chunk_bytes: config.audio.max_chunk_bytes,
         max_file_bytes: config.audio.max_file_bytes,
     };

@@ -80,15 +80,19 @@ pub struct InputSession {
 }
 
 impl InputSession {
-    /// Returns a session without a stream, and the channel that its events arrive on. A transport drops the receiver when the client has gone.
+    /// Returns a session of the principal `owner` without a stream, and the channel that its events arrive on. A transport drops the receiver when the client has gone.
     #[must_use]
-    pub fn new(links: Arc<SessionLinks>, source: Source) -> (Self, mpsc::Receiver<CallReply>) {
+    pub fn new(
+        links: Arc<SessionLinks>,
+        source: Source,
+        owner: Arc<str>,
+    ) -> (Self, mpsc::Receiver<CallReply>) {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let registry = links.registries.borrow().clone();
         let (credits, inbox) = EventCredits::new(&registry);
         let (refusals, refused) = mpsc::channel(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let route = Route { source, number, credits, refusals };
+        let route = Route { source, owner, number, credits, refusals };
         (Self { links, registry, route, refused, stream: None }, inbox)
     }
 

@@ -56,14 +56,15 @@ struct Opening {
 
 impl Opening {
     /// Reads the declarations of a first chunk and moves them out of it. A stream without an id gets a random one.
-    fn new(registry: &ModelRegistry, message: &mut AudioChunk) -> Result<Self, Refusal> {
+    fn new(registry: &ModelRegistry, message: &mut AudioChunk, owner: &Arc<str>) -> Result<Self, Refusal> {
         let format = format_of(message)?.ok_or(BadChunk::FormatMissing)?;
         let model = registry.find(&message.model)?;
         let stream_id: Arc<str> = match message.stream_id.as_str() {
             "" => uuid::Uuid::new_v4().to_string().into(),
             named => named.into(),
         };
-        let info = StreamInfo::from_message(stream_id, message).map_err(BadChunk::from)?;
+        let mut info = StreamInfo::from_message(stream_id, message).map_err(BadChunk::from)?;
+        info.owner = owner.clone();
         let setup = model.setup.for_stream(&info);
         let analysed = setup.channels.analysed(format.channels());
         Ok(Self { info: Arc::new(info), model, setup, format, analysed })
@@ -84,10 +85,10 @@ impl OpenedStream {
         route: &Route,
         message: &mut AudioChunk,
     ) -> Result<Self, Refusal> {
-        let opening = Opening::new(registry, message)?;
+        let opening = Opening::new(registry, message, &route.owner)?;
         opening.check_utilization(registry, links.max_utilization_percent)?;
         let Opening { info, model, setup, format, analysed } = opening;
-        let id = links.streams.open(&info.stream_id)?;
+        let id = links.streams.open(&route.owner, &info.stream_id)?;
         let permit = model.utilization.enter(analysed);
         let shard = ShardSender::new(links.shards.of(&info.stream_id).clone(), route.clone());
         Ok(Self {

@@ -10,6 +10,7 @@ use futures::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::authorize::{paced, principal_of, status_of_quota};
 use super::status::draining_evaluation;
 use crate::audio::AudioFormat;
 use crate::batch::ReplyOrigin;
@@ -18,6 +19,7 @@ use crate::evaluation::{EvaluationError, Evaluator, LabelledClip, Tally};
 use crate::proto::evaluate_response::Response as ResponseKind;
 use crate::proto::evaluation_service_server::{EvaluationService, EvaluationServiceServer};
 use crate::proto::{EvaluateRequest, EvaluateResponse};
+use crate::security::Quota;
 use crate::serving::UnknownModel;
 
 /// The maximum size, in bytes, of the fields of a clip's message besides its audio.
@@ -67,7 +69,11 @@ impl<O: From<ReplyOrigin> + Send + Sync + 'static> EvaluationService for Evaluat
         let stopped = self.draining.clone().cancelled_owned();
         let evaluator =
             (self.evaluator)().map_err(|unknown| Status::invalid_argument(unknown.to_string()))?;
-        let responses = responses(evaluator, request.into_inner());
+        let principal = principal_of(&request);
+        let permit = principal.quota.as_ref().map(Quota::begin_evaluation).transpose();
+        let permit = permit.map_err(|error| status_of_quota(&error))?;
+        let requests = paced(request.into_inner(), principal.quota, audio_bytes);
+        let responses = responses(evaluator, requests);
         // A drain ends the call without waiting for the remaining clips: no report has been sent yet, so the client can
         // repeat the evaluation elsewhere.
         let responses = responses.take_until(stopped);
@@ -75,13 +81,19 @@ impl<O: From<ReplyOrigin> + Send + Sync + 'static> EvaluationService for Evaluat
         let ending = futures::stream::once(async move {
             draining_token.is_cancelled().then(|| Err(draining_evaluation()))
         });
-        Ok(Response::new(Box::pin(responses.chain(ending.filter_map(futures::future::ready)))))
+        let responses = responses.chain(ending.filter_map(futures::future::ready));
+        // The permit is returned when the call ends.
+        Ok(Response::new(Box::pin(responses.inspect(move |_| _ = &permit))))
     }
+}
+
+fn audio_bytes(request: &EvaluateRequest) -> usize {
+    request.clip.as_ref().map_or(0, |clip| clip.audio.len())
 }
 
 fn responses<O: From<ReplyOrigin> + Send + Sync + 'static>(
     evaluator: Evaluator<O>,
-    requests: Streaming<EvaluateRequest>,
+    requests: impl Stream<Item = Result<EvaluateRequest, Status>> + Send,
 ) -> impl Stream<Item = Result<EvaluateResponse, Status>> + Send {
     async_stream::try_stream! {
         let contract = evaluator.contract().clone();

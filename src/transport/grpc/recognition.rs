@@ -11,9 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::authorize::{paced, principal_of, status_of_quota};
 use super::status::{read_error, status, status_of_session};
 use crate::proto::recognition_service_server::RecognitionService;
 use crate::proto::{AudioChunk, RecognizeRequest, RecognizeResponse};
+use crate::security::Quota;
 use crate::serving::CallReply;
 use crate::session::{InputSession, Refusal, SessionError, SessionLinks};
 use crate::telemetry::metrics::Source;
@@ -50,10 +52,15 @@ impl RecognitionService for Recognition {
             return Err(status(&Refusal::Draining));
         }
         let max_chunk_bytes = self.max_chunk_bytes;
-        let chunks = request.into_inner().map(move |request| chunk_of(request, max_chunk_bytes));
-        let (session, inbox) = InputSession::new(self.links.clone(), Source::GRPC);
+        let principal = principal_of(&request);
+        let permit = principal.quota.as_ref().map(Quota::open_stream).transpose();
+        let permit = permit.map_err(|error| status_of_quota(&error))?;
+        let messages = paced(request.into_inner(), principal.quota, audio_bytes);
+        let chunks = messages.map(move |request| chunk_of(request, max_chunk_bytes));
+        let (session, inbox) = InputSession::new(self.links.clone(), Source::GRPC, principal.name);
         let (end, ended) = oneshot::channel();
         self.calls.spawn(async move {
+            let _permit = permit;
             let outcome = session.run(chunks).await.map_err(status_of_session);
             // Fails only if the client has gone.
             let _ = end.send(outcome);
@@ -61,6 +68,10 @@ impl RecognitionService for Recognition {
         let responses = CallResponses { inbox, ended };
         Ok(Response::new(Box::pin(futures::stream::unfold(Some(responses), next_response))))
     }
+}
+
+fn audio_bytes(request: &RecognizeRequest) -> usize {
+    request.chunk.as_ref().map_or(0, |chunk| chunk.audio.len())
 }
 
 /// Returns the chunk of a request.

@@ -7,13 +7,16 @@ use std::future::Future;
 use std::time::Duration;
 
 use tonic::codec::CompressionEncoding;
+use tonic::service::Routes;
 use tonic::transport::server::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use super::authorize::authorize;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::evaluation_service_server::SERVICE_NAME as EVALUATION;
 use crate::proto::recognition_service_server::{RecognitionServiceServer, SERVICE_NAME as RECOGNITION};
+use crate::security::Gate;
 use crate::serving::JobOrigin;
 use crate::telemetry::Readiness;
 use crate::transport::Listener;
@@ -52,6 +55,8 @@ pub struct Services {
     pub evaluation: Evaluation<JobOrigin>,
     /// The readiness that the health service reports.
     pub readiness: Readiness,
+    /// Authenticates and authorises the calls.
+    pub gate: Gate,
     /// The largest chunk in bytes (`audio.max_chunk_bytes`).
     pub max_chunk_bytes: usize,
     /// The largest file in bytes (`audio.max_file_bytes`).
@@ -69,7 +74,7 @@ pub async fn serve(
     services: Services,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let Services { recognition, evaluation, readiness, max_chunk_bytes, max_file_bytes } = services;
+    let Services { recognition, evaluation, readiness, gate, max_chunk_bytes, max_file_bytes } = services;
     let largest_message = max_chunk_bytes.max(max_file_bytes) + ENVELOPE_BYTES;
     let (reporter, health) = tonic_health::server::health_reporter();
     follow_readiness(reporter, &readiness).await;
@@ -77,18 +82,24 @@ pub async fn serve(
     let recognition = RecognitionServiceServer::new(recognition).max_decoding_message_size(largest_message);
     let (recognition, evaluation) =
         (compressed!(recognition), compressed!(evaluation.into_server(max_file_bytes)));
+    let routes = Routes::new(recognition)
+        .add_service(evaluation)
+        .add_service(health)
+        .add_service(reflection().build_v1().expect(described))
+        .add_service(reflection().build_v1alpha().expect(described));
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(recognition)
-        .add_service(evaluation)
-        .add_service(health)
-        .add_service(reflection().build_v1().expect(described))
-        .add_service(reflection().build_v1alpha().expect(described))
+        .add_routes(authorized(routes, gate))
         .serve_with_incoming_shutdown(listener.into_stream(), shutdown)
         .await
+}
+
+/// Puts the gate in front of all services.
+fn authorized(routes: Routes, gate: Gate) -> Routes {
+    routes.into_axum_router().layer(axum::middleware::from_fn_with_state(gate, authorize)).into()
 }
 
 /// Returns the description of all services but reflection itself, which each version of the reflection protocol adds.

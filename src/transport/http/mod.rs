@@ -8,12 +8,16 @@ use std::future::Future;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State as Shared;
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request, State as Shared};
 use axum::http::{StatusCode, header};
-use axum::response::{Html, IntoResponse};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::IncomingStream;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::security::{AuthError, Gate, Peer, Scope};
 use crate::telemetry::Readiness;
 use crate::transport::Listener;
 pub use options::Options;
@@ -30,6 +34,8 @@ pub struct State {
     pub metrics: PrometheusHandle,
     /// Whether the daemon accepts work.
     pub readiness: Readiness,
+    /// Authenticates and authorises the requests for the page.
+    pub gate: Gate,
 }
 
 /// Serves until `shutdown` completes, then waits up to 2 s for responses in flight.
@@ -61,7 +67,7 @@ pub async fn serve(
         tokio::time::sleep(LAST_RESPONSES).await;
     };
     tokio::select! {
-        result = axum::serve(listener, router(state)).with_graceful_shutdown(shutdown) => result,
+        result = axum::serve(listener, router(state).into_make_service_with_connect_info::<Peer>()).with_graceful_shutdown(shutdown) => result,
         () = upkeep => Ok(()),
         () = deadline => Ok(()),
     }
@@ -70,12 +76,41 @@ pub async fn serve(
 /// Returns the routes without a server.
 pub fn router(state: State) -> Router {
     Router::new()
-        .route("/", get(page))
+        .route("/", get(page).route_layer(from_fn_with_state(state.gate.clone(), authorize_read)))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; see / for what there is\n"))
         .with_state(state)
+}
+
+impl Connected<IncomingStream<'_, Listener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Listener>) -> Self {
+        stream.remote_addr().clone()
+    }
+}
+
+/// Passes a request with the scope `read` on. `/metrics`, `/livez` and `/readyz` need none, because monitors have no credentials.
+async fn authorize_read(
+    Shared(gate): Shared<Gate>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let authorization = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    let error = match gate.authorize(&peer, authorization, Scope::Read) {
+        Ok(_) => return next.run(request).await,
+        Err(error) => error,
+    };
+    let text = format!("{error}\n");
+    match error {
+        AuthError::Scope(_) => (StatusCode::FORBIDDEN, text).into_response(),
+        AuthError::TooManyFailures { retry_after } => {
+            let seconds = (retry_after.as_secs() + 1).to_string();
+            (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, seconds)], text).into_response()
+        }
+        _ => (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], text).into_response(),
+    }
 }
 
 async fn readyz(Shared(state): Shared<State>) -> impl IntoResponse {

@@ -31,7 +31,7 @@
 //! - `session`: one input stream, independent of its transport
 //! - `publish`: decision, smoothing, event, sinks
 //! - `kafka`: every Kafka client: reader, offset tracker, progress, dead letters, event sink
-//! - `datasets`: CREMA-D, TESS, manifests, protocols
+//! - `datasets`: CREMA-D, TESS, manifests, protocols, audit of clips
 //! - `evaluation`: metrics, bootstrap, report, evaluator
 //! - `transport`: gRPC and HTTP
 //! - `config`: composes, validates and documents the options of all modules

@@ -12,7 +12,7 @@ use affectd::security::Gate;
 use affectd::telemetry::Readiness;
 use affectd::telemetry::metrics::{self, METRICS, MetricKind, Source};
 use affectd::transport::http;
-use affectd::transport::http::State;
+use affectd::transport::http::{SessionSlot, State};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -29,7 +29,12 @@ async fn start() -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let readiness = Readiness::starting(&["kafka", "model"]);
-    let state = State { metrics: metrics::install(), readiness: readiness.clone(), gate: Gate::open() };
+    let state = State {
+        metrics: metrics::install(),
+        readiness: readiness.clone(),
+        gate: Gate::open(),
+        sessions: SessionSlot::default(),
+    };
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move {
         let _ = stopped.await;

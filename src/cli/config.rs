@@ -1,6 +1,6 @@
 //! `affectd config`: the effective configuration and where each value came from, its validation, and its JSON Schema.
 //!
-//! Input: the loaded configuration. Output: TOML or JSON on stdout. Invariants: no output shows a secret.
+//! Input: the loaded configuration. Output: TOML or JSON on stdout, or the result of the check. Invariants: no output shows a secret.
 
 use std::io::{self, Write};
 
@@ -23,8 +23,12 @@ pub enum Action {
         #[arg(long, value_enum, default_value = "table")]
         format: Format,
     },
-    /// Validate the configuration: print ok, or the first error (exit code 64)
-    Check,
+    /// Validate the configuration and whether it fits this machine: print ok, or the first error (exit code 64)
+    Check {
+        /// Check only the values: load no model, use no address, and do not ask librdkafka
+        #[arg(long)]
+        offline: bool,
+    },
     /// Print the JSON Schema of the configuration file, which editors use for completion and checks
     Schema,
 }
@@ -41,14 +45,18 @@ pub enum Format {
 /// Runs the command. The configuration is valid: an invalid one has ended the process before.
 ///
 /// # Errors
-/// A write to stdout that fails.
+/// A write to stdout that fails, and what [`super::environment::check`] finds.
 pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
+    if let Action::Check { .. } = args.action {
+        context.loaded.check_exposure()?;
+    }
+    if let Action::Check { offline: false } = args.action {
+        let loaded = context.loaded.clone();
+        tokio::task::spawn_blocking(move || super::environment::check(&loaded)).await??;
+    }
     let mut out = io::stdout().lock();
     match args.action {
-        Action::Check => {
-            context.loaded.check_exposure()?;
-            writeln!(out, "configuration ok")?;
-        }
+        Action::Check { .. } => writeln!(out, "configuration ok")?,
         Action::Schema => writeln!(out, "{:#}", config::schema())?,
         Action::Print { format: Format::Table } => write_toml(&mut out, &context.loaded.settings)?,
         Action::Print { format: Format::Json } => {

@@ -11,6 +11,7 @@ mod channels;
 pub mod config;
 mod connection;
 pub mod demo;
+mod environment;
 pub mod evaluate;
 mod event_table;
 pub mod features;
@@ -105,6 +106,8 @@ pub enum Command {
     Send(send::Args),
     /// The published events, live
     Tail(tail::Args),
+    /// The events of a daemon, live
+    Watch(tail::WatchArgs),
     /// Send many streams to a daemon and measure it
     Load(load::Args),
     /// The model's contract
@@ -148,7 +151,7 @@ pub fn run(cli: Cli) -> ExitCode {
     logging::start(
         cli.global.log_format,
         cli.global.log_level.as_deref(),
-        if serving { "info,ort=warn,symphonia=error" } else { "warn" },
+        if serving { "info,ort=warn" } else { "warn" },
     );
     let loaded = match crate::config::load(&load_options(&cli.global)) {
         Ok(loaded) => loaded,
@@ -186,6 +189,7 @@ async fn dispatch(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Features(args) => features::run(args, context).await,
         Command::Send(args) => send::run(args, context).await,
         Command::Tail(args) => tail::run(args, context).await,
+        Command::Watch(args) => tail::watch(args, context).await,
         Command::Load(args) => load::run(args, context).await,
         Command::Model(args) => model::run(args, context).await,
         Command::Token(args) => token::run(args),
@@ -228,6 +232,7 @@ fn is_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
     };
     cause.is::<ConfigError>()
         || cause.is::<SecurityError>()
+        || cause.is::<environment::EnvironmentError>()
         || matches!(
             setup,
             Some(SetupError::Geometry(GeometryError::Hop { .. }) | SetupError::VoiceActivity { .. })

@@ -16,7 +16,7 @@ use crate::model::{Contract, ModelSource, Runtime};
 use crate::security::{Gate, ServerTls};
 use crate::stream::{SetupError, StreamSetup};
 use crate::vad;
-use crate::window::GeometryError;
+use crate::window::{GeometryError, MAX_HOP, WindowGeometry};
 
 /// Arguments of `affectd serve`.
 #[derive(Debug, clap::Args)]
@@ -35,6 +35,7 @@ pub async fn run(_args: Args, context: super::Context) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
     };
+    raise_descriptor_limit();
     let listeners = Listeners {
         grpc: bind("grpc.address", config.grpc.address).await?,
         http: bind("http.address", config.http.address).await?,
@@ -49,6 +50,15 @@ pub async fn run(_args: Args, context: super::Context) -> anyhow::Result<()> {
             other => other.into(),
         },
     )
+}
+
+/// Raises the limit of open descriptors to the most that the process may have: each connection takes one.
+fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
+        tracing::warn!(limit = ?limit.current, "cannot raise the limit of open descriptors: {error}");
+    }
 }
 
 /// Returns a channel of reload requests, one for each SIGHUP. The channel holds one request: during a reload, the next
@@ -68,7 +78,7 @@ fn reload_requests() -> std::io::Result<mpsc::Receiver<()>> {
 
 /// Checks, before the daemon listens, that every model can be read, that its windows match the configuration, and that
 /// ONNX Runtime can be loaded.
-fn check(loaded: &Loaded) -> anyhow::Result<()> {
+pub(super) fn check(loaded: &Loaded) -> anyhow::Result<()> {
     let config = &loaded.config;
     for model in &config.models {
         let contract = ModelSource::configured(model.path.as_deref()).contract();
@@ -88,9 +98,12 @@ fn check_windows(contract: &Contract, loaded: &Loaded) -> anyhow::Result<()> {
     let config = &loaded.config;
     let setup = StreamSetup::new(contract, &config.window, &config.audio);
     match setup.and_then(|setup| setup.gated(contract, &config.vad)) {
-        Ok(_) => Ok(()),
+        Ok(setup) => {
+            warn_of_gaps(&setup);
+            Ok(())
+        }
         Err(SetupError::Geometry(GeometryError::Hop { frame, .. })) => {
-            let allowed = format!("a whole multiple of the model's frame hop, {frame:?}");
+            let allowed = format!("a whole multiple of the model's frame hop, {frame:?}, up to {MAX_HOP:?}");
             Err(loaded.reject("window.hop", allowed).into())
         }
         Err(SetupError::VoiceActivity { model, rate_hz }) => {
@@ -99,6 +112,18 @@ fn check_windows(contract: &Contract, loaded: &Loaded) -> anyhow::Result<()> {
             Err(loaded.reject("vad.mode", allowed).into())
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Logs a warning where windows do not touch each other.
+fn warn_of_gaps(setup: &StreamSetup) {
+    let WindowGeometry { length, hop, sample_rate_hz, .. } = setup.geometry;
+    if hop > length {
+        let seconds = |samples: u64| samples as f64 / f64::from(sample_rate_hz);
+        let (hop, length) = (seconds(hop), seconds(length));
+        tracing::warn!(
+            "window.hop = {hop} s is longer than a window ({length} s): the audio between two windows is not analysed"
+        );
     }
 }
 

@@ -11,6 +11,7 @@ mod kafka;
 mod pace;
 mod script;
 mod target;
+mod watch;
 
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
@@ -28,6 +29,7 @@ pub use kafka::{Acknowledged, RecordFormat, RecordProducer, Records, content_typ
 pub use pace::Pace;
 pub use script::{ChannelRequest, ChunkOptions, Script};
 pub use target::Target;
+pub use watch::WatchedEvents;
 
 use crate::proto::recognition_service_client::RecognitionServiceClient;
 use crate::proto::recognition_service_server::SERVICE_NAME as RECOGNITION;

@@ -86,7 +86,8 @@ impl Config {
     pub fn reloader(&self) -> ReloaderOptions {
         let Self { models, window, audio, vad, batch, engine, .. } = self.clone();
         let shard_capacity = self.limits.shard_count().saturating_mul(self.limits.shard_queue);
-        ReloaderOptions { models, window, audio, vad, batch, engine, shard_capacity }
+        let bounds = self.limits.bounds();
+        ReloaderOptions { models, window, audio, vad, batch, engine, bounds, shard_capacity }
     }
 }
 

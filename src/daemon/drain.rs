@@ -2,6 +2,7 @@
 //!
 //! Input: the running stages. Output: success, or what was left when the time ended. Invariant: every wait here is bounded.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Daemon, DaemonError};
@@ -39,6 +40,12 @@ impl Daemon {
         if let Some(inputs) = &self.inputs {
             inputs.calls.close();
             inputs.calls.wait().await;
+            let calls = inputs.sessions.unread_at_drain.load(Ordering::Relaxed);
+            if calls > 0 {
+                tracing::warn!(calls, "ended calls whose clients did not read their events");
+            }
+            inputs.tap.close();
+            self.http_sessions.close();
         }
         // From here on every window has left for its client or for the queue of a sink.
         match tokio::time::timeout(LAST_CONNECTIONS, self.grpc.finish()).await {

@@ -16,15 +16,17 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 pub use error::DaemonError;
-use stages::{Inputs, Ports, Sinks};
+use stages::{Inputs, Sinks};
 use task::Task;
 
 use crate::config::Config;
 use crate::kafka::KafkaFault;
 use crate::kafka::producer::EventProducer;
 use crate::publish::publisher::PublishFault;
+use crate::publish::tap::EventTap;
 use crate::serving::Reloader;
 use crate::shard::{self, ReportSender, ShardThreads};
+use crate::transport::http::SessionSlot;
 
 /// Reports that may wait for the Kafka reader.
 const REPORTS: usize = 4096;
@@ -83,6 +85,7 @@ pub async fn run_with_reload(
 struct Daemon {
     config: Config,
     http: Task<Result<(), std::io::Error>>,
+    http_sessions: SessionSlot,
     grpc: Task<Result<(), tonic::transport::Error>>,
     reader: Option<Task<Result<(), KafkaFault>>>,
     /// `None` once the drain has released the shards.
@@ -107,8 +110,9 @@ impl Daemon {
         shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Self>, DaemonError> {
         let readiness = stages::readiness(&config);
-        let Ports { grpc, http, gate } = stages::ports(listeners, &config)?;
-        let http = stages::http(http, &readiness, &gate);
+        let (ports, gate) = stages::ports(listeners, &config)?;
+        let http_sessions = SessionSlot::default();
+        let http = stages::http(ports.http, &readiness, &gate, &http_sessions);
         // Results: from the batcher of each model to the publisher. Reports: from the shards and the producer to the Kafka reader.
         let (results, scored) = mpsc::channel(RESULTS);
         let (report, reports) = crossbeam_channel::bounded(REPORTS);
@@ -123,17 +127,31 @@ impl Daemon {
         }
         let producer = stages::producer(&config, &reports_to)?;
         let sinks = stages::sinks(&config, producer.as_ref());
-        let publisher = stages::publisher(&config, &sinks, scored);
+        let tap = EventTap::default();
+        let publisher = stages::publisher(&config, &sinks, tap.clone(), scored);
         let reloader = Task::spawn(|stop| reloader.run(reload, stop));
         let (count, queue) = (config.limits.shard_count(), config.limits.shard_queue);
         let (shards, threads) = shard::start(count, queue, &reports_to, &sinks.streams)?;
-        let inputs = stages::inputs(&config, shards, models, readiness);
+        let inputs = stages::inputs(&config, shards, models, readiness, tap);
         let reader = stages::reader(&config, &inputs, producer.as_ref(), reports)?;
-        let grpc = stages::grpc(grpc, gate, &config, inputs.clone());
+        let grpc = stages::grpc(ports.grpc, gate, &config, inputs.clone());
+        stages::open_http(&http_sessions, &inputs);
         inputs.readiness.met("model");
 
         let (inputs, shards) = (Some(inputs), Some(threads));
-        Ok(Some(Self { config, http, grpc, reader, inputs, shards, reloader, publisher, sinks, producer }))
+        Ok(Some(Self {
+            config,
+            http,
+            http_sessions,
+            grpc,
+            reader,
+            inputs,
+            shards,
+            reloader,
+            publisher,
+            sinks,
+            producer,
+        }))
     }
 
     /// Waits until a stage fails or ends by itself.

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use crossbeam_channel::Receiver;
 use tokio::sync::mpsc;
@@ -19,16 +20,17 @@ use crate::kafka::event_sink::{EVENT_ROOM, EventSink, EventSinkFault, SHADOW_ROO
 use crate::kafka::producer::EventProducer;
 use crate::kafka::{KafkaFault, Reader, ReaderLinks};
 use crate::publish::publisher::{PublishFault, Publisher};
+use crate::publish::tap::EventTap;
 use crate::security::{Gate, SecurityError, ServerTls};
 use crate::serving::{EventSender, JobOrigin, RegistryReceiver, StreamSinks};
 use crate::session::{OpenStreams, SessionLinks};
 use crate::shard::{PartitionReport, ReportSender, Shards};
 use crate::telemetry::{Readiness, metrics};
-use crate::transport::Listener;
-use crate::transport::grpc::Recognition;
+use crate::transport::Port;
 use crate::transport::grpc::evaluation::Evaluation;
 use crate::transport::grpc::server::{self, Services};
-use crate::transport::http;
+use crate::transport::grpc::{Events, Recognition};
+use crate::transport::http::{self, HttpSessions, SessionSlot};
 
 /// What every input of the daemon shares.
 #[derive(Clone)]
@@ -38,6 +40,8 @@ pub(super) struct Inputs {
     pub readiness: Readiness,
     /// The open calls of the gRPC server.
     pub calls: TaskTracker,
+    /// The observers of published events.
+    pub tap: EventTap,
 }
 
 /// The sinks of events beside the replies of calls, and their tasks.
@@ -48,19 +52,18 @@ pub(super) struct Sinks {
     pub tasks: Vec<Task<Result<(), EventSinkFault>>>,
 }
 
-/// The ports with TLS, and the gate behind them.
+/// The ports of the servers, with TLS where it is configured.
 pub(super) struct Ports {
-    pub grpc: Listener,
-    pub http: Listener,
-    pub gate: Gate,
+    pub grpc: Port,
+    pub http: Port,
 }
 
 /// Loads the files of `[tls]` and `[auth]`.
-pub(super) fn ports(bound: Listeners, config: &Config) -> Result<Ports, SecurityError> {
+pub(super) fn ports(bound: Listeners, config: &Config) -> Result<(Ports, Gate), SecurityError> {
     let tls = ServerTls::start(&config.tls)?;
-    let http = Listener::http(bound.http, tls.clone().filter(|_| config.http.tls));
+    let http = Port::http(bound.http, tls.clone().filter(|_| config.http.tls));
     let gate = Gate::start(&config.auth, config.limits.of_principals())?;
-    Ok(Ports { grpc: Listener::grpc(bound.grpc, tls), http, gate })
+    Ok((Ports { grpc: Port::grpc(bound.grpc, tls), http }, gate))
 }
 
 /// The readiness of a daemon that starts: the conditions that must hold first.
@@ -74,26 +77,38 @@ pub(super) fn inputs(
     shards: Shards,
     models: RegistryReceiver,
     readiness: Readiness,
+    tap: EventTap,
 ) -> Inputs {
     let sessions = Arc::new(SessionLinks {
         shards,
         registries: models,
         streams: OpenStreams::new(config.limits.max_streams),
+        bounds: config.limits.bounds(),
         draining: CancellationToken::new(),
+        first_chunk_timeout: config.limits.first_chunk_timeout,
         idle_timeout: config.audio.idle_timeout,
+        unread_at_drain: AtomicUsize::new(0),
         max_utilization_percent: config.limits.max_utilization_percent,
     });
-    Inputs { sessions, readiness, calls: TaskTracker::new() }
+    Inputs { sessions, readiness, calls: TaskTracker::new(), tap }
 }
 
-/// Serves metrics and readiness.
+/// Serves metrics and readiness, and recordings once `sessions` is set.
 pub(super) fn http(
-    listener: Listener,
+    port: Port,
     readiness: &Readiness,
     gate: &Gate,
+    sessions: &SessionSlot,
 ) -> Task<Result<(), std::io::Error>> {
-    let state = http::State { metrics: metrics::install(), readiness: readiness.clone(), gate: gate.clone() };
-    Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
+    let (readiness, gate, sessions) = (readiness.clone(), gate.clone(), sessions.clone());
+    let state = http::State { metrics: metrics::install(), readiness, gate, sessions };
+    Task::spawn(|stop| http::serve(port, state, stop.cancelled_owned()))
+}
+
+/// Lets HTTP requests enter the daemon.
+pub(super) fn open_http(slot: &SessionSlot, inputs: &Inputs) {
+    let sessions = HttpSessions { links: inputs.sessions.clone(), calls: inputs.calls.clone() };
+    slot.open(sessions);
 }
 
 /// The producer of events and dead letters; `None` where Kafka is off.
@@ -129,9 +144,11 @@ pub(super) fn sinks(config: &Config, producer: Option<&EventProducer>) -> Sinks 
 pub(super) fn publisher(
     config: &Config,
     sinks: &Sinks,
+    tap: EventTap,
     results: mpsc::Receiver<ScoredBatch<JobOrigin>>,
 ) -> Task<Result<(), PublishFault>> {
-    let publisher = Publisher { options: config.publish.clone(), shadow_topics: sinks.shadow_topics.clone() };
+    let (options, shadow_topics) = (config.publish.clone(), sinks.shadow_topics.clone());
+    let publisher = Publisher { options, shadow_topics, tap };
     Task::spawn(|_| publisher.run(results))
 }
 
@@ -156,25 +173,27 @@ pub(super) fn reader(
     Ok(Some(Task::spawn_blocking(move |stop| reader.run(&stop))))
 }
 
-/// Serves recognition, evaluation, health and reflection.
+/// Serves recognition, evaluation, events, health and reflection.
 pub(super) fn grpc(
-    listener: Listener,
+    port: Port,
     gate: Gate,
     config: &Config,
     inputs: Inputs,
 ) -> Task<Result<(), tonic::transport::Error>> {
-    let Inputs { sessions, readiness, calls } = inputs;
+    let Inputs { sessions, readiness, calls, tap } = inputs;
     let (models, draining) = (sessions.registries.clone(), sessions.draining.clone());
     let evaluator = move || models.borrow().find("").map(|model| Evaluator::of(&model));
     let services = Services {
         recognition: Recognition::new(sessions, calls, config.audio.max_chunk_bytes),
         evaluation: Evaluation::new(evaluator, draining),
+        events: Events::new(tap),
         readiness,
         gate,
         max_chunk_bytes: config.audio.max_chunk_bytes,
         max_file_bytes: config.audio.max_file_bytes,
+        options: config.grpc.clone(),
     };
-    Task::spawn(|stop| server::serve(listener, services, stop.cancelled_owned()))
+    Task::spawn(|stop| server::serve(port, services, stop.cancelled_owned()))
 }
 
 impl Sinks {

@@ -15,7 +15,7 @@ use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::producer::{FutureProducer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{DefaultProducerContext, FutureProducer, ProducerContext, ThreadedProducer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
@@ -111,6 +111,27 @@ pub(super) fn progress_consumer(kafka: &Options) -> Result<BaseConsumer<QuietCon
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true");
     settings.create_with_context(QuietContext).map_err(broker(kafka, "set up the progress consumer"))
+}
+
+/// Creates a consumer and a producer with `kafka.properties` and drops them. They have no brokers, so no connection is opened.
+///
+/// # Errors
+/// Where librdkafka refuses a property: a name that it does not know, a bad value, or a file that it cannot read. The text names the property.
+pub fn check(kafka: &Options) -> Result<(), String> {
+    let refused = |error| match error {
+        KafkaError::ClientConfig(_, reason, key, _) if !key.is_empty() => {
+            format!("kafka.properties.{key}: {reason}")
+        }
+        KafkaError::ClientCreation(reason) => format!("kafka.properties: {reason}"),
+        other => format!("kafka.properties: {other}"),
+    };
+    let mut settings = settings(kafka);
+    settings.remove("bootstrap.servers");
+    let _producer: ThreadedProducer<DefaultProducerContext> = settings.create().map_err(refused)?;
+    settings.set("group.id", &kafka.group_id);
+    let _consumer: BaseConsumer<QuietContext> =
+        settings.create_with_context(QuietContext).map_err(refused)?;
+    Ok(())
 }
 
 /// Returns an admin client.

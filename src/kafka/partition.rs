@@ -18,13 +18,13 @@ use super::commit::{CommitOutcome, PartitionCommit};
 use super::dead_letters::DeadLetter;
 use super::offset_tracker::{Idle, OffsetTracker, TrackedProgress};
 use super::progress::ProgressEntry;
-use super::record::RawRecord;
-use crate::serving::RegistryReceiver;
+use super::record::{AudioRecord, RawRecord};
+use crate::serving::{RegistryReceiver, ServedModel};
 use crate::session::Refusal;
 use crate::shard::PartitionReport;
 use crate::shard::{ChunkEnvelope, ChunkSource, ShardMessage, Shards, StreamKey};
-use crate::stream::Resume;
 use crate::stream::{Assignment, DeadLetterTicket};
+use crate::stream::{BadChunk, Resume, StreamInfo, check_captured_at};
 use crate::telemetry::metrics;
 
 /// A partition while it is assigned.
@@ -124,13 +124,9 @@ impl Partition {
         let goes_on = resume.as_ref().is_some_and(|resume| resume.at.is_some());
         // A resumed stream keeps the information of its progress record. What this record declares is compared with it in the shard.
         let info = self.tracker.info(&stream_id).filter(|_| goes_on).unwrap_or(&audio.info).clone();
-        let found = self.registries.borrow().find(&info.model);
-        let model = match found {
+        let model = match self.model_for(&info, &audio) {
             Ok(model) => model,
-            Err(unknown) => {
-                let reason = Refusal::from(unknown).to_string();
-                return Some(self.refuse(record, offset, timestamp, reason));
-            }
+            Err(refusal) => return Some(self.refuse(record, offset, timestamp, refusal.to_string())),
         };
         if self.tracker.was_idle(&stream_id, timestamp, self.idle_ms()) {
             resume.iter_mut().for_each(end_at_position);
@@ -151,6 +147,14 @@ impl Partition {
         };
         self.outbox.push_back((stream_id, ShardMessage::Chunk(Box::new(envelope))));
         None
+    }
+
+    /// Returns the model of a stream, or why its record reaches no stream: a field out of bounds, or a model that is not served.
+    fn model_for(&self, stream: &StreamInfo, record: &AudioRecord) -> Result<Arc<ServedModel>, Refusal> {
+        let model = self.registries.borrow().find(&stream.model)?;
+        let declared = model.setup.bounds.check(&record.info);
+        declared.and_then(|()| check_captured_at(record.captured_at.as_ref())).map_err(BadChunk::from)?;
+        Ok(model)
     }
 
     /// Returns a record that reaches no stream as a dead letter.

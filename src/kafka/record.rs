@@ -13,6 +13,7 @@ use crate::audio::{AudioFormat, BadAudio, ChannelPolicy, channel_names};
 use crate::proto::{self, Timestamp};
 use crate::stream::Chunk;
 use crate::stream::StreamInfo;
+use crate::telemetry::excerpt;
 
 /// The header with the media type of the value, as in HTTP.
 pub const CONTENT_TYPE: &str = "content-type";
@@ -107,7 +108,7 @@ pub enum BadRecord {
     #[error(transparent)]
     Format(#[from] BadAudio),
     /// The value of a header is not allowed.
-    #[error("header {name}: {value:?}; allowed is {allowed}")]
+    #[error("header {name}: {:?}; allowed is {allowed}", excerpt(value))]
     Header {
         /// The name of the header.
         name: &'static str,
@@ -184,7 +185,7 @@ impl RawRecord {
             let mut reported = REPORTED.lock().unwrap_or_else(PoisonError::into_inner);
             if reported.len() < MOST_REPORTED && reported.insert(header.key.to_owned()) {
                 tracing::warn!(
-                    header = header.key,
+                    header = %excerpt(header.key),
                     "unknown header of a raw record is ignored; did you mean {nearest}?"
                 );
             }

@@ -13,6 +13,7 @@ use super::Options;
 use super::event::{EventFactories, EventFactory, Scores, now};
 use super::smoothing::RawScores;
 use super::stream_states::StreamStates;
+use super::tap::EventTap;
 use crate::batch::{Scored, ScoredBatch};
 use crate::model::{EngineError, Prediction};
 use crate::proto::EmotionEvent;
@@ -45,6 +46,8 @@ pub struct Publisher {
     pub options: Options,
     /// The sinks of shadows by the topic that they are configured with.
     pub shadow_topics: HashMap<Arc<str>, EventSender>,
+    /// Observers of all events but those of shadows.
+    pub tap: EventTap,
 }
 
 impl Publisher {
@@ -109,6 +112,9 @@ impl Publisher {
             metrics::event(&event.emotion, envelope.completed_at.elapsed());
         }
         let (event, sinks) = (Arc::new(event), envelope.sinks.into_iter());
+        if !matches!(envelope.recipient, Recipient::Shadow(_)) {
+            self.tap.publish(&event);
+        }
         match envelope.recipient {
             Recipient::Shadow(topic) => self.publish_shadow(event, topic.as_deref()),
             Recipient::Partition(ticket) => {

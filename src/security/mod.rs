@@ -27,7 +27,7 @@ pub use error::SecurityError;
 pub use gate::{Gate, Principal};
 pub use options::{AuthOptions, ClientAuth, TlsOptions};
 pub use peer::Peer;
-pub use quota::{PrincipalLimits, Quota, QuotaExceeded, QuotaPermit};
+pub use quota::{PrincipalLimits, Quota, QuotaExceeded, QuotaPermit, paced};
 pub use scope::{Scope, ScopeList, Scopes};
 pub(crate) use tls::subject;
 pub use tls::{ServerTls, TlsConfigs};

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::{Stream, StreamExt};
 use tokio::time::Instant;
 
 /// Principals that are remembered at most without an open stream or evaluation.
@@ -148,6 +149,23 @@ impl Drop for QuotaPermit {
             Held::Evaluation => usage.evaluations -= 1,
         }
     }
+}
+
+/// Delays the messages of a stream so that its principal stays within its limit of bytes a second.
+pub fn paced<T: Send, E: Send>(
+    messages: impl Stream<Item = Result<T, E>> + Send,
+    quota: Option<Arc<Quota>>,
+    bytes: impl Fn(&T) -> usize + Clone + Send,
+) -> impl Stream<Item = Result<T, E>> + Send {
+    messages.then(move |message| {
+        let (quota, bytes) = (quota.clone(), bytes.clone());
+        async move {
+            if let (Some(quota), Ok(message)) = (&quota, &message) {
+                quota.spend_bytes(bytes(message)).await;
+            }
+            message
+        }
+    })
 }
 
 /// The quotas of all principals by name.

@@ -6,6 +6,7 @@
 //! Invariants: everything here is pure, without clock, channel or I/O. The windows of a stream depend on its audio only, never on how it was
 //! divided into chunks.
 
+mod bounds;
 mod channel_state;
 mod chunk;
 mod collected_file;
@@ -21,6 +22,7 @@ mod ticket;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use bounds::{InputBounds, OutOfBounds, check_captured_at, check_chunk};
 pub use channel_state::{ChannelState, ChannelStates};
 pub use chunk::{BadChunk, Chunk, ChunkOutcome, FURTHEST_SAMPLE};
 pub use collected_file::{CollectedFile, decode_file};
@@ -80,6 +82,8 @@ pub struct StreamSetup {
     pub file_as_samples: FileAsSamples,
     /// The channel policy and the names of the channels.
     pub channels: ChannelLayout,
+    /// The bounds of what a stream declares.
+    pub bounds: InputBounds,
 }
 
 impl StreamSetup {
@@ -110,6 +114,7 @@ impl StreamSetup {
             max_file_bytes: audio.max_file_bytes,
             file_as_samples: audio.file_as_samples,
             channels: ChannelLayout { policy: audio.channels, names: Vec::new() },
+            bounds: InputBounds::default(),
         })
     }
 

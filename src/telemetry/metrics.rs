@@ -16,6 +16,10 @@ pub use names::*;
 mod names {
     /// Streams that are open now.
     pub const STREAMS_ACTIVE: &str = "affectd_streams_active";
+    /// Connections that are open now.
+    pub const CONNECTIONS_ACTIVE: &str = "affectd_connections_active";
+    /// Connections that were closed at once.
+    pub const CONNECTIONS_REFUSED_TOTAL: &str = "affectd_connections_refused_total";
     /// Chunks accepted.
     pub const CHUNKS_TOTAL: &str = "affectd_chunks_total";
     /// Seconds of audio accepted; a stream's channels count once.
@@ -108,6 +112,8 @@ const fn metric(
 #[rustfmt::skip]
 pub const METRICS: &[Metric] = &[
     metric(STREAMS_ACTIVE, Level, &[], Unit::Count, "Streams that are open now"),
+    metric(CONNECTIONS_ACTIVE, Level, &[("server", &["grpc", "http"])], Unit::Count, "Connections that are open now"),
+    metric(CONNECTIONS_REFUSED_TOTAL, Counter, &[("server", &["grpc", "http"])], Unit::Count, "Connections closed at once because a limit was reached"),
     metric(CHUNKS_TOTAL, Counter, &[("source", Source::KNOWN)], Unit::Count, "Chunks accepted"),
     metric(AUDIO_SECONDS_TOTAL, Counter, &[("source", Source::KNOWN)], Unit::Seconds, "Whole seconds of audio accepted; a stream's channels count once"),
     metric(WINDOWS_TOTAL, Counter, &[("outcome", &["published", "silent", "failed", "dropped"])], Unit::Count, "Windows by what became of them"),
@@ -205,6 +211,16 @@ impl Drop for GaugeGuard {
 /// Counts an open stream until the guard is dropped.
 pub fn stream_open() -> GaugeGuard {
     GaugeGuard::raise(gauge!(STREAMS_ACTIVE))
+}
+
+/// Counts an open connection of a server (`grpc` or `http`) until the guard is dropped.
+pub fn connection_open(server: &'static str) -> GaugeGuard {
+    GaugeGuard::raise(gauge!(CONNECTIONS_ACTIVE, "server" => server))
+}
+
+/// Counts a connection that was closed at once because a limit was reached.
+pub fn connection_refused(server: &'static str) {
+    counter!(CONNECTIONS_REFUSED_TOTAL, "server" => server).increment(1);
 }
 
 /// Sets the number of items that wait in front of a stage (`shard`, `batch` or `publish`).

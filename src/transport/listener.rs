@@ -1,10 +1,9 @@
-//! A bound port that yields connections, with or without TLS. Both servers use it.
+//! TLS on top of the accepted connections of a port. Both servers use it.
 //!
-//! Input: a bound TCP port and the TLS configuration. Output: a [`Connection`] after each completed handshake, with its [`Peer`]. Invariants: a handshake
-//! never delays the next connection, and ends after [`HANDSHAKE_TIMEOUT`]; an error of the port is tried again.
+//! Input: a bound TCP port, the TLS configuration and the limits of connections. Output: a [`SecureConnection`] after each completed handshake, with its
+//! [`Peer`]. Invariants: a handshake never delays the next connection, ends after [`HANDSHAKE_TIMEOUT`], and counts as an open connection.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,55 +12,69 @@ use std::time::Duration;
 use futures::Stream;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use super::connection::{Connection, ConnectionCalls};
+use super::connections::{ConnectionLimits, Connections};
 use crate::security::{Peer, ServerTls, TlsConfigs, subject};
 use crate::telemetry::metrics;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Handshakes in progress above which no further connection is accepted until one ends.
-const MAX_HANDSHAKES: usize = 1024;
-/// How long to wait after the operating system refuses a connection, for example for lack of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Selects the configuration of a server.
 type Select = fn(&TlsConfigs) -> &Arc<ServerConfig>;
 
-/// A bound port that yields connections.
+/// A bound port, with TLS where it is configured.
 #[derive(Debug)]
-pub struct Listener {
+pub struct Port {
     tcp: TcpListener,
     tls: Option<(ServerTls, Select)>,
-    handshakes: JoinSet<Option<Connection>>,
 }
 
-impl From<TcpListener> for Listener {
-    /// Returns a listener without TLS.
+impl From<TcpListener> for Port {
+    /// Returns a port without TLS.
     fn from(tcp: TcpListener) -> Self {
-        Self { tcp, tls: None, handshakes: JoinSet::new() }
+        Self { tcp, tls: None }
     }
+}
+
+impl Port {
+    /// Returns the port of the gRPC server.
+    #[must_use]
+    pub fn grpc(tcp: TcpListener, tls: Option<ServerTls>) -> Self {
+        Self { tcp, tls: tls.map(|tls| (tls, (|configs| &configs.grpc) as Select)) }
+    }
+
+    /// Returns the port of the HTTP server.
+    #[must_use]
+    pub fn http(tcp: TcpListener, tls: Option<ServerTls>) -> Self {
+        Self { tcp, tls: tls.map(|tls| (tls, (|configs| &configs.http) as Select)) }
+    }
+
+    /// Returns the connections of the port within limits.
+    #[must_use]
+    pub fn within(self, limits: ConnectionLimits) -> Listener {
+        let connections = Connections::new(self.tcp, limits);
+        Listener { connections, tls: self.tls, handshakes: JoinSet::new() }
+    }
+}
+
+/// The connections of a port.
+#[derive(Debug)]
+pub struct Listener {
+    connections: Connections,
+    tls: Option<(ServerTls, Select)>,
+    handshakes: JoinSet<Option<SecureConnection>>,
 }
 
 impl Listener {
-    /// Returns the listener of the gRPC server, with TLS where it is configured.
-    #[must_use]
-    pub fn grpc(tcp: TcpListener, tls: Option<ServerTls>) -> Self {
-        Self { tls: tls.map(|tls| (tls, (|configs| &configs.grpc) as Select)), ..Self::from(tcp) }
-    }
-
-    /// Returns the listener of the HTTP server, with TLS where it is configured.
-    #[must_use]
-    pub fn http(tcp: TcpListener, tls: Option<ServerTls>) -> Self {
-        Self { tls: tls.map(|tls| (tls, (|configs| &configs.http) as Select)), ..Self::from(tcp) }
-    }
-
     /// Waits for the next connection whose handshake is complete. Cancel safe.
-    pub async fn next(&mut self) -> Connection {
+    pub async fn next(&mut self) -> SecureConnection {
         loop {
             tokio::select! {
                 Some(done) = self.handshakes.join_next() => {
@@ -69,20 +82,17 @@ impl Listener {
                         return connection;
                     }
                 }
-                accepted = self.tcp.accept(), if self.handshakes.len() < MAX_HANDSHAKES => match accepted {
-                    Ok((stream, address)) => {
-                        if let Some(connection) = self.begin(stream, address) {
-                            return connection;
-                        }
+                connection = self.connections.accept() => {
+                    if let Some(connection) = self.begin(connection) {
+                        return connection;
                     }
-                    Err(error) => pause_after(&error).await,
-                },
+                }
             }
         }
     }
 
     /// Returns the connections as a stream, which never ends.
-    pub fn into_stream(self) -> impl Stream<Item = io::Result<Connection>> + Send {
+    pub fn into_stream(self) -> impl Stream<Item = io::Result<SecureConnection>> + Send {
         futures::stream::unfold(self, |mut listener| async {
             let connection = listener.next().await;
             Some((Ok(connection), listener))
@@ -90,23 +100,23 @@ impl Listener {
     }
 
     /// Returns a connection without TLS at once; a handshake begins as a task.
-    fn begin(&mut self, stream: TcpStream, address: SocketAddr) -> Option<Connection> {
-        // Events are small and must not wait for the acknowledgement of the previous packet.
-        let _ = stream.set_nodelay(true);
-        let peer = Peer { address, certificate: None };
+    fn begin(&mut self, connection: Connection) -> Option<SecureConnection> {
+        let peer = Peer { address: connection.peer(), certificate: None };
+        let calls = connection.calls();
         let Some((tls, select)) = &self.tls else {
-            return Some(Connection { peer, stream: Transport::Plain(stream) });
+            let stream = Transport::Plain(connection);
+            return Some(SecureConnection { info: ConnectInfo { peer, calls }, stream });
         };
         let acceptor = TlsAcceptor::from(select(&tls.current()).clone());
         self.handshakes.spawn(async move {
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => Some(Connection::secured(stream, peer)),
-                Ok(Err(error)) => {
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(connection)).await {
+                Ok(Ok(stream)) => Some(SecureConnection::secured(stream, peer, calls)),
+                Ok(Err(error)) if error.kind() != io::ErrorKind::TimedOut => {
                     metrics::tls_handshake_failed("error");
-                    tracing::debug!(%address, %error, "the TLS handshake of a client failed");
+                    tracing::debug!(address = %peer.address, %error, "the TLS handshake of a client failed");
                     None
                 }
-                Err(_) => {
+                Ok(Err(_)) | Err(_) => {
                     metrics::tls_handshake_failed("timeout");
                     None
                 }
@@ -116,60 +126,52 @@ impl Listener {
     }
 }
 
-/// Waits after an error of the port, but not after one of a single connection.
-async fn pause_after(error: &io::Error) {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
-        tracing::warn!(%error, "cannot accept a connection, trying again");
-        tokio::time::sleep(ACCEPT_PAUSE).await;
-    }
+/// What is known of a connection.
+#[derive(Debug, Clone)]
+pub struct ConnectInfo {
+    /// The other side.
+    pub peer: Peer,
+    /// The count of the connection's calls.
+    pub calls: ConnectionCalls,
 }
 
-impl axum::serve::Listener for Listener {
-    type Io = Connection;
-    type Addr = Peer;
-
-    async fn accept(&mut self) -> (Connection, Peer) {
-        let connection = self.next().await;
-        let peer = connection.peer.clone();
-        (connection, peer)
-    }
-
-    fn local_addr(&self) -> io::Result<Peer> {
-        Ok(Peer { address: self.tcp.local_addr()?, certificate: None })
-    }
-}
-
-/// An open connection.
+/// An open connection after its handshake.
 #[derive(Debug)]
-pub struct Connection {
-    peer: Peer,
+pub struct SecureConnection {
+    info: ConnectInfo,
     stream: Transport,
 }
 
 #[derive(Debug)]
 enum Transport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Connection),
+    Tls(Box<TlsStream<Connection>>),
 }
 
-impl Connection {
-    fn secured(stream: TlsStream<TcpStream>, peer: Peer) -> Self {
+impl SecureConnection {
+    fn secured(stream: TlsStream<Connection>, peer: Peer, calls: ConnectionCalls) -> Self {
         let chain = stream.get_ref().1.peer_certificates();
         let certificate = chain.and_then(<[_]>::first).and_then(subject);
-        Self { peer: Peer { certificate, ..peer }, stream: Transport::Tls(Box::new(stream)) }
+        let peer = Peer { certificate, ..peer };
+        Self { info: ConnectInfo { peer, calls }, stream: Transport::Tls(Box::new(stream)) }
+    }
+
+    /// Returns the other side.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.info.peer
     }
 }
 
-impl Connected for Connection {
-    type ConnectInfo = Peer;
+impl Connected for SecureConnection {
+    type ConnectInfo = ConnectInfo;
 
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
+    fn connect_info(&self) -> ConnectInfo {
+        self.info.clone()
     }
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for SecureConnection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().stream {
             Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
@@ -178,7 +180,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for SecureConnection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().stream {
             Transport::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
@@ -222,9 +224,11 @@ impl AsyncWrite for Connection {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt;
+    use tokio::net::TcpStream;
 
     use super::*;
     use crate::security::TlsOptions;
+    use crate::transport::connection::ReadTimeouts;
 
     #[tokio::test(start_paused = true)]
     async fn a_handshake_that_does_not_go_on_is_closed_and_delays_no_other_connection() {
@@ -236,7 +240,10 @@ mod tests {
         let options = TlsOptions { cert: Some(cert), key: Some(key), ..TlsOptions::default() };
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = tcp.local_addr().unwrap();
-        let mut listener = Listener::grpc(tcp, ServerTls::start(&options).unwrap());
+        let timeouts =
+            ReadTimeouts { preface: HANDSHAKE_TIMEOUT, preface_bytes: 24, idle: HANDSHAKE_TIMEOUT };
+        let limits = ConnectionLimits { server: "test", max: 2, max_per_peer: 2, timeouts };
+        let mut listener = Port::grpc(tcp, ServerTls::start(&options).unwrap()).within(limits);
         let accepting = tokio::spawn(async move { listener.next().await });
         let began = tokio::time::Instant::now();
         let mut silent = TcpStream::connect(address).await.unwrap();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::geometry::MAX_HOP;
+
 /// Why windows cannot be placed for a model. The operator has to change the model or the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum GeometryError {
@@ -11,8 +13,10 @@ pub enum GeometryError {
         /// The model's name.
         model: String,
     },
-    /// `window.hop` is not a whole number of frames, or of samples where the model takes those.
-    #[error("use window.hop = {hop:?}: allowed is a whole multiple of the model's frame hop, {frame:?}")]
+    /// `window.hop` is too long, or not a whole number of frames, or of samples where the model takes those.
+    #[error(
+        "use window.hop = {hop:?}: allowed is a whole multiple of the model's frame hop, {frame:?}, up to {MAX_HOP:?}"
+    )]
     Hop {
         /// The configured hop.
         hop: Duration,

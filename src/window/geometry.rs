@@ -14,6 +14,9 @@ use super::GeometryError;
 use super::Options;
 use crate::model::{Contract, Input};
 
+/// The longest time from the start of one window to the start of the next.
+pub const MAX_HOP: Duration = Duration::from_secs(60);
+
 /// Length and hop of the windows of one model, in samples at the model's rate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WindowGeometry {
@@ -44,7 +47,7 @@ impl WindowGeometry {
     /// Creates the windows of a model under a configuration.
     ///
     /// # Errors
-    /// [`GeometryError::Hop`] where `window.hop` is not a whole number of frames; [`GeometryError::NoFrontEnd`] for
+    /// [`GeometryError::Hop`] where `window.hop` is not a whole number of frames or above [`MAX_HOP`]; [`GeometryError::NoFrontEnd`] for
     /// models that take frames and have no MFCC options.
     pub fn new(contract: &Contract, window: &Options) -> Result<Self, GeometryError> {
         let (frame_hop, frame_length) = match (&contract.mfcc, contract.input) {
@@ -59,6 +62,7 @@ impl WindowGeometry {
                 let exact = (hop.as_nanos() * u128::from(rate)).is_multiple_of(1_000_000_000);
                 Some(whole_samples(hop, rate))
                     .filter(|samples| exact && *samples > 0 && samples.is_multiple_of(frame_hop))
+                    .filter(|_| hop <= MAX_HOP)
                     .ok_or(GeometryError::Hop { hop, frame: time_of(frame_hop, rate) })?
             }
         };

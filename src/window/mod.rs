@@ -14,7 +14,7 @@ mod windower;
 
 pub(crate) use channel_windower::{ChannelScratch, ChannelWindower};
 pub use error::GeometryError;
-pub use geometry::{WindowGeometry, WindowSpan, time_of, whole_samples};
+pub use geometry::{MAX_HOP, WindowGeometry, WindowSpan, time_of, whole_samples};
 pub use options::Options;
 pub use window::Window;
 pub(crate) use window::{needed_from, window};

@@ -13,8 +13,8 @@ use crate::options::{As, Optional, PositiveDuration};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Time from the start of one window to the start of the next, a whole number of frames; the model's own hop where
-    /// it is not set.
+    /// Time from the start of one window to the start of the next, a whole number of frames up to 1 minute; the model's own
+    /// hop where it is not set.
     #[serde(with = "As::<Optional<PositiveDuration>>")]
     #[schemars(example = &"500ms")]
     pub hop: Option<Duration>,

@@ -35,6 +35,25 @@ fn check_prints_ok_or_one_line_and_exits_with_64() {
 }
 
 #[test]
+fn check_finds_what_does_not_fit_this_machine_unless_it_is_offline() {
+    for (setting, message) in [
+        ("model.path=/nowhere.onnx", "load model /nowhere.onnx: "),
+        ("window.hop=10m", "expected a whole multiple of the model's frame hop, 10ms, up to 60s"),
+        ("vad.mode=loud", "`vad.mode`"),
+        ("grpc.address=192.0.2.1:50051", "grpc.address = 192.0.2.1:50051: "),
+        ("kafka.properties.nonsense=1", "kafka.properties.nonsense: No such configuration property"),
+        ("kafka.properties.linger.ms=long", "kafka.properties.linger.ms: "),
+    ] {
+        let found = run(&["config", "check", "--set", setting]);
+        let stderr = text(&found.stderr);
+        assert_eq!(found.status.code(), Some(64), "{setting}: {stderr}");
+        assert!(stderr.contains(message) && stderr.lines().count() == 1, "{setting}: {stderr}");
+        let offline = run(&["config", "check", "--offline", "--set", setting]);
+        assert_eq!(offline.status.success(), !setting.starts_with("vad"), "{setting}");
+    }
+}
+
+#[test]
 fn a_bad_configuration_stops_every_command_before_it_starts() {
     let serve = affectd(&["serve"]).env("AFFECTD__GRPC__PORT", "1").output().unwrap();
     assert_eq!(serve.status.code(), Some(64));

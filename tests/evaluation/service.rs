@@ -40,7 +40,7 @@ fn tone(rate_hz: u32, seconds: f64, hz: f64, level: f64) -> Vec<i16> {
     (0..(f64::from(rate_hz) * seconds) as usize).map(sample).collect()
 }
 
-/// Clips of several rates, lengths and channels, three that cannot be used, and the manifest that names them.
+/// Clips of several rates, lengths and channels, four that cannot be used, and the manifest that names them.
 fn dataset(folder: &Path) -> PathBuf {
     let clip = |name: &str, rate: u32, channels: u16, samples: &[i16]| {
         wav(&folder.join(name), rate, channels, samples);
@@ -122,17 +122,19 @@ async fn local_and_remote_evaluation_give_the_same_report() {
 
     let (here, there) = (report(&local), report(&remote));
     assert_eq!(here, there);
-    assert_eq!((here.clips, here.skipped, here.model.as_str()), (5, 3, "tiny@1.0.0"));
+    assert_eq!((here.clips, here.skipped, here.model.as_str()), (4, 2, "tiny@1.0.0"));
     assert_eq!(here.labels, ["anger", "neutral", "sadness"]);
-    assert_eq!(here.confusion_matrix.iter().map(|row| row.iter().sum()).collect::<Vec<u64>>(), [2, 2, 1]);
+    assert_eq!(here.confusion_matrix.iter().map(|row| row.iter().sum()).collect::<Vec<u64>>(), [1, 2, 1]);
     let rows = std::fs::read_to_string(csv("local.csv")).unwrap();
     assert!(rows.starts_with("id,truth,prediction,anger,neutral,sadness\n"), "{rows}");
-    assert_eq!(rows.lines().count(), 6);
+    assert_eq!(rows.lines().count(), 5);
     assert_eq!(rows, std::fs::read_to_string(csv("remote.csv")).unwrap());
 
     let stderr = String::from_utf8(local.stderr).unwrap();
     assert_eq!(stderr, String::from_utf8(remote.stderr).unwrap());
-    assert!(stderr.contains("skipped 2 clips: audio (first: broken.wav: is not a WAV"), "{stderr}");
+    assert!(stderr.contains("1 clip unreadable (left out)") && stderr.contains("broken.wav"), "{stderr}");
+    assert!(stderr.contains("1 clip without sound (left out)") && stderr.contains("quiet.wav"), "{stderr}");
+    assert!(stderr.contains("skipped 1 clips: audio (first: tiny.wav: "), "{stderr}");
     assert!(stderr.contains("skipped 1 clips: label \"surprise\" is not among the model's"), "{stderr}");
     daemon.stop.send(()).unwrap();
     daemon.ended.await.unwrap().unwrap();

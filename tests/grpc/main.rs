@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod analyze;
 mod bad_input;
 mod channels;
 mod chunking;
@@ -17,4 +18,5 @@ mod slow_client;
 mod smoothing;
 mod startup_errors;
 mod voice_activity;
+mod watch;
 mod waveform;

@@ -82,7 +82,9 @@ fn pipeline(sinks: &StreamSinks) -> Pipeline {
 
 fn publish(scored: mpsc::Receiver<ScoredBatch<JobOrigin>>) {
     let options = Config::default().publish;
-    tokio::spawn(Publisher { options, shadow_topics: Default::default() }.run(scored));
+    tokio::spawn(
+        Publisher { options, shadow_topics: Default::default(), tap: Default::default() }.run(scored),
+    );
 }
 
 /// A call's stream.

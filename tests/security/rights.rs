@@ -1,6 +1,8 @@
 //! Scopes per RPC and per HTTP path, client certificates as identities.
 
+use affectd::proto::WatchEventsRequest;
 use affectd::proto::evaluation_service_client::EvaluationServiceClient;
+use affectd::proto::event_service_client::EventServiceClient;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -35,6 +37,10 @@ async fn each_rpc_needs_its_scope_and_health_needs_none() {
         let described = ServerReflectionClient::new(channel.clone())
             .server_reflection_info(with_token(futures::stream::iter([request]), token))
             .await;
+        let watched = EventServiceClient::new(channel.clone())
+            .watch_events(with_token(WatchEventsRequest::default(), token))
+            .await;
+        assert_eq!(watched.is_ok(), allowed(2), "token {index} watches events");
         let outcomes = [recognized.err(), evaluated.err(), described.err()];
         for (scope, outcome) in outcomes.into_iter().enumerate() {
             let code = outcome.as_ref().map(tonic::Status::code);
@@ -56,7 +62,7 @@ async fn each_rpc_needs_its_scope_and_health_needs_none() {
 }
 
 #[tokio::test]
-async fn the_page_needs_the_scope_read_and_probes_need_nothing() {
+async fn the_page_and_recordings_need_their_scopes_and_probes_need_nothing() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let (folder, options) = tiny();
     let (reader, sender) =
@@ -77,6 +83,25 @@ async fn the_page_needs_the_scope_read_and_probes_need_nothing() {
         answer
     };
     assert!(page(Some(&reader)).await.contains("<h1>affectd"));
+    let recordings = async |token: Option<&str>| {
+        let body = std::fs::read(SAMPLE).unwrap();
+        let mut socket = tokio::net::TcpStream::connect(daemon.http).await.unwrap();
+        let header = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let length = body.len();
+        let head = format!(
+            "POST /v1/analyze HTTP/1.1\r\nHost: test\r\n{header}Content-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        // A server that refuses may close its side before it has read the body.
+        _ = socket.write_all(&body).await;
+        let mut answer = Vec::new();
+        _ = bounded("the answer", socket.read_to_end(&mut answer)).await;
+        String::from_utf8_lossy(&answer).chars().take(15).collect::<String>()
+    };
+    assert_eq!(recordings(Some(&sender)).await, "HTTP/1.1 200 OK");
+    for token in [Some(reader.as_str()), None] {
+        assert_ne!(recordings(token).await, "HTTP/1.1 200 OK");
+    }
     let missing = page(None).await;
     assert!(missing.starts_with("HTTP/1.1 401") && missing.contains("www-authenticate: Bearer"), "{missing}");
     assert!(page(Some(&sender)).await.starts_with("HTTP/1.1 403"));

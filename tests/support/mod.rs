@@ -16,9 +16,11 @@ pub mod kafka;
 pub mod load_report;
 pub mod model_fixture;
 pub mod partition_fixture;
+pub mod raw_codec;
 pub mod records;
 pub mod speech_fixture;
 pub mod stream_fixture;
 pub mod streams;
 #[cfg(feature = "train")]
 pub mod train_fixture;
+pub mod victim;

@@ -1,25 +1,25 @@
-//! Authorisation of calls, and the limits of their principals.
+//! Authorisation of calls, and the statuses of what is not authorised.
 //!
 //! Input: a request with the peer of its connection. Output: the request with its [`Principal`], or a status without any call of a service. Invariants: a
 //! path that is not listed needs the scope `admin`; health needs none, because load balancers have no credentials.
 
-use std::sync::Arc;
-
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use futures::{Stream, StreamExt};
 use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::proto::evaluation_service_server::SERVICE_NAME as EVALUATION;
+use crate::proto::event_service_server::SERVICE_NAME as EVENTS;
 use crate::proto::recognition_service_server::SERVICE_NAME as RECOGNITION;
-use crate::security::{AuthError, Gate, Peer, Principal, Quota, QuotaExceeded, Scope};
+use crate::security::{AuthError, Gate, Principal, QuotaExceeded, Scope};
+use crate::transport::listener::ConnectInfo;
 
 /// The services with the scope that each needs; `None` needs no credentials.
 const SCOPES: &[(&str, Option<Scope>)] = &[
     (RECOGNITION, Some(Scope::Recognize)),
     (EVALUATION, Some(Scope::Evaluate)),
+    (EVENTS, Some(Scope::Read)),
     ("grpc.health.v1.Health", None),
     ("grpc.reflection.v1.ServerReflection", Some(Scope::Read)),
     ("grpc.reflection.v1alpha.ServerReflection", Some(Scope::Read)),
@@ -31,8 +31,8 @@ pub(super) async fn authorize(State(gate): State<Gate>, mut request: Request, ne
     let listed = SCOPES.iter().find(|(name, _)| *name == service);
     let principal = match listed.map_or(Some(Scope::Admin), |(_, scope)| *scope) {
         None => Ok(Principal::anonymous()),
-        Some(scope) => match request.extensions().get::<Peer>() {
-            Some(peer) => gate.authorize(peer, authorization(&request), scope),
+        Some(scope) => match request.extensions().get::<ConnectInfo>() {
+            Some(connection) => gate.authorize(&connection.peer, authorization(&request), scope),
             None => Err(AuthError::Missing),
         },
     };
@@ -71,21 +71,4 @@ fn exhausted(message: String, retry_after: std::time::Duration) -> Status {
 /// Returns the principal that [`authorize`] has added to a request.
 pub(super) fn principal_of<T>(request: &tonic::Request<T>) -> Principal {
     request.extensions().get().cloned().unwrap_or_else(Principal::anonymous)
-}
-
-/// Delays the messages of a call so that its principal stays within its limit of bytes a second.
-pub(super) fn paced<T: Send>(
-    messages: impl Stream<Item = Result<T, Status>> + Send,
-    quota: Option<Arc<Quota>>,
-    bytes: impl Fn(&T) -> usize + Clone + Send,
-) -> impl Stream<Item = Result<T, Status>> + Send {
-    messages.then(move |message| {
-        let (quota, bytes) = (quota.clone(), bytes.clone());
-        async move {
-            if let (Some(quota), Ok(message)) = (&quota, &message) {
-                quota.spend_bytes(bytes(message)).await;
-            }
-            message
-        }
-    })
 }

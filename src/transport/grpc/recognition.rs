@@ -7,17 +7,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::authorize::{paced, principal_of, status_of_quota};
+use super::authorize::{principal_of, status_of_quota};
 use super::status::{read_error, status, status_of_session};
 use crate::proto::recognition_service_server::RecognitionService;
 use crate::proto::{AudioChunk, RecognizeRequest, RecognizeResponse};
-use crate::security::Quota;
+use crate::security::{Quota, paced};
 use crate::serving::CallReply;
-use crate::session::{InputSession, Refusal, SessionError, SessionLinks};
+use crate::session::{InputSession, Refusal, ReplyInbox, SessionError, SessionLinks};
 use crate::telemetry::metrics::Source;
 
 /// The recognition service.
@@ -85,7 +85,7 @@ fn chunk_of(
 
 /// The two channels from a session to the response of its call.
 struct CallResponses {
-    inbox: mpsc::Receiver<CallReply>,
+    inbox: ReplyInbox,
     ended: oneshot::Receiver<Result<(), Status>>,
 }
 
@@ -100,7 +100,7 @@ async fn next_response(
         ended = &mut responses.ended => ended,
     };
     // The session has ended, so the client has taken every event. What may be left is the failure of a window.
-    if let Ok(reply) = responses.inbox.try_recv() {
+    if let Some(reply) = responses.inbox.try_recv() {
         return response(reply, responses);
     }
     match ended {

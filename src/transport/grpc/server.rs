@@ -1,10 +1,9 @@
-//! The gRPC server: recognition, evaluation, health and reflection on one port.
+//! The gRPC server: recognition, evaluation, events, health and reflection on one port.
 //!
 //! Input: a bound port and the services. Output: served calls until the shutdown future completes. Invariant: the health service reports the daemon's
 //! readiness, and does so before the first connection is accepted.
 
 use std::future::Future;
-use std::time::Duration;
 
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
@@ -15,26 +14,28 @@ use tonic_health::server::HealthReporter;
 use super::authorize::authorize;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::evaluation_service_server::SERVICE_NAME as EVALUATION;
+use crate::proto::event_service_server::{EventServiceServer, SERVICE_NAME as EVENTS};
 use crate::proto::recognition_service_server::{RecognitionServiceServer, SERVICE_NAME as RECOGNITION};
 use crate::security::Gate;
 use crate::serving::JobOrigin;
 use crate::telemetry::Readiness;
-use crate::transport::Listener;
-use crate::transport::grpc::Recognition;
+use crate::transport::Port;
+use crate::transport::connection::ReadTimeouts;
+use crate::transport::connections::ConnectionLimits;
 use crate::transport::grpc::evaluation::Evaluation;
+use crate::transport::grpc::{Events, Options, Recognition, calls};
 
 /// The most bytes of a message beside its audio.
 const ENVELOPE_BYTES: usize = 64 * 1024;
 
 /// Bytes that a client may send on one stream before its session accepts them: the HTTP/2 flow-control window.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-/// The window of a connection: as large as those of 200 streams, the most that HTTP/2 servers allow by default, so that a session that waits leaves
-/// room for the others on its connection.
-const CONNECTION_WINDOW_BYTES: u32 = 200 * STREAM_WINDOW_BYTES;
-/// How long a connection may be silent before the server sends a ping. A client that vanished would keep its stream open otherwise.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-/// How long a client may take to answer the ping.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most bytes that a connection may send before they are accepted.
+const LARGEST_CONNECTION_WINDOW_BYTES: u32 = 50 * 1024 * 1024;
+/// The length of the preface of HTTP/2 (RFC 9113, section 3.4).
+const PREFACE_BYTES: usize = 24;
+/// Descriptors that connections of gRPC leave to everything else.
+const RESERVED_DESCRIPTORS: usize = 256;
 
 /// Lets a service accept gzip and zstd, and reply in whichever of them the client accepts. A macro, because the generated servers share no trait.
 macro_rules! compressed {
@@ -53,14 +54,18 @@ pub struct Services {
     pub recognition: Recognition,
     /// The evaluation service.
     pub evaluation: Evaluation<JobOrigin>,
+    /// The event service.
+    pub events: Events,
     /// The readiness that the health service reports.
     pub readiness: Readiness,
-    /// Authenticates and authorises the calls.
-    pub gate: Gate,
     /// The largest chunk in bytes (`audio.max_chunk_bytes`).
     pub max_chunk_bytes: usize,
     /// The largest file in bytes (`audio.max_file_bytes`).
     pub max_file_bytes: usize,
+    /// Authenticates and authorises the calls.
+    pub gate: Gate,
+    /// The limits of connections.
+    pub options: Options,
 }
 
 /// Serves calls until `shutdown` completes, then until the last connection is closed.
@@ -70,11 +75,20 @@ pub struct Services {
 /// # Errors
 /// Returns an error if the server fails.
 pub async fn serve(
-    listener: Listener,
+    port: Port,
     services: Services,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let Services { recognition, evaluation, readiness, gate, max_chunk_bytes, max_file_bytes } = services;
+    let Services {
+        recognition,
+        evaluation,
+        events,
+        readiness,
+        gate,
+        max_chunk_bytes,
+        max_file_bytes,
+        options,
+    } = services;
     let largest_message = max_chunk_bytes.max(max_file_bytes) + ENVELOPE_BYTES;
     let (reporter, health) = tonic_health::server::health_reporter();
     follow_readiness(reporter, &readiness).await;
@@ -82,24 +96,51 @@ pub async fn serve(
     let recognition = RecognitionServiceServer::new(recognition).max_decoding_message_size(largest_message);
     let (recognition, evaluation) =
         (compressed!(recognition), compressed!(evaluation.into_server(max_file_bytes)));
+    let events = compressed!(EventServiceServer::new(events));
     let routes = Routes::new(recognition)
         .add_service(evaluation)
+        .add_service(events)
         .add_service(health)
         .add_service(reflection().build_v1().expect(described))
         .add_service(reflection().build_v1alpha().expect(described));
-    Server::builder()
+    let routes = routes.into_axum_router().layer(axum::middleware::from_fn(calls::pass));
+    let routes = routes.layer(axum::middleware::from_fn_with_state(gate, authorize));
+    let mut server = Server::builder();
+    // As large as the windows of all its streams, so that a session that waits leaves room for the others on its connection.
+    let connection_window = (options.max_streams_per_connection as u32)
+        .saturating_mul(STREAM_WINDOW_BYTES)
+        .min(LARGEST_CONNECTION_WINDOW_BYTES);
+    if let Some(age) = options.max_connection_age {
+        server = server.max_connection_age(age);
+    }
+    server
+        .max_concurrent_streams(options.max_streams_per_connection as u32)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_routes(authorized(routes, gate))
-        .serve_with_incoming_shutdown(listener.into_stream(), shutdown)
+        .initial_connection_window_size(connection_window)
+        // A client that vanished, or stays within the headers of a call, answers no ping.
+        .http2_keepalive_interval(Some(options.handshake_timeout))
+        .http2_keepalive_timeout(Some(options.handshake_timeout))
+        .add_routes(Routes::from(routes))
+        .serve_with_incoming_shutdown(port.within(limits(&options)).into_stream(), shutdown)
         .await
 }
 
-/// Puts the gate in front of all services.
-fn authorized(routes: Routes, gate: Gate) -> Routes {
-    routes.into_axum_router().layer(axum::middleware::from_fn_with_state(gate, authorize)).into()
+/// Returns the limits of connections, which must begin HTTP/2 in time and not be without a call for long.
+fn limits(options: &Options) -> ConnectionLimits {
+    let timeouts = ReadTimeouts {
+        preface: options.handshake_timeout,
+        preface_bytes: PREFACE_BYTES,
+        idle: options.max_connection_idle,
+    };
+    let (max, max_per_peer) = (within_descriptors(options.max_connections), options.max_connections_per_peer);
+    ConnectionLimits { server: "grpc", max, max_per_peer, timeouts }
+}
+
+/// Returns at most `max` connections, and fewer where the process may not have so many descriptors: HTTP, files and Kafka need some too.
+fn within_descriptors(max: usize) -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    max.min(limit.saturating_sub(RESERVED_DESCRIPTORS).max(limit / 2)).max(1)
 }
 
 /// Returns the description of all services but reflection itself, which each version of the reflection protocol adds.
@@ -127,7 +168,7 @@ async fn follow_readiness(reporter: HealthReporter, readiness: &Readiness) {
 
 async fn report(reporter: &HealthReporter, ready: bool) {
     let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-    for service in ["", RECOGNITION, EVALUATION] {
+    for service in ["", RECOGNITION, EVALUATION, EVENTS] {
         reporter.set_service_status(service, status).await;
     }
 }

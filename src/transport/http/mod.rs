@@ -1,31 +1,49 @@
-//! The HTTP server: `/metrics`, `/livez`, `/readyz` and a page that links them.
+//! The HTTP server: `/metrics`, `/livez`, `/readyz`, a page that links them, and `/v1/analyze` for recordings.
 //!
-//! Input: a bound port, the handle of the metrics and the daemon's [`Readiness`]. Output: plain text and one page. Invariant: no request changes any
-//! state.
+//! Input: a bound port, the handle of the metrics, the daemon's [`Readiness`] and its sessions. Output: plain text, one page, and events as JSON. Invariant:
+//! only `/v1/analyze` reads a body.
 
+mod analyze;
 mod options;
+
 use std::future::Future;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::connect_info::Connected;
-use axum::extract::{ConnectInfo, Request, State as Shared};
+use axum::extract::{Extension, Request, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
-use axum::serve::IncomingStream;
+use axum::routing::{get, post};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use super::Port;
+use super::connection::ReadTimeouts;
+use super::connections::ConnectionLimits;
+use super::listener::Listener;
 use crate::security::{AuthError, Gate, Peer, Scope};
 use crate::telemetry::Readiness;
-use crate::transport::Listener;
+pub use analyze::{HttpSessions, SessionSlot};
 pub use options::Options;
 
 /// How often the recorder aggregates its samples, so that its memory stays constant if nothing scrapes it.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// How long responses in flight may take after the shutdown.
 const LAST_RESPONSES: Duration = Duration::from_secs(2);
+
+/// How long a client may take to send the headers of a request, also the next one on its connection.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// People and monitors need few connections.
+const LIMITS: ConnectionLimits = ConnectionLimits {
+    server: "http",
+    max: 128,
+    max_per_peer: 64,
+    timeouts: ReadTimeouts { preface: HEADER_TIMEOUT, preface_bytes: 1, idle: Duration::from_secs(60) },
+};
 
 /// What the responses are made of.
 #[derive(Clone)]
@@ -34,8 +52,10 @@ pub struct State {
     pub metrics: PrometheusHandle,
     /// Whether the daemon accepts work.
     pub readiness: Readiness,
-    /// Authenticates and authorises the requests for the page.
+    /// Authenticates and authorises the requests.
     pub gate: Gate,
+    /// Where recordings enter the daemon; empty until it has started.
+    pub sessions: SessionSlot,
 }
 
 /// Serves until `shutdown` completes, then waits up to 2 s for responses in flight.
@@ -45,7 +65,7 @@ pub struct State {
 /// # Errors
 /// Returns an error of the listener. There is none in practice, because a connection that cannot be accepted is tried again.
 pub async fn serve(
-    listener: Listener,
+    port: Port,
     state: State,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
@@ -62,44 +82,71 @@ pub async fn serve(
             metrics.run_upkeep();
         }
     };
+    let connections = port.within(LIMITS);
     let deadline = async move {
         let _ = stopped.await;
         tokio::time::sleep(LAST_RESPONSES).await;
     };
     tokio::select! {
-        result = axum::serve(listener, router(state).into_make_service_with_connect_info::<Peer>()).with_graceful_shutdown(shutdown) => result,
+        () = serve_connections(connections, router(state), shutdown) => Ok(()),
         () = upkeep => Ok(()),
         () = deadline => Ok(()),
     }
 }
 
+/// Serves connections until `shutdown` completes, then until the open ones have sent their responses.
+async fn serve_connections(
+    mut connections: Listener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let open = GracefulShutdown::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    loop {
+        let connection = tokio::select! {
+            () = &mut shutdown => break,
+            connection = connections.next() => connection,
+        };
+        let service = TowerToHyperService::new(router.clone().layer(Extension(connection.peer().clone())));
+        let serving = open.watch(server.serve_connection(TokioIo::new(connection), service));
+        // An error ends its connection only.
+        tokio::spawn(async move { drop(serving.await) });
+    }
+    drop(connections);
+    open.shutdown().await;
+}
+
 /// Returns the routes without a server.
 pub fn router(state: State) -> Router {
+    let gate = state.gate.clone();
     Router::new()
-        .route("/", get(page).route_layer(from_fn_with_state(state.gate.clone(), authorize_read)))
+        .route("/", get(page).route_layer(from_fn_with_state((gate.clone(), Scope::Read), authorize)))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route(
+            "/v1/analyze",
+            post(analyze::analyze).route_layer(from_fn_with_state((gate, Scope::Recognize), authorize)),
+        )
         .fallback(async || (StatusCode::NOT_FOUND, "not found; see / for what there is\n"))
         .with_state(state)
 }
 
-impl Connected<IncomingStream<'_, Listener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Listener>) -> Self {
-        stream.remote_addr().clone()
-    }
-}
-
-/// Passes a request with the scope `read` on. `/metrics`, `/livez` and `/readyz` need none, because monitors have no credentials.
-async fn authorize_read(
-    Shared(gate): Shared<Gate>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    request: Request,
+/// Passes a request with the scope on, with its principal. `/metrics`, `/livez` and `/readyz` need none, because monitors have no credentials.
+async fn authorize(
+    Shared((gate, scope)): Shared<(Gate, Scope)>,
+    Extension(peer): Extension<Peer>,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let authorization = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
-    let error = match gate.authorize(&peer, authorization, Scope::Read) {
-        Ok(_) => return next.run(request).await,
+    let error = match gate.authorize(&peer, authorization, scope) {
+        Ok(principal) => {
+            request.extensions_mut().insert(principal);
+            return next.run(request).await;
+        }
         Err(error) => error,
     };
     let text = format!("{error}\n");
@@ -132,7 +179,8 @@ async fn page(Shared(state): Shared<State>) -> Html<String> {
          <h1>affectd {version}</h1><p>{status}</p><ul>\
          <li><a href=/metrics>/metrics</a> for Prometheus\
          <li><a href=/livez>/livez</a> whether the process answers\
-         <li><a href=/readyz>/readyz</a> whether it takes work, and if not, why</ul></html>\n"
+         <li><a href=/readyz>/readyz</a> whether it takes work, and if not, why\
+         <li><code>POST /v1/analyze</code> a recording in, its events out</ul></html>\n"
     ))
 }
 

@@ -39,7 +39,12 @@ async fn start() -> Server {
     let shutdown = async move {
         let _ = stopped.await;
     };
-    Server { address, readiness, stop, task: tokio::spawn(http::serve(listener.into(), state, shutdown)) }
+    Server {
+        address,
+        readiness,
+        stop,
+        task: tokio::spawn(http::serve(http::connections(listener).into(), state, shutdown)),
+    }
 }
 
 /// Status line and body.

@@ -45,7 +45,7 @@ pub enum Format {
 /// Runs the command. The configuration is valid: an invalid one has ended the process before.
 ///
 /// # Errors
-/// A write to stdout that fails, and what [`super::environment::check`] finds.
+/// A write to stdout that fails, and what `environment::check` finds.
 pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     if let Action::Check { .. } = args.action {
         context.loaded.check_exposure()?;

@@ -19,15 +19,12 @@ use crate::publish::tap::passes;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// kafka://host:port/topic with brokers separated by commas; without a topic it is kafka.output_topic; or
-    /// grpc://host:port or grpcs://host:port of a daemon
+    /// grpc://host:port of a daemon
     #[arg(long, value_name = "URL")]
     pub from: Target,
     /// Kafka: start with the oldest event in the topic, not with the next one
     #[arg(long)]
     pub from_beginning: bool,
-    /// TLS and authentication.
-    #[command(flatten)]
-    pub connection: ConnectionArgs,
     /// Which events are printed, and how.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -36,12 +33,9 @@ pub struct Args {
 /// Arguments of `affectd watch`.
 #[derive(Debug, clap::Args)]
 pub struct WatchArgs {
-    /// grpc://host:port or grpcs://host:port of a daemon, or kafka://host:port/topic
+    /// grpc://host:port of a daemon, or kafka://host:port/topic
     #[arg(value_name = "URL")]
     pub from: Target,
-    /// TLS and authentication.
-    #[command(flatten)]
-    pub connection: ConnectionArgs,
     /// Which events are printed, and how.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -50,6 +44,9 @@ pub struct WatchArgs {
 /// Which events are printed, and how.
 #[derive(Debug, clap::Args)]
 pub struct OutputArgs {
+    /// TLS and authentication.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
     /// The format of events
     #[arg(long, value_enum, default_value = "table")]
     pub format: EventFormat,
@@ -84,8 +81,8 @@ fn parse_attribute(text: &str) -> Result<(String, String), String> {
 
 /// Runs `affectd watch`.
 pub async fn watch(args: WatchArgs, context: super::Context) -> anyhow::Result<()> {
-    let WatchArgs { from, connection, output } = args;
-    run(Args { from, from_beginning: false, connection, output }, context).await
+    let WatchArgs { from, output } = args;
+    run(Args { from, from_beginning: false, output }, context).await
 }
 
 /// Runs the command. Cancelling the future closes the consumer.
@@ -109,7 +106,7 @@ impl Source {
         match &args.from {
             Target::Kafka { brokers, topic } => {
                 let mut kafka = context.loaded.kafka_at(brokers);
-                args.connection.apply_to(&mut kafka)?;
+                args.output.connection.apply_to(&mut kafka)?;
                 let topic = topic.clone().unwrap_or_else(|| kafka.output_topic.clone());
                 let start = if args.from_beginning { StartAt::Beginning } else { StartAt::Now };
                 Ok(Self::Topic(Events::open(brokers, &kafka.properties, &topic, start).await?))
@@ -118,7 +115,7 @@ impl Source {
                 Err(UsageError("--from-beginning is only allowed with kafka://".to_owned()).into())
             }
             Target::Grpc(server) => {
-                let channel = client::connect(server, &args.connection.credentials(server)?).await?;
+                let channel = client::connect(server, &args.output.connection.credentials(server)?).await?;
                 Ok(Self::Daemon(WatchedEvents::open(channel, args.output.filter()).await?))
             }
         }

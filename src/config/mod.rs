@@ -149,7 +149,7 @@ impl Loaded {
 /// # Errors
 /// The first thing that is wrong: the file, an unknown key, or a value that its key does not allow.
 pub fn load(options: &LoadOptions) -> Result<Loaded, ConfigError> {
-    let Values { file, models, settings } = Values::check(layers::merge(options)?)?;
+    let Values { file, models, settings } = Values::check(layers::merge(options)?, &options.environment)?;
     let kafka = file.kafka.clone();
     let loaded = Loaded { config: file.with_models(models), settings, kafka };
     check_models(&loaded)?;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::kafka::KafkaFault;
 use crate::kafka::event_sink::EventSinkFault;
-use crate::publish::publisher::PublishFault;
 use crate::security::SecurityError;
 use crate::serving::ReloadError;
 
@@ -23,9 +22,6 @@ pub enum DaemonError {
     /// Events cannot be written to Kafka.
     #[error(transparent)]
     EventSink(#[from] EventSinkFault),
-    /// Events cannot be published.
-    #[error(transparent)]
-    Publish(#[from] PublishFault),
     /// A server failed.
     #[error("serve gRPC: {0}")]
     Grpc(#[from] tonic::transport::Error),

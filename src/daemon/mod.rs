@@ -22,8 +22,8 @@ use task::Task;
 use crate::config::Config;
 use crate::kafka::KafkaFault;
 use crate::kafka::producer::EventProducer;
-use crate::publish::publisher::PublishFault;
 use crate::publish::tap::EventTap;
+use crate::security::{Gate, ServerTls};
 use crate::serving::Reloader;
 use crate::shard::{self, ReportSender, ShardThreads};
 use crate::transport::http::SessionSlot;
@@ -77,6 +77,9 @@ pub async fn run_with_reload(
         () = &mut shutdown => None,
         error = daemon.failure() => Some(error),
     };
+    if failed.is_some() {
+        daemon.shorten_drain();
+    }
     let drained = daemon.drain().await;
     failed.map_or(drained, Err)
 }
@@ -92,7 +95,7 @@ struct Daemon {
     inputs: Option<Inputs>,
     shards: Option<ShardThreads>,
     reloader: Task<Reloader>,
-    publisher: Task<Result<(), PublishFault>>,
+    publisher: Task<()>,
     sinks: Sinks,
     producer: Option<EventProducer>,
 }
@@ -110,33 +113,36 @@ impl Daemon {
         shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Self>, DaemonError> {
         let readiness = stages::readiness(&config);
-        let (ports, gate) = stages::ports(listeners, &config)?;
+        let tls = ServerTls::start(&config.tls)?;
         let http_sessions = SessionSlot::default();
-        let http = stages::http(ports.http, &readiness, &gate, &http_sessions);
+        let http_tls = tls.clone().filter(|_| config.http.tls);
+        let gate = Gate::start(&config.auth, config.limits.of_principals())?;
+        let http = stages::http(listeners.http, http_tls, &readiness, &gate, &http_sessions);
         // Results: from the batcher of each model to the publisher. Reports: from the shards and the producer to the Kafka reader.
         let (results, scored) = mpsc::channel(RESULTS);
         let (report, reports) = crossbeam_channel::bounded(REPORTS);
         let reports_to = ReportSender { reports: report };
 
         let reloader = Reloader::start(&config.reloader(), results).await?;
+        readiness.met("model");
         let models = reloader.registries();
-        let topics = prepare::topics(&config, shutdown).await;
+        let topics = prepare::topics(&config, &readiness, shutdown).await;
         if !matches!(topics, Ok(true)) {
             reloader.join().await;
             return topics.map(|_| None);
         }
         let producer = stages::producer(&config, &reports_to)?;
-        let sinks = stages::sinks(&config, producer.as_ref());
+        let (transactions, to_commit) = stages::transactions(&config);
+        let sinks = stages::sinks(&config, producer.as_ref(), transactions);
         let tap = EventTap::default();
         let publisher = stages::publisher(&config, &sinks, tap.clone(), scored);
         let reloader = Task::spawn(|stop| reloader.run(reload, stop));
         let (count, queue) = (config.limits.shard_count(), config.limits.shard_queue);
         let (shards, threads) = shard::start(count, queue, &reports_to, &sinks.streams)?;
         let inputs = stages::inputs(&config, shards, models, readiness, tap);
-        let reader = stages::reader(&config, &inputs, producer.as_ref(), reports)?;
-        let grpc = stages::grpc(ports.grpc, gate, &config, inputs.clone());
+        let reader = stages::reader(&config, &inputs, producer.as_ref(), (reports, to_commit))?;
+        let grpc = stages::grpc(listeners.grpc, tls, gate, &config, inputs.clone());
         stages::open_http(&http_sessions, &inputs);
-        inputs.readiness.met("model");
 
         let (inputs, shards) = (Some(inputs), Some(threads));
         Ok(Some(Self {
@@ -174,7 +180,7 @@ impl Daemon {
             error = reader => error,
             () = shards => DaemonError::Stage("shards"),
             () = self.reloader.stopped() => DaemonError::Stage("model reloader"),
-            error = self.publisher.ended("publisher") => error,
+            () = self.publisher.stopped() => DaemonError::Stage("publisher"),
             error = self.sinks.failed() => error,
         }
     }

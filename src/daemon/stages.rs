@@ -6,27 +6,28 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::DaemonError;
 use super::task::Task;
-use super::{DaemonError, Listeners};
 use crate::batch::ScoredBatch;
 use crate::config::{Config, Role};
 use crate::evaluation::Evaluator;
 use crate::kafka::event_sink::{EVENT_ROOM, EventSink, EventSinkFault, SHADOW_ROOM};
-use crate::kafka::producer::EventProducer;
-use crate::kafka::{KafkaFault, Reader, ReaderLinks};
-use crate::publish::publisher::{PublishFault, Publisher};
+use crate::kafka::producer::{EventProducer, Outgoing};
+use crate::kafka::{DeliveryMode, KafkaFault, Reader, ReaderLinks, event_channel};
+use crate::publish::publisher::Publisher;
 use crate::publish::tap::EventTap;
-use crate::security::{Gate, SecurityError, ServerTls};
+use crate::security::{Gate, ServerTls};
 use crate::serving::{EventSender, JobOrigin, RegistryReceiver, StreamSinks};
 use crate::session::{OpenStreams, SessionLinks};
 use crate::shard::{PartitionReport, ReportSender, Shards};
 use crate::telemetry::{Readiness, metrics};
-use crate::transport::Port;
+use crate::transport::Listener;
 use crate::transport::grpc::evaluation::Evaluation;
 use crate::transport::grpc::server::{self, Services};
 use crate::transport::grpc::{Events, Recognition};
@@ -50,20 +51,6 @@ pub(super) struct Sinks {
     /// By the topic that a shadow is configured with.
     pub shadow_topics: HashMap<Arc<str>, EventSender>,
     pub tasks: Vec<Task<Result<(), EventSinkFault>>>,
-}
-
-/// The ports of the servers, with TLS where it is configured.
-pub(super) struct Ports {
-    pub grpc: Port,
-    pub http: Port,
-}
-
-/// Loads the files of `[tls]` and `[auth]`.
-pub(super) fn ports(bound: Listeners, config: &Config) -> Result<(Ports, Gate), SecurityError> {
-    let tls = ServerTls::start(&config.tls)?;
-    let http = Port::http(bound.http, tls.clone().filter(|_| config.http.tls));
-    let gate = Gate::start(&config.auth, config.limits.of_principals())?;
-    Ok((Ports { grpc: Port::grpc(bound.grpc, tls), http }, gate))
 }
 
 /// The readiness of a daemon that starts: the conditions that must hold first.
@@ -95,14 +82,16 @@ pub(super) fn inputs(
 
 /// Serves metrics and readiness, and recordings once `sessions` is set.
 pub(super) fn http(
-    port: Port,
+    port: TcpListener,
+    tls: Option<ServerTls>,
     readiness: &Readiness,
     gate: &Gate,
     sessions: &SessionSlot,
 ) -> Task<Result<(), std::io::Error>> {
     let (readiness, gate, sessions) = (readiness.clone(), gate.clone(), sessions.clone());
     let state = http::State { metrics: metrics::install(), readiness, gate, sessions };
-    Task::spawn(|stop| http::serve(port, state, stop.cancelled_owned()))
+    let listener = Listener::http(http::connections(port), tls);
+    Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
 }
 
 /// Lets HTTP requests enter the daemon.
@@ -120,8 +109,21 @@ pub(super) fn producer(
     kafka.map(|kafka| EventProducer::new(kafka, reports_to.reports.clone())).transpose()
 }
 
+/// The channel of events that are published in transactions; `None` where each is published by itself.
+pub(super) fn transactions(config: &Config) -> (Option<Sender<Outgoing>>, Option<Receiver<Outgoing>>) {
+    let kafka = config.kafka.as_ref();
+    let exactly_once = kafka.filter(|kafka| kafka.delivery == DeliveryMode::ExactlyOnce);
+    exactly_once.map(|_| event_channel()).unzip()
+}
+
 /// A sink for the output topic and one for the topic of each shadow; none where Kafka is off.
-pub(super) fn sinks(config: &Config, producer: Option<&EventProducer>) -> Sinks {
+///
+/// With exactly-once delivery the events of partitions have a sink of their own, which sends them to the reader.
+pub(super) fn sinks(
+    config: &Config,
+    producer: Option<&EventProducer>,
+    transactions: Option<Sender<Outgoing>>,
+) -> Sinks {
     let (mut shadow_topics, mut tasks) = (HashMap::new(), Vec::new());
     let Some(producer) = producer else {
         return Sinks { streams: StreamSinks::default(), shadow_topics, tasks };
@@ -137,7 +139,16 @@ pub(super) fn sinks(config: &Config, producer: Option<&EventProducer>) -> Sinks 
         shadow_topics.insert(topic.as_str().into(), sender);
     }
     let calls = if config.publish.kafka_for_grpc { vec![sender.clone()] } else { Vec::new() };
-    Sinks { streams: StreamSinks { calls, partitions: vec![sender] }, shadow_topics, tasks }
+    let partitions = match transactions {
+        None => vec![sender],
+        Some(transactions) => {
+            let (sender, events) = EventSender::channel(EVENT_ROOM);
+            let sink = EventSink::in_transactions(producer.clone(), transactions, events);
+            tasks.push(Task::spawn(|stop| sink.run(stop)));
+            vec![sender]
+        }
+    };
+    Sinks { streams: StreamSinks { calls, partitions }, shadow_topics, tasks }
 }
 
 /// Turns the results of all models into events, until the last batcher has ended.
@@ -146,7 +157,7 @@ pub(super) fn publisher(
     sinks: &Sinks,
     tap: EventTap,
     results: mpsc::Receiver<ScoredBatch<JobOrigin>>,
-) -> Task<Result<(), PublishFault>> {
+) -> Task<()> {
     let (options, shadow_topics) = (config.publish.clone(), sinks.shadow_topics.clone());
     let publisher = Publisher { options, shadow_topics, tap };
     Task::spawn(|_| publisher.run(results))
@@ -157,7 +168,7 @@ pub(super) fn reader(
     config: &Config,
     inputs: &Inputs,
     producer: Option<&EventProducer>,
-    reports: Receiver<PartitionReport>,
+    (reports, events): (Receiver<PartitionReport>, Option<Receiver<Outgoing>>),
 ) -> Result<Option<Task<Result<(), KafkaFault>>>, KafkaFault> {
     let Some((kafka, producer)) = config.kafka.as_ref().zip(producer) else { return Ok(None) };
     let links = ReaderLinks {
@@ -165,6 +176,7 @@ pub(super) fn reader(
         registries: inputs.sessions.registries.clone(),
         reports,
         producer: producer.clone(),
+        events,
         readiness: inputs.readiness.clone(),
         idle_timeout: config.audio.idle_timeout,
         grace_period: config.limits.grace_period,
@@ -175,7 +187,8 @@ pub(super) fn reader(
 
 /// Serves recognition, evaluation, events, health and reflection.
 pub(super) fn grpc(
-    port: Port,
+    port: TcpListener,
+    tls: Option<ServerTls>,
     gate: Gate,
     config: &Config,
     inputs: Inputs,
@@ -193,7 +206,8 @@ pub(super) fn grpc(
         max_file_bytes: config.audio.max_file_bytes,
         options: config.grpc.clone(),
     };
-    Task::spawn(|stop| server::serve(port, services, stop.cancelled_owned()))
+    let listener = Listener::grpc(server::connections(port, &config.grpc), tls);
+    Task::spawn(|stop| server::serve(listener, services, stop.cancelled_owned()))
 }
 
 impl Sinks {

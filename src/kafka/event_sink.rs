@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 
+use crossbeam_channel::{Sender, TrySendError};
 use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 
-use super::producer::{EventProducer, NotTaken, Settlement};
+use super::producer::{EventProducer, NotTaken, Outgoing, Settlement};
 use crate::serving::{EventReceiver, SinkEvent};
 
 /// Events that may wait in the sink of the output topic: ten seconds of a thousand channels with one window a second.
@@ -28,6 +29,8 @@ pub struct EventSinkFault(#[source] pub KafkaError);
 pub struct EventSink {
     producer: EventProducer,
     topic: Option<String>,
+    /// Where the events go instead of the producer's queue.
+    transactions: Option<Sender<Outgoing>>,
     events: EventReceiver,
 }
 
@@ -35,13 +38,23 @@ impl EventSink {
     /// A sink for the output topic.
     #[must_use]
     pub fn new(producer: EventProducer, events: EventReceiver) -> Self {
-        Self { producer, topic: None, events }
+        Self { producer, topic: None, transactions: None, events }
+    }
+
+    /// A sink for the output topic whose events the reader of the partitions publishes in transactions.
+    #[must_use]
+    pub fn in_transactions(
+        producer: EventProducer,
+        transactions: Sender<Outgoing>,
+        events: EventReceiver,
+    ) -> Self {
+        Self { producer, topic: None, transactions: Some(transactions), events }
     }
 
     /// A sink for another topic.
     #[must_use]
     pub fn for_topic(producer: EventProducer, events: EventReceiver, topic: &str) -> Self {
-        Self { producer, topic: Some(topic.to_owned()), events }
+        Self { producer, topic: Some(topic.to_owned()), transactions: None, events }
     }
 
     /// Hands events to the producer until every sender is dropped, or until `stop`: then the queue closes, and the task ends once the events
@@ -68,21 +81,32 @@ impl EventSink {
         Ok(())
     }
 
-    async fn produce(&self, SinkEvent { event, settles }: SinkEvent) -> Result<(), EventSinkFault> {
+    async fn produce(&self, sink_event: SinkEvent) -> Result<(), EventSinkFault> {
+        let SinkEvent { event, settles, failure } = sink_event;
         let settlement = settles.map_or(Settlement::Nothing, Settlement::Window);
-        let mut message = self.producer.event(&event, settlement);
-        if let Some(topic) = &self.topic {
-            message = message.to_topic(topic);
-        }
+        let mut message = match (&failure, &self.topic) {
+            (Some(reason), _) => self.producer.failed_window(&event, reason, settlement),
+            (None, None) => self.producer.event(&event, settlement),
+            (None, Some(topic)) => self.producer.event(&event, settlement).to_topic(topic),
+        };
         // The reply of the event's call need not copy it.
         drop(event);
         loop {
-            match self.producer.send(message) {
+            match self.send(message) {
                 Ok(()) => return Ok(()),
                 Err(NotTaken::Failed(error)) => return Err(EventSinkFault(error)),
                 Err(NotTaken::Full(back)) => message = *back,
             }
             tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    fn send(&self, message: Outgoing) -> Result<(), NotTaken> {
+        let Some(transactions) = &self.transactions else { return self.producer.send(message) };
+        match transactions.try_send(message) {
+            Err(TrySendError::Full(message)) => Err(NotTaken::Full(Box::new(message))),
+            // A reader that has ended publishes nothing any more: the next one does.
+            Ok(()) | Err(TrySendError::Disconnected(_)) => Ok(()),
         }
     }
 }

@@ -6,6 +6,8 @@
 use rdkafka::error::KafkaError;
 
 use super::options::Options;
+use super::outage;
+use super::secrets;
 
 /// A failure that stops the reader. Nothing unsettled was committed, so a restart reads it again.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +68,21 @@ pub enum KafkaFault {
     /// A stream's progress belongs to no offset that the group has committed.
     #[error(transparent)]
     LostProgress(Box<LostProgress>),
+    /// The progress topic lacks records that existed when the offset was committed.
+    #[error(
+        "read progress from {topic}[{partition}]: {missing} streams that were open when offset {committed} was committed have no record \
+         (was the topic deleted?); set kafka.on_lost_progress = \"restart\" to begin such streams anew"
+    )]
+    MissingProgress {
+        /// The progress topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Streams without a record.
+        missing: usize,
+        /// The offset that the group has committed.
+        committed: String,
+    },
     /// The progress topic is another group's.
     #[error(
         "use the progress topic {topic}: it holds progress of the group {other:?}, not {group:?}; give each group its own kafka.progress_topic"
@@ -136,6 +153,18 @@ pub enum KafkaFault {
     Thread(#[from] std::io::Error),
 }
 
+impl KafkaFault {
+    /// Returns whether the same request may succeed later, as where the brokers are away.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Broker { source, .. } | Self::NotAcknowledged { source, .. } => outage::is_passing(source),
+            Self::NoAnswer { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// A stream whose progress belongs to no offset that the group has committed.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -160,5 +189,5 @@ pub struct LostProgress {
 /// Returns what adds its context to an error of librdkafka.
 pub fn broker(kafka: &Options, action: impl Into<String>) -> impl FnOnce(KafkaError) -> KafkaFault {
     let (action, brokers) = (action.into(), kafka.brokers.clone());
-    move |source| KafkaFault::Broker { action, brokers, source: Box::new(source) }
+    move |source| KafkaFault::Broker { action, brokers, source: Box::new(secrets::masked(source)) }
 }

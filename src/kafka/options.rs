@@ -4,16 +4,18 @@
 //! property contradicts a key of `[kafka]` or the way in which offsets are committed.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+use super::secrets::{MASK, is_secret};
 use crate::options::{As, Count, Form, PositiveDuration, Text, Topic, choice};
 
 /// Kafka: audio in, events out.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Brokers to connect to first, separated by commas; Kafka is on where they are set.
@@ -41,6 +43,26 @@ pub struct Options {
     /// Time between two commits of settled offsets.
     #[serde(with = "As::<PositiveDuration>")]
     pub commit_interval: Duration,
+    /// Time after which `/readyz` reports that the daemon is not ready, if the brokers do not answer or acknowledge nothing.
+    #[serde(with = "As::<PositiveDuration>")]
+    pub unready_after: Duration,
+    /// Longest time that a start waits for the brokers.
+    #[serde(with = "As::<PositiveDuration>")]
+    pub start_timeout: Duration,
+    /// How often an event is published: "exactly-once" publishes events, dead letters, progress and offsets in transactions.
+    pub delivery: DeliveryMode,
+    /// Time between two transactions; only for kafka.delivery = "exactly-once".
+    #[serde(with = "As::<PositiveDuration>")]
+    pub transaction_interval: Duration,
+    /// Windows and dead letters after which a transaction is committed at the latest; only for kafka.delivery =
+    /// "exactly-once".
+    #[serde(with = "As::<Count<1, 10_000>>")]
+    pub transaction_windows: usize,
+    /// Name of this daemon within its group (static membership); no two daemons of a group may have the same. A daemon
+    /// that starts again under its name gets its partitions back at once. Without it a daemon is a new member at each start.
+    #[serde(with = "As::<InstanceId>")]
+    #[schemars(example = &"affectd-0")]
+    pub instance_id: String,
     /// What is done with a stream where no progress record fits the committed offset.
     pub on_lost_progress: OnLostProgress,
     /// Whether missing topics are created at start.
@@ -49,7 +71,8 @@ pub struct Options {
     /// share the input.
     #[serde(with = "As::<Count<1, 10_000>>")]
     pub partitions: usize,
-    /// Properties that librdkafka receives as they are: TLS, SASL, tuning. In the name of an environment variable an
+    /// Properties that librdkafka receives as they are: TLS, SASL, tuning. `{ file = "..." }` and `{ env = "..." }` in
+    /// place of a value read it from a file or from an environment variable. In the name of an environment variable an
     /// underscore stands for a dot: AFFECTD__KAFKA__PROPERTIES__SASL_PASSWORD.
     #[serde(with = "As::<Properties>")]
     #[schemars(example = sasl_properties())]
@@ -67,11 +90,29 @@ impl Default for Options {
             progress_topic: "affectd.progress".to_owned(),
             value_format: ValueFormat::Protobuf,
             commit_interval: Duration::from_secs(1),
+            unready_after: Duration::from_secs(10),
+            start_timeout: Duration::from_secs(30),
+            delivery: DeliveryMode::AtLeastOnce,
+            transaction_interval: Duration::from_millis(200),
+            transaction_windows: 1_000,
+            instance_id: String::new(),
             on_lost_progress: OnLostProgress::Fail,
             create_topics: true,
             partitions: 8,
             properties: BTreeMap::new(),
         }
+    }
+}
+
+impl fmt::Debug for Options {
+    /// Writes all keys, with secrets masked.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mask = |(name, value): (&String, &String)| {
+            let value = if is_secret(name) { MASK } else { value };
+            (name.clone(), value.to_owned())
+        };
+        let shown = Self { properties: self.properties.iter().map(mask).collect(), ..self.clone() };
+        write!(out, "Options {}", serde_json::to_value(shown).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -90,6 +131,16 @@ choice! {
         Protobuf = "protobuf",
         /// The same message in proto3 JSON.
         Json = "json",
+    }
+}
+
+choice! {
+    /// Values of `kafka.delivery`.
+    pub enum DeliveryMode {
+        /// Each event is published as soon as it is there; a crash publishes some again under the same ids.
+        AtLeastOnce = "at-least-once",
+        /// Events become visible together with the offsets; a reader of committed records sees each once.
+        ExactlyOnce = "exactly-once",
     }
 }
 
@@ -135,21 +186,40 @@ impl Form for Brokers {
     }
 }
 
+/// A name, or an empty string where the key is not set.
+pub struct InstanceId;
+
+impl Form for InstanceId {
+    type Value = String;
+
+    fn allowed() -> String {
+        "text".to_owned()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "minLength": 1})
+    }
+
+    fn read(json: &Json) -> Option<String> {
+        if json.is_null() { Some(String::new()) } else { Text::read(json) }
+    }
+
+    fn write(value: &String) -> Json {
+        if value.is_empty() { Json::Null } else { Text::write(value) }
+    }
+}
+
 /// Properties of librdkafka that are set elsewhere or must stay as they are, each with what is allowed instead.
 pub const RESERVED_PROPERTIES: &[(&str, &str)] = &[
     ("bootstrap.servers", "nothing here: set kafka.brokers"),
     ("metadata.broker.list", "nothing here: set kafka.brokers"),
     ("group.id", "nothing here: set kafka.group_id"),
+    ("group.instance.id", "nothing here: set kafka.instance_id"),
+    ("transactional.id", "nothing here: set kafka.delivery and kafka.instance_id"),
+    ("isolation.level", "nothing here: only committed records are read"),
     ("enable.auto.commit", "nothing here: offsets are committed once their events are delivered"),
     ("enable.auto.offset.store", "nothing here: offsets are committed once their events are delivered"),
 ];
-
-/// Returns whether the value of a property is masked wherever it would be shown.
-#[must_use]
-pub fn is_secret(property: &str) -> bool {
-    const MARKS: [&str; 6] = ["password", "secret", "token", ".pem", "jaas", "oauthbearer.config"];
-    MARKS.iter().any(|mark| property.contains(mark))
-}
 
 /// Properties of librdkafka by name, without the reserved ones.
 pub struct Properties;
@@ -158,7 +228,7 @@ impl Form for Properties {
     type Value = BTreeMap<String, String>;
 
     fn allowed() -> String {
-        "text, a number, true or false".to_owned()
+        "text, a number, true or false, or one of { file = \"...\" } and { env = \"...\" }".to_owned()
     }
 
     /// A name with dots may be written as one quoted key or as nested tables.
@@ -195,6 +265,6 @@ fn sasl_properties() -> Json {
         "security.protocol": "SASL_SSL",
         "sasl.mechanism": "SCRAM-SHA-512",
         "sasl.username": "affectd",
-        "sasl.password": "...",
+        "sasl.password": {"file": "/run/secrets/kafka-password"},
     })
 }

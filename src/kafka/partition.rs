@@ -3,8 +3,8 @@
 //! Input: records in the order of their offsets, and reports on them. Output: messages in the outbox, in order; records that become dead letters; what
 //! is due to be committed. Invariants: never waits and never calls a broker; while a message waits for its shard, nothing behind it is sent.
 //!
-//! A stream that falls silent ends. Where later records of the partition show the silence by their timestamps, the end follows from the records alone
-//! and a replay repeats it. At the end of the partition no later record comes, and only the clock shows the silence. Such an end is written to the progress topic
+//! A stream that falls silent ends. Where the records of the partition show the silence, the end follows from them alone and a replay repeats it
+//! (`partition_clock`). Where no later record comes, only the clock shows the silence (`silence`). Such an end is written to the progress topic
 //! before it takes effect, with the position at which it happened, so that a replay ends the stream there too. Meanwhile the partition is not read on: a
 //! chunk that arrived in between would move the stream past that position.
 
@@ -14,11 +14,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::commit::{CommitOutcome, PartitionCommit};
+use super::commit_metadata::{CommitMetadata, Committed};
 use super::dead_letters::DeadLetter;
-use super::offset_tracker::{Idle, OffsetTracker, TrackedProgress};
+use super::offset_tracker::{Idle, OffsetTracker};
+use super::partition_end::PartitionEnd;
 use super::progress::ProgressEntry;
 use super::record::{AudioRecord, RawRecord};
+use super::silence::Silence;
+use super::turns::audio_ms;
 use crate::serving::{RegistryReceiver, ServedModel};
 use crate::session::Refusal;
 use crate::shard::PartitionReport;
@@ -29,57 +32,73 @@ use crate::telemetry::metrics;
 
 /// A partition while it is assigned.
 pub struct Partition {
-    assignment: Assignment,
-    tracker: OffsetTracker,
+    pub(super) assignment: Assignment,
+    pub(super) tracker: OffsetTracker,
     /// Messages that their shard had no room for, and those behind them.
-    outbox: VecDeque<(Arc<str>, ShardMessage)>,
+    pub(super) outbox: VecDeque<(Arc<str>, ShardMessage)>,
     /// Records that their shard has not reported on.
     at_shard: HashMap<i64, RawRecord>,
-    /// When the last record of each stream was read.
-    last_read: HashMap<Arc<str>, Instant>,
-    /// Whether the partition was read to its end.
-    at_end: bool,
+    /// How long its streams are silent by wall time.
+    pub(super) silence: Silence,
     /// Whether it is about to be released: nothing more is read.
     leaving: bool,
     /// Whether streams are about to end by wall time: nothing is read until they have.
-    ending_by_wall_time: bool,
+    pub(super) ending_by_wall_time: bool,
     /// The offset of a commit that is under way or was not acknowledged. No other is tried before it.
-    pending_commit: Option<i64>,
-    idle_timeout: Duration,
+    pub(super) pending_commit: Option<i64>,
+    /// The name under which this assignment commits.
+    pub(super) writer: String,
+    /// The metadata of the last acknowledged commit.
+    pub(super) committed: CommitMetadata,
+    /// Streams whose progress records are void. They are deleted after the first commit.
+    pub(super) void: Vec<Arc<str>>,
+    pub(super) transactional: bool,
+    /// Whether events or dead letters wait for the next transaction.
+    pub(super) has_published: bool,
     registries: RegistryReceiver,
 }
 
-/// Where a partition begins.
-#[derive(Debug, Clone, Copy)]
-pub struct StartOffset {
+/// What is known of a partition when it is assigned.
+#[derive(Debug, Clone, Default)]
+pub struct PartitionStart {
     /// The first offset to read.
-    pub start: i64,
-    /// The offset that the group has committed; `None` before its first commit.
-    pub committed: Option<i64>,
+    pub offset: i64,
+    /// What the group has committed.
+    pub committed: Committed,
+    /// The name under which this assignment commits and writes progress; see [`CommitMetadata::writer`].
+    pub writer: String,
+    /// The streams that another reader left open there.
+    pub open_streams: HashMap<Arc<str>, ProgressEntry>,
+    /// Streams whose progress records are void.
+    pub void: Vec<Arc<str>>,
+    /// Whether events are published by the commit that settles them.
+    pub transactional: bool,
 }
 
 impl Partition {
-    /// Opens a partition with the streams that another reader left open. Streams choose from `registries` and end when they are silent for
-    /// `idle_timeout`.
+    /// Opens a partition. Streams choose from `registries` and end when they are silent for `idle_timeout`.
     #[must_use]
     pub fn new(
         assignment: Assignment,
-        at: StartOffset,
-        left_open: &HashMap<Arc<str>, ProgressEntry>,
+        start: PartitionStart,
         idle_timeout: Duration,
         registries: RegistryReceiver,
     ) -> Self {
+        let PartitionStart { offset, committed, writer, open_streams, void, transactional } = start;
         Self {
             assignment,
-            tracker: OffsetTracker::open(at.start, at.committed, left_open),
+            tracker: OffsetTracker::open(offset, committed.offset, &open_streams, idle_timeout),
             outbox: VecDeque::new(),
             at_shard: HashMap::new(),
-            last_read: HashMap::new(),
-            at_end: false,
+            silence: Silence::new(idle_timeout),
             leaving: false,
             ending_by_wall_time: false,
             pending_commit: None,
-            idle_timeout,
+            writer,
+            committed: committed.metadata,
+            void,
+            transactional,
+            has_published: false,
             registries,
         }
     }
@@ -109,32 +128,62 @@ impl Partition {
 
     /// Notes that the partition was read to its end.
     pub fn end_reached(&mut self) {
-        self.at_end = true;
+        self.silence.end_reached();
     }
 
-    /// Takes a record and returns it as a dead letter where it holds no chunk.
-    pub fn take(&mut self, record: RawRecord, offset: i64, timestamp: i64) -> Option<DeadLetter> {
-        self.at_end = false;
+    /// Notes what the brokers reported of the partition's end.
+    pub fn end_reported(&mut self, end: PartitionEnd) {
+        self.silence.end_reported(end, self.tracker.next_offset());
+    }
+
+    /// Returns whether the end of the partition must be requested, because streams are silent for so long at `now` that they may end by wall time.
+    #[must_use]
+    pub fn needs_end(&self, now: Instant) -> bool {
+        self.is_readable()
+            && self.silence.needs_end(self.tracker.next_offset())
+            && self.perhaps_idle().any(|stream_id| self.silence.may_be_silent(stream_id, now))
+    }
+
+    /// The streams with an open segment whose silence the records do not show.
+    pub(super) fn perhaps_idle(&self) -> impl Iterator<Item = &Arc<str>> {
+        let segments = self.tracker.open_segments();
+        segments.filter(|(_, idle)| *idle == Idle::PerhapsByWallTime).map(|(stream_id, _)| stream_id)
+    }
+
+    /// Takes a record and returns how much audio it has, in ms and where its format is known exactly.
+    ///
+    /// # Errors
+    /// The record as a dead letter, where it holds no chunk.
+    pub fn take(&mut self, record: RawRecord, offset: i64, timestamp: i64) -> Result<u64, Box<DeadLetter>> {
+        self.silence.record_arrived();
         let audio = match record.parse() {
             Ok(audio) => audio,
-            Err(bad) => return Some(self.refuse(record, offset, timestamp, bad.to_string())),
+            Err(bad) => return Err(self.refuse(record, offset, timestamp, bad.to_string())),
         };
         let stream_id = audio.info.stream_id.clone();
         let mut resume = self.tracker.resume(&stream_id);
         let goes_on = resume.as_ref().is_some_and(|resume| resume.at.is_some());
         // A resumed stream keeps the information of its progress record. What this record declares is compared with it in the shard.
-        let info = self.tracker.info(&stream_id).filter(|_| goes_on).unwrap_or(&audio.info).clone();
+        let mut info = self.tracker.info(&stream_id).filter(|_| goes_on).unwrap_or(&audio.info).clone();
+        if let Some(later) = self.tracker.later_epoch(&stream_id, offset) {
+            let channel_states = later.channel_states.clone();
+            info = Arc::new(StreamInfo { channel_states, ..StreamInfo::clone(&info) });
+            resume.get_or_insert_default().published = Some(later.published());
+        }
         let model = match self.model_for(&info, &audio) {
             Ok(model) => model,
-            Err(refusal) => return Some(self.refuse(record, offset, timestamp, refusal.to_string())),
+            Err(refusal) => return Err(self.refuse(record, offset, timestamp, refusal.to_string())),
         };
-        if self.tracker.was_idle(&stream_id, timestamp, self.idle_ms()) {
+        if self.tracker.was_idle(&stream_id, timestamp) {
             resume.iter_mut().for_each(end_at_position);
             self.end_segment(&stream_id);
         }
-        self.tracker.record_read(offset, Some(&stream_id), timestamp);
+        let span = model.setup.geometry.span();
+        self.tracker.record_read(offset, Some((&stream_id, span)), timestamp);
         self.at_shard.insert(offset, record);
-        self.last_read.insert(stream_id.clone(), Instant::now());
+        self.silence.stream_read(&stream_id, Instant::now());
+        let format = audio.chunk.format.or_else(|| self.tracker.format(&stream_id));
+        let audio_ms = audio_ms(format, audio.chunk.audio.len());
         let envelope = ChunkEnvelope {
             info,
             declared: Some(audio.info),
@@ -146,7 +195,7 @@ impl Partition {
             share: None,
         };
         self.outbox.push_back((stream_id, ShardMessage::Chunk(Box::new(envelope))));
-        None
+        Ok(audio_ms)
     }
 
     /// Returns the model of a stream, or why its record reaches no stream: a field out of bounds, or a model that is not served.
@@ -158,11 +207,11 @@ impl Partition {
     }
 
     /// Returns a record that reaches no stream as a dead letter.
-    fn refuse(&mut self, record: RawRecord, offset: i64, timestamp: i64, reason: String) -> DeadLetter {
+    fn refuse(&mut self, record: RawRecord, offset: i64, timestamp: i64, reason: String) -> Box<DeadLetter> {
         metrics::rejected(metrics::Source::KAFKA, "record");
         self.tracker.record_read(offset, None, timestamp);
         let ticket = DeadLetterTicket { assignment: self.assignment, offset, stream_id: None };
-        DeadLetter { record, reason, ticket }
+        Box::new(DeadLetter { record, reason, ticket })
     }
 
     /// Sends what the shards have room for, and returns whether that is all.
@@ -190,17 +239,21 @@ impl Partition {
     pub fn handle_report(&mut self, report: PartitionReport) -> Option<DeadLetter> {
         match report {
             PartitionReport::WindowSubmitted(ticket) => self.tracker.window_submitted(ticket),
-            PartitionReport::Delivered { ticket, state } => self.tracker.window_delivered(&ticket, state),
+            PartitionReport::Delivered { ticket, state } => {
+                self.has_published = true;
+                self.tracker.window_delivered(&ticket, state);
+            }
             PartitionReport::SegmentEnded { stream_id, position, .. } => {
                 self.tracker.segment_ended(&stream_id, position)
             }
             PartitionReport::DeadLetterDelivered(ticket) => {
+                self.has_published = true;
                 self.tracker.dead_letter_delivered(ticket.stream_id.as_deref(), ticket.offset);
             }
             PartitionReport::ChunkAccepted(accepted) => {
                 self.at_shard.remove(&accepted.offset);
                 if accepted.after.is_none() {
-                    self.last_read.remove(&accepted.stream_id);
+                    self.silence.forget(&accepted.stream_id);
                 }
                 self.tracker.chunk_accepted(*accepted);
             }
@@ -217,65 +270,15 @@ impl Partition {
 
     /// Ends the segments of streams that the timestamps of later records have passed by the timeout.
     pub fn end_idle_by_partition_time(&mut self) {
-        let segments = self.tracker.open_segments(self.idle_ms());
+        let segments = self.tracker.open_segments();
         let passed = segments.filter(|(_, idle)| *idle == Idle::ByPartitionTime);
         let passed: Vec<Arc<str>> = passed.map(|(stream_id, _)| stream_id.clone()).collect();
         passed.iter().for_each(|stream_id| self.end_segment(stream_id));
     }
 
-    /// Returns the progress of streams that are silent for so long at `now` that they end by wall time; `None` where there are none. They end once it
-    /// is acknowledged, see [`Self::commit_completed`].
-    pub fn wall_time_commit(&mut self, now: Instant) -> Option<PartitionCommit> {
-        // Behind a message that waits for its shard there may be records that were fetched and not read.
-        let all_read = self.at_end && self.outbox.is_empty();
-        // After a commit with an unknown outcome, the record must go on naming both of its offsets.
-        if !all_read || !self.is_readable() || self.pending_commit.is_some() {
-            return None;
-        }
-        let silent_for = |id: &Arc<str>| self.last_read.get(id).map(|at| now.saturating_duration_since(*at));
-        let is_silent = |id: &Arc<str>| silent_for(id).is_some_and(|silence| silence > self.idle_timeout);
-        let segments = self.tracker.open_segments(self.idle_ms());
-        let silent = segments.filter(|(id, idle)| *idle == Idle::PerhapsByWallTime && is_silent(id));
-        let silent: Vec<Arc<str>> = silent.map(|(stream_id, _)| stream_id.clone()).collect();
-        let end = |id: Arc<str>| self.tracker.end_by_wall_time(&id).map(|progress| (id, progress));
-        let progress: Vec<_> = silent.into_iter().filter_map(end).collect();
-        self.ending_by_wall_time = !progress.is_empty();
-        let (assignment, ended) = (self.assignment, Vec::new());
-        self.ending_by_wall_time.then_some(PartitionCommit { assignment, progress, offset: None, ended })
-    }
-
-    /// Returns what has settled since the last commit; `None` where nothing has.
-    pub fn settled_commit(&mut self) -> Option<PartitionCommit> {
-        let settled = self.pending_commit.unwrap_or_else(|| self.tracker.lowest_unsettled());
-        let is_committed = self.tracker.committed().is_some_and(|committed| committed >= settled);
-        if is_committed || !self.tracker.has_read() {
-            return None;
-        }
-        self.pending_commit = Some(settled);
-        let TrackedProgress { records, ended } = self.tracker.progress_at(settled);
-        let (assignment, offset) = (self.assignment, Some(settled));
-        Some(PartitionCommit { assignment, progress: records, offset, ended })
-    }
-
-    /// Notes what became of a commit of this partition.
-    pub fn commit_completed(&mut self, commit: PartitionCommit, outcome: CommitOutcome) {
-        match commit.offset {
-            // Without an offset, acknowledged progress is all there was to do.
-            None => {
-                self.ending_by_wall_time = false;
-                commit.progress.iter().for_each(|(stream_id, _)| self.end_segment(stream_id));
-            }
-            Some(offset) if outcome == CommitOutcome::Acknowledged => {
-                self.pending_commit = None;
-                self.tracker.commit_acknowledged(offset, &commit.ended);
-            }
-            Some(_) => {}
-        }
-    }
-
     /// Ends a stream's segment, behind all chunks that were read.
-    fn end_segment(&mut self, stream_id: &Arc<str>) {
-        self.last_read.remove(stream_id);
+    pub(super) fn end_segment(&mut self, stream_id: &Arc<str>) {
+        self.silence.forget(stream_id);
         let key = StreamKey::Kafka(self.assignment, stream_id.clone());
         self.outbox.push_back((stream_id.clone(), ShardMessage::EndSegment { key, credits: None }));
     }
@@ -284,10 +287,6 @@ impl Partition {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.outbox.is_empty() && self.tracker.is_drained()
-    }
-
-    fn idle_ms(&self) -> i64 {
-        i64::try_from(self.idle_timeout.as_millis()).unwrap_or(i64::MAX)
     }
 }
 

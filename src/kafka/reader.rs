@@ -18,14 +18,18 @@ use super::assignment::AssignmentLoader;
 use super::clients::{self, ConsumerEvent, ReaderContext};
 use super::commit::{Commit, Committer};
 use super::dead_letters::DeadLetterQueue;
-use super::delivery::{AtLeastOnce, DeliveryThread};
+use super::delivery::{AtLeastOnce, Delivery, DeliveryThread};
 use super::dispatch::Remaining;
 use super::fault::KafkaFault;
 use super::fetched::FetchedQueues;
 use super::options::Options;
 use super::partition::Partition;
-use super::producer::EventProducer;
+use super::partition_end::PartitionEnds;
+use super::producer::{EventProducer, Outgoing};
 use super::rebalance::{LAST_COMMIT, Leaving};
+use super::transaction::ExactlyOnce;
+use super::transaction_buffer::TransactionBuffer;
+use super::turns::Turns;
 use crate::serving::RegistryReceiver;
 use crate::shard::PartitionReport;
 use crate::shard::{ShardMessage, Shards};
@@ -38,6 +42,11 @@ const RECORD_WAIT: Duration = Duration::from_millis(5);
 const SHARD_WAIT: Duration = Duration::from_millis(1);
 /// How often idle streams are searched for.
 const IDLE_INTERVAL: Duration = Duration::from_millis(200);
+/// How long a drain waits for brokers that are away.
+const DRAIN_AWAY: Duration = Duration::from_secs(3);
+/// The parts of the grace period after which a drain waits for no window and for no commit any more. The rest is for leaving the group.
+const DRAIN_PART: f64 = 0.8;
+const COMMIT_PART: f64 = 0.9;
 /// How long the delivery thread may take to end.
 const DELIVERY_STOP: Duration = Duration::from_secs(1);
 
@@ -51,6 +60,8 @@ pub struct ReaderLinks {
     pub reports: crossbeam_channel::Receiver<PartitionReport>,
     /// Where dead letters go.
     pub producer: EventProducer,
+    /// The events of partitions, where they are published in transactions.
+    pub events: Option<crossbeam_channel::Receiver<Outgoing>>,
     /// Its condition "kafka" is met once partitions are assigned.
     pub readiness: Readiness,
     /// How long a stream may be silent.
@@ -71,12 +82,27 @@ pub struct Reader {
     pub(super) loading: Option<AssignmentLoader>,
     pub(super) leaving: VecDeque<Leaving>,
     pub(super) committer: Committer,
-    delivery: DeliveryThread,
+    /// When the commit that is under way was started.
+    pub(super) commit_started: Instant,
+    pub(super) delivery: DeliveryThread,
+    pub(super) ends: PartitionEnds,
+    /// Whether "kafka" was reported as unmet since partitions were assigned.
+    pub(super) unready: bool,
     pub(super) dead_letters: DeadLetterQueue,
+    /// `None` where events and dead letters are published by themselves.
+    pub(super) transaction: Option<TransactionBuffer>,
+    /// A commit that was aborted and is tried again, and when.
+    pub(super) retry: Option<(Commit, Instant)>,
+    /// When the last commit was started.
+    pub(super) committed: Instant,
     /// Shards that have no room yet for the message that a partition was released.
     pub(super) pending_forgets: Vec<(tokio::sync::mpsc::Sender<ShardMessage>, Assignment)>,
+    /// Identifies this process among the writers of the group.
+    pub(super) process: uuid::Uuid,
     /// Partitions that were assigned so far.
     pub(super) assignments: u64,
+    /// Decides which partition is read next.
+    pub(super) turns: Turns,
     pub(super) draining: bool,
 }
 
@@ -85,11 +111,17 @@ impl Reader {
     ///
     /// # Errors
     /// Where librdkafka refuses a setting.
-    pub fn new(kafka: &Options, links: ReaderLinks) -> Result<Self, KafkaFault> {
+    pub fn new(kafka: &Options, mut links: ReaderLinks) -> Result<Self, KafkaFault> {
         let (consumer, events) = clients::input_consumer(kafka)?;
-        let consumer = Arc::new(consumer);
-        let delivery = AtLeastOnce::new(kafka, Arc::clone(&consumer))?;
+        let (consumer, process) = (Arc::new(consumer), uuid::Uuid::new_v4());
+        let limit = kafka.transaction_windows;
+        let transaction = links.events.take().map(|events| TransactionBuffer::new(events, limit));
+        let delivery: Box<dyn Delivery> = match transaction {
+            Some(_) => Box::new(ExactlyOnce::new(kafka, Arc::clone(&consumer), process)?),
+            None => Box::new(AtLeastOnce::new(kafka, Arc::clone(&consumer))?),
+        };
         Ok(Self {
+            ends: PartitionEnds::start(&consumer, &kafka.input_topic)?,
             fetched: FetchedQueues::new(Arc::clone(&consumer), &kafka.input_topic),
             delivery: DeliveryThread::start(delivery)?,
             dead_letters: DeadLetterQueue::new(kafka, links.producer.clone()),
@@ -101,8 +133,15 @@ impl Reader {
             loading: None,
             leaving: VecDeque::new(),
             committer: Committer::default(),
+            commit_started: Instant::now(),
+            unready: false,
             pending_forgets: Vec::new(),
+            process,
+            transaction,
+            retry: None,
+            committed: Instant::now(),
             assignments: 0,
+            turns: Turns::default(),
             draining: false,
         })
     }
@@ -112,17 +151,15 @@ impl Reader {
     /// # Errors
     /// See [`KafkaFault`]; nothing unsettled was committed, so a restart reads it again.
     pub fn run(mut self, stop: &CancellationToken) -> Result<(), KafkaFault> {
-        let (mut idle_ended, mut committed) = (Instant::now(), Instant::now());
+        let mut idle_ended = Instant::now();
         while !stop.is_cancelled() {
             self.step()?;
             if idle_ended.elapsed() > IDLE_INTERVAL {
-                let commit = self.committer.end_idle(&mut self.partitions, Instant::now());
+                self.request_ends();
+                let commit = self.committer.end_idle(&mut self.partitions);
                 self.deliver(commit)?;
+                self.report_readiness();
                 idle_ended = Instant::now();
-            }
-            if committed.elapsed() > self.kafka.commit_interval && !self.committer.is_under_way() {
-                self.start_commit()?;
-                committed = Instant::now();
             }
         }
         self.drain()
@@ -131,11 +168,16 @@ impl Reader {
     /// One turn: rebalances, outcomes of commits, reports, what waits for room, and a few records of each partition.
     fn step(&mut self) -> Result<(), KafkaFault> {
         self.handle_consumer_events()?;
-        while let Some((commit, outcome)) = self.delivery.delivered()? {
-            self.committer.complete(&mut self.partitions, commit, outcome);
+        self.handle_delivered()?;
+        for (number, end) in self.ends.answer() {
+            if let Some(partition) = self.partitions.get_mut(&number) {
+                partition.end_reported(end);
+            }
         }
         self.handle_reports()?;
+        self.collect_transaction();
         self.dead_letters.send()?;
+        self.commit_when_due()?;
         let backlog = self.dispatch()?;
         self.send_pending_forgets();
         self.release_drained()?;
@@ -180,16 +222,6 @@ impl Reader {
         Ok(())
     }
 
-    /// Starts a commit of what has settled, where none is under way.
-    pub(super) fn start_commit(&mut self) -> Result<(), KafkaFault> {
-        let commit = self.committer.settled(&mut self.partitions);
-        self.deliver(commit)
-    }
-
-    fn deliver(&self, commit: Option<Commit>) -> Result<(), KafkaFault> {
-        commit.map_or(Ok(()), |commit| self.delivery.deliver(commit))
-    }
-
     /// Lets the shards drop the streams of partitions that were released, as soon as they have room for the message.
     fn send_pending_forgets(&mut self) {
         self.pending_forgets.retain(|(shard, assignment)| {
@@ -197,16 +229,17 @@ impl Reader {
         });
     }
 
-    /// Stops reading, waits for the reports that are outstanding, commits, and leaves the group.
+    /// Stops reading, waits for the reports that are outstanding, commits, and leaves the group. Does not wait for brokers that are away.
     fn drain(mut self) -> Result<(), KafkaFault> {
         self.draining = true;
-        let deadline = Instant::now() + self.links.grace_period;
+        let (started, grace) = (Instant::now(), self.links.grace_period);
         self.partitions.values_mut().for_each(Partition::leave);
-        while !self.is_drained() && Instant::now() < deadline {
+        while !self.is_drained() && started.elapsed() < grace.mul_f64(DRAIN_PART) && !self.is_away() {
+            self.ends.request(self.partitions.keys().copied(), false);
             self.step()?;
         }
         let drained = self.is_drained();
-        let deadline = Instant::now() + LAST_COMMIT;
+        let deadline = (Instant::now() + LAST_COMMIT).min(started + grace.mul_f64(COMMIT_PART));
         // Before the last commit, one that is under way ends, and one that was not acknowledged is tried again.
         for _ in 0..3 {
             self.finish_commit(deadline)?;
@@ -220,12 +253,18 @@ impl Reader {
         Ok(())
     }
 
-    /// Goes on until no commit is under way, at most until `deadline`.
+    /// Goes on until no commit is under way, at most until `deadline`, and not while the brokers are away.
     fn finish_commit(&mut self, deadline: Instant) -> Result<(), KafkaFault> {
-        while self.committer.is_under_way() && Instant::now() < deadline {
+        while self.committer.is_under_way() && Instant::now() < deadline && !self.is_away() {
+            self.ends.request(self.partitions.keys().copied(), false);
             self.step()?;
         }
         Ok(())
+    }
+
+    /// Returns whether a drain would wait in vain.
+    fn is_away(&self) -> bool {
+        self.ends.away_for().is_some_and(|away| away > DRAIN_AWAY)
     }
 
     fn is_drained(&self) -> bool {

@@ -37,7 +37,7 @@ pub const CHANNEL_NAMES: &str = "affectd-channel-names";
 pub const ATTRIBUTE: &str = "affectd-attribute-";
 
 /// The headers that describe a raw record, and those that a dead letter adds, which may be written to the input again.
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 15] = [
     CONTENT_TYPE,
     FIRST_SAMPLE,
     SEQUENCE,
@@ -46,9 +46,13 @@ const KNOWN: [&str; 11] = [
     CHANNELS,
     CHANNEL_NAMES,
     "affectd-error",
+    "affectd-reason",
     "affectd-topic",
     "affectd-partition",
     "affectd-offset",
+    "affectd-value-bytes",
+    "affectd-value-sha256",
+    "affectd-key-sha256",
 ];
 
 /// The most names of unknown headers that are reported, since names come from producers.
@@ -59,8 +63,8 @@ const MOST_REPORTED: usize = 32;
 pub struct RawRecord {
     /// The key.
     pub key: Option<Vec<u8>>,
-    /// The value.
-    pub value: Bytes,
+    /// The value; `None` is a null value.
+    pub value: Option<Bytes>,
     /// The headers.
     pub headers: OwnedHeaders,
     /// When the record was created or appended, in ms since 1970; `None` where the broker keeps no time.
@@ -71,7 +75,7 @@ impl From<&BorrowedMessage<'_>> for RawRecord {
     fn from(message: &BorrowedMessage<'_>) -> Self {
         Self {
             key: message.key().map(<[u8]>::to_vec),
-            value: message.payload().unwrap_or_default().to_vec().into(),
+            value: message.payload().map(|value| value.to_vec().into()),
             headers: message.headers().map_or_else(OwnedHeaders::new, BorrowedHeaders::detach),
             timestamp: message.timestamp().to_millis(),
         }
@@ -131,8 +135,10 @@ impl RawRecord {
         };
         match self.header(CONTENT_TYPE).filter(|kind| !is_protobuf(kind)) {
             Some(kind) => self.raw(key, &kind),
-            None if self.value.is_empty() => Err(BadRecord::Empty),
-            None => message(key, proto::AudioChunk::decode(self.value.clone())?),
+            None => match &self.value {
+                Some(value) if !value.is_empty() => message(key, proto::AudioChunk::decode(value.clone())?),
+                Some(_) | None => Err(BadRecord::Empty),
+            },
         }
     }
 
@@ -150,7 +156,7 @@ impl RawRecord {
             sequence: self.number(SEQUENCE)?,
             first_sample: self.number(FIRST_SAMPLE)?,
             format: Some(AudioFormat::from_content_type(kind)?),
-            audio: self.value.clone(),
+            audio: self.value.clone().unwrap_or_default(),
             last: self.last()?,
         };
         let info = StreamInfo {
@@ -270,7 +276,7 @@ mod tests {
         };
         RawRecord {
             key: Some(b"call".to_vec()),
-            value: Bytes::from_static(&[7; 80]),
+            value: Some(Bytes::from_static(&[7; 80])),
             headers: headers.iter().fold(OwnedHeaders::new(), add),
             timestamp: Some(1_700_000_000_250),
         }

@@ -4,12 +4,14 @@
 //! requests to the brokers.
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::clients::{self, REQUEST_TIMEOUT};
+use super::clients::{self, QuietContext, REQUEST_TIMEOUT};
 use super::fault::{KafkaFault, broker};
 use super::options::Options;
+
+/// How long the progress topic keeps every record, in ms.
+const COMPACTION_LAG_MS: &str = "3600000";
 
 /// Ensures that all topics exist and fit, those of `shadows` included. Creates what is missing where `kafka.create_topics` allows it.
 ///
@@ -33,7 +35,7 @@ pub async fn ensure_topics(kafka: &Options, shadows: &[String]) -> Result<(), Ka
 /// Returns the number of partitions of `topic`, which is created with `partitions` of them where it is missing.
 async fn ensure_topic(
     kafka: &Options,
-    admin: &AdminClient<DefaultClientContext>,
+    admin: &AdminClient<QuietContext>,
     topic: &str,
     partitions: usize,
     compacted: bool,
@@ -46,7 +48,8 @@ async fn ensure_topic(
     }
     let mut new = NewTopic::new(topic, i32::try_from(partitions).unwrap_or(1), TopicReplication::Fixed(-1));
     if compacted {
-        new = new.set("cleanup.policy", "compact");
+        // The record of a process that was stopped may hide the one that counts, until the owner of the stream writes the next one. Both are kept meanwhile.
+        new = new.set("cleanup.policy", "compact").set("min.compaction.lag.ms", COMPACTION_LAG_MS);
     }
     tracing::info!(topic, partitions, "creating a missing topic");
     let options = AdminOptions::new().operation_timeout(Some(REQUEST_TIMEOUT));
@@ -62,7 +65,7 @@ async fn ensure_topic(
 
 fn partitions_of(
     kafka: &Options,
-    admin: &AdminClient<DefaultClientContext>,
+    admin: &AdminClient<QuietContext>,
     topic: &str,
 ) -> Result<Option<usize>, KafkaFault> {
     let metadata = admin

@@ -23,22 +23,6 @@ use crate::serving::{
 use crate::stream::ChannelState;
 use crate::telemetry::metrics;
 
-/// Why publishing cannot go on. Windows that are not acknowledged are read again after a restart.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishFault {
-    /// The engine failed twice on a window of a partition, which must not be lost.
-    #[error("analyse window {index} of stream {stream_id:?} from Kafka: {source}")]
-    Engine {
-        /// The stream.
-        stream_id: String,
-        /// Index of the window.
-        index: u64,
-        /// The engine's error.
-        #[source]
-        source: EngineError,
-    },
-}
-
 /// The stage's configuration and the sinks of shadows.
 #[derive(Debug)]
 pub struct Publisher {
@@ -51,11 +35,8 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Publishes until every batcher has ended.
-    ///
-    /// # Errors
-    /// See [`PublishFault`]. Cancelling loses only windows that were not acknowledged yet.
-    pub async fn run(self, mut scored: mpsc::Receiver<ScoredBatch<JobOrigin>>) -> Result<(), PublishFault> {
+    /// Publishes until every batcher has ended. Cancelling loses only windows that were not acknowledged yet.
+    pub async fn run(self, mut scored: mpsc::Receiver<ScoredBatch<JobOrigin>>) {
         let mut factories = EventFactories::new(self.options.clone());
         let mut states = StreamStates::default();
         while let Some(batch) = scored.recv().await {
@@ -69,11 +50,22 @@ impl Publisher {
                         let stages = self.later_stages(&mut states, &events, &envelope, &prediction);
                         self.publish(&events, *envelope, &prediction, stages);
                     }
-                    (JobOrigin::Window(envelope), Err(error)) => failed(*envelope, error)?,
+                    (JobOrigin::Window(envelope), Err(error)) => {
+                        let state = self.present_state(&mut states, &envelope);
+                        failed(&events, *envelope, error, state);
+                    }
                 }
             }
         }
-        Ok(())
+    }
+
+    /// Returns the state of a window's channel, which the window leaves as it is.
+    fn present_state(&self, states: &mut StreamStates, envelope: &WindowEnvelope) -> ChannelState {
+        let WindowEnvelope { stream, channel, .. } = envelope;
+        match self.options.smoothing() {
+            Some(_) => states.of(stream, *channel).clone(),
+            None => stream.channel_states.of(*channel),
+        }
     }
 
     /// Runs the stages behind the model on a window's scores.
@@ -121,12 +113,12 @@ impl Publisher {
                 // The delivery by the first sink settles the window.
                 let mut settles = Some(SettledWindow { ticket, state });
                 for room in sinks {
-                    room.send(SinkEvent { event: event.clone(), settles: settles.take() });
+                    room.send(SinkEvent { event: event.clone(), settles: settles.take(), failure: None });
                 }
             }
             Recipient::Call(call) => {
                 for room in sinks {
-                    room.send(SinkEvent { event: event.clone(), settles: None });
+                    room.send(SinkEvent { event: event.clone(), settles: None, failure: None });
                 }
                 // Fails only where the client has left.
                 let _ = call.replies.try_send(CallReply::Event(event, call.credit));
@@ -137,7 +129,7 @@ impl Publisher {
     /// Sends a shadow's event to its topic. A shadow reserves no room, so that it delays no stream.
     fn publish_shadow(&self, event: Arc<EmotionEvent>, topic: Option<&str>) {
         let Some(sink) = topic.and_then(|topic| self.shadow_topics.get(topic)) else { return };
-        if let Err(full) = sink.try_send(SinkEvent { event: event.clone(), settles: None }) {
+        if let Err(full) = sink.try_send(SinkEvent { event: event.clone(), settles: None, failure: None }) {
             metrics::shadow_window(&event.model, "event_dropped");
             tracing::debug!(topic, "dropped an event of a shadow: {full}");
         }
@@ -152,22 +144,32 @@ struct Staged {
     state: ChannelState,
 }
 
-/// Handles a window that the engine failed on: its call fails; for a window of a partition the daemon stops rather than lose it.
-fn failed(envelope: WindowEnvelope, source: EngineError) -> Result<(), PublishFault> {
+/// Handles a window that the engine failed on twice: its call fails; for a window of a partition its sinks receive the failure, which becomes a dead letter,
+/// and its stream goes on.
+fn failed(events: &EventFactory, envelope: WindowEnvelope, source: EngineError, state: ChannelState) {
     envelope.agreements.iter().for_each(|agreement| agreement.record_missing("failed"));
     if !matches!(envelope.recipient, Recipient::Shadow(_)) {
         metrics::window("failed");
     }
     let index = envelope.index;
+    let nothing = Scores { raw: &[], smoothed: None, values: &[] };
+    let undecided = EmotionEvent { emotion: String::new(), ..events.event(&envelope, nothing, now()) };
+    let sinks = envelope.sinks.into_iter();
     match envelope.recipient {
         Recipient::Call(call) => {
             let _ = call.replies.try_send(CallReply::Failed { index, source });
-            Ok(())
         }
-        Recipient::Shadow(_) => Ok(()),
-        Recipient::Partition(_) => {
-            let stream_id = envelope.stream.stream_id.to_string();
-            Err(PublishFault::Engine { stream_id, index, source })
+        Recipient::Shadow(_) => {}
+        Recipient::Partition(ticket) => {
+            let stream_id = &envelope.stream.stream_id;
+            let reason = format!("analyse window {index} of stream {stream_id:?}: {source}");
+            tracing::error!("dead letter: {reason}");
+            metrics::dead_letter("inference");
+            let (event, mut settles) = (Arc::new(undecided), Some(SettledWindow { ticket, state }));
+            for room in sinks {
+                let (event, failure) = (event.clone(), Some(reason.clone()));
+                room.send(SinkEvent { event, settles: settles.take(), failure });
+            }
         }
     }
 }

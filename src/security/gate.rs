@@ -109,7 +109,7 @@ impl Gate {
         });
         if let Err(error) = &principal {
             metrics::auth_failed(error.reason());
-            tracing::debug!(address = %peer.address, reason = error.reason(), "a request was not authorised");
+            tracing::debug!(address = %peer.address.ip(), reason = error.reason(), "a request was not authorised");
         }
         principal
     }
@@ -124,7 +124,7 @@ fn jwts(path: PathBuf, options: &AuthOptions) -> Result<Reloaded<Jwts>, Security
 impl Checks {
     fn authenticate(&self, peer: &Peer, authorization: Option<&[u8]>) -> Result<Principal, AuthError> {
         let Some(header) = authorization else { return self.certified(peer) };
-        let (address, hash) = (peer.address, hash(header));
+        let (address, hash) = (peer.address.ip(), hash(header));
         {
             let attempts = self.attempts();
             if let Some(retry_after) = attempts.failures.blocked(address, Instant::now())

@@ -94,7 +94,12 @@ impl StreamFrontEnd {
         chunk: &Chunk,
     ) -> Result<Self, BadChunk> {
         let mut stream = match resume.at {
-            None => Self::begin(setup, chunk)?,
+            None => {
+                let mut stream = Self::begin(setup, chunk)?;
+                let published = resume.published.filter(|published| published.span == setup.geometry.span());
+                stream.pending = published.map_or_else(Vec::new, |published| published.next_windows);
+                stream
+            }
             Some(at) => {
                 let mut stream = Self::at(setup, at.format, at.position);
                 stream.sequence = LastSequence(at.sequence);

@@ -28,7 +28,7 @@ pub use chunk::{BadChunk, Chunk, ChunkOutcome, FURTHEST_SAMPLE};
 pub use collected_file::{CollectedFile, decode_file};
 pub use front_end::StreamFrontEnd;
 pub use info::{Declared, StreamInfo};
-pub use position::{Resume, ResumePoint, StreamPosition};
+pub use position::{PublishedWindows, Resume, ResumePoint, StreamPosition};
 pub use recent_scores::RecentScores;
 pub use sequence::{LastSequence, SequenceCheck};
 pub use split_frame::SplitFrame;

@@ -8,6 +8,7 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 use super::log_writer::LogWriter;
+use super::stderr::Stderr;
 
 /// The format of logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -34,7 +35,7 @@ pub fn start(format: LogFormat, level: Option<&str>, default_level: &str) {
         // The informational messages of ONNX Runtime are off by default.
         .unwrap_or_else(|| EnvFilter::new(format!("symphonia=off,{default_level},ort=warn")));
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let writer = move || LogWriter::new(std::io::stderr(), colour);
+    let writer = move || LogWriter::new(Stderr, colour);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(colour);
     // A second start in one process, as in tests, keeps the settings of the first.
     let _ = match format {

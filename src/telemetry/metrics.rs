@@ -48,6 +48,8 @@ mod names {
     pub const KAFKA_LAG: &str = "affectd_kafka_lag";
     /// Commits of offsets that the broker acknowledged.
     pub const KAFKA_COMMITS_TOTAL: &str = "affectd_kafka_commits_total";
+    /// Records that the brokers refused.
+    pub const KAFKA_REFUSED_TOTAL: &str = "affectd_kafka_refused_total";
     /// Models in use: 1.
     pub const MODEL_INFO: &str = "affectd_model_info";
     /// Windows that a shadow model analysed.
@@ -128,6 +130,7 @@ pub const METRICS: &[Metric] = &[
     metric(END_TO_END_SECONDS, Histogram(LATENCY), &[], Unit::Seconds, "Time from a window's completion to its event's publication"),
     metric(KAFKA_LAG, Level, &[("partition", &[])], Unit::Count, "Records between the position and the partition's end"),
     metric(KAFKA_COMMITS_TOTAL, Counter, &[], Unit::Count, "Commits of offsets acknowledged"),
+    metric(KAFKA_REFUSED_TOTAL, Counter, &[("outcome", &["retried", "reduced", "dropped"])], Unit::Count, "Events and dead letters that the brokers refused, by what was done with them"),
     metric(MODEL_INFO, Level, &[("name", &[]), ("version", &[]), ("engine", &[]), ("device", &[])], Unit::Count, "Models in use: 1"),
     metric(SHADOW_WINDOWS_TOTAL, Counter, &[("model", &[]), ("outcome", &[])], Unit::Count, "Windows that a shadow saw, by whether it named the default model's emotion"),
     metric(MODEL_RELOADS_TOTAL, Counter, &[("outcome", &["ok", "failed"])], Unit::Count, "Attempts to load another model"),
@@ -242,6 +245,11 @@ pub fn event(emotion: &str, end_to_end: Duration) {
 /// Counts a record that was sent to the dead-letter topic.
 pub fn dead_letter(reason: &'static str) {
     counter!(DEAD_LETTERS_TOTAL, "reason" => reason).increment(1);
+}
+
+/// Counts an event or a dead letter that the brokers refused: `retried`, `reduced` to a smaller dead letter, or `dropped`.
+pub fn kafka_refused(outcome: &'static str) {
+    counter!(KAFKA_REFUSED_TOTAL, "outcome" => outcome).increment(1);
 }
 
 /// Sets the number of records between the committed position and the end of a partition.

@@ -9,6 +9,7 @@ mod percentiles;
 mod process;
 mod readiness;
 mod source;
+pub(crate) mod stderr;
 
 pub use clock::{process_cpu, thread_cpu};
 pub use excerpt::{Excerpt, excerpt, excerpt_of_list};

@@ -4,7 +4,7 @@
 //! a connection with an open call is never ended here.
 
 use std::io::{self, IoSlice};
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -74,7 +74,7 @@ impl Drop for OpenCall {
 
 /// A connection of a client.
 #[derive(Debug)]
-pub struct Connection {
+pub struct TcpConnection {
     stream: TcpStream,
     calls: ConnectionCalls,
     timeouts: ReadTimeouts,
@@ -84,7 +84,7 @@ pub struct Connection {
     place: Place,
 }
 
-impl Connection {
+impl TcpConnection {
     pub(super) fn new(stream: TcpStream, place: Place, timeouts: ReadTimeouts) -> Self {
         let calls = ConnectionCalls::default();
         calls.note_end();
@@ -94,7 +94,7 @@ impl Connection {
 
     /// Returns the address of the client.
     #[must_use]
-    pub fn peer(&self) -> IpAddr {
+    pub fn peer(&self) -> SocketAddr {
         self.place.peer()
     }
 
@@ -121,7 +121,7 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for TcpConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -143,7 +143,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for TcpConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

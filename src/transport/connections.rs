@@ -9,11 +9,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::Stream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use super::connection::{Connection, ReadTimeouts};
+use super::connection::{ReadTimeouts, TcpConnection};
 use crate::telemetry::metrics::{self, GaugeGuard};
 
 /// The pause after an error of `accept` that concerns the process, such as a lack of descriptors.
@@ -59,6 +58,7 @@ struct Counts {
 #[derive(Debug)]
 pub(super) struct Place {
     open: Arc<OpenConnections>,
+    address: SocketAddr,
     peer: IpAddr,
     _gauge: GaugeGuard,
 }
@@ -71,7 +71,7 @@ impl Connections {
     }
 
     /// Returns the next connection. One beyond a limit is closed at once and counted. Cancel safe.
-    pub async fn accept(&mut self) -> Connection {
+    pub async fn accept(&mut self) -> TcpConnection {
         loop {
             let (stream, peer) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
@@ -89,10 +89,9 @@ impl Connections {
         }
     }
 
-    fn admit(&mut self, stream: TcpStream, peer: SocketAddr) -> Option<Connection> {
+    fn admit(&mut self, stream: TcpStream, peer: SocketAddr) -> Option<TcpConnection> {
         let ConnectionLimits { server, max, max_per_peer, timeouts } = self.limits;
-        let Some(place) = Place::take(&self.open, peer.ip().to_canonical(), (max, max_per_peer), server)
-        else {
+        let Some(place) = Place::take(&self.open, peer, (max, max_per_peer), server) else {
             metrics::connection_refused(server);
             self.log(&format!(
                 "closed a connection of {peer}: {max} are allowed, {max_per_peer} of one address"
@@ -101,15 +100,7 @@ impl Connections {
         };
         // Small frames, such as the event of a window, must not wait for more data.
         let _ = stream.set_nodelay(true);
-        Some(Connection::new(stream, place, timeouts))
-    }
-
-    /// Returns the connections as a stream that does not end.
-    pub fn into_stream(self) -> impl Stream<Item = io::Result<Connection>> {
-        futures::stream::unfold(self, async |mut connections| {
-            let connection = connections.accept().await;
-            Some((Ok(connection), connections))
-        })
+        Some(TcpConnection::new(stream, place, timeouts))
     }
 
     fn log(&mut self, message: &str) {
@@ -136,10 +127,11 @@ impl Place {
     /// Takes a place; `None` where `limits` (all, of one address) are reached.
     fn take(
         open: &Arc<OpenConnections>,
-        peer: IpAddr,
+        address: SocketAddr,
         (max, max_per_peer): (usize, usize),
         server: &'static str,
     ) -> Option<Self> {
+        let peer = address.ip().to_canonical();
         let taken = open.change(|counts| {
             let of_peer = counts.by_peer.get(&peer).copied().unwrap_or_default();
             let free = counts.all < max && of_peer < max_per_peer;
@@ -149,14 +141,14 @@ impl Place {
             }
             free
         });
-        taken.then(|| Self { open: open.clone(), peer, _gauge: metrics::connection_open(server) })
+        taken.then(|| Self { open: open.clone(), address, peer, _gauge: metrics::connection_open(server) })
     }
 }
 
 impl Place {
     /// Returns the address of the client.
-    pub fn peer(&self) -> IpAddr {
-        self.peer
+    pub fn peer(&self) -> SocketAddr {
+        self.address
     }
 }
 
@@ -182,7 +174,7 @@ mod tests {
     #[test]
     fn places_are_limited_in_all_and_by_address_and_come_free_again() {
         let open = Arc::default();
-        let take = |last: u8| Place::take(&open, IpAddr::from([127, 0, 0, last]), (3, 2), "test");
+        let take = |last: u8| Place::take(&open, ([127, 0, 0, last], 0).into(), (3, 2), "test");
         let first = [take(1).unwrap(), take(1).unwrap()];
         assert!(take(1).is_none(), "two of one address are open");
         let _other = take(2).unwrap();

@@ -1,7 +1,7 @@
-//! TLS on top of the accepted connections of a port. Both servers use it.
+//! A bound port that yields connections, with or without TLS. Both servers use it.
 //!
-//! Input: a bound TCP port, the TLS configuration and the limits of connections. Output: a [`SecureConnection`] after each completed handshake, with its
-//! [`Peer`]. Invariants: a handshake never delays the next connection, ends after [`HANDSHAKE_TIMEOUT`], and counts as an open connection.
+//! Input: the accepted connections of a port and the TLS configuration. Output: a [`Connection`] after each completed handshake, with its [`Client`].
+//! Invariants: a handshake never delays the next connection, and ends after [`HANDSHAKE_TIMEOUT`].
 
 use std::io;
 use std::pin::Pin;
@@ -12,69 +12,54 @@ use std::time::Duration;
 use futures::Stream;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use super::connection::{Connection, ConnectionCalls};
-use super::connections::{ConnectionLimits, Connections};
+use super::connection::{ConnectionCalls, TcpConnection};
+use super::connections::Connections;
 use crate::security::{Peer, ServerTls, TlsConfigs, subject};
 use crate::telemetry::metrics;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Handshakes in progress above which no further connection is accepted until one ends.
+const MAX_HANDSHAKES: usize = 1024;
 
 /// Selects the configuration of a server.
 type Select = fn(&TlsConfigs) -> &Arc<ServerConfig>;
 
-/// A bound port, with TLS where it is configured.
-#[derive(Debug)]
-pub struct Port {
-    tcp: TcpListener,
-    tls: Option<(ServerTls, Select)>,
-}
-
-impl From<TcpListener> for Port {
-    /// Returns a port without TLS.
-    fn from(tcp: TcpListener) -> Self {
-        Self { tcp, tls: None }
-    }
-}
-
-impl Port {
-    /// Returns the port of the gRPC server.
-    #[must_use]
-    pub fn grpc(tcp: TcpListener, tls: Option<ServerTls>) -> Self {
-        Self { tcp, tls: tls.map(|tls| (tls, (|configs| &configs.grpc) as Select)) }
-    }
-
-    /// Returns the port of the HTTP server.
-    #[must_use]
-    pub fn http(tcp: TcpListener, tls: Option<ServerTls>) -> Self {
-        Self { tcp, tls: tls.map(|tls| (tls, (|configs| &configs.http) as Select)) }
-    }
-
-    /// Returns the connections of the port within limits.
-    #[must_use]
-    pub fn within(self, limits: ConnectionLimits) -> Listener {
-        let connections = Connections::new(self.tcp, limits);
-        Listener { connections, tls: self.tls, handshakes: JoinSet::new() }
-    }
-}
-
-/// The connections of a port.
+/// A bound port that yields connections.
 #[derive(Debug)]
 pub struct Listener {
     connections: Connections,
     tls: Option<(ServerTls, Select)>,
-    handshakes: JoinSet<Option<SecureConnection>>,
+    handshakes: JoinSet<Option<Connection>>,
+}
+
+impl From<Connections> for Listener {
+    /// Returns a listener without TLS.
+    fn from(connections: Connections) -> Self {
+        Self { connections, tls: None, handshakes: JoinSet::new() }
+    }
 }
 
 impl Listener {
+    /// Returns the listener of the gRPC server, with TLS where it is configured.
+    #[must_use]
+    pub fn grpc(connections: Connections, tls: Option<ServerTls>) -> Self {
+        Self { tls: tls.map(|tls| (tls, (|configs| &configs.grpc) as Select)), ..Self::from(connections) }
+    }
+
+    /// Returns the listener of the HTTP server, with TLS where it is configured.
+    #[must_use]
+    pub fn http(connections: Connections, tls: Option<ServerTls>) -> Self {
+        Self { tls: tls.map(|tls| (tls, (|configs| &configs.http) as Select)), ..Self::from(connections) }
+    }
+
     /// Waits for the next connection whose handshake is complete. Cancel safe.
-    pub async fn next(&mut self) -> SecureConnection {
+    pub async fn next(&mut self) -> Connection {
         loop {
             tokio::select! {
                 Some(done) = self.handshakes.join_next() => {
@@ -82,8 +67,8 @@ impl Listener {
                         return connection;
                     }
                 }
-                connection = self.connections.accept() => {
-                    if let Some(connection) = self.begin(connection) {
+                stream = self.connections.accept(), if self.handshakes.len() < MAX_HANDSHAKES => {
+                    if let Some(connection) = self.begin(stream) {
                         return connection;
                     }
                 }
@@ -92,7 +77,7 @@ impl Listener {
     }
 
     /// Returns the connections as a stream, which never ends.
-    pub fn into_stream(self) -> impl Stream<Item = io::Result<SecureConnection>> + Send {
+    pub fn into_stream(self) -> impl Stream<Item = io::Result<Connection>> + Send {
         futures::stream::unfold(self, |mut listener| async {
             let connection = listener.next().await;
             Some((Ok(connection), listener))
@@ -100,23 +85,22 @@ impl Listener {
     }
 
     /// Returns a connection without TLS at once; a handshake begins as a task.
-    fn begin(&mut self, connection: Connection) -> Option<SecureConnection> {
-        let peer = Peer { address: connection.peer(), certificate: None };
-        let calls = connection.calls();
+    fn begin(&mut self, stream: TcpConnection) -> Option<Connection> {
+        let peer = Peer { address: stream.peer(), certificate: None };
+        let client = Client { peer, calls: stream.calls() };
         let Some((tls, select)) = &self.tls else {
-            let stream = Transport::Plain(connection);
-            return Some(SecureConnection { info: ConnectInfo { peer, calls }, stream });
+            return Some(Connection { client, stream: Transport::Plain(stream) });
         };
         let acceptor = TlsAcceptor::from(select(&tls.current()).clone());
         self.handshakes.spawn(async move {
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(connection)).await {
-                Ok(Ok(stream)) => Some(SecureConnection::secured(stream, peer, calls)),
-                Ok(Err(error)) if error.kind() != io::ErrorKind::TimedOut => {
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => Some(Connection::secured(stream, client)),
+                Ok(Err(error)) => {
                     metrics::tls_handshake_failed("error");
-                    tracing::debug!(address = %peer.address, %error, "the TLS handshake of a client failed");
+                    tracing::debug!(address = %client.peer.address, %error, "the TLS handshake of a client failed");
                     None
                 }
-                Ok(Err(_)) | Err(_) => {
+                Err(_) => {
                     metrics::tls_handshake_failed("timeout");
                     None
                 }
@@ -126,52 +110,52 @@ impl Listener {
     }
 }
 
-/// What is known of a connection.
+/// What a server knows of the client of a connection.
 #[derive(Debug, Clone)]
-pub struct ConnectInfo {
-    /// The other side.
+pub struct Client {
+    /// Its address and certificate.
     pub peer: Peer,
-    /// The count of the connection's calls.
+    /// The calls of its connection.
     pub calls: ConnectionCalls,
 }
 
-/// An open connection after its handshake.
+/// An open connection.
 #[derive(Debug)]
-pub struct SecureConnection {
-    info: ConnectInfo,
+pub struct Connection {
+    client: Client,
     stream: Transport,
 }
 
 #[derive(Debug)]
 enum Transport {
-    Plain(Connection),
-    Tls(Box<TlsStream<Connection>>),
+    Plain(TcpConnection),
+    Tls(Box<TlsStream<TcpConnection>>),
 }
 
-impl SecureConnection {
-    fn secured(stream: TlsStream<Connection>, peer: Peer, calls: ConnectionCalls) -> Self {
+impl Connection {
+    fn secured(stream: TlsStream<TcpConnection>, client: Client) -> Self {
         let chain = stream.get_ref().1.peer_certificates();
         let certificate = chain.and_then(<[_]>::first).and_then(subject);
-        let peer = Peer { certificate, ..peer };
-        Self { info: ConnectInfo { peer, calls }, stream: Transport::Tls(Box::new(stream)) }
+        let client = Client { peer: Peer { certificate, ..client.peer }, ..client };
+        Self { client, stream: Transport::Tls(Box::new(stream)) }
     }
 
-    /// Returns the other side.
+    /// Returns the client.
     #[must_use]
-    pub fn peer(&self) -> &Peer {
-        &self.info.peer
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 }
 
-impl Connected for SecureConnection {
-    type ConnectInfo = ConnectInfo;
+impl Connected for Connection {
+    type ConnectInfo = Client;
 
-    fn connect_info(&self) -> ConnectInfo {
-        self.info.clone()
+    fn connect_info(&self) -> Client {
+        self.client.clone()
     }
 }
 
-impl AsyncRead for SecureConnection {
+impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().stream {
             Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
@@ -180,7 +164,7 @@ impl AsyncRead for SecureConnection {
     }
 }
 
-impl AsyncWrite for SecureConnection {
+impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().stream {
             Transport::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
@@ -224,11 +208,10 @@ impl AsyncWrite for SecureConnection {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt;
-    use tokio::net::TcpStream;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::security::TlsOptions;
-    use crate::transport::connection::ReadTimeouts;
 
     #[tokio::test(start_paused = true)]
     async fn a_handshake_that_does_not_go_on_is_closed_and_delays_no_other_connection() {
@@ -240,10 +223,8 @@ mod tests {
         let options = TlsOptions { cert: Some(cert), key: Some(key), ..TlsOptions::default() };
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = tcp.local_addr().unwrap();
-        let timeouts =
-            ReadTimeouts { preface: HANDSHAKE_TIMEOUT, preface_bytes: 24, idle: HANDSHAKE_TIMEOUT };
-        let limits = ConnectionLimits { server: "test", max: 2, max_per_peer: 2, timeouts };
-        let mut listener = Port::grpc(tcp, ServerTls::start(&options).unwrap()).within(limits);
+        let mut listener =
+            Listener::grpc(crate::transport::http::connections(tcp), ServerTls::start(&options).unwrap());
         let accepting = tokio::spawn(async move { listener.next().await });
         let began = tokio::time::Instant::now();
         let mut silent = TcpStream::connect(address).await.unwrap();

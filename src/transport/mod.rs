@@ -1,7 +1,7 @@
 //! Transports: how clients reach the daemon.
 //!
-//! [`grpc`] carries recognition, evaluation, health and reflection; [`http`] serves metrics and health to people and monitors, and recordings.
-//! `connections` accepts the connections of both within limits, `listener` adds TLS.
+//! [`grpc`] carries recognition, evaluation, events, health and reflection; [`http`] serves recordings, metrics and health to people and monitors. `connections` accepts
+//! the connections of both within limits, and [`Listener`] adds TLS where it is configured.
 
 mod connection;
 pub mod connections;
@@ -9,4 +9,4 @@ pub mod grpc;
 pub mod http;
 mod listener;
 
-pub use listener::Port;
+pub use listener::{Client, Connection, Listener};

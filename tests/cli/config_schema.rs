@@ -191,6 +191,7 @@ fn every_word_of_every_choice_is_read_and_shown_as_it_is_written() {
         Device,
         ValueFormat,
         OnLostProgress,
+        affectd::kafka::DeliveryMode,
         SmoothingMethod,
         Scheduling,
         ClientAuth

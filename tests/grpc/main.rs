@@ -17,6 +17,7 @@ mod recognize;
 mod slow_client;
 mod smoothing;
 mod startup_errors;
+mod stderr;
 mod voice_activity;
 mod watch;
 mod waveform;

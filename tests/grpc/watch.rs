@@ -1,6 +1,6 @@
 //! `WatchEvents` and `affectd watch`: published events of other calls, filtered, until the daemon has drained.
 
-use affectd::client::{Credentials, GrpcServer, WatchedEvents};
+use affectd::client::{self, Credentials, GrpcServer, WatchedEvents};
 use affectd::proto::{AudioChunk, EmotionEvent, WatchEventsRequest};
 use tokio::process::Command;
 
@@ -21,7 +21,7 @@ async fn events_of_all_calls_arrive_filtered_until_the_daemon_has_drained() {
         ..Default::default()
     };
     let server = GrpcServer { authority: daemon.grpc.to_string(), tls: false };
-    let watching = affectd::client::connect(&server, &Credentials::default()).await.unwrap();
+    let watching = client::connect(&server, &Credentials::default()).await.unwrap();
     let open = |filter| WatchedEvents::open(watching.clone(), filter);
     let mut all = bounded("the call", open(WatchEventsRequest::default())).await.unwrap();
     let mut filtered = bounded("the call", open(north)).await.unwrap();

@@ -18,7 +18,7 @@ use crate::support::speech_fixture::talk;
 static TALK: LazyLock<Vec<f32>> = LazyLock::new(|| talk(&[Speech(1_300), Silence(1_900), Speech(1_100)]));
 
 /// Samples `from..from + length` of a stream, as 16-bit PCM with interleaved channels.
-fn audio(from: u64, length: usize, rate: u32, channels: usize) -> Vec<u8> {
+pub fn audio(from: u64, length: usize, rate: u32, channels: usize) -> Vec<u8> {
     let step = 16_000 / u64::from(rate);
     let sample = |at: u64, channel: usize| TALK[(at * step + channel as u64 * 9_000) as usize % TALK.len()];
     let samples = (from..from + length as u64).flat_map(|at| (0..channels).map(move |c| (at, c)));
@@ -26,7 +26,7 @@ fn audio(from: u64, length: usize, rate: u32, channels: usize) -> Vec<u8> {
 }
 
 /// Chunks of up to three streams: one resampled or at the model's rate, one the other way round, one in stereo; with gaps, silences and ends.
-fn inputs(streams: usize) -> impl Strategy<Value = Vec<Input>> {
+pub fn inputs(streams: usize) -> impl Strategy<Value = Vec<Input>> {
     let record = (0..streams, 1..4_500usize, 0..20u32, 0..12u32, 0..40u32);
     proptest::collection::vec(record, 10..60).prop_map(|records| {
         let mut position = [0u64; 3];
@@ -68,7 +68,7 @@ fn outcome() -> impl Strategy<Value = BrokerOutcome> {
     ]
 }
 
-fn events() -> impl Strategy<Value = Vec<(usize, Event)>> {
+pub fn events() -> impl Strategy<Value = Vec<(usize, Event)>> {
     let event = prop_oneof![
         16 => (0..64usize).prop_map(Event::Acknowledge),
         4 => Just(Event::Commit),
@@ -82,7 +82,7 @@ fn events() -> impl Strategy<Value = Vec<(usize, Event)>> {
 }
 
 /// Chunks of 8-bit audio that follow each other.
-fn chunk(samples: usize, last: bool) -> Chunk {
+pub fn chunk(samples: usize, last: bool) -> Chunk {
     let format = AudioFormat::new(Encoding::MuLaw, 8_000, 1).ok();
     Chunk { format, audio: vec![7; samples].into(), last, ..Chunk::default() }
 }
@@ -99,26 +99,64 @@ fn a_reader_that_dies_in_a_commit_leaves_an_entry_that_fits_also_where_its_own_w
     };
     let inputs = [
         input(&quiet, 0, false),
-        // The segment of `quiet` ends by the partition's time, and its entry is written.
+        // The segment of `quiet` ends, and its entry is written.
         input(&other, 2 * IDLE_MS, true),
         input(&other, 2 * IDLE_MS, true),
         input(&quiet, 3 * IDLE_MS, false),
     ];
     let mut broker = Broker::default();
-    let (mut reader, _) = Reader::start(&setup, &broker);
+    let (mut reader, _) = Reader::start(&setup, &mut broker);
     reader.take(0, &inputs[0]);
     reader.take(1, &inputs[1]);
-    reader.end_idle_by_partition_time();
+    assert!(reader.fall_silent(&mut broker));
+    reader.finish_commit(&mut broker, BrokerOutcome::Acknowledged);
+    reader.catch_up();
     reader.commit(&mut broker, BrokerOutcome::Acknowledged);
     reader.take(2, &inputs[2]);
     reader.commit(&mut broker, BrokerOutcome::Acknowledged);
     assert_eq!((broker.committed, broker.progress(&quiet).next.offset), (Some(3), Some(2)));
 
-    let (mut reader, start) = Reader::start(&setup, &broker);
+    let (mut reader, start) = Reader::start(&setup, &mut broker);
     assert_eq!(start, 3);
     reader.take(3, &inputs[3]);
     reader.commit(&mut broker, BrokerOutcome::OffsetLost);
     assert!(broker.progress(&quiet).fitting(Some(3)).is_some(), "{:?}", broker.progress(&quiet));
+}
+
+/// Streams of 100 ms chunks, one of which has wrong timestamps.
+fn talk_with_wrong_timestamps(wrong: impl Fn(i64) -> i64) -> Vec<Input> {
+    let chunk_of = |number: i64, stream: i64| Input {
+        stream_id: format!("stream-{stream}").into(),
+        chunk: chunk(800, number == 99),
+        timestamp: if stream == 0 { wrong(number) } else { 1_000_000 + 100 * number },
+    };
+    (0..100).flat_map(|number| (0..3).map(move |stream| chunk_of(number, stream))).collect()
+}
+
+/// The windows of a stream depend on its own timestamps alone.
+#[test]
+fn wrong_timestamps_of_one_stream_change_no_window_of_another() {
+    let setup = setup(Gating::Off);
+    let windows = |wrong: &dyn Fn(i64) -> i64| {
+        let (published, _) = run(&setup, &talk_with_wrong_timestamps(wrong), &[], &BTreeSet::new());
+        published.into_keys().filter(|name| name.0 != "stream-0").collect::<Vec<_>>()
+    };
+    let right = windows(&|number| 1_000_000 + 100 * number);
+    assert!(right.len() >= 20, "{}", right.len());
+    let once = |number: i64| if number == 50 { 1_600_000 } else { 1_000_000 + 100 * number };
+    let wrong: [(&str, &dyn Fn(i64) -> i64); 8] = [
+        ("one chunk ahead", &once),
+        ("ahead from then on", &|number| 1_000_000 + 100 * number + if number < 50 { 0 } else { 600_000 }),
+        ("always ahead", &|number| 1_600_000 + 100 * number),
+        ("always behind", &|number| 100 * number),
+        ("too fast", &|number| 1_000_000 + 1_000 * number),
+        ("back and forth", &|number| 1_000_000 + 100 * number + 600_000 * (number % 2)),
+        ("extreme", &|number| if number % 2 == 0 { i64::MAX } else { i64::MIN }),
+        ("none", &|_| 0),
+    ];
+    for (name, wrong) in wrong {
+        assert_eq!(windows(wrong), right, "{name}");
+    }
 }
 
 /// The reader before has written progress for a commit that it did not live to see; the next one commits below that.
@@ -132,7 +170,7 @@ fn a_commit_below_what_a_dead_reader_wrote_has_progress_that_fits() {
         timestamp: 0,
     };
     let mut broker = Broker::default();
-    let (mut reader, _) = Reader::start(&setup, &broker);
+    let (mut reader, _) = Reader::start(&setup, &mut broker);
     reader.take(0, &input(2));
     reader.take(1, &input(1));
     while !reader.pending.is_empty() {
@@ -141,7 +179,7 @@ fn a_commit_below_what_a_dead_reader_wrote_has_progress_that_fits() {
     reader.commit(&mut broker, BrokerOutcome::OffsetLost);
     let written = broker.progress(&stream_id).next.offset;
 
-    let (mut reader, start) = Reader::start(&setup, &broker);
+    let (mut reader, start) = Reader::start(&setup, &mut broker);
     assert_eq!(start, 0);
     reader.take(0, &input(2));
     reader.commit(&mut broker, BrokerOutcome::Acknowledged);
@@ -154,7 +192,7 @@ fn a_commit_below_what_a_dead_reader_wrote_has_progress_that_fits() {
 fn a_partition_is_not_read_while_a_stream_ends_by_wall_time() {
     let (setup, mut broker) = (setup(Gating::Off), Broker::default());
     let input = Input { stream_id: "call".into(), chunk: chunk(6_000, false), timestamp: 0 };
-    let (mut reader, _) = Reader::start(&setup, &broker);
+    let (mut reader, _) = Reader::start(&setup, &mut broker);
     reader.take(0, &input);
     assert!(reader.fall_silent(&mut broker));
     assert!(!reader.partition().is_readable());
@@ -173,18 +211,17 @@ fn a_partition_is_not_read_while_a_stream_ends_by_wall_time() {
 #[test]
 fn streams_end_by_wall_time_together_and_not_after_a_commit_with_an_unknown_outcome() {
     let (setup, mut broker) = (setup(Gating::Off), Broker::default());
-    let (mut reader, _) = Reader::start(&setup, &broker);
+    let (mut reader, _) = Reader::start(&setup, &mut broker);
     for number in 0..50 {
         let stream_id = format!("call-{number}").into();
         reader.take(number, &Input { stream_id, chunk: chunk(6_000, number == 0), timestamp: 0 });
     }
     reader.acknowledge(0, &mut broker.published);
     reader.commit(&mut broker, BrokerOutcome::AcknowledgementLost);
-    reader.partition().end_reached();
-    let later = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    assert!(reader.partition().wall_time_commit(later).is_none());
+    reader.silence_passes();
+    assert!(reader.partition().wall_time_commit().is_none());
     reader.commit(&mut broker, BrokerOutcome::Acknowledged);
-    let commit = reader.partition().wall_time_commit(later).unwrap();
+    let commit = reader.partition().wall_time_commit().unwrap();
     assert_eq!((commit.offset, commit.progress.len()), (None, 49));
 }
 

@@ -173,6 +173,11 @@ impl Daemon {
         self.process.kill().await.expect("SIGKILL reaches the daemon");
     }
 
+    /// Its exit status, if it has ended.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().expect("the daemon's status")
+    }
+
     /// Waits for the end of the process.
     pub async fn ended(&mut self) -> ExitStatus {
         match timeout(PATIENCE, self.process.wait()).await {

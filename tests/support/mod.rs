@@ -4,6 +4,7 @@
 
 #![expect(dead_code, reason = "each test binary uses a part of this module")]
 
+pub mod acl;
 pub mod batch_fixture;
 pub mod broker;
 pub mod call_fixture;

@@ -12,8 +12,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::proto::evaluation_service_server::SERVICE_NAME as EVALUATION;
 use crate::proto::event_service_server::SERVICE_NAME as EVENTS;
 use crate::proto::recognition_service_server::SERVICE_NAME as RECOGNITION;
-use crate::security::{AuthError, Gate, Principal, QuotaExceeded, Scope};
-use crate::transport::listener::ConnectInfo;
+use crate::security::{AuthError, Gate, Peer, Principal, QuotaExceeded, Scope};
 
 /// The services with the scope that each needs; `None` needs no credentials.
 const SCOPES: &[(&str, Option<Scope>)] = &[
@@ -31,8 +30,8 @@ pub(super) async fn authorize(State(gate): State<Gate>, mut request: Request, ne
     let listed = SCOPES.iter().find(|(name, _)| *name == service);
     let principal = match listed.map_or(Some(Scope::Admin), |(_, scope)| *scope) {
         None => Ok(Principal::anonymous()),
-        Some(scope) => match request.extensions().get::<ConnectInfo>() {
-            Some(connection) => gate.authorize(&connection.peer, authorization(&request), scope),
+        Some(scope) => match request.extensions().get::<Peer>() {
+            Some(peer) => gate.authorize(peer, authorization(&request), scope),
             None => Err(AuthError::Missing),
         },
     };

@@ -1,6 +1,6 @@
 //! What every call of the gRPC server passes, whatever its service is.
 //!
-//! Input: requests with the count of their connection's calls. Output: responses. Invariants: a call counts as open until its response is dropped, so a
+//! Input: requests with the [`Client`] of their connection. Output: responses; the service finds the [`crate::security::Peer`]. Invariants: a call counts as open until its response is dropped, so a
 //! connection with a call is not idle; a message that is not protobuf is the client's error.
 
 use std::pin::Pin;
@@ -14,12 +14,16 @@ use http_body::{Frame, SizeHint};
 use tonic::Status;
 
 use super::status::{is_undecodable, undecodable};
+use crate::transport::Client;
 use crate::transport::connection::OpenCall;
-use crate::transport::listener::ConnectInfo;
 
 /// Passes a call to its service.
-pub(super) async fn pass(request: Request, next: Next) -> Response {
-    let open = request.extensions().get::<ConnectInfo>().map(|connection| connection.calls.begin());
+pub(super) async fn pass(mut request: Request, next: Next) -> Response {
+    let client = request.extensions_mut().remove::<Client>();
+    let open = client.as_ref().map(|client| client.calls.begin());
+    if let Some(Client { peer, .. }) = client {
+        request.extensions_mut().insert(peer);
+    }
     let response = next.run(request).await;
     let response = undecodable_message(&response).map_or(response, Status::into_http);
     response.map(|body| Body::new(CountedBody { body, _open: open }))

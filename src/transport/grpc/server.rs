@@ -5,6 +5,8 @@
 
 use std::future::Future;
 
+use axum::middleware::{from_fn, from_fn_with_state};
+use tokio::net::TcpListener;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic::transport::server::Server;
@@ -19,9 +21,9 @@ use crate::proto::recognition_service_server::{RecognitionServiceServer, SERVICE
 use crate::security::Gate;
 use crate::serving::JobOrigin;
 use crate::telemetry::Readiness;
-use crate::transport::Port;
+use crate::transport::Listener;
 use crate::transport::connection::ReadTimeouts;
-use crate::transport::connections::ConnectionLimits;
+use crate::transport::connections::{ConnectionLimits, Connections};
 use crate::transport::grpc::evaluation::Evaluation;
 use crate::transport::grpc::{Events, Options, Recognition, calls};
 
@@ -75,7 +77,7 @@ pub struct Services {
 /// # Errors
 /// Returns an error if the server fails.
 pub async fn serve(
-    port: Port,
+    listener: Listener,
     services: Services,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
@@ -103,8 +105,8 @@ pub async fn serve(
         .add_service(health)
         .add_service(reflection().build_v1().expect(described))
         .add_service(reflection().build_v1alpha().expect(described));
-    let routes = routes.into_axum_router().layer(axum::middleware::from_fn(calls::pass));
-    let routes = routes.layer(axum::middleware::from_fn_with_state(gate, authorize));
+    let routes =
+        routes.into_axum_router().layer(from_fn_with_state(gate, authorize)).layer(from_fn(calls::pass));
     let mut server = Server::builder();
     // As large as the windows of all its streams, so that a session that waits leaves room for the others on its connection.
     let connection_window = (options.max_streams_per_connection as u32)
@@ -121,19 +123,19 @@ pub async fn serve(
         .http2_keepalive_interval(Some(options.handshake_timeout))
         .http2_keepalive_timeout(Some(options.handshake_timeout))
         .add_routes(Routes::from(routes))
-        .serve_with_incoming_shutdown(port.within(limits(&options)).into_stream(), shutdown)
+        .serve_with_incoming_shutdown(listener.into_stream(), shutdown)
         .await
 }
 
-/// Returns the limits of connections, which must begin HTTP/2 in time and not be without a call for long.
-fn limits(options: &Options) -> ConnectionLimits {
+/// Returns the connections of a port within the configured limits: they must begin HTTP/2 in time and not be without a call for long.
+pub fn connections(listener: TcpListener, options: &Options) -> Connections {
     let timeouts = ReadTimeouts {
         preface: options.handshake_timeout,
         preface_bytes: PREFACE_BYTES,
         idle: options.max_connection_idle,
     };
     let (max, max_per_peer) = (within_descriptors(options.max_connections), options.max_connections_per_peer);
-    ConnectionLimits { server: "grpc", max, max_per_peer, timeouts }
+    Connections::new(listener, ConnectionLimits { server: "grpc", max, max_per_peer, timeouts })
 }
 
 /// Returns at most `max` connections, and fewer where the process may not have so many descriptors: HTTP, files and Kafka need some too.

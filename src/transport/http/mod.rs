@@ -9,24 +9,24 @@ mod options;
 use std::future::Future;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Extension, Request, State as Shared};
+use axum::extract::{ConnectInfo, Request, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
 
-use super::Port;
 use super::connection::ReadTimeouts;
-use super::connections::ConnectionLimits;
-use super::listener::Listener;
+use super::connections::{ConnectionLimits, Connections};
 use crate::security::{AuthError, Gate, Peer, Scope};
 use crate::telemetry::Readiness;
+use crate::transport::Listener;
 pub use analyze::{HttpSessions, SessionSlot};
 pub use options::Options;
 
@@ -65,7 +65,7 @@ pub struct State {
 /// # Errors
 /// Returns an error of the listener. There is none in practice, because a connection that cannot be accepted is tried again.
 pub async fn serve(
-    port: Port,
+    listener: Listener,
     state: State,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
@@ -82,13 +82,12 @@ pub async fn serve(
             metrics.run_upkeep();
         }
     };
-    let connections = port.within(LIMITS);
     let deadline = async move {
         let _ = stopped.await;
         tokio::time::sleep(LAST_RESPONSES).await;
     };
     tokio::select! {
-        () = serve_connections(connections, router(state), shutdown) => Ok(()),
+        () = serve_connections(listener, router(state), shutdown) => Ok(()),
         () = upkeep => Ok(()),
         () = deadline => Ok(()),
     }
@@ -96,7 +95,7 @@ pub async fn serve(
 
 /// Serves connections until `shutdown` completes, then until the open ones have sent their responses.
 async fn serve_connections(
-    mut connections: Listener,
+    mut listener: Listener,
     router: Router,
     shutdown: impl Future<Output = ()> + Send,
 ) {
@@ -107,15 +106,22 @@ async fn serve_connections(
     loop {
         let connection = tokio::select! {
             () = &mut shutdown => break,
-            connection = connections.next() => connection,
+            connection = listener.next() => connection,
         };
-        let service = TowerToHyperService::new(router.clone().layer(Extension(connection.peer().clone())));
+        let peer = ConnectInfo(connection.client().peer.clone());
+        let service = TowerToHyperService::new(router.clone().layer(Extension(peer)));
         let serving = open.watch(server.serve_connection(TokioIo::new(connection), service));
         // An error ends its connection only.
         tokio::spawn(async move { drop(serving.await) });
     }
-    drop(connections);
+    drop(listener);
     open.shutdown().await;
+}
+
+/// Returns the connections of a port, few enough for people and monitors.
+#[must_use]
+pub fn connections(port: TcpListener) -> Connections {
+    Connections::new(port, LIMITS)
 }
 
 /// Returns the routes without a server.
@@ -137,7 +143,7 @@ pub fn router(state: State) -> Router {
 /// Passes a request with the scope on, with its principal. `/metrics`, `/livez` and `/readyz` need none, because monitors have no credentials.
 async fn authorize(
     Shared((gate, scope)): Shared<(Gate, Scope)>,
-    Extension(peer): Extension<Peer>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     mut request: Request,
     next: Next,
 ) -> Response {

@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use affectd::security::Gate;
 use affectd::telemetry::Readiness;
 use affectd::telemetry::metrics::{self, METRICS, MetricKind, Source};
 use affectd::transport::http;
@@ -28,8 +29,12 @@ async fn start() -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let readiness = Readiness::starting(&["kafka", "model"]);
-    let state =
-        State { metrics: metrics::install(), readiness: readiness.clone(), sessions: SessionSlot::default() };
+    let state = State {
+        metrics: metrics::install(),
+        readiness: readiness.clone(),
+        gate: Gate::open(),
+        sessions: SessionSlot::default(),
+    };
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move {
         let _ = stopped.await;

@@ -22,6 +22,7 @@ pub(super) struct File {
     grpc: grpc::Options,
     http: http::Options,
     tls: security::TlsOptions,
+    auth: security::AuthOptions,
     pub kafka: kafka::Options,
     publish: publish::Options,
     evaluation: evaluation::Options,
@@ -31,8 +32,21 @@ pub(super) struct File {
 impl File {
     /// Adds the models, of which there is at least one.
     pub fn with_models(self, models: Vec<ModelOptions>) -> Config {
-        let Self { audio, window, vad, batch, engine, grpc, http, tls, kafka, publish, evaluation, limits } =
-            self;
+        let Self {
+            audio,
+            window,
+            vad,
+            batch,
+            engine,
+            grpc,
+            http,
+            tls,
+            auth,
+            kafka,
+            publish,
+            evaluation,
+            limits,
+        } = self;
         let kafka = (!kafka.brokers.is_empty()).then_some(kafka);
         let models = models.into_iter().map(Into::into).collect();
         Config {
@@ -45,6 +59,7 @@ impl File {
             grpc,
             http,
             tls,
+            auth,
             kafka,
             publish,
             evaluation,

@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::kafka::KafkaFault;
 use crate::kafka::producer::EventProducer;
 use crate::publish::tap::EventTap;
-use crate::security::ServerTls;
+use crate::security::{Gate, ServerTls};
 use crate::serving::Reloader;
 use crate::shard::{self, ReportSender, ShardThreads};
 use crate::transport::http::SessionSlot;
@@ -116,7 +116,8 @@ impl Daemon {
         let tls = ServerTls::start(&config.tls)?;
         let http_sessions = SessionSlot::default();
         let http_tls = tls.clone().filter(|_| config.http.tls);
-        let http = stages::http(listeners.http, http_tls, &readiness, &http_sessions);
+        let gate = Gate::start(&config.auth, config.limits.of_principals())?;
+        let http = stages::http(listeners.http, http_tls, &readiness, &gate, &http_sessions);
         // Results: from the batcher of each model to the publisher. Reports: from the shards and the producer to the Kafka reader.
         let (results, scored) = mpsc::channel(RESULTS);
         let (report, reports) = crossbeam_channel::bounded(REPORTS);
@@ -140,7 +141,7 @@ impl Daemon {
         let (shards, threads) = shard::start(count, queue, &reports_to, &sinks.streams)?;
         let inputs = stages::inputs(&config, shards, models, readiness, tap)?;
         let reader = stages::reader(&config, &inputs, producer.as_ref(), (reports, to_commit))?;
-        let grpc = stages::grpc(listeners.grpc, tls, &config, inputs.clone());
+        let grpc = stages::grpc(listeners.grpc, tls, gate, &config, inputs.clone());
         stages::open_http(&http_sessions, &inputs);
 
         let (inputs, shards) = (Some(inputs), Some(threads));

@@ -22,7 +22,7 @@ use crate::kafka::producer::{EventProducer, Outgoing};
 use crate::kafka::{DeliveryMode, KafkaFault, Reader, ReaderLinks, event_channel};
 use crate::publish::publisher::Publisher;
 use crate::publish::tap::EventTap;
-use crate::security::ServerTls;
+use crate::security::{Gate, ServerTls};
 use crate::serving::{Decoders, EventSender, JobOrigin, RegistryReceiver, StreamSinks};
 use crate::session::{OpenStreams, SessionLinks};
 use crate::shard::{PartitionReport, ReportSender, Shards};
@@ -89,10 +89,11 @@ pub(super) fn http(
     port: TcpListener,
     tls: Option<ServerTls>,
     readiness: &Readiness,
+    gate: &Gate,
     sessions: &SessionSlot,
 ) -> Task<Result<(), std::io::Error>> {
-    let (readiness, sessions) = (readiness.clone(), sessions.clone());
-    let state = http::State { metrics: metrics::install(), readiness, sessions };
+    let (readiness, gate, sessions) = (readiness.clone(), gate.clone(), sessions.clone());
+    let state = http::State { metrics: metrics::install(), readiness, gate, sessions };
     let listener = Listener::http(http::connections(port), tls);
     Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
 }
@@ -201,6 +202,7 @@ fn evaluation_limits(config: &Config) -> EvaluationLimits {
 pub(super) fn grpc(
     port: TcpListener,
     tls: Option<ServerTls>,
+    gate: Gate,
     config: &Config,
     inputs: Inputs,
 ) -> Task<Result<(), tonic::transport::Error>> {
@@ -213,6 +215,7 @@ pub(super) fn grpc(
         evaluation: Evaluation::new(evaluator, draining, evaluation_limits(config)),
         events: Events::new(tap),
         readiness,
+        gate,
         max_chunk_bytes: config.audio.max_chunk_bytes,
         max_file_bytes: config.audio.max_file_bytes,
         options: config.grpc.clone(),

@@ -180,7 +180,15 @@ impl StreamState {
     pub fn info(&self, stream_id: &Arc<str>) -> Arc<StreamInfo> {
         let Self { attributes, model, channels, channel_names, channel_states, .. } = self.clone();
         let (stream_id, channels) = (stream_id.clone(), Some(channels));
-        Arc::new(StreamInfo { stream_id, attributes, model, channels, channel_names, channel_states })
+        Arc::new(StreamInfo {
+            stream_id,
+            attributes,
+            model,
+            channels,
+            channel_names,
+            channel_states,
+            ..StreamInfo::default()
+        })
     }
 }
 

@@ -89,16 +89,17 @@ pub struct InputSession {
 }
 
 impl InputSession {
-    /// Returns a session without a stream, and the inbox that its events arrive in. A transport drops the inbox when the client has gone.
+    /// Returns a session of the principal `owner` without a stream, and the inbox that its events arrive in. A transport drops the inbox when the
+    /// client has gone.
     #[must_use]
-    pub fn new(links: Arc<SessionLinks>, source: Source) -> (Self, ReplyInbox) {
+    pub fn new(links: Arc<SessionLinks>, source: Source, owner: Arc<str>) -> (Self, ReplyInbox) {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let registry = links.registries.borrow().clone();
         let patience = Patience { limit: links.idle_timeout, draining: links.draining.clone() };
         let (credits, inbox) = EventCredits::new(&registry, patience);
         let (refusals, refused) = mpsc::channel(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let route = Route { source, number, credits, refusals };
+        let route = Route { source, owner, number, credits, refusals };
         (Self { links, registry, route, refused, stream: None }, inbox)
     }
 

@@ -63,6 +63,7 @@ impl Opening {
     fn new(
         registry: &ModelRegistry,
         bounds: &InputBounds,
+        owner: &Arc<str>,
         message: &mut AudioChunk,
     ) -> Result<Self, Refusal> {
         let format = format_of(message)?.ok_or(BadChunk::FormatMissing)?;
@@ -70,7 +71,8 @@ impl Opening {
             "" => uuid::Uuid::new_v4().to_string().into(),
             named => named.into(),
         };
-        let info = StreamInfo::from_message(stream_id, message).map_err(BadChunk::from)?;
+        let mut info = StreamInfo::from_message(stream_id, message).map_err(BadChunk::from)?;
+        info.owner = owner.clone();
         bounds.check(&info).map_err(BadChunk::from)?;
         let model = registry.find(&info.model)?;
         let setup = model.setup.for_stream(&info);
@@ -93,10 +95,10 @@ impl OpenedStream {
         route: &Route,
         message: &mut AudioChunk,
     ) -> Result<Self, Refusal> {
-        let opening = Opening::new(registry, &links.bounds, message)?;
+        let opening = Opening::new(registry, &links.bounds, &route.owner, message)?;
         opening.check_utilization(registry, links.max_utilization_percent)?;
         let Opening { info, model, setup, format, analysed } = opening;
-        let id = links.streams.open(&info.stream_id)?;
+        let id = links.streams.open(&route.owner, &info.stream_id)?;
         let permit = model.utilization.enter(analysed);
         let shard = ShardSender::new(links.shards.of(&info.stream_id).clone(), route.clone());
         Ok(Self {

@@ -3,6 +3,8 @@
 //! Input: pieces and ends of the stream. Output: messages in the shard's queue, in order. Invariant: a message with audio carries room for the
 //! events that it may complete. A full queue makes the session wait, and with it the client.
 
+use std::sync::Arc;
+
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::Refusal;
@@ -16,6 +18,8 @@ use crate::telemetry::metrics::Source;
 #[derive(Debug, Clone)]
 pub(super) struct Route {
     pub source: Source,
+    /// The principal of the session; empty where authentication is off.
+    pub owner: Arc<str>,
     /// Unique among the sessions of all transports.
     pub number: u64,
     pub credits: EventCredits,

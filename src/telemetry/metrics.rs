@@ -60,6 +60,8 @@ mod names {
     pub const MODEL_INFO: &str = "affectd_model_info";
     /// Windows that a shadow model analysed.
     pub const SHADOW_WINDOWS_TOTAL: &str = "affectd_shadow_windows_total";
+    /// Requests that were not authorised.
+    pub const AUTH_FAILURES_TOTAL: &str = "affectd_auth_failures_total";
     /// TLS handshakes that failed.
     pub const TLS_HANDSHAKES_FAILED_TOTAL: &str = "affectd_tls_handshakes_failed_total";
     /// Attempts to load changed certificates, tokens or keys.
@@ -142,6 +144,7 @@ pub const METRICS: &[Metric] = &[
     metric(SHADOW_WINDOWS_TOTAL, Counter, &[("model", &[]), ("outcome", &[])], Unit::Count, "Windows that a shadow saw, by whether it named the default model's emotion"),
     metric(MODEL_RELOADS_TOTAL, Counter, &[("outcome", &["ok", "failed"])], Unit::Count, "Attempts to load another model"),
     metric(TLS_HANDSHAKES_FAILED_TOTAL, Counter, &[("reason", &["error", "timeout"])], Unit::Count, "TLS handshakes of clients that failed"),
+    metric(AUTH_FAILURES_TOTAL, Counter, &[("reason", &[])], Unit::Count, "Requests that were not authorised"),
     metric(SECURITY_RELOADS_TOTAL, Counter, &[("kind", &[]), ("outcome", &[])], Unit::Count, "Attempts to load changed certificates, tokens or key sets"),
 ];
 
@@ -296,6 +299,11 @@ pub fn model_reload(outcome: &'static str) {
 /// Counts a TLS handshake that failed, by `error` or `timeout`.
 pub fn tls_handshake_failed(reason: &'static str) {
     counter!(TLS_HANDSHAKES_FAILED_TOTAL, "reason" => reason).increment(1);
+}
+
+/// Counts a request that was not authorised for `reason`.
+pub fn auth_failed(reason: &'static str) {
+    counter!(AUTH_FAILURES_TOTAL, "reason" => reason).increment(1);
 }
 
 /// Counts a reload of `certificate`, `tokens` or `jwks` as `ok`, or as `failed` where the previous content stays in use.

@@ -5,4 +5,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod exposure;
+mod jwt;
+mod principals;
+mod rights;
 mod tls;
+mod tokens;

@@ -9,6 +9,7 @@ pub mod batch_fixture;
 pub mod broker;
 pub mod call_fixture;
 pub mod certificates;
+pub mod credentials;
 pub mod daemon;
 pub mod decoder_entries;
 pub mod flac_bomb;

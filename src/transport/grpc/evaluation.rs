@@ -14,6 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::authorize::{principal_of, status_of_quota};
 use super::status::{draining_evaluation, exhausted};
 use crate::audio::AudioFormat;
 use crate::batch::ReplyOrigin;
@@ -23,6 +24,7 @@ use crate::proto::codec::ENVELOPE_BYTES;
 use crate::proto::evaluate_response::Response as ResponseKind;
 use crate::proto::evaluation_service_server::{EvaluationService, EvaluationServiceServer};
 use crate::proto::{EvaluateRequest, EvaluateResponse};
+use crate::security::{Quota, paced};
 use crate::serving::UnknownModel;
 use crate::stream::InputBounds;
 
@@ -73,6 +75,9 @@ impl<O: From<ReplyOrigin> + Send + Sync + 'static> Evaluation<O> {
     }
 }
 
+/// The requests of a call, at the pace that its principal may send.
+type Requests = Pin<Box<dyn Stream<Item = Result<EvaluateRequest, Status>> + Send>>;
+
 type ResponseStream = Pin<Box<dyn Stream<Item = Result<EvaluateResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
@@ -93,13 +98,21 @@ impl<O: From<ReplyOrigin> + Send + Sync + 'static> EvaluationService for Evaluat
             (self.evaluator)().map_err(|unknown| Status::invalid_argument(unknown.to_string()))?;
         let (sender, responses) = mpsc::channel(RESULTS);
         let call = Call { evaluator, limits: self.limits.clone(), responses: sender };
-        let (requests, draining) = (request.into_inner(), self.draining.clone());
+        let principal = principal_of(&request);
+        let permit = principal.quota.as_ref().map(Quota::begin_evaluation).transpose();
+        let permit = permit.map_err(|error| status_of_quota(&error))?;
+        let requests: Requests = Box::pin(paced(request.into_inner(), principal.quota, audio_bytes));
+        let draining = self.draining.clone();
         tokio::spawn(async move {
-            let _running = running;
+            let _permits = (running, permit);
             call.run(requests, draining).await;
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(responses))))
     }
+}
+
+fn audio_bytes(request: &EvaluateRequest) -> usize {
+    request.clip.as_ref().map_or(0, |clip| clip.audio.len())
 }
 
 /// One evaluation.
@@ -112,7 +125,7 @@ struct Call<O> {
 impl<O: From<ReplyOrigin> + Send + Sync + 'static> Call<O> {
     /// Evaluates until the report is sent, the client has gone, or the daemon drains. A drain does not wait for the remaining clips: no report has been
     /// sent yet, so the client can repeat the evaluation elsewhere.
-    async fn run(self, requests: Streaming<EvaluateRequest>, draining: CancellationToken) {
+    async fn run(self, requests: Requests, draining: CancellationToken) {
         let responses = self.responses.clone();
         let outcome = tokio::select! {
             biased;
@@ -126,7 +139,7 @@ impl<O: From<ReplyOrigin> + Send + Sync + 'static> Call<O> {
         }
     }
 
-    async fn evaluate(&self, requests: Streaming<EvaluateRequest>) -> Result<(), Status> {
+    async fn evaluate(&self, requests: Requests) -> Result<(), Status> {
         let contract = self.evaluator.contract().clone();
         let mut tally = Tally::new(contract.clone());
         let score = |request: Result<EvaluateRequest, Status>| {
@@ -151,10 +164,7 @@ impl<O: From<ReplyOrigin> + Send + Sync + 'static> Call<O> {
     }
 
     /// Returns the requests of the call, which must not pause for too long.
-    fn requests(
-        &self,
-        requests: Streaming<EvaluateRequest>,
-    ) -> impl Stream<Item = Result<EvaluateRequest, Status>> {
+    fn requests(&self, requests: Requests) -> impl Stream<Item = Result<EvaluateRequest, Status>> {
         let EvaluationLimits { first_clip_timeout, idle_timeout, .. } = self.limits;
         let state = Some((requests, first_clip_timeout, "limits.first_chunk_timeout"));
         futures::stream::unfold(state, move |state| async move {

@@ -11,12 +11,14 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::authorize::{principal_of, status_of_quota};
 use super::metered_body::MessageLimit;
 use super::status::{read_error, status, status_of_session};
 use crate::audio::file_header;
 use crate::proto::codec::ENVELOPE_BYTES;
 use crate::proto::recognition_service_server::RecognitionService;
 use crate::proto::{AudioChunk, Encoding, RecognizeRequest, RecognizeResponse};
+use crate::security::{Quota, paced};
 use crate::serving::CallReply;
 use crate::session::{InputSession, Refusal, ReplyInbox, SessionError, SessionLinks};
 use crate::telemetry::metrics::Source;
@@ -53,11 +55,16 @@ impl RecognitionService for Recognition {
             return Err(status(&Refusal::Draining));
         }
         let limit = request.extensions().get::<MessageLimit>().cloned().unwrap_or_default();
+        let principal = principal_of(&request);
+        let permit = principal.quota.as_ref().map(Quota::open_stream).transpose();
+        let permit = permit.map_err(|error| status_of_quota(&error))?;
         let mut messages = Messages { limit, is_first: true, max_chunk_bytes: self.max_chunk_bytes };
-        let chunks = request.into_inner().map(move |request| messages.chunk_of(request));
-        let (session, inbox) = InputSession::new(self.links.clone(), Source::GRPC);
+        let requests = paced(request.into_inner(), principal.quota, audio_bytes);
+        let chunks = requests.map(move |request| messages.chunk_of(request));
+        let (session, inbox) = InputSession::new(self.links.clone(), Source::GRPC, principal.name);
         let (end, ended) = oneshot::channel();
         self.calls.spawn(async move {
+            let _permit = permit;
             let outcome = session.run(chunks).await.map_err(status_of_session);
             // Fails only if the client has gone.
             let _ = end.send(outcome);
@@ -65,6 +72,10 @@ impl RecognitionService for Recognition {
         let responses = CallResponses { inbox, ended };
         Ok(Response::new(Box::pin(futures::stream::unfold(Some(responses), next_response))))
     }
+}
+
+fn audio_bytes(request: &RecognizeRequest) -> usize {
+    request.chunk.as_ref().map_or(0, |chunk| chunk.audio.len())
 }
 
 /// The messages of one call.

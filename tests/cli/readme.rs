@@ -30,6 +30,10 @@ fn documents() -> Vec<String> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(root().join(&folder)).unwrap() {
             let path = folder.join(entry.unwrap().file_name());
+            // What `npm ci` installs for the Node example is no part of the repository.
+            if path.ends_with("node_modules") {
+                continue;
+            }
             if root().join(&path).is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "md") {

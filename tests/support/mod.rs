@@ -7,6 +7,7 @@
 pub mod batch_fixture;
 pub mod broker;
 pub mod call_fixture;
+pub mod call_sounds;
 pub mod daemon;
 pub mod decoder_entries;
 pub mod gated_talk;

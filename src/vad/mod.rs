@@ -1,8 +1,8 @@
 //! Voice activity detection: whether a window has too little speech.
 //!
 //! In data order: `gate` holds the configuration and the division of windows into blocks, `voice_activity` follows
-//! one channel window by window, `speech_counter` counts the frames of speech in one block, and `detector`
-//! classifies one frame after the other.
+//! one channel window by window, `speech_counter` counts the frames of speech in one block, `detector`
+//! classifies one frame after the other, and `tones` and `keys` find the frames that are call sounds or melodies.
 //!
 //! Input: the samples of one channel at the model's rate.
 //! Output: for each window, whether it is silent.
@@ -45,8 +45,10 @@
 
 mod detector;
 mod gate;
+mod keys;
 mod options;
 mod speech_counter;
+mod tones;
 mod voice_activity;
 
 pub use detector::SAMPLE_RATE_HZ;

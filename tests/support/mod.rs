@@ -8,6 +8,7 @@ pub mod acl;
 pub mod batch_fixture;
 pub mod broker;
 pub mod call_fixture;
+pub mod call_sounds;
 pub mod certificates;
 pub mod credentials;
 pub mod daemon;

@@ -25,6 +25,7 @@ use affectd::model::ModelSource;
 use affectd::stream::{Chunk, StreamFrontEnd, StreamSetup};
 use affectd::telemetry::thread_cpu;
 use affectd::vad::{Gate, SpeechCounter, VoiceActivity};
+use affectd::window::Window;
 use row::{Row, clip, row};
 use sounds::Noise;
 
@@ -84,7 +85,9 @@ fn lost_clips(text: &str, on: &StreamSetup) {
         let chunk = Chunk { format, audio: audio.into(), last: true, ..Chunk::default() };
         let mut stream = StreamFrontEnd::begin(on, &chunk).expect("it has a format");
         let mut kept = false;
-        stream.accept(&mut scratch, &chunk, &mut |window| kept |= !window.silent).expect("good audio");
+        let mut keep = |window: Window| kept |= !window.silent;
+        stream.accept(&mut scratch, &chunk, &mut keep).expect("good audio");
+        stream.end(&mut scratch, &mut keep).expect("the stream is open");
         if !kept {
             eprintln!("all windows are silent: {}", found.path.display());
         }

@@ -37,8 +37,8 @@ impl Failures {
         (!left.is_zero()).then_some(left)
     }
 
-    /// Counts a failure.
-    pub fn record(&mut self, address: IpAddr, now: Instant) {
+    /// Counts a failure. Returns whether it is the one that blocks the address.
+    pub fn record(&mut self, address: IpAddr, now: Instant) -> bool {
         let recent = |count: &Count| now.saturating_duration_since(count.began) < WINDOW;
         if self.addresses.len() >= MAX_ADDRESSES {
             self.addresses.retain(|_, count| recent(count));
@@ -54,6 +54,7 @@ impl Failures {
             *count = Count { began: now, failures: 0 };
         }
         count.failures += 1;
+        count.failures == self.limit
     }
 }
 
@@ -74,10 +75,10 @@ mod tests {
         let (start, one, other) =
             (Instant::now(), "192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         let mut failures = Failures::new(2);
-        failures.record(one, start);
+        _ = failures.record(one, start);
         assert_eq!(failures.blocked(one, start), None);
         let later = start + Duration::from_secs(10);
-        failures.record(one, later);
+        _ = failures.record(one, later);
         assert_eq!(failures.blocked(one, later), Some(Duration::from_secs(50)));
         assert_eq!(
             failures.blocked("::ffff:192.0.2.1".parse().unwrap(), later),
@@ -85,7 +86,7 @@ mod tests {
         );
         assert_eq!(failures.blocked(other, later), None);
         assert_eq!(failures.blocked(one, start + WINDOW), None);
-        failures.record(one, start + WINDOW);
+        _ = failures.record(one, start + WINDOW);
         assert_eq!(failures.blocked(one, start + WINDOW), None);
     }
 
@@ -93,11 +94,11 @@ mod tests {
     fn addresses_of_one_ipv6_network_count_together_and_the_memory_is_bounded() {
         let now = Instant::now();
         let mut failures = Failures::new(2);
-        failures.record("2001:db8::1".parse().unwrap(), now);
-        failures.record("2001:db8::2".parse().unwrap(), now);
+        _ = failures.record("2001:db8::1".parse().unwrap(), now);
+        _ = failures.record("2001:db8::2".parse().unwrap(), now);
         assert!(failures.blocked("2001:db8::3".parse().unwrap(), now).is_some());
         for address in 0..2 * MAX_ADDRESSES as u32 {
-            failures.record(IpAddr::V4(address.into()), now);
+            _ = failures.record(IpAddr::V4(address.into()), now);
         }
         assert!(failures.addresses.len() <= MAX_ADDRESSES);
         assert!(

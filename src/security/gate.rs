@@ -142,7 +142,11 @@ impl Checks {
                 }
                 attempts.known.insert(hash);
             }
-            Err(error) if error.is_guess() => attempts.failures.record(address, Instant::now()),
+            Err(error) if error.is_guess() => {
+                if attempts.failures.record(address, Instant::now()) {
+                    tracing::warn!(%address, "too many failed attempts to authenticate, further ones are refused for a minute");
+                }
+            }
             Err(_) => {}
         }
         checked

@@ -25,7 +25,8 @@ fn text(path: &str) -> String {
 
 /// Every Markdown file that readers of the repository see, by its path from the root.
 fn documents() -> Vec<String> {
-    let mut found: Vec<String> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(str::to_owned).into();
+    let mut found: Vec<String> =
+        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"].map(str::to_owned).into();
     let mut folders = vec![PathBuf::from("docs"), PathBuf::from("deploy")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(root().join(&folder)).unwrap() {

@@ -7,6 +7,7 @@ mod support;
 
 mod exposure;
 mod jwt;
+mod policy;
 mod principals;
 mod rights;
 mod tls;

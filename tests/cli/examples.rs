@@ -57,7 +57,8 @@ impl Tool {
             panic!("{variable} = {program}: {reason}\n{error}");
         }
         // Written to stderr itself, because the test runner hides what a passing test prints.
-        writeln!(std::io::stderr(), "the {client} client was not run: {program}: {reason}").unwrap();
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "the {client} client was not run: {program}: {reason}").unwrap();
         false
     }
 }

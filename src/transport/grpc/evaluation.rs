@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::authorize::{principal_of, status_of_quota};
+use super::deadline::{Responses, until_deadline};
 use super::status::{draining_evaluation, exhausted};
 use crate::audio::AudioFormat;
 use crate::batch::ReplyOrigin;
@@ -78,11 +79,9 @@ impl<O: From<ReplyOrigin> + Send + Sync + 'static> Evaluation<O> {
 /// The requests of a call, at the pace that its principal may send.
 type Requests = Pin<Box<dyn Stream<Item = Result<EvaluateRequest, Status>> + Send>>;
 
-type ResponseStream = Pin<Box<dyn Stream<Item = Result<EvaluateResponse, Status>> + Send>>;
-
 #[tonic::async_trait]
 impl<O: From<ReplyOrigin> + Send + Sync + 'static> EvaluationService for Evaluation<O> {
-    type EvaluateStream = ResponseStream;
+    type EvaluateStream = Responses<EvaluateResponse>;
 
     async fn evaluate(
         &self,
@@ -101,13 +100,14 @@ impl<O: From<ReplyOrigin> + Send + Sync + 'static> EvaluationService for Evaluat
         let principal = principal_of(&request);
         let permit = principal.quota.as_ref().map(Quota::begin_evaluation).transpose();
         let permit = permit.map_err(|error| status_of_quota(&error))?;
-        let requests: Requests = Box::pin(paced(request.into_inner(), principal.quota, audio_bytes));
+        let (metadata, _, clips) = request.into_parts();
+        let requests: Requests = Box::pin(paced(clips, principal.quota, audio_bytes));
         let draining = self.draining.clone();
         tokio::spawn(async move {
             let _permits = (running, permit);
             call.run(requests, draining).await;
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(responses))))
+        Ok(Response::new(until_deadline(&metadata, ReceiverStream::new(responses))))
     }
 }
 

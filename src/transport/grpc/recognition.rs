@@ -1,17 +1,18 @@
 //! The service `affectd.v1.RecognitionService`: one input stream a call.
 //!
-//! Input: calls. Output: for each call its events, then OK, the status of a refusal, or UNAVAILABLE while the daemon drains. Invariants: the status
+//! Input: calls. Output: for each call its events, then OK, the status of a refusal, UNAVAILABLE while the daemon drains, or
+//! DEADLINE_EXCEEDED at the client's deadline. Invariants: the status
 //! follows the last event; a call carries one [`InputSession`], which holds all rules about streams.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::authorize::{principal_of, status_of_quota};
+use super::deadline::{Responses, until_deadline};
 use super::metered_body::MessageLimit;
 use super::status::{read_error, status, status_of_session};
 use crate::audio::file_header;
@@ -41,16 +42,14 @@ impl Recognition {
     }
 }
 
-type Responses = Pin<Box<dyn Stream<Item = Result<RecognizeResponse, Status>> + Send>>;
-
 #[tonic::async_trait]
 impl RecognitionService for Recognition {
-    type RecognizeStream = Responses;
+    type RecognizeStream = Responses<RecognizeResponse>;
 
     async fn recognize(
         &self,
         request: Request<Streaming<RecognizeRequest>>,
-    ) -> Result<Response<Responses>, Status> {
+    ) -> Result<Response<Self::RecognizeStream>, Status> {
         if self.links.draining.is_cancelled() {
             return Err(status(&Refusal::Draining));
         }
@@ -59,7 +58,8 @@ impl RecognitionService for Recognition {
         let permit = principal.quota.as_ref().map(Quota::open_stream).transpose();
         let permit = permit.map_err(|error| status_of_quota(&error))?;
         let mut messages = Messages { limit, is_first: true, max_chunk_bytes: self.max_chunk_bytes };
-        let requests = paced(request.into_inner(), principal.quota, audio_bytes);
+        let (metadata, _, requests) = request.into_parts();
+        let requests = paced(requests, principal.quota, audio_bytes);
         let chunks = requests.map(move |request| messages.chunk_of(request));
         let (session, inbox) = InputSession::new(self.links.clone(), Source::GRPC, principal.name);
         let (end, ended) = oneshot::channel();
@@ -70,7 +70,8 @@ impl RecognitionService for Recognition {
             let _ = end.send(outcome);
         });
         let responses = CallResponses { inbox, ended };
-        Ok(Response::new(Box::pin(futures::stream::unfold(Some(responses), next_response))))
+        let responses = futures::stream::unfold(Some(responses), next_response);
+        Ok(Response::new(until_deadline(&metadata, responses)))
     }
 }
 

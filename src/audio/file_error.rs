@@ -89,7 +89,7 @@ pub enum FileProblem {
         /// The budget in bytes.
         limit: usize,
     },
-    /// The client has gone, and nobody needs the samples.
+    /// The client has gone, and the samples have no recipient.
     #[error("decoding was given up, because the client has gone")]
     Abandoned,
     /// A sample is NaN, infinite, or far beyond full scale.

@@ -48,7 +48,7 @@ impl Tally {
         self.clips.len() as u64 + self.skipped
     }
 
-    /// Computes the report as [`Self::report`] does, without intervals once `is_cancelled` returns true: nobody waits for it then.
+    /// Computes the report as [`Self::report`] does, without intervals once `is_cancelled` returns true: the report has no recipient then.
     #[must_use]
     pub fn report_unless(self, is_cancelled: &dyn Fn() -> bool) -> Report {
         let metrics = Metrics::of_unless(&self.contract.labels, &self.clips, is_cancelled);

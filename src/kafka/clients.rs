@@ -175,7 +175,7 @@ pub(super) fn group_reader(kafka: &Options) -> Result<BaseConsumer<QuietContext>
 /// Creates a consumer and a producer with `kafka.properties` and drops them. They have no brokers, so no connection is opened.
 ///
 /// # Errors
-/// Where librdkafka refuses a property: a name that it does not know, a bad value, or a file that it cannot read. The text names the property.
+/// Where librdkafka refuses a property: an unknown name, a bad value, or a file that it cannot read. The text names the property.
 pub fn check(kafka: &Options) -> Result<(), String> {
     let refused = |error| match secrets::masked(error) {
         KafkaError::ClientConfig(_, reason, key, _) if !key.is_empty() => {

@@ -29,7 +29,7 @@ use super::producer::Outgoing;
 use super::refusal::Refusal;
 use crate::telemetry::metrics::{KAFKA_COMMITS_TOTAL, KAFKA_TRANSACTIONS_ABORTED_TOTAL};
 
-/// How long a step of a transaction waits before it looks again.
+/// How long a step of a transaction waits before it is checked again.
 const SLICE: Duration = Duration::from_millis(1);
 /// Pause before a request that cannot be answered yet is repeated.
 const RETRY: Duration = Duration::from_millis(100);

@@ -46,7 +46,7 @@ pub struct Decoders {
     max_duration: Duration,
 }
 
-/// Tells the decoder that nobody waits for the file any more.
+/// Notifies the decoder that the file has no recipient any more.
 struct GiveUp(Arc<AtomicBool>);
 
 impl Drop for GiveUp {

@@ -62,7 +62,7 @@ struct File {
 }
 
 impl File {
-    /// Reads one page. `is_gap` tells whether bytes that are no page precede it.
+    /// Reads one page. `is_gap` states whether bytes that are no page precede it.
     fn page(&mut self, page: &Page<'_>, is_gap: bool) -> Result<(), FileProblem> {
         if page.is_first {
             return self.begin_stream(page);
@@ -267,7 +267,7 @@ impl Stream {
 }
 
 /// Refuses Vorbis of more than two channels: symphonia 0.6.1 undoes the coupling steps of a mapping in ascending
-/// order, and the specification (section 4.3.5) asks for the descending one. The order matters from three
+/// order, and the specification (section 4.3.5) prescribes the descending one. The order matters from three
 /// channels on, where a channel may be coupled twice.
 ///
 /// # Errors

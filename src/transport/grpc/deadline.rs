@@ -1,7 +1,7 @@
 //! The deadline of a call, which a client sends as `grpc-timeout`.
 //!
 //! Input: the metadata and the responses of a call. Output: the same responses; at the deadline DEADLINE_EXCEEDED ends them. Invariant: the responses are
-//! dropped before that status is sent, which frees what the call holds. They are ended when the transport next asks for a response.
+//! dropped before that status is sent, which frees what the call holds. They are ended when the transport next requests a response.
 
 use std::pin::Pin;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The details of a status that asks the client to try again: `google.rpc.RetryInfo` in `google.rpc.Status`.
+//! The details of a status after which the client may try again: `google.rpc.RetryInfo` in `google.rpc.Status`.
 //!
 //! Input: the delay. Output: the encoded details. The messages are those of google/rpc/status.proto and google/rpc/error_details.proto.
 

@@ -41,7 +41,7 @@ pub struct Partition {
     /// How long its streams are silent by wall time.
     pub(super) silence: Silence,
     /// Whether it is about to be released: nothing more is read.
-    leaving: bool,
+    pub(super) leaving: bool,
     /// Whether streams are about to end by wall time: nothing is read until they have.
     pub(super) ending_by_wall_time: bool,
     /// The offset of a commit that is under way or was not acknowledged. No other is tried before it.

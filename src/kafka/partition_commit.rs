@@ -45,7 +45,8 @@ impl Partition {
         let settled = self.pending_commit.unwrap_or_else(|| self.tracker.lowest_unsettled());
         let advanced = self.tracker.committed().is_none_or(|committed| committed < settled);
         let advanced = advanced && self.tracker.has_read();
-        let publishes = self.transactional && self.has_published;
+        // A reader that leaves names the windows that it has published above the offset, so that the next one does not repeat them.
+        let publishes = (self.transactional || self.leaving) && self.has_published;
         if !advanced && !publishes && self.pending_commit.is_none() && !self.needs_first_commit() {
             return None;
         }

@@ -132,7 +132,7 @@ impl EventProducer {
             return Ok(());
         }
         if self.shared.unacknowledged().begin_round() {
-            // What is still queued comes back too, so that all of it is sent again in order.
+            // What is still queued is returned too, so that all of it is sent again in order.
             self.producer.purge(PurgeConfig::default().queue().non_blocking());
         }
         let mut next = self.shared.unacknowledged().next_retry(Instant::now());

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "affectd/v1/audio.proto",
     "affectd/v1/emotion.proto",
     "affectd/v1/recognition.proto",
     "affectd/v1/evaluation.proto",
+    "affectd/v1/calls.proto",
 ];
 
 /// Compiles the protocol into `OUT_DIR`.

@@ -28,6 +28,7 @@
 //! - `serving`: models in service: registry, reloader, shadows, admission
 //! - `shard`: threads that own open streams
 //! - `session`: one input stream, independent of its transport
+//! - `calls`: totals of channels, summaries of calls
 //! - `publish`: decision, smoothing, event, sinks
 //! - `kafka`: every Kafka client: reader, offset tracker, progress, dead letters, event sink
 //! - `datasets`: CREMA-D, TESS, manifests, protocols
@@ -43,6 +44,7 @@
 
 pub mod audio;
 pub mod batch;
+pub mod calls;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use affectd::calls::{CallStore, Options};
 use affectd::telemetry::Readiness;
 use affectd::telemetry::metrics::{self, METRICS, MetricKind, Source};
 use affectd::transport::http;
@@ -28,7 +29,8 @@ async fn start() -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let readiness = Readiness::starting(&["kafka", "model"]);
-    let state = State { metrics: metrics::install(), readiness: readiness.clone() };
+    let calls = CallStore::new(&Options::default());
+    let state = State { metrics: metrics::install(), readiness: readiness.clone(), calls };
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move {
         let _ = stopped.await;

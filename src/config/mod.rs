@@ -21,6 +21,7 @@ pub use limits::{Limits, Scheduling};
 
 pub use crate::audio::Options as Audio;
 pub use crate::batch::Options as Batch;
+pub use crate::calls::Options as Calls;
 pub use crate::kafka::{OnLostProgress, Options as Kafka, ValueFormat};
 pub use crate::model::{Device, EngineOptions as Engine};
 pub use crate::publish::{Options as Publish, Smoothing, SmoothingMethod};
@@ -57,6 +58,8 @@ pub struct Config {
     pub kafka: Option<Kafka>,
     /// `[publish]`
     pub publish: Publish,
+    /// `[calls]`
+    pub calls: Calls,
     /// `[limits]`
     pub limits: Limits,
 }
@@ -80,7 +83,8 @@ impl Config {
     pub fn reloader(&self) -> ReloaderOptions {
         let Self { models, window, audio, vad, batch, engine, .. } = self.clone();
         let shard_capacity = self.limits.shard_count().saturating_mul(self.limits.shard_queue);
-        ReloaderOptions { models, window, audio, vad, batch, engine, shard_capacity }
+        let summaries = self.calls.summaries;
+        ReloaderOptions { models, window, audio, vad, batch, engine, summaries, shard_capacity }
     }
 }
 
@@ -163,6 +167,7 @@ fn check_topics(loaded: &Loaded) -> Result<(), ConfigError> {
     let mut topics = vec![
         ("kafka.input_topic".to_owned(), &kafka.input_topic),
         ("kafka.output_topic".to_owned(), &kafka.output_topic),
+        ("kafka.calls_topic".to_owned(), &kafka.calls_topic),
         ("kafka.dead_letter_topic".to_owned(), &kafka.dead_letter_topic),
         ("kafka.progress_topic".to_owned(), &kafka.progress_topic),
     ];

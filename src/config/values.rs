@@ -143,11 +143,14 @@ fn readings(kind: &ValueKind) -> Vec<Json> {
             let number = text.parse::<f64>().map(Json::from).ok();
             std::iter::once(text.into()).chain(boolean).chain(whole).chain(number).collect()
         }
-        ValueKind::Nil
-        | ValueKind::I128(_)
-        | ValueKind::U128(_)
-        | ValueKind::Array(_)
-        | ValueKind::Table(_) => Vec::new(),
+        ValueKind::Array(items) => {
+            let text = |item: &config::Value| match &item.kind {
+                ValueKind::String(text) => Some(Json::from(text.as_str())),
+                _ => None,
+            };
+            items.iter().map(text).collect::<Option<Vec<Json>>>().map(Json::Array).into_iter().collect()
+        }
+        ValueKind::Nil | ValueKind::I128(_) | ValueKind::U128(_) | ValueKind::Table(_) => Vec::new(),
     };
     // JSON has no NaN and no infinity: both become null, which would mean that the key is not set.
     readings.retain(|reading| !reading.is_null());

@@ -19,6 +19,7 @@ pub use error::DaemonError;
 use stages::{Inputs, Sinks};
 use task::Task;
 
+use crate::calls::CallStore;
 use crate::config::Config;
 use crate::kafka::KafkaFault;
 use crate::kafka::producer::EventProducer;
@@ -107,7 +108,8 @@ impl Daemon {
         shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Self>, DaemonError> {
         let readiness = stages::readiness(&config);
-        let http = stages::http(listeners.http, &readiness);
+        let calls = CallStore::new(&config.calls);
+        let http = stages::http(listeners.http, &readiness, &calls);
         // Results: from the batcher of each model to the publisher. Reports: from the shards and the producer to the Kafka reader.
         let (results, scored) = mpsc::channel(RESULTS);
         let (report, reports) = crossbeam_channel::bounded(REPORTS);
@@ -122,13 +124,13 @@ impl Daemon {
         }
         let producer = stages::producer(&config, &reports_to)?;
         let sinks = stages::sinks(&config, producer.as_ref());
-        let publisher = stages::publisher(&config, &sinks, scored);
+        let publisher = stages::publisher(&config, &sinks, &calls, scored);
         let reloader = Task::spawn(|stop| reloader.run(reload, stop));
         let (count, queue) = (config.limits.shard_count(), config.limits.shard_queue);
         let (shards, threads) = shard::start(count, queue, &reports_to, &sinks.streams)?;
         let inputs = stages::inputs(&config, shards, models, readiness);
         let reader = stages::reader(&config, &inputs, producer.as_ref(), reports)?;
-        let grpc = stages::grpc(listeners.grpc, &config, inputs.clone());
+        let grpc = stages::grpc(listeners.grpc, &config, inputs.clone(), calls);
         inputs.readiness.met("model");
 
         let (inputs, shards) = (Some(inputs), Some(threads));

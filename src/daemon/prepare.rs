@@ -8,6 +8,7 @@ use std::pin::Pin;
 use super::DaemonError;
 use crate::config::{self, Config, Role};
 use crate::kafka;
+use crate::stream::Summaries;
 
 /// Ensures that all topics exist; does nothing where Kafka is off. Returns whether they do: `false` where `shutdown` completed first.
 ///
@@ -21,8 +22,9 @@ pub(super) async fn topics(
         Role::Serving => None,
         Role::Shadow { topic } => topic.clone(),
     };
-    let shadows: Vec<String> = config.models.iter().filter_map(topic).collect();
-    let request = tokio::spawn(async move { kafka::ensure_topics(&kafka, &shadows).await });
+    let calls = (config.calls.summaries != Summaries::Off).then(|| kafka.calls_topic.clone());
+    let others: Vec<String> = config.models.iter().filter_map(topic).chain(calls).collect();
+    let request = tokio::spawn(async move { kafka::ensure_topics(&kafka, &others).await });
     tokio::select! {
         outcome = request => {
             outcome.map_err(|_| DaemonError::Stage("request for the topics of Kafka"))??;

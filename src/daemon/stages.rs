@@ -14,19 +14,21 @@ use tokio_util::task::TaskTracker;
 use super::DaemonError;
 use super::task::Task;
 use crate::batch::ScoredBatch;
+use crate::calls::CallStore;
 use crate::config::{Config, Role};
 use crate::evaluation::Evaluator;
 use crate::kafka::event_sink::{EVENT_ROOM, EventSink, EventSinkFault, SHADOW_ROOM};
 use crate::kafka::producer::EventProducer;
 use crate::kafka::{KafkaFault, Reader, ReaderLinks};
+use crate::publish::CallOutput;
 use crate::publish::publisher::{PublishFault, Publisher};
 use crate::serving::{EventSender, JobOrigin, RegistryReceiver, StreamSinks};
 use crate::session::{OpenStreams, SessionLinks};
 use crate::shard::{PartitionReport, ReportSender, Shards};
 use crate::telemetry::{Readiness, metrics};
-use crate::transport::grpc::Recognition;
 use crate::transport::grpc::evaluation::Evaluation;
 use crate::transport::grpc::server::{self, Services};
+use crate::transport::grpc::{Calls, Recognition};
 use crate::transport::http;
 
 /// What every input of the daemon shares.
@@ -71,8 +73,13 @@ pub(super) fn inputs(
 }
 
 /// Serves metrics and readiness.
-pub(super) fn http(listener: TcpListener, readiness: &Readiness) -> Task<Result<(), std::io::Error>> {
-    let state = http::State { metrics: metrics::install(), readiness: readiness.clone() };
+pub(super) fn http(
+    listener: TcpListener,
+    readiness: &Readiness,
+    calls: &CallStore,
+) -> Task<Result<(), std::io::Error>> {
+    let state =
+        http::State { metrics: metrics::install(), readiness: readiness.clone(), calls: calls.clone() };
     Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
 }
 
@@ -109,9 +116,13 @@ pub(super) fn sinks(config: &Config, producer: Option<&EventProducer>) -> Sinks 
 pub(super) fn publisher(
     config: &Config,
     sinks: &Sinks,
+    store: &CallStore,
     results: mpsc::Receiver<ScoredBatch<JobOrigin>>,
 ) -> Task<Result<(), PublishFault>> {
-    let publisher = Publisher { options: config.publish.clone(), shadow_topics: sinks.shadow_topics.clone() };
+    let (options, sink) = (config.calls.clone(), sinks.streams.partitions.first().cloned());
+    let calls = CallOutput { options, store: store.clone(), sink };
+    let shadow_topics = sinks.shadow_topics.clone();
+    let publisher = Publisher { options: config.publish.clone(), shadow_topics, calls };
     Task::spawn(|_| publisher.run(results))
 }
 
@@ -141,11 +152,13 @@ pub(super) fn grpc(
     listener: TcpListener,
     config: &Config,
     inputs: Inputs,
+    store: CallStore,
 ) -> Task<Result<(), tonic::transport::Error>> {
     let Inputs { sessions, readiness, calls } = inputs;
     let (models, draining) = (sessions.registries.clone(), sessions.draining.clone());
     let evaluator = move || models.borrow().find("").map(|model| Evaluator::of(&model));
     let services = Services {
+        calls: Calls::new(store, draining.clone()),
         recognition: Recognition::new(sessions, calls, config.audio.max_chunk_bytes),
         evaluation: Evaluation::new(evaluator, draining),
         readiness,

@@ -9,8 +9,8 @@ use std::time::Duration;
 use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 
-use super::producer::{EventProducer, NotTaken, Settlement};
-use crate::serving::{EventReceiver, SinkEvent};
+use super::producer::{EventProducer, NotTaken, Outgoing, Settlement};
+use crate::serving::{EventReceiver, SinkEvent, SinkMessage};
 
 /// Events that may wait in the sink of the output topic: ten seconds of a thousand channels with one window a second.
 pub const EVENT_ROOM: usize = 10_000;
@@ -68,14 +68,26 @@ impl EventSink {
         Ok(())
     }
 
-    async fn produce(&self, SinkEvent { event, settles }: SinkEvent) -> Result<(), EventSinkFault> {
+    async fn produce(&self, SinkEvent { message, settles }: SinkEvent) -> Result<(), EventSinkFault> {
         let settlement = settles.map_or(Settlement::Nothing, Settlement::Window);
+        let event = match message {
+            SinkMessage::Event(event) => event,
+            SinkMessage::Call(summary, ends) => return self.send(self.producer.call(&summary, ends)).await,
+            SinkMessage::Nothing => {
+                self.producer.settle(settlement);
+                return Ok(());
+            }
+        };
         let mut message = self.producer.event(&event, settlement);
         if let Some(topic) = &self.topic {
             message = message.to_topic(topic);
         }
         // The reply of the event's call need not copy it.
         drop(event);
+        self.send(message).await
+    }
+
+    async fn send(&self, mut message: Outgoing) -> Result<(), EventSinkFault> {
         loop {
             match self.producer.send(message) {
                 Ok(()) => return Ok(()),

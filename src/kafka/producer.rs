@@ -13,16 +13,18 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, T
 
 use crate::kafka::{KafkaFault, clients};
 use crate::kafka::{Options, ValueFormat};
-use crate::proto::EmotionEvent;
+use crate::proto::{CallSummary, EmotionEvent};
 use crate::serving::SettledWindow;
 use crate::shard::PartitionReport;
-use crate::stream::DeadLetterTicket;
+use crate::stream::{ChannelState, DeadLetterTicket, Ticket};
 
 /// What an acknowledgement settles.
 #[derive(Debug)]
 pub enum Settlement {
     /// The window of a Kafka stream.
     Window(SettledWindow),
+    /// The ends of streams whose call was summarised.
+    StreamEnds(Vec<Ticket>),
     /// A record that was refused.
     DeadLetter(DeadLetterTicket),
     /// Nothing: the event of a gRPC stream.
@@ -45,6 +47,12 @@ impl ProducerContext for Acknowledgements {
                 PartitionReport::Delivered { ticket, state }
             }
             (Ok(_), Settlement::DeadLetter(ticket)) => PartitionReport::DeadLetterDelivered(ticket),
+            (Ok(_), Settlement::StreamEnds(ends)) => {
+                let delivered =
+                    |ticket| PartitionReport::Delivered { ticket, state: ChannelState::default() };
+                ends.into_iter().map(delivered).for_each(|report| _ = self.reports.send(report));
+                return;
+            }
             (Ok(_), Settlement::Nothing) => return,
             (Err((error, message)), _) => PartitionReport::Failed(Box::new(KafkaFault::NotAcknowledged {
                 topic: message.topic().to_owned(),
@@ -89,7 +97,9 @@ pub enum NotTaken {
 pub struct EventProducer {
     producer: ThreadedProducer<Acknowledgements>,
     output_topic: String,
+    calls_topic: String,
     value_format: ValueFormat,
+    reports: crossbeam_channel::Sender<PartitionReport>,
 }
 
 impl EventProducer {
@@ -101,8 +111,9 @@ impl EventProducer {
         kafka: &Options,
         reports: crossbeam_channel::Sender<PartitionReport>,
     ) -> Result<Self, KafkaFault> {
-        let producer = clients::event_producer(kafka, Acknowledgements { reports })?;
-        Ok(Self { producer, output_topic: kafka.output_topic.clone(), value_format: kafka.value_format })
+        let producer = clients::event_producer(kafka, Acknowledgements { reports: reports.clone() })?;
+        let (output_topic, calls_topic) = (kafka.output_topic.clone(), kafka.calls_topic.clone());
+        Ok(Self { producer, output_topic, calls_topic, value_format: kafka.value_format, reports })
     }
 
     /// Returns the record of an event: key = stream, CloudEvents 1.0 attributes as headers (binary content mode).
@@ -135,6 +146,44 @@ impl EventProducer {
                 all.insert(Header { key, value: Some(*value) })
             }),
             settlement: Box::new(settlement),
+        }
+    }
+
+    /// Returns the record of a call's summary: key = call, CloudEvents attributes as those of events. Its acknowledgement settles the ends
+    /// of the call's streams.
+    #[must_use]
+    pub fn call(&self, summary: &CallSummary, ends: Vec<Ticket>) -> Outgoing {
+        let (content_type, value) = match self.value_format {
+            ValueFormat::Protobuf => ("application/protobuf", summary.encode_to_vec()),
+            ValueFormat::Json => {
+                let json = serde_json::to_vec(summary);
+                ("application/json", json.expect("summaries hold nothing that JSON cannot"))
+            }
+        };
+        let headers = [
+            ("ce_specversion", "1.0"),
+            ("ce_id", &summary.summary_id),
+            ("ce_source", "/affectd"),
+            ("ce_type", "affectd.v1.CallSummary"),
+            ("ce_subject", &summary.call_id),
+            ("content-type", content_type),
+        ];
+        Outgoing {
+            topic: self.calls_topic.clone(),
+            key: Some(summary.call_id.clone().into_bytes()),
+            value,
+            headers: headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
+                all.insert(Header { key, value: Some(*value) })
+            }),
+            settlement: Box::new(Settlement::StreamEnds(ends)),
+        }
+    }
+
+    /// Settles a window that gives no event.
+    pub fn settle(&self, settlement: Settlement) {
+        if let Settlement::Window(SettledWindow { ticket, state }) = settlement {
+            // Once the reader has ended, nothing can be settled any more.
+            let _ = self.reports.send(PartitionReport::Delivered { ticket, state });
         }
     }
 

@@ -147,7 +147,8 @@ impl StreamState {
     pub fn info(&self, stream_id: &Arc<str>) -> Arc<StreamInfo> {
         let Self { attributes, model, channels, channel_names, channel_states, .. } = self.clone();
         let (stream_id, channels) = (stream_id.clone(), Some(channels));
-        Arc::new(StreamInfo { stream_id, attributes, model, channels, channel_names, channel_states })
+        let info = StreamInfo { stream_id, attributes, model, channels, ..StreamInfo::default() };
+        Arc::new(StreamInfo { channel_names, channel_states, ..info })
     }
 }
 
@@ -278,7 +279,7 @@ mod tests {
                 labels: ["anger".to_owned()].into(),
                 scores: vec![0.25],
             };
-            let smoothed = ChannelState { recent: Some(Arc::new(recent)), unknown: None };
+            let smoothed = ChannelState { recent: Some(Arc::new(recent)), ..ChannelState::default() };
             state.channel_states = ChannelStates::new(vec![smoothed]);
         }
         let progress = Progress { acknowledged: Some(ProgressEntry::not_begun(None)), next };

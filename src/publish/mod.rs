@@ -3,11 +3,13 @@
 //! Input: scored batches. Output: events to calls and sinks, predictions to evaluations. In data order: `stream_states` (state of the stages
 //! behind the model) → `smoothing` → `event` (the decision) → `publisher` (the stage).
 
+mod call_stage;
 pub mod event;
 mod options;
 pub mod publisher;
 pub mod smoothing;
 pub mod stream_states;
 
+pub use call_stage::CallOutput;
 pub use event::EventFactory;
 pub use options::{Options, Smoothing, SmoothingMethod};

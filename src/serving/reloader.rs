@@ -205,7 +205,8 @@ impl Reloader {
     /// The setup of a model's streams.
     fn setup(&self, contract: &Contract) -> Result<StreamSetup, SetupError> {
         let ReloaderOptions { window, audio, vad, .. } = &self.options;
-        StreamSetup::new(contract, window, audio)?.gated(contract, vad)
+        let setup = StreamSetup::new(contract, window, audio)?.gated(contract, vad)?;
+        Ok(StreamSetup { summaries: self.options.summaries, ..setup })
     }
 
     /// Starts a batcher of its own.

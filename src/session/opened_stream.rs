@@ -17,7 +17,7 @@ use crate::proto::AudioChunk;
 use crate::serving::{AdmissionPermit, ModelRegistry, ServedModel};
 use crate::shard::{ChunkEnvelope, ShardMessage, StreamKey};
 use crate::stream::{BadChunk, Chunk, CollectedFile, Declared, LastSequence, SequenceCheck};
-use crate::stream::{SplitFrame, StreamInfo, StreamSetup, decode_file};
+use crate::stream::{SplitFrame, StreamCall, StreamInfo, StreamSetup, decode_file};
 use crate::telemetry::metrics;
 
 /// The time at which the sender captured a chunk.
@@ -56,14 +56,22 @@ struct Opening {
 
 impl Opening {
     /// Reads the declarations of a first chunk and moves them out of it. A stream without an id gets a random one.
-    fn new(registry: &ModelRegistry, message: &mut AudioChunk) -> Result<Self, Refusal> {
+    fn new(registry: &ModelRegistry, route: &Route, message: &mut AudioChunk) -> Result<Self, Refusal> {
         let format = format_of(message)?.ok_or(BadChunk::FormatMissing)?;
         let model = registry.find(&message.model)?;
         let stream_id: Arc<str> = match message.stream_id.as_str() {
             "" => uuid::Uuid::new_v4().to_string().into(),
             named => named.into(),
         };
-        let info = StreamInfo::from_message(stream_id, message).map_err(BadChunk::from)?;
+        let mut info = StreamInfo::from_message(stream_id, message).map_err(BadChunk::from)?;
+        info.call.clone_from(&route.call);
+        if model.setup.summaries.include(&info) {
+            let call = || Arc::new(StreamCall::new(&info, route.source.name()));
+            info.call = Some(route.call.clone().unwrap_or_else(call));
+            info.started_at = info.started_at.or_else(now);
+        } else {
+            info.call = None;
+        }
         let setup = model.setup.for_stream(&info);
         let analysed = setup.channels.analysed(format.channels());
         Ok(Self { info: Arc::new(info), model, setup, format, analysed })
@@ -84,7 +92,7 @@ impl OpenedStream {
         route: &Route,
         message: &mut AudioChunk,
     ) -> Result<Self, Refusal> {
-        let opening = Opening::new(registry, message)?;
+        let opening = Opening::new(registry, route, message)?;
         opening.check_utilization(registry, links.max_utilization_percent)?;
         let Opening { info, model, setup, format, analysed } = opening;
         let id = links.streams.open(&info.stream_id)?;
@@ -105,6 +113,11 @@ impl OpenedStream {
             _id: id,
             _permit: permit,
         })
+    }
+
+    /// Returns the call of the stream; `None` where no summary is made of it.
+    pub fn call(&self) -> Option<&StreamCall> {
+        self.info.call.as_deref()
     }
 
     /// Accepts a chunk, waiting until there is room for its events. Returns whether it ends the stream.
@@ -283,6 +296,12 @@ impl OpenedStream {
         // Fails only if the shards have ended, and with them every state.
         let _ = self.shard.send(ShardMessage::Forget(self.shard.key())).await;
     }
+}
+
+/// Returns the time in milliseconds since 1970.
+fn now() -> Option<i64> {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_millis()).ok()
 }
 
 /// Logs that a stream of samples begins with the header of a file.

@@ -3,13 +3,15 @@
 //! Input: pieces and ends of the stream. Output: messages in the shard's queue, in order. Invariant: a message with audio carries room for the
 //! events that it may complete. A full queue makes the session wait, and with it the client.
 
+use std::sync::Arc;
+
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::Refusal;
 use super::credits::EventCredits;
 use crate::serving::ServedModel;
 use crate::shard::{ChunkSource, ShardMessage, StreamKey};
-use crate::stream::BadChunk;
+use crate::stream::{BadChunk, StreamCall};
 use crate::telemetry::metrics::Source;
 
 /// The identity of a session and the channels that lead back to it.
@@ -21,6 +23,8 @@ pub(super) struct Route {
     pub credits: EventCredits,
     /// Chunks that the shard refuses. This channel is not the one of the events, so that events in flight still reach the client.
     pub refusals: mpsc::Sender<BadChunk>,
+    /// The call of the stream, where the transport knows it.
+    pub call: Option<Arc<StreamCall>>,
 }
 
 /// Sends the messages of one stream to its shard.

@@ -6,7 +6,9 @@
 //! Invariants: everything here is pure, without clock, channel or I/O. The windows of a stream depend on its audio only, never on how it was
 //! divided into chunks.
 
+mod call;
 mod channel_state;
+mod channel_totals;
 mod chunk;
 mod collected_file;
 mod front_end;
@@ -21,7 +23,9 @@ mod ticket;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use call::{EndReason, StreamCall, Summaries};
 pub use channel_state::{ChannelState, ChannelStates};
+pub use channel_totals::{ChannelTotals, CountedWindow, LoudnessTotals};
 pub use chunk::{BadChunk, Chunk, ChunkOutcome, FURTHEST_SAMPLE};
 pub use collected_file::{CollectedFile, decode_file};
 pub use front_end::StreamFrontEnd;
@@ -30,13 +34,13 @@ pub use position::{Resume, ResumePoint, StreamPosition};
 pub use recent_scores::RecentScores;
 pub use sequence::{LastSequence, SequenceCheck};
 pub use split_frame::SplitFrame;
-pub use ticket::{Assignment, DeadLetterTicket, EpochPosition, RESUMED, Ticket};
+pub use ticket::{Assignment, DeadLetterTicket, EpochPosition, RESUMED, SUMMARY_CHANNEL, Ticket};
 
 use crate::audio::AudioFormat;
 use crate::audio::{self, ChannelLayout, FileAsSamples, Planar, ResamplerPlan};
 use crate::features::{FrameKind, FrontEnd, OptionsError};
 use crate::model::{Contract, Input};
-use crate::vad::{self, Gate};
+use crate::vad::{self, Gate, MeterScratch};
 use crate::window::{self, ChannelScratch, FrameScratch, GeometryError, WindowGeometry};
 
 /// Why windows cannot be cut for a model. The operator must correct it, not the sender.
@@ -80,6 +84,10 @@ pub struct StreamSetup {
     pub file_as_samples: FileAsSamples,
     /// The channel policy and the names of the channels.
     pub channels: ChannelLayout,
+    /// Which streams a summary is made of (`calls.summaries`).
+    pub summaries: Summaries,
+    /// Whether windows are measured for the summary of the stream's call. False until the stream is known.
+    pub measured: bool,
 }
 
 impl StreamSetup {
@@ -110,6 +118,8 @@ impl StreamSetup {
             max_file_bytes: audio.max_file_bytes,
             file_as_samples: audio.file_as_samples,
             channels: ChannelLayout { policy: audio.channels, names: Vec::new() },
+            summaries: Summaries::Off,
+            measured: false,
         })
     }
 
@@ -161,7 +171,7 @@ impl StreamSetup {
     pub fn for_stream(&self, info: &StreamInfo) -> Self {
         let policy = info.channels.unwrap_or(self.channels.policy);
         let channels = ChannelLayout { policy, names: info.channel_names.clone() };
-        Self { channels, ..self.clone() }
+        Self { channels, measured: self.summaries.include(info), ..self.clone() }
     }
 
     /// Creates the scratch of one thread.
@@ -178,6 +188,7 @@ impl StreamSetup {
             plans: Vec::new(),
             planar: Planar::new(),
             resampled: Vec::new(),
+            meter: MeterScratch::default(),
         }
     }
 }
@@ -194,6 +205,8 @@ pub struct Scratch {
     planar: Planar,
     /// The samples of one channel at the model's rate.
     resampled: Vec<f32>,
+    /// What measures windows for summaries of calls.
+    meter: MeterScratch,
 }
 
 impl Scratch {

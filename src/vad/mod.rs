@@ -44,10 +44,12 @@
 mod detector;
 mod gate;
 mod interleaved_detector;
+mod meter;
 mod voice_activity;
 
 pub use detector::SAMPLE_RATE_HZ;
 pub use gate::Gate;
+pub use meter::{ActivityMeter, MeterScratch, add_to_fingerprint};
 pub use voice_activity::VoiceActivity;
 mod options;
 pub use options::{Mode, Options};

@@ -6,6 +6,7 @@
 mod support;
 
 mod bad_input;
+mod calls;
 mod channels;
 mod chunking;
 mod clients;

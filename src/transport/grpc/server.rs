@@ -14,12 +14,13 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::proto::FILE_DESCRIPTOR_SET;
+use crate::proto::call_service_server::{CallServiceServer, SERVICE_NAME as CALLS};
 use crate::proto::evaluation_service_server::SERVICE_NAME as EVALUATION;
 use crate::proto::recognition_service_server::{RecognitionServiceServer, SERVICE_NAME as RECOGNITION};
 use crate::serving::JobOrigin;
 use crate::telemetry::Readiness;
-use crate::transport::grpc::Recognition;
 use crate::transport::grpc::evaluation::Evaluation;
+use crate::transport::grpc::{Calls, Recognition};
 
 /// The most bytes of a message beside its audio.
 const ENVELOPE_BYTES: usize = 64 * 1024;
@@ -49,6 +50,8 @@ macro_rules! compressed {
 pub struct Services {
     /// The recognition service.
     pub recognition: Recognition,
+    /// The service of calls.
+    pub calls: Calls,
     /// The evaluation service.
     pub evaluation: Evaluation<JobOrigin>,
     /// The readiness that the health service reports.
@@ -70,7 +73,7 @@ pub async fn serve(
     services: Services,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let Services { recognition, evaluation, readiness, max_chunk_bytes, max_file_bytes } = services;
+    let Services { recognition, calls, evaluation, readiness, max_chunk_bytes, max_file_bytes } = services;
     let largest_message = max_chunk_bytes.max(max_file_bytes) + ENVELOPE_BYTES;
     let (reporter, health) = tonic_health::server::health_reporter();
     follow_readiness(reporter, &readiness).await;
@@ -78,6 +81,7 @@ pub async fn serve(
     let recognition = RecognitionServiceServer::new(recognition).max_decoding_message_size(largest_message);
     let (recognition, evaluation) =
         (compressed!(recognition), compressed!(evaluation.into_server(max_file_bytes)));
+    let calls = compressed!(CallServiceServer::new(calls));
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -85,6 +89,7 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(recognition)
         .add_service(evaluation)
+        .add_service(calls)
         .add_service(health)
         .add_service(reflection().build_v1().expect(described))
         .add_service(reflection().build_v1alpha().expect(described))
@@ -117,7 +122,7 @@ async fn follow_readiness(reporter: HealthReporter, readiness: &Readiness) {
 
 async fn report(reporter: &HealthReporter, ready: bool) {
     let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-    for service in ["", RECOGNITION, EVALUATION] {
+    for service in ["", RECOGNITION, EVALUATION, CALLS] {
         reporter.set_service_status(service, status).await;
     }
 }

@@ -3,6 +3,7 @@
 //! Input: a bound port, the handle of the metrics and the daemon's [`Readiness`]. Output: plain text and one page. Invariant: no request changes any
 //! state.
 
+mod calls;
 mod options;
 use std::future::Future;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
+use crate::calls::CallStore;
 use crate::telemetry::Readiness;
 pub use options::Options;
 
@@ -30,6 +32,8 @@ pub struct State {
     pub metrics: PrometheusHandle,
     /// Whether the daemon accepts work.
     pub readiness: Readiness,
+    /// The summaries of ended calls.
+    pub calls: CallStore,
 }
 
 /// Serves until `shutdown` completes, then waits up to 2 s for responses in flight.
@@ -74,6 +78,8 @@ pub fn router(state: State) -> Router {
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/api/calls", get(calls::list))
+        .route("/api/calls/{id}", get(calls::one))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; see / for what there is\n"))
         .with_state(state)
 }

@@ -17,6 +17,7 @@
 //! - `proto`: types of the protocol, generated
 //! - `telemetry`: metrics, logs, readiness, CPU time
 //! - `options`: what a configuration value may be, and its schema
+//! - `security`: TLS, authentication, rights and limits of principals
 //! - `simd`: vectors of the machine's width
 //! - `audio`: formats, decoding, resampling, files
 //! - `features`: MFCC and log-mel frames
@@ -31,7 +32,7 @@
 //! - `calls`: totals of channels, summaries of calls
 //! - `publish`: decision, smoothing, event, sinks
 //! - `kafka`: every Kafka client: reader, offset tracker, progress, dead letters, event sink
-//! - `datasets`: CREMA-D, TESS, manifests, protocols
+//! - `datasets`: CREMA-D, TESS, manifests, protocols, audit of clips
 //! - `evaluation`: metrics, bootstrap, report, evaluator
 //! - `transport`: gRPC and HTTP
 //! - `config`: composes, validates and documents the options of all modules
@@ -59,6 +60,7 @@ pub mod options;
 pub mod perf;
 pub mod proto;
 pub mod publish;
+pub mod security;
 pub mod serving;
 pub mod session;
 pub mod shard;

@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 const CONFINED: &[(&str, &[&str])] = &[
     ("tonic", &["transport", "client", "perf", "daemon", "proto"]),
     ("axum", &["transport", "daemon"]),
+    ("rustls", &["security", "transport"]),
+    ("tokio_rustls", &["transport"]),
+    ("jsonwebtoken", &["security"]),
     ("rdkafka", &["kafka", "client", "perf", "daemon"]),
 ];
 

@@ -12,7 +12,7 @@ use affectd::calls::{CallStore, Options};
 use affectd::telemetry::Readiness;
 use affectd::telemetry::metrics::{self, METRICS, MetricKind, Source};
 use affectd::transport::http;
-use affectd::transport::http::State;
+use affectd::transport::http::{SessionSlot, State};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -29,13 +29,18 @@ async fn start() -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let readiness = Readiness::starting(&["kafka", "model"]);
-    let calls = CallStore::new(&Options::default());
-    let state = State { metrics: metrics::install(), readiness: readiness.clone(), calls };
+    let (sessions, calls) = (SessionSlot::default(), CallStore::new(&Options::default()));
+    let state = State { metrics: metrics::install(), readiness: readiness.clone(), sessions, calls };
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move {
         let _ = stopped.await;
     };
-    Server { address, readiness, stop, task: tokio::spawn(http::serve(listener, state, shutdown)) }
+    Server {
+        address,
+        readiness,
+        stop,
+        task: tokio::spawn(http::serve(http::connections(listener).into(), state, shutdown)),
+    }
 }
 
 /// Status line and body.

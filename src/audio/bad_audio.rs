@@ -3,6 +3,7 @@
 //! Each of them is caused by the input and is answered to the sender; none of them is a fault of the daemon.
 
 use super::{CHANNELS, Encoding, SAMPLE_RATES_HZ};
+use crate::telemetry::{excerpt, excerpt_of_list};
 
 /// Audio that is refused. Each message names the field, its value and the allowed values.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -42,7 +43,8 @@ pub enum BadAudio {
     },
     /// The number of names differs from the number of channels, or a name is empty.
     #[error(
-        "channel_names = {names:?}: allowed is one for each of {channels} channels, not empty, or none at all"
+        "channel_names = {}: allowed is one for each of {channels} channels, not empty, or none at all",
+        excerpt_of_list(names)
     )]
     ChannelNames {
         /// The names that were sent.
@@ -51,13 +53,16 @@ pub enum BadAudio {
         channels: usize,
     },
     /// Names were sent for a stream whose channels are mixed into one, which has no name.
-    #[error("channel_names = {names:?}: allowed is none where channels = mix, which makes all channels one")]
+    #[error(
+        "channel_names = {}: allowed is none where channels = mix, which makes all channels one",
+        excerpt_of_list(names)
+    )]
     NamesOfMix {
         /// The names that were sent.
         names: Vec<String>,
     },
     /// The header `content-type` is not a supported audio format.
-    #[error("content-type = {value:?}: {reason}")]
+    #[error("content-type = {:?}: {reason}", excerpt(value))]
     ContentType {
         /// The header as it was sent.
         value: String,

@@ -9,6 +9,7 @@ use std::fmt;
 use super::{BadAudio, Planar};
 use crate::options::choice;
 use crate::proto;
+use crate::telemetry::excerpt;
 
 choice! {
     /// What is done with the channels of a stream.
@@ -105,7 +106,11 @@ impl ChannelLayout {
 impl fmt::Display for ChannelLayout {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.policy.name())?;
-        if self.names.is_empty() { Ok(()) } else { write!(formatter, " ({})", self.names.join(", ")) }
+        if self.names.is_empty() {
+            Ok(())
+        } else {
+            write!(formatter, " ({})", excerpt(&self.names.join(", ")))
+        }
     }
 }
 

@@ -7,8 +7,54 @@
 use mime::Mime;
 
 use super::{AudioFormat, BadAudio, Encoding};
+use crate::telemetry::excerpt;
 
-const ALLOWED: &str = "allowed are audio/L16, audio/PCMU, audio/PCMA, audio/basic, audio/wav, audio/flac, audio/mpeg, audio/ogg";
+const ALLOWED: &str = "allowed are audio/L16, audio/PCMU, audio/PCMA, audio/basic, audio/wav, audio/flac, audio/mpeg, audio/ogg, audio/webm, audio/mp4, audio/aac, audio/aiff, audio/x-caf, audio/x-au";
+
+/// The subtypes of files, in lower case. The contents of a file decide how it is decoded.
+const FILES: [&str; 41] = [
+    "wav",
+    "wave",
+    "x-wav",
+    "x-pn-wav",
+    "vnd.wave",
+    "rf64",
+    "x-w64",
+    "flac",
+    "x-flac",
+    "mpeg",
+    "mp3",
+    "x-mp3",
+    "mpeg3",
+    "x-mpeg",
+    "mpa",
+    "mp2",
+    "ogg",
+    "x-ogg",
+    "opus",
+    "vorbis",
+    "webm",
+    "matroska",
+    "x-matroska",
+    "mp4",
+    "m4a",
+    "x-m4a",
+    "mp4a-latm",
+    "aac",
+    "x-aac",
+    "aacp",
+    "x-hx-aac-adts",
+    "aiff",
+    "x-aiff",
+    "aifc",
+    "x-aifc",
+    "au",
+    "x-au",
+    "x-caf",
+    "caf",
+    "sph",
+    "x-nist",
+];
 
 /// Parses the value of a `content-type` header. See [`AudioFormat::from_content_type`] for what is allowed.
 pub(super) fn parse(header: &str) -> Result<AudioFormat, BadAudio> {
@@ -17,6 +63,10 @@ pub(super) fn parse(header: &str) -> Result<AudioFormat, BadAudio> {
 
 fn read(header: &str) -> Result<AudioFormat, String> {
     let media: Mime = header.trim().parse().map_err(|error| format!("{error}; {ALLOWED}"))?;
+    // Browsers and servers declare some containers without regard to what is in them.
+    if matches!(media.essence_str(), "video/webm" | "video/mp4" | "application/ogg") {
+        return Ok(AudioFormat::FILE);
+    }
     if media.type_() != mime::AUDIO {
         return Err(format!("not audio, {ALLOWED}"));
     }
@@ -26,9 +76,7 @@ fn read(header: &str) -> Result<AudioFormat, String> {
         // RFC 2046: µ-law at 8,000 Hz, one channel.
         "pcmu" | "basic" | "x-mulaw" | "mulaw" | "x-ulaw" => (Encoding::MuLaw, Some(8_000)),
         "pcma" | "x-alaw" | "alaw" => (Encoding::ALaw, Some(8_000)),
-        "wav" | "wave" | "x-wav" | "vnd.wave" | "flac" | "x-flac" | "mpeg" | "mp3" | "ogg" => {
-            return Ok(AudioFormat::FILE);
-        }
+        subtype if FILES.contains(&subtype) => return Ok(AudioFormat::FILE),
         _ => return Err(format!("unknown, {ALLOWED}")),
     };
     let rate_hz = number(&media, "rate")?.or(default_rate_hz);
@@ -43,14 +91,20 @@ fn linear_16(media: &Mime) -> Result<Encoding, String> {
     match media.get_param("endianness").map(|value| value.as_str().to_ascii_lowercase()).as_deref() {
         None | Some("big-endian") => Ok(Encoding::PcmS16Be),
         Some("little-endian") => Ok(Encoding::PcmS16Le),
-        Some(other) => Err(format!("endianness = {other}: allowed is big-endian or little-endian")),
+        Some(other) => {
+            Err(format!("endianness = {}: allowed is big-endian or little-endian", excerpt(other)))
+        }
     }
 }
 
 /// Returns a parameter of the media type as a whole number; `None` where it is missing.
 fn number(media: &Mime, key: &str) -> Result<Option<u32>, String> {
     let Some(value) = media.get_param(key) else { return Ok(None) };
-    value.as_str().parse().map(Some).map_err(|_| format!("{key} = {value}: allowed is a whole number"))
+    value
+        .as_str()
+        .parse()
+        .map(Some)
+        .map_err(|_| format!("{key} = {}: allowed is a whole number", excerpt(value.as_str())))
 }
 
 #[cfg(test)]
@@ -76,6 +130,14 @@ mod tests {
             ("audio/x-wav", Ok(AudioFormat::FILE)),
             ("audio/mpeg", Ok(AudioFormat::FILE)),
             ("audio/ogg; codecs=opus", Ok(AudioFormat::FILE)),
+            ("audio/webm;codecs=opus", Ok(AudioFormat::FILE)),
+            ("audio/opus", Ok(AudioFormat::FILE)),
+            ("application/ogg", Ok(AudioFormat::FILE)),
+            ("video/webm", Ok(AudioFormat::FILE)),
+            ("Audio/X-M4A", Ok(AudioFormat::FILE)),
+            ("audio/aac", Ok(AudioFormat::FILE)),
+            ("audio/x-aiff", Ok(AudioFormat::FILE)),
+            ("audio/x-caf", Ok(AudioFormat::FILE)),
         ] {
             assert_eq!(parse(header), expected, "{header}");
         }
@@ -87,7 +149,7 @@ mod tests {
             ("", "allowed are audio/L16"),
             ("audio", "allowed are audio/L16"),
             ("text/plain", "not audio"),
-            ("audio/opus", "unknown"),
+            ("audio/amr", "unknown"),
             ("audio/L16", "rate is missing"),
             ("audio/L16;rate=fast", "rate = fast"),
             ("audio/L16;rate=4000", "sample_rate_hz = 4000"),

@@ -25,17 +25,23 @@ pub enum FileProblem {
     #[error("is empty")]
     Empty,
     /// The contents are none of the supported formats, whatever the extension of the file is.
-    #[error("is not a WAV, FLAC, MP3 or Ogg file: it begins with \"{beginning}\"")]
+    #[error("is no audio file of a known format: it begins with \"{beginning}\"")]
     NotAudio {
         /// The first bytes of the file, escaped.
         beginning: String,
     },
     /// The file is in a known audio format that is not supported.
-    #[error("is {format}, which is not supported: allowed are WAV, FLAC, MP3 or Ogg with Vorbis or Opus")]
+    #[error(
+        "is {format}, which is not supported: convert it to WAV, FLAC, MP3 or Ogg with Vorbis or Opus, for instance \
+         with `ffmpeg -i FILE out.wav`"
+    )]
     UnsupportedFormat {
-        /// The name of the format.
-        format: &'static str,
+        /// The name of the codec and of the container.
+        format: String,
     },
+    /// The file stands for another one that Git LFS has not fetched.
+    #[error("is a Git LFS pointer and not the audio itself: fetch the audio with `git lfs pull`")]
+    LfsPointer,
     /// The file holds less audio than its header declares.
     #[error("is truncated: its header declares {declared} {unit} of audio, it holds {present}")]
     Truncated {

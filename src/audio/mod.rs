@@ -9,9 +9,11 @@
 
 mod bad_audio;
 mod channels;
+mod container;
 mod content_type;
 mod decode;
 mod encode;
+mod extensions;
 mod file_error;
 mod file_header;
 mod files;
@@ -21,14 +23,15 @@ mod kernel;
 mod multiply_rate;
 mod options;
 mod opus;
+mod opus_streams;
 mod resample;
 mod resampler_plan;
-mod wav_header;
 
 pub use bad_audio::*;
 pub use channels::*;
 pub use decode::*;
 pub use encode::*;
+pub use extensions::*;
 pub use file_error::*;
 pub use file_header::file_header;
 pub use files::*;

@@ -1,41 +1,41 @@
-//! Opus in Ogg (RFC 7845): the decoder that symphonia lacks, implemented against symphonia's decoder
-//! interface.
+//! Opus (RFC 6716) with the header that Ogg, WebM and Matroska give it (RFC 7845).
 //!
-//! Input: packets from symphonia's Ogg reader.
-//! Output: samples at 48 kHz, without encoder delay and padding, with the gain of the header applied.
+//! Input: the identification header, then packets.
+//! Output: samples at 48 kHz, without the delay of the encoder, with the gain of the header applied.
 //! Invariants: this module does not read containers.
 //!
-//! The crate `opus-decoder` decodes the packets. It is pure Rust without unsafe code, licensed as MIT or
-//! Apache-2.0, and passes the test vectors of RFC 8251. Rejected alternatives: `symphonia-adapter-libopus`
-//! (libopus, whose build needs cmake), `unsafe-libopus` (a mechanical translation of the C code), `opus-rs`,
-//! `ropus` and `ruopus` (unsafe code on untrusted bytes).
+//! The packets are decoded by libopus, the reference implementation, which the crate `opusic-c` builds from source
+//! (BSD-3-Clause; it needs cmake and a C compiler). Rejected alternatives: `opus-decoder` 0.1.1 (pure Rust, but its
+//! samples differ by up to 3e-3 in the hybrid mode that most voice messages use), `unsafe-libopus` (a mechanical
+//! translation of the same code), `opus-rs`, `ropus` and `ruopus` (unsafe code that few have tested).
 
-use std::fmt;
+use opusic_c::{Channels, Decoder, SampleRate};
 
-use opus_decoder::{OpusDecoder, OpusError, OpusMultistreamDecoder};
-// The macro `support_audio_codec` refers to the crate by this name.
-use symphonia::core as symphonia_core;
-use symphonia::core::audio::{
-    AsGenericAudioBufferRef, AudioBuffer, AudioMut, AudioSpec, GenericAudioBufferRef,
-};
-use symphonia::core::codecs::CodecInfo;
-use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
-use symphonia::core::codecs::audio::{
-    AudioCodecParameters, AudioDecoder, AudioDecoderOptions, FinalizeResult,
-};
-use symphonia::core::codecs::registry::{RegisterableAudioDecoder, SupportedAudioCodec};
-use symphonia::core::errors::{Error, Result, decode_error, unsupported_error};
-use symphonia::core::packet::PacketRef;
-use symphonia::core::support_audio_codec;
-
-use super::CHANNELS;
+use super::format::check_channels;
+use super::{FileProblem, opus_streams};
 
 /// The sample rate of decoded Opus and the unit of its sample counts, whatever the rate of the original was.
 const RATE_HZ: u32 = 48_000;
 /// Samples per channel of the longest packet, 120 ms.
 const LONGEST_PACKET: usize = 5_760;
 
-/// The fields of the identification header that symphonia does not interpret (RFC 7845, section 5.1).
+/// The entry of a mapping for a channel that no stream holds.
+const SILENT: u8 = 255;
+
+/// For each number of channels, the channels of mapping family 1 (RFC 7845, section 5.1.1.2) in the order of WAV files, so that
+/// a recording has the same channels in every container.
+const ORDERS: [&[usize]; 8] = [
+    &[0],
+    &[0, 1],
+    &[0, 2, 1],
+    &[0, 1, 2, 3],
+    &[0, 2, 1, 3, 4],
+    &[0, 2, 1, 5, 3, 4],
+    &[0, 2, 1, 6, 5, 3, 4],
+    &[0, 2, 1, 7, 5, 6, 3, 4],
+];
+
+/// The fields of the identification header (RFC 7845, section 5.1).
 struct Head {
     channels: usize,
     /// Samples at the start that are encoder delay and not part of the recording.
@@ -48,6 +48,8 @@ struct Head {
     coupled: usize,
     /// The decoded channel that each output channel is taken from.
     mapping: Vec<u8>,
+    /// The meaning of the mapping: 0 and 1 are the usual orders of channels, 255 has no order.
+    family: u8,
 }
 
 impl Head {
@@ -74,162 +76,138 @@ impl Head {
             streams,
             coupled,
             mapping,
+            family: *family,
         })
     }
 }
 
-/// The decoder of one stream with one or two channels, or that of several streams.
-enum Streams {
-    One(Box<OpusDecoder>),
-    Many(OpusMultistreamDecoder),
-}
-
 /// The decoder of one track.
 pub(super) struct Opus {
-    parameters: AudioCodecParameters,
-    streams: Streams,
+    /// One decoder per elementary stream. Those of stereo streams come first.
+    streams: Vec<Decoder>,
     head: Head,
     /// Samples of the encoder delay that are still to be dropped.
     to_skip: usize,
-    /// The interleaved samples of one packet.
+    /// The interleaved samples of one packet of one stream.
     samples: Vec<f32>,
-    /// The samples of the last packet, as symphonia returns them.
-    block: AudioBuffer<f32>,
 }
 
 impl Opus {
-    fn new(parameters: &AudioCodecParameters) -> Result<Self> {
-        let head = parameters.extra_data.as_deref().and_then(Head::read);
-        let (Some(head), Some(channels)) = (head, &parameters.channels) else {
-            return decode_error("opus: the identification header is malformed");
-        };
-        if channels.count() != head.channels {
-            return unsupported_error("opus: the channel mapping is not supported");
+    /// Creates a decoder from an identification header.
+    ///
+    /// # Errors
+    /// A header that is malformed, and a channel mapping or a number of channels that is not supported.
+    pub(super) fn new(header: &[u8]) -> Result<Self, FileProblem> {
+        let mut head =
+            Head::read(header).ok_or_else(|| malformed("the identification header is malformed"))?;
+        let channels = head.channels;
+        check_channels(channels as u32).map_err(|_| FileProblem::Channels { value: channels as u32 })?;
+        if !matches!(head.family, 0 | 1 | 255) {
+            let format = format!("Opus with the channel mapping family {}", head.family);
+            return Err(FileProblem::UnsupportedFormat { format });
         }
-        let (streams, coupled) = (head.streams, head.coupled);
+        let decoded = head.streams + head.coupled;
+        let is_mapped = |slot: &u8| *slot == SILENT || usize::from(*slot) < decoded;
         // Every stream allocates a decoder, so a header must not declare streams that no channel uses.
-        if streams > head.channels || head.channels > usize::from(*CHANNELS.end()) {
-            return unsupported_error(
-                "opus: more streams than channels, or more channels than are supported",
-            );
+        if head.streams == 0
+            || head.streams > channels
+            || head.coupled > head.streams
+            || !head.mapping.iter().all(is_mapped)
+        {
+            return Err(malformed(
+                "the header declares more streams than channels, or channels of no stream",
+            ));
         }
-        let decoder = if streams == 1 && head.channels <= 2 {
-            OpusDecoder::new(RATE_HZ, head.channels).map(|decoder| Streams::One(Box::new(decoder)))
-        } else {
-            OpusMultistreamDecoder::new(RATE_HZ, head.channels, streams, coupled, &head.mapping)
-                .map(Streams::Many)
-        };
-        let samples = vec![0.0; LONGEST_PACKET * head.channels];
-        let block = AudioBuffer::new(AudioSpec::new(RATE_HZ, channels.clone()), LONGEST_PACKET);
+        if let Some(order) = ORDERS.get(channels - 1).filter(|_| head.family == 1) {
+            head.mapping = order.iter().map(|channel| head.mapping[*channel]).collect();
+        }
+        let width = |stream| if stream < head.coupled { Channels::Stereo } else { Channels::Mono };
+        let decoder = |stream| Decoder::new(width(stream), SampleRate::Hz48000);
+        let streams = (0..head.streams).map(decoder).collect::<Result<_, _>>();
+        let streams = streams.map_err(|error| malformed(error.message()))?;
         let to_skip = head.pre_skip;
-        let (parameters, streams) = (parameters.clone(), decoder.map_err(failure)?);
-        Ok(Self { parameters, streams, head, to_skip, samples, block })
+        Ok(Self { streams, head, to_skip, samples: vec![0.0; 2 * LONGEST_PACKET] })
     }
-}
 
-impl AudioDecoder for Opus {
-    fn reset(&mut self) {
-        match &mut self.streams {
-            Streams::One(decoder) => decoder.reset(),
-            Streams::Many(decoder) => decoder.reset(),
+    /// Decodes one packet into one buffer per channel, and returns the sample rate. The buffers are empty while
+    /// the delay of the encoder lasts.
+    ///
+    /// # Errors
+    /// [`FileProblem::Malformed`].
+    pub(super) fn decode(&mut self, packet: &[u8], out: &mut Vec<Vec<f32>>) -> Result<u32, FileProblem> {
+        if packet.is_empty() {
+            return Err(malformed("a packet is empty"));
         }
-    }
-
-    fn codec_info(&self) -> &CodecInfo {
-        &Self::supported_codecs()[0].info
-    }
-
-    fn codec_params(&self) -> &AudioCodecParameters {
-        &self.parameters
-    }
-
-    fn decode_ref(&mut self, packet: &PacketRef<'_>) -> Result<GenericAudioBufferRef<'_>> {
-        if packet.data.is_empty() {
-            return decode_error("opus: a packet is empty");
+        let packets = opus_streams::split(packet, self.streams.len());
+        let packets = packets.ok_or_else(|| malformed("the framing of a packet is malformed"))?;
+        out.resize_with(self.head.channels, Vec::new);
+        out.iter_mut().for_each(Vec::clear);
+        let mut frames = None;
+        for (index, packet) in packets.iter().enumerate() {
+            if packet.is_empty() {
+                return Err(malformed("the packet of a stream is empty"));
+            }
+            let width = if index < self.head.coupled { 2 } else { 1 };
+            let decoded = self.streams[index].decode_float_to_slice(
+                packet,
+                &mut self.samples[..width * LONGEST_PACKET],
+                false,
+            );
+            let decoded = decoded.map_err(|error| malformed(error.message()))?;
+            if *frames.get_or_insert(decoded) != decoded {
+                return Err(malformed("the streams of a packet differ in length"));
+            }
+            self.distribute(index, decoded, out);
         }
-        let decoded = match &mut self.streams {
-            Streams::One(decoder) => decoder.decode_float(packet.data, &mut self.samples, false),
-            Streams::Many(decoder) => decoder.decode_float(packet.data, &mut self.samples, false),
-        };
-        let frames = decoded.map_err(failure)?;
-        let samples = &mut self.samples[..frames * self.head.channels];
-        samples.iter_mut().for_each(|sample| *sample *= self.head.gain);
-        self.block.clear();
-        self.block.render_uninit(Some(frames));
-        self.block.copy_from_slice_interleaved(&samples);
+        let frames = frames.unwrap_or(0);
         let skipped = self.to_skip.min(frames);
         self.to_skip -= skipped;
-        let padding = usize::try_from(packet.trim_end.get()).unwrap_or(usize::MAX);
-        self.block.trim(skipped, padding.min(frames - skipped));
-        Ok(self.block.as_generic_audio_buffer_ref())
+        for channel in out {
+            // Channels of no stream are silent.
+            channel.resize(frames, 0.0);
+            channel.drain(..skipped);
+        }
+        Ok(RATE_HZ)
     }
 
-    fn finalize(&mut self) -> FinalizeResult {
-        FinalizeResult::default()
-    }
-
-    fn last_decoded(&self) -> GenericAudioBufferRef<'_> {
-        self.block.as_generic_audio_buffer_ref()
-    }
-}
-
-impl RegisterableAudioDecoder for Opus {
-    fn try_registry_new(
-        parameters: &AudioCodecParameters,
-        _options: &AudioDecoderOptions,
-    ) -> Result<Box<dyn AudioDecoder>> {
-        Ok(Box::new(Self::new(parameters)?))
-    }
-
-    fn supported_codecs() -> &'static [SupportedAudioCodec] {
-        &[support_audio_codec!(CODEC_ID_OPUS, "opus", "Opus")]
+    /// Copies the samples of one stream to the channels that are taken from it.
+    fn distribute(&self, stream: usize, frames: usize, out: &mut [Vec<f32>]) {
+        let (first, width) =
+            if stream < self.head.coupled { (2 * stream, 2) } else { (self.head.coupled + stream, 1) };
+        for (channel, slot) in out.iter_mut().zip(&self.head.mapping) {
+            let slot = usize::from(*slot);
+            if (first..first + width).contains(&slot) && slot != usize::from(SILENT) {
+                let samples = self.samples[..frames * width].iter().skip(slot - first).step_by(width);
+                channel.extend(samples.map(|sample| sample * self.head.gain));
+            }
+        }
     }
 }
 
-fn failure(error: OpusError) -> Error {
-    // The errors of symphonia hold static text only.
-    Error::DecodeError(match error {
-        OpusError::InvalidArgument(_) => "opus: the header has invalid values",
-        _ => "opus: a packet is malformed",
-    })
-}
-
-impl fmt::Debug for Opus {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Opus").field("channels", &self.head.channels).finish_non_exhaustive()
-    }
+fn malformed(reason: &str) -> FileProblem {
+    FileProblem::Malformed { reason: format!("opus: {reason}") }
 }
 
 #[cfg(test)]
 mod tests {
-    use symphonia::core::audio::Channels;
-
     use super::*;
 
     /// Opens a decoder for a header with `channels` channels; `more` is its channel mapping table.
-    fn opened(channels: u8, family: u8, more: &[u8]) -> Result<Opus> {
-        let head =
-            [b"OpusHead\x01", &[channels][..], &[0x38, 1, 0x80, 0xbb, 0, 0, 0, 0, family], more].concat();
-        let mut parameters = AudioCodecParameters::new();
-        parameters
-            .for_codec(CODEC_ID_OPUS)
-            .with_sample_rate(RATE_HZ)
-            .with_channels(Channels::Discrete(channels.into()))
-            .with_extra_data(head.into());
-        Opus::new(&parameters)
+    fn opened(channels: u8, family: u8, more: &[u8]) -> Result<Opus, FileProblem> {
+        Opus::new(
+            &[b"OpusHead\x01", &[channels][..], &[0x38, 1, 0x80, 0xbb, 0, 0, 0, 0, family], more].concat(),
+        )
     }
 
     #[test]
     fn headers_of_one_stream_and_of_several() {
         let stereo = opened(2, 0, &[]).unwrap();
-        assert_eq!((stereo.head.pre_skip, stereo.head.gain), (312, 1.0));
-        assert!(matches!(stereo.streams, Streams::One(_)));
+        assert_eq!((stereo.head.pre_skip, stereo.head.gain, stereo.streams.len()), (312, 1.0, 1));
         let surround = opened(6, 1, &[4, 2, 0, 4, 1, 2, 3, 5]).unwrap();
-        assert!(matches!(surround.streams, Streams::Many(_)));
-        assert_eq!(
-            (surround.head.streams, surround.head.coupled, surround.head.mapping),
-            (4, 2, vec![0, 4, 1, 2, 3, 5])
-        );
+        assert_eq!((surround.head.coupled, surround.streams.len()), (2, 4));
+        // The order of the file is left, centre, right, both at the back, low frequencies.
+        assert_eq!(surround.head.mapping, [0, 1, 4, 5, 2, 3]);
+        assert_eq!(opened(6, 255, &[4, 2, 0, 4, 1, 2, 3, 5]).unwrap().head.mapping, [0, 4, 1, 2, 3, 5]);
     }
 
     #[test]

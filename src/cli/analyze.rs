@@ -15,10 +15,10 @@ use super::recordings;
 use super::streams::{EventFormat, first_of, print};
 use crate::audio::{AudioFormat, Encoding, Recording};
 use crate::batch;
-use crate::client::{ChannelRequest, ChunkOptions, Script};
+use crate::client::ChannelRequest;
 use crate::config::{Config, Engine, Smoothing};
 use crate::model::{Model, ModelSource, Prediction, Predictions, Session};
-use crate::proto::{self, EmotionEvent};
+use crate::proto::EmotionEvent;
 use crate::publish::EventFactory;
 use crate::publish::event::{Scores, WindowName};
 use crate::publish::smoothing::RawScores;
@@ -122,7 +122,7 @@ impl Analyzer {
         let stream_id = recordings::name(path).into();
         let channel_names = self.setup.channels.names.clone();
         let info = Arc::new(StreamInfo { stream_id, channel_names, ..StreamInfo::default() });
-        let mut chunks = chunks(recording)?.into_iter().peekable();
+        let mut chunks = chunks(recording)?.peekable();
         let first = chunks.peek().context("a recording has samples")?;
         let begun = StreamFrontEnd::begin(&self.setup, first);
         let mut stream = begun.with_context(|| info.stream_id.to_string())?;
@@ -178,28 +178,25 @@ impl Analyzer {
     }
 }
 
-/// Returns the recording as chunks of 32-bit floats, so that no precision is lost.
-fn chunks(recording: &Recording) -> anyhow::Result<Vec<Chunk>> {
+/// Returns the recording as chunks of 32-bit floats, so that no precision is lost. Each is made when it is needed,
+/// because all of them take as much memory as the recording.
+fn chunks(recording: &Recording) -> anyhow::Result<impl Iterator<Item = Chunk>> {
     let Recording { sample_rate_hz, channels } = recording;
-    let options = ChunkOptions {
-        stream_id: String::new(),
-        chunk: CHUNK,
-        encoding: proto::Encoding::PcmF32le,
-        first_sample: false,
-        channels: ChannelRequest::default(),
-        model: String::new(),
-    };
     let count = u32::try_from(channels.len())?;
     let format = Some(AudioFormat::new(Encoding::PcmF32Le, *sample_rate_hz, count)?);
-    let script = Script::of_samples(channels, *sample_rate_hz, &options);
-    let chunk = |(_, chunk): (Duration, proto::AudioChunk)| Chunk {
-        sequence: chunk.sequence,
-        format,
-        audio: chunk.audio,
-        last: chunk.last,
-        ..Chunk::default()
-    };
-    Ok(script.into_chunks().map(chunk).collect())
+    let frames = channels.first().map_or(0, Vec::len);
+    let step = CHUNK.as_secs() as usize * *sample_rate_hz as usize;
+    Ok((0..frames).step_by(step).enumerate().map(move |(sequence, start)| {
+        let end = (start + step).min(frames);
+        let samples = (start..end).flat_map(|at| channels.iter().map(move |channel| channel[at]));
+        Chunk {
+            sequence: Some(sequence as u64),
+            format,
+            audio: samples.flat_map(f32::to_le_bytes).collect::<Vec<u8>>().into(),
+            last: end == frames,
+            ..Chunk::default()
+        }
+    }))
 }
 
 /// The writer of a timeline, in one of the formats.

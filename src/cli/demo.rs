@@ -1,7 +1,7 @@
 //! `affectd demo`: the daemon and a client with sample speech in one process, connected over gRPC.
 //!
 //! Input: the samples in the binary, or the user's files. Output: the events as they arrive, then a summary. Invariants:
-//! Kafka is off, and the daemon listens on free ports of 127.0.0.1, whatever the configuration says.
+//! Kafka and TLS are off, and the daemon listens on free ports of 127.0.0.1, whatever the configuration says.
 
 use std::future::Future;
 use std::io::{self, Write};
@@ -18,8 +18,8 @@ use super::recordings;
 use super::samples;
 use super::streams::{EventFormat, NamedScript, StreamsOutcome, first_of, recognize_all};
 use crate::audio::Recording;
-use crate::client::{self, ChannelRequest, ChunkOptions, Pace, Script};
-use crate::config::Config;
+use crate::client::{self, ChannelRequest, ChunkOptions, Credentials, GrpcServer, Pace, Script};
+use crate::config::{Config, Tls};
 use crate::daemon::{self, DaemonError, Listeners};
 use crate::model::ModelSource;
 use crate::proto::Encoding;
@@ -54,7 +54,7 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
-    let config = Config { kafka: None, ..context.loaded.config };
+    let config = Config { kafka: None, tls: Tls::default(), ..context.loaded.config };
     let streams = streams(&args.files, &args.channels.request())?;
     let model = ModelSource::configured(config.default_model().path.as_deref()).contract()?;
     let listeners = Listeners { grpc: free_port().await?, http: free_port().await? };
@@ -110,7 +110,8 @@ struct Addresses {
 
 /// Sends all streams to the daemon and prints their events and a summary; with `--keep-running`, then waits for a signal.
 async fn run_client(args: &Args, addresses: Addresses, streams: Vec<NamedScript>) -> anyhow::Result<()> {
-    let channel = client::connect(&addresses.grpc.to_string()).await?;
+    let server = GrpcServer { authority: addresses.grpc.to_string(), tls: false };
+    let channel = client::connect(&server, &Credentials::default()).await?;
     client::wait_until_serving(channel.clone()).await?;
     let outcome = recognize_all(&channel, streams, args.speed, Some(args.format)).await?;
     if args.format == EventFormat::Table {

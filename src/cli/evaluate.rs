@@ -12,11 +12,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::connection::{ConnectionArgs, grpc_server};
 use super::model::ReportFormat;
 use super::protocol::ProtocolArgs;
 use crate::client;
 use crate::config::Config;
-use crate::datasets::{Clip, DatasetSpec, Pool, Split};
+use crate::datasets::audit::{self, Audit, ClipProperties, FrameLength};
+use crate::datasets::{Clip, DatasetSpec, DatasetSplits, Pool, Split};
 use crate::evaluation::Perturbation;
 use crate::model::Model;
 use crate::offline;
@@ -37,9 +39,12 @@ pub struct Args {
     /// The split protocol and the labels.
     #[command(flatten)]
     pub protocol: ProtocolArgs,
-    /// Evaluate the model of a running daemon, over gRPC
+    /// Evaluate the model of a running daemon: grpc://host:port or grpcs://host:port
     #[arg(long, value_name = "URL", conflicts_with = "model")]
     pub server: Option<String>,
+    /// TLS and authentication.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
     /// An ONNX file [default: the configured model, else the built-in one]
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
@@ -57,16 +62,24 @@ pub struct Args {
     pub predictions: Option<PathBuf>,
 }
 
+/// The evaluator itself skips clips that are too short for its model, which may be on a server, and counts them.
+const ANY_LENGTH: FrameLength = FrameLength { length: 1, sample_rate_hz: 16_000 };
+
 /// Runs the command.
 pub async fn run(mut args: Args, context: super::Context) -> anyhow::Result<()> {
     args.protocol.set_test_speaker(std::slice::from_mut(&mut args.data));
-    let clips = clips(&args)?;
+    let config = context.loaded.config;
+    let (clips, args) = tokio::task::spawn_blocking(move || anyhow::Ok((clips(&args)?, args))).await??;
     let mut record = ClipRecorder::new(clips.len() as u64, args.predictions)?;
     let perturbation = Arc::new(Perturbation::new(args.gain_db, args.telephone));
-    let config = context.loaded.config;
     let mut each = |result: &ClipResult| record.add(result);
     let report = match args.server {
-        Some(url) => client::evaluation::evaluate(&url, clips, Arc::clone(&perturbation), &mut each).await?,
+        Some(url) => {
+            let server = grpc_server(&url)?;
+            let channel = client::connect(&server, &args.connection.credentials(&server)?).await?;
+            client::evaluation::evaluate(&server, channel, clips, Arc::clone(&perturbation), &mut each)
+                .await?
+        }
         None => {
             offline::evaluation::evaluate(
                 load_model(args.model, &config).await?,
@@ -82,27 +95,46 @@ pub async fn run(mut args: Args, context: super::Context) -> anyhow::Result<()> 
     if perturbation.clipped() > 0 {
         eprintln!("{} clips were clipped at full scale", perturbation.clipped());
     }
+    if report.clips == 0 {
+        anyhow::bail!("no clip could be scored: all {} were skipped", report.skipped);
+    }
     let mut out = io::stdout().lock();
     match args.format {
         ReportFormat::Table => write!(out, "{report}")?,
         ReportFormat::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
     }
-    if report.clips == 0 {
-        anyhow::bail!("no clip could be scored: all {} were skipped", report.skipped);
-    }
     Ok(())
 }
 
+/// Returns the usable clips of the split, and prints to stderr which ones are left out. They are those that training
+/// leaves out, so the clips of the other splits are decoded too: a clip is not usable where its sound occurs anywhere under
+/// another label.
 fn clips(args: &Args) -> anyhow::Result<Vec<Clip>> {
     let protocol = args.protocol.protocol(args.seed)?;
-    let pool = Pool::read(std::slice::from_ref(&args.data), &args.protocol.labels()?)?.strict()?;
-    for (label, count) in &pool.left_out {
-        eprintln!("excluded {count} clips with label {label}");
-    }
-    match args.split {
-        Split::All => Ok(pool.all()),
-        split => Ok(pool.divide(&protocol)?.into_split(split)),
-    }
+    let pool = Pool::read(std::slice::from_ref(&args.data), &args.protocol.labels()?)?;
+    let found = Audit::of_pool(&pool);
+    let splits = match args.split {
+        Split::All => DatasetSplits { train: pool.all(), ..DatasetSplits::default() },
+        _ => pool.divide(&protocol)?,
+    };
+    let clips = splits.named().iter().map(|(_, clips)| clips.len()).sum::<usize>();
+    let progress = progress(clips as u64)?;
+    let (splits, audit) = audit::usable_clips(splits, ANY_LENGTH, found, |path| {
+        let properties = ClipProperties::file(path);
+        progress.inc(1);
+        properties
+    });
+    progress.finish_and_clear();
+    eprint!("{audit}");
+    let clips = splits.into_split(args.split);
+    anyhow::ensure!(!clips.is_empty(), "no clip can be scored: all {} are left out", audit.clips);
+    Ok(clips)
+}
+
+/// Creates a progress bar on stderr. indicatif draws only where stderr is a terminal.
+fn progress(clips: u64) -> anyhow::Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} clips, {eta} left")?;
+    Ok(ProgressBar::new(clips).with_style(style))
 }
 
 fn gain(text: &str) -> Result<f64, String> {
@@ -126,9 +158,7 @@ struct ClipRecorder {
 
 impl ClipRecorder {
     fn new(clips: u64, predictions: Option<PathBuf>) -> anyhow::Result<Self> {
-        // indicatif draws on stderr, and only where stderr is a terminal.
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} clips, {eta} left")?;
-        let progress = ProgressBar::new(clips).with_style(style);
+        let progress = progress(clips)?;
         let predictions = predictions.map(Predictions::create).transpose()?;
         Ok(Self { progress, predictions, skipped: BTreeMap::new() })
     }

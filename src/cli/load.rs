@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::UsageError;
+use super::connection::ConnectionArgs;
 use super::model::ReportFormat;
 use super::samples;
 use super::send::EncodingName;
@@ -30,10 +31,13 @@ const DRAW_EVERY: Duration = Duration::from_millis(200);
 /// Arguments of `affectd load`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// grpc://host:port, or kafka://host:port/topic with brokers separated by commas; without a topic it is
+    /// grpc://host:port, grpcs://host:port, or kafka://host:port/topic with brokers separated by commas; without a topic it is
     /// kafka.input_topic
     #[arg(long, value_name = "URL")]
     pub target: Target,
+    /// TLS and authentication.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
     /// Number of concurrent streams
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub streams: u32,
@@ -65,7 +69,7 @@ pub struct Args {
 
 /// Runs the command. Cancelling it cancels the streams.
 pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
-    if args.output_topic.is_some() && matches!(args.target, Target::Grpc { .. }) {
+    if args.output_topic.is_some() && matches!(args.target, Target::Grpc(_)) {
         anyhow::bail!(UsageError("--output-topic is only allowed with kafka://".to_owned()));
     }
     // Checked before anything is sent, so that a wrong process id ends the command immediately.
@@ -99,11 +103,13 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
 
 async fn connect(args: &Args, context: &super::Context) -> anyhow::Result<load::LoadTarget> {
     match &args.target {
-        Target::Grpc { authority } => {
-            Ok(load::LoadTarget::Grpc(load::connect(authority, args.streams as usize).await?))
+        Target::Grpc(server) => {
+            let credentials = args.connection.credentials(server)?;
+            Ok(load::LoadTarget::Grpc(load::connect(server, &credentials, args.streams as usize).await?))
         }
         Target::Kafka { brokers, topic } => {
             let mut kafka = context.loaded.kafka_at(brokers);
+            args.connection.apply_to(&mut kafka)?;
             kafka.input_topic = topic.clone().unwrap_or(kafka.input_topic);
             kafka.output_topic = args.output_topic.clone().unwrap_or(kafka.output_topic);
             Ok(load::LoadTarget::Kafka(Topics::open(&kafka).await?))

@@ -9,7 +9,9 @@ mod augmentation;
 pub mod bench;
 mod channels;
 pub mod config;
+mod connection;
 pub mod demo;
+pub mod dlq;
 mod environment;
 pub mod evaluate;
 mod event_table;
@@ -17,6 +19,7 @@ pub mod features;
 pub mod generated;
 pub mod load;
 pub mod model;
+pub mod offsets;
 mod protocol;
 mod recordings;
 mod samples;
@@ -35,9 +38,11 @@ use anyhow::Context as _;
 
 use crate::config::{ConfigError, LoadOptions, Loaded, Scheduling};
 use crate::daemon::DaemonError;
+use crate::security::SecurityError;
 use crate::serving::ReloadError;
 use crate::stream::SetupError;
 use crate::telemetry::logging::{self, LogFormat};
+use crate::telemetry::stderr;
 use crate::window::GeometryError;
 
 /// The text of `--version`; `-V` prints only the number.
@@ -103,8 +108,14 @@ pub enum Command {
     Send(send::Args),
     /// The published events, live
     Tail(tail::Args),
+    /// The events of a daemon, live
+    Watch(tail::WatchArgs),
     /// Send many streams to a daemon and measure it
     Load(load::Args),
+    /// The dead letters: list them, or write their records to the input again
+    Dlq(dlq::Args),
+    /// The consumer group: lag, open streams and their positions
+    Offsets(offsets::Args),
     /// The model's contract
     Model(model::Args),
     /// The effective configuration
@@ -136,6 +147,15 @@ pub struct Context {
 #[error("{0}")]
 pub struct UsageError(pub String);
 
+/// Returns `[kafka]` for a command that works with it.
+///
+/// # Errors
+/// Where `kafka.brokers` is not set.
+fn kafka_of(context: &Context) -> anyhow::Result<crate::config::Kafka> {
+    let unset = || UsageError("set kafka.brokers: --set kafka.brokers=localhost:9092".to_owned());
+    Ok(context.loaded.config.kafka.clone().ok_or_else(unset)?)
+}
+
 /// Runs one command and returns the exit code of the process.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
@@ -144,7 +164,7 @@ pub fn run(cli: Cli) -> ExitCode {
     logging::start(
         cli.global.log_format,
         cli.global.log_level.as_deref(),
-        if serving { "info,ort=warn,symphonia=error" } else { "warn" },
+        if serving { "info,ort=warn" } else { "warn" },
     );
     let loaded = match crate::config::load(&load_options(&cli.global)) {
         Ok(loaded) => loaded,
@@ -160,10 +180,9 @@ pub fn run(cli: Cli) -> ExitCode {
     let result = runtime.block_on(dispatch(cli.command, Context { loaded }));
     // The command is complete: a thread that still waits for a broker must not keep the process alive.
     runtime.shutdown_background();
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => report(&error),
-    }
+    let code = result.map_or_else(|error| report(&error), |()| ExitCode::SUCCESS);
+    stderr::flush();
+    code
 }
 
 async fn dispatch(command: Command, context: Context) -> anyhow::Result<()> {
@@ -182,7 +201,10 @@ async fn dispatch(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Features(args) => features::run(args, context).await,
         Command::Send(args) => send::run(args, context).await,
         Command::Tail(args) => tail::run(args, context).await,
+        Command::Watch(args) => tail::watch(args, context).await,
         Command::Load(args) => load::run(args, context).await,
+        Command::Dlq(args) => dlq::run(args, context).await,
+        Command::Offsets(args) => offsets::run(args, context).await,
         Command::Model(args) => model::run(args, context).await,
         Command::Config(args) => config::run(args, context).await,
         Command::Completions(args) => generated::completions(&args),
@@ -195,7 +217,7 @@ fn report(error: &anyhow::Error) -> ExitCode {
     if error.chain().any(is_broken_pipe) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {}", one_line(error));
+    stderr::write_last(&format!("error: {}", one_line(error)));
     if error.chain().any(is_configuration) {
         ExitCode::from(64)
     } else if error.chain().any(|cause| cause.is::<UsageError>()) {
@@ -223,6 +245,7 @@ fn is_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
     };
     cause.is::<ConfigError>()
         || cause.is::<environment::EnvironmentError>()
+        || cause.is::<SecurityError>()
         || matches!(
             setup,
             Some(SetupError::Geometry(GeometryError::Hop { .. }) | SetupError::VoiceActivity { .. })

@@ -14,12 +14,6 @@ use crate::audio::{self, Recording};
 /// The name that stands for standard input.
 const STDIN: &str = "-";
 
-/// The extensions of files that are read from a folder, in lower case. A file that is named itself may have any.
-const EXTENSIONS: [&str; 24] = [
-    "wav", "wave", "bwf", "rf64", "w64", "flac", "mp3", "mp2", "ogg", "oga", "opus", "spx", "aif", "aiff",
-    "aifc", "au", "snd", "caf", "m4a", "mp4", "aac", "webm", "mka", "sph",
-];
-
 /// Replaces each folder by its recordings, those of the folders inside it included, in the order of their paths.
 ///
 /// # Errors
@@ -40,7 +34,7 @@ pub(super) fn expand(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
             anyhow::bail!(
                 "{}: the folder has no recordings (by extension: {})",
                 path.display(),
-                EXTENSIONS.join(", ")
+                audio::EXTENSIONS.join(", ")
             );
         }
         if others > 0 {
@@ -67,18 +61,13 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>, others: &mut usize) -> anyho
         // A link to a folder is not followed, because it may lead back to a folder above.
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             collect(&path, found, others)?;
-        } else if is_recording(&path) {
+        } else if audio::is_named_as_audio(&path) {
             found.push(path);
         } else {
             *others += 1;
         }
     }
     Ok(())
-}
-
-fn is_recording(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str())
 }
 
 fn is_stdin(path: &Path) -> bool {

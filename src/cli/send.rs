@@ -12,9 +12,12 @@ use futures::stream::FuturesUnordered;
 
 use super::UsageError;
 use super::channels::ChannelArgs;
+use super::connection::ConnectionArgs;
 use super::recordings;
 use super::streams::{EventFormat, NamedScript, first_of, recognize_all, script};
-use crate::client::{self, Acknowledged, ChunkOptions, Pace, RecordFormat, RecordProducer, Target};
+use crate::client::{
+    self, Acknowledged, ChunkOptions, GrpcServer, Pace, RecordFormat, RecordProducer, Target,
+};
 use crate::proto::Encoding;
 
 /// Arguments of `affectd send`.
@@ -23,10 +26,13 @@ pub struct Args {
     /// Recordings, folders of recordings, or - for standard input, which is read to its end before it is sent
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// grpc://host:port, or kafka://host:port/topic with brokers separated by commas; without a topic it is
+    /// grpc://host:port, grpcs://host:port, or kafka://host:port/topic with brokers separated by commas; without a topic it is
     /// kafka.input_topic
     #[arg(long, value_name = "URL")]
     pub to: Target,
+    /// TLS and authentication.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
     /// real-time, max, or how many times as fast
     #[arg(long, value_name = "SPEED", default_value = "real-time")]
     pub speed: Pace,
@@ -93,9 +99,10 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     check_raw(&args, &files)?;
     let scripts = scripts(&args, &files)?;
     match &args.to {
-        Target::Grpc { authority } => to_grpc(authority, scripts, &args).await,
+        Target::Grpc(server) => to_grpc(server, scripts, &args).await,
         Target::Kafka { brokers, topic } => {
-            let kafka = context.loaded.kafka_at(brokers);
+            let mut kafka = context.loaded.kafka_at(brokers);
+            args.connection.apply_to(&mut kafka)?;
             let topic = topic.clone().unwrap_or_else(|| kafka.input_topic.clone());
             let producer = RecordProducer::connect(brokers, &kafka.properties)?;
             to_kafka(&producer, &topic, scripts, &args).await
@@ -109,9 +116,7 @@ fn check_raw(args: &Args, files: &[PathBuf]) -> Result<(), UsageError> {
         |path: &PathBuf| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("wav"));
     match args {
         Args { raw: false, .. } => Ok(()),
-        Args { to: Target::Grpc { .. }, .. } => {
-            Err(UsageError("--raw is only allowed with kafka://".to_owned()))
-        }
+        Args { to: Target::Grpc(_), .. } => Err(UsageError("--raw is only allowed with kafka://".to_owned())),
         _ if !named.contains(&args.encoding) => {
             Err(UsageError("--raw: expected --encoding pcm_s16le, mulaw, alaw or file".to_owned()))
         }
@@ -143,8 +148,8 @@ fn scripts(args: &Args, files: &[PathBuf]) -> anyhow::Result<Vec<NamedScript>> {
     files.iter().enumerate().map(named).collect()
 }
 
-async fn to_grpc(authority: &str, streams: Vec<NamedScript>, args: &Args) -> anyhow::Result<()> {
-    let channel = client::connect(authority).await?;
+async fn to_grpc(server: &GrpcServer, streams: Vec<NamedScript>, args: &Args) -> anyhow::Result<()> {
+    let channel = client::connect(server, &args.connection.credentials(server)?).await?;
     let printed = (!args.quiet).then_some(args.format);
     let outcome = recognize_all(&channel, streams, args.speed, printed).await?;
     if args.format == EventFormat::Table && outcome.is_success() {

@@ -13,6 +13,7 @@ use crate::config::Loaded;
 use crate::daemon::{self, DaemonError, Listeners};
 use crate::kafka::KafkaFault;
 use crate::model::{Contract, ModelSource, Runtime};
+use crate::security::ServerTls;
 use crate::stream::{SetupError, StreamSetup};
 use crate::vad;
 use crate::window::{GeometryError, MAX_HOP, WindowGeometry};
@@ -33,6 +34,7 @@ pub async fn run(_args: Args, context: super::Context) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
     };
+    raise_descriptor_limit();
     let listeners = Listeners {
         grpc: bind("grpc.address", config.grpc.address).await?,
         http: bind("http.address", config.http.address).await?,
@@ -47,6 +49,15 @@ pub async fn run(_args: Args, context: super::Context) -> anyhow::Result<()> {
             other => other.into(),
         },
     )
+}
+
+/// Raises the limit of open descriptors to the most that the process may have: each connection takes one.
+fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
+        tracing::warn!(limit = ?limit.current, "cannot raise the limit of open descriptors: {error}");
+    }
 }
 
 /// Returns a channel of reload requests, one for each SIGHUP. The channel holds one request: during a reload, the next
@@ -74,6 +85,7 @@ pub(super) fn check(loaded: &Loaded) -> anyhow::Result<()> {
             contract.context("use model.path (where it is not set, the built-in model is used)")?;
         check_windows(&contract, loaded)?;
     }
+    ServerTls::start(&config.tls)?;
     Runtime::load(config.engine.library.as_deref())?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The client of the evaluation service: evaluates the model of a running daemon over gRPC.
 //!
-//! Input: the server's URL and clips on disk. Output: the result of each clip in the order of the clips, then the report.
+//! Input: a connection and clips on disk. Output: the result of each clip in the order of the clips, then the report.
 //! Invariants: files are sent undecoded and the server decodes them; only perturbed clips are sent as samples.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt};
 use tokio::sync::oneshot;
 
-use super::{Channel, ClientError};
+use super::{Channel, GrpcServer};
 use crate::datasets;
 use crate::evaluation::{EvaluationError, LabelledClip, Perturbation, Report};
 use crate::proto;
@@ -24,15 +24,6 @@ pub enum RemoteEvaluationError {
     /// A clip cannot be read.
     #[error(transparent)]
     Clip(#[from] EvaluationError),
-    /// The daemon is unreachable.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// The URL of the server is invalid.
-    #[error("connect to {url:?}: expected grpc://host:port or http://host:port")]
-    Url {
-        /// The given URL.
-        url: String,
-    },
     /// The server ended the call with an error.
     #[error("evaluate on {url}: {code}: {message}")]
     Server {
@@ -51,36 +42,37 @@ pub enum RemoteEvaluationError {
     },
 }
 
-/// Evaluates the model of the daemon at `url` on `clips` after `perturbation`, and calls `each` with every clip's result.
+/// Evaluates the model of the daemon at `server`, which `channel` is connected to, on `clips` after `perturbation`, and calls `each` with every clip's result.
 ///
 /// Dropping the future cancels the call.
 ///
 /// # Errors
 /// Returns an error where a file cannot be read, and where the server is unreachable or ends the call.
 pub async fn evaluate(
-    url: &str,
+    server: &GrpcServer,
+    channel: Channel,
     clips: Vec<datasets::Clip>,
     perturbation: Arc<Perturbation>,
     mut each: impl FnMut(&proto::ClipResult),
 ) -> Result<Report, RemoteEvaluationError> {
-    let mut client = connect(url).await?;
+    let (mut client, url) = (EvaluationServiceClient::new(channel), server.to_string());
     let (unread, mut unreadable) = oneshot::channel();
-    let server = |status: tonic::Status| RemoteEvaluationError::Server {
-        url: url.to_owned(),
+    let failed = |status: tonic::Status| RemoteEvaluationError::Server {
+        url: url.clone(),
         code: status.code(),
         message: status.message().to_owned(),
     };
-    let responses = client.evaluate(requests(clips, perturbation, unread)).await.map_err(server);
+    let responses = client.evaluate(requests(clips, perturbation, unread)).await.map_err(failed);
     let report = async {
         let mut responses = responses?.into_inner();
-        while let Some(response) = responses.message().await.map_err(server)? {
+        while let Some(response) = responses.message().await.map_err(failed)? {
             match response.response {
                 Some(ResponseKind::Clip(result)) => each(&result),
                 Some(ResponseKind::Report(report)) => return Ok(Report::from(report)),
                 None => {}
             }
         }
-        Err(RemoteEvaluationError::NoReport { url: url.to_owned() })
+        Err(RemoteEvaluationError::NoReport { url: url.clone() })
     }
     .await;
     // An unreadable file ends the request stream early. The server then reports on the clips before it; that report is
@@ -89,14 +81,6 @@ pub async fn evaluate(
         Ok(error) => Err(error.into()),
         Err(_) => report,
     }
-}
-
-async fn connect(url: &str) -> Result<EvaluationServiceClient<Channel>, RemoteEvaluationError> {
-    let authority = url
-        .split_once("://")
-        .filter(|(scheme, authority)| matches!(*scheme, "grpc" | "http") && !authority.is_empty());
-    let (_, authority) = authority.ok_or_else(|| RemoteEvaluationError::Url { url: url.to_owned() })?;
-    Ok(EvaluationServiceClient::new(super::connect(authority).await?))
 }
 
 /// Returns the request stream, which reads clips on demand. It ends at the first clip that cannot be read, and sends the

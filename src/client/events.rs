@@ -13,7 +13,8 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::ClientError;
-use crate::kafka::clients;
+use crate::kafka::clients::{self, QuietContext};
+use crate::kafka::outage;
 use crate::proto::EmotionEvent;
 
 /// The timeout of metadata and watermark requests.
@@ -31,7 +32,7 @@ pub enum StartAt {
 /// A consumer of one topic. Dropping it closes the connection.
 pub struct Events {
     topic: String,
-    consumer: StreamConsumer,
+    consumer: StreamConsumer<QuietContext>,
 }
 
 impl Events {
@@ -70,7 +71,7 @@ impl Events {
             let message = match self.consumer.recv().await {
                 Ok(message) => message,
                 Err(error) if is_transient(&error) => {
-                    tracing::warn!(%error, "brokers unreachable, retrying");
+                    outage::report(&format!("read {}: {error}", self.topic));
                     continue;
                 }
                 Err(error) => return Err(failed(&self.topic, &error)),
@@ -96,7 +97,7 @@ impl Events {
 /// For [`StartAt::Now`] the end offset is requested here. librdkafka's own `Offset::End` was rejected: it is resolved at
 /// the first fetch, and events that are published before that fetch would be missed.
 fn partitions(
-    consumer: &StreamConsumer,
+    consumer: &StreamConsumer<QuietContext>,
     topic: &str,
     from: StartAt,
 ) -> Result<TopicPartitionList, ClientError> {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{ClientError, Pace, Script, wait_until_due, with_capture_time};
 use crate::audio::ChannelPolicy;
-use crate::kafka::clients;
+use crate::kafka::clients::{self, QuietContext};
 use crate::proto::{AudioChunk, AudioFormat, Encoding};
 
 /// The maximum number of unacknowledged records.
@@ -45,7 +45,7 @@ pub struct Acknowledged {
 
 /// An idempotent producer of audio records, which keeps their order and writes none twice. Cheap to clone.
 #[derive(Clone)]
-pub struct RecordProducer(FutureProducer);
+pub struct RecordProducer(FutureProducer<QuietContext>);
 
 impl RecordProducer {
     /// Connects to `brokers`, with librdkafka's `properties`.

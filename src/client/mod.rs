@@ -4,12 +4,14 @@
 //! Input: a [`Script`] and a [`Pace`]. Output: events with their latency, or acknowledged Kafka records. Invariants: no
 //! file is read and nothing is printed here.
 
+mod connection;
 pub mod evaluation;
 mod events;
 mod kafka;
 mod pace;
 mod script;
 mod target;
+mod watch;
 
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
@@ -17,24 +19,21 @@ use std::time::{Duration, SystemTime};
 
 use futures::Stream;
 use tokio::time::Instant;
-pub use tonic::transport::Channel;
-use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+pub use connection::{Authorization, Channel, Credentials, GrpcServer, Token, connect};
 pub use events::{Events, StartAt};
 pub use kafka::{Acknowledged, RecordFormat, RecordProducer, Records, content_type, send_to_kafka};
 pub use pace::Pace;
 pub use script::{ChannelRequest, ChunkOptions, Script};
 pub use target::Target;
+pub use watch::WatchedEvents;
 
 use crate::proto::recognition_service_client::RecognitionServiceClient;
 use crate::proto::recognition_service_server::SERVICE_NAME as RECOGNITION;
 use crate::proto::{AudioChunk, EmotionEvent, RecognizeRequest, RecognizeResponse};
-
-/// The timeout of a connection attempt.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a client failed.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +47,7 @@ pub enum ClientError {
         reason: String,
     },
     /// The server refused the stream or ended it with an error.
-    #[error("the server answered {:?}: {}", .0.code(), .0.message())]
+    #[error("the server answered {:?}: {}", .0.code(), connection::described(.0))]
     Refused(Box<tonic::Status>),
     /// The topic does not exist.
     #[error("topic {topic} does not exist")]
@@ -83,19 +82,6 @@ pub struct Received {
     pub latency: Duration,
 }
 
-/// Opens a connection to a daemon's gRPC port, which many streams may share.
-///
-/// # Errors
-/// Returns [`ClientError::Connect`] where the daemon is not reached within 10 s.
-pub async fn connect(authority: &str) -> Result<Channel, ClientError> {
-    let error = |cause: tonic::transport::Error| ClientError::Connect {
-        target: format!("grpc://{authority}"),
-        reason: root_cause(&cause),
-    };
-    let endpoint = Endpoint::from_shared(format!("http://{authority}")).map_err(error)?;
-    endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true).connect().await.map_err(error)
-}
-
 /// Waits until the daemon accepts streams, by the gRPC health checking protocol.
 ///
 /// # Errors
@@ -110,15 +96,6 @@ pub async fn wait_until_serving(channel: Channel) -> Result<(), ClientError> {
         }
     }
     Err(refused(tonic::Status::unavailable("the daemon stopped before it accepted streams")))
-}
-
-/// Returns the innermost cause, because the text of tonic's own error is only "transport error".
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 /// A call of the recognition service. Dropping it cancels the call.

@@ -1,16 +1,15 @@
-//! The target URL of a client: `grpc://host:port` or `kafka://host:port[,host:port][/topic]`.
+//! The target URL of a client: `grpc://host:port`, `grpcs://host:port` (TLS) or `kafka://host:port[,host:port][/topic]`.
 
 use std::fmt;
 use std::str::FromStr;
+
+use super::GrpcServer;
 
 /// The target of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// A daemon's gRPC port.
-    Grpc {
-        /// `host:port`
-        authority: String,
-    },
+    Grpc(GrpcServer),
     /// A Kafka cluster.
     Kafka {
         /// `host:port` pairs, separated by commas.
@@ -24,18 +23,21 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (scheme, rest) =
-            text.split_once("://").ok_or("expected grpc://host:port or kafka://host:port/topic")?;
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or("expected grpc://host:port, grpcs://host:port or kafka://host:port/topic")?;
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
         if let Some(wrong) = hosts.split(',').find(|host| !is_host_and_port(host)) {
             return Err(format!("{wrong:?} is not host:port"));
         }
         match (scheme, path) {
-            ("grpc", "") if !hosts.contains(',') => Ok(Self::Grpc { authority: hosts.to_owned() }),
-            ("grpc", _) => Err("expected grpc://host:port and nothing after it".to_owned()),
+            ("grpc" | "grpcs", "") if !hosts.contains(',') => {
+                Ok(Self::Grpc(GrpcServer { authority: hosts.to_owned(), tls: scheme == "grpcs" }))
+            }
+            ("grpc" | "grpcs", _) => Err(format!("expected {scheme}://host:port and nothing after it")),
             ("kafka", "") => Ok(Self::Kafka { brokers: hosts.to_owned(), topic: None }),
             ("kafka", topic) => Ok(Self::Kafka { brokers: hosts.to_owned(), topic: Some(topic.to_owned()) }),
-            (other, _) => Err(format!("{other}:// is neither grpc:// nor kafka://")),
+            (other, _) => Err(format!("{other}:// is none of grpc://, grpcs:// and kafka://")),
         }
     }
 }
@@ -47,7 +49,7 @@ fn is_host_and_port(text: &str) -> bool {
 impl fmt::Display for Target {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Grpc { authority } => write!(out, "grpc://{authority}"),
+            Self::Grpc(server) => server.fmt(out),
             Self::Kafka { brokers, topic: None } => write!(out, "kafka://{brokers}"),
             Self::Kafka { brokers, topic: Some(topic) } => write!(out, "kafka://{brokers}/{topic}"),
         }

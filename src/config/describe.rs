@@ -146,6 +146,11 @@ fn shown(key: &Key) -> &Json {
 
 /// Returns the value as TOML has it.
 fn toml(value: &Json) -> String {
+    if let Json::Object(table) = value {
+        let pairs: Vec<String> =
+            table.iter().map(|(key, value)| format!("{key} = {}", toml(value))).collect();
+        return format!("{{ {} }}", pairs.join(", "));
+    }
     let text = as_text(value).unwrap_or_default();
     if value.is_string() { format!("{text:?}") } else { text }
 }

@@ -18,6 +18,18 @@ pub enum ValueOrigin {
     Flag(String),
 }
 
+impl ValueOrigin {
+    /// Returns the place of the layer in the order of precedence.
+    pub(super) fn precedence(&self) -> u8 {
+        match self {
+            Self::Default => 0,
+            Self::File(_) => 1,
+            Self::Environment(_) => 2,
+            Self::Flag(_) => 3,
+        }
+    }
+}
+
 impl fmt::Display for ValueOrigin {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

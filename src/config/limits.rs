@@ -7,7 +7,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::options::{AnyDuration, As, Count, choice};
+use crate::options::{AnyDuration, As, Count, PositiveDuration, choice};
+use crate::stream::InputBounds;
 
 /// How much work the daemon accepts, and how it uses the machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +21,15 @@ pub struct Limits {
     /// exceed it is refused.
     #[serde(with = "As::<Count<1, 1_000_000>>")]
     pub max_utilization_percent: usize,
+    /// Most bytes of an id or a name that a client chooses: of a stream, a model, a channel, a clip, a speaker, a label.
+    #[serde(with = "As::<Count<1, 4096>>")]
+    pub max_id_bytes: usize,
+    /// Most bytes of the names and values of a stream's attributes, which every event repeats.
+    #[serde(with = "As::<Count<0, 65_536>>")]
+    pub max_attribute_bytes: usize,
+    /// Longest time from the start of a gRPC call to its first message.
+    #[serde(with = "As::<PositiveDuration>")]
+    pub first_chunk_timeout: Duration,
     /// Threads of the front end; 0 means one for each core.
     #[serde(with = "As::<Count<0, 1024>>")]
     pub shards: usize,
@@ -39,6 +49,9 @@ impl Default for Limits {
         Self {
             max_streams: 10_000,
             max_utilization_percent: 80,
+            max_id_bytes: InputBounds::default().max_id_bytes,
+            max_attribute_bytes: InputBounds::default().max_attribute_bytes,
+            first_chunk_timeout: Duration::from_secs(10),
             shards: 0,
             shard_queue: 64,
             grace_period: Duration::from_secs(25),
@@ -58,6 +71,13 @@ choice! {
 }
 
 impl Limits {
+    /// Returns the bounds of what a stream declares.
+    #[must_use]
+    pub fn bounds(&self) -> InputBounds {
+        let Self { max_id_bytes, max_attribute_bytes, .. } = *self;
+        InputBounds { max_id_bytes, max_attribute_bytes }
+    }
+
     /// Returns the number of shards: `limits.shards`, or the number of cores where it is 0.
     #[must_use]
     pub fn shard_count(&self) -> usize {

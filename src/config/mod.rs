@@ -25,6 +25,7 @@ pub use crate::calls::Options as Calls;
 pub use crate::kafka::{OnLostProgress, Options as Kafka, ValueFormat};
 pub use crate::model::{Device, EngineOptions as Engine};
 pub use crate::publish::{Options as Publish, Smoothing, SmoothingMethod};
+pub use crate::security::{ClientAuth, TlsOptions as Tls};
 pub use crate::serving::{ConfiguredModel as Model, Role};
 pub use crate::transport::grpc::Options as Grpc;
 pub use crate::transport::http::Options as Http;
@@ -54,6 +55,8 @@ pub struct Config {
     pub grpc: Grpc,
     /// `[http]`
     pub http: Http,
+    /// `[tls]`
+    pub tls: Tls,
     /// `[kafka]`; `None` while `kafka.brokers` is not set.
     pub kafka: Option<Kafka>,
     /// `[publish]`
@@ -83,8 +86,8 @@ impl Config {
     pub fn reloader(&self) -> ReloaderOptions {
         let Self { models, window, audio, vad, batch, engine, .. } = self.clone();
         let shard_capacity = self.limits.shard_count().saturating_mul(self.limits.shard_queue);
-        let summaries = self.calls.summaries;
-        ReloaderOptions { models, window, audio, vad, batch, engine, summaries, shard_capacity }
+        let (bounds, summaries) = (self.limits.bounds(), self.calls.summaries);
+        ReloaderOptions { models, window, audio, vad, batch, engine, bounds, summaries, shard_capacity }
     }
 }
 
@@ -138,11 +141,12 @@ impl Loaded {
 /// # Errors
 /// The first thing that is wrong: the file, an unknown key, or a value that its key does not allow.
 pub fn load(options: &LoadOptions) -> Result<Loaded, ConfigError> {
-    let Values { file, models, settings } = Values::check(layers::merge(options)?)?;
+    let Values { file, models, settings } = Values::check(layers::merge(options)?, &options.environment)?;
     let kafka = file.kafka.clone();
     let loaded = Loaded { config: file.with_models(models), settings, kafka };
     check_models(&loaded)?;
     check_topics(&loaded)?;
+    check_tls(&loaded)?;
     Ok(loaded)
 }
 
@@ -159,6 +163,26 @@ fn check_models(loaded: &Loaded) -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+/// Checks that the keys of `[tls]` are complete.
+fn check_tls(loaded: &Loaded) -> Result<(), ConfigError> {
+    let Tls { cert, key, client_ca, client_auth } = &loaded.config.tls;
+    match (cert, key) {
+        (Some(_), None) => return Err(loaded.reject("tls.key", "the private key of tls.cert")),
+        (None, Some(_)) => return Err(loaded.reject("tls.cert", "the certificate of tls.key")),
+        (None, None) if *client_auth != ClientAuth::None => {
+            return Err(loaded.reject("tls.client_auth", "\"none\" where tls.cert is not set"));
+        }
+        _ => {}
+    }
+    match client_ca {
+        None if *client_auth != ClientAuth::None => {
+            Err(loaded
+                .reject("tls.client_ca", "the authorities of client certificates beside tls.client_auth"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks that no two topics are the same: the daemon would read its own output.

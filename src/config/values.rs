@@ -14,12 +14,9 @@ use super::file::File;
 use super::keys::{KAFKA_PROPERTIES, Key, as_text, keys, model_keys, nearest};
 use super::layers::Raw;
 use super::{ConfigError, Setting, ValueOrigin};
-use crate::kafka::{Properties, RESERVED_PROPERTIES, is_secret};
+use crate::kafka::{MASK, Properties, RESERVED_PROPERTIES, ValueSource, is_secret};
 use crate::options::Form;
 use crate::serving::ModelOptions;
-
-/// The mask of a secret.
-const MASK: &str = "********";
 
 /// Validated values.
 #[derive(Default)]
@@ -36,8 +33,8 @@ type RawValues = BTreeMap<String, Raw>;
 type Object = Map<String, Json>;
 
 impl Values {
-    /// Validates every value, in the order of the keys.
-    pub fn check(mut raw: RawValues) -> Result<Self, ConfigError> {
+    /// Validates every value, in the order of the keys. Values that name a variable are read from `environment`.
+    pub fn check(mut raw: RawValues, environment: &[(String, String)]) -> Result<Self, ConfigError> {
         let mut values = Self::default();
         while let Some(model) = values.take_model(&mut raw)? {
             values.models.push(typed(model));
@@ -63,9 +60,16 @@ impl Values {
             values.models.push(typed(single));
         }
         let mut properties = Object::new();
+        let mut origins: BTreeMap<String, u8> = BTreeMap::new();
         for (key, raw) in raw {
-            let (property, value) = values.take_property(key, raw)?;
-            properties.insert(property, value.into());
+            let precedence = raw.origin.precedence();
+            let (property, value) = values.take_property(key, raw, environment)?;
+            // The same property may be set as a value in one layer and as a file in another: the later layer counts.
+            let before = origins.entry(property.clone()).or_insert(precedence);
+            if precedence >= *before {
+                *before = precedence;
+                properties.insert(property, value.into());
+            }
         }
         nested(&mut sections, "kafka").insert("properties".to_owned(), properties.into());
         values.file = typed(sections);
@@ -109,19 +113,32 @@ impl Values {
         Ok(value)
     }
 
-    fn take_property(&mut self, key: String, raw: Raw) -> Result<(String, String), ConfigError> {
+    fn take_property(
+        &mut self,
+        key: String,
+        raw: Raw,
+        environment: &[(String, String)],
+    ) -> Result<(String, String), ConfigError> {
         let Raw { kind, origin } = raw;
         let Some(property) = key.strip_prefix(KAFKA_PROPERTIES).map(str::to_owned) else {
             return Err(ConfigError::UnknownKey { nearest: nearest(&key), key, origin });
         };
-        if let Some((_, instead)) = RESERVED_PROPERTIES.iter().find(|(name, _)| *name == property) {
-            return Err(reject(&key, &kind, &origin, instead));
-        }
         if matches!(kind, ValueKind::Array(_) | ValueKind::Nil) {
             return Err(reject(&key, &kind, &origin, &Properties::allowed()));
         }
         let value = kind.to_string();
-        let shown = if is_secret(&property) { MASK.to_owned() } else { value.clone() };
+        let (property, value, shown) = match ValueSource::of(&property) {
+            Some((property, source)) => {
+                let read = read_value(source, &value, environment);
+                let read = read.map_err(|allowed| reject(&key, &kind, &origin, &allowed))?;
+                (property.to_owned(), read, value)
+            }
+            None if is_secret(&property) => (property, value, MASK.to_owned()),
+            None => (property, value.clone(), value),
+        };
+        if let Some((_, instead)) = RESERVED_PROPERTIES.iter().find(|(name, _)| *name == property) {
+            return Err(reject(&key, &kind, &origin, instead));
+        }
         self.settings.push(Setting { key, value: Some(shown), is_text: true, origin });
         Ok((property, value))
     }
@@ -190,13 +207,38 @@ fn refuse_beside_list(key: &str, given: Option<Raw>) -> Result<(), ConfigError> 
     }
 }
 
+/// Reads the value of a property from a file, without the line break at its end, or from a variable.
+///
+/// # Errors
+/// What is allowed instead.
+fn read_value(source: ValueSource, name: &str, environment: &[(String, String)]) -> Result<String, String> {
+    match source {
+        ValueSource::File => {
+            let text =
+                std::fs::read_to_string(name).map_err(|error| format!("a file with text ({error})"))?;
+            Ok(text.strip_suffix('\n').map_or(text.as_str(), |line| line.trim_end_matches('\r')).to_owned())
+        }
+        ValueSource::Environment => {
+            let found = environment.iter().find(|(variable, _)| variable == name);
+            found
+                .map(|(_, value)| value.clone())
+                .ok_or_else(|| "the name of a variable that is set".to_owned())
+        }
+    }
+}
+
 /// Returns the error for a value that its key does not allow.
 fn reject(key: &str, kind: &ValueKind, origin: &ValueOrigin, allowed: &str) -> ConfigError {
     let value = match kind {
-        _ if key.strip_prefix(KAFKA_PROPERTIES).is_some_and(is_secret) => MASK.to_owned(),
+        _ if key.strip_prefix(KAFKA_PROPERTIES).is_some_and(is_secret_value) => MASK.to_owned(),
         ValueKind::String(text) => format!("{text:?}"),
         ValueKind::Array(_) => "a list".to_owned(),
         other => other.to_string(),
     };
     ConfigError::Value { key: key.to_owned(), value, origin: origin.clone(), allowed: allowed.to_owned() }
+}
+
+/// Returns whether the value of a property itself is secret; the name of a file or a variable is not.
+fn is_secret_value(property: &str) -> bool {
+    is_secret(property) && ValueSource::of(property).is_none()
 }

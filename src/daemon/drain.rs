@@ -2,12 +2,18 @@
 //!
 //! Input: the running stages. Output: success, or what was left when the time ended. Invariant: every wait here is bounded.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Daemon, DaemonError};
+use crate::kafka::producer::Flushed;
 
 /// How long connections may stay open once no call is left on them. A client may watch the health of the daemon without end.
 const LAST_CONNECTIONS: Duration = Duration::from_secs(2);
+/// How long a drain takes at most after a stage has failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// How long brokers that acknowledge nothing are waited for.
+const LAST_ACKNOWLEDGEMENT: Duration = Duration::from_secs(3);
 /// How long the HTTP server may take to end.
 const LAST_REQUESTS: Duration = Duration::from_secs(3);
 
@@ -39,6 +45,12 @@ impl Daemon {
         if let Some(inputs) = &self.inputs {
             inputs.calls.close();
             inputs.calls.wait().await;
+            let calls = inputs.sessions.unread_at_drain.load(Ordering::Relaxed);
+            if calls > 0 {
+                tracing::warn!(calls, "ended calls whose clients did not read their events");
+            }
+            inputs.tap.close();
+            self.http_sessions.close();
         }
         // From here on every window has left for its client or for the queue of a sink.
         match tokio::time::timeout(LAST_CONNECTIONS, self.grpc.finish()).await {
@@ -48,10 +60,26 @@ impl Daemon {
             }
             Err(_) => tracing::info!("closing connections that have no call left"),
         }
+        // A sink waits for room in the producer's queue, and there is none while the brokers are away.
+        let half = deadline.saturating_duration_since(Instant::now()) / 2;
+        match tokio::time::timeout(half, self.finish_sinks()).await {
+            Ok(finished) => finished?,
+            Err(_) => tracing::warn!("events that wait for Kafka are left behind"),
+        }
+        self.flush(deadline).await
+    }
+
+    async fn finish_sinks(&mut self) -> Result<(), DaemonError> {
         for sink in &mut self.sinks.tasks {
             sink.finish().await.transpose()?;
         }
-        self.flush(deadline).await
+        Ok(())
+    }
+
+    /// Lets the drain after a failure take a few seconds at most: windows that the failed stage held never arrive.
+    pub(super) fn shorten_drain(&mut self) {
+        let limits = &mut self.config.limits;
+        limits.grace_period = limits.grace_period.min(AFTER_FAILURE);
     }
 
     /// Ends the stages behind the inputs. Each ends when the last sender to it is dropped.
@@ -64,19 +92,27 @@ impl Daemon {
         if let Some(reloader) = self.reloader.finish().await {
             reloader.join().await;
         }
-        self.publisher.finish().await.transpose()?;
+        self.publisher.finish().await;
         Ok(())
     }
 
     async fn flush(&mut self, deadline: Instant) -> Result<(), DaemonError> {
         let Some(producer) = self.producer.take() else { return Ok(()) };
-        let limit = deadline.saturating_duration_since(Instant::now());
+        let is_away = producer.stalled_for().is_some_and(|stalled| stalled > LAST_ACKNOWLEDGEMENT);
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let limit = if is_away { remaining.min(LAST_ACKNOWLEDGEMENT) } else { remaining };
         let flushed = tokio::task::spawn_blocking(move || producer.flush(limit)).await;
-        if flushed.map_err(|_| DaemonError::Stage("producer"))? {
-            return Ok(());
+        match flushed.map_err(|_| DaemonError::Stage("producer"))? {
+            Flushed::All => Ok(()),
+            Flushed::Left { of_calls: 0 } => {
+                tracing::warn!("Kafka has not acknowledged all events: their input is read again later");
+                Ok(())
+            }
+            Flushed::Left { of_calls } => {
+                let left = format!("{of_calls} events of calls that Kafka has not acknowledged");
+                Err(DaemonError::OutOfTime { grace: self.config.limits.grace_period, left })
+            }
         }
-        let left = "events that Kafka has not acknowledged".to_owned();
-        Err(DaemonError::OutOfTime { grace: self.config.limits.grace_period, left })
     }
 
     /// Returns the names of what was not complete.

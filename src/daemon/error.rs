@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::kafka::KafkaFault;
 use crate::kafka::event_sink::EventSinkFault;
-use crate::publish::publisher::PublishFault;
+use crate::security::SecurityError;
 use crate::serving::ReloadError;
 
 /// Why the daemon stopped without a request to stop, or why it did not start.
@@ -13,15 +13,15 @@ pub enum DaemonError {
     /// A model cannot be used.
     #[error(transparent)]
     Model(#[from] ReloadError),
+    /// A file of `[tls]` or `[auth]` cannot be used.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// Kafka cannot be used.
     #[error(transparent)]
     Kafka(#[from] KafkaFault),
     /// Events cannot be written to Kafka.
     #[error(transparent)]
     EventSink(#[from] EventSinkFault),
-    /// Events cannot be published.
-    #[error(transparent)]
-    Publish(#[from] PublishFault),
     /// A server failed.
     #[error("serve gRPC: {0}")]
     Grpc(#[from] tonic::transport::Error),

@@ -23,9 +23,11 @@ use crate::calls::CallStore;
 use crate::config::Config;
 use crate::kafka::KafkaFault;
 use crate::kafka::producer::EventProducer;
-use crate::publish::publisher::PublishFault;
+use crate::publish::tap::EventTap;
+use crate::security::ServerTls;
 use crate::serving::Reloader;
 use crate::shard::{self, ReportSender, ShardThreads};
+use crate::transport::http::SessionSlot;
 
 /// Reports that may wait for the Kafka reader.
 const REPORTS: usize = 4096;
@@ -76,6 +78,9 @@ pub async fn run_with_reload(
         () = &mut shutdown => None,
         error = daemon.failure() => Some(error),
     };
+    if failed.is_some() {
+        daemon.shorten_drain();
+    }
     let drained = daemon.drain().await;
     failed.map_or(drained, Err)
 }
@@ -84,13 +89,14 @@ pub async fn run_with_reload(
 struct Daemon {
     config: Config,
     http: Task<Result<(), std::io::Error>>,
+    http_sessions: SessionSlot,
     grpc: Task<Result<(), tonic::transport::Error>>,
     reader: Option<Task<Result<(), KafkaFault>>>,
     /// `None` once the drain has released the shards.
     inputs: Option<Inputs>,
     shards: Option<ShardThreads>,
     reloader: Task<Reloader>,
-    publisher: Task<Result<(), PublishFault>>,
+    publisher: Task<()>,
     sinks: Sinks,
     producer: Option<EventProducer>,
 }
@@ -108,33 +114,49 @@ impl Daemon {
         shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Self>, DaemonError> {
         let readiness = stages::readiness(&config);
-        let calls = CallStore::new(&config.calls);
-        let http = stages::http(listeners.http, &readiness, &calls);
+        let tls = ServerTls::start(&config.tls)?;
+        let (http_sessions, calls) = (SessionSlot::default(), CallStore::new(&config.calls));
+        let http_tls = tls.clone().filter(|_| config.http.tls);
+        let http = stages::http(listeners.http, http_tls, &readiness, (&http_sessions, &calls));
         // Results: from the batcher of each model to the publisher. Reports: from the shards and the producer to the Kafka reader.
         let (results, scored) = mpsc::channel(RESULTS);
         let (report, reports) = crossbeam_channel::bounded(REPORTS);
         let reports_to = ReportSender { reports: report };
 
         let reloader = Reloader::start(&config.reloader(), results).await?;
+        readiness.met("model");
         let models = reloader.registries();
-        let topics = prepare::topics(&config, shutdown).await;
+        let topics = prepare::topics(&config, &readiness, shutdown).await;
         if !matches!(topics, Ok(true)) {
             reloader.join().await;
             return topics.map(|_| None);
         }
         let producer = stages::producer(&config, &reports_to)?;
         let sinks = stages::sinks(&config, producer.as_ref());
-        let publisher = stages::publisher(&config, &sinks, &calls, scored);
+        let tap = EventTap::default();
+        let publisher = stages::publisher(&config, &sinks, (tap.clone(), &calls), scored);
         let reloader = Task::spawn(|stop| reloader.run(reload, stop));
         let (count, queue) = (config.limits.shard_count(), config.limits.shard_queue);
         let (shards, threads) = shard::start(count, queue, &reports_to, &sinks.streams)?;
-        let inputs = stages::inputs(&config, shards, models, readiness);
+        let inputs = stages::inputs(&config, shards, models, readiness, tap);
         let reader = stages::reader(&config, &inputs, producer.as_ref(), reports)?;
-        let grpc = stages::grpc(listeners.grpc, &config, inputs.clone(), calls);
-        inputs.readiness.met("model");
+        let grpc = stages::grpc(listeners.grpc, tls, &config, (inputs.clone(), calls));
+        stages::open_http(&http_sessions, &inputs);
 
         let (inputs, shards) = (Some(inputs), Some(threads));
-        Ok(Some(Self { config, http, grpc, reader, inputs, shards, reloader, publisher, sinks, producer }))
+        Ok(Some(Self {
+            config,
+            http,
+            http_sessions,
+            grpc,
+            reader,
+            inputs,
+            shards,
+            reloader,
+            publisher,
+            sinks,
+            producer,
+        }))
     }
 
     /// Waits until a stage fails or ends by itself.
@@ -157,7 +179,7 @@ impl Daemon {
             error = reader => error,
             () = shards => DaemonError::Stage("shards"),
             () = self.reloader.stopped() => DaemonError::Stage("model reloader"),
-            error = self.publisher.ended("publisher") => error,
+            () = self.publisher.stopped() => DaemonError::Stage("publisher"),
             error = self.sinks.failed() => error,
         }
     }

@@ -4,17 +4,24 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::{Duration, Instant};
 
 use super::DaemonError;
 use crate::config::{self, Config, Role};
-use crate::kafka;
+use crate::kafka::{self, KafkaFault};
 use crate::stream::Summaries;
+use crate::telemetry::Readiness;
+
+/// The first pause before the brokers are tried again, and the longest one.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Ensures that all topics exist; does nothing where Kafka is off. Returns whether they do: `false` where `shutdown` completed first.
 ///
-/// The request runs in a task of its own, because it blocks its thread.
+/// Brokers that are away are waited for, at most for `kafka.start_timeout`. The requests run in a task of their own, because they block their thread.
 pub(super) async fn topics(
     config: &Config,
+    readiness: &Readiness,
     shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<bool, DaemonError> {
     let Some(kafka) = config.kafka.clone() else { return Ok(true) };
@@ -24,12 +31,30 @@ pub(super) async fn topics(
     };
     let calls = (config.calls.summaries != Summaries::Off).then(|| kafka.calls_topic.clone());
     let others: Vec<String> = config.models.iter().filter_map(topic).chain(calls).collect();
-    let request = tokio::spawn(async move { kafka::ensure_topics(&kafka, &others).await });
+    readiness.unmet("kafka", format!("waiting for the brokers {}", kafka.brokers));
+    let request = tokio::spawn(async move { ensure_topics(&kafka, &others).await });
     tokio::select! {
         outcome = request => {
             outcome.map_err(|_| DaemonError::Stage("request for the topics of Kafka"))??;
             Ok(true)
         }
         () = shutdown => Ok(false),
+    }
+}
+
+/// Ensures that all topics exist, and tries again while the brokers are away.
+async fn ensure_topics(kafka: &kafka::Options, shadows: &[String]) -> Result<(), KafkaFault> {
+    let (deadline, mut pause) = (Instant::now() + kafka.start_timeout, FIRST_PAUSE);
+    tracing::info!(brokers = kafka.brokers, "waiting for the brokers of Kafka");
+    loop {
+        let outcome = kafka::ensure_topics(kafka, shadows).await;
+        match outcome {
+            Err(fault) if fault.is_passing() && Instant::now() + pause < deadline => {
+                kafka::outage::report(&format!("{fault}; it is tried again"));
+            }
+            outcome => return outcome,
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use crossbeam_channel::Receiver;
 use tokio::net::TcpListener;
@@ -21,15 +22,18 @@ use crate::kafka::event_sink::{EVENT_ROOM, EventSink, EventSinkFault, SHADOW_ROO
 use crate::kafka::producer::EventProducer;
 use crate::kafka::{KafkaFault, Reader, ReaderLinks};
 use crate::publish::CallOutput;
-use crate::publish::publisher::{PublishFault, Publisher};
+use crate::publish::publisher::Publisher;
+use crate::publish::tap::EventTap;
+use crate::security::ServerTls;
 use crate::serving::{EventSender, JobOrigin, RegistryReceiver, StreamSinks};
 use crate::session::{OpenStreams, SessionLinks};
 use crate::shard::{PartitionReport, ReportSender, Shards};
 use crate::telemetry::{Readiness, metrics};
+use crate::transport::Listener;
 use crate::transport::grpc::evaluation::Evaluation;
 use crate::transport::grpc::server::{self, Services};
-use crate::transport::grpc::{Calls, Recognition};
-use crate::transport::http;
+use crate::transport::grpc::{Calls, Events, Recognition};
+use crate::transport::http::{self, HttpSessions, SessionSlot};
 
 /// What every input of the daemon shares.
 #[derive(Clone)]
@@ -39,6 +43,8 @@ pub(super) struct Inputs {
     pub readiness: Readiness,
     /// The open calls of the gRPC server.
     pub calls: TaskTracker,
+    /// The observers of published events.
+    pub tap: EventTap,
 }
 
 /// The sinks of events beside the replies of calls, and their tasks.
@@ -60,27 +66,39 @@ pub(super) fn inputs(
     shards: Shards,
     models: RegistryReceiver,
     readiness: Readiness,
+    tap: EventTap,
 ) -> Inputs {
     let sessions = Arc::new(SessionLinks {
         shards,
         registries: models,
         streams: OpenStreams::new(config.limits.max_streams),
+        bounds: config.limits.bounds(),
         draining: CancellationToken::new(),
+        first_chunk_timeout: config.limits.first_chunk_timeout,
         idle_timeout: config.audio.idle_timeout,
+        unread_at_drain: AtomicUsize::new(0),
         max_utilization_percent: config.limits.max_utilization_percent,
     });
-    Inputs { sessions, readiness, calls: TaskTracker::new() }
+    Inputs { sessions, readiness, calls: TaskTracker::new(), tap }
 }
 
-/// Serves metrics and readiness.
+/// Serves metrics, readiness and summaries of calls, and recordings once `sessions` is set.
 pub(super) fn http(
-    listener: TcpListener,
+    port: TcpListener,
+    tls: Option<ServerTls>,
     readiness: &Readiness,
-    calls: &CallStore,
+    (sessions, calls): (&SessionSlot, &CallStore),
 ) -> Task<Result<(), std::io::Error>> {
-    let state =
-        http::State { metrics: metrics::install(), readiness: readiness.clone(), calls: calls.clone() };
+    let (readiness, sessions, calls) = (readiness.clone(), sessions.clone(), calls.clone());
+    let state = http::State { metrics: metrics::install(), readiness, sessions, calls };
+    let listener = Listener::http(http::connections(port), tls);
     Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
+}
+
+/// Lets HTTP requests enter the daemon.
+pub(super) fn open_http(slot: &SessionSlot, inputs: &Inputs) {
+    let sessions = HttpSessions { links: inputs.sessions.clone(), calls: inputs.calls.clone() };
+    slot.open(sessions);
 }
 
 /// The producer of events and dead letters; `None` where Kafka is off.
@@ -116,13 +134,13 @@ pub(super) fn sinks(config: &Config, producer: Option<&EventProducer>) -> Sinks 
 pub(super) fn publisher(
     config: &Config,
     sinks: &Sinks,
-    store: &CallStore,
+    (tap, store): (EventTap, &CallStore),
     results: mpsc::Receiver<ScoredBatch<JobOrigin>>,
-) -> Task<Result<(), PublishFault>> {
+) -> Task<()> {
     let (options, sink) = (config.calls.clone(), sinks.streams.partitions.first().cloned());
     let calls = CallOutput { options, store: store.clone(), sink };
-    let shadow_topics = sinks.shadow_topics.clone();
-    let publisher = Publisher { options: config.publish.clone(), shadow_topics, calls };
+    let (options, shadow_topics) = (config.publish.clone(), sinks.shadow_topics.clone());
+    let publisher = Publisher { options, shadow_topics, tap, calls };
     Task::spawn(|_| publisher.run(results))
 }
 
@@ -147,24 +165,27 @@ pub(super) fn reader(
     Ok(Some(Task::spawn_blocking(move |stop| reader.run(&stop))))
 }
 
-/// Serves recognition, evaluation, health and reflection.
+/// Serves recognition, evaluation, events, health and reflection.
 pub(super) fn grpc(
-    listener: TcpListener,
+    port: TcpListener,
+    tls: Option<ServerTls>,
     config: &Config,
-    inputs: Inputs,
-    store: CallStore,
+    (inputs, store): (Inputs, CallStore),
 ) -> Task<Result<(), tonic::transport::Error>> {
-    let Inputs { sessions, readiness, calls } = inputs;
+    let Inputs { sessions, readiness, calls, tap } = inputs;
     let (models, draining) = (sessions.registries.clone(), sessions.draining.clone());
     let evaluator = move || models.borrow().find("").map(|model| Evaluator::of(&model));
     let services = Services {
         calls: Calls::new(store, draining.clone()),
         recognition: Recognition::new(sessions, calls, config.audio.max_chunk_bytes),
         evaluation: Evaluation::new(evaluator, draining),
+        events: Events::new(tap),
         readiness,
         max_chunk_bytes: config.audio.max_chunk_bytes,
         max_file_bytes: config.audio.max_file_bytes,
+        options: config.grpc.clone(),
     };
+    let listener = Listener::grpc(server::connections(port, &config.grpc), tls);
     Task::spawn(|stop| server::serve(listener, services, stop.cancelled_owned()))
 }
 

@@ -39,6 +39,18 @@ pub enum DatasetError {
         /// The pattern of the files or rows that were expected.
         expected: &'static str,
     },
+    /// The dataset holds pointers of Git LFS and no clips.
+    #[error(
+        "{files} audio files are Git LFS pointers, without the audio (first: {}); `git lfs pull` in the dataset's folder \
+         downloads it",
+        path.display()
+    )]
+    LfsPointers {
+        /// The first pointer.
+        path: PathBuf,
+        /// The number of pointers.
+        files: usize,
+    },
     /// A split holds no clips.
     #[error(
         "there is no clip for the split `{split}` (protocol {protocol}, {clips} clips, {speakers} speakers)"
@@ -61,7 +73,7 @@ pub enum DatasetError {
         /// The pattern and its allowed values.
         expected: &'static str,
     },
-    /// A row of a manifest is not `path,label[,speaker]`.
+    /// A row of a manifest has no path or no label, or its file does not exist.
     #[error("manifest {} line {line}: {reason}", path.display())]
     Row {
         /// The manifest.

@@ -1,20 +1,24 @@
 //! Labelled speech datasets on disk: their clips, labels, speakers and splits.
 //!
 //! Input: dataset specifications `NAME:PATH`, label rules and a split protocol. Output: [`Clip`]s sorted by id, first as
-//! one `pool`, then as [`DatasetSplits`]. Invariants: audio files are listed and not opened.
+//! one `pool`, then as [`DatasetSplits`], of which `audit` removes unusable clips. Invariants: before the audit no audio file
+//! is decoded; every file that is left out has an [`ExcludedFile`] with the reason.
 
+pub mod audit;
 mod crema_d;
 mod error;
+mod files;
 mod labels;
 mod manifest;
 mod pool;
 mod protocol;
 mod tess;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 pub use error::DatasetError;
+pub use files::{ExcludedFile, ExclusionReason};
 pub use labels::{LabelMap, LabelRule};
 pub use pool::{DatasetSplits, Pool};
 pub use protocol::Protocol;
@@ -169,37 +173,6 @@ type Member = (Clip, Split);
 #[derive(Debug, Default)]
 struct Listing {
     members: Vec<Member>,
-    /// Audio files whose names do not follow the dataset's pattern.
-    unknown: Vec<PathBuf>,
-    /// Clips that are known to be damaged or wrongly labelled in the published dataset.
-    known_bad: Vec<PathBuf>,
-}
-
-/// Lists the audio files directly inside `folder`, sorted, without hidden files.
-fn audio_files(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
-    let entries = entries(folder)?;
-    Ok(entries.into_iter().filter(|path| is_audio(path) && path.is_file()).collect())
-}
-
-/// Lists the entries directly inside `folder`, sorted.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
-    let unreadable = |source| DatasetError::Unreadable { path: folder.to_owned(), source };
-    let mut paths = std::fs::read_dir(folder)
-        .and_then(|entries| {
-            entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()
-        })
-        .map_err(unreadable)?;
-    paths.sort();
-    Ok(paths)
-}
-
-fn is_audio(path: &Path) -> bool {
-    let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-    let extension = path.extension().map(|it| it.to_string_lossy().to_ascii_lowercase());
-    !hidden && extension.is_some_and(|it| matches!(it.as_str(), "wav" | "mp3" | "flac" | "ogg"))
-}
-
-/// Returns the file's name without its extension.
-fn stem(path: &Path) -> String {
-    path.file_stem().map(|it| it.to_string_lossy().into_owned()).unwrap_or_default()
+    /// Audio files that are left out, with the reason for each.
+    excluded: Vec<ExcludedFile>,
 }

@@ -1,12 +1,12 @@
 //! The clips of one or more datasets, under one set of labels, and their splits.
 //!
 //! Input: dataset specifications, a label map and a split protocol. Output: a [`Pool`] and its [`DatasetSplits`].
-//! Invariants: speakers of different datasets are always different speakers; no audio file is opened.
+//! Invariants: speakers of different datasets are always different speakers; no audio file is decoded.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
-use super::{Clip, DatasetError, DatasetName, DatasetSpec, LabelMap, Listing, Protocol, Split};
+use super::{Clip, DatasetError, DatasetName, DatasetSpec, ExcludedFile, ExclusionReason, LabelMap};
+use super::{Listing, Protocol, Split};
 use super::{crema_d, manifest, tess};
 
 /// A clip before it is assigned to a split.
@@ -26,10 +26,8 @@ pub struct Pool {
     clips: Vec<PooledClip>,
     /// The number of clips that the label map excludes, by label.
     pub left_out: BTreeMap<String, usize>,
-    /// Audio files whose names do not follow their dataset's pattern, with that pattern. They are not clips.
-    pub unknown: Vec<(PathBuf, &'static str)>,
-    /// Clips that are known to be damaged or wrongly labelled in the published dataset. They are excluded.
-    pub known_bad: Vec<PathBuf>,
+    /// Audio files that are no clips, or unusable ones.
+    pub excluded: Vec<ExcludedFile>,
 }
 
 /// The training, validation and test clips.
@@ -54,14 +52,10 @@ impl Pool {
         let mut known = BTreeSet::new();
         for (dataset, spec) in data.iter().enumerate() {
             let (found, expected) = find(spec)?;
-            if let (true, Some(path)) = (found.members.is_empty(), found.unknown.first()) {
-                return Err(DatasetError::FileName { path: path.clone(), expected });
-            }
             if found.members.is_empty() {
-                return Err(DatasetError::Empty { path: spec.path.clone(), expected });
+                return Err(empty(spec, &found, expected));
             }
-            pool.unknown.extend(found.unknown.into_iter().map(|path| (path, expected)));
-            pool.known_bad.extend(found.known_bad);
+            pool.excluded.extend(found.excluded);
             known.extend(found.members.iter().map(|(clip, _)| clip.emotion.clone()));
             let prefix = (data.len() > 1).then(|| prefix(data, dataset));
             let mut clips: Vec<PooledClip> = found
@@ -96,8 +90,8 @@ impl Pool {
     /// # Errors
     /// Returns an error that names the first such file.
     pub fn strict(self) -> Result<Self, DatasetError> {
-        match self.unknown.first().cloned() {
-            Some((path, expected)) => Err(DatasetError::FileName { path, expected }),
+        match self.excluded.iter().find_map(file_name_error) {
+            Some(error) => Err(error),
             None => Ok(self),
         }
     }
@@ -160,11 +154,27 @@ impl DatasetSplits {
     }
 }
 
+/// Returns the error for a dataset without a clip: what is wrong with its files, where there are any.
+fn empty(spec: &DatasetSpec, found: &Listing, expected: &'static str) -> DatasetError {
+    let pointer = found.excluded.iter().filter(|file| file.reason == ExclusionReason::LfsPointer);
+    if let Some(file) = pointer.clone().next() {
+        return DatasetError::LfsPointers { path: file.path.clone(), files: pointer.count() };
+    }
+    let by_name = found.excluded.iter().find_map(file_name_error);
+    by_name.unwrap_or_else(|| DatasetError::Empty { path: spec.path.clone(), expected })
+}
+
+/// Returns the error about a file whose name does not follow its dataset's pattern.
+fn file_name_error(file: &ExcludedFile) -> Option<DatasetError> {
+    let ExclusionReason::UnknownName(expected) = file.reason else { return None };
+    Some(DatasetError::FileName { path: file.path.clone(), expected })
+}
+
 fn find(spec: &DatasetSpec) -> Result<(Listing, &'static str), DatasetError> {
     Ok(match spec.name {
         DatasetName::Tess => (tess::find(&spec.path, spec.test_actress)?, tess::PATTERN),
         DatasetName::CremaD => (crema_d::find(&spec.path)?, crema_d::PATTERN),
-        DatasetName::Manifest => (manifest::find(&spec.path)?, "rows of path,label[,speaker]"),
+        DatasetName::Manifest => (manifest::find(&spec.path)?, manifest::EXPECTED),
     })
 }
 

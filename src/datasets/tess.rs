@@ -1,16 +1,20 @@
 //! TESS: files such as `OAF_back_angry.flac`, and the split across actresses.
 //!
-//! Input: the folder that holds one folder for each actress and emotion, or the files themselves. Output: clips with
-//! their splits. Invariants: actress and emotion come from the file names, because the published folder names differ in
-//! case and spelling.
+//! Input: the folder that holds one folder for each actress and emotion, or the files themselves; or a folder around it,
+//! as some copies of the dataset have. Output: clips with their splits. Invariants: actress and emotion come from the file
+//! names, in any case, because the published folder names differ in case and spelling.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Clip, DatasetError, Listing, Member, Split, audio_files, entries, stem};
+use super::files::{audio_files, stem, without_copies};
+use super::{Clip, DatasetError, ExcludedFile, ExclusionReason, Listing, Member, Split};
 
 pub(super) const PATTERN: &str =
     "<OAF|YAF>_<word>_<angry|disgust|fear|happy|neutral|ps|sad>.flac|wav, as TESS names its clips";
+
+/// The number of levels of folders that are searched. One copy of the dataset has two folders around the folders of the
+/// emotions, and every clip twice.
+const NESTING: usize = 4;
 
 /// One in this number of the training actress's words is used for validation.
 const VALIDATION_STRIDE: usize = 10;
@@ -63,23 +67,22 @@ impl std::fmt::Display for Actress {
 }
 
 pub(super) fn find(root: &Path, test: Actress) -> Result<Listing, DatasetError> {
-    // Clips are keyed by id, because some published copies of the dataset hold every clip twice.
-    let (mut clips, mut unknown) = (BTreeMap::new(), Vec::new());
-    let folders = entries(root)?.into_iter().filter(|path| path.is_dir());
-    for folder in std::iter::once(root.to_owned()).chain(folders) {
-        for path in audio_files(&folder)? {
-            match clip(&path) {
-                Some(clip) => drop(clips.entry(clip.id.clone()).or_insert(clip)),
-                None => unknown.push(path),
-            }
+    let (mut clips, mut excluded) = (Vec::new(), Vec::new());
+    for path in audio_files(root, NESTING, &mut excluded)? {
+        match clip(&path) {
+            Some(clip) => clips.push(clip),
+            None => excluded.push(ExcludedFile { path, reason: ExclusionReason::UnknownName(PATTERN) }),
         }
     }
-    let members = across_actresses(clips.into_values().collect(), test);
-    Ok(Listing { members, unknown, ..Listing::default() })
+    let members = across_actresses(without_copies(clips, &mut excluded), test);
+    Ok(Listing { members, excluded })
 }
 
 fn clip(path: &Path) -> Option<Clip> {
-    let id = stem(path);
+    // The id is spelled as the dataset publishes it, OAF_back_angry, so that the splits do not depend on the case.
+    let stem = stem(path);
+    let (actress, rest) = stem.split_once('_')?;
+    let id = format!("{}_{}", actress.to_ascii_uppercase(), rest.to_ascii_lowercase());
     let speaker = match id.get(..2)? {
         "OA" => "OAF",
         "YA" => "YAF",

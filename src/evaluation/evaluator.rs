@@ -16,13 +16,14 @@ use crate::batch::ReplyOrigin;
 use crate::model::{Contract, EngineError, Prediction};
 use crate::proto;
 use crate::serving::{JobOrigin, ServedModel};
-use crate::stream::StreamSetup;
+use crate::stream::{InputBounds, StreamSetup};
+use crate::telemetry::excerpt;
 
 /// Why a clip was skipped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SkipReason {
     /// The model does not have the clip's label, so no prediction could be correct.
-    #[error("label {0:?} is not among the model's")]
+    #[error("label {:?} is not among the model's", excerpt(.0))]
     Label(String),
     /// The audio cannot be decoded, or is too short.
     #[error("audio: {0}")]
@@ -83,6 +84,12 @@ impl<O: From<ReplyOrigin>> Evaluator<O> {
     #[must_use]
     pub fn contract(&self) -> &Arc<Contract> {
         &self.contract
+    }
+
+    /// Returns the bounds of a clip's id, label and speaker.
+    #[must_use]
+    pub fn bounds(&self) -> InputBounds {
+        self.setup.bounds
     }
 
     /// Scores one clip. Dropping the future abandons the clip's windows.

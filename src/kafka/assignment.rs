@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -16,8 +17,15 @@ use tokio_util::sync::CancellationToken;
 use super::clients::{REQUEST_TIMEOUT, ReaderContext};
 use super::fault::{KafkaFault, broker};
 use super::options::Options;
+use super::outage;
 use super::progress::ProgressEntry;
 use super::progress_topic;
+
+/// The first pause before partitions are loaded again, and the longest one.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long a request to stop may go unseen.
+const STOP_SLICE: Duration = Duration::from_millis(50);
 
 /// A partition that is ready to be read.
 #[derive(Debug)]
@@ -54,7 +62,7 @@ impl AssignmentLoader {
         let (outbox, loaded) = channel();
         let stopped = stop.clone();
         // Dropped by a reader that has stopped meanwhile.
-        let run = move || _ = outbox.send(load(&kafka, &consumer, partitions, &stopped));
+        let run = move || _ = outbox.send(load_patiently(&kafka, &consumer, &partitions, &stopped));
         let thread = std::thread::Builder::new().name("kafka-assignment".to_owned()).spawn(run)?;
         Ok(Self { loaded, stop, thread: Some(thread) })
     }
@@ -79,6 +87,34 @@ impl Drop for AssignmentLoader {
         if let Some(thread) = self.thread.take() {
             // A panic of the thread was reported when its channel closed.
             let _ = thread.join();
+        }
+    }
+}
+
+/// Loads partitions as [`load`] does, and tries again with growing pauses while the brokers are away.
+fn load_patiently(
+    kafka: &Options,
+    consumer: &BaseConsumer<ReaderContext>,
+    partitions: &TopicPartitionList,
+    stop: &CancellationToken,
+) -> Loaded {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let loaded = load(kafka, consumer, partitions.clone(), stop);
+        let passing = loaded.as_ref().err().is_some_and(KafkaFault::is_passing);
+        if !passing {
+            return loaded;
+        }
+        let until = Instant::now() + pause;
+        while Instant::now() < until {
+            if stop.is_cancelled() {
+                return Ok(None);
+            }
+            std::thread::sleep(STOP_SLICE);
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        if let Err(fault) = loaded {
+            outage::report(&format!("{fault}; it is tried again"));
         }
     }
 }

@@ -11,21 +11,28 @@ use std::time::Duration;
 
 use rdkafka::Statistics;
 use rdkafka::admin::AdminClient;
-use rdkafka::client::{ClientContext, DefaultClientContext};
-use rdkafka::config::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, ProducerContext, ThreadedProducer};
 use rdkafka::topic_partition_list::TopicPartitionList;
-use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+use rdkafka::types::RDKafkaRespErr;
 
 use super::fault::{KafkaFault, broker};
 use super::options::Options;
+use super::outage;
+use super::secrets;
 
 /// How long a request to the brokers may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often librdkafka reports its statistics, from which the lag is taken.
 const STATISTICS_INTERVAL_MS: &str = "5000";
+/// The largest record that is sent.
+pub(super) const MESSAGE_MAX_BYTES: &str = "10485760";
+/// Fetched records that wait in memory, for each partition, unless `kafka.properties` sets another bound. With librdkafka's default of 64 MiB a deep
+/// backlog fills as much for each partition.
+const QUEUED_KBYTES: &str = "2048";
 /// How long the clients of the command line wait for an acknowledgement.
 const CLIENT_MESSAGE_TIMEOUT_MS: &str = "30000";
 
@@ -55,6 +62,9 @@ pub(super) fn input_consumer(
     if settings.get("statistics.interval.ms").is_none() {
         settings.set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
     }
+    if settings.get("queued.max.messages.kbytes").is_none() {
+        settings.set("queued.max.messages.kbytes", QUEUED_KBYTES);
+    }
     // Not bounded by its type but by the protocol: the group sends no other rebalance before this one is answered, and statistics come seconds apart.
     let (events, inbox) = mpsc::channel();
     let context = ReaderContext { events, closing: AtomicBool::new(false) };
@@ -80,6 +90,10 @@ pub(super) fn event_producer<C: ProducerContext>(
         .set("message.timeout.ms", "0")
         .set("queue.buffering.max.messages", "10000")
         .set("linger.ms", "5");
+    if settings.get("message.max.bytes").is_none() {
+        // Above what brokers take by default, so that it is the topic that decides what is too large.
+        settings.set("message.max.bytes", MESSAGE_MAX_BYTES);
+    }
     settings.create_with_context(context).map_err(broker(kafka, "set up a producer"))
 }
 
@@ -113,12 +127,22 @@ pub(super) fn progress_consumer(kafka: &Options) -> Result<BaseConsumer<QuietCon
     settings.create_with_context(QuietContext).map_err(broker(kafka, "set up the progress consumer"))
 }
 
+/// Returns a consumer that reads the group's offsets. It subscribes to nothing, so it never becomes a member.
+///
+/// # Errors
+/// Where librdkafka refuses a setting.
+pub(super) fn group_reader(kafka: &Options) -> Result<BaseConsumer<QuietContext>, KafkaFault> {
+    let mut settings = settings(kafka);
+    settings.set("group.id", &kafka.group_id).set("enable.auto.commit", "false");
+    settings.create_with_context(QuietContext).map_err(broker(kafka, "set up a consumer"))
+}
+
 /// Creates a consumer and a producer with `kafka.properties` and drops them. They have no brokers, so no connection is opened.
 ///
 /// # Errors
 /// Where librdkafka refuses a property: a name that it does not know, a bad value, or a file that it cannot read. The text names the property.
 pub fn check(kafka: &Options) -> Result<(), String> {
-    let refused = |error| match error {
+    let refused = |error| match secrets::masked(error) {
         KafkaError::ClientConfig(_, reason, key, _) if !key.is_empty() => {
             format!("kafka.properties.{key}: {reason}")
         }
@@ -138,34 +162,40 @@ pub fn check(kafka: &Options) -> Result<(), String> {
 ///
 /// # Errors
 /// Where librdkafka refuses a setting.
-pub(super) fn admin(kafka: &Options) -> Result<AdminClient<DefaultClientContext>, KafkaFault> {
-    settings(kafka).create().map_err(broker(kafka, "set up a client"))
+pub(super) fn admin(kafka: &Options) -> Result<AdminClient<QuietContext>, KafkaFault> {
+    settings(kafka).create_with_context(QuietContext).map_err(broker(kafka, "set up a client"))
 }
 
 /// Returns a producer of audio records for the command-line clients: each record once, and within 30 s or not at all.
 ///
 /// # Errors
 /// Where a property is unknown or has a bad value.
-pub fn audio_producer(brokers: &str, properties: &BTreeMap<String, String>) -> KafkaResult<FutureProducer> {
+pub fn audio_producer(
+    brokers: &str,
+    properties: &BTreeMap<String, String>,
+) -> KafkaResult<FutureProducer<QuietContext>> {
     let mut settings = ClientConfig::new();
     settings.set("message.timeout.ms", CLIENT_MESSAGE_TIMEOUT_MS);
     settings.extend(properties.clone());
     settings.set("bootstrap.servers", brokers).set("enable.idempotence", "true");
-    settings.create()
+    settings.create_with_context(QuietContext).map_err(secrets::masked)
 }
 
 /// Returns a consumer of published events for the command-line clients. Its partitions are assigned by hand, so it joins no group.
 ///
 /// # Errors
 /// Where a property is unknown or has a bad value.
-pub fn event_consumer(brokers: &str, properties: &BTreeMap<String, String>) -> KafkaResult<StreamConsumer> {
+pub fn event_consumer(
+    brokers: &str,
+    properties: &BTreeMap<String, String>,
+) -> KafkaResult<StreamConsumer<QuietContext>> {
     let mut settings = ClientConfig::new();
     settings.extend(properties.clone());
     settings.set("bootstrap.servers", brokers);
     // librdkafka requires a group id; without commits, no group comes of it.
     settings.set("group.id", "affectd-tail").set("enable.auto.commit", "false");
     settings.set("auto.offset.reset", "earliest");
-    settings.create()
+    settings.create_with_context(QuietContext).map_err(secrets::masked)
 }
 
 /// What the input consumer reports while it is polled.
@@ -202,8 +232,12 @@ impl ClientContext for ReaderContext {
         self.report(ConsumerEvent::HighWatermarks(watermarks));
     }
 
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        outage::log(level, facility, text);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
-        log_error(&error, reason);
+        outage::error(&error, reason);
     }
 }
 
@@ -231,20 +265,18 @@ impl ConsumerContext for ReaderContext {
     }
 }
 
-/// Logs errors, and nothing else.
-pub(super) struct QuietContext;
+/// Logs errors and lines of librdkafka, and nothing else.
+#[derive(Clone)]
+pub struct QuietContext;
 
 impl ClientContext for QuietContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        outage::log(level, facility, text);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
-        log_error(&error, reason);
+        outage::error(&error, reason);
     }
 }
 
 impl ConsumerContext for QuietContext {}
-
-/// Logs an error of librdkafka. The end of a partition comes as an error too, and is none.
-fn log_error(error: &KafkaError, reason: &str) {
-    if !matches!(error, KafkaError::PartitionEOF(_) | KafkaError::Global(RDKafkaErrorCode::PartitionEOF)) {
-        tracing::warn!("Kafka: {error}: {reason}");
-    }
-}

@@ -10,7 +10,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::partition::Partition;
 use super::progress::Progress;
@@ -70,12 +69,12 @@ impl Committer {
     /// Ends idle segments. Those that only the clock can judge end once the returned commit, which has their progress, is acknowledged.
     ///
     /// One commit has the streams of all partitions: thousands that fall silent together cost one round trip.
-    pub fn end_idle(&mut self, partitions: &mut BTreeMap<i32, Partition>, now: Instant) -> Option<Commit> {
+    pub fn end_idle(&mut self, partitions: &mut BTreeMap<i32, Partition>) -> Option<Commit> {
         partitions.values_mut().for_each(Partition::end_idle_by_partition_time);
         if self.under_way {
             return None;
         }
-        let due = partitions.values_mut().filter_map(|partition| partition.wall_time_commit(now)).collect();
+        let due = partitions.values_mut().filter_map(Partition::wall_time_commit).collect();
         self.begin(due)
     }
 

@@ -5,10 +5,10 @@
 
 use std::collections::VecDeque;
 
-use rdkafka::message::Header;
-
 use super::options::Options;
+use super::outgoing::Content;
 use super::producer::{EventProducer, NotTaken, Outgoing, Settlement};
+use super::refusal::{self, cut, with};
 use super::{KafkaFault, RawRecord, broker};
 use crate::stream::DeadLetterTicket;
 use crate::telemetry::metrics;
@@ -39,16 +39,21 @@ impl DeadLetterQueue {
     /// Queues a dead letter; `kind` is the metric's label.
     pub fn push(&mut self, letter: DeadLetter, kind: &'static str) {
         let (partition, offset) = (letter.ticket.assignment.partition, letter.ticket.offset);
-        tracing::warn!(partition, offset, "dead letter: {}", letter.reason);
+        tracing::warn!(partition, offset, "dead letter: {}", cut(&letter.reason));
         metrics::dead_letter(kind);
-        self.waiting.push_back(self.to_record(letter));
+        self.waiting.push_back(self.to_record(letter, kind));
     }
 
-    /// Hands over as many as the producer has room for; never waits.
+    /// Hands over as many as the producer has room for, and lets it send again what was refused; never waits.
     ///
     /// # Errors
-    /// Where the producer refuses one for good.
+    /// Where the producer can send nothing any more.
     pub fn send(&mut self) -> Result<(), KafkaFault> {
+        let topic = &self.kafka.dead_letter_topic;
+        let failed = |error| broker(&self.kafka, format!("write a dead letter to {topic}"))(error);
+        if let Err(NotTaken::Failed(error)) = self.producer.retry() {
+            return Err(failed(error));
+        }
         while let Some(letter) = self.waiting.pop_front() {
             match self.producer.send(letter) {
                 Ok(()) => {}
@@ -56,34 +61,31 @@ impl DeadLetterQueue {
                     self.waiting.push_front(*letter);
                     return Ok(());
                 }
-                Err(NotTaken::Failed(error)) => {
-                    let topic = &self.kafka.dead_letter_topic;
-                    return Err(broker(&self.kafka, format!("write a dead letter to {topic}"))(error));
-                }
+                Err(NotTaken::Failed(error)) => return Err(failed(error)),
             }
         }
         Ok(())
     }
 
     /// Returns the record as it was read, with its origin and the reason in headers.
-    fn to_record(&self, letter: DeadLetter) -> Outgoing {
+    fn to_record(&self, letter: DeadLetter, kind: &str) -> Outgoing {
         let DeadLetter { record, reason, ticket } = letter;
         let (partition, offset) = (ticket.assignment.partition.to_string(), ticket.offset.to_string());
         let headers = [
-            ("affectd-error", &reason),
-            ("affectd-topic", &self.kafka.input_topic),
-            ("affectd-partition", &partition),
-            ("affectd-offset", &offset),
+            (refusal::ERROR, cut(&reason)),
+            (refusal::REASON, kind),
+            (refusal::TOPIC, &self.kafka.input_topic),
+            (refusal::PARTITION, &partition),
+            (refusal::OFFSET, &offset),
         ];
-        let insert = |all: rdkafka::message::OwnedHeaders, (key, value)| {
-            all.insert(Header { key, value: Some(value) })
-        };
         Outgoing {
             topic: self.kafka.dead_letter_topic.clone(),
             key: record.key,
-            value: record.value.to_vec(),
-            headers: headers.into_iter().fold(record.headers, insert),
+            value: record.value.map(Vec::from),
+            headers: headers.into_iter().fold(record.headers, |all, (key, value)| with(all, key, value)),
             settlement: Box::new(Settlement::DeadLetter(ticket)),
+            content: Content::DeadLetter,
+            suspect: false,
         }
     }
 }

@@ -22,6 +22,7 @@ use super::clients::ReaderContext;
 use super::commit::{Commit, CommitOutcome};
 use super::fault::{KafkaFault, broker};
 use super::options::Options;
+use super::outage;
 use super::progress_topic::{ProgressWrite, ProgressWriter};
 use crate::telemetry::metrics::KAFKA_COMMITS_TOTAL;
 
@@ -70,7 +71,7 @@ impl AtLeastOnce {
             return Ok(true);
         }
         if let Err(error) = self.consumer.commit(&offsets, CommitMode::Sync) {
-            tracing::warn!("a commit was not acknowledged and is tried again: {error}");
+            outage::report(&format!("a commit was not acknowledged and is tried again: {error}"));
             return Ok(false);
         }
         counter!(KAFKA_COMMITS_TOTAL).increment(1);

@@ -8,10 +8,12 @@ use rdkafka::error::KafkaError;
 
 use super::fault::KafkaFault;
 use super::fetched::Fetched;
+use super::outage;
 use super::reader::Reader;
 
-/// Records of one partition in a round.
+/// Records of one partition in a round, and how much audio they have before the next one takes its turn.
 const RECORDS_PER_ROUND: usize = 64;
+const AUDIO_MS_PER_ROUND: u64 = 10_000;
 
 /// What a round has left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +30,9 @@ impl Reader {
     /// Sends chunks on and reads what was fetched. A partition with a chunk for a full shard is read no further.
     pub(super) fn dispatch(&mut self) -> Result<Remaining, KafkaFault> {
         let (mut remaining, mut errors) = (Remaining::Empty, Vec::new());
-        for (&number, partition) in &mut self.partitions {
+        for number in self.turns.order(self.partitions.keys().copied()) {
+            let Some(partition) = self.partitions.get_mut(&number) else { continue };
+            let mut audio_ms = 0;
             for read in 0.. {
                 if !partition.send(&self.links.shards) {
                     remaining = remaining.max(Remaining::ShardFull);
@@ -37,19 +41,26 @@ impl Reader {
                 if !partition.is_readable() {
                     break;
                 }
-                if read == RECORDS_PER_ROUND {
+                if read == RECORDS_PER_ROUND || audio_ms > AUDIO_MS_PER_ROUND {
                     remaining = remaining.max(Remaining::Unread);
                     break;
                 }
                 match self.fetched.next(number) {
                     Some(Ok(Fetched::Record(record, offset, timestamp))) => {
-                        if let Some(letter) = partition.take(record, offset, timestamp) {
-                            self.dead_letters.push(letter, "record");
+                        match partition.take(record, offset, timestamp) {
+                            Ok(audio) => {
+                                audio_ms += audio;
+                                self.turns.read(number, audio);
+                            }
+                            Err(letter) => self.dead_letters.push(*letter, "record"),
                         }
                     }
                     Some(Ok(Fetched::End)) => partition.end_reached(),
                     Some(Err(error)) => errors.push(error),
-                    None => break,
+                    None => {
+                        self.turns.nothing_to_read(number);
+                        break;
+                    }
                 }
             }
         }
@@ -62,7 +73,7 @@ impl Reader {
         if let Some((code, reason)) = self.consumer.client().fatal_error() {
             return Err(KafkaFault::Consumer { topic: self.kafka.input_topic.clone(), code, reason });
         }
-        tracing::warn!("reading from Kafka: {error}");
+        outage::report(&format!("read {}: {error}", self.kafka.input_topic));
         Ok(())
     }
 }

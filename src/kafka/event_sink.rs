@@ -68,7 +68,8 @@ impl EventSink {
         Ok(())
     }
 
-    async fn produce(&self, SinkEvent { message, settles }: SinkEvent) -> Result<(), EventSinkFault> {
+    async fn produce(&self, sink_event: SinkEvent) -> Result<(), EventSinkFault> {
+        let SinkEvent { message, settles, failure } = sink_event;
         let settlement = settles.map_or(Settlement::Nothing, Settlement::Window);
         let event = match message {
             SinkMessage::Event(event) => event,
@@ -78,10 +79,11 @@ impl EventSink {
                 return Ok(());
             }
         };
-        let mut message = self.producer.event(&event, settlement);
-        if let Some(topic) = &self.topic {
-            message = message.to_topic(topic);
-        }
+        let message = match (&failure, &self.topic) {
+            (Some(reason), _) => self.producer.failed_window(&event, reason, settlement),
+            (None, None) => self.producer.event(&event, settlement),
+            (None, Some(topic)) => self.producer.event(&event, settlement).to_topic(topic),
+        };
         // The reply of the event's call need not copy it.
         drop(event);
         self.send(message).await

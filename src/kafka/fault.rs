@@ -6,6 +6,8 @@
 use rdkafka::error::KafkaError;
 
 use super::options::Options;
+use super::outage;
+use super::secrets;
 
 /// A failure that stops the reader. Nothing unsettled was committed, so a restart reads it again.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +138,18 @@ pub enum KafkaFault {
     Thread(#[from] std::io::Error),
 }
 
+impl KafkaFault {
+    /// Returns whether the same request may succeed later, as where the brokers are away.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Broker { source, .. } | Self::NotAcknowledged { source, .. } => outage::is_passing(source),
+            Self::NoAnswer { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// A stream whose progress belongs to no offset that the group has committed.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -160,5 +174,5 @@ pub struct LostProgress {
 /// Returns what adds its context to an error of librdkafka.
 pub fn broker(kafka: &Options, action: impl Into<String>) -> impl FnOnce(KafkaError) -> KafkaFault {
     let (action, brokers) = (action.into(), kafka.brokers.clone());
-    move |source| KafkaFault::Broker { action, brokers, source: Box::new(source) }
+    move |source| KafkaFault::Broker { action, brokers, source: Box::new(secrets::masked(source)) }
 }

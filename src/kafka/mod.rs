@@ -7,6 +7,7 @@
 //!
 //! Invariant: the group's committed offset never passes a chunk that a window still needs.
 
+mod acknowledgements;
 mod assignment;
 pub mod clients;
 mod commit;
@@ -16,17 +17,29 @@ mod dispatch;
 pub mod event_sink;
 mod fault;
 mod fetched;
+mod health;
 mod offset_tracker;
 mod options;
+pub(crate) mod outage;
+mod outgoing;
 mod partition;
+mod partition_clock;
+mod partition_end;
 pub mod producer;
 mod progress;
 mod progress_topic;
 mod reader;
 mod rebalance;
 mod record;
+mod refusal;
+mod replay;
+mod secrets;
+mod silence;
+mod snapshot;
 mod topics;
 mod tracked_stream;
+mod turns;
+mod unacknowledged;
 
 pub use commit::{Commit, CommitOutcome, Committer, PartitionCommit};
 pub use dead_letters::DeadLetter;
@@ -36,7 +49,11 @@ pub use fault::{KafkaFault, LostProgress};
 pub use offset_tracker::{Idle, OffsetTracker, TrackedProgress};
 pub use options::*;
 pub use partition::{Partition, StartOffset};
+pub use partition_end::PartitionEnd;
 pub use progress::{Progress, ProgressEntry, ProgressRecord, StreamState};
 pub use reader::{Reader, ReaderLinks};
 pub use record::{AudioRecord, BadRecord, CONTENT_TYPE, FIRST_SAMPLE, LAST, RawRecord, SEQUENCE};
+pub use replay::{Replayer, StoredLetter};
+pub use secrets::{MASK, ValueSource, is_secret};
+pub use snapshot::{PartitionOffsets, TopicRecord, offsets, progress, read_topic};
 pub use topics::ensure_topics;

@@ -6,9 +6,12 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::partition_clock::{PartitionClock, ReadAt};
 use super::progress::{Progress, ProgressEntry, StreamState};
 use super::tracked_stream::{RecordState, TrackedRecord, TrackedStream};
+use crate::audio::AudioFormat;
 use crate::shard::ChunkAccepted;
 use crate::stream::Resume;
 use crate::stream::{ChannelState, EpochPosition, StreamInfo, Ticket};
@@ -18,15 +21,15 @@ use crate::stream::{ChannelState, EpochPosition, StreamInfo, Ticket};
 pub struct OffsetTracker {
     streams: HashMap<Arc<str>, TrackedStream>,
     unsettled: BTreeSet<i64>,
-    /// Records that may be read again, each with the highest timestamp before it.
-    highest_before: VecDeque<(i64, i64)>,
+    /// Records that may be read again, each with the partition's clock before it.
+    clock_before: VecDeque<(i64, i64)>,
     /// Where reading began.
     start: i64,
     /// Behind the last record read.
     next_offset: i64,
     /// The offset that the group has committed; `None` before its first commit.
     committed: Option<i64>,
-    highest_timestamp: i64,
+    clock: PartitionClock,
 }
 
 /// The progress that belongs to a commit.
@@ -41,23 +44,30 @@ pub struct TrackedProgress {
 /// How it is decided whether a silent stream is idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Idle {
-    /// The timestamps of the partition's records have passed the stream's last one by the timeout.
+    /// The partition's clock has passed the stream's last record by the timeout.
     ByPartitionTime,
     /// The partition's records do not show it; only the clock can.
     PerhapsByWallTime,
 }
 
 impl OffsetTracker {
-    /// Begins at `start`, which is the group's committed offset where it has one, with the streams that another reader left open there.
+    /// Begins at `start`, which is the group's committed offset where it has one, with the streams that another reader left open there. A stream is idle
+    /// after `idle_timeout`.
     #[must_use]
-    pub fn open(start: i64, committed: Option<i64>, left_open: &HashMap<Arc<str>, ProgressEntry>) -> Self {
-        let highest = left_open.values().map(|entry| entry.highest_timestamp).max();
+    pub fn open(
+        start: i64,
+        committed: Option<i64>,
+        left_open: &HashMap<Arc<str>, ProgressEntry>,
+        idle_timeout: Duration,
+    ) -> Self {
+        // Only differences count, so the clock begins where the longest silence is above 0.
+        let clock = left_open.values().map(ProgressEntry::silence_ms).max().unwrap_or(0);
         let resumed = |(stream_id, entry): (&Arc<str>, &ProgressEntry)| {
             let state = entry.state.as_ref();
             let stream = TrackedStream {
                 position: state.map(StreamState::position),
                 begun_with: state.map(|state| (state.info(stream_id), state.format)),
-                last_timestamp: entry.last_timestamp,
+                last_read: ReadAt { timestamp: entry.last_timestamp, clock: clock - entry.silence_ms() },
                 idle_ends: entry.idle_ends.clone(),
                 acknowledged_windows: state.map(StreamState::acknowledged_windows).unwrap_or_default(),
                 // It may have been written for an earlier offset; it fits this one.
@@ -71,23 +81,23 @@ impl OffsetTracker {
         Self {
             streams: left_open.iter().map(resumed).collect(),
             unsettled: BTreeSet::new(),
-            highest_before: VecDeque::new(),
+            clock_before: VecDeque::new(),
             start,
             next_offset: start,
             committed,
-            highest_timestamp: highest.unwrap_or(i64::MIN),
+            clock: PartitionClock::new(clock, idle_timeout),
         }
     }
 
     /// Notes a record that is on its way to its shard or, without a stream, one that becomes a dead letter. Offsets must rise.
     pub fn record_read(&mut self, offset: i64, stream_id: Option<&Arc<str>>, timestamp: i64) {
-        self.highest_before.push_back((offset, self.highest_timestamp));
-        self.highest_timestamp = self.highest_timestamp.max(timestamp);
+        self.clock_before.push_back((offset, self.clock.now()));
         if let Some(stream_id) = stream_id {
             let stream = self.streams.entry(stream_id.clone()).or_default();
-            let last_timestamp_before = std::mem::replace(&mut stream.last_timestamp, timestamp);
+            let last_read_before = stream.last_read;
+            stream.last_read = self.clock.read(last_read_before, timestamp);
             let state = RecordState::AtShard;
-            stream.records.push_back(TrackedRecord { offset, last_timestamp_before, state });
+            stream.records.push_back(TrackedRecord { offset, last_read_before, state });
         }
         self.unsettled.insert(offset);
         self.next_offset = offset + 1;
@@ -188,10 +198,10 @@ impl OffsetTracker {
     /// Returns the progress that belongs to a commit at `offset`, of every stream that it has changed for.
     #[must_use]
     pub fn progress_at(&mut self, offset: i64) -> TrackedProgress {
-        let highest_timestamp = self.highest_timestamp_at(offset);
+        let clock = self.clock_at(offset);
         let mut progress = TrackedProgress::default();
         for (stream_id, stream) in &mut self.streams {
-            let next = stream.entry_at(offset, highest_timestamp);
+            let next = stream.entry_at(offset, clock);
             stream.proposed = Some(next.clone());
             let unchanged = match &stream.acknowledged {
                 Some(acknowledged) => acknowledged.same_position(&next),
@@ -217,13 +227,13 @@ impl OffsetTracker {
     /// progress record is gone and the next commit writes another.
     pub fn commit_acknowledged(&mut self, offset: i64, ended: &[Arc<str>]) {
         self.committed = Some(offset);
-        let highest = self.highest_timestamp_at(offset);
-        while self.highest_before.front().is_some_and(|(read, _)| *read < offset) {
-            self.highest_before.pop_front();
+        let clock = self.clock_at(offset);
+        while self.clock_before.front().is_some_and(|(read, _)| *read < offset) {
+            self.clock_before.pop_front();
         }
         for stream in self.streams.values_mut() {
             // What was written, not what the stream looks like by now: the next commit compares with it to see what the topic lacks.
-            let entry = stream.proposed.take().unwrap_or_else(|| stream.entry_at(offset, highest));
+            let entry = stream.proposed.take().unwrap_or_else(|| stream.entry_at(offset, clock));
             stream.idle_ends.clone_from(&entry.idle_ends);
             stream.acknowledged = Some(entry);
             while stream.records.front().is_some_and(|record| record.offset < offset) {
@@ -240,25 +250,29 @@ impl OffsetTracker {
         self.streams.retain(|_, stream| stream.has_progress_record || !stream.is_over_at(offset));
     }
 
-    /// Returns the highest timestamp below `offset`, in ms.
-    fn highest_timestamp_at(&self, offset: i64) -> i64 {
-        let from = self.highest_before.partition_point(|(read, _)| *read < offset);
-        self.highest_before.get(from).map_or(self.highest_timestamp, |(_, highest)| *highest)
+    /// Returns the partition's clock at `offset`, in ms.
+    fn clock_at(&self, offset: i64) -> i64 {
+        let from = self.clock_before.partition_point(|(read, _)| *read < offset);
+        self.clock_before.get(from).map_or(self.clock.now(), |(_, clock)| *clock)
     }
 
-    /// Returns whether the stream's last record lies more than `idle_ms` before the highest timestamp, `timestamp` included.
+    /// Returns the offset behind the last record that was read.
     #[must_use]
-    pub fn was_idle(&self, stream_id: &str, timestamp: i64, idle_ms: i64) -> bool {
-        let highest = self.highest_timestamp.max(timestamp);
-        self.streams.get(stream_id).is_some_and(|stream| {
-            stream.may_have_segment() && highest.saturating_sub(stream.last_timestamp) > idle_ms
-        })
+    pub fn next_offset(&self) -> i64 {
+        self.next_offset
+    }
+
+    /// Returns whether a stream was idle before a record with this timestamp: by its own timestamps, or by the partition's clock.
+    #[must_use]
+    pub fn was_idle(&self, stream_id: &str, timestamp: i64) -> bool {
+        let stream = self.streams.get(stream_id).filter(|stream| stream.may_have_segment());
+        stream.is_some_and(|stream| self.clock.was_idle(stream.last_read, timestamp))
     }
 
     /// Returns the streams that may have an open segment, and how it is decided whether they are idle.
-    pub fn open_segments(&self, idle_ms: i64) -> impl Iterator<Item = (&Arc<str>, Idle)> {
-        self.streams.iter().filter(|(_, stream)| stream.may_have_segment()).map(move |(stream_id, stream)| {
-            let idle = self.highest_timestamp.saturating_sub(stream.last_timestamp) > idle_ms;
+    pub fn open_segments(&self) -> impl Iterator<Item = (&Arc<str>, Idle)> {
+        self.streams.iter().filter(|(_, stream)| stream.may_have_segment()).map(|(stream_id, stream)| {
+            let idle = self.clock.is_idle(stream.last_read);
             (stream_id, if idle { Idle::ByPartitionTime } else { Idle::PerhapsByWallTime })
         })
     }
@@ -268,6 +282,11 @@ impl OffsetTracker {
     pub fn resume(&self, stream_id: &str) -> Option<Resume> {
         let stream = self.streams.get(stream_id).filter(|stream| stream.records.is_empty())?;
         stream.acknowledged.as_ref().and_then(ProgressEntry::resume)
+    }
+
+    /// Returns the stream's format, where it is known.
+    pub fn format(&self, stream_id: &str) -> Option<AudioFormat> {
+        self.streams.get(stream_id)?.begun_with.as_ref().map(|(_, format)| *format)
     }
 
     /// Returns what the stream's first chunk declared, where it is known.

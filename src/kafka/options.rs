@@ -4,16 +4,18 @@
 //! property contradicts a key of `[kafka]` or the way in which offsets are committed.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+use super::secrets::{MASK, is_secret};
 use crate::options::{As, Count, Form, PositiveDuration, Text, Topic, choice};
 
 /// Kafka: audio in, events out.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Brokers to connect to first, separated by commas; Kafka is on where they are set.
@@ -44,6 +46,12 @@ pub struct Options {
     /// Time between two commits of settled offsets.
     #[serde(with = "As::<PositiveDuration>")]
     pub commit_interval: Duration,
+    /// Time after which `/readyz` reports that the daemon is not ready, if the brokers do not answer or acknowledge nothing.
+    #[serde(with = "As::<PositiveDuration>")]
+    pub unready_after: Duration,
+    /// Longest time that a start waits for the brokers.
+    #[serde(with = "As::<PositiveDuration>")]
+    pub start_timeout: Duration,
     /// What is done with a stream where no progress record fits the committed offset.
     pub on_lost_progress: OnLostProgress,
     /// Whether missing topics are created at start.
@@ -52,7 +60,8 @@ pub struct Options {
     /// share the input.
     #[serde(with = "As::<Count<1, 10_000>>")]
     pub partitions: usize,
-    /// Properties that librdkafka receives as they are: TLS, SASL, tuning. In the name of an environment variable an
+    /// Properties that librdkafka receives as they are: TLS, SASL, tuning. `{ file = "..." }` and `{ env = "..." }` in
+    /// place of a value read it from a file or from an environment variable. In the name of an environment variable an
     /// underscore stands for a dot: AFFECTD__KAFKA__PROPERTIES__SASL_PASSWORD.
     #[serde(with = "As::<Properties>")]
     #[schemars(example = sasl_properties())]
@@ -71,11 +80,25 @@ impl Default for Options {
             progress_topic: "affectd.progress".to_owned(),
             value_format: ValueFormat::Protobuf,
             commit_interval: Duration::from_secs(1),
+            unready_after: Duration::from_secs(10),
+            start_timeout: Duration::from_secs(30),
             on_lost_progress: OnLostProgress::Fail,
             create_topics: true,
             partitions: 8,
             properties: BTreeMap::new(),
         }
+    }
+}
+
+impl fmt::Debug for Options {
+    /// Writes all keys, with secrets masked.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mask = |(name, value): (&String, &String)| {
+            let value = if is_secret(name) { MASK } else { value };
+            (name.clone(), value.to_owned())
+        };
+        let shown = Self { properties: self.properties.iter().map(mask).collect(), ..self.clone() };
+        write!(out, "Options {}", serde_json::to_value(shown).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -148,13 +171,6 @@ pub const RESERVED_PROPERTIES: &[(&str, &str)] = &[
     ("enable.auto.offset.store", "nothing here: offsets are committed once their events are delivered"),
 ];
 
-/// Returns whether the value of a property is masked wherever it would be shown.
-#[must_use]
-pub fn is_secret(property: &str) -> bool {
-    const MARKS: [&str; 6] = ["password", "secret", "token", ".pem", "jaas", "oauthbearer.config"];
-    MARKS.iter().any(|mark| property.contains(mark))
-}
-
 /// Properties of librdkafka by name, without the reserved ones.
 pub struct Properties;
 
@@ -162,7 +178,7 @@ impl Form for Properties {
     type Value = BTreeMap<String, String>;
 
     fn allowed() -> String {
-        "text, a number, true or false".to_owned()
+        "text, a number, true or false, or one of { file = \"...\" } and { env = \"...\" }".to_owned()
     }
 
     /// A name with dots may be written as one quoted key or as nested tables.
@@ -199,6 +215,6 @@ fn sasl_properties() -> Json {
         "security.protocol": "SASL_SSL",
         "sasl.mechanism": "SCRAM-SHA-512",
         "sasl.username": "affectd",
-        "sasl.password": "...",
+        "sasl.password": {"file": "/run/secrets/kafka-password"},
     })
 }

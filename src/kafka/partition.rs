@@ -3,8 +3,8 @@
 //! Input: records in the order of their offsets, and reports on them. Output: messages in the outbox, in order; records that become dead letters; what
 //! is due to be committed. Invariants: never waits and never calls a broker; while a message waits for its shard, nothing behind it is sent.
 //!
-//! A stream that falls silent ends. Where later records of the partition show the silence by their timestamps, the end follows from the records alone
-//! and a replay repeats it. At the end of the partition no later record comes, and only the clock shows the silence. Such an end is written to the progress topic
+//! A stream that falls silent ends. Where the records of the partition show the silence, the end follows from them alone and a replay repeats it
+//! (`partition_clock`). Where no later record comes, only the clock shows the silence (`silence`). Such an end is written to the progress topic
 //! before it takes effect, with the position at which it happened, so that a replay ends the stream there too. Meanwhile the partition is not read on: a
 //! chunk that arrived in between would move the stream past that position.
 
@@ -17,14 +17,17 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::commit::{CommitOutcome, PartitionCommit};
 use super::dead_letters::DeadLetter;
 use super::offset_tracker::{Idle, OffsetTracker, TrackedProgress};
+use super::partition_end::PartitionEnd;
 use super::progress::ProgressEntry;
-use super::record::RawRecord;
-use crate::serving::RegistryReceiver;
+use super::record::{AudioRecord, RawRecord};
+use super::silence::Silence;
+use super::turns::audio_ms;
+use crate::serving::{RegistryReceiver, ServedModel};
 use crate::session::Refusal;
 use crate::shard::PartitionReport;
 use crate::shard::{ChunkEnvelope, ChunkSource, ShardMessage, Shards, StreamKey};
-use crate::stream::Resume;
 use crate::stream::{Assignment, DeadLetterTicket};
+use crate::stream::{BadChunk, Resume, StreamInfo, check_captured_at};
 use crate::telemetry::metrics;
 
 /// A partition while it is assigned.
@@ -35,17 +38,14 @@ pub struct Partition {
     outbox: VecDeque<(Arc<str>, ShardMessage)>,
     /// Records that their shard has not reported on.
     at_shard: HashMap<i64, RawRecord>,
-    /// When the last record of each stream was read.
-    last_read: HashMap<Arc<str>, Instant>,
-    /// Whether the partition was read to its end.
-    at_end: bool,
+    /// How long its streams are silent by wall time.
+    silence: Silence,
     /// Whether it is about to be released: nothing more is read.
     leaving: bool,
     /// Whether streams are about to end by wall time: nothing is read until they have.
     ending_by_wall_time: bool,
     /// The offset of a commit that is under way or was not acknowledged. No other is tried before it.
     pending_commit: Option<i64>,
-    idle_timeout: Duration,
     registries: RegistryReceiver,
 }
 
@@ -71,15 +71,13 @@ impl Partition {
     ) -> Self {
         Self {
             assignment,
-            tracker: OffsetTracker::open(at.start, at.committed, left_open),
+            tracker: OffsetTracker::open(at.start, at.committed, left_open, idle_timeout),
             outbox: VecDeque::new(),
             at_shard: HashMap::new(),
-            last_read: HashMap::new(),
-            at_end: false,
+            silence: Silence::new(idle_timeout),
             leaving: false,
             ending_by_wall_time: false,
             pending_commit: None,
-            idle_timeout,
             registries,
         }
     }
@@ -109,36 +107,56 @@ impl Partition {
 
     /// Notes that the partition was read to its end.
     pub fn end_reached(&mut self) {
-        self.at_end = true;
+        self.silence.end_reached();
     }
 
-    /// Takes a record and returns it as a dead letter where it holds no chunk.
-    pub fn take(&mut self, record: RawRecord, offset: i64, timestamp: i64) -> Option<DeadLetter> {
-        self.at_end = false;
+    /// Notes what the brokers reported of the partition's end.
+    pub fn end_reported(&mut self, end: PartitionEnd) {
+        self.silence.end_reported(end, self.tracker.next_offset());
+    }
+
+    /// Returns whether the end of the partition must be requested, because streams are silent for so long at `now` that they may end by wall time.
+    #[must_use]
+    pub fn needs_end(&self, now: Instant) -> bool {
+        self.is_readable()
+            && self.silence.needs_end(self.tracker.next_offset())
+            && self.perhaps_idle().any(|stream_id| self.silence.may_be_silent(stream_id, now))
+    }
+
+    /// The streams with an open segment whose silence the records do not show.
+    fn perhaps_idle(&self) -> impl Iterator<Item = &Arc<str>> {
+        let segments = self.tracker.open_segments();
+        segments.filter(|(_, idle)| *idle == Idle::PerhapsByWallTime).map(|(stream_id, _)| stream_id)
+    }
+
+    /// Takes a record and returns how much audio it has, in ms and where its format is known exactly.
+    ///
+    /// # Errors
+    /// The record as a dead letter, where it holds no chunk.
+    pub fn take(&mut self, record: RawRecord, offset: i64, timestamp: i64) -> Result<u64, Box<DeadLetter>> {
+        self.silence.record_arrived();
         let audio = match record.parse() {
             Ok(audio) => audio,
-            Err(bad) => return Some(self.refuse(record, offset, timestamp, bad.to_string())),
+            Err(bad) => return Err(self.refuse(record, offset, timestamp, bad.to_string())),
         };
         let stream_id = audio.info.stream_id.clone();
         let mut resume = self.tracker.resume(&stream_id);
         let goes_on = resume.as_ref().is_some_and(|resume| resume.at.is_some());
         // A resumed stream keeps the information of its progress record. What this record declares is compared with it in the shard.
         let info = self.tracker.info(&stream_id).filter(|_| goes_on).unwrap_or(&audio.info).clone();
-        let found = self.registries.borrow().find(&info.model);
-        let model = match found {
+        let model = match self.model_for(&info, &audio) {
             Ok(model) => model,
-            Err(unknown) => {
-                let reason = Refusal::from(unknown).to_string();
-                return Some(self.refuse(record, offset, timestamp, reason));
-            }
+            Err(refusal) => return Err(self.refuse(record, offset, timestamp, refusal.to_string())),
         };
-        if self.tracker.was_idle(&stream_id, timestamp, self.idle_ms()) {
+        if self.tracker.was_idle(&stream_id, timestamp) {
             resume.iter_mut().for_each(end_at_position);
             self.end_segment(&stream_id);
         }
         self.tracker.record_read(offset, Some(&stream_id), timestamp);
         self.at_shard.insert(offset, record);
-        self.last_read.insert(stream_id.clone(), Instant::now());
+        self.silence.stream_read(&stream_id, Instant::now());
+        let format = audio.chunk.format.or_else(|| self.tracker.format(&stream_id));
+        let audio_ms = audio_ms(format, audio.chunk.audio.len());
         let envelope = ChunkEnvelope {
             info,
             declared: Some(audio.info),
@@ -150,15 +168,23 @@ impl Partition {
             share: None,
         };
         self.outbox.push_back((stream_id, ShardMessage::Chunk(Box::new(envelope))));
-        None
+        Ok(audio_ms)
+    }
+
+    /// Returns the model of a stream, or why its record reaches no stream: a field out of bounds, or a model that is not served.
+    fn model_for(&self, stream: &StreamInfo, record: &AudioRecord) -> Result<Arc<ServedModel>, Refusal> {
+        let model = self.registries.borrow().find(&stream.model)?;
+        let declared = model.setup.bounds.check(&record.info);
+        declared.and_then(|()| check_captured_at(record.captured_at.as_ref())).map_err(BadChunk::from)?;
+        Ok(model)
     }
 
     /// Returns a record that reaches no stream as a dead letter.
-    fn refuse(&mut self, record: RawRecord, offset: i64, timestamp: i64, reason: String) -> DeadLetter {
+    fn refuse(&mut self, record: RawRecord, offset: i64, timestamp: i64, reason: String) -> Box<DeadLetter> {
         metrics::rejected(metrics::Source::KAFKA, "record");
         self.tracker.record_read(offset, None, timestamp);
         let ticket = DeadLetterTicket { assignment: self.assignment, offset, stream_id: None };
-        DeadLetter { record, reason, ticket }
+        Box::new(DeadLetter { record, reason, ticket })
     }
 
     /// Sends what the shards have room for, and returns whether that is all.
@@ -196,7 +222,7 @@ impl Partition {
             PartitionReport::ChunkAccepted(accepted) => {
                 self.at_shard.remove(&accepted.offset);
                 if accepted.after.is_none() {
-                    self.last_read.remove(&accepted.stream_id);
+                    self.silence.forget(&accepted.stream_id);
                 }
                 self.tracker.chunk_accepted(*accepted);
             }
@@ -213,26 +239,25 @@ impl Partition {
 
     /// Ends the segments of streams that the timestamps of later records have passed by the timeout.
     pub fn end_idle_by_partition_time(&mut self) {
-        let segments = self.tracker.open_segments(self.idle_ms());
+        let segments = self.tracker.open_segments();
         let passed = segments.filter(|(_, idle)| *idle == Idle::ByPartitionTime);
         let passed: Vec<Arc<str>> = passed.map(|(stream_id, _)| stream_id.clone()).collect();
         passed.iter().for_each(|stream_id| self.end_segment(stream_id));
     }
 
-    /// Returns the progress of streams that are silent for so long at `now` that they end by wall time; `None` where there are none. They end once it
-    /// is acknowledged, see [`Self::commit_completed`].
-    pub fn wall_time_commit(&mut self, now: Instant) -> Option<PartitionCommit> {
-        // Behind a message that waits for its shard there may be records that were fetched and not read.
-        let all_read = self.at_end && self.outbox.is_empty();
+    /// Returns the progress of streams that are silent for so long that they end by wall time; `None` where there are none. They end once it is
+    /// acknowledged, see [`Self::commit_completed`].
+    ///
+    /// The silence counts up to the last report of the partition's end, and only once all records before that end are read: a broker that does not
+    /// answer, or records that are fetched and not read, may hold chunks of the stream.
+    pub fn wall_time_commit(&mut self) -> Option<PartitionCommit> {
+        let all_read = self.outbox.is_empty() && self.silence.is_end_read(self.tracker.next_offset());
         // After a commit with an unknown outcome, the record must go on naming both of its offsets.
         if !all_read || !self.is_readable() || self.pending_commit.is_some() {
             return None;
         }
-        let silent_for = |id: &Arc<str>| self.last_read.get(id).map(|at| now.saturating_duration_since(*at));
-        let is_silent = |id: &Arc<str>| silent_for(id).is_some_and(|silence| silence > self.idle_timeout);
-        let segments = self.tracker.open_segments(self.idle_ms());
-        let silent = segments.filter(|(id, idle)| *idle == Idle::PerhapsByWallTime && is_silent(id));
-        let silent: Vec<Arc<str>> = silent.map(|(stream_id, _)| stream_id.clone()).collect();
+        let silent = self.perhaps_idle().filter(|stream_id| self.silence.is_silent(stream_id));
+        let silent: Vec<Arc<str>> = silent.cloned().collect();
         let end = |id: Arc<str>| self.tracker.end_by_wall_time(&id).map(|progress| (id, progress));
         let progress: Vec<_> = silent.into_iter().filter_map(end).collect();
         self.ending_by_wall_time = !progress.is_empty();
@@ -271,7 +296,7 @@ impl Partition {
 
     /// Ends a stream's segment, behind all chunks that were read.
     fn end_segment(&mut self, stream_id: &Arc<str>) {
-        self.last_read.remove(stream_id);
+        self.silence.forget(stream_id);
         let key = StreamKey::Kafka(self.assignment, stream_id.clone());
         self.outbox.push_back((stream_id.clone(), ShardMessage::EndSegment { key, credits: None }));
     }
@@ -280,10 +305,6 @@ impl Partition {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.outbox.is_empty() && self.tracker.is_drained()
-    }
-
-    fn idle_ms(&self) -> i64 {
-        i64::try_from(self.idle_timeout.as_millis()).unwrap_or(i64::MAX)
     }
 }
 

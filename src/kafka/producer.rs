@@ -1,105 +1,40 @@
 //! The producer of events and dead letters.
 //!
 //! Input: events with the tickets that they settle, and dead letters. Output: records, in order for each stream (idempotent producer, acks=all), and a
-//! report to the partitions' reader for each that is acknowledged. Invariant: never waits; a full queue returns the message to its sender.
+//! report to the partitions' reader for each that is acknowledged. Invariants: never waits; a full queue returns the message to its sender. No refusal
+//! by the brokers loses a record: it is sent again as long as it may be written later, and else a dead letter takes its place.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use prost::Message as _;
-use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Message as _, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
 
+use super::acknowledgements::{Acknowledgements, InFlight, Shared};
+use super::outgoing::Content;
+pub use super::outgoing::{NotTaken, Outgoing, Settlement};
+use super::refusal::{self, Refusal, cut, with};
 use crate::kafka::{KafkaFault, clients};
 use crate::kafka::{Options, ValueFormat};
 use crate::proto::{CallSummary, EmotionEvent};
-use crate::serving::SettledWindow;
 use crate::shard::PartitionReport;
-use crate::stream::{ChannelState, DeadLetterTicket, Ticket};
+use crate::stream::Ticket;
 
-/// What an acknowledgement settles.
-#[derive(Debug)]
-pub enum Settlement {
-    /// The window of a Kafka stream.
-    Window(SettledWindow),
-    /// The ends of streams whose call was summarised.
-    StreamEnds(Vec<Ticket>),
-    /// A record that was refused.
-    DeadLetter(DeadLetterTicket),
-    /// Nothing: the event of a gRPC stream.
-    Nothing,
-}
-
-/// Reports acknowledgements to the reader, from the producer's own thread.
-struct Acknowledgements {
-    reports: crossbeam_channel::Sender<PartitionReport>,
-}
-
-impl ClientContext for Acknowledgements {}
-
-impl ProducerContext for Acknowledgements {
-    type DeliveryOpaque = Box<Settlement>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, settlement: Box<Settlement>) {
-        let report = match (result, *settlement) {
-            (Ok(_), Settlement::Window(SettledWindow { ticket, state })) => {
-                PartitionReport::Delivered { ticket, state }
-            }
-            (Ok(_), Settlement::DeadLetter(ticket)) => PartitionReport::DeadLetterDelivered(ticket),
-            (Ok(_), Settlement::StreamEnds(ends)) => {
-                let delivered =
-                    |ticket| PartitionReport::Delivered { ticket, state: ChannelState::default() };
-                ends.into_iter().map(delivered).for_each(|report| _ = self.reports.send(report));
-                return;
-            }
-            (Ok(_), Settlement::Nothing) => return,
-            (Err((error, message)), _) => PartitionReport::Failed(Box::new(KafkaFault::NotAcknowledged {
-                topic: message.topic().to_owned(),
-                partition: message.partition(),
-                source: Box::new(error.clone()),
-            })),
-        };
-        // Once the reader has ended, nothing can be settled any more.
-        let _ = self.reports.send(report);
-    }
-}
-
-/// A message on its way to the producer's queue.
-#[derive(Debug)]
-pub struct Outgoing {
-    pub(super) topic: String,
-    pub(super) key: Option<Vec<u8>>,
-    pub(super) value: Vec<u8>,
-    pub(super) headers: OwnedHeaders,
-    pub(super) settlement: Box<Settlement>,
-}
-
-impl Outgoing {
-    /// Returns the same message for another topic.
-    #[must_use]
-    pub fn to_topic(self, topic: &str) -> Self {
-        Self { topic: topic.to_owned(), ..self }
-    }
-}
-
-/// Why a message was not queued.
-#[derive(Debug)]
-pub enum NotTaken {
-    /// The queue is full; the message is returned.
-    Full(Box<Outgoing>),
-    /// It can never be sent.
-    Failed(KafkaError),
-}
+/// How long a wait for acknowledgements lasts before refused records are looked after.
+const FLUSH_SLICE: Duration = Duration::from_millis(50);
 
 /// The producer of events and dead letters. Cheap to clone.
 #[derive(Clone)]
 pub struct EventProducer {
     producer: ThreadedProducer<Acknowledgements>,
+    shared: Arc<Shared>,
     output_topic: String,
     calls_topic: String,
+    input_topic: String,
+    dead_letter_topic: String,
     value_format: ValueFormat,
-    reports: crossbeam_channel::Sender<PartitionReport>,
 }
 
 impl EventProducer {
@@ -111,9 +46,16 @@ impl EventProducer {
         kafka: &Options,
         reports: crossbeam_channel::Sender<PartitionReport>,
     ) -> Result<Self, KafkaFault> {
-        let producer = clients::event_producer(kafka, Acknowledgements { reports: reports.clone() })?;
-        let (output_topic, calls_topic) = (kafka.output_topic.clone(), kafka.calls_topic.clone());
-        Ok(Self { producer, output_topic, calls_topic, value_format: kafka.value_format, reports })
+        let shared = Arc::new(Shared::new(reports, &kafka.dead_letter_topic));
+        Ok(Self {
+            producer: clients::event_producer(kafka, Acknowledgements(Arc::clone(&shared)))?,
+            shared,
+            output_topic: kafka.output_topic.clone(),
+            calls_topic: kafka.calls_topic.clone(),
+            input_topic: kafka.input_topic.clone(),
+            dead_letter_topic: kafka.dead_letter_topic.clone(),
+            value_format: kafka.value_format,
+        })
     }
 
     /// Returns the record of an event: key = stream, CloudEvents 1.0 attributes as headers (binary content mode).
@@ -141,11 +83,13 @@ impl EventProducer {
         Outgoing {
             topic: self.output_topic.clone(),
             key: Some(event.stream_id.clone().into_bytes()),
-            value,
+            value: Some(value),
             headers: headers.iter().chain(&name).fold(OwnedHeaders::new(), |all, (key, value)| {
                 all.insert(Header { key, value: Some(*value) })
             }),
             settlement: Box::new(settlement),
+            content: Content::Event,
+            suspect: false,
         }
     }
 
@@ -171,45 +115,144 @@ impl EventProducer {
         Outgoing {
             topic: self.calls_topic.clone(),
             key: Some(summary.call_id.clone().into_bytes()),
-            value,
+            value: Some(value),
             headers: headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
                 all.insert(Header { key, value: Some(*value) })
             }),
             settlement: Box::new(Settlement::StreamEnds(ends)),
+            content: Content::Event,
+            suspect: false,
         }
     }
 
     /// Settles a window that gives no event.
     pub fn settle(&self, settlement: Settlement) {
-        if let Settlement::Window(SettledWindow { ticket, state }) = settlement {
-            // Once the reader has ended, nothing can be settled any more.
-            let _ = self.reports.send(PartitionReport::Delivered { ticket, state });
-        }
+        self.shared.settle(settlement);
     }
 
-    /// Puts a message into the producer's queue.
+    /// Returns the dead letter of a window that the model failed on: the event without an emotion, with the reason and the origin in headers.
+    #[must_use]
+    pub fn failed_window(&self, event: &EmotionEvent, reason: &str, settlement: Settlement) -> Outgoing {
+        let partition = match &settlement {
+            Settlement::Window(settled) => settled.ticket.assignment.partition.to_string(),
+            Settlement::DeadLetter(_) | Settlement::StreamEnds(_) | Settlement::Nothing => String::new(),
+        };
+        let message = self.event(event, settlement);
+        let headers = with(message.headers, refusal::ERROR, cut(reason));
+        let headers = with(headers, refusal::REASON, "inference");
+        let headers = with(headers, refusal::TOPIC, &self.input_topic);
+        let headers = with(headers, refusal::PARTITION, &partition);
+        let letter = Outgoing { headers, content: Content::DeadLetter, ..message };
+        letter.to_topic(&self.dead_letter_topic)
+    }
+
+    /// Puts a message into the producer's queue. While records that were refused wait to be sent again, none is taken, so that the order is kept.
     ///
     /// # Errors
     /// A full queue gives the message back.
     pub fn send(&self, message: Outgoing) -> Result<(), NotTaken> {
-        let Outgoing { topic, key, value, headers, settlement } = message;
-        let mut record = BaseRecord::with_opaque_to(&topic, settlement).payload(&value).headers(headers);
-        if let Some(key) = &key {
-            record = record.key(key);
+        self.retry()?;
+        if self.shared.unacknowledged().has_refused() {
+            return Err(NotTaken::Full(Box::new(message)));
         }
-        match self.producer.send(record) {
+        let number = self.shared.unacknowledged().next_number();
+        match self.produce(number, message) {
             Ok(()) => Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), record)) => {
-                let (headers, settlement) = (record.headers.unwrap_or_default(), record.delivery_opaque);
-                Err(NotTaken::Full(Box::new(Outgoing { topic, key, value, headers, settlement })))
-            }
-            Err((error, _)) => Err(NotTaken::Failed(error)),
+            Err(NotTaken::Full(message)) => Err(NotTaken::Full(message)),
+            Err(NotTaken::Failed(error)) => Err(NotTaken::Failed(error)),
         }
     }
 
-    /// Waits until everything is acknowledged, at most for `limit`, and returns whether it is.
-    #[must_use]
-    pub fn flush(&self, limit: Duration) -> bool {
-        self.producer.flush(limit).is_ok()
+    /// Sends records again that were refused, as soon as their pause is over. Must be called now and then; never waits.
+    ///
+    /// # Errors
+    /// Where the producer can send nothing any more.
+    pub fn retry(&self) -> Result<(), NotTaken> {
+        if !self.shared.unacknowledged().has_refused() {
+            return Ok(());
+        }
+        if self.shared.unacknowledged().begin_round() {
+            // What is still queued comes back too, so that all of it is sent again in order.
+            self.producer.purge(PurgeConfig::default().queue().non_blocking());
+        }
+        let mut next = self.shared.unacknowledged().next_retry(Instant::now());
+        while let Some((number, message)) = next {
+            let alone = message.suspect;
+            match self.produce(number, message) {
+                Ok(()) => {}
+                Err(NotTaken::Full(message)) => {
+                    self.shared.unacknowledged().put_back(number, *message);
+                    return Ok(());
+                }
+                Err(failed) => return Err(failed),
+            }
+            next = if alone { None } else { self.shared.unacknowledged().next_of_round() };
+        }
+        Ok(())
     }
+
+    /// Hands a message to librdkafka.
+    fn produce(&self, number: u64, message: Outgoing) -> Result<(), NotTaken> {
+        let Outgoing { topic, key, value, headers, settlement, content, suspect } = message;
+        let in_flight = Box::new(InFlight { number, settlement, content, suspect });
+        let of_call = in_flight.is_of_call();
+        let mut record = BaseRecord::with_opaque_to(&topic, in_flight).headers(headers);
+        if let Some(key) = &key {
+            record = record.key(key);
+        }
+        if let Some(value) = &value {
+            record = record.payload(value);
+        }
+        // Before it is sent: the outcome may be known at once.
+        self.shared.unacknowledged().sent(of_call, Instant::now());
+        let Err((error, record)) = self.producer.send(record) else { return Ok(()) };
+        self.shared.unacknowledged().returned(of_call);
+        let (headers, in_flight) = (record.headers.unwrap_or_default(), record.delivery_opaque);
+        let InFlight { settlement, content, suspect, .. } = *in_flight;
+        let message = Outgoing { topic, key, value, headers, settlement, content, suspect };
+        if matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) {
+            return Err(NotTaken::Full(Box::new(message)));
+        }
+        if Refusal::of(&error) == Refusal::Fatal {
+            return Err(NotTaken::Failed(error));
+        }
+        self.shared.refused(number, message, &error, false);
+        Ok(())
+    }
+
+    /// Returns for how long nothing was acknowledged although records wait for it.
+    #[must_use]
+    pub fn stalled_for(&self) -> Option<Duration> {
+        self.shared.unacknowledged().stalled_for(Instant::now())
+    }
+
+    /// Waits until everything is acknowledged, at most for `limit`.
+    #[must_use]
+    pub fn flush(&self, limit: Duration) -> Flushed {
+        let deadline = Instant::now() + limit;
+        loop {
+            let failed = self.retry().is_err();
+            // Times out where something is left, which the state shows too.
+            let _ = self.producer.flush(FLUSH_SLICE.min(limit));
+            let unacknowledged = self.shared.unacknowledged();
+            if unacknowledged.is_empty() {
+                return Flushed::All;
+            }
+            if failed || Instant::now() >= deadline {
+                return Flushed::Left { of_calls: unacknowledged.of_calls() };
+            }
+        }
+    }
+}
+
+/// What a flush has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flushed {
+    /// Everything is acknowledged.
+    All,
+    /// Records are not acknowledged.
+    Left {
+        /// Those of them that are events of calls; all others are made again from the input.
+        of_calls: usize,
+    },
 }

@@ -49,9 +49,9 @@ pub struct ProgressEntry {
     /// Positions at which the stream ended by wall time, ascending. A replay ends it there too.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub idle_ends: VecDeque<u64>,
-    /// Timestamp of the stream's last record before the offset, in ms.
+    /// Highest timestamp of the stream's records before the offset, in ms.
     pub last_timestamp: i64,
-    /// Highest timestamp in the partition before the offset, in ms.
+    /// The same, and the time that the partition's clock has advanced since, up to the offset. In older records the highest timestamp of the partition.
     pub highest_timestamp: i64,
 }
 
@@ -163,6 +163,12 @@ impl ProgressEntry {
             last_timestamp: i64::MIN,
             highest_timestamp: i64::MIN,
         }
+    }
+
+    /// Returns how long the stream has been silent at the offset by the partition's clock, in ms.
+    #[must_use]
+    pub fn silence_ms(&self) -> i64 {
+        self.highest_timestamp.saturating_sub(self.last_timestamp).max(0)
     }
 
     /// Returns whether the entry holds at its own offset only. A stream with an open segment always has a chunk at or behind that offset. One without

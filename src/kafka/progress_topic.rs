@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::clients::{self, REQUEST_TIMEOUT};
 use super::fault::{KafkaFault, LostProgress, broker};
 use super::options::{OnLostProgress, Options};
+use super::outage;
 use super::progress::{Progress, ProgressEntry, ProgressRecord};
 
 /// How long an acknowledgement may take before a warning is logged.
@@ -32,7 +34,15 @@ const READ_SLICE: Duration = Duration::from_millis(100);
 /// Passes acknowledgements on to the writer, from the producer's own thread.
 struct Acknowledgements(crossbeam_channel::Sender<Result<(), KafkaFault>>);
 
-impl ClientContext for Acknowledgements {}
+impl ClientContext for Acknowledgements {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        outage::log(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        outage::error(&error, reason);
+    }
+}
 
 impl ProducerContext for Acknowledgements {
     type DeliveryOpaque = ();
@@ -121,10 +131,9 @@ impl ProgressWriter {
                 Ok(outcome) => return outcome,
                 Err(RecvTimeoutError::Timeout) => {
                     let topic = &self.kafka.progress_topic;
-                    tracing::warn!(
-                        topic,
-                        "progress is not acknowledged yet: no offset is committed meanwhile"
-                    );
+                    outage::report(&format!(
+                        "progress in {topic} is not acknowledged yet: no offset is committed meanwhile"
+                    ));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(KafkaFault::ThreadEnded { name: "producer polling thread" });

@@ -24,8 +24,10 @@ use super::fault::KafkaFault;
 use super::fetched::FetchedQueues;
 use super::options::Options;
 use super::partition::Partition;
+use super::partition_end::PartitionEnds;
 use super::producer::EventProducer;
 use super::rebalance::{LAST_COMMIT, Leaving};
+use super::turns::Turns;
 use crate::serving::RegistryReceiver;
 use crate::shard::PartitionReport;
 use crate::shard::{ShardMessage, Shards};
@@ -38,6 +40,11 @@ const RECORD_WAIT: Duration = Duration::from_millis(5);
 const SHARD_WAIT: Duration = Duration::from_millis(1);
 /// How often idle streams are searched for.
 const IDLE_INTERVAL: Duration = Duration::from_millis(200);
+/// How long a drain waits for brokers that are away.
+const DRAIN_AWAY: Duration = Duration::from_secs(3);
+/// The parts of the grace period after which a drain waits for no window and for no commit any more. The rest is for leaving the group.
+const DRAIN_PART: f64 = 0.8;
+const COMMIT_PART: f64 = 0.9;
 /// How long the delivery thread may take to end.
 const DELIVERY_STOP: Duration = Duration::from_secs(1);
 
@@ -71,12 +78,19 @@ pub struct Reader {
     pub(super) loading: Option<AssignmentLoader>,
     pub(super) leaving: VecDeque<Leaving>,
     pub(super) committer: Committer,
+    /// When the commit that is under way was started.
+    pub(super) commit_started: Instant,
     delivery: DeliveryThread,
+    pub(super) ends: PartitionEnds,
+    /// Whether "kafka" was reported as unmet since partitions were assigned.
+    pub(super) unready: bool,
     pub(super) dead_letters: DeadLetterQueue,
     /// Shards that have no room yet for the message that a partition was released.
     pub(super) pending_forgets: Vec<(tokio::sync::mpsc::Sender<ShardMessage>, Assignment)>,
     /// Partitions that were assigned so far.
     pub(super) assignments: u64,
+    /// Decides which partition is read next.
+    pub(super) turns: Turns,
     pub(super) draining: bool,
 }
 
@@ -90,6 +104,7 @@ impl Reader {
         let consumer = Arc::new(consumer);
         let delivery = AtLeastOnce::new(kafka, Arc::clone(&consumer))?;
         Ok(Self {
+            ends: PartitionEnds::start(&consumer, &kafka.input_topic)?,
             fetched: FetchedQueues::new(Arc::clone(&consumer), &kafka.input_topic),
             delivery: DeliveryThread::start(delivery)?,
             dead_letters: DeadLetterQueue::new(kafka, links.producer.clone()),
@@ -101,8 +116,11 @@ impl Reader {
             loading: None,
             leaving: VecDeque::new(),
             committer: Committer::default(),
+            commit_started: Instant::now(),
+            unready: false,
             pending_forgets: Vec::new(),
             assignments: 0,
+            turns: Turns::default(),
             draining: false,
         })
     }
@@ -116,8 +134,10 @@ impl Reader {
         while !stop.is_cancelled() {
             self.step()?;
             if idle_ended.elapsed() > IDLE_INTERVAL {
-                let commit = self.committer.end_idle(&mut self.partitions, Instant::now());
+                self.request_ends();
+                let commit = self.committer.end_idle(&mut self.partitions);
                 self.deliver(commit)?;
+                self.report_readiness();
                 idle_ended = Instant::now();
             }
             if committed.elapsed() > self.kafka.commit_interval && !self.committer.is_under_way() {
@@ -133,6 +153,11 @@ impl Reader {
         self.handle_consumer_events()?;
         while let Some((commit, outcome)) = self.delivery.delivered()? {
             self.committer.complete(&mut self.partitions, commit, outcome);
+        }
+        for (number, end) in self.ends.answer() {
+            if let Some(partition) = self.partitions.get_mut(&number) {
+                partition.end_reported(end);
+            }
         }
         self.handle_reports()?;
         self.dead_letters.send()?;
@@ -186,8 +211,10 @@ impl Reader {
         self.deliver(commit)
     }
 
-    fn deliver(&self, commit: Option<Commit>) -> Result<(), KafkaFault> {
-        commit.map_or(Ok(()), |commit| self.delivery.deliver(commit))
+    fn deliver(&mut self, commit: Option<Commit>) -> Result<(), KafkaFault> {
+        let Some(commit) = commit else { return Ok(()) };
+        self.commit_started = Instant::now();
+        self.delivery.deliver(commit)
     }
 
     /// Lets the shards drop the streams of partitions that were released, as soon as they have room for the message.
@@ -197,16 +224,17 @@ impl Reader {
         });
     }
 
-    /// Stops reading, waits for the reports that are outstanding, commits, and leaves the group.
+    /// Stops reading, waits for the reports that are outstanding, commits, and leaves the group. Does not wait for brokers that are away.
     fn drain(mut self) -> Result<(), KafkaFault> {
         self.draining = true;
-        let deadline = Instant::now() + self.links.grace_period;
+        let (started, grace) = (Instant::now(), self.links.grace_period);
         self.partitions.values_mut().for_each(Partition::leave);
-        while !self.is_drained() && Instant::now() < deadline {
+        while !self.is_drained() && started.elapsed() < grace.mul_f64(DRAIN_PART) && !self.is_away() {
+            self.ends.request(self.partitions.keys().copied(), false);
             self.step()?;
         }
         let drained = self.is_drained();
-        let deadline = Instant::now() + LAST_COMMIT;
+        let deadline = (Instant::now() + LAST_COMMIT).min(started + grace.mul_f64(COMMIT_PART));
         // Before the last commit, one that is under way ends, and one that was not acknowledged is tried again.
         for _ in 0..3 {
             self.finish_commit(deadline)?;
@@ -220,12 +248,18 @@ impl Reader {
         Ok(())
     }
 
-    /// Goes on until no commit is under way, at most until `deadline`.
+    /// Goes on until no commit is under way, at most until `deadline`, and not while the brokers are away.
     fn finish_commit(&mut self, deadline: Instant) -> Result<(), KafkaFault> {
-        while self.committer.is_under_way() && Instant::now() < deadline {
+        while self.committer.is_under_way() && Instant::now() < deadline && !self.is_away() {
+            self.ends.request(self.partitions.keys().copied(), false);
             self.step()?;
         }
         Ok(())
+    }
+
+    /// Returns whether a drain would wait in vain.
+    fn is_away(&self) -> bool {
+        self.ends.away_for().is_some_and(|away| away > DRAIN_AWAY)
     }
 
     fn is_drained(&self) -> bool {

@@ -13,6 +13,7 @@ use crate::audio::{AudioFormat, BadAudio, ChannelPolicy, channel_names};
 use crate::proto::{self, Timestamp};
 use crate::stream::Chunk;
 use crate::stream::StreamInfo;
+use crate::telemetry::excerpt;
 
 /// The header with the media type of the value, as in HTTP.
 pub const CONTENT_TYPE: &str = "content-type";
@@ -36,7 +37,7 @@ pub const CHANNEL_NAMES: &str = "affectd-channel-names";
 pub const ATTRIBUTE: &str = "affectd-attribute-";
 
 /// The headers that describe a raw record, and those that a dead letter adds, which may be written to the input again.
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 15] = [
     CONTENT_TYPE,
     FIRST_SAMPLE,
     SEQUENCE,
@@ -45,9 +46,13 @@ const KNOWN: [&str; 11] = [
     CHANNELS,
     CHANNEL_NAMES,
     "affectd-error",
+    "affectd-reason",
     "affectd-topic",
     "affectd-partition",
     "affectd-offset",
+    "affectd-value-bytes",
+    "affectd-value-sha256",
+    "affectd-key-sha256",
 ];
 
 /// The most names of unknown headers that are reported, since names come from producers.
@@ -58,8 +63,8 @@ const MOST_REPORTED: usize = 32;
 pub struct RawRecord {
     /// The key.
     pub key: Option<Vec<u8>>,
-    /// The value.
-    pub value: Bytes,
+    /// The value; `None` is a null value.
+    pub value: Option<Bytes>,
     /// The headers.
     pub headers: OwnedHeaders,
     /// When the record was created or appended, in ms since 1970; `None` where the broker keeps no time.
@@ -70,7 +75,7 @@ impl From<&BorrowedMessage<'_>> for RawRecord {
     fn from(message: &BorrowedMessage<'_>) -> Self {
         Self {
             key: message.key().map(<[u8]>::to_vec),
-            value: message.payload().unwrap_or_default().to_vec().into(),
+            value: message.payload().map(|value| value.to_vec().into()),
             headers: message.headers().map_or_else(OwnedHeaders::new, BorrowedHeaders::detach),
             timestamp: message.timestamp().to_millis(),
         }
@@ -107,7 +112,7 @@ pub enum BadRecord {
     #[error(transparent)]
     Format(#[from] BadAudio),
     /// The value of a header is not allowed.
-    #[error("header {name}: {value:?}; allowed is {allowed}")]
+    #[error("header {name}: {:?}; allowed is {allowed}", excerpt(value))]
     Header {
         /// The name of the header.
         name: &'static str,
@@ -130,8 +135,12 @@ impl RawRecord {
         };
         match self.header(CONTENT_TYPE).filter(|kind| !is_protobuf(kind)) {
             Some(kind) => self.raw(key, &kind),
-            None if self.value.is_empty() => Err(BadRecord::Empty),
-            None => message(key, proto::AudioChunk::decode(self.value.clone())?, self.timestamp),
+            None => match &self.value {
+                Some(value) if !value.is_empty() => {
+                    message(key, proto::AudioChunk::decode(value.clone())?, self.timestamp)
+                }
+                Some(_) | None => Err(BadRecord::Empty),
+            },
         }
     }
 
@@ -149,7 +158,7 @@ impl RawRecord {
             sequence: self.number(SEQUENCE)?,
             first_sample: self.number(FIRST_SAMPLE)?,
             format: Some(AudioFormat::from_content_type(kind)?),
-            audio: self.value.clone(),
+            audio: self.value.clone().unwrap_or_default(),
             last: self.last()?,
         };
         let info = StreamInfo {
@@ -185,7 +194,7 @@ impl RawRecord {
             let mut reported = REPORTED.lock().unwrap_or_else(PoisonError::into_inner);
             if reported.len() < MOST_REPORTED && reported.insert(header.key.to_owned()) {
                 tracing::warn!(
-                    header = header.key,
+                    header = %excerpt(header.key),
                     "unknown header of a raw record is ignored; did you mean {nearest}?"
                 );
             }
@@ -275,7 +284,7 @@ mod tests {
         };
         RawRecord {
             key: Some(b"call".to_vec()),
-            value: Bytes::from_static(&[7; 80]),
+            value: Some(Bytes::from_static(&[7; 80])),
             headers: headers.iter().fold(OwnedHeaders::new(), add),
             timestamp: Some(1_700_000_000_250),
         }

@@ -4,10 +4,9 @@
 //! requests to the brokers.
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::clients::{self, REQUEST_TIMEOUT};
+use super::clients::{self, QuietContext, REQUEST_TIMEOUT};
 use super::fault::{KafkaFault, broker};
 use super::options::Options;
 
@@ -33,7 +32,7 @@ pub async fn ensure_topics(kafka: &Options, others: &[String]) -> Result<(), Kaf
 /// Returns the number of partitions of `topic`, which is created with `partitions` of them where it is missing.
 async fn ensure_topic(
     kafka: &Options,
-    admin: &AdminClient<DefaultClientContext>,
+    admin: &AdminClient<QuietContext>,
     topic: &str,
     partitions: usize,
     compacted: bool,
@@ -62,7 +61,7 @@ async fn ensure_topic(
 
 fn partitions_of(
     kafka: &Options,
-    admin: &AdminClient<DefaultClientContext>,
+    admin: &AdminClient<QuietContext>,
     topic: &str,
 ) -> Result<Option<usize>, KafkaFault> {
     let metadata = admin

@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::partition_clock::ReadAt;
 use super::progress::{AcknowledgedWindows, ProgressEntry, StreamState};
 use crate::audio::AudioFormat;
 use crate::stream::{ChannelState, ChannelStates, EpochPosition, SUMMARY_CHANNEL, StreamInfo, Ticket};
@@ -16,8 +17,8 @@ const NOTHING_NEEDED: (i64, u64) = (i64::MAX, u64::MAX);
 #[derive(Debug)]
 pub(super) struct TrackedRecord {
     pub offset: i64,
-    /// Timestamp of the stream's record before this one, in ms.
-    pub last_timestamp_before: i64,
+    /// When the stream's records before this one were written.
+    pub last_read_before: ReadAt,
     pub state: RecordState,
 }
 
@@ -56,8 +57,8 @@ pub(super) struct TrackedStream {
     pub position: Option<EpochPosition>,
     /// What the first chunk declared, and the format.
     pub begun_with: Option<(Arc<StreamInfo>, AudioFormat)>,
-    /// Timestamp of the last record, in ms.
-    pub last_timestamp: i64,
+    /// When it was last read, by its own timestamps and by the partition's clock.
+    pub last_read: ReadAt,
     /// Positions at which it ended by wall time, ascending.
     pub idle_ends: VecDeque<u64>,
     /// The entry of the last acknowledged commit.
@@ -91,8 +92,8 @@ impl TrackedStream {
         }
     }
 
-    /// Returns the entry for a reader that begins at `offset`.
-    pub fn entry_at(&self, offset: i64, highest_timestamp: i64) -> ProgressEntry {
+    /// Returns the entry for a reader that begins at `offset`, where the partition's clock stands at `clock`.
+    pub fn entry_at(&self, offset: i64, clock: i64) -> ProgressEntry {
         let from = self.records.partition_point(|record| record.offset < offset);
         let first = self.records.get(from);
         // The position at the offset is the one before the first record behind it that moved the stream; while that record is at its shard, the
@@ -110,13 +111,14 @@ impl TrackedStream {
         });
         let sample = state.as_ref().map_or(0, |state| state.position);
         let closed = state.as_ref().is_some_and(|state| state.first_window.is_none());
+        let last_read = first.map_or(self.last_read, |record| record.last_read_before);
         let is_ahead = |end: &&u64| **end > sample || (**end == sample && !closed);
         ProgressEntry {
             offset: Some(offset),
             idle_ends: self.idle_ends.iter().filter(is_ahead).copied().collect(),
             state,
-            last_timestamp: first.map_or(self.last_timestamp, |record| record.last_timestamp_before),
-            highest_timestamp,
+            last_timestamp: last_read.timestamp,
+            highest_timestamp: last_read.timestamp.saturating_add(clock - last_read.clock),
         }
     }
 

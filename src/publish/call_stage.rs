@@ -116,7 +116,7 @@ impl CallStage {
                 return self.waiting.clear();
             }
             let Some(room) = sink.try_reserve() else { return };
-            room.send(SinkEvent { message: message.clone(), settles: None });
+            room.send(SinkEvent { message: message.clone(), settles: None, failure: None });
             self.waiting.pop_front();
         }
     }

@@ -1,6 +1,6 @@
 //! Publishing: predictions become events, and each event goes to its recipients.
 //!
-//! Input: scored batches. Output: events to calls and sinks, predictions to evaluations. In data order: `stream_states` (state of the stages
+//! Input: scored batches. Output: events to calls, sinks and the tap of observers, predictions to evaluations. In data order: `stream_states` (state of the stages
 //! behind the model) → `smoothing` → `event` (the decision) → `publisher` (the stage).
 
 mod call_stage;
@@ -9,6 +9,7 @@ mod options;
 pub mod publisher;
 pub mod smoothing;
 pub mod stream_states;
+pub mod tap;
 
 pub use call_stage::CallOutput;
 pub use event::EventFactory;

@@ -14,6 +14,7 @@ use super::call_stage::{CallOutput, CallStage};
 use super::event::{EventFactories, EventFactory, Scores, now};
 use super::smoothing::RawScores;
 use super::stream_states::StreamStates;
+use super::tap::EventTap;
 use crate::batch::{Scored, ScoredBatch};
 use crate::model::{EngineError, Prediction};
 use crate::proto::EmotionEvent;
@@ -23,22 +24,6 @@ use crate::serving::{
 use crate::stream::ChannelState;
 use crate::telemetry::metrics;
 
-/// Why publishing cannot go on. Windows that are not acknowledged are read again after a restart.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishFault {
-    /// The engine failed twice on a window of a partition, which must not be lost.
-    #[error("analyse window {index} of stream {stream_id:?} from Kafka: {source}")]
-    Engine {
-        /// The stream.
-        stream_id: String,
-        /// Index of the window.
-        index: u64,
-        /// The engine's error.
-        #[source]
-        source: EngineError,
-    },
-}
-
 /// The stage's configuration and the sinks of shadows.
 #[derive(Debug)]
 pub struct Publisher {
@@ -46,16 +31,15 @@ pub struct Publisher {
     pub options: Options,
     /// The sinks of shadows by the topic that they are configured with.
     pub shadow_topics: HashMap<Arc<str>, EventSender>,
+    /// Observers of all events but those of shadows.
+    pub tap: EventTap,
     /// Where summaries of calls go.
     pub calls: CallOutput,
 }
 
 impl Publisher {
-    /// Publishes until every batcher has ended.
-    ///
-    /// # Errors
-    /// See [`PublishFault`]. Cancelling loses only windows that were not acknowledged yet.
-    pub async fn run(self, mut scored: mpsc::Receiver<ScoredBatch<JobOrigin>>) -> Result<(), PublishFault> {
+    /// Publishes until every batcher has ended. Cancelling loses only windows that were not acknowledged yet.
+    pub async fn run(self, mut scored: mpsc::Receiver<ScoredBatch<JobOrigin>>) {
         let mut factories = EventFactories::new(self.options.clone());
         let mut states = StreamStates::default();
         let mut calls = CallStage::new(self.calls.clone());
@@ -86,12 +70,29 @@ impl Publisher {
                         let window = (*envelope, prediction);
                         self.window((&mut states, &calls), &events, window);
                     }
-                    (JobOrigin::Window(envelope), Err(error)) => failed(*envelope, error)?,
+                    (JobOrigin::Window(envelope), Err(error)) => {
+                        let state = self.present_state((&mut states, &calls), &envelope);
+                        failed(&events, *envelope, error, state);
+                    }
                 }
             }
         }
         calls.finish().await;
-        Ok(())
+    }
+
+    /// Returns the state of a window's channel after a window without a prediction: only the summary of its call counts it.
+    fn present_state(
+        &self,
+        (states, calls): (&mut StreamStates, &CallStage),
+        envelope: &WindowEnvelope,
+    ) -> ChannelState {
+        let WindowEnvelope { stream, channel, .. } = envelope;
+        if self.options.smoothing().is_none() && envelope.activity.is_none() {
+            return stream.channel_states.of(*channel);
+        }
+        let state = states.of(stream, *channel);
+        calls.count(state, envelope, None);
+        state.clone()
     }
 
     /// Runs the stages behind the model on a window, and publishes its event.
@@ -141,6 +142,9 @@ impl Publisher {
     /// Hands the event of a window to its recipients; a window without one only settles.
     fn publish(&self, envelope: WindowEnvelope, event: Option<EmotionEvent>, state: ChannelState) {
         let (event, sinks) = (event.map(Arc::new), envelope.sinks.into_iter());
+        if let Some(event) = event.as_ref().filter(|_| !matches!(envelope.recipient, Recipient::Shadow(_))) {
+            self.tap.publish(event);
+        }
         let message = event.clone().map_or(SinkMessage::Nothing, SinkMessage::Event);
         match envelope.recipient {
             Recipient::Shadow(topic) => {
@@ -150,13 +154,13 @@ impl Publisher {
                 // The delivery by the first sink settles the window.
                 let mut settles = Some(SettledWindow { ticket, state });
                 for room in sinks {
-                    room.send(SinkEvent { message: message.clone(), settles: settles.take() });
+                    room.send(SinkEvent { message: message.clone(), settles: settles.take(), failure: None });
                 }
             }
             Recipient::Unpublished(None) => {}
             Recipient::Call(call) => {
                 for room in sinks {
-                    room.send(SinkEvent { message: message.clone(), settles: None });
+                    room.send(SinkEvent { message: message.clone(), settles: None, failure: None });
                 }
                 drop(message);
                 if let Some(event) = event {
@@ -170,31 +174,42 @@ impl Publisher {
     /// Sends a shadow's event to its topic. A shadow reserves no room, so that it delays no stream.
     fn publish_shadow(&self, event: Arc<EmotionEvent>, topic: Option<&str>) {
         let Some(sink) = topic.and_then(|topic| self.shadow_topics.get(topic)) else { return };
-        if let Err(full) =
-            sink.try_send(SinkEvent { message: SinkMessage::Event(event.clone()), settles: None })
-        {
+        let message = SinkMessage::Event(event.clone());
+        let sink_event = SinkEvent { message, settles: None, failure: None };
+        if let Err(full) = sink.try_send(sink_event) {
             metrics::shadow_window(&event.model, "event_dropped");
             tracing::debug!(topic, "dropped an event of a shadow: {full}");
         }
     }
 }
 
-/// Handles a window that the engine failed on: its call fails; for a window of a partition the daemon stops rather than lose it.
-fn failed(envelope: WindowEnvelope, source: EngineError) -> Result<(), PublishFault> {
+/// Handles a window that the engine failed on twice: its call fails; for a window of a partition its sinks receive the failure, which becomes a dead letter,
+/// and its stream goes on.
+fn failed(events: &EventFactory, envelope: WindowEnvelope, source: EngineError, state: ChannelState) {
     envelope.agreements.iter().for_each(|agreement| agreement.record_missing("failed"));
     if !matches!(envelope.recipient, Recipient::Shadow(_)) {
         metrics::window("failed");
     }
     let index = envelope.index;
+    let nothing = Scores { raw: &[], smoothed: None, values: &[] };
+    let undecided = EmotionEvent { emotion: String::new(), ..events.event(&envelope, nothing, now()) };
+    let sinks = envelope.sinks.into_iter();
     match envelope.recipient {
         Recipient::Call(call) => {
             let _ = call.replies.try_send(CallReply::Failed { index, source });
-            Ok(())
         }
-        Recipient::Shadow(_) | Recipient::Unpublished(_) => Ok(()),
-        Recipient::Partition(_) => {
-            let stream_id = envelope.stream.stream_id.to_string();
-            Err(PublishFault::Engine { stream_id, index, source })
+        Recipient::Shadow(_) | Recipient::Unpublished(_) => {}
+        Recipient::Partition(ticket) => {
+            let stream_id = &envelope.stream.stream_id;
+            let reason = format!("analyse window {index} of stream {stream_id:?}: {source}");
+            tracing::error!("dead letter: {reason}");
+            metrics::dead_letter("inference");
+            let message = SinkMessage::Event(Arc::new(undecided));
+            let mut settles = Some(SettledWindow { ticket, state });
+            for room in sinks {
+                let (message, failure) = (message.clone(), Some(reason.clone()));
+                room.send(SinkEvent { message, settles: settles.take(), failure });
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::EngineOptions;
 use crate::options::{As, FilePath, Optional, Topic};
-use crate::stream::Summaries;
+use crate::stream::{InputBounds, Summaries};
 use crate::{audio, batch, vad, window};
 
 /// A model that the daemon loads.
@@ -70,6 +70,8 @@ pub struct ReloaderOptions {
     pub batch: batch::Options,
     /// `[engine]`
     pub engine: EngineOptions,
+    /// The bounds of what a stream declares.
+    pub bounds: InputBounds,
     /// Which streams a summary is made of (`calls.summaries`).
     pub summaries: Summaries,
     /// Chunks that the inboxes of all shards hold: as many chunks of one model may be on their way to the shards or wait there.

@@ -11,6 +11,7 @@ use crate::batch::Job;
 use crate::model::Contract;
 use crate::serving::JobOrigin;
 use crate::stream::StreamSetup;
+use crate::telemetry::excerpt;
 
 /// A model in service, as its streams see it.
 #[derive(Debug, Clone)]
@@ -46,7 +47,7 @@ pub type RegistryReceiver = watch::Receiver<Arc<ModelRegistry>>;
 
 /// A stream requests a model that is not in service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("model: {name:?} is not served; allowed is {allowed}, or nothing for {default}")]
+#[error("model: {:?} is not served; allowed is {allowed}, or nothing for {default}", excerpt(name))]
 pub struct UnknownModel {
     name: String,
     allowed: String,

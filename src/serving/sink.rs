@@ -23,6 +23,8 @@ pub struct SinkEvent {
     pub message: SinkMessage,
     /// The window that settles once the sink has delivered the event; `None` where no offset depends on it.
     pub settles: Option<SettledWindow>,
+    /// Why the window has no emotion, where the model failed on it.
+    pub failure: Option<String>,
 }
 
 /// What a sink publishes.

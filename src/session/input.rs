@@ -9,7 +9,7 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -17,14 +17,15 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::credits::EventCredits;
+use super::ReplyInbox;
+use super::credits::{EventCredits, Patience};
 use super::opened_stream::OpenedStream;
 use super::shard_sender::Route;
 use super::{OpenStreams, Refusal};
 use crate::proto::AudioChunk;
-use crate::serving::{CallReply, ModelRegistry, RegistryReceiver};
+use crate::serving::{ModelRegistry, RegistryReceiver};
 use crate::shard::Shards;
-use crate::stream::{BadChunk, EndReason, StreamCall};
+use crate::stream::{BadChunk, EndReason, InputBounds, StreamCall};
 use crate::telemetry::metrics::{self, Source};
 
 /// What the sessions of all transports are connected to.
@@ -36,10 +37,16 @@ pub struct SessionLinks {
     pub registries: RegistryReceiver,
     /// The ids of open streams.
     pub streams: OpenStreams,
+    /// The bounds of what a stream declares.
+    pub bounds: InputBounds,
     /// Cancelled when the daemon drains.
     pub draining: CancellationToken,
-    /// How long a stream may be silent before its segment ends (`audio.idle_timeout`).
+    /// How long a call may take until its first chunk (`limits.first_chunk_timeout`).
+    pub first_chunk_timeout: Duration,
+    /// How long a stream may be silent, or its client take no event, before the stream ends (`audio.idle_timeout`).
     pub idle_timeout: Duration,
+    /// Sessions that a drain ended because their clients take no events.
+    pub unread_at_drain: AtomicUsize,
     /// The share of the models' time that open streams may take, in percent (`limits.max_utilization_percent`).
     pub max_utilization_percent: usize,
 }
@@ -80,12 +87,13 @@ pub struct InputSession {
 }
 
 impl InputSession {
-    /// Returns a session without a stream, and the channel that its events arrive on. A transport drops the receiver when the client has gone.
+    /// Returns a session without a stream, and the inbox that its events arrive in. A transport drops the inbox when the client has gone.
     #[must_use]
-    pub fn new(links: Arc<SessionLinks>, source: Source) -> (Self, mpsc::Receiver<CallReply>) {
+    pub fn new(links: Arc<SessionLinks>, source: Source) -> (Self, ReplyInbox) {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let registry = links.registries.borrow().clone();
-        let (credits, inbox) = EventCredits::new(&registry);
+        let patience = Patience { limit: links.idle_timeout, draining: links.draining.clone() };
+        let (credits, inbox) = EventCredits::new(&registry, patience);
         let (refusals, refused) = mpsc::channel(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let route = Route { source, number, credits, refusals, call: None };
@@ -129,15 +137,15 @@ impl InputSession {
         if matches!(&outcome, Err(error) if !error.is_drain()) {
             self.forget().await;
         }
-        self.route.credits.all_returned().await;
+        if let Err(unread) = self.route.credits.all_returned().await {
+            outcome = Err(unread.into());
+        }
         // A refusal of the shard precedes whatever else ended the session.
         if let Ok(bad) = self.refused.try_recv() {
             outcome = Err(Refusal::from(bad).into());
         }
-        if let Err(SessionError::Refused(refusal)) = &outcome
-            && let Some(reason) = refusal.reason()
-        {
-            metrics::rejected(self.route.source, reason);
+        if let Err(SessionError::Refused(refusal)) = &outcome {
+            self.count(refusal);
         }
         outcome
     }
@@ -154,11 +162,10 @@ impl InputSession {
         mut chunks: Pin<&mut impl Stream<Item = Result<AudioChunk, SessionError<E>>>>,
     ) -> Result<End, SessionError<E>> {
         let (draining, replies) = (self.links.draining.clone(), self.route.credits.replies().clone());
-        let idle_timeout = self.links.idle_timeout;
+        let (first_timeout, idle_timeout) = (self.links.first_chunk_timeout, self.links.idle_timeout);
         // Made once: a future made for each chunk would enter and leave the waiters' lists, which all sessions share, each time.
         let (mut drained, mut gone) = (pin!(draining.cancelled()), pin!(replies.closed()));
-        let mut idle = pin!(tokio::time::sleep(idle_timeout));
-        let mut is_idle = false;
+        let mut idle = pin!(tokio::time::sleep(first_timeout));
         loop {
             let next = tokio::select! {
                 biased;
@@ -166,19 +173,14 @@ impl InputSession {
                 () = &mut gone => return Ok(End::Gone),
                 Some(bad) = self.refused.recv() => return Err(Refusal::from(bad).into()),
                 next = chunks.next() => next,
-                () = &mut idle, if !is_idle => {
-                    is_idle = true;
-                    self.end_segment().await?;
-                    continue;
-                }
+                () = &mut idle => return Err(self.end_idle().await.into()),
             };
             let Some(chunk) = next else { return Ok(End::Closed) };
             let chunk = chunk?;
-            is_idle = false;
-            idle.as_mut().reset(Instant::now() + idle_timeout);
             if self.accept(chunk).await? {
                 return Ok(End::Closed);
             }
+            idle.as_mut().reset(Instant::now() + idle_timeout);
         }
     }
 
@@ -194,10 +196,23 @@ impl InputSession {
         stream.accept(chunk).await
     }
 
-    async fn end_segment(&mut self) -> Result<(), Refusal> {
-        match &mut self.stream {
-            Some(stream) => stream.end_segment().await,
-            None => Ok(()),
+    /// Ends the segment of a silent stream, whose last windows are analysed, and returns why the session ends.
+    async fn end_idle(&mut self) -> Refusal {
+        let Some(stream) = &mut self.stream else {
+            return Refusal::FirstChunk { timeout: self.links.first_chunk_timeout };
+        };
+        match stream.end_segment().await {
+            Ok(()) => Refusal::Idle { timeout: self.links.idle_timeout },
+            Err(refusal) => refusal,
+        }
+    }
+
+    fn count(&self, refusal: &Refusal) {
+        if let Some(reason) = refusal.reason() {
+            metrics::rejected(self.route.source, reason);
+        }
+        if matches!(refusal, Refusal::Unread { .. }) && self.links.draining.is_cancelled() {
+            self.links.unread_at_drain.fetch_add(1, Ordering::Relaxed);
         }
     }
 

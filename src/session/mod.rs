@@ -11,6 +11,7 @@
 //! channel, and maps [`RefusalClass`] to its own codes.
 
 mod credits;
+mod inbox;
 mod input;
 mod open_streams;
 mod opened_stream;
@@ -18,6 +19,7 @@ mod pieces;
 mod refusal;
 mod shard_sender;
 
+pub use inbox::ReplyInbox;
 pub use input::{InputSession, SessionError, SessionLinks};
 pub use open_streams::{OpenStreamGuard, OpenStreams};
 pub use pieces::{chunks_of, events_of_a_piece, most_events_of_a_piece, pieces};

@@ -17,8 +17,8 @@ use crate::proto::AudioChunk;
 use crate::serving::{AdmissionPermit, ModelRegistry, ServedModel};
 use crate::shard::{ChunkEnvelope, ShardMessage, StreamKey};
 use crate::stream::{BadChunk, Chunk, CollectedFile, Declared, LastSequence, SequenceCheck};
-use crate::stream::{SplitFrame, StreamCall, StreamInfo, StreamSetup, decode_file};
-use crate::telemetry::metrics;
+use crate::stream::{InputBounds, SplitFrame, StreamCall, StreamInfo, StreamSetup, check_chunk, decode_file};
+use crate::telemetry::{excerpt, metrics};
 
 /// The time at which the sender captured a chunk.
 type CapturedAt = Option<crate::proto::Timestamp>;
@@ -56,14 +56,19 @@ struct Opening {
 
 impl Opening {
     /// Reads the declarations of a first chunk and moves them out of it. A stream without an id gets a random one.
-    fn new(registry: &ModelRegistry, route: &Route, message: &mut AudioChunk) -> Result<Self, Refusal> {
+    fn new(
+        registry: &ModelRegistry,
+        (bounds, route): (&InputBounds, &Route),
+        message: &mut AudioChunk,
+    ) -> Result<Self, Refusal> {
         let format = format_of(message)?.ok_or(BadChunk::FormatMissing)?;
-        let model = registry.find(&message.model)?;
         let stream_id: Arc<str> = match message.stream_id.as_str() {
             "" => uuid::Uuid::new_v4().to_string().into(),
             named => named.into(),
         };
         let mut info = StreamInfo::from_message(stream_id, message).map_err(BadChunk::from)?;
+        bounds.check(&info).map_err(BadChunk::from)?;
+        let model = registry.find(&info.model)?;
         info.call.clone_from(&route.call);
         if model.setup.summaries.include(&info) {
             let call = || Arc::new(StreamCall::new(&info, route.source.name()));
@@ -92,7 +97,7 @@ impl OpenedStream {
         route: &Route,
         message: &mut AudioChunk,
     ) -> Result<Self, Refusal> {
-        let opening = Opening::new(registry, route, message)?;
+        let opening = Opening::new(registry, (&links.bounds, route), message)?;
         opening.check_utilization(registry, links.max_utilization_percent)?;
         let Opening { info, model, setup, format, analysed } = opening;
         let id = links.streams.open(&info.stream_id)?;
@@ -191,6 +196,7 @@ impl OpenedStream {
 
     /// Checks that a chunk belongs to the stream and changes nothing of it.
     fn check(&self, message: &AudioChunk) -> Result<(), Refusal> {
+        check_chunk(message).map_err(BadChunk::from)?;
         let format = format_of(message)?;
         if !message.stream_id.is_empty() && *message.stream_id != *self.info.stream_id {
             let (is, open) = (message.stream_id.clone(), self.info.stream_id.to_string());
@@ -237,7 +243,7 @@ impl OpenedStream {
     ) -> Result<(), Refusal> {
         let events = events_of_a_piece(&self.setup, format);
         for (number, piece) in pieces(&self.setup, format, chunk)?.into_iter().enumerate() {
-            let Some(credits) = self.shard.reserve(events).await else { return Ok(()) };
+            let Some(credits) = self.shard.reserve(events).await? else { return Ok(()) };
             let Some(share) = self.shard.reserve_share(&self.model).await else { return Ok(()) };
             let envelope = ChunkEnvelope {
                 info: self.info.clone(),
@@ -283,7 +289,7 @@ impl OpenedStream {
         if !self.file.is_empty() {
             self.send_file(None).await?;
         }
-        let Some(credits) = self.shard.reserve(most_events_of_a_piece(&self.setup)).await else {
+        let Some(credits) = self.shard.reserve(most_events_of_a_piece(&self.setup)).await? else {
             // The client has gone, perhaps right after it closed its side: no component needs the last windows.
             self.forget().await;
             return Ok(());
@@ -307,7 +313,7 @@ fn now() -> Option<i64> {
 /// Logs that a stream of samples begins with the header of a file.
 fn warn_of_file(info: &StreamInfo, file: &str, handling: FileAsSamples) {
     tracing::warn!(
-        stream_id = %info.stream_id,
+        stream_id = %excerpt(&info.stream_id),
         file_as_samples = handling.name(),
         "a stream of raw samples begins with the header of a {file} file; send it as ENCODING_FILE"
     );

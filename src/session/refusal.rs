@@ -4,8 +4,11 @@
 //! its own codes (a gRPC status, a WebSocket close code, the reason of a dead letter). Invariant: the text names the field, its value and what is
 //! allowed.
 
+use std::time::Duration;
+
 use crate::serving::UnknownModel;
 use crate::stream::BadChunk;
+use crate::telemetry::excerpt;
 
 /// Why an input is refused.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +28,7 @@ pub enum Refusal {
         limit: usize,
     },
     /// A chunk belongs to another stream.
-    #[error("stream_id: {is:?} in the call of {open:?}; one call carries one stream")]
+    #[error("stream_id: {:?} in the call of {:?}; one call carries one stream", excerpt(is), excerpt(open))]
     OtherStream {
         /// The id that the chunk declares.
         is: String,
@@ -36,7 +39,7 @@ pub enum Refusal {
     #[error(transparent)]
     UnknownModel(#[from] UnknownModel),
     /// The stream is open in another session.
-    #[error("stream_id {0:?} is already open in another call")]
+    #[error("stream_id {:?} is already open in another call", excerpt(.0))]
     AlreadyOpen(String),
     /// The models could not keep up with one more stream; the field is the limit in percent.
     #[error(
@@ -50,11 +53,32 @@ pub enum Refusal {
     /// The daemon is shutting down.
     #[error("affectd is shutting down: connect again, with first_sample to go on where the events end")]
     Draining,
+    /// A call has sent no chunk.
+    #[error("chunk: none within {} s of the call (limits.first_chunk_timeout)", .timeout.as_secs_f64())]
+    FirstChunk {
+        /// How long a call may take until its first chunk.
+        timeout: Duration,
+    },
+    /// A stream is silent.
+    #[error(
+        "no chunk for {} s (audio.idle_timeout): the stream has ended; open it again, with first_sample to go on",
+        .timeout.as_secs_f64()
+    )]
+    Idle {
+        /// How long a stream may be silent.
+        timeout: Duration,
+    },
+    /// A client does not take the events of its stream.
+    #[error("no event was read for {} s (audio.idle_timeout): those that waited are dropped", .timeout.as_secs_f64())]
+    Unread {
+        /// How long a client may take no event.
+        timeout: Duration,
+    },
     /// A file is incomplete, and no further chunk of it has arrived.
     #[error("audio: no chunk for {} s (audio.idle_timeout), and the file is not complete", .timeout.as_secs_f64())]
     FileIdle {
         /// How long a stream may be silent.
-        timeout: std::time::Duration,
+        timeout: Duration,
     },
     /// The decoder of a file panicked.
     #[error("audio: the decoder of the file failed")]
@@ -70,6 +94,8 @@ pub enum RefusalClass {
     AlreadyOpen,
     /// A limit is reached. The same input may be accepted later.
     LimitReached,
+    /// The client has done nothing for too long.
+    TimedOut,
     /// The daemon is shutting down. Another one may accept the input.
     Unavailable,
     /// The daemon failed.
@@ -87,6 +113,7 @@ impl Refusal {
             | Self::OtherStream { .. }
             | Self::FileIdle { .. }
             | Self::UnknownModel(_) => RefusalClass::InvalidInput,
+            Self::FirstChunk { .. } | Self::Idle { .. } | Self::Unread { .. } => RefusalClass::TimedOut,
             Self::AlreadyOpen(_) => RefusalClass::AlreadyOpen,
             Self::Busy(_) | Self::StreamLimit(_) => RefusalClass::LimitReached,
             Self::Draining => RefusalClass::Unavailable,
@@ -103,6 +130,9 @@ impl Refusal {
             Self::MessageTooLarge { .. } => Some("chunk_too_large"),
             Self::OtherStream { .. } => Some("stream_id"),
             Self::FileIdle { .. } => Some("file_idle"),
+            Self::FirstChunk { .. } => Some("first_chunk"),
+            Self::Idle { .. } => Some("idle"),
+            Self::Unread { .. } => Some("unread"),
             Self::UnknownModel(_) => Some("model"),
             Self::AlreadyOpen(_) => Some("already_open"),
             Self::Busy(_) => Some("busy"),

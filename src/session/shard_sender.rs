@@ -58,7 +58,10 @@ impl ShardSender {
     }
 
     /// Waits for room for `events`. Returns `None` if the client has gone.
-    pub async fn reserve(&self, events: usize) -> Option<OwnedSemaphorePermit> {
+    ///
+    /// # Errors
+    /// [`Refusal::Unread`] where the client takes no event for too long.
+    pub async fn reserve(&self, events: usize) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
         self.route.credits.reserve(events).await
     }
 

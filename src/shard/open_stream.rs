@@ -19,6 +19,7 @@ use crate::shard::{ChunkAccepted, PartitionReport};
 use crate::stream::RESUMED;
 use crate::stream::{Assignment, EpochPosition, SUMMARY_CHANNEL, StreamCall, StreamInfo, Ticket};
 use crate::stream::{BadChunk, Chunk, ChunkOutcome, StreamFrontEnd};
+use crate::telemetry::excerpt;
 use crate::telemetry::metrics as meter;
 use crate::telemetry::metrics::GaugeGuard;
 use crate::window::time_of;
@@ -191,7 +192,7 @@ impl OpenStream {
         if let ChunkSource::Kafka { offset, .. } = envelope.source {
             if let Some(file) = outcome.file_header {
                 let stream_id = &self.info.stream_id;
-                tracing::warn!(%stream_id, "a stream of raw samples begins with the header of a {file} file");
+                tracing::warn!(stream_id = %excerpt(stream_id), "a stream of raw samples begins with the header of a {file} file");
             }
             self.report_accepted(reports_to, offset, before, after);
         }
@@ -296,7 +297,7 @@ impl OpenStream {
     /// Logs and counts a file that ended before it was complete. Each of its chunks was accepted, so none becomes a dead letter. (Sessions collect
     /// their files themselves.)
     fn report_bad_end(&self, bad: &BadChunk) {
-        tracing::warn!(stream_id = %self.info.stream_id, "no chunk for audio.idle_timeout: dropped a file that is not complete: {bad}");
+        tracing::warn!(stream_id = %excerpt(&self.info.stream_id), "no chunk for audio.idle_timeout: dropped a file that is not complete: {bad}");
         meter::rejected(self.source, bad.reason());
     }
 

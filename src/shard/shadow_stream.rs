@@ -13,6 +13,7 @@ use crate::batch::Job;
 use crate::serving::{Agreement, JobOrigin, Recipient, Shadow, WindowEnvelope};
 use crate::stream::{BadChunk, ChannelStates, StreamInfo};
 use crate::stream::{Chunk, Resume, StreamFrontEnd};
+use crate::telemetry::excerpt;
 use crate::window::Window;
 
 /// Channel, index, partial or not.
@@ -65,7 +66,7 @@ impl ShadowStream {
             .front_end
             .accept(scratch_pool.of(&self.shadow.model), chunk, &mut |window| windows.push(window));
         if let Err(bad) = taken {
-            tracing::debug!(stream_id = %self.info.stream_id, "a shadow refuses a chunk: {bad}");
+            tracing::debug!(stream_id = %excerpt(&self.info.stream_id), "a shadow refuses a chunk: {bad}");
         }
         self.submit(windows);
     }

@@ -5,8 +5,10 @@
 
 use prost::bytes::Bytes;
 
+use super::OutOfBounds;
 use crate::audio::{AudioFormat, BadAudio, ChannelLayout, FileError};
 use crate::proto::AudioChunk;
+use crate::telemetry::excerpt;
 
 /// The highest sample index at which a chunk may begin: 46 years at 192 kHz. The limit keeps the arithmetic
 /// on positions far from overflow.
@@ -69,13 +71,16 @@ pub enum BadChunk {
         is: ChannelLayout,
     },
     /// The model differs from that of the stream.
-    #[error("model: {is:?} in a stream that began with {was:?}")]
+    #[error("model: {:?} in a stream that began with {:?}", excerpt(is), excerpt(was))]
     ModelChanged {
         /// The model that the stream requested.
         was: String,
         /// The model that the chunk requests.
         is: String,
     },
+    /// A field is larger than it may be, or a time outside the range of the protocol.
+    #[error(transparent)]
+    OutOfBounds(#[from] OutOfBounds),
     /// The chunk begins beyond [`FURTHEST_SAMPLE`].
     #[error("first_sample = {value}: allowed is 0 to {FURTHEST_SAMPLE}")]
     FirstSample {
@@ -133,6 +138,7 @@ impl BadChunk {
             Self::FormatChanged { .. } => "format_changed",
             Self::ChannelsChanged { .. } => "channels_changed",
             Self::ModelChanged { .. } => "model",
+            Self::OutOfBounds(out) => out.reason(),
             Self::FirstSample { .. } => "first_sample",
             Self::Audio(_) => "audio",
             Self::FileAsSamples { .. } => "file_as_samples",

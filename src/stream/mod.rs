@@ -6,6 +6,7 @@
 //! Invariants: everything here is pure, without clock, channel or I/O. The windows of a stream depend on its audio only, never on how it was
 //! divided into chunks.
 
+mod bounds;
 mod call;
 mod channel_state;
 mod channel_totals;
@@ -23,6 +24,7 @@ mod ticket;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use bounds::{InputBounds, OutOfBounds, check_captured_at, check_chunk};
 pub use call::{EndReason, StreamCall, Summaries};
 pub use channel_state::{ChannelState, ChannelStates};
 pub use channel_totals::{ChannelTotals, CountedWindow, LoudnessTotals};
@@ -84,6 +86,8 @@ pub struct StreamSetup {
     pub file_as_samples: FileAsSamples,
     /// The channel policy and the names of the channels.
     pub channels: ChannelLayout,
+    /// The bounds of what a stream declares.
+    pub bounds: InputBounds,
     /// Which streams a summary is made of (`calls.summaries`).
     pub summaries: Summaries,
     /// Whether windows are measured for the summary of the stream's call. False until the stream is known.
@@ -118,6 +122,7 @@ impl StreamSetup {
             max_file_bytes: audio.max_file_bytes,
             file_as_samples: audio.file_as_samples,
             channels: ChannelLayout { policy: audio.channels, names: Vec::new() },
+            bounds: InputBounds::default(),
             summaries: Summaries::Off,
             measured: false,
         })

@@ -16,6 +16,10 @@ pub use names::*;
 mod names {
     /// Streams that are open now.
     pub const STREAMS_ACTIVE: &str = "affectd_streams_active";
+    /// Connections that are open now.
+    pub const CONNECTIONS_ACTIVE: &str = "affectd_connections_active";
+    /// Connections that were closed at once.
+    pub const CONNECTIONS_REFUSED_TOTAL: &str = "affectd_connections_refused_total";
     /// Chunks accepted.
     pub const CHUNKS_TOTAL: &str = "affectd_chunks_total";
     /// Seconds of audio accepted; a stream's channels count once.
@@ -44,10 +48,16 @@ mod names {
     pub const KAFKA_LAG: &str = "affectd_kafka_lag";
     /// Commits of offsets that the broker acknowledged.
     pub const KAFKA_COMMITS_TOTAL: &str = "affectd_kafka_commits_total";
+    /// Records that the brokers refused.
+    pub const KAFKA_REFUSED_TOTAL: &str = "affectd_kafka_refused_total";
     /// Models in use: 1.
     pub const MODEL_INFO: &str = "affectd_model_info";
     /// Windows that a shadow model analysed.
     pub const SHADOW_WINDOWS_TOTAL: &str = "affectd_shadow_windows_total";
+    /// TLS handshakes that failed.
+    pub const TLS_HANDSHAKES_FAILED_TOTAL: &str = "affectd_tls_handshakes_failed_total";
+    /// Attempts to load changed certificates, tokens or keys.
+    pub const SECURITY_RELOADS_TOTAL: &str = "affectd_security_reloads_total";
     /// Attempts to load another model.
     pub const MODEL_RELOADS_TOTAL: &str = "affectd_model_reloads_total";
 }
@@ -102,6 +112,8 @@ const fn metric(
 #[rustfmt::skip]
 pub const METRICS: &[Metric] = &[
     metric(STREAMS_ACTIVE, Level, &[], Unit::Count, "Streams that are open now"),
+    metric(CONNECTIONS_ACTIVE, Level, &[("server", &["grpc", "http"])], Unit::Count, "Connections that are open now"),
+    metric(CONNECTIONS_REFUSED_TOTAL, Counter, &[("server", &["grpc", "http"])], Unit::Count, "Connections closed at once because a limit was reached"),
     metric(CHUNKS_TOTAL, Counter, &[("source", Source::KNOWN)], Unit::Count, "Chunks accepted"),
     metric(AUDIO_SECONDS_TOTAL, Counter, &[("source", Source::KNOWN)], Unit::Seconds, "Whole seconds of audio accepted; a stream's channels count once"),
     metric(WINDOWS_TOTAL, Counter, &[("outcome", &["published", "silent", "failed", "dropped"])], Unit::Count, "Windows by what became of them"),
@@ -116,9 +128,12 @@ pub const METRICS: &[Metric] = &[
     metric(END_TO_END_SECONDS, Histogram(LATENCY), &[], Unit::Seconds, "Time from a window's completion to its event's publication"),
     metric(KAFKA_LAG, Level, &[("partition", &[])], Unit::Count, "Records between the position and the partition's end"),
     metric(KAFKA_COMMITS_TOTAL, Counter, &[], Unit::Count, "Commits of offsets acknowledged"),
+    metric(KAFKA_REFUSED_TOTAL, Counter, &[("outcome", &["retried", "reduced", "dropped"])], Unit::Count, "Events and dead letters that the brokers refused, by what was done with them"),
     metric(MODEL_INFO, Level, &[("name", &[]), ("version", &[]), ("engine", &[]), ("device", &[])], Unit::Count, "Models in use: 1"),
     metric(SHADOW_WINDOWS_TOTAL, Counter, &[("model", &[]), ("outcome", &[])], Unit::Count, "Windows that a shadow saw, by whether it named the default model's emotion"),
     metric(MODEL_RELOADS_TOTAL, Counter, &[("outcome", &["ok", "failed"])], Unit::Count, "Attempts to load another model"),
+    metric(TLS_HANDSHAKES_FAILED_TOTAL, Counter, &[("reason", &["error", "timeout"])], Unit::Count, "TLS handshakes of clients that failed"),
+    metric(SECURITY_RELOADS_TOTAL, Counter, &[("kind", &[]), ("outcome", &[])], Unit::Count, "Attempts to load changed certificates, tokens or key sets"),
 ];
 
 /// Installs the recorder of the process on the first call and returns its handle; later calls return the same handle.
@@ -198,6 +213,16 @@ pub fn stream_open() -> GaugeGuard {
     GaugeGuard::raise(gauge!(STREAMS_ACTIVE))
 }
 
+/// Counts an open connection of a server (`grpc` or `http`) until the guard is dropped.
+pub fn connection_open(server: &'static str) -> GaugeGuard {
+    GaugeGuard::raise(gauge!(CONNECTIONS_ACTIVE, "server" => server))
+}
+
+/// Counts a connection that was closed at once because a limit was reached.
+pub fn connection_refused(server: &'static str) {
+    counter!(CONNECTIONS_REFUSED_TOTAL, "server" => server).increment(1);
+}
+
 /// Sets the number of items that wait in front of a stage (`shard`, `batch` or `publish`).
 pub fn queue_depth(stage: &'static str, items: usize) {
     gauge!(QUEUE_DEPTH, "stage" => stage).set(items as f64);
@@ -217,6 +242,11 @@ pub fn event(emotion: &str, end_to_end: Duration) {
 /// Counts a record that was sent to the dead-letter topic.
 pub fn dead_letter(reason: &'static str) {
     counter!(DEAD_LETTERS_TOTAL, "reason" => reason).increment(1);
+}
+
+/// Counts an event or a dead letter that the brokers refused: `retried`, `reduced` to a smaller dead letter, or `dropped`.
+pub fn kafka_refused(outcome: &'static str) {
+    counter!(KAFKA_REFUSED_TOTAL, "outcome" => outcome).increment(1);
 }
 
 /// Sets the number of records between the committed position and the end of a partition.
@@ -247,6 +277,16 @@ pub fn shadow_window(model: &str, outcome: &'static str) {
 /// Counts a reload of a model as `ok`, or as `failed` where the previous model stays in service.
 pub fn model_reload(outcome: &'static str) {
     counter!(MODEL_RELOADS_TOTAL, "outcome" => outcome).increment(1);
+}
+
+/// Counts a TLS handshake that failed, by `error` or `timeout`.
+pub fn tls_handshake_failed(reason: &'static str) {
+    counter!(TLS_HANDSHAKES_FAILED_TOTAL, "reason" => reason).increment(1);
+}
+
+/// Counts a reload of `certificate`, `tokens` or `jwks` as `ok`, or as `failed` where the previous content stays in use.
+pub fn security_reload(kind: &'static str, outcome: &'static str) {
+    counter!(SECURITY_RELOADS_TOTAL, "kind" => kind, "outcome" => outcome).increment(1);
 }
 
 /// Marks a model as in use until the guard is dropped.

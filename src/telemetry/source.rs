@@ -31,8 +31,14 @@ impl Source {
         Self::new("kafka", &MICROSECONDS)
     };
 
+    /// Recordings that are posted over HTTP.
+    pub const HTTP: Self = {
+        static MICROSECONDS: AtomicU64 = AtomicU64::new(0);
+        Self::new("http", &MICROSECONDS)
+    };
+
     /// Names of the sources whose series exist, as zeros, before the first chunk.
-    pub const KNOWN: &[&str] = &[Self::GRPC.name, Self::KAFKA.name];
+    pub const KNOWN: &[&str] = &[Self::GRPC.name, Self::HTTP.name, Self::KAFKA.name];
 
     /// A source with the label `name`, whose accepted audio `audio_microseconds` adds up. No two sources may share either.
     #[must_use]
@@ -102,6 +108,6 @@ mod tests {
         (0..3).for_each(|_| meter.audio(Duration::from_millis(400), Duration::ZERO));
         assert_eq!(websocket.name(), "websocket");
         assert_eq!(MICROSECONDS.load(Ordering::Relaxed), 1_200_000);
-        assert_eq!(Source::KNOWN, ["grpc", "kafka"]);
+        assert_eq!(Source::KNOWN, ["grpc", "http", "kafka"]);
     }
 }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::Identity;
 use super::audit;
-use super::audit::{Audit, ClipProperties, FrameLength};
+use super::audit::{Audit, FrameLength};
 use super::cache::Cache;
 use super::corpus::Recipe;
 use super::score::Score;
@@ -39,7 +39,7 @@ impl Selection {
         let cache =
             recipe.cache.as_ref().map(|folder| Cache::open(folder, &"clip properties".into())).transpose()?;
         audit::audit(splits, self.protocol.name(), frame, found, |path| {
-            ClipProperties::file(path, cache.as_ref())
+            audit::clip_properties(path, cache.as_ref())
         })
     }
 

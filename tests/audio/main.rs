@@ -5,10 +5,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cases;
+mod encoded;
 mod file_streams;
 mod files;
 mod formats;
+mod grid;
 mod narrow_band;
 mod odd_audio;
+mod pcm_files;
+mod readings;
 mod resample;
 mod resample_golden;

@@ -150,6 +150,42 @@ fn quoted_and_nested_properties_are_equal_and_secrets_are_masked() {
 }
 
 #[test]
+fn secrets_are_read_from_files_and_variables_and_never_shown() {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "from-file\n").unwrap();
+    let path = secret.path().display();
+    let text = format!(
+        "[kafka]\nbrokers = 'a:1'\n[kafka.properties]\n'sasl.password' = {{ file = '{path}' }}\n\
+         'ssl.key.password' = {{ env = 'KEY_PASSWORD' }}\n\
+         'sasl.oauthbearer.assertion.private.key.file' = '/a/key'\n'SSL.KEYSTORE.PASSWORD' = 'hush'\n"
+    );
+    let (_file, mut options) = with_file(&text);
+    options.environment = vec![("KEY_PASSWORD".into(), "from-variable".into())];
+    let loaded = config::load(&options).unwrap();
+    let properties = &loaded.config.kafka.as_ref().unwrap().properties;
+    assert_eq!(properties["sasl.password"], "from-file", "without the line break");
+    assert_eq!(properties["ssl.key.password"], "from-variable");
+    assert_eq!(
+        properties["sasl.oauthbearer.assertion.private.key.file"], "/a/key",
+        "librdkafka reads this file"
+    );
+    let shown = format!("{:?} {:?}", loaded.settings, loaded.config);
+    for hidden in ["from-file", "from-variable", "hush"] {
+        assert!(!shown.contains(hidden), "{shown}");
+    }
+    // A later layer counts, whichever way it sets the property.
+    options.environment.push(("AFFECTD__KAFKA__PROPERTIES__SASL_PASSWORD".into(), "direct".into()));
+    let loaded = config::load(&options).unwrap();
+    assert_eq!(loaded.config.kafka.unwrap().properties["sasl.password"], "direct");
+    let missing = with_flags(&[("kafka.brokers", "a:1"), ("kafka.properties.sasl.password.env", "UNSET")]);
+    let error = error_of(&missing);
+    assert!(error.contains("kafka.properties.sasl.password.env") && error.contains("UNSET"), "{error}");
+    let nowhere =
+        with_flags(&[("kafka.brokers", "a:1"), ("kafka.properties.sasl.password.file", "/nowhere")]);
+    assert!(error_of(&nowhere).contains("/nowhere"), "{}", error_of(&nowhere));
+}
+
+#[test]
 fn the_example_file_holds_every_key_with_its_default() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/config.toml");
     let options = LoadOptions { file: Some(path.into()), ..Default::default() };

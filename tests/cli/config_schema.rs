@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use affectd::config::{self, Device, LoadOptions, OnLostProgress, Scheduling, SmoothingMethod, ValueFormat};
+use affectd::config::{
+    self, ClientAuth, Device, LoadOptions, OnLostProgress, Scheduling, SmoothingMethod, ValueFormat,
+};
 use affectd::{audio, vad};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -157,10 +159,14 @@ fn the_schema_rejects_wrong_values() {
 
 #[test]
 fn every_word_of_every_choice_is_read_and_shown_as_it_is_written() {
+    // `tls.client_auth` is allowed beside these keys only.
+    let tls = ["tls.cert", "tls.key", "tls.client_ca"]
+        .map(|key| (key.to_owned(), "file.pem".to_owned(), "--set".to_owned()));
     let mut words = 0;
     for key in config::keys() {
         for word in affectd::options::words(&key.schema) {
-            let flags = vec![(key.name.clone(), word.to_owned(), "--set".to_owned())];
+            let flag = (key.name.clone(), word.to_owned(), "--set".to_owned());
+            let flags = tls.iter().cloned().chain([flag]).collect();
             let loaded = config::load(&LoadOptions { flags, ..LoadOptions::default() }).unwrap();
             let setting = loaded.settings.iter().find(|setting| setting.key == key.name).unwrap();
             assert_eq!(setting.value.as_deref(), Some(word), "{}", key.name);
@@ -186,7 +192,8 @@ fn every_word_of_every_choice_is_read_and_shown_as_it_is_written() {
         ValueFormat,
         OnLostProgress,
         SmoothingMethod,
-        Scheduling
+        Scheduling,
+        ClientAuth
     );
     // The word `off` of smoothing is the absence of a method.
     assert_eq!(words, known + 1);

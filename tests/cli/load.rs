@@ -103,7 +103,7 @@ async fn impossible_requests_are_reported_in_one_line() {
             2,
             "--output-topic is only allowed with kafka://",
         ),
-        (&["--target", "http://127.0.0.1:1"], 2, "http:// is neither grpc:// nor kafka://"),
+        (&["--target", "http://127.0.0.1:1"], 2, "http:// is none of grpc://, grpcs:// and kafka://"),
     ];
     for (arguments, code, part) in cases {
         let output = load(&[arguments, &run].concat()).await;

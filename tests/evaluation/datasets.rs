@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use affectd::datasets::{Actress, Clip, DatasetError, DatasetSpec, Split, load};
+use affectd::datasets::audit::{self, Audit, ClipProperties, FindingKind, FrameLength};
+use affectd::datasets::{Actress, Clip, DatasetError, DatasetSpec, DatasetSplits, ExclusionReason, LabelMap};
+use affectd::datasets::{Pool, Split, load};
 
 fn touch(folder: &Path, name: &str) {
     let path = folder.join(name);
@@ -160,4 +162,116 @@ fn the_splits_of_a_manifest_share_no_speaker_and_lose_no_clip() {
     for (a, b) in [(0, 1), (0, 2), (1, 2)] {
         assert!(speakers(&parts[a]).is_disjoint(&speakers(&parts[b])));
     }
+}
+
+fn pool(spec: &DatasetSpec) -> Pool {
+    Pool::read(std::slice::from_ref(spec), &LabelMap::default()).unwrap()
+}
+
+/// The names of the files that are left out, with the start of the reason.
+fn excluded(pool: &Pool) -> Vec<(String, String)> {
+    let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+    let reason = |reason: &ExclusionReason| reason.to_string().chars().take(12).collect();
+    pool.excluded.iter().map(|file| (name(&file.path), reason(&file.reason))).collect()
+}
+
+#[test]
+fn the_header_of_a_manifest_may_have_any_case_order_and_separator() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.wav", "#1, b.wav", "sub/c.wav"] {
+        touch(folder.path(), name);
+    }
+    let texts = [
+        "\u{feff}Path,Emotion\na.wav,joy\n\"#1, b.wav\",anger\nsub\\c.wav,joy\n",
+        "EMOTION;Take;FileName\njoy;1;a.wav\nanger;2;#1, b.wav\njoy;3;sub/c.wav\n",
+        "file\tlabel\tspeaker\na.wav\tjoy\tanna\n#1, b.wav\tanger\nsub/c.wav\tjoy\n",
+        "a.wav;joy\n#1, b.wav;anger\nsub/c.wav;joy\n",
+        "#1, b.wav\tanger\na.wav\tjoy\nsub/c.wav\tjoy\n",
+    ];
+    for text in texts {
+        let file = folder.path().join("clips.csv");
+        std::fs::write(&file, text).unwrap();
+        let clips =
+            load(&spec("manifest", &file), Split::All).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let emotions: Vec<&str> = clips.iter().map(|clip| clip.emotion.as_str()).collect();
+        assert_eq!(emotions, ["anger", "joy", "joy"], "{text}");
+        assert_eq!(clips[0].path, folder.path().join("#1, b.wav"));
+        assert_eq!(clips[2].path, folder.path().join("sub/c.wav"));
+    }
+}
+
+#[test]
+fn nested_folders_copies_and_names_in_any_case_are_read_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let top = "TESS Toronto emotional speech set data";
+    touch(folder.path(), &format!("{top}/OAF_angry/OAF_back_angry.wav"));
+    touch(folder.path(), &format!("{top}/{top}/OAF_angry/OAF_back_angry.wav"));
+    touch(folder.path(), &format!("{top}/YAF_sad/yaf_Back_SAD.WAV"));
+    touch(folder.path(), &format!("{top}/YAF_sad/YAF_bar_sad (1).wav"));
+    touch(folder.path(), &format!("{top}/YAF_sad/YAF_bean_sad (1).wav"));
+    touch(folder.path(), &format!("{top}/YAF_sad/YAF_bean_sad.wav"));
+    let tess = pool(&spec("tess", folder.path()));
+    assert_eq!(
+        excluded(&tess),
+        [
+            ("OAF_back_angry.wav".to_owned(), "same clip as".to_owned()),
+            ("YAF_bean_sad (1).wav".to_owned(), "same clip as".to_owned())
+        ]
+    );
+    let ids: Vec<String> = tess.all().into_iter().map(|clip| clip.id).collect();
+    assert_eq!(ids, ["OAF_back_angry", "YAF_back_sad", "YAF_bar_sad", "YAF_bean_sad"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    touch(folder.path(), "CREMA-D/audiowav/1001_ieo_ang_hi.WAV");
+    touch(folder.path(), "CREMA-D/audiowav/1040_ITH_SAD_X.wav");
+    let crema_d = pool(&spec("crema-d", folder.path()));
+    assert_eq!(excluded(&crema_d), [("1040_ITH_SAD_X.wav".to_owned(), "damaged, or ".to_owned())]);
+    assert_eq!(crema_d.all()[0].id, "1001_IEO_ANG_HI");
+}
+
+#[test]
+fn git_lfs_pointers_and_broken_links_are_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 62444\n";
+    std::fs::write(folder.path().join("1002_IEO_ANG_HI.wav"), pointer).unwrap();
+    let error = load(&spec("crema-d", folder.path()), Split::All).unwrap_err().to_string();
+    assert!(error.contains("Git LFS pointers") && error.contains("git lfs pull"), "{error}");
+
+    touch(folder.path(), "1001_IEO_ANG_HI.wav");
+    std::os::unix::fs::symlink("nowhere.wav", folder.path().join("1003_IEO_ANG_HI.wav")).unwrap();
+    let pool = pool(&spec("crema-d", folder.path()));
+    let reasons = ["a Git LFS po", "a link to a "].map(str::to_owned);
+    assert_eq!(excluded(&pool).into_iter().map(|(_, reason)| reason).collect::<Vec<_>>(), reasons);
+    let audit = Audit::of_pool(&pool).to_string();
+    assert!(audit.contains("2 clips unreadable (left out):") && audit.contains("1003_IEO"), "{audit}");
+
+    let file = folder.path().join("clips.csv");
+    std::fs::write(&file, "1001_IEO_ANG_HI.wav,joy\n1003_IEO_ANG_HI.wav,joy\n").unwrap();
+    let error = load(&spec("manifest", &file), Split::All).unwrap_err().to_string();
+    assert!(error.contains("line 2") && error.contains("a link to a file that does not exist"), "{error}");
+}
+
+#[test]
+fn the_audit_leaves_out_silent_clips_and_contradictory_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let sound = |level: i16| -> Vec<u8> {
+        let samples = (0..8_000).flat_map(|at| (if at % 2 == 0 { level } else { -level }).to_le_bytes());
+        let size = 16_000_u32.to_le_bytes();
+        let head = [&b"RIFF"[..], &16_036_u32.to_le_bytes(), b"WAVEfmt ", &16_u32.to_le_bytes()].concat();
+        let format = b"\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data";
+        head.into_iter().chain(*format).chain(size).chain(samples).collect()
+    };
+    for (name, level) in [("1076_MTI_SAD_XX", 0), ("1001_IEO_ANG_HI", 90), ("1001_IEO_SAD_HI", 90)] {
+        std::fs::write(folder.path().join(format!("{name}.wav")), sound(level)).unwrap();
+    }
+    std::fs::write(folder.path().join("1002_IEO_SAD_HI.wav"), sound(120)).unwrap();
+    let pool = pool(&spec("crema-d", folder.path()));
+    let found = Audit::of_pool(&pool);
+    let splits = DatasetSplits { train: pool.all(), ..DatasetSplits::default() };
+    let frame = FrameLength { length: 512, sample_rate_hz: 16_000 };
+    let (splits, audit) = audit::usable_clips(splits, frame, found, ClipProperties::file);
+    let left: Vec<&str> = splits.train.iter().map(|clip| clip.id.as_str()).collect();
+    assert_eq!(left, ["1002_IEO_SAD_HI"], "{audit}");
+    assert_eq!(audit.of(FindingKind::Silent).count(), 1);
+    assert_eq!(audit.of(FindingKind::ContradictoryLabels).count(), 2);
 }

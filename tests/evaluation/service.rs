@@ -2,12 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Arc;
 
-use affectd::client::evaluation;
 use affectd::config::{Config, LoadOptions};
 use affectd::daemon::{self, Listeners};
-use affectd::datasets::{self, DatasetSpec, Split};
 use affectd::evaluation::Report;
 use affectd::model::{Layout, Output as Kind};
 use affectd::proto::evaluate_response::Response as Answer;
@@ -43,7 +40,7 @@ fn tone(rate_hz: u32, seconds: f64, hz: f64, level: f64) -> Vec<i16> {
     (0..(f64::from(rate_hz) * seconds) as usize).map(sample).collect()
 }
 
-/// Clips of several rates, lengths and channels, three that cannot be used, and the manifest that names them.
+/// Clips of several rates, lengths and channels, four that cannot be used, and the manifest that names them.
 fn dataset(folder: &Path) -> PathBuf {
     let clip = |name: &str, rate: u32, channels: u16, samples: &[i16]| {
         wav(&folder.join(name), rate, channels, samples);
@@ -125,17 +122,19 @@ async fn local_and_remote_evaluation_give_the_same_report() {
 
     let (here, there) = (report(&local), report(&remote));
     assert_eq!(here, there);
-    assert_eq!((here.clips, here.skipped, here.model.as_str()), (5, 3, "tiny@1.0.0"));
+    assert_eq!((here.clips, here.skipped, here.model.as_str()), (4, 2, "tiny@1.0.0"));
     assert_eq!(here.labels, ["anger", "neutral", "sadness"]);
-    assert_eq!(here.confusion_matrix.iter().map(|row| row.iter().sum()).collect::<Vec<u64>>(), [2, 2, 1]);
+    assert_eq!(here.confusion_matrix.iter().map(|row| row.iter().sum()).collect::<Vec<u64>>(), [1, 2, 1]);
     let rows = std::fs::read_to_string(csv("local.csv")).unwrap();
     assert!(rows.starts_with("id,truth,prediction,anger,neutral,sadness\n"), "{rows}");
-    assert_eq!(rows.lines().count(), 6);
+    assert_eq!(rows.lines().count(), 5);
     assert_eq!(rows, std::fs::read_to_string(csv("remote.csv")).unwrap());
 
     let stderr = String::from_utf8(local.stderr).unwrap();
     assert_eq!(stderr, String::from_utf8(remote.stderr).unwrap());
-    assert!(stderr.contains("skipped 2 clips: audio (first: broken.wav: is not a WAV"), "{stderr}");
+    assert!(stderr.contains("1 clip unreadable (left out)") && stderr.contains("broken.wav"), "{stderr}");
+    assert!(stderr.contains("1 clip without sound (left out)") && stderr.contains("quiet.wav"), "{stderr}");
+    assert!(stderr.contains("skipped 1 clips: audio (first: tiny.wav: "), "{stderr}");
     assert!(stderr.contains("skipped 1 clips: label \"surprise\" is not among the model's"), "{stderr}");
     daemon.stop.send(()).unwrap();
     daemon.ended.await.unwrap().unwrap();
@@ -224,13 +223,19 @@ async fn an_open_evaluation_ends_when_the_daemon_drains() {
 #[tokio::test]
 async fn an_unreachable_server_is_reported_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    let spec = DatasetSpec::parse(&format!("manifest:{}", dataset(folder.path()).display())).unwrap();
-    let clips = datasets::load(&spec, Split::All).unwrap();
+    let data = format!("manifest:{}", dataset(folder.path()).display());
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let refused = evaluation::evaluate(&format!("grpc://{unused}"), clips.clone(), Arc::default(), |_| {})
-        .await
-        .unwrap_err();
-    assert!(refused.to_string().starts_with(&format!("connect to grpc://{unused}: ")), "{refused}");
-    let wrong = evaluation::evaluate("localhost", clips, Arc::default(), |_| {}).await.unwrap_err();
-    assert!(wrong.to_string().contains("expected grpc://host:port"), "{wrong}");
+    let evaluate = async |server: &str| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_affectd"));
+        let output = command.args(["evaluate", "--data", &data, "--server", server]).output().await.unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for scheme in ["grpc", "grpcs"] {
+        let (code, refused) = evaluate(&format!("{scheme}://{unused}")).await;
+        assert_eq!(code, Some(1), "{refused}");
+        assert!(refused.contains(&format!("connect to {scheme}://{unused}: ")), "{refused}");
+    }
+    let (code, wrong) = evaluate("localhost").await;
+    assert_eq!(code, Some(2), "{wrong}");
+    assert!(wrong.contains("expected grpc://host:port"), "{wrong}");
 }

@@ -1,7 +1,7 @@
 //! An input session without a transport: chunks in, windows at the model's queue out, and the refusals that every transport maps.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use affectd::audio::encode;
@@ -14,7 +14,7 @@ use affectd::serving::{
 };
 use affectd::session::{InputSession, OpenStreams, Refusal, RefusalClass, SessionError, SessionLinks};
 use affectd::shard::{self, ReportSender, ShardThreads};
-use affectd::stream::StreamSetup;
+use affectd::stream::{InputBounds, StreamSetup};
 use affectd::telemetry::metrics::Source;
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -59,11 +59,14 @@ fn stage(max_streams: usize) -> Stage {
     let (reports, _) = crossbeam_channel::bounded(1);
     let (shards, threads) = shard::start(1, 16, &ReportSender { reports }, &StreamSinks::default()).unwrap();
     let links = SessionLinks {
+        bounds: InputBounds::default(),
         shards,
         registries: receiver,
         streams: OpenStreams::new(max_streams),
         draining: CancellationToken::new(),
+        first_chunk_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(30),
+        unread_at_drain: AtomicUsize::new(0),
         max_utilization_percent: 80,
     };
     Stage { links: Arc::new(links), jobs, _shards: threads, _registries: registries }

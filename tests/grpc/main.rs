@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod analyze;
 mod bad_input;
 mod calls;
 mod channels;
@@ -17,5 +18,7 @@ mod recognize;
 mod slow_client;
 mod smoothing;
 mod startup_errors;
+mod stderr;
 mod voice_activity;
+mod watch;
 mod waveform;

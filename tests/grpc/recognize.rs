@@ -187,15 +187,20 @@ async fn positions_and_sequences_apply_to_chunks_of_any_length() {
 }
 
 #[tokio::test]
-async fn an_idle_stream_ends_its_segment_and_continues() {
+async fn an_idle_stream_ends_and_goes_on_in_a_new_call() {
     let (_folder, options) = tiny();
     let daemon = options.set("audio.idle_timeout", "200ms").start().await;
     let audio = noise(24_000, 8);
-    let mut call = Call::begin(&connect(&daemon).await, chunk("call", telephone(), &audio[..9_600])).await;
+    let channel = connect(&daemon).await;
+    let mut call = Call::begin(&channel, chunk("call", telephone(), &audio[..9_600])).await;
     let events = call.events(2).await;
     assert_eq!(shapes(&events), [(0, 0, false, 0, 1_000), (0, 1, true, 500, 1_200)]);
-    call.send(last(more(&audio[9_600..]))).await;
-    let events = call.rest().await.good();
+    let outcome = call.rest().await;
+    let (code, message) = outcome.refusal();
+    assert_eq!((code, outcome.events.len()), (Code::DeadlineExceeded, 0));
+    assert!(message.contains("no chunk for 0.2 s (audio.idle_timeout)"), "{message}");
+    let rest = AudioChunk { first_sample: Some(9_600), ..chunk("call", telephone(), &audio[9_600..]) };
+    let events = recognize(&channel, vec![last(rest)]).await.good();
     let expected = [(0, 3, false, 1_500, 2_500), (0, 4, false, 2_000, 3_000)];
     assert_eq!(shapes(&events), expected);
 }

@@ -138,7 +138,8 @@ async fn an_outdated_onnx_runtime_stops_the_start() {
 
 #[tokio::test]
 async fn unreachable_brokers_stop_the_start() {
-    let (code, error, _) = fails(&Options::new().set("kafka.brokers", NOTHING_LISTENS)).await;
+    let (code, error, _) =
+        fails(&Options::new().set("kafka.brokers", NOTHING_LISTENS).set("kafka.start_timeout", "1s")).await;
     assert!(error.contains("kafka.brokers") && error.contains(NOTHING_LISTENS), "{error}");
     assert_eq!((code, error.matches("transport failure").count()), (1, 1), "{error}");
 }

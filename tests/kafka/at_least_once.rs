@@ -99,7 +99,7 @@ fn a_reader_that_dies_in_a_commit_leaves_an_entry_that_fits_also_where_its_own_w
     };
     let inputs = [
         input(&quiet, 0, false),
-        // The segment of `quiet` ends by the partition's time, and its entry is written.
+        // The segment of `quiet` ends, and its entry is written.
         input(&other, 2 * IDLE_MS, true),
         input(&other, 2 * IDLE_MS, true),
         input(&quiet, 3 * IDLE_MS, false),
@@ -108,7 +108,9 @@ fn a_reader_that_dies_in_a_commit_leaves_an_entry_that_fits_also_where_its_own_w
     let (mut reader, _) = Reader::start(&setup, &broker);
     reader.take(0, &inputs[0]);
     reader.take(1, &inputs[1]);
-    reader.end_idle_by_partition_time();
+    assert!(reader.fall_silent(&mut broker));
+    reader.finish_commit(&mut broker, BrokerOutcome::Acknowledged);
+    reader.catch_up();
     reader.commit(&mut broker, BrokerOutcome::Acknowledged);
     reader.take(2, &inputs[2]);
     reader.commit(&mut broker, BrokerOutcome::Acknowledged);
@@ -119,6 +121,42 @@ fn a_reader_that_dies_in_a_commit_leaves_an_entry_that_fits_also_where_its_own_w
     reader.take(3, &inputs[3]);
     reader.commit(&mut broker, BrokerOutcome::OffsetLost);
     assert!(broker.progress(&quiet).fitting(Some(3)).is_some(), "{:?}", broker.progress(&quiet));
+}
+
+/// Streams of 100 ms chunks, one of which has wrong timestamps.
+fn talk_with_wrong_timestamps(wrong: impl Fn(i64) -> i64) -> Vec<Input> {
+    let chunk_of = |number: i64, stream: i64| Input {
+        stream_id: format!("stream-{stream}").into(),
+        chunk: chunk(800, number == 99),
+        timestamp: if stream == 0 { wrong(number) } else { 1_000_000 + 100 * number },
+    };
+    (0..100).flat_map(|number| (0..3).map(move |stream| chunk_of(number, stream))).collect()
+}
+
+/// The windows of a stream depend on its own timestamps alone.
+#[test]
+fn wrong_timestamps_of_one_stream_change_no_window_of_another() {
+    let setup = setup(Gating::Off);
+    let windows = |wrong: &dyn Fn(i64) -> i64| {
+        let (published, _) = run(&setup, &talk_with_wrong_timestamps(wrong), &[], &BTreeSet::new());
+        published.into_keys().filter(|name| name.0 != "stream-0").collect::<Vec<_>>()
+    };
+    let right = windows(&|number| 1_000_000 + 100 * number);
+    assert!(right.len() >= 20, "{}", right.len());
+    let once = |number: i64| if number == 50 { 1_600_000 } else { 1_000_000 + 100 * number };
+    let wrong: [(&str, &dyn Fn(i64) -> i64); 8] = [
+        ("one chunk ahead", &once),
+        ("ahead from then on", &|number| 1_000_000 + 100 * number + if number < 50 { 0 } else { 600_000 }),
+        ("always ahead", &|number| 1_600_000 + 100 * number),
+        ("always behind", &|number| 100 * number),
+        ("too fast", &|number| 1_000_000 + 1_000 * number),
+        ("back and forth", &|number| 1_000_000 + 100 * number + 600_000 * (number % 2)),
+        ("extreme", &|number| if number % 2 == 0 { i64::MAX } else { i64::MIN }),
+        ("none", &|_| 0),
+    ];
+    for (name, wrong) in wrong {
+        assert_eq!(windows(wrong), right, "{name}");
+    }
 }
 
 /// The reader before has written progress for a commit that it did not live to see; the next one commits below that.
@@ -180,11 +218,10 @@ fn streams_end_by_wall_time_together_and_not_after_a_commit_with_an_unknown_outc
     }
     reader.acknowledge(0, &mut broker.published);
     reader.commit(&mut broker, BrokerOutcome::AcknowledgementLost);
-    reader.partition().end_reached();
-    let later = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    assert!(reader.partition().wall_time_commit(later).is_none());
+    reader.silence_passes();
+    assert!(reader.partition().wall_time_commit().is_none());
     reader.commit(&mut broker, BrokerOutcome::Acknowledged);
-    let commit = reader.partition().wall_time_commit(later).unwrap();
+    let commit = reader.partition().wall_time_commit().unwrap();
     assert_eq!((commit.offset, commit.progress.len()), (None, 49));
 }
 

@@ -49,6 +49,25 @@ fn names(stream_id: &str) -> Record {
     Record::new(stream_id, vec![0; 160]).header("content-type", "audio/PCMU")
 }
 
+/// A first chunk without a stream's id.
+fn first() -> AudioChunk {
+    let format = AudioFormat { encoding: Encoding::Mulaw.into(), sample_rate_hz: 8_000, channels: 1 };
+    AudioChunk { format: Some(format), audio: vec![0; 800].into(), ..AudioChunk::default() }
+}
+
+/// A chunk of a stream of its own, which declares too much.
+fn declared(chunk: AudioChunk) -> Record {
+    Record::new("declares", chunk.encode_to_vec())
+}
+
+fn large_attributes() -> std::collections::HashMap<String, String> {
+    [("name".to_owned(), "x".repeat(9_000))].into()
+}
+
+fn never() -> affectd::proto::Timestamp {
+    affectd::proto::Timestamp { seconds: i64::MAX, nanos: 0 }
+}
+
 /// Records that cannot be analysed, each with the text that its dead letter must contain.
 fn bad_records(stream_id: &str) -> Vec<(Record, &'static str)> {
     let pcm = i32::from(Encoding::PcmS16le);
@@ -73,6 +92,26 @@ fn bad_records(stream_id: &str) -> Vec<(Record, &'static str)> {
         ),
         (policy(stream_id, 9), "CHANNEL_POLICY_FIRST"),
         (names("names").header("affectd-channel-names", "agent,customer"), "one for each of 1 channels"),
+        (
+            Record::new("k".repeat(300), vec![0; 160]).header("content-type", "audio/PCMU"),
+            "stream_id: 300 bytes",
+        ),
+        (declared(AudioChunk { stream_id: "é".repeat(100_000), ..first() }), "stream_id: 200000 bytes"),
+        (declared(AudioChunk { attributes: large_attributes(), ..first() }), "attributes: 9004 bytes"),
+        (
+            key().header("content-type", "audio/PCMU").header("affectd-attribute-name", "x".repeat(9_000)),
+            "attributes: 9004",
+        ),
+        (
+            declared(AudioChunk { captured_at: Some(never()), ..first() }),
+            "captured_at: 9223372036854775807 s",
+        ),
+        (declared(AudioChunk { model: "m".repeat(300), ..first() }), "model: \"mmm"),
+        (
+            declared(AudioChunk { channel_names: vec!["n".repeat(300)], ..first() }),
+            "channel_names: 300 bytes",
+        ),
+        (key().header("content-type", "x".repeat(50_000)), "50000 bytes"),
         (Record { key: None, ..key() }.header("content-type", "audio/PCMU"), "key"),
     ]
 }
@@ -123,10 +162,8 @@ async fn bad_records_become_dead_letters_and_do_not_affect_other_streams() {
     for ((record, reason), letter) in bad.iter().zip(&in_order_of_offset(letters)) {
         let error = letter.header("affectd-error").unwrap();
         assert!(error.contains(reason), "{error:?} should name {reason:?}");
-        assert_eq!(
-            (&letter.key, letter.value.as_deref().unwrap_or_default()),
-            (&record.key, record.value.as_deref().unwrap_or_default())
-        );
+        assert!(error.len() < 800, "{} bytes repeat the record: {error}", error.len());
+        assert_eq!((&letter.key, &letter.value), (&record.key, &record.value), "a null value stays null");
         assert_eq!(letter.header("affectd-topic"), Some("affectd.audio"));
         assert_eq!(letter.header("affectd-partition"), Some("0"));
         for (header, value) in &record.headers {

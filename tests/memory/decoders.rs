@@ -96,12 +96,11 @@ fn a_file_that_declares_gigabytes_allocates_no_more_than_its_content() {
         println!("{name}: {} bytes take {} kB", bytes.len(), taken >> 10);
         assert!(taken < BESIDE, "{name}: {taken} bytes");
     }
-    let refused = |name: &str| {
+    // No accepted file has such a length, so it is a placeholder.
+    for name in ["WAV of 4 GB, ours", "WAV of 4 GB, 8 bit"] {
         let found = inflated_files().into_iter().find(|(known, _)| *known == name).unwrap();
-        decode_bytes(found.1, None).unwrap_err().to_string()
-    };
-    assert!(refused("WAV of 4 GB, ours").contains("declares 4294967280 bytes of audio, it holds 4000"));
-    assert!(refused("WAV of 4 GB, 8 bit").contains("declares 4294967280 bytes of audio, it holds 4000"));
+        assert!(decode_bytes(found.1, None).is_ok(), "{name}");
+    }
 }
 
 #[test]

@@ -87,7 +87,8 @@ fn publish(scored: mpsc::Receiver<ScoredBatch<JobOrigin>>) {
     let options = Config::default().publish;
     let calls = Config::default().calls;
     let calls = CallOutput { store: CallStore::new(&calls), options: calls, sink: None };
-    tokio::spawn(Publisher { options, shadow_topics: Default::default(), calls }.run(scored));
+    let tap = affectd::publish::tap::EventTap::default();
+    tokio::spawn(Publisher { options, shadow_topics: Default::default(), tap, calls }.run(scored));
 }
 
 /// A call's stream.

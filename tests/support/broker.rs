@@ -3,8 +3,8 @@
 //! Input: `AFFECTD_TEST_KAFKA`. Output: an address and created topics. A broker does not outlive the test process: the real one ends
 //! when the pipe to it closes, and the mock runs in the process.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Condvar, Mutex, PoisonError, mpsc};
 
 use rdkafka::mocking::MockCluster;
@@ -46,6 +46,7 @@ pub struct Real {
     pub address: String,
     process: Child,
     stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
     _folder: TempDir,
     _permit: Permit,
 }
@@ -65,14 +66,14 @@ impl Real {
             .expect("tests/kafka-broker can be run");
         let stdin = process.stdin.take();
         let mut line = String::new();
-        BufReader::new(process.stdout.take().expect("it is piped"))
-            .read_line(&mut line)
-            .expect("a line of text");
+        let mut stdout = BufReader::new(process.stdout.take().expect("it is piped"));
+        stdout.read_line(&mut line).expect("a line of text");
         if let Some(address) = line.trim().strip_prefix("ready ") {
             return Some(Real {
                 address: address.to_owned(),
                 process,
                 stdin,
+                stdout,
                 _folder: folder,
                 _permit: permit,
             });
@@ -83,6 +84,17 @@ impl Real {
         assert_eq!(status.code(), Some(UNAVAILABLE), "no broker: {reason}");
         eprintln!("{}", reason.trim());
         None
+    }
+}
+
+impl Real {
+    /// Lets the script carry out `pause`, `resume`, `stop`, `kill` or `start`, and waits until it has.
+    pub fn control(&mut self, command: &str) {
+        let stdin = self.stdin.as_mut().expect("it is open until the drop");
+        writeln!(stdin, "{command}").expect("the script reads commands");
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("a line of text");
+        assert_eq!(line.trim(), format!("done {command}"));
     }
 }
 

@@ -141,6 +141,12 @@ impl Call {
         Ok(next.and_then(|response| response.event).expect("an event"))
     }
 
+    /// The next event, `None` at the end of a call that ended with OK, or the status of the call.
+    pub async fn try_event_or_end(&mut self) -> Result<Option<EmotionEvent>, Status> {
+        let next = bounded("an event", self.events.message()).await?;
+        Ok(next.map(|response| response.event.expect("an event")))
+    }
+
     /// The next event.
     pub async fn event(&mut self) -> EmotionEvent {
         let next = bounded("an event", self.events.message()).await.expect("the call goes on");

@@ -23,6 +23,7 @@ pub struct Options {
     settings: Vec<String>,
     environment: Vec<(String, String)>,
     config: Option<PathBuf>,
+    descriptors: Option<usize>,
 }
 
 /// A running daemon.
@@ -59,9 +60,18 @@ impl Options {
         self
     }
 
+    /// Limits the open descriptors of the process.
+    pub fn descriptors(mut self, most: usize) -> Options {
+        self.descriptors = Some(most);
+        self
+    }
+
     /// The command `affectd serve` with these options, isolated from the surrounding configuration.
     pub fn command(&self) -> Command {
-        let mut command = affectd();
+        let mut command = match self.descriptors {
+            None => affectd(),
+            Some(most) => isolated("sh", &["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\""), BINARY]),
+        };
         command.arg("serve").envs(self.environment.iter().cloned());
         if let Some(file) = &self.config {
             command.arg("--config").arg(file);
@@ -96,7 +106,15 @@ impl Options {
 
 /// The binary under test, free of `AFFECTD*` variables, killed with its handle.
 pub fn affectd() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_affectd"));
+    isolated(BINARY, &[])
+}
+
+const BINARY: &str = env!("CARGO_BIN_EXE_affectd");
+
+/// A program free of `AFFECTD*` variables, killed with its handle.
+fn isolated(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AFFECTD")) {
         command.env_remove(name);
     }
@@ -153,6 +171,11 @@ impl Daemon {
     /// Sends SIGKILL and waits for the end of the process.
     pub async fn kill(mut self) {
         self.process.kill().await.expect("SIGKILL reaches the daemon");
+    }
+
+    /// Its exit status, if it has ended.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().expect("the daemon's status")
     }
 
     /// Waits for the end of the process.

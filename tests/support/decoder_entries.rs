@@ -120,7 +120,7 @@ pub fn record(mut bytes: &[u8]) {
     if shape & 0x80 != 0 {
         headers = headers.insert(Header { key: "content-type", value: Some("audio/PCMU") });
     }
-    let record = RawRecord { key, value: Bytes::copy_from_slice(bytes), headers, timestamp: None };
+    let record = RawRecord { key, value: Some(Bytes::copy_from_slice(bytes)), headers, timestamp: None };
     match record.parse() {
         Ok(audio) => assert!(!audio.info.stream_id.is_empty()),
         Err(error) => assert!(!error.to_string().is_empty()),

@@ -38,7 +38,7 @@ pub struct Cluster {
 }
 
 enum Backend {
-    Real { _broker: Real },
+    Real(Real),
     Mock(Mock),
 }
 
@@ -55,7 +55,7 @@ impl Cluster {
             Some(broker) => {
                 eprintln!("kafka: a real broker on {}", broker.address);
                 let brokers = broker.address.clone();
-                Cluster { brokers, kind: Kind::Real, backend: Backend::Real { _broker: broker } }
+                Cluster { brokers, kind: Kind::Real, backend: Backend::Real(broker) }
             }
             None => {
                 assert_ne!(wanted, "real", "AFFECTD_TEST_KAFKA=real, and no real broker can be had");
@@ -71,6 +71,12 @@ impl Cluster {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers);
         config
+    }
+
+    /// Lets the broker `pause`, `resume`, `stop`, `kill` or `start`; for a real one alone.
+    pub fn control(&mut self, command: &str) {
+        let Backend::Real(broker) = &mut self.backend else { panic!("the mock cannot {command}") };
+        tokio::task::block_in_place(|| broker.control(command));
     }
 
     /// Creates a topic. The mock ignores its settings (such as `cleanup.policy`).
@@ -178,6 +184,22 @@ impl Cluster {
         })
         .await
         .expect("metadata is fetched")
+    }
+
+    /// The offsets behind the last records of a topic.
+    pub async fn ends(&self, topic: &str) -> BTreeMap<i32, i64> {
+        let partitions = self.partitions(topic).await;
+        let (config, topic) = (self.client(), topic.to_owned());
+        tokio::task::spawn_blocking(move || {
+            let consumer: BaseConsumer = config.create().expect("a consumer");
+            let end = |partition| {
+                let (_, end) = settled(|| consumer.fetch_watermarks(&topic, partition, PATIENCE));
+                (partition, end)
+            };
+            (0..partitions).map(end).collect()
+        })
+        .await
+        .expect("offsets are fetched")
     }
 
     /// The offsets that a group has committed for a topic: `None` for a partition without one.

@@ -4,9 +4,11 @@
 
 #![expect(dead_code, reason = "each test binary uses a part of this module")]
 
+pub mod acl;
 pub mod batch_fixture;
 pub mod broker;
 pub mod call_fixture;
+pub mod certificates;
 pub mod daemon;
 pub mod decoder_entries;
 pub mod gated_talk;
@@ -14,9 +16,11 @@ pub mod kafka;
 pub mod load_report;
 pub mod model_fixture;
 pub mod partition_fixture;
+pub mod raw_codec;
 pub mod records;
 pub mod speech_fixture;
 pub mod stream_fixture;
 pub mod streams;
 #[cfg(feature = "train")]
 pub mod train_fixture;
+pub mod victim;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use affectd::batch::{InferenceCost, Job};
 use affectd::config::{Config, Smoothing, SmoothingMethod, Vad, VadMode};
 use affectd::kafka::{
-    Commit, CommitOutcome, Committer, Delivery, KafkaFault, Partition, Progress, ProgressEntry,
+    Commit, CommitOutcome, Committer, Delivery, KafkaFault, Partition, PartitionEnd, Progress, ProgressEntry,
     ProgressRecord, RawRecord, StartOffset,
 };
 use affectd::model::{Contract, Layout, Output, WindowShape};
@@ -60,7 +60,7 @@ impl Input {
         };
         RawRecord {
             key: None,
-            value: chunk.encode_to_vec().into(),
+            value: Some(chunk.encode_to_vec().into()),
             headers: OwnedHeaders::new(),
             timestamp: None,
         }
@@ -195,7 +195,7 @@ impl Reader {
         }
         assert!(self.partition().is_readable());
         let refused = self.partition().take(input.record(), offset, input.timestamp);
-        assert!(refused.is_none(), "{refused:?}");
+        assert!(refused.is_ok(), "{refused:?}");
         self.send();
     }
 
@@ -294,6 +294,13 @@ impl Reader {
         self.catch_up();
     }
 
+    /// Lets the broker report, after more than the timeout, that the partition holds nothing more.
+    pub fn silence_passes(&mut self) {
+        let later = Instant::now() + Duration::from_millis(2 * IDLE_MS as u64);
+        let end = PartitionEnd { requested_at: later, offset: 0, answering_since: None };
+        self.partition().end_reported(end);
+    }
+
     /// Finds every stream silent at the partition's end; the progress of their ends waits for delivery. Returns whether there are any.
     pub fn fall_silent(&mut self, broker: &mut Broker) -> bool {
         self.catch_up();
@@ -303,9 +310,8 @@ impl Reader {
             self.begin_commit();
         }
         self.finish_commit(broker, BrokerOutcome::Acknowledged);
-        self.partition().end_reached();
-        let later = Instant::now() + Duration::from_millis(2 * IDLE_MS as u64);
-        self.commit = self.committer.end_idle(&mut self.partitions, later);
+        self.silence_passes();
+        self.commit = self.committer.end_idle(&mut self.partitions);
         self.commit.is_some()
     }
 

@@ -176,9 +176,9 @@ fn the_log_names_the_first_findings_and_the_report_lists_all() {
 #[test]
 fn the_audit_reads_a_file_from_disk() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tone.flac");
-    let heard = ClipProperties::file(&golden, None).unwrap();
+    let heard = ClipProperties::file(&golden).unwrap();
     assert!(heard.peak > 0.05 && heard.seconds > 0.1, "{heard:?}");
-    assert_eq!(heard.content, ClipProperties::file(&golden, None).unwrap().content);
-    assert!(ClipProperties::file(Path::new("nowhere.wav"), None).unwrap_err().contains("No such file"));
+    assert_eq!(heard.content, ClipProperties::file(&golden).unwrap().content);
+    assert!(ClipProperties::file(Path::new("nowhere.wav")).unwrap_err().contains("No such file"));
     assert!(ClipProperties::bytes(b"text, and no audio").is_err());
 }

@@ -9,12 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures::{Stream, StreamExt};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
-use tonic::transport::Channel;
 
 use super::report::StreamOutcome;
 use super::source::{LatencySample, StreamSource};
 use super::{RESPONSE_TIMEOUT, StreamError};
-use crate::client::{self, ClientError};
+use crate::client::{self, Channel, ClientError, Credentials, GrpcServer};
 use crate::proto::RecognizeRequest;
 use crate::proto::recognition_service_client::RecognitionServiceClient;
 
@@ -26,10 +25,14 @@ const STREAMS_PER_CONNECTION: usize = 100;
 ///
 /// # Errors
 /// Returns [`ClientError::Connect`] where the daemon is unreachable.
-pub async fn connect(authority: &str, streams: usize) -> Result<Vec<Channel>, ClientError> {
+pub async fn connect(
+    server: &GrpcServer,
+    credentials: &Credentials,
+    streams: usize,
+) -> Result<Vec<Channel>, ClientError> {
     let count = streams.div_ceil(STREAMS_PER_CONNECTION);
     let connections: Vec<_> =
-        futures::stream::iter(0..count).then(|_| client::connect(authority)).collect().await;
+        futures::stream::iter(0..count).then(|_| client::connect(server, credentials)).collect().await;
     connections.into_iter().collect()
 }
 

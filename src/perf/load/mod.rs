@@ -26,7 +26,7 @@ pub use kafka::Topics;
 pub use report::{LoadReport, Milliseconds};
 pub use speech::Speech;
 
-use crate::client::{ClientError, Pace};
+use crate::client::{Channel, ClientError, Pace};
 use crate::telemetry::{ProcessError, ProcessUse, process_cpu};
 use report::ResourceUse;
 use schedule::Schedule;
@@ -54,7 +54,7 @@ pub struct LoadPlan {
 #[derive(Debug)]
 pub enum LoadTarget {
     /// Connections to a daemon's gRPC port, at least one.
-    Grpc(Vec<tonic::transport::Channel>),
+    Grpc(Vec<Channel>),
     /// The input and output topics of a daemon.
     Kafka(Topics),
 }

@@ -10,7 +10,7 @@ use futures::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::status::draining_evaluation;
+use super::status::{draining_evaluation, is_undecodable, undecodable};
 use crate::audio::AudioFormat;
 use crate::batch::ReplyOrigin;
 use crate::evaluation::clips_in_flight;
@@ -19,6 +19,7 @@ use crate::proto::evaluate_response::Response as ResponseKind;
 use crate::proto::evaluation_service_server::{EvaluationService, EvaluationServiceServer};
 use crate::proto::{EvaluateRequest, EvaluateResponse};
 use crate::serving::UnknownModel;
+use crate::stream::InputBounds;
 
 /// The maximum size, in bytes, of the fields of a clip's message besides its audio.
 const MESSAGE_OVERHEAD_BYTES: usize = 64 * 1024;
@@ -88,7 +89,10 @@ fn responses<O: From<ReplyOrigin> + Send + Sync + 'static>(
         let mut tally = Tally::new(contract.clone());
         let score = |request: Result<EvaluateRequest, Status>| {
             let evaluator = evaluator.clone();
-            async move { evaluator.score(clip(request?)?).await.map_err(failed) }
+            async move {
+                let request = request.map_err(read_error)?;
+                evaluator.score(clip(request, evaluator.bounds())?).await.map_err(failed)
+            }
         };
         let mut outcomes = std::pin::pin!(requests.map(score).buffered(clips_in_flight()));
         while let Some(outcome) = outcomes.next().await {
@@ -104,17 +108,26 @@ fn responses<O: From<ReplyOrigin> + Send + Sync + 'static>(
 }
 
 /// Returns the clip of a request, or `INVALID_ARGUMENT` with the name of the invalid field.
-fn clip(request: EvaluateRequest) -> Result<LabelledClip, Status> {
+fn clip(request: EvaluateRequest, bounds: InputBounds) -> Result<LabelledClip, Status> {
     let missing = |field: &str| Status::invalid_argument(format!("{field}: missing"));
     let clip = request.clip.ok_or_else(|| missing("clip"))?;
     if clip.label.is_empty() {
         return Err(missing("clip.label"));
+    }
+    for (field, text) in [("clip.id", &clip.id), ("clip.label", &clip.label), ("clip.speaker", &clip.speaker)]
+    {
+        bounds.check_id(field, text).map_err(|out| Status::invalid_argument(out.to_string()))?;
     }
     let format = clip.format.ok_or_else(|| missing("clip.format"))?;
     let format = AudioFormat::try_from(&format)
         .map_err(|error| Status::invalid_argument(format!("clip.format: {error}")))?;
     let speaker = Some(clip.speaker).filter(|speaker| !speaker.is_empty());
     Ok(LabelledClip { id: clip.id, label: clip.label, speaker, format, audio: clip.audio })
+}
+
+/// Returns the status of a request that could not be read.
+fn read_error(status: Status) -> Status {
+    if is_undecodable(&status) { undecodable(&status) } else { status }
 }
 
 fn failed(error: EvaluationError) -> Status {

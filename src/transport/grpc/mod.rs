@@ -1,15 +1,19 @@
-//! gRPC: recognition (one stream a call), evaluation, health and reflection on one port.
+//! gRPC: recognition (one stream a call), evaluation, events, health and reflection on one port.
 //!
-//! In data order: `server` (the port) → `recognition` (a call and its session) → [`crate::session`] → the shards. `evaluation` serves labelled clips,
+//! In data order: `server` (the port) → `recognition` (a call and its session) → [`crate::session`] → the shards. `calls` is what every call passes,
+//! `evaluation` serves labelled clips, `events` published events,
 //! `status` maps refusals to status codes. Invariant: no rule about streams stands here.
 
+mod call_service;
 mod calls;
 pub mod evaluation;
+mod events;
 mod options;
 mod recognition;
 pub mod server;
 mod status;
 
-pub use calls::Calls;
+pub use call_service::Calls;
+pub use events::Events;
 pub use options::Options;
 pub use recognition::Recognition;

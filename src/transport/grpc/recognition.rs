@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -15,7 +15,7 @@ use super::status::{read_error, status, status_of_session};
 use crate::proto::recognition_service_server::RecognitionService;
 use crate::proto::{AudioChunk, RecognizeRequest, RecognizeResponse};
 use crate::serving::CallReply;
-use crate::session::{InputSession, Refusal, SessionError, SessionLinks};
+use crate::session::{InputSession, Refusal, ReplyInbox, SessionError, SessionLinks};
 use crate::telemetry::metrics::Source;
 
 /// The recognition service.
@@ -74,7 +74,7 @@ fn chunk_of(
 
 /// The two channels from a session to the response of its call.
 struct CallResponses {
-    inbox: mpsc::Receiver<CallReply>,
+    inbox: ReplyInbox,
     ended: oneshot::Receiver<Result<(), Status>>,
 }
 
@@ -89,7 +89,7 @@ async fn next_response(
         ended = &mut responses.ended => ended,
     };
     // The session has ended, so the client has taken every event. What may be left is the failure of a window.
-    if let Ok(reply) = responses.inbox.try_recv() {
+    if let Some(reply) = responses.inbox.try_recv() {
         return response(reply, responses);
     }
     match ended {

@@ -1,14 +1,13 @@
-//! The gRPC server: recognition, evaluation, health and reflection on one port.
+//! The gRPC server: recognition, evaluation, events, health and reflection on one port.
 //!
 //! Input: a bound port and the services. Output: served calls until the shutdown future completes. Invariant: the health service reports the daemon's
 //! readiness, and does so before the first connection is accepted.
 
 use std::future::Future;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::codec::CompressionEncoding;
+use tonic::service::Routes;
 use tonic::transport::server::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -16,24 +15,27 @@ use tonic_health::server::HealthReporter;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::call_service_server::{CallServiceServer, SERVICE_NAME as CALLS};
 use crate::proto::evaluation_service_server::SERVICE_NAME as EVALUATION;
+use crate::proto::event_service_server::{EventServiceServer, SERVICE_NAME as EVENTS};
 use crate::proto::recognition_service_server::{RecognitionServiceServer, SERVICE_NAME as RECOGNITION};
 use crate::serving::JobOrigin;
 use crate::telemetry::Readiness;
+use crate::transport::Listener;
+use crate::transport::connection::ReadTimeouts;
+use crate::transport::connections::{ConnectionLimits, Connections};
 use crate::transport::grpc::evaluation::Evaluation;
-use crate::transport::grpc::{Calls, Recognition};
+use crate::transport::grpc::{Calls, Events, Options, Recognition, calls};
 
 /// The most bytes of a message beside its audio.
 const ENVELOPE_BYTES: usize = 64 * 1024;
 
 /// Bytes that a client may send on one stream before its session accepts them: the HTTP/2 flow-control window.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-/// The window of a connection: as large as those of 200 streams, the most that HTTP/2 servers allow by default, so that a session that waits leaves
-/// room for the others on its connection.
-const CONNECTION_WINDOW_BYTES: u32 = 200 * STREAM_WINDOW_BYTES;
-/// How long a connection may be silent before the server sends a ping. A client that vanished would keep its stream open otherwise.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-/// How long a client may take to answer the ping.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most bytes that a connection may send before they are accepted.
+const LARGEST_CONNECTION_WINDOW_BYTES: u32 = 50 * 1024 * 1024;
+/// The length of the preface of HTTP/2 (RFC 9113, section 3.4).
+const PREFACE_BYTES: usize = 24;
+/// Descriptors that connections of gRPC leave to everything else.
+const RESERVED_DESCRIPTORS: usize = 256;
 
 /// Lets a service accept gzip and zstd, and reply in whichever of them the client accepts. A macro, because the generated servers share no trait.
 macro_rules! compressed {
@@ -54,12 +56,16 @@ pub struct Services {
     pub calls: Calls,
     /// The evaluation service.
     pub evaluation: Evaluation<JobOrigin>,
+    /// The event service.
+    pub events: Events,
     /// The readiness that the health service reports.
     pub readiness: Readiness,
     /// The largest chunk in bytes (`audio.max_chunk_bytes`).
     pub max_chunk_bytes: usize,
     /// The largest file in bytes (`audio.max_file_bytes`).
     pub max_file_bytes: usize,
+    /// The limits of connections.
+    pub options: Options,
 }
 
 /// Serves calls until `shutdown` completes, then until the last connection is closed.
@@ -69,11 +75,12 @@ pub struct Services {
 /// # Errors
 /// Returns an error if the server fails.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     services: Services,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let Services { recognition, calls, evaluation, readiness, max_chunk_bytes, max_file_bytes } = services;
+    let Services { recognition, evaluation, events, calls: summaries, .. } = services;
+    let Services { readiness, max_chunk_bytes, max_file_bytes, options, .. } = services;
     let largest_message = max_chunk_bytes.max(max_file_bytes) + ENVELOPE_BYTES;
     let (reporter, health) = tonic_health::server::health_reporter();
     follow_readiness(reporter, &readiness).await;
@@ -81,20 +88,53 @@ pub async fn serve(
     let recognition = RecognitionServiceServer::new(recognition).max_decoding_message_size(largest_message);
     let (recognition, evaluation) =
         (compressed!(recognition), compressed!(evaluation.into_server(max_file_bytes)));
-    let calls = compressed!(CallServiceServer::new(calls));
-    Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(recognition)
+    let (events, summaries) =
+        (compressed!(EventServiceServer::new(events)), compressed!(CallServiceServer::new(summaries)));
+    let routes = Routes::new(recognition)
         .add_service(evaluation)
-        .add_service(calls)
+        .add_service(events)
+        .add_service(summaries)
         .add_service(health)
         .add_service(reflection().build_v1().expect(described))
-        .add_service(reflection().build_v1alpha().expect(described))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown)
+        .add_service(reflection().build_v1alpha().expect(described));
+    let routes = routes.into_axum_router().layer(axum::middleware::from_fn(calls::pass));
+    let mut server = Server::builder();
+    // As large as the windows of all its streams, so that a session that waits leaves room for the others on its connection.
+    let connection_window = (options.max_streams_per_connection as u32)
+        .saturating_mul(STREAM_WINDOW_BYTES)
+        .min(LARGEST_CONNECTION_WINDOW_BYTES);
+    if let Some(age) = options.max_connection_age {
+        server = server.max_connection_age(age);
+    }
+    server
+        .max_concurrent_streams(options.max_streams_per_connection as u32)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(connection_window)
+        // A client that vanished, or stays within the headers of a call, answers no ping.
+        .http2_keepalive_interval(Some(options.handshake_timeout))
+        .http2_keepalive_timeout(Some(options.handshake_timeout))
+        .add_routes(Routes::from(routes))
+        .serve_with_incoming_shutdown(listener.into_stream(), shutdown)
         .await
+}
+
+/// Returns the connections of the port, which must begin HTTP/2 in time and not be without a call for long.
+/// Returns the connections of a port within the configured limits.
+pub fn connections(listener: TcpListener, options: &Options) -> Connections {
+    let timeouts = ReadTimeouts {
+        preface: options.handshake_timeout,
+        preface_bytes: PREFACE_BYTES,
+        idle: options.max_connection_idle,
+    };
+    let (max, max_per_peer) = (within_descriptors(options.max_connections), options.max_connections_per_peer);
+    Connections::new(listener, ConnectionLimits { server: "grpc", max, max_per_peer, timeouts })
+}
+
+/// Returns at most `max` connections, and fewer where the process may not have so many descriptors: HTTP, files and Kafka need some too.
+fn within_descriptors(max: usize) -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    max.min(limit.saturating_sub(RESERVED_DESCRIPTORS).max(limit / 2)).max(1)
 }
 
 /// Returns the description of all services but reflection itself, which each version of the reflection protocol adds.
@@ -122,7 +162,7 @@ async fn follow_readiness(reporter: HealthReporter, readiness: &Readiness) {
 
 async fn report(reporter: &HealthReporter, ready: bool) {
     let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-    for service in ["", RECOGNITION, EVALUATION, CALLS] {
+    for service in ["", RECOGNITION, EVALUATION, EVENTS, CALLS] {
         reporter.set_service_status(service, status).await;
     }
 }

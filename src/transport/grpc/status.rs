@@ -6,6 +6,10 @@
 use tonic::{Code, Status};
 
 use crate::session::{Refusal, RefusalClass, SessionError};
+use crate::telemetry::excerpt;
+
+/// The beginning of tonic's message where a message is not protobuf.
+const UNDECODABLE: &str = "failed to decode Protobuf message";
 
 /// Returns the status of a refused stream.
 pub(super) fn status(refusal: &Refusal) -> Status {
@@ -13,6 +17,7 @@ pub(super) fn status(refusal: &Refusal) -> Status {
         RefusalClass::InvalidInput => Code::InvalidArgument,
         RefusalClass::AlreadyOpen => Code::AlreadyExists,
         RefusalClass::LimitReached => Code::ResourceExhausted,
+        RefusalClass::TimedOut => Code::DeadlineExceeded,
         RefusalClass::Unavailable => Code::Unavailable,
         RefusalClass::Internal => Code::Internal,
     };
@@ -29,6 +34,9 @@ pub(super) fn status_of_session(error: SessionError<Status>) -> Status {
 
 /// Returns the error of a message that could not be read. One that tonic refuses for its size is a chunk over the limit of `max_chunk_bytes`.
 pub(super) fn read_error(status: Status, max_chunk_bytes: usize) -> SessionError<Status> {
+    if is_undecodable(&status) {
+        return SessionError::Transport(undecodable(&status));
+    }
     match status.code() {
         // The second code is that of a compressed message which is too large once it is decompressed.
         Code::OutOfRange | Code::ResourceExhausted => {
@@ -37,6 +45,16 @@ pub(super) fn read_error(status: Status, max_chunk_bytes: usize) -> SessionError
         }
         _ => SessionError::Transport(status),
     }
+}
+
+/// Returns whether tonic could not decode a message. It reports that as a failure of the server.
+pub(super) fn is_undecodable(status: &Status) -> bool {
+    status.code() == Code::Internal && status.message().starts_with(UNDECODABLE)
+}
+
+/// Returns the status of a message that is not the protobuf message that the method takes.
+pub(super) fn undecodable(status: &Status) -> Status {
+    Status::invalid_argument(format!("message: {}", excerpt(status.message())))
 }
 
 /// Returns the status of an evaluation that a drain ends. Unlike a stream, an evaluation cannot go on where it ended.

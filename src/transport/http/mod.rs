@@ -1,29 +1,49 @@
-//! The HTTP server: `/metrics`, `/livez`, `/readyz` and a page that links them.
+//! The HTTP server: `/metrics`, `/livez`, `/readyz`, a page that links them, and `/v1/analyze` for recordings.
 //!
-//! Input: a bound port, the handle of the metrics and the daemon's [`Readiness`]. Output: plain text and one page. Invariant: no request changes any
-//! state.
+//! Input: a bound port, the handle of the metrics, the daemon's [`Readiness`] and its sessions. Output: plain text, one page, and events as JSON. Invariant:
+//! only `/v1/analyze` reads a body.
 
+mod analyze;
 mod calls;
 mod options;
+
 use std::future::Future;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::State as Shared;
+use axum::extract::{ConnectInfo, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse};
-use axum::routing::get;
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
+use super::connection::ReadTimeouts;
+use super::connections::{ConnectionLimits, Connections};
 use crate::calls::CallStore;
 use crate::telemetry::Readiness;
+use crate::transport::Listener;
+pub use analyze::{HttpSessions, SessionSlot};
 pub use options::Options;
 
 /// How often the recorder aggregates its samples, so that its memory stays constant if nothing scrapes it.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// How long responses in flight may take after the shutdown.
 const LAST_RESPONSES: Duration = Duration::from_secs(2);
+
+/// How long a client may take to send the headers of a request, also the next one on its connection.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// People and monitors need few connections.
+const LIMITS: ConnectionLimits = ConnectionLimits {
+    server: "http",
+    max: 128,
+    max_per_peer: 64,
+    timeouts: ReadTimeouts { preface: HEADER_TIMEOUT, preface_bytes: 1, idle: Duration::from_secs(60) },
+};
 
 /// What the responses are made of.
 #[derive(Clone)]
@@ -32,6 +52,8 @@ pub struct State {
     pub metrics: PrometheusHandle,
     /// Whether the daemon accepts work.
     pub readiness: Readiness,
+    /// Where recordings enter the daemon; empty until it has started.
+    pub sessions: SessionSlot,
     /// The summaries of ended calls.
     pub calls: CallStore,
 }
@@ -43,7 +65,7 @@ pub struct State {
 /// # Errors
 /// Returns an error of the listener. There is none in practice, because a connection that cannot be accepted is tried again.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     state: State,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
@@ -65,10 +87,41 @@ pub async fn serve(
         tokio::time::sleep(LAST_RESPONSES).await;
     };
     tokio::select! {
-        result = axum::serve(listener, router(state)).with_graceful_shutdown(shutdown) => result,
+        () = serve_connections(listener, router(state), shutdown) => Ok(()),
         () = upkeep => Ok(()),
         () = deadline => Ok(()),
     }
+}
+
+/// Serves connections until `shutdown` completes, then until the open ones have sent their responses.
+async fn serve_connections(
+    mut listener: Listener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let open = GracefulShutdown::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    loop {
+        let connection = tokio::select! {
+            () = &mut shutdown => break,
+            connection = listener.next() => connection,
+        };
+        let peer = ConnectInfo(connection.client().peer.clone());
+        let service = TowerToHyperService::new(router.clone().layer(Extension(peer)));
+        let serving = open.watch(server.serve_connection(TokioIo::new(connection), service));
+        // An error ends its connection only.
+        tokio::spawn(async move { drop(serving.await) });
+    }
+    drop(listener);
+    open.shutdown().await;
+}
+
+/// Returns the connections of a port, few enough for people and monitors.
+#[must_use]
+pub fn connections(port: TcpListener) -> Connections {
+    Connections::new(port, LIMITS)
 }
 
 /// Returns the routes without a server.
@@ -78,6 +131,7 @@ pub fn router(state: State) -> Router {
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/v1/analyze", post(analyze::analyze))
         .route("/api/calls", get(calls::list))
         .route("/api/calls/{id}", get(calls::one))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; see / for what there is\n"))
@@ -103,7 +157,8 @@ async fn page(Shared(state): Shared<State>) -> Html<String> {
          <h1>affectd {version}</h1><p>{status}</p><ul>\
          <li><a href=/metrics>/metrics</a> for Prometheus\
          <li><a href=/livez>/livez</a> whether the process answers\
-         <li><a href=/readyz>/readyz</a> whether it takes work, and if not, why</ul></html>\n"
+         <li><a href=/readyz>/readyz</a> whether it takes work, and if not, why\
+         <li><code>POST /v1/analyze</code> a recording in, its events out</ul></html>\n"
     ))
 }
 

@@ -1,6 +1,6 @@
 //! The section `[http]` of the configuration.
 //!
-//! Input: values that serde reads. Output: the address of the HTTP server.
+//! Input: values that serde reads. Output: the address of the HTTP server and whether it uses TLS.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -16,10 +16,12 @@ pub struct Options {
     /// Address and port that the HTTP server for metrics, health and the page listens on.
     #[serde(with = "As::<Address>")]
     pub address: SocketAddr,
+    /// Whether the HTTP server uses `[tls]`, where that is set. Without it, probes and Prometheus need neither an authority nor a certificate.
+    pub tls: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { address: (Ipv4Addr::LOCALHOST, 8080).into() }
+        Self { address: (Ipv4Addr::LOCALHOST, 8080).into(), tls: true }
     }
 }

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::audio::{Recording, decode_bytes};
-use crate::train::cache::{Cache, Entry};
 
 /// The UUID namespace of sample hashes; an arbitrary constant.
 const SAMPLES: Uuid = Uuid::from_u128(0x6d1a_3f0c_9f57_4d0e_8a34_5e21_77c0_b9d4);
@@ -27,16 +26,12 @@ pub struct ClipProperties {
 }
 
 impl ClipProperties {
-    /// Reads and decodes the file at `path`, or returns the cached properties of the same bytes.
+    /// Reads and decodes the file at `path`.
     ///
     /// # Errors
     /// Returns the reason where the file cannot be read or decoded.
-    pub fn file(path: &Path, cache: Option<&Cache>) -> Result<Self, String> {
-        let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-        match cache {
-            Some(cache) => cache.get_or(&bytes, Self::bytes),
-            None => Self::bytes(&bytes),
-        }
+    pub fn file(path: &Path) -> Result<Self, String> {
+        Self::bytes(&std::fs::read(path).map_err(|error| error.to_string())?)
     }
 
     /// Decodes the bytes of a file.
@@ -61,16 +56,5 @@ impl ClipProperties {
             peak: samples().fold(0.0, |peak, sample| sample.abs().max(peak)),
             content: Uuid::new_v5(&SAMPLES, &bytes),
         }
-    }
-}
-
-/// The stored form is JSON.
-impl Entry for ClipProperties {
-    fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_default()
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok()
     }
 }

@@ -4,11 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
-use crate::datasets::{Clip, Pool, Split};
+use crate::datasets::{Clip, ExclusionReason, Pool, Split};
 
 /// The number of clips that the summary lists for each kind.
 const LISTED: usize = 5;
@@ -21,6 +20,8 @@ pub enum FindingKind {
     UnknownName,
     /// The clip is known to be damaged or wrongly labelled in the published dataset.
     KnownBad,
+    /// The file has the name of another clip of the dataset.
+    Copy,
     /// The clip cannot be read or decoded.
     Unreadable,
     /// The clip holds no sound.
@@ -62,7 +63,7 @@ pub struct Audit {
 }
 
 impl FindingKind {
-    /// Returns whether such a clip is excluded from training.
+    /// Returns whether such a clip is excluded from training and evaluation.
     #[must_use]
     pub fn is_left_out(self) -> bool {
         !matches!(self, Self::DuplicateAcrossSplits | Self::OddSampleRate)
@@ -73,6 +74,7 @@ impl FindingKind {
         match self {
             Self::UnknownName => "not named as the dataset names its clips",
             Self::KnownBad => "known to be wrong in this dataset",
+            Self::Copy => "with the name of another clip",
             Self::Unreadable => "unreadable",
             Self::Silent => "without sound",
             Self::TooShort => "shorter than one frame",
@@ -100,25 +102,28 @@ impl Finding {
 }
 
 impl Audit {
-    /// Creates an audit with the files that the pool excludes by their names.
+    /// Creates an audit with the files that the pool excludes by their names and types.
     #[must_use]
     pub fn of_pool(pool: &Pool) -> Self {
-        let of_file = |kind, path: &Path, reason| Finding {
+        let finding = |kind, path: &std::path::Path, reason: &ExclusionReason| Finding {
             kind,
             clip: path.display().to_string(),
             split: None,
-            reason,
+            reason: reason.to_string(),
         };
-        let unknown = pool
-            .unknown
-            .iter()
-            .map(|(path, expected)| of_file(FindingKind::UnknownName, path, format!("expected {expected}")));
-        let known_bad = pool.known_bad.iter().map(|path| {
-            let reason = "damaged, or its audio also occurs in the dataset under another label".to_owned();
-            of_file(FindingKind::KnownBad, path, reason)
+        let findings = pool.excluded.iter().map(|file| {
+            let kind = match &file.reason {
+                ExclusionReason::UnknownName(_) => FindingKind::UnknownName,
+                ExclusionReason::KnownBad => FindingKind::KnownBad,
+                ExclusionReason::Copy(_) => FindingKind::Copy,
+                ExclusionReason::BrokenLink | ExclusionReason::LfsPointer => FindingKind::Unreadable,
+            };
+            finding(kind, &file.path, &file.reason)
         });
-        let findings = unknown.chain(known_bad).collect();
-        Self { clips: 0, labels_left_out: pool.left_out.clone(), findings }
+        let findings: Vec<Finding> = findings.collect();
+        // An unreadable file is a clip that was looked at, so that it counts in the share of unreadable clips.
+        let clips = findings.iter().filter(|finding| finding.kind == FindingKind::Unreadable).count();
+        Self { clips, labels_left_out: pool.left_out.clone(), findings }
     }
 
     /// Returns the findings of one kind.
@@ -126,7 +131,7 @@ impl Audit {
         self.findings.iter().filter(move |finding| finding.kind == kind)
     }
 
-    /// Returns the findings whose clips are excluded from training.
+    /// Returns the findings whose clips are excluded from training and evaluation and evaluation.
     pub fn left_out(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.kind.is_left_out())
     }

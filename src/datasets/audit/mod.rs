@@ -1,8 +1,7 @@
-//! The audit of the data before training.
+//! The audit of the clips of a dataset, which training and evaluation share.
 //!
 //! Input: the clips of each split, and the [`ClipProperties`] of each clip. Output: the usable clips, and an [`Audit`] with
-//! the reason for each other one. Invariants: the run ends with an error where too little usable data is left; no file is
-//! changed.
+//! the reason for each other one. Invariants: the same clips are usable for training and for evaluation; no file is changed.
 
 mod clip_properties;
 mod findings;
@@ -10,18 +9,14 @@ mod findings;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
-use anyhow::bail;
 use rayon::prelude::*;
 use uuid::Uuid;
 
-use super::progress;
-use crate::datasets::{Clip, DatasetSplits, Split};
+use super::{Clip, DatasetSplits, Split};
 
 pub use clip_properties::ClipProperties;
 pub use findings::{Audit, Finding, FindingKind};
 
-/// The share of unreadable clips above which the run ends with an error, because the whole dataset is then suspect.
-const MAX_UNREADABLE: f64 = 0.05;
 /// The peak below which a clip counts as silent: -60 dB relative to full scale.
 const SILENCE_PEAK: f32 = 1e-3;
 /// The share of clips below which their sample rate counts as unusual.
@@ -40,53 +35,25 @@ pub struct FrameLength {
 type ProbedClip<'a> = (Split, &'a Clip, Result<ClipProperties, String>);
 
 /// Decodes every clip in parallel with `probe`, excludes unusable clips, and adds the findings to `audit`.
-///
-/// # Errors
-/// Returns an error with more than 5 % unreadable clips, with an empty split, with fewer than two training labels, and
-/// where another split has a label that no training clip has.
-pub fn audit(
+pub fn usable_clips(
     splits: DatasetSplits,
-    protocol: &'static str,
     frame: FrameLength,
     mut audit: Audit,
     probe: impl Fn(&Path) -> Result<ClipProperties, String> + Sync,
-) -> anyhow::Result<(DatasetSplits, Audit)> {
+) -> (DatasetSplits, Audit) {
     let clips: Vec<(Split, &Clip)> = splits
         .named()
         .into_iter()
         .flat_map(|(split, clips)| clips.iter().map(move |it| (split, it)))
         .collect();
-    let bar = progress::bar(clips.len(), "audit");
-    let probed: Vec<ProbedClip> = clips
-        .into_par_iter()
-        .map(|(split, clip)| {
-            let properties = probe(&clip.path);
-            bar.inc(1);
-            (split, clip, properties)
-        })
-        .collect();
-    bar.finish_and_clear();
-    audit.clips = probed.len();
+    let probed: Vec<ProbedClip> =
+        clips.into_par_iter().map(|(split, clip)| (split, clip, probe(&clip.path))).collect();
+    audit.clips += probed.len();
     audit.findings.extend(probed.iter().filter_map(|probed| single_clip_finding(probed, frame)));
     audit.findings.extend(odd_rates(&probed));
     audit.findings.extend(duplicates(&probed));
     drop(probed);
-    let splits = without(splits, &audit);
-    match check(&splits, protocol, &audit) {
-        Ok(()) => Ok((splits, audit)),
-        // The findings explain why too little data is left.
-        Err(error) => {
-            eprint!("{audit}");
-            Err(error)
-        }
-    }
-}
-
-/// Checks that the remaining clips are sufficient for training.
-fn check(splits: &DatasetSplits, protocol: &'static str, audit: &Audit) -> anyhow::Result<()> {
-    check_unreadable(audit)?;
-    splits.check(protocol)?;
-    check_labels(splits)
+    (without(splits, &audit), audit)
 }
 
 /// Returns the finding about a clip by itself, if any.
@@ -174,34 +141,4 @@ fn without(mut splits: DatasetSplits, audit: &Audit) -> DatasetSplits {
         part.retain(|clip| !left_out.contains(clip.path.display().to_string().as_str()));
     }
     splits
-}
-
-fn check_unreadable(audit: &Audit) -> anyhow::Result<()> {
-    let unreadable: Vec<&Finding> = audit.of(FindingKind::Unreadable).collect();
-    if unreadable.len() as f64 <= MAX_UNREADABLE * audit.clips as f64 {
-        return Ok(());
-    }
-    let (count, all, first) = (unreadable.len(), audit.clips, unreadable[0]);
-    bail!(
-        "{count} of {all} clips cannot be read, more than {} %; first: {}: {}",
-        MAX_UNREADABLE * 100.0,
-        first.clip,
-        first.reason
-    )
-}
-
-fn check_labels(splits: &DatasetSplits) -> anyhow::Result<()> {
-    let labels = |clips: &[Clip]| clips.iter().map(|clip| clip.emotion.clone()).collect::<BTreeSet<_>>();
-    let train = labels(&splits.train);
-    if train.len() < 2 {
-        let found = train.into_iter().collect::<Vec<_>>().join(", ");
-        bail!("the training clips have only one label ({found}), and at least two are needed");
-    }
-    for (split, clips) in splits.named() {
-        if let Some(label) = labels(clips).difference(&train).next() {
-            let trained = train.iter().cloned().collect::<Vec<_>>().join(", ");
-            bail!("the label {label} of the split {split} is on no training clip (they have {trained})");
-        }
-    }
-    Ok(())
 }

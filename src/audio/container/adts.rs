@@ -1,0 +1,105 @@
+//! Reader of AAC in ADTS, which has no container: frames follow each other.
+//!
+//! Input: the bytes of a file.
+//! Output: a [`Recording`].
+//! Invariants: every frame up to the end of the data is decoded.
+
+use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
+
+use super::super::{FileProblem, Recording};
+use super::packets::Packets;
+use super::recorder::{Recorder, check_format, format_change};
+use super::{malformed, tags, unsupported};
+
+/// The rates that a header numbers, in hertz.
+const RATES_HZ: [u32; 13] =
+    [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
+
+/// The header of one frame.
+struct Header {
+    /// The audio object type; 2 is AAC-LC.
+    object: u8,
+    rate: u8,
+    /// The channel configuration; 7 stands for eight channels.
+    channels: u8,
+    /// Bytes of the header.
+    header_bytes: usize,
+    /// Bytes of the frame with its header.
+    bytes: usize,
+    /// Raw data blocks in the frame.
+    blocks: u8,
+}
+
+impl Header {
+    /// Reads the header at the beginning of `bytes`; `None` where there is none.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let [0xff, second, third, fourth, fifth, sixth, seventh, ..] = *bytes else { return None };
+        let rate = third >> 2 & 15;
+        if second & 0xf6 != 0xf0 || usize::from(rate) >= RATES_HZ.len() {
+            return None;
+        }
+        let bytes = usize::from(fourth & 3) << 11 | usize::from(fifth) << 3 | usize::from(sixth) >> 5;
+        let header_bytes = if second & 1 == 0 { 9 } else { 7 };
+        let channels = (third & 1) << 2 | fourth >> 6;
+        let object = (third >> 6) + 1;
+        (bytes > header_bytes).then_some(Self {
+            object,
+            rate,
+            channels,
+            header_bytes,
+            bytes,
+            blocks: (seventh & 3) + 1,
+        })
+    }
+}
+
+/// Returns whether `bytes` begin with at least two frames, or with one that ends with them.
+pub(super) fn begins(bytes: &[u8]) -> bool {
+    let Some(header) = Header::read(bytes) else { return false };
+    bytes.get(header.bytes..).is_some_and(|rest| rest.is_empty() || Header::read(rest).is_some())
+}
+
+/// Decodes frames into at most `limit` samples, summed over all channels.
+///
+/// # Errors
+/// The problem of the file.
+pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> {
+    let mut rest = bytes;
+    let first = Header::read(rest).ok_or_else(|| malformed("it holds no ADTS frames"))?;
+    if first.object != 2 {
+        return Err(unsupported(format!("AAC with the audio object type {} in ADTS", first.object)));
+    }
+    if first.channels == 0 {
+        return Err(unsupported("AAC with a channel layout of its own in ADTS"));
+    }
+    let channels = if first.channels == 7 { 8 } else { usize::from(first.channels) };
+    check_format(RATES_HZ[usize::from(first.rate)], channels)?;
+    // The decoder takes the format from the AudioSpecificConfig of MP4 (ISO/IEC 14496-3, section 1.6.2.1).
+    let config = u16::from(first.object) << 11 | u16::from(first.rate) << 7 | u16::from(first.channels) << 3;
+    let format = (RATES_HZ[usize::from(first.rate)], channels);
+    let mut packets = Packets::new(CODEC_ID_AAC, format, &config.to_be_bytes())?;
+    let mut recorder = Recorder::new(limit);
+    while !tags::only_tags(rest) {
+        let at = bytes.len() - rest.len();
+        if tags::tag(rest) > 0 {
+            rest = &rest[tags::tag(rest)..];
+            continue;
+        }
+        let header = Header::read(rest)
+            .ok_or_else(|| malformed(&format!("the bytes from byte {at} on are no ADTS frame")))?;
+        if (header.object, header.rate, header.channels) != (first.object, first.rate, first.channels) {
+            return Err(format_change());
+        }
+        if header.blocks != 1 {
+            return Err(unsupported("AAC with several blocks per frame in ADTS"));
+        }
+        let Some((frame, behind)) = rest.split_at_checked(header.bytes) else {
+            let (declared, present) = (header.bytes as u64, rest.len() as u64);
+            return Err(FileProblem::Truncated { declared, present, unit: "bytes in its last frame" });
+        };
+        let block = packets.decode(&frame[header.header_bytes..])?;
+        recorder.append(block.rate_hz, block.channels)?;
+        rest = behind;
+    }
+    recorder.finish()
+}

@@ -1,0 +1,99 @@
+//! Reader of the Core Audio Format with uncompressed samples.
+//!
+//! Input: the bytes of a file.
+//! Output: a [`Recording`].
+//! Invariants: an encoding that is not supported is refused by its name.
+
+use super::super::{FileProblem, Recording};
+use super::pcm::{Layout, Numbers};
+use super::{malformed, tags, unsupported};
+
+/// Decodes a file into at most `limit` samples, summed over all channels.
+///
+/// # Errors
+/// The problem of the file.
+pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> {
+    let mut rest = bytes.get(8..).unwrap_or_default();
+    let mut description = None;
+    loop {
+        let Some((header, behind)) = rest.split_first_chunk::<12>() else {
+            return Err(malformed("the file ends before its data chunk"));
+        };
+        let (id, length) = header.split_at(4);
+        let declared = length.first_chunk().map_or(0, |length| i64::from_be_bytes(*length));
+        let length = usize::try_from(declared).unwrap_or(usize::MAX);
+        match id {
+            b"desc" => description = Some(layout(behind)?),
+            b"data" => {
+                let layout =
+                    description.ok_or_else(|| malformed("its data chunk comes before its desc chunk"))?;
+                // A length of -1 means up to the end of the file; zero is what a recorder writes in advance.
+                let is_placeholder = declared <= 0 || declared >= 1 << 30;
+                let Some(audio) =
+                    behind.get(..length).filter(|_| declared > 0).or(is_placeholder.then_some(behind))
+                else {
+                    let present = behind.len() as u64;
+                    return Err(FileProblem::Truncated { declared: length as u64, present, unit: "bytes" });
+                };
+                let behind = behind.get(audio.len()..).unwrap_or_default();
+                if !are_chunks(behind) {
+                    return Err(malformed(&format!(
+                        "its header declares {} bytes of audio, and {} bytes that are no chunk follow them",
+                        audio.len().saturating_sub(4),
+                        behind.len()
+                    )));
+                }
+                // A number of edits of four bytes precedes the samples.
+                return layout.decode(audio.get(4..).unwrap_or_default(), limit);
+            }
+            _ => {}
+        }
+        rest = behind.get(length..).unwrap_or_default();
+    }
+}
+
+/// Returns whether `bytes` are empty or hold chunks, tags or zeros up to their end, and no second recording.
+fn are_chunks(mut bytes: &[u8]) -> bool {
+    while !tags::only_tags(bytes) {
+        let Some(([id @ .., _, _, _, _, _, _, _, _], behind)) = bytes.split_first_chunk::<12>() else {
+            return false;
+        };
+        let length = bytes[4..12].first_chunk().map_or(0, |length| u64::from_be_bytes(*length));
+        let is_text = id.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+        let Some(next) = usize::try_from(length).ok().and_then(|length| behind.get(length..)) else {
+            return false;
+        };
+        if !is_text || [b"data", b"caff", b"desc"].contains(&id) {
+            return false;
+        }
+        bytes = next;
+    }
+    true
+}
+
+/// Reads a desc chunk: rate, encoding, flags, bytes and frames of a packet, channels, bits.
+fn layout(body: &[u8]) -> Result<Layout, FileProblem> {
+    let body = body.first_chunk::<32>().ok_or_else(|| malformed("its desc chunk is too short"))?;
+    let (words, _) = body.as_chunks::<4>();
+    let word = |index: usize| u32::from_be_bytes(words[index]);
+    let rate_hz = body.first_chunk().map_or(0.0, |rate| f64::from_be_bytes(*rate)).round() as u32;
+    let (flags, channels, bits) = (word(3), word(6), word(7));
+    let bytes = bits.div_ceil(8) as usize;
+    let (numbers, bytes) = match &words[2] {
+        b"lpcm" if flags & 1 != 0 => (Numbers::Float, bytes),
+        b"lpcm" => (Numbers::Signed, bytes),
+        b"ulaw" => (Numbers::MuLaw, 1),
+        b"alaw" => (Numbers::ALaw, 1),
+        other => return Err(unsupported(format!("CAF with the encoding \"{}\"", other.escape_ascii()))),
+    };
+    if bytes == 0 {
+        return Err(malformed("its desc chunk declares samples of 0 bits"));
+    }
+    // Bytes of a packet that exceed those of its samples are padding of a kind that is not known here.
+    let packet = word(4) as usize;
+    if packet != bytes.saturating_mul(channels as usize) {
+        return Err(unsupported(format!("CAF with {packet} bytes for {channels} samples of {bits} bits")));
+    }
+    let big_endian = flags & 2 == 0;
+    Ok(Layout { numbers, bytes, big_endian, shift: 0, rate_hz, channels: channels as usize })
+}

@@ -1,0 +1,195 @@
+//! Reader of native FLAC (RFC 9639).
+//!
+//! Input: the bytes of a file.
+//! Output: a [`Recording`].
+//! Invariants: the end of a frame is where its checksum is right and its decoder succeeds, so that neither the
+//! block sizes nor the number of samples that the header declares are needed.
+
+use symphonia::core::codecs::audio::well_known::CODEC_ID_FLAC;
+
+use super::super::{FileProblem, Recording};
+use super::checksum::{crc_8, crc_16};
+use super::packets::Packets;
+use super::recorder::{Recorder, check_format, format_change};
+use super::{malformed, tags};
+
+/// The most ends of one frame that are tried where no frame follows.
+const TRIALS: usize = 64;
+/// The smallest block that is not the last one.
+const SMALLEST_BLOCK: u64 = 16;
+
+/// The fields of STREAMINFO that count.
+struct Info {
+    rate_hz: u32,
+    channels: usize,
+    /// Declared samples per channel; zero where unknown.
+    total: u64,
+    /// A STREAMINFO block for the decoder.
+    header: [u8; 34],
+}
+
+/// Decodes a file into at most `limit` samples, summed over all channels.
+///
+/// # Errors
+/// The problem of the file.
+pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> {
+    let (info, mut rest) = metadata(bytes)?;
+    let mut packets = decoder(&info.header)?;
+    let mut recorder = Recorder::new(limit);
+    let (mut first_block, mut last_block) = (0, 0);
+    while let Some(header) = FrameHeader::read(rest) {
+        if header.channels != info.channels {
+            return Err(format_change());
+        }
+        let Some(length) = frame(rest, &header, &mut packets, &mut recorder)? else { break };
+        rest = &rest[length..];
+        last_block = header.samples;
+        first_block = if first_block == 0 { last_block } else { first_block };
+    }
+    let (declared, present) = (info.total, recorder.frames() as u64);
+    let missing = declared.saturating_sub(present);
+    let is_cut = FrameHeader::read(rest).is_some();
+    // All blocks but the last have one size, so a shorter one proves the end. Some encoders declare a few samples
+    // too many.
+    let is_end = last_block < first_block || missing < SMALLEST_BLOCK;
+    if missing > 0 && (is_cut || !is_end) {
+        return Err(FileProblem::Truncated { declared, present, unit: "samples" });
+    }
+    check_end(rest, bytes.len() - rest.len())?;
+    recorder.finish()
+}
+
+/// Creates a decoder of frames from a STREAMINFO block.
+///
+/// # Errors
+/// A block that the decoder refuses.
+pub(super) fn decoder(header: &[u8]) -> Result<Packets, FileProblem> {
+    let info = Info::read(header)?;
+    check_format(info.rate_hz, info.channels)?;
+    Packets::new(CODEC_ID_FLAC, (info.rate_hz, info.channels), &info.header)
+}
+
+/// Reads the metadata and returns the bytes behind it.
+fn metadata(bytes: &[u8]) -> Result<(Info, &[u8]), FileProblem> {
+    let mut rest = bytes.get(4..).unwrap_or_default();
+    let mut info = None;
+    loop {
+        let Some(([kind, length @ ..], behind)) = rest.split_first_chunk::<4>() else {
+            return Err(malformed("the file ends within its metadata"));
+        };
+        let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+        if kind & 0x7f == 0 {
+            info = Some(Info::read(behind)?);
+        }
+        rest = behind.get(length..).ok_or_else(|| malformed("the file ends within its metadata"))?;
+        if kind & 0x80 != 0 {
+            return Ok((info.ok_or_else(|| malformed("it has no STREAMINFO block"))?, rest));
+        }
+    }
+}
+
+impl Info {
+    fn read(block: &[u8]) -> Result<Self, FileProblem> {
+        let block =
+            block.first_chunk::<34>().ok_or_else(|| malformed("its STREAMINFO block is too short"))?;
+        let fields = block[10..18].first_chunk().map_or(0, |fields| u64::from_be_bytes(*fields));
+        // The decoder refuses blocks beyond the declared sizes and sizes below 16, which files contain. It
+        // receives the widest ones, and no total.
+        let mut header = [0; 34];
+        header[..4].copy_from_slice(&[0, 16, 0xff, 0xff]);
+        header[10..14].copy_from_slice(&block[10..14]);
+        header[13] &= 0xf0;
+        let rate_hz = (fields >> 44) as u32;
+        let channels = (fields >> 41 & 7) as usize + 1;
+        Ok(Self { rate_hz, channels, total: fields & 0xf_ffff_ffff, header })
+    }
+}
+
+/// The header of a frame (RFC 9639, section 9.1).
+struct FrameHeader {
+    bytes: usize,
+    channels: usize,
+    /// Samples per channel.
+    samples: u32,
+}
+
+impl FrameHeader {
+    /// Reads the header at the beginning of `bytes`; `None` where there is none with a right checksum.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let [0xff, 0xf8 | 0xf9, sizes, layout, number, ..] = *bytes else { return None };
+        if layout & 1 != 0 || sizes >> 4 == 0 || sizes & 15 == 15 || layout >> 4 > 10 {
+            return None;
+        }
+        // The number of the frame or of its first sample is coded like UTF-8 in up to seven bytes.
+        let mut at = 4 + match number.leading_ones() {
+            0 => 1,
+            ones @ 2..=7 => ones as usize,
+            _ => return None,
+        };
+        let samples = match sizes >> 4 {
+            1 => 192,
+            code @ 2..=5 => 576 << (code - 2),
+            code @ 8.. => 256 << (code - 8),
+            code => {
+                let width = usize::from(code) - 5;
+                let size = bytes.get(at..at + width)?;
+                at += width;
+                1 + size.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte))
+            }
+        };
+        at += match sizes & 15 {
+            12 => 1,
+            13 | 14 => 2,
+            _ => 0,
+        };
+        let is_right = crc_8(bytes.get(..at)?) == *bytes.get(at)?;
+        let channels = usize::from(layout >> 4) + 1;
+        is_right.then_some(Self { bytes: at + 1, channels: if channels > 8 { 2 } else { channels }, samples })
+    }
+}
+
+/// Decodes the frame at the beginning of `bytes` and returns its length; `None` where it has no end.
+fn frame(
+    bytes: &[u8],
+    header: &FrameHeader,
+    packets: &mut Packets,
+    recorder: &mut Recorder,
+) -> Result<Option<usize>, FileProblem> {
+    let (mut crc, mut trials) = (0, 0);
+    for (index, byte) in bytes.iter().enumerate() {
+        crc = crc_16(crc, *byte);
+        let end = index + 1;
+        if crc != 0 || end < header.bytes + 2 {
+            continue;
+        }
+        // One end in 65,536 is right by chance, so the decoder decides: it fails where a frame is cut.
+        let is_followed = end == bytes.len() || FrameHeader::read(&bytes[end..]).is_some();
+        trials += usize::from(!is_followed);
+        if !is_followed && trials > TRIALS {
+            continue;
+        }
+        let Ok(block) = packets.decode(&bytes[..end]) else { continue };
+        recorder.append(block.rate_hz, block.channels)?;
+        // A checksum of zero makes the frame look right without it too.
+        let zeros = bytes[end..].iter().take(2).take_while(|byte| **byte == 0).count();
+        return Ok(Some(end + zeros));
+    }
+    Ok(None)
+}
+
+/// Refuses bytes behind the last frame that may be audio.
+fn check_end(rest: &[u8], at: usize) -> Result<(), FileProblem> {
+    if tags::only_tags(rest) {
+        return Ok(());
+    }
+    if let Some(next) = (0..rest.len()).find(|next| FrameHeader::read(&rest[*next..]).is_some()) {
+        let reason = if next == 0 { "is damaged or cut" } else { "follows bytes that are no frame" };
+        return Err(malformed(&format!("the frame at byte {} {reason}", at + next)));
+    }
+    if [&b"fLaC"[..], b"OggS"].iter().any(|mark| rest.windows(4).any(|window| window == *mark)) {
+        return Err(malformed(
+            "several recordings in one file are not supported: send them as files of their own",
+        ));
+    }
+    Ok(())
+}

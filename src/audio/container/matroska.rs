@@ -1,0 +1,191 @@
+//! Reader of Matroska and WebM (RFC 9559) with one track of audio.
+//!
+//! Input: the bytes of a file.
+//! Output: a [`Recording`].
+//! Invariants: segments and clusters of unknown length, as browsers and other live sources write them, end with
+//! the file. Every block of the track is decoded; tracks of pictures and text are ignored.
+
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_VORBIS};
+
+use super::super::{FileProblem, Recording};
+use super::ebml::{self, Element, id};
+use super::ogg::check_vorbis_channels;
+use super::packets::Packets;
+use super::recorder::Recorder;
+use super::{flac, malformed, tags, unsupported};
+
+/// The most samples per channel at the end of a block that are padding.
+const PADDING: u64 = 8_192;
+
+/// Decodes a file into at most `limit` samples, summed over all channels.
+///
+/// # Errors
+/// The problem of the file.
+pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> {
+    let mut reader = Reader { recorder: Recorder::new(limit), track: None, on_block: 0, has_header: false };
+    let mut rest = bytes;
+    while !tags::only_tags(rest) {
+        let at = bytes.len() - rest.len();
+        let (element, body) = Element::read(rest)
+            .ok_or_else(|| malformed(&format!("the bytes from byte {at} on are no Matroska element")))?;
+        let present = body.len() as u64;
+        if let Some(declared) = element.length.filter(|length| *length > present) {
+            return Err(FileProblem::Truncated { declared, present, unit: "bytes in an element" });
+        }
+        // The contents of these elements are read like elements beside them, because their length may be unknown.
+        if matches!(element.id, id::SEGMENT | id::CLUSTER | id::BLOCK_GROUP | id::TRACKS) {
+            rest = body;
+            continue;
+        }
+        let length = element.length.ok_or_else(|| malformed("a Matroska element has no length"))?;
+        let (contents, behind) = body.split_at(length as usize);
+        reader.element(element.id, contents)?;
+        rest = behind;
+    }
+    if reader.track.is_none() {
+        return Err(malformed("it has no audio track"));
+    }
+    reader.recorder.finish()
+}
+
+/// The state of the file.
+struct Reader {
+    recorder: Recorder,
+    track: Option<Track>,
+    /// Samples per channel of the last block.
+    on_block: usize,
+    has_header: bool,
+}
+
+/// The track that is decoded.
+struct Track {
+    number: u64,
+    packets: Packets,
+    rate_hz: u32,
+}
+
+impl Reader {
+    /// Handles an element without elements that matter here, or a description of a track.
+    fn element(&mut self, element: u32, contents: &[u8]) -> Result<(), FileProblem> {
+        match element {
+            id::EBML if self.has_header => {
+                return Err(malformed(
+                    "several recordings in one file are not supported: send them as files of their own",
+                ));
+            }
+            id::EBML => self.has_header = true,
+            id::TRACK_ENTRY => {
+                let Some(track) = Track::read(contents)? else { return Ok(()) };
+                if self.track.is_some() {
+                    return Err(unsupported("Matroska with several audio tracks"));
+                }
+                self.track = Some(track);
+            }
+            id::SIMPLE_BLOCK | id::BLOCK => self.block(contents)?,
+            id::DISCARD_PADDING => self.discard(contents),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Decodes the frames of a block: the number of the track, a time of two bytes, flags, and the frames.
+    fn block(&mut self, block: &[u8]) -> Result<(), FileProblem> {
+        self.on_block = 0;
+        let Some(track) = &mut self.track else { return Err(malformed("a block comes before the tracks")) };
+        let (number, rest) = ebml::number(block).ok_or_else(|| malformed("a block has no track"))?;
+        if number != track.number {
+            return Ok(());
+        }
+        let (header, data) =
+            rest.split_first_chunk::<3>().ok_or_else(|| malformed("a block has no header"))?;
+        let frames =
+            ebml::frames(header[2], data).ok_or_else(|| malformed("the lacing of a block is malformed"))?;
+        for frame in frames {
+            let decoded = track.packets.decode(frame)?;
+            self.on_block += decoded.channels.first().map_or(0, Vec::len);
+            self.recorder.append(decoded.rate_hz, decoded.channels)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the padding that an element declares for the end of the last block, in nanoseconds.
+    fn discard(&mut self, contents: &[u8]) {
+        let Some(track) = &self.track else { return };
+        let nanoseconds = ebml::unsigned(contents);
+        // A number with its first bit set is negative: padding at the start, which is not expected here.
+        let samples = (u128::from(nanoseconds) * u128::from(track.rate_hz)).div_ceil(1_000_000_000) as u64;
+        if samples <= PADDING && samples <= self.on_block as u64 {
+            self.recorder.trim(0, samples as usize);
+        }
+    }
+}
+
+impl Track {
+    /// Reads the description of a track; `None` where it holds no audio.
+    fn read(mut rest: &[u8]) -> Result<Option<Self>, FileProblem> {
+        let (mut number, mut kind, mut is_encoded) = (0, 0, false);
+        let (mut codec, mut private, mut format) = (&[][..], &[][..], (8_000, 1));
+        while let Some((element, body)) = Element::read(rest) {
+            let Some((contents, behind)) =
+                element.length.and_then(|length| body.split_at_checked(length as usize))
+            else {
+                return Err(malformed("the description of a track is malformed"));
+            };
+            match element.id {
+                id::TRACK_NUMBER => number = ebml::unsigned(contents),
+                id::TRACK_TYPE => kind = ebml::unsigned(contents),
+                id::CODEC_ID => codec = contents,
+                id::CODEC_PRIVATE => private = contents,
+                id::CONTENT_ENCODINGS => is_encoded = true,
+                id::AUDIO => format = audio(contents),
+                _ => {}
+            }
+            rest = behind;
+        }
+        if kind != 2 {
+            return Ok(None);
+        }
+        if is_encoded {
+            return Err(unsupported("Matroska with compressed or encrypted blocks"));
+        }
+        let (packets, rate_hz) = packets(codec, private, format)?;
+        Ok(Some(Self { number, packets, rate_hz }))
+    }
+}
+
+/// Returns the sample rate and the number of channels in the element `Audio`.
+fn audio(mut rest: &[u8]) -> (u32, usize) {
+    let mut format = (8_000, 1);
+    while let Some((element, body)) = Element::read(rest) {
+        let Some((contents, behind)) =
+            element.length.and_then(|length| body.split_at_checked(length as usize))
+        else {
+            break;
+        };
+        match element.id {
+            id::SAMPLING_FREQUENCY => format.0 = ebml::float(contents).round() as u32,
+            id::CHANNELS => format.1 = usize::try_from(ebml::unsigned(contents)).unwrap_or(usize::MAX),
+            _ => {}
+        }
+        rest = behind;
+    }
+    format
+}
+
+/// Creates the decoder of a codec, and returns its sample rate.
+fn packets(codec: &[u8], private: &[u8], format: (u32, usize)) -> Result<(Packets, u32), FileProblem> {
+    match codec {
+        b"A_OPUS" => Ok((Packets::opus(private)?, 48_000)),
+        b"A_VORBIS" => {
+            check_vorbis_channels(format.1)?;
+            Ok((Packets::new(CODEC_ID_VORBIS, format, private)?, format.0))
+        }
+        // A mark and the header of a block precede STREAMINFO.
+        b"A_FLAC" => Ok((flac::decoder(private.get(8..).unwrap_or_default())?, format.0)),
+        b"A_AAC" => Ok((Packets::new(CODEC_ID_AAC, format, private)?, format.0)),
+        other => {
+            let name = String::from_utf8_lossy(&other[..other.len().min(40)]);
+            Err(unsupported(format!("{} in Matroska", name.trim_start_matches("A_"))))
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Reader of MP4, M4A and QuickTime with AAC-LC, Apple Lossless or PCM.
+//!
+//! Input: the bytes of a file.
+//! Output: a [`Recording`] without the delay of the encoder where an edit list declares it.
+//! Invariants: the container is read by symphonia; a file with several audio tracks is refused.
+
+use std::io::Cursor;
+
+use symphonia::core::codecs::audio::AudioCodecParameters;
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS};
+use symphonia::core::formats::{FormatOptions, FormatReader};
+use symphonia::core::io::{MediaSourceStream, ReadBytes};
+use symphonia::default::formats::IsoMp4Reader;
+
+use super::super::{FileProblem, Recording};
+use super::packets::{Packets, failure};
+use super::recorder::Recorder;
+use super::{malformed, mp4_edit, unsupported};
+
+/// Decodes a file into at most `limit` samples, summed over all channels.
+///
+/// # Errors
+/// The problem of the file.
+pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> {
+    if mp4_edit::recordings(bytes) > 1 {
+        return Err(malformed(
+            "several recordings in one file are not supported: send them as files of their own",
+        ));
+    }
+    let mut source = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
+    // The reader expects that the first four bytes have been read to recognise the format.
+    source.read_be_u32().map_err(|error| malformed(&error.to_string()))?;
+    let mut container = IsoMp4Reader::try_new(source, FormatOptions::default()).map_err(failure)?;
+    let mut tracks = container
+        .tracks()
+        .iter()
+        .filter(|track| track.codec_params.as_ref().is_some_and(|parameters| parameters.audio().is_some()));
+    let track = tracks.next().ok_or_else(|| malformed("it has no audio track that is supported"))?;
+    if tracks.next().is_some() {
+        return Err(unsupported("MP4 with several audio tracks"));
+    }
+    let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
+    let parameters = parameters.ok_or_else(|| malformed("its codec is unknown"))?;
+    let (id, declared) = (track.id, track.num_frames);
+    let mut packets = decoder(parameters)?;
+    let mut recorder = Recorder::new(limit);
+    while let Some(packet) = container.next_packet().map_err(failure)? {
+        if packet.track_id == id {
+            let block = packets.decode(&packet.data)?;
+            recorder.append(block.rate_hz, block.channels)?;
+        }
+    }
+    let present = recorder.frames() as u64;
+    if let Some(declared) = declared.filter(|declared| *declared > present) {
+        return Err(FileProblem::Truncated { declared, present, unit: "samples" });
+    }
+    recorder.trim(mp4_edit::delay(bytes, recorder.rate_hz()), 0);
+    recorder.finish()
+}
+
+/// Creates the decoder of a track.
+fn decoder(parameters: &AudioCodecParameters) -> Result<Packets, FileProblem> {
+    if parameters.codec == CODEC_ID_OPUS {
+        return Err(unsupported("Opus in MP4"));
+    }
+    Packets::with_parameters(parameters).map_err(|problem| match problem {
+        FileProblem::Malformed { reason } if parameters.codec == CODEC_ID_AAC => {
+            unsupported(format!("AAC of a kind that is not supported ({reason}) in MP4"))
+        }
+        FileProblem::Malformed { reason } => {
+            unsupported(format!("audio of an unknown codec ({reason}) in MP4"))
+        }
+        other => other,
+    })
+}

@@ -1,0 +1,60 @@
+//! Reader of NIST SPHERE with uncompressed samples.
+//!
+//! Input: the bytes of a file: a header of text, then samples.
+//! Output: a [`Recording`].
+//! Invariants: an encoding that is not supported is refused by its name.
+
+use super::super::{FileProblem, Recording};
+use super::pcm::{Layout, Numbers};
+use super::{malformed, tags, unsupported};
+
+/// Decodes a file into at most `limit` samples, summed over all channels.
+///
+/// # Errors
+/// The problem of the file.
+pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> {
+    let length = bytes.get(8..16).map(|length| String::from_utf8_lossy(length).trim().parse::<usize>());
+    let Some(Ok(length)) = length else { return Err(malformed("its header declares no length")) };
+    let (header, audio) =
+        bytes.split_at_checked(length).ok_or_else(|| malformed("the file ends within its header"))?;
+    let header = String::from_utf8_lossy(&header[..length.min(1 << 16)]);
+    let coding = text(&header, "sample_coding").unwrap_or("pcm");
+    let numbers = match coding {
+        "pcm" => Numbers::Signed,
+        "ulaw" | "mu-law" => Numbers::MuLaw,
+        "alaw" => Numbers::ALaw,
+        other => return Err(unsupported(format!("NIST SPHERE with the encoding \"{other}\""))),
+    };
+    let width = number(&header, "sample_n_bytes").unwrap_or(if coding == "pcm" { 2 } else { 1 });
+    let layout = Layout {
+        numbers,
+        bytes: width.clamp(1, 8),
+        big_endian: text(&header, "sample_byte_format")
+            .is_some_and(|order| order.starts_with('1') && width > 1),
+        shift: 0,
+        rate_hz: number(&header, "sample_rate").and_then(|rate| rate.try_into().ok()).unwrap_or(0),
+        channels: number(&header, "channel_count").unwrap_or(1),
+    };
+    let frames = number(&header, "sample_count").unwrap_or(0);
+    let promised = frames.saturating_mul(layout.bytes).saturating_mul(layout.channels);
+    if promised > audio.len() && promised < 1 << 30 {
+        let (declared, present) = (promised as u64, audio.len() as u64);
+        return Err(FileProblem::Truncated { declared, present, unit: "bytes" });
+    }
+    match audio.get(promised..) {
+        Some(behind) if promised > 0 && tags::only_tags(behind) => layout.decode(&audio[..promised], limit),
+        _ => layout.decode(audio, limit),
+    }
+}
+
+/// Returns the value of a field, which stands behind its name and its type.
+fn text<'a>(header: &'a str, name: &str) -> Option<&'a str> {
+    header
+        .lines()
+        .map(|line| line.split_whitespace())
+        .find_map(|mut words| if words.next() == Some(name) { words.nth(1) } else { None })
+}
+
+fn number(header: &str, name: &str) -> Option<usize> {
+    text(header, name)?.parse().ok()
+}

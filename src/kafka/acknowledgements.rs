@@ -1,0 +1,171 @@
+//! The outcomes of records that the event producer has sent: what is acknowledged is reported, what is refused is sent again or replaced.
+//!
+//! Input: delivery reports, from the producer's own thread. Output: reports to the partitions' reader, and records for [`Unacknowledged`]. Invariant: every
+//! record is acknowledged, kept for another try, replaced by a dead letter, or given up with a line in the log; none is dropped in silence.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message as _;
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+
+use super::fault::KafkaFault;
+use super::outage;
+use super::outgoing::{Content, Outgoing, Settlement};
+use super::refusal::{self, Refusal};
+use super::unacknowledged::Unacknowledged;
+use crate::serving::SettledWindow;
+use crate::shard::PartitionReport;
+use crate::stream::ChannelState;
+use crate::telemetry::metrics;
+
+/// What librdkafka keeps beside a message until its outcome is known.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub number: u64,
+    pub settlement: Box<Settlement>,
+    pub content: Content,
+    pub suspect: bool,
+}
+
+impl InFlight {
+    pub fn is_of_call(&self) -> bool {
+        matches!(*self.settlement, Settlement::Nothing)
+    }
+}
+
+/// What the producer's own thread and its users share.
+pub(super) struct Shared {
+    unacknowledged: Mutex<Unacknowledged>,
+    reports: crossbeam_channel::Sender<PartitionReport>,
+    dead_letter_topic: String,
+}
+
+impl Shared {
+    pub fn new(reports: crossbeam_channel::Sender<PartitionReport>, dead_letter_topic: &str) -> Self {
+        let unacknowledged = Mutex::new(Unacknowledged::new(Instant::now()));
+        Self { unacknowledged, reports, dead_letter_topic: dead_letter_topic.to_owned() }
+    }
+
+    pub fn unacknowledged(&self) -> MutexGuard<'_, Unacknowledged> {
+        self.unacknowledged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(&self, report: PartitionReport) {
+        // Once the reader has ended, nothing can be settled any more.
+        let _ = self.reports.send(report);
+    }
+
+    /// Reports what an acknowledgement settles.
+    pub fn settle(&self, settlement: Settlement) {
+        match settlement {
+            Settlement::Window(SettledWindow { ticket, state }) => {
+                self.report(PartitionReport::Delivered { ticket, state });
+            }
+            Settlement::DeadLetter(ticket) => self.report(PartitionReport::DeadLetterDelivered(ticket)),
+            Settlement::StreamEnds(ends) => {
+                let delivered =
+                    |ticket| PartitionReport::Delivered { ticket, state: ChannelState::default() };
+                ends.into_iter().map(delivered).for_each(|report| self.report(report));
+            }
+            Settlement::Nothing => {}
+        }
+    }
+
+    /// Decides what becomes of a message that was refused; it keeps its place among those that are sent again. `in_batch`: whether others were refused
+    /// together with it.
+    pub fn refused(&self, number: u64, message: Outgoing, error: &KafkaError, in_batch: bool) {
+        let again = match Refusal::of(error) {
+            Refusal::Fatal => {
+                return self.report(PartitionReport::Failed(Box::new(KafkaFault::NotAcknowledged {
+                    topic: message.topic,
+                    partition: -1,
+                    source: Box::new(error.clone()),
+                })));
+            }
+            // The batch may have been too large, and each of its records not.
+            Refusal::TooLarge if in_batch && !message.suspect => Outgoing { suspect: true, ..message },
+            refusal @ (Refusal::TooLarge | Refusal::Unwritable) => {
+                let Some(smaller) = self.smaller(message, refusal, error) else { return };
+                smaller
+            }
+            Refusal::Passing => {
+                metrics::kafka_refused("retried");
+                outage::report(&format!("publish to {}: {error}; it is tried again", message.topic));
+                message
+            }
+        };
+        self.unacknowledged().refuse(number, again, Instant::now());
+    }
+
+    /// Returns what takes the place of a message that cannot be written. Where nothing can, the message is given up and settled: it would be refused
+    /// again after every restart.
+    fn smaller(&self, message: Outgoing, refusal: Refusal, error: &KafkaError) -> Option<Outgoing> {
+        let origin = format!("{:?} for {}", message.content, message.topic);
+        if message.content == Content::Event {
+            metrics::dead_letter("event");
+        }
+        match refusal::smaller(message, (refusal, &error.to_string()), &self.dead_letter_topic) {
+            Ok(smaller) => {
+                metrics::kafka_refused("reduced");
+                tracing::warn!("{origin} cannot be written ({error}): a smaller dead letter takes its place");
+                Some(smaller)
+            }
+            Err(message) => {
+                metrics::kafka_refused("dropped");
+                tracing::error!("{origin} cannot be written at all ({error}): given up");
+                self.settle(*message.settlement);
+                None
+            }
+        }
+    }
+}
+
+/// Receives the outcomes, from the producer's own thread.
+pub(super) struct Acknowledgements(pub Arc<Shared>);
+
+impl ClientContext for Acknowledgements {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        outage::log(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        outage::error(&error, reason);
+    }
+}
+
+impl ProducerContext for Acknowledgements {
+    type DeliveryOpaque = Box<InFlight>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, in_flight: Box<InFlight>) {
+        let of_call = in_flight.is_of_call();
+        let InFlight { number, settlement, content, suspect } = *in_flight;
+        match result {
+            Ok(_) => {
+                let mut unacknowledged = self.0.unacknowledged();
+                unacknowledged.returned(of_call);
+                unacknowledged.acknowledged(Instant::now());
+                drop(unacknowledged);
+                self.0.settle(*settlement);
+            }
+            Err((error, message)) => {
+                let message = message.detach();
+                let outgoing = Outgoing {
+                    topic: message.topic().to_owned(),
+                    key: message.key().map(<[u8]>::to_vec),
+                    value: message.payload().map(<[u8]>::to_vec),
+                    headers: message.headers().cloned().unwrap_or_default(),
+                    settlement,
+                    content,
+                    suspect,
+                };
+                self.0.refused(number, outgoing, error, true);
+                // Last: an empty state means that everything has its outcome.
+                self.0.unacknowledged().returned(of_call);
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The records that a producer has sent and the brokers have not acknowledged, and those that they refused for now.
+//!
+//! Input: records that are sent, acknowledged or refused, with the time. Output: what is sent again and when, and for how long nothing was acknowledged.
+//! Pure. Invariant: records that were refused are sent again in their first order, before any new record.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::outgoing::Outgoing;
+
+/// The first pause before refused records are sent again, and the longest one.
+const PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// The unacknowledged records of one producer.
+#[derive(Debug)]
+pub(super) struct Unacknowledged {
+    sent: u64,
+    /// Records in librdkafka's queues or on their way.
+    in_flight: usize,
+    /// Those of them, and of the refused ones, that no offset brings back: events of calls.
+    of_calls: usize,
+    /// Refused records by the order in which they were first sent.
+    refused: BTreeMap<u64, Outgoing>,
+    pause: Duration,
+    retry_at: Instant,
+    /// Whether records were refused since the last round of tries, and those behind them are still queued.
+    round_is_due: bool,
+    /// When a record was last acknowledged, or was sent while there was none.
+    progress_at: Instant,
+}
+
+impl Unacknowledged {
+    pub fn new(now: Instant) -> Self {
+        Self {
+            sent: 0,
+            in_flight: 0,
+            of_calls: 0,
+            refused: BTreeMap::new(),
+            pause: PAUSE,
+            retry_at: now,
+            round_is_due: false,
+            progress_at: now,
+        }
+    }
+
+    /// Returns the next number of a record.
+    pub fn next_number(&mut self) -> u64 {
+        self.sent += 1;
+        self.sent
+    }
+
+    /// Notes that a record was handed to librdkafka.
+    pub fn sent(&mut self, of_call: bool, now: Instant) {
+        if self.is_empty() {
+            self.progress_at = now;
+        }
+        self.in_flight += 1;
+        self.of_calls += usize::from(of_call);
+    }
+
+    /// Notes that the outcome of a record is known.
+    pub fn returned(&mut self, of_call: bool) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.of_calls = self.of_calls.saturating_sub(usize::from(of_call));
+    }
+
+    /// Notes that a record was acknowledged.
+    pub fn acknowledged(&mut self, now: Instant) {
+        self.progress_at = now;
+        self.pause = PAUSE;
+    }
+
+    /// Keeps a refused record.
+    pub fn refuse(&mut self, number: u64, message: Outgoing, now: Instant) {
+        if self.refused.is_empty() {
+            self.retry_at = now + self.pause;
+            self.pause = (self.pause * 2).min(MAX_PAUSE);
+            self.round_is_due = true;
+        }
+        self.put_back(number, message);
+    }
+
+    /// Returns whether records were refused since the last call.
+    pub fn begin_round(&mut self) -> bool {
+        std::mem::take(&mut self.round_is_due)
+    }
+
+    /// Returns the next record to be sent again. `None` while there is none, the pause lasts, or the outcome of other records is not known: each of them may
+    /// have to be sent before it.
+    pub fn next_retry(&mut self, now: Instant) -> Option<(u64, Outgoing)> {
+        if self.in_flight > 0 || now < self.retry_at {
+            return None;
+        }
+        self.pop_refused()
+    }
+
+    /// Returns the next record of a round that has begun. A record that may have been too large for its batch alone is sent alone.
+    pub fn next_of_round(&mut self) -> Option<(u64, Outgoing)> {
+        let alone = self.refused.first_key_value().is_some_and(|(_, message)| message.suspect);
+        if alone { None } else { self.pop_refused() }
+    }
+
+    fn pop_refused(&mut self) -> Option<(u64, Outgoing)> {
+        let (number, message) = self.refused.pop_first()?;
+        self.of_calls = self.of_calls.saturating_sub(usize::from(message.is_of_call()));
+        Some((number, message))
+    }
+
+    /// Puts back a record that the producer had no room for.
+    pub fn put_back(&mut self, number: u64, message: Outgoing) {
+        self.of_calls += usize::from(message.is_of_call());
+        self.refused.insert(number, message);
+    }
+
+    /// Returns whether records wait to be sent again.
+    pub fn has_refused(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
+    /// Returns whether everything is acknowledged.
+    pub fn is_empty(&self) -> bool {
+        self.in_flight == 0 && self.refused.is_empty()
+    }
+
+    /// Returns the number of events of calls that are not acknowledged.
+    pub fn of_calls(&self) -> usize {
+        self.of_calls
+    }
+
+    /// Returns for how long nothing was acknowledged although something should be.
+    pub fn stalled_for(&self, now: Instant) -> Option<Duration> {
+        (!self.is_empty()).then(|| now.saturating_duration_since(self.progress_at))
+    }
+}

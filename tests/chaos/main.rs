@@ -1,0 +1,184 @@
+//! The chaos suite: daemons and a real broker are disturbed at random instants, and every event must come out as if they had not been.
+//!
+//! Input: `tests/chaos/run [--long] [--seed N] [--mode MODE] [--scenario NAME]`. Output: a table on stdout, and exit code 1 where a run was not right.
+//! `cargo test` builds it and does not run it.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod generator;
+mod random;
+mod scenarios;
+mod trial;
+mod verifier;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use affectd::model::{Layout, Output};
+
+use generator::Timed;
+use random::Random;
+use scenarios::Scenario;
+use support::kafka::{Cluster, Kind};
+use support::model_fixture;
+use trial::Trial;
+use verifier::{Events, Figures, Mode};
+
+/// What is run.
+struct Arguments {
+    long: bool,
+    seed: u64,
+    modes: Vec<Mode>,
+    scenarios: Vec<Scenario>,
+}
+
+impl Arguments {
+    fn parse(arguments: &[String]) -> Result<Arguments, String> {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let mut parsed = Arguments {
+            long: false,
+            seed: now.as_secs(),
+            modes: vec![Mode::AtLeastOnce, Mode::ExactlyOnce],
+            scenarios: Scenario::ALL.to_vec(),
+        };
+        let mut rest = arguments.iter();
+        while let Some(argument) = rest.next() {
+            let mut value = || rest.next().ok_or_else(|| format!("{argument} needs a value"));
+            match argument.as_str() {
+                "--long" => parsed.long = true,
+                "--seed" => parsed.seed = value()?.parse().map_err(|_| "--seed needs a number".to_owned())?,
+                "--mode" => {
+                    let name = value()?;
+                    parsed.modes.retain(|mode| mode.name() == name);
+                }
+                "--scenario" => {
+                    let name = value()?;
+                    parsed.scenarios.retain(|scenario| scenario.name() == name);
+                }
+                other => return Err(format!("unknown argument {other}")),
+            }
+        }
+        let is_empty = parsed.modes.is_empty() || parsed.scenarios.is_empty();
+        if is_empty { Err("unknown mode or scenario".to_owned()) } else { Ok(parsed) }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().map(String::as_str) != Some("run") {
+        println!("not run: the chaos suite takes minutes; run tests/chaos/run");
+        return ExitCode::SUCCESS;
+    }
+    let arguments = match Arguments::parse(&arguments[1..]) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("{error}\nusage: tests/chaos/run [--long] [--seed N] [--mode MODE] [--scenario NAME]");
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    if runtime.block_on(run(&arguments)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs all scenarios and returns whether all are right.
+async fn run(arguments: &Arguments) -> bool {
+    let Arguments { long, seed, modes, scenarios } = arguments;
+    println!("chaos: seed {seed}, {} form", if *long { "long" } else { "short" });
+    let mut cluster = Cluster::start().await;
+    assert_eq!(cluster.kind, Kind::Real, "the suite needs a real broker: Java 17 and Maven");
+    let folder = tempfile::tempdir().unwrap();
+    model_fixture::tiny(folder.path(), Layout::Ntc, Output::Logits);
+    let length = Duration::from_secs(if *long { 90 } else { 14 });
+    let records = generator::records(*seed, 200, if *long { 60 } else { 18 }, length);
+    let expected = undisturbed(&cluster, folder.path(), &records).await;
+    println!("{} records, {} events", records.len(), expected.len());
+    println!(
+        "{:<9} {:<14} {:>9} {:>8} {:>8} {:>8} {:>11} {:>8} {:>8} {:>6}  result",
+        "scenario",
+        "mode",
+        "published",
+        "missing",
+        "repeated",
+        "unequal",
+        "out of order",
+        "letters",
+        "exits",
+        "s"
+    );
+    let mut right = true;
+    for scenario in scenarios {
+        for mode in modes {
+            if let Some(reason) = scenario.not_run(*mode) {
+                println!("{:<9} {:<14} not run: {reason}", scenario.name(), mode.name());
+                continue;
+            }
+            let start = Instant::now();
+            let trial = Trial::new(&cluster, folder.path(), scenario.name(), *mode).await;
+            let figures = disturbed(arguments, *scenario, (&mut cluster, trial), (&records, &expected)).await;
+            right &= report(*scenario, *mode, &figures, start.elapsed());
+        }
+    }
+    right
+}
+
+/// Returns the events of a run without disturbances.
+async fn undisturbed(cluster: &Cluster, folder: &Path, records: &[Timed]) -> Events {
+    let mut trial = Trial::new(cluster, folder, "calm", Mode::AtLeastOnce).await;
+    trial.start().await;
+    let at_once = records.iter().map(|timed| Timed { at: Duration::ZERO, ..timed.clone() }).collect();
+    trial::produce(cluster.brokers.clone(), trial.topic("audio"), at_once).await;
+    let figures = trial.finish(cluster, &Events::new(), &BTreeSet::new()).await;
+    assert_eq!((figures.lag, figures.duplicates), (0, 0), "an undisturbed run publishes each event once");
+    assert!(figures.exits.is_empty() && figures.wrong_letters.is_empty(), "{figures:?}");
+    verifier::by_id(verifier::events(&cluster.read(&trial.topic("emotions")).await))
+}
+
+/// Writes the records while the scenario goes on, and compares.
+async fn disturbed(
+    arguments: &Arguments,
+    scenario: Scenario,
+    (cluster, mut trial): (&mut Cluster, Trial),
+    (records, expected): (&[Timed], &Events),
+) -> Figures {
+    let mut records = records.to_vec();
+    if scenario == Scenario::Poison {
+        generator::add_poison(arguments.seed, &mut records);
+    }
+    for _ in 0..scenario.daemons() {
+        trial.start().await;
+    }
+    let producer = trial::produce(cluster.brokers.clone(), trial.topic("audio"), records);
+    let producer = tokio::spawn(producer);
+    let mut random = Random::new(arguments.seed, &format!("{}{}", scenario.name(), trial.mode().name()));
+    for _ in 0..scenario.rounds(arguments.long) {
+        scenario.disturb(&mut trial, cluster, &mut random).await;
+    }
+    let poison = producer.await.unwrap();
+    trial.finish(cluster, expected, &poison).await
+}
+
+/// Prints a row, and what is wrong; returns whether nothing is.
+fn report(scenario: Scenario, mode: Mode, figures: &Figures, took: Duration) -> bool {
+    let faults = figures.faults(mode);
+    let result = if faults.is_empty() { "ok" } else { "FAILED" };
+    println!(
+        "{:<9} {:<14} {:>9} {:>8} {:>8} {:>8} {:>11} {:>8} {:>8} {:>6.0}  {result}",
+        scenario.name(),
+        mode.name(),
+        figures.published,
+        figures.missing.len(),
+        figures.duplicates,
+        figures.unequal.len(),
+        figures.disordered.len(),
+        figures.wrong_letters.len(),
+        figures.exits.len(),
+        took.as_secs_f64(),
+    );
+    faults.iter().for_each(|fault| println!("    {fault}"));
+    faults.is_empty()
+}

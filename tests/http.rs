@@ -13,6 +13,7 @@ use affectd::telemetry::Readiness;
 use affectd::telemetry::metrics::{self, METRICS, MetricKind, Source};
 use affectd::transport::http;
 use affectd::transport::http::{SessionSlot, State};
+use affectd::transport::ingest::Access;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -30,7 +31,13 @@ async fn start() -> Server {
     let address = listener.local_addr().unwrap();
     let readiness = Readiness::starting(&["kafka", "model"]);
     let (sessions, calls) = (SessionSlot::default(), CallStore::new(&Options::default()));
-    let state = State { metrics: metrics::install(), readiness: readiness.clone(), sessions, calls };
+    let state = State {
+        metrics: metrics::install(),
+        readiness: readiness.clone(),
+        sessions,
+        calls,
+        access: Access::default(),
+    };
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move {
         let _ = stopped.await;

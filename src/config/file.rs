@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Config, Limits};
 use crate::serving::ModelOptions;
-use crate::transport::{grpc, http};
+use crate::transport::{grpc, http, ingest};
 use crate::{audio, batch, calls, kafka, model, publish, security, vad, window};
 
 /// Every section but `[model]`, which is either a table or a list of tables.
@@ -25,15 +25,45 @@ pub(super) struct File {
     pub kafka: kafka::Options,
     publish: publish::Options,
     calls: calls::Options,
+    ingest: ingest::Options,
     limits: Limits,
 }
 
 impl File {
     /// Adds the models, of which there is at least one.
     pub fn with_models(self, models: Vec<ModelOptions>) -> Config {
-        let Self { audio, window, vad, batch, engine, grpc, http, tls, kafka, publish, calls, limits } = self;
+        let Self {
+            audio,
+            window,
+            vad,
+            batch,
+            engine,
+            grpc,
+            http,
+            tls,
+            kafka,
+            publish,
+            calls,
+            ingest,
+            limits,
+        } = self;
         let kafka = (!kafka.brokers.is_empty()).then_some(kafka);
         let models = models.into_iter().map(Into::into).collect();
-        Config { models, audio, window, vad, batch, engine, grpc, http, tls, kafka, publish, calls, limits }
+        Config {
+            models,
+            audio,
+            window,
+            vad,
+            batch,
+            engine,
+            grpc,
+            http,
+            tls,
+            kafka,
+            publish,
+            calls,
+            ingest,
+            limits,
+        }
     }
 }

@@ -29,6 +29,7 @@ pub use crate::security::{ClientAuth, TlsOptions as Tls};
 pub use crate::serving::{ConfiguredModel as Model, Role};
 pub use crate::transport::grpc::Options as Grpc;
 pub use crate::transport::http::Options as Http;
+pub use crate::transport::ingest::Options as Ingest;
 pub use crate::vad::{Mode as VadMode, Options as Vad};
 pub use crate::window::Options as Window;
 
@@ -63,6 +64,8 @@ pub struct Config {
     pub publish: Publish,
     /// `[calls]`
     pub calls: Calls,
+    /// `[ingest]`
+    pub ingest: Ingest,
     /// `[limits]`
     pub limits: Limits,
 }

@@ -15,7 +15,7 @@ use super::keys::{KAFKA_PROPERTIES, Key, as_text, keys, model_keys, nearest};
 use super::layers::Raw;
 use super::{ConfigError, Setting, ValueOrigin};
 use crate::kafka::{MASK, Properties, RESERVED_PROPERTIES, ValueSource, is_secret};
-use crate::options::Form;
+use crate::options::{Form, SECRET};
 use crate::serving::ModelOptions;
 
 /// Validated values.
@@ -109,7 +109,9 @@ impl Values {
                 None => return Err(reject(&name, &kind, &origin, &key.allowed())),
             },
         };
-        self.settings.push(Setting { key: name, value: as_text(&value), is_text: value.is_string(), origin });
+        let secret = key.schema[SECRET] == true && value.as_array().is_some_and(|list| !list.is_empty());
+        let shown = if secret { MASK.into() } else { value.clone() };
+        self.settings.push(Setting { key: name, value: as_text(&shown), is_text: shown.is_string(), origin });
         Ok(value)
     }
 

@@ -117,7 +117,7 @@ impl Daemon {
         let tls = ServerTls::start(&config.tls)?;
         let (http_sessions, calls) = (SessionSlot::default(), CallStore::new(&config.calls));
         let http_tls = tls.clone().filter(|_| config.http.tls);
-        let http = stages::http(listeners.http, http_tls, &readiness, (&http_sessions, &calls));
+        let http = stages::http(listeners.http, http_tls, (&config, &readiness), (&http_sessions, &calls));
         // Results: from the batcher of each model to the publisher. Reports: from the shards and the producer to the Kafka reader.
         let (results, scored) = mpsc::channel(RESULTS);
         let (report, reports) = crossbeam_channel::bounded(REPORTS);

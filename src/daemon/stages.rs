@@ -34,6 +34,7 @@ use crate::transport::grpc::evaluation::Evaluation;
 use crate::transport::grpc::server::{self, Services};
 use crate::transport::grpc::{Calls, Events, Recognition};
 use crate::transport::http::{self, HttpSessions, SessionSlot};
+use crate::transport::ingest::Access;
 
 /// What every input of the daemon shares.
 #[derive(Clone)]
@@ -86,11 +87,17 @@ pub(super) fn inputs(
 pub(super) fn http(
     port: TcpListener,
     tls: Option<ServerTls>,
-    readiness: &Readiness,
+    (config, readiness): (&Config, &Readiness),
     (sessions, calls): (&SessionSlot, &CallStore),
 ) -> Task<Result<(), std::io::Error>> {
     let (readiness, sessions, calls) = (readiness.clone(), sessions.clone(), calls.clone());
-    let state = http::State { metrics: metrics::install(), readiness, sessions, calls };
+    let access = Access::new(&config.ingest, config.http.address.ip().is_loopback());
+    if config.ingest.analyse.iter().any(|name| name == "agent") {
+        tracing::warn!(
+            "ingest.analyse names agent: the EU prohibits inferring emotions of employees (AI Act, article 5(1)(f))"
+        );
+    }
+    let state = http::State { metrics: metrics::install(), readiness, sessions, calls, access };
     let listener = Listener::http(http::connections(port), tls);
     Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
 }

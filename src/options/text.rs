@@ -146,3 +146,31 @@ impl Form for Names {
         value.as_slice().into()
     }
 }
+
+/// A list of secrets, which `config print` masks.
+pub struct Secrets;
+
+/// Annotation in a schema of values that are not shown.
+pub const SECRET: &str = "x-secret";
+
+impl Form for Secrets {
+    type Value = Vec<String>;
+
+    fn allowed() -> String {
+        Names::allowed()
+    }
+
+    fn schema() -> Json {
+        let mut schema = Names::schema();
+        schema[SECRET] = true.into();
+        schema
+    }
+
+    fn read(json: &Json) -> Option<Vec<String>> {
+        Names::read(json)
+    }
+
+    fn write(value: &Vec<String>) -> Json {
+        Names::write(value)
+    }
+}

@@ -94,6 +94,13 @@ impl StreamCall {
         }
     }
 
+    /// Returns the same call where the model analyses the channels with these names only; all where there are none.
+    #[must_use]
+    pub fn analysing(mut self, names: &[String]) -> Self {
+        self.analysed = names.to_vec();
+        self
+    }
+
     /// Notes how the stream ends, unless it is noted already.
     pub fn end(&self, reason: EndReason) {
         let number = reason as u8 + 1;

@@ -22,3 +22,4 @@ mod stderr;
 mod voice_activity;
 mod watch;
 mod waveform;
+mod websocket;

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "affectd/v1/audio.proto",
     "affectd/v1/emotion.proto",
     "affectd/v1/events.proto",
     "affectd/v1/recognition.proto",
     "affectd/v1/evaluation.proto",
+    "affectd/v1/calls.proto",
 ];
 
 /// Compiles the protocol into `OUT_DIR`.

@@ -29,6 +29,7 @@
 //! - `serving`: models in service: registry, reloader, shadows, admission
 //! - `shard`: threads that own open streams
 //! - `session`: one input stream, independent of its transport
+//! - `calls`: totals of channels, summaries of calls
 //! - `publish`: decision, smoothing, event, sinks
 //! - `kafka`: every Kafka client: reader, offset tracker, progress, dead letters, event sink
 //! - `datasets`: CREMA-D, TESS, manifests, protocols, audit of clips
@@ -44,6 +45,7 @@
 
 pub mod audio;
 pub mod batch;
+pub mod calls;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -8,11 +8,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use affectd::calls::{CallStore, Options};
 use affectd::security::Gate;
 use affectd::telemetry::Readiness;
 use affectd::telemetry::metrics::{self, METRICS, MetricKind, Source};
 use affectd::transport::http;
 use affectd::transport::http::{SessionSlot, State};
+use affectd::transport::ingest::{self, Access};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -29,11 +31,14 @@ async fn start() -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let readiness = Readiness::starting(&["kafka", "model"]);
+    let (sessions, calls) = (SessionSlot::default(), CallStore::new(&Options::default()));
     let state = State {
         metrics: metrics::install(),
         readiness: readiness.clone(),
         gate: Gate::open(),
-        sessions: SessionSlot::default(),
+        sessions,
+        calls,
+        access: Access::new(&ingest::Options::default(), true, &Gate::open()),
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move {

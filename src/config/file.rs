@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Config, Limits};
 use crate::serving::ModelOptions;
-use crate::transport::{grpc, http};
-use crate::{audio, batch, evaluation, kafka, model, publish, security, vad, window};
+use crate::transport::{grpc, http, ingest};
+use crate::{audio, batch, calls, evaluation, kafka, model, publish, security, vad, window};
 
 /// Every section but `[model]`, which is either a table or a list of tables.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +26,8 @@ pub(super) struct File {
     pub kafka: kafka::Options,
     publish: publish::Options,
     evaluation: evaluation::Options,
+    calls: calls::Options,
+    ingest: ingest::Options,
     limits: Limits,
 }
 
@@ -45,6 +47,8 @@ impl File {
             kafka,
             publish,
             evaluation,
+            calls,
+            ingest,
             limits,
         } = self;
         let kafka = (!kafka.brokers.is_empty()).then_some(kafka);
@@ -63,6 +67,8 @@ impl File {
             kafka,
             publish,
             evaluation,
+            calls,
+            ingest,
             limits,
         }
     }

@@ -22,6 +22,7 @@ pub use limits::{Limits, Scheduling};
 
 pub use crate::audio::Options as Audio;
 pub use crate::batch::Options as Batch;
+pub use crate::calls::Options as Calls;
 pub use crate::evaluation::Options as Evaluation;
 pub use crate::kafka::{DeliveryMode, OnLostProgress, Options as Kafka, ValueFormat};
 pub use crate::model::{Device, EngineOptions as Engine};
@@ -30,6 +31,7 @@ pub use crate::security::{AuthOptions as Auth, ClientAuth, TlsOptions as Tls};
 pub use crate::serving::{ConfiguredModel as Model, Role};
 pub use crate::transport::grpc::Options as Grpc;
 pub use crate::transport::http::Options as Http;
+pub use crate::transport::ingest::Options as Ingest;
 pub use crate::vad::{Mode as VadMode, Options as Vad};
 pub use crate::window::Options as Window;
 
@@ -66,6 +68,10 @@ pub struct Config {
     pub publish: Publish,
     /// `[evaluation]`
     pub evaluation: Evaluation,
+    /// `[calls]`
+    pub calls: Calls,
+    /// `[ingest]`
+    pub ingest: Ingest,
     /// `[limits]`
     pub limits: Limits,
 }
@@ -89,8 +95,8 @@ impl Config {
     pub fn reloader(&self) -> ReloaderOptions {
         let Self { models, window, audio, vad, batch, engine, .. } = self.clone();
         let shard_capacity = self.limits.shard_count().saturating_mul(self.limits.shard_queue);
-        let bounds = self.limits.bounds();
-        ReloaderOptions { models, window, audio, vad, batch, engine, bounds, shard_capacity }
+        let (bounds, summaries) = (self.limits.bounds(), self.calls.summaries);
+        ReloaderOptions { models, window, audio, vad, batch, engine, bounds, summaries, shard_capacity }
     }
 }
 
@@ -182,6 +188,7 @@ fn check_topics(loaded: &Loaded) -> Result<(), ConfigError> {
     let mut topics = vec![
         ("kafka.input_topic".to_owned(), &kafka.input_topic),
         ("kafka.output_topic".to_owned(), &kafka.output_topic),
+        ("kafka.calls_topic".to_owned(), &kafka.calls_topic),
         ("kafka.dead_letter_topic".to_owned(), &kafka.dead_letter_topic),
         ("kafka.progress_topic".to_owned(), &kafka.progress_topic),
     ];

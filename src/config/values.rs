@@ -15,7 +15,7 @@ use super::keys::{KAFKA_PROPERTIES, Key, as_text, keys, model_keys, nearest};
 use super::layers::Raw;
 use super::{ConfigError, Setting, ValueOrigin};
 use crate::kafka::{MASK, Properties, RESERVED_PROPERTIES, ValueSource, is_secret};
-use crate::options::Form;
+use crate::options::{Form, SECRET};
 use crate::serving::ModelOptions;
 
 /// Validated values.
@@ -109,7 +109,9 @@ impl Values {
                 None => return Err(reject(&name, &kind, &origin, &key.allowed())),
             },
         };
-        self.settings.push(Setting { key: name, value: as_text(&value), is_text: value.is_string(), origin });
+        let secret = key.schema[SECRET] == true && value.as_array().is_some_and(|list| !list.is_empty());
+        let shown = if secret { MASK.into() } else { value.clone() };
+        self.settings.push(Setting { key: name, value: as_text(&shown), is_text: shown.is_string(), origin });
         Ok(value)
     }
 
@@ -160,11 +162,14 @@ fn readings(kind: &ValueKind) -> Vec<Json> {
             let number = text.parse::<f64>().map(Json::from).ok();
             std::iter::once(text.into()).chain(boolean).chain(whole).chain(number).collect()
         }
-        ValueKind::Nil
-        | ValueKind::I128(_)
-        | ValueKind::U128(_)
-        | ValueKind::Array(_)
-        | ValueKind::Table(_) => Vec::new(),
+        ValueKind::Array(items) => {
+            let text = |item: &config::Value| match &item.kind {
+                ValueKind::String(text) => Some(Json::from(text.as_str())),
+                _ => None,
+            };
+            items.iter().map(text).collect::<Option<Vec<Json>>>().map(Json::Array).into_iter().collect()
+        }
+        ValueKind::Nil | ValueKind::I128(_) | ValueKind::U128(_) | ValueKind::Table(_) => Vec::new(),
     };
     // JSON has no NaN and no infinity: both become null, which would mean that the key is not set.
     readings.retain(|reading| !reading.is_null());

@@ -19,6 +19,7 @@ pub use error::DaemonError;
 use stages::{Inputs, Sinks};
 use task::Task;
 
+use crate::calls::CallStore;
 use crate::config::Config;
 use crate::kafka::KafkaFault;
 use crate::kafka::producer::EventProducer;
@@ -114,10 +115,11 @@ impl Daemon {
     ) -> Result<Option<Self>, DaemonError> {
         let readiness = stages::readiness(&config);
         let tls = ServerTls::start(&config.tls)?;
-        let http_sessions = SessionSlot::default();
+        let (http_sessions, calls) = (SessionSlot::default(), CallStore::new(&config.calls));
         let http_tls = tls.clone().filter(|_| config.http.tls);
         let gate = Gate::start(&config.auth, config.limits.of_principals())?;
-        let http = stages::http(listeners.http, http_tls, &readiness, &gate, &http_sessions);
+        let of_requests = (&config, &readiness, &gate);
+        let http = stages::http(listeners.http, http_tls, of_requests, (&http_sessions, &calls));
         // Results: from the batcher of each model to the publisher. Reports: from the shards and the producer to the Kafka reader.
         let (results, scored) = mpsc::channel(RESULTS);
         let (report, reports) = crossbeam_channel::bounded(REPORTS);
@@ -135,13 +137,13 @@ impl Daemon {
         let (transactions, to_commit) = stages::transactions(&config);
         let sinks = stages::sinks(&config, producer.as_ref(), transactions);
         let tap = EventTap::default();
-        let publisher = stages::publisher(&config, &sinks, tap.clone(), scored);
+        let publisher = stages::publisher(&config, &sinks, (tap.clone(), &calls), scored);
         let reloader = Task::spawn(|stop| reloader.run(reload, stop));
         let (count, queue) = (config.limits.shard_count(), config.limits.shard_queue);
         let (shards, threads) = shard::start(count, queue, &reports_to, &sinks.streams)?;
         let inputs = stages::inputs(&config, shards, models, readiness, tap)?;
         let reader = stages::reader(&config, &inputs, producer.as_ref(), (reports, to_commit))?;
-        let grpc = stages::grpc(listeners.grpc, tls, gate, &config, inputs.clone());
+        let grpc = stages::grpc(listeners.grpc, (tls, gate), &config, (inputs.clone(), calls));
         stages::open_http(&http_sessions, &inputs);
 
         let (inputs, shards) = (Some(inputs), Some(threads));

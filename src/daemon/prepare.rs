@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::DaemonError;
 use crate::config::{self, Config, Role};
 use crate::kafka::{self, KafkaFault};
+use crate::stream::Summaries;
 use crate::telemetry::Readiness;
 
 /// The first pause before the brokers are tried again, and the longest one.
@@ -28,9 +29,10 @@ pub(super) async fn topics(
         Role::Serving => None,
         Role::Shadow { topic } => topic.clone(),
     };
-    let shadows: Vec<String> = config.models.iter().filter_map(topic).collect();
+    let calls = (config.calls.summaries != Summaries::Off).then(|| kafka.calls_topic.clone());
+    let others: Vec<String> = config.models.iter().filter_map(topic).chain(calls).collect();
     readiness.unmet("kafka", format!("waiting for the brokers {}", kafka.brokers));
-    let request = tokio::spawn(async move { ensure_topics(&kafka, &shadows).await });
+    let request = tokio::spawn(async move { ensure_topics(&kafka, &others).await });
     tokio::select! {
         outcome = request => {
             outcome.map_err(|_| DaemonError::Stage("request for the topics of Kafka"))??;

@@ -15,11 +15,13 @@ use tokio_util::task::TaskTracker;
 use super::DaemonError;
 use super::task::Task;
 use crate::batch::ScoredBatch;
+use crate::calls::CallStore;
 use crate::config::{Config, Role};
 use crate::evaluation::Evaluator;
 use crate::kafka::event_sink::{EVENT_ROOM, EventSink, EventSinkFault, SHADOW_ROOM};
-use crate::kafka::producer::{EventProducer, Outgoing};
+use crate::kafka::producer::{EventProducer, ForTransaction};
 use crate::kafka::{DeliveryMode, KafkaFault, Reader, ReaderLinks, event_channel};
+use crate::publish::CallOutput;
 use crate::publish::publisher::Publisher;
 use crate::publish::tap::EventTap;
 use crate::security::{Gate, ServerTls};
@@ -31,8 +33,9 @@ use crate::telemetry::{Readiness, metrics};
 use crate::transport::Listener;
 use crate::transport::grpc::evaluation::{Evaluation, EvaluationLimits};
 use crate::transport::grpc::server::{self, Services};
-use crate::transport::grpc::{Events, Recognition};
+use crate::transport::grpc::{Calls, Events, Recognition};
 use crate::transport::http::{self, HttpSessions, SessionSlot};
+use crate::transport::ingest::Access;
 
 /// What every input of the daemon shares.
 #[derive(Clone)]
@@ -84,16 +87,22 @@ pub(super) fn inputs(
     Ok(Inputs { sessions, readiness, calls: TaskTracker::new(), tap })
 }
 
-/// Serves metrics and readiness, and recordings once `sessions` is set.
+/// Serves metrics, readiness and summaries of calls, and recordings once `sessions` is set.
 pub(super) fn http(
     port: TcpListener,
     tls: Option<ServerTls>,
-    readiness: &Readiness,
-    gate: &Gate,
-    sessions: &SessionSlot,
+    (config, readiness, gate): (&Config, &Readiness, &Gate),
+    (sessions, calls): (&SessionSlot, &CallStore),
 ) -> Task<Result<(), std::io::Error>> {
     let (readiness, gate, sessions) = (readiness.clone(), gate.clone(), sessions.clone());
-    let state = http::State { metrics: metrics::install(), readiness, gate, sessions };
+    let access = Access::new(&config.ingest, config.http.address.ip().is_loopback(), &gate);
+    if config.ingest.analyse.iter().any(|name| name == "agent") {
+        tracing::warn!(
+            "ingest.analyse names agent: the EU prohibits inferring emotions of employees (AI Act, article 5(1)(f))"
+        );
+    }
+    let metrics = metrics::install();
+    let state = http::State { metrics, readiness, gate, sessions, calls: calls.clone(), access };
     let listener = Listener::http(http::connections(port), tls);
     Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
 }
@@ -114,7 +123,9 @@ pub(super) fn producer(
 }
 
 /// The channel of events that are published in transactions; `None` where each is published by itself.
-pub(super) fn transactions(config: &Config) -> (Option<Sender<Outgoing>>, Option<Receiver<Outgoing>>) {
+pub(super) fn transactions(
+    config: &Config,
+) -> (Option<Sender<ForTransaction>>, Option<Receiver<ForTransaction>>) {
     let kafka = config.kafka.as_ref();
     let exactly_once = kafka.filter(|kafka| kafka.delivery == DeliveryMode::ExactlyOnce);
     exactly_once.map(|_| event_channel()).unzip()
@@ -126,7 +137,7 @@ pub(super) fn transactions(config: &Config) -> (Option<Sender<Outgoing>>, Option
 pub(super) fn sinks(
     config: &Config,
     producer: Option<&EventProducer>,
-    transactions: Option<Sender<Outgoing>>,
+    transactions: Option<Sender<ForTransaction>>,
 ) -> Sinks {
     let (mut shadow_topics, mut tasks) = (HashMap::new(), Vec::new());
     let Some(producer) = producer else {
@@ -159,11 +170,13 @@ pub(super) fn sinks(
 pub(super) fn publisher(
     config: &Config,
     sinks: &Sinks,
-    tap: EventTap,
+    (tap, store): (EventTap, &CallStore),
     results: mpsc::Receiver<ScoredBatch<JobOrigin>>,
 ) -> Task<()> {
+    let (options, sink) = (config.calls.clone(), sinks.streams.partitions.first().cloned());
+    let calls = CallOutput { options, store: store.clone(), sink };
     let (options, shadow_topics) = (config.publish.clone(), sinks.shadow_topics.clone());
-    let publisher = Publisher { options, shadow_topics, tap };
+    let publisher = Publisher { options, shadow_topics, tap, calls };
     Task::spawn(|_| publisher.run(results))
 }
 
@@ -172,7 +185,7 @@ pub(super) fn reader(
     config: &Config,
     inputs: &Inputs,
     producer: Option<&EventProducer>,
-    (reports, events): (Receiver<PartitionReport>, Option<Receiver<Outgoing>>),
+    (reports, events): (Receiver<PartitionReport>, Option<Receiver<ForTransaction>>),
 ) -> Result<Option<Task<Result<(), KafkaFault>>>, KafkaFault> {
     let Some((kafka, producer)) = config.kafka.as_ref().zip(producer) else { return Ok(None) };
     let links = ReaderLinks {
@@ -201,16 +214,16 @@ fn evaluation_limits(config: &Config) -> EvaluationLimits {
 /// Serves recognition, evaluation, events, health and reflection.
 pub(super) fn grpc(
     port: TcpListener,
-    tls: Option<ServerTls>,
-    gate: Gate,
+    (tls, gate): (Option<ServerTls>, Gate),
     config: &Config,
-    inputs: Inputs,
+    (inputs, store): (Inputs, CallStore),
 ) -> Task<Result<(), tonic::transport::Error>> {
     let Inputs { sessions, readiness, calls, tap } = inputs;
     let (models, draining) = (sessions.registries.clone(), sessions.draining.clone());
     let (decoders, budget) = (sessions.decoders.clone(), sessions.decoders.budget().clone());
     let evaluator = move || models.borrow().find("").map(|model| Evaluator::of(&model, decoders.clone()));
     let services = Services {
+        calls: Calls::new(store, draining.clone()),
         recognition: Recognition::new(sessions, calls, config.audio.max_chunk_bytes),
         evaluation: Evaluation::new(evaluator, draining, evaluation_limits(config)),
         events: Events::new(tap),

@@ -17,7 +17,6 @@ use super::outage;
 use super::outgoing::{Content, Outgoing, Settlement};
 use super::refusal::{self, Refusal};
 use super::unacknowledged::Unacknowledged;
-use crate::serving::SettledWindow;
 use crate::shard::PartitionReport;
 use crate::telemetry::metrics;
 
@@ -59,14 +58,8 @@ impl Shared {
     }
 
     /// Reports what an acknowledgement settles.
-    fn settle(&self, settlement: Settlement) {
-        match settlement {
-            Settlement::Window(SettledWindow { ticket, state }) => {
-                self.report(PartitionReport::Delivered { ticket, state });
-            }
-            Settlement::DeadLetter(ticket) => self.report(PartitionReport::DeadLetterDelivered(ticket)),
-            Settlement::Nothing => {}
-        }
+    pub fn settle(&self, settlement: Settlement) {
+        settlement.reports().into_iter().for_each(|report| self.report(report));
     }
 
     /// Decides what becomes of a message that was refused; it keeps its place among those that are sent again. `in_batch`: whether others were refused

@@ -10,8 +10,8 @@ use crossbeam_channel::{Sender, TrySendError};
 use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 
-use super::producer::{EventProducer, NotTaken, Outgoing, Settlement};
-use crate::serving::{EventReceiver, SinkEvent};
+use super::producer::{EventProducer, ForTransaction, NotTaken, Outgoing, Settlement};
+use crate::serving::{EventReceiver, SinkEvent, SinkMessage};
 
 /// Events that may wait in the sink of the output topic: ten seconds of a thousand channels with one window a second.
 pub const EVENT_ROOM: usize = 10_000;
@@ -30,7 +30,7 @@ pub struct EventSink {
     producer: EventProducer,
     topic: Option<String>,
     /// Where the events go instead of the producer's queue.
-    transactions: Option<Sender<Outgoing>>,
+    transactions: Option<Sender<ForTransaction>>,
     events: EventReceiver,
 }
 
@@ -45,7 +45,7 @@ impl EventSink {
     #[must_use]
     pub fn in_transactions(
         producer: EventProducer,
-        transactions: Sender<Outgoing>,
+        transactions: Sender<ForTransaction>,
         events: EventReceiver,
     ) -> Self {
         Self { producer, topic: None, transactions: Some(transactions), events }
@@ -82,17 +82,42 @@ impl EventSink {
     }
 
     async fn produce(&self, sink_event: SinkEvent) -> Result<(), EventSinkFault> {
-        let SinkEvent { event, settles, failure } = sink_event;
+        let SinkEvent { message, settles, failure } = sink_event;
         let settlement = settles.map_or(Settlement::Nothing, Settlement::Window);
-        let mut message = match (&failure, &self.topic) {
+        let event = match message {
+            SinkMessage::Event(event) => event,
+            SinkMessage::Call(summary, ends) => {
+                return self.publish(self.producer.call(&summary, ends)).await;
+            }
+            SinkMessage::Nothing => return self.settle(settlement).await,
+        };
+        let message = match (&failure, &self.topic) {
             (Some(reason), _) => self.producer.failed_window(&event, reason, settlement),
             (None, None) => self.producer.event(&event, settlement),
             (None, Some(topic)) => self.producer.event(&event, settlement).to_topic(topic),
         };
         // The reply of the event's call need not copy it.
         drop(event);
+        self.publish(message).await
+    }
+
+    /// Settles what has no record. In a transaction it keeps its place among the records.
+    async fn settle(&self, settlement: Settlement) -> Result<(), EventSinkFault> {
+        match &self.transactions {
+            Some(transactions) => add(transactions, ForTransaction { message: None, settlement }).await,
+            None => self.producer.settle(settlement),
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, mut message: Outgoing) -> Result<(), EventSinkFault> {
+        if let Some(transactions) = &self.transactions {
+            let settlement = std::mem::replace(&mut *message.settlement, Settlement::Nothing);
+            add(transactions, ForTransaction { message: Some(message), settlement }).await;
+            return Ok(());
+        }
         loop {
-            match self.send(message) {
+            match self.producer.send(message) {
                 Ok(()) => return Ok(()),
                 Err(NotTaken::Failed(error)) => return Err(EventSinkFault(error)),
                 Err(NotTaken::Full(back)) => message = *back,
@@ -100,13 +125,12 @@ impl EventSink {
             tokio::time::sleep(RETRY).await;
         }
     }
+}
 
-    fn send(&self, message: Outgoing) -> Result<(), NotTaken> {
-        let Some(transactions) = &self.transactions else { return self.producer.send(message) };
-        match transactions.try_send(message) {
-            Err(TrySendError::Full(message)) => Err(NotTaken::Full(Box::new(message))),
-            // A reader that has ended publishes nothing any more: the next one does.
-            Ok(()) | Err(TrySendError::Disconnected(_)) => Ok(()),
-        }
+/// Waits for room in the channel to the reader. A reader that has ended publishes nothing any more: the next one does.
+async fn add(transactions: &Sender<ForTransaction>, mut next: ForTransaction) {
+    while let Err(TrySendError::Full(back)) = transactions.try_send(next) {
+        next = back;
+        tokio::time::sleep(RETRY).await;
     }
 }

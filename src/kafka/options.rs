@@ -32,6 +32,9 @@ pub struct Options {
     /// Topic that events are published to.
     #[serde(with = "As::<Topic>")]
     pub output_topic: String,
+    /// Topic that summaries of calls are published to.
+    #[serde(with = "As::<Topic>")]
+    pub calls_topic: String,
     /// Topic for bad records, each with the reason.
     #[serde(with = "As::<Topic>")]
     pub dead_letter_topic: String,
@@ -86,6 +89,7 @@ impl Default for Options {
             group_id: "affectd".to_owned(),
             input_topic: "affectd.audio".to_owned(),
             output_topic: "affectd.emotions".to_owned(),
+            calls_topic: "affectd.calls".to_owned(),
             dead_letter_topic: "affectd.dead-letters".to_owned(),
             progress_topic: "affectd.progress".to_owned(),
             value_format: ValueFormat::Protobuf,

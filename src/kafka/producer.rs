@@ -14,12 +14,13 @@ use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
 
 use super::acknowledgements::{Acknowledgements, InFlight, Shared};
 use super::outgoing::Content;
-pub use super::outgoing::{NotTaken, Outgoing, Settlement};
+pub use super::outgoing::{ForTransaction, NotTaken, Outgoing, Settlement};
 use super::refusal::{self, Refusal, cut, with};
 use crate::kafka::{KafkaFault, clients};
 use crate::kafka::{Options, ValueFormat};
-use crate::proto::EmotionEvent;
+use crate::proto::{CallSummary, EmotionEvent};
 use crate::shard::PartitionReport;
+use crate::stream::Ticket;
 
 /// How long a wait for acknowledgements lasts before refused records are looked after.
 const FLUSH_SLICE: Duration = Duration::from_millis(50);
@@ -30,6 +31,7 @@ pub struct EventProducer {
     producer: ThreadedProducer<Acknowledgements>,
     shared: Arc<Shared>,
     output_topic: String,
+    calls_topic: String,
     input_topic: String,
     dead_letter_topic: String,
     value_format: ValueFormat,
@@ -49,6 +51,7 @@ impl EventProducer {
             producer: clients::event_producer(kafka, Acknowledgements(Arc::clone(&shared)))?,
             shared,
             output_topic: kafka.output_topic.clone(),
+            calls_topic: kafka.calls_topic.clone(),
             input_topic: kafka.input_topic.clone(),
             dead_letter_topic: kafka.dead_letter_topic.clone(),
             value_format: kafka.value_format,
@@ -90,12 +93,49 @@ impl EventProducer {
         }
     }
 
+    /// Returns the record of a call's summary: key = call, CloudEvents attributes as those of events. Its acknowledgement settles the ends
+    /// of the call's streams.
+    #[must_use]
+    pub fn call(&self, summary: &CallSummary, ends: Vec<Ticket>) -> Outgoing {
+        let (content_type, value) = match self.value_format {
+            ValueFormat::Protobuf => ("application/protobuf", summary.encode_to_vec()),
+            ValueFormat::Json => {
+                let json = serde_json::to_vec(summary);
+                ("application/json", json.expect("summaries hold nothing that JSON cannot"))
+            }
+        };
+        let headers = [
+            ("ce_specversion", "1.0"),
+            ("ce_id", &summary.summary_id),
+            ("ce_source", "/affectd"),
+            ("ce_type", "affectd.v1.CallSummary"),
+            ("ce_subject", &summary.call_id),
+            ("content-type", content_type),
+        ];
+        Outgoing {
+            topic: self.calls_topic.clone(),
+            key: Some(summary.call_id.clone().into_bytes()),
+            value: Some(value),
+            headers: headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
+                all.insert(Header { key, value: Some(*value) })
+            }),
+            settlement: Box::new(Settlement::StreamEnds(ends)),
+            content: Content::Event,
+            suspect: false,
+        }
+    }
+
+    /// Settles a window that gives no event.
+    pub fn settle(&self, settlement: Settlement) {
+        self.shared.settle(settlement);
+    }
+
     /// Returns the dead letter of a window that the model failed on: the event without an emotion, with the reason and the origin in headers.
     #[must_use]
     pub fn failed_window(&self, event: &EmotionEvent, reason: &str, settlement: Settlement) -> Outgoing {
         let partition = match &settlement {
             Settlement::Window(settled) => settled.ticket.assignment.partition.to_string(),
-            Settlement::DeadLetter(_) | Settlement::Nothing => String::new(),
+            Settlement::DeadLetter(_) | Settlement::StreamEnds(_) | Settlement::Nothing => String::new(),
         };
         let message = self.event(event, settlement);
         let headers = with(message.headers, refusal::ERROR, cut(reason));

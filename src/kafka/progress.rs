@@ -340,7 +340,7 @@ mod tests {
                 labels: ["anger".to_owned()].into(),
                 scores: vec![0.25],
             };
-            let smoothed = ChannelState { recent: Some(Arc::new(recent)), unknown: None };
+            let smoothed = ChannelState { recent: Some(Arc::new(recent)), ..ChannelState::default() };
             state.channel_states = ChannelStates::new(vec![smoothed]);
         }
         let progress = Progress { acknowledged: Some(ProgressEntry::not_begun(None)), next };

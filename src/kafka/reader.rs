@@ -25,7 +25,7 @@ use super::fetched::FetchedQueues;
 use super::options::Options;
 use super::partition::Partition;
 use super::partition_end::PartitionEnds;
-use super::producer::{EventProducer, Outgoing};
+use super::producer::{EventProducer, ForTransaction};
 use super::rebalance::{LAST_COMMIT, Leaving};
 use super::transaction::ExactlyOnce;
 use super::transaction_buffer::TransactionBuffer;
@@ -61,7 +61,7 @@ pub struct ReaderLinks {
     /// Where dead letters go.
     pub producer: EventProducer,
     /// The events of partitions, where they are published in transactions.
-    pub events: Option<crossbeam_channel::Receiver<Outgoing>>,
+    pub events: Option<crossbeam_channel::Receiver<ForTransaction>>,
     /// Its condition "kafka" is met once partitions are assigned.
     pub readiness: Readiness,
     /// How long a stream may be silent.

@@ -42,15 +42,20 @@ impl Reader {
     /// Takes events of partitions into the transaction. From then on their windows count as delivered, because the commit that settles them has them.
     pub(super) fn collect_transaction(&mut self) {
         let Some(transaction) = &mut self.transaction else { return };
-        for (message, report) in std::iter::from_fn(|| transaction.next_event()).collect::<Vec<_>>() {
-            let Some(assignment) = report.assignment() else { continue };
-            let partition = self.partitions.get_mut(&assignment.partition);
-            let Some(partition) = partition.filter(|found| found.assignment() == assignment) else {
-                continue;
-            };
-            // The report of an event refuses no record.
-            let _ = partition.handle_report(report);
-            transaction.push(assignment, message);
+        for (message, reports) in std::iter::from_fn(|| transaction.next_message()).collect::<Vec<_>>() {
+            let mut current = None;
+            for report in reports {
+                let Some(assignment) = report.assignment() else { continue };
+                let partition = self.partitions.get_mut(&assignment.partition);
+                if let Some(partition) = partition.filter(|found| found.assignment() == assignment) {
+                    // The report of an event refuses no record.
+                    let _ = partition.handle_report(report);
+                    current = Some(assignment);
+                }
+            }
+            if let (Some(assignment), Some(message)) = (current, message) {
+                transaction.push(assignment, message);
+            }
         }
         while let Some((ticket, message)) = self.dead_letters.pop() {
             let assignment = ticket.assignment;

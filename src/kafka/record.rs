@@ -136,7 +136,9 @@ impl RawRecord {
         match self.header(CONTENT_TYPE).filter(|kind| !is_protobuf(kind)) {
             Some(kind) => self.raw(key, &kind),
             None => match &self.value {
-                Some(value) if !value.is_empty() => message(key, proto::AudioChunk::decode(value.clone())?),
+                Some(value) if !value.is_empty() => {
+                    message(key, proto::AudioChunk::decode(value.clone())?, self.timestamp)
+                }
                 Some(_) | None => Err(BadRecord::Empty),
             },
         }
@@ -165,6 +167,7 @@ impl RawRecord {
             channels: self.channels()?,
             channel_names: self.header(CHANNEL_NAMES).map_or_else(Vec::new, |list| channel_names(&list)),
             attributes: self.attributes(),
+            started_at: self.timestamp,
             ..StreamInfo::default()
         };
         self.report_unknown_headers();
@@ -246,13 +249,18 @@ fn timestamp(ms: i64) -> Timestamp {
     Timestamp { seconds: ms.div_euclid(1_000), nanos }
 }
 
-/// Reads a protobuf message. The stream's id is that of the message, or else the record's key.
-fn message(key: &str, mut message: proto::AudioChunk) -> Result<AudioRecord, BadRecord> {
+/// Reads a protobuf message of a record with a timestamp. The stream's id is that of the message, or else the record's key.
+fn message(
+    key: &str,
+    mut message: proto::AudioChunk,
+    timestamp: Option<i64>,
+) -> Result<AudioRecord, BadRecord> {
     let stream_id = if message.stream_id.is_empty() { key } else { message.stream_id.as_str() };
     if stream_id.is_empty() {
         return Err(BadRecord::NoStream);
     }
-    let info = StreamInfo::from_message(stream_id.into(), &mut message)?;
+    let mut info = StreamInfo::from_message(stream_id.into(), &mut message)?;
+    info.started_at = info.started_at.or(timestamp);
     let captured_at = message.captured_at.take();
     Ok(AudioRecord { info: Arc::new(info), captured_at, chunk: Chunk::from_message(message)? })
 }

@@ -13,14 +13,14 @@ use super::options::Options;
 /// How long the progress topic keeps every record, in ms.
 const COMPACTION_LAG_MS: &str = "3600000";
 
-/// Ensures that all topics exist and fit, those of `shadows` included. Creates what is missing where `kafka.create_topics` allows it.
+/// Ensures that all topics exist and fit, those of `others` (shadows, summaries of calls) included. Creates what is missing where `kafka.create_topics` allows it.
 ///
 /// # Errors
 /// Names the topic that is missing or does not fit.
-pub async fn ensure_topics(kafka: &Options, shadows: &[String]) -> Result<(), KafkaFault> {
+pub async fn ensure_topics(kafka: &Options, others: &[String]) -> Result<(), KafkaFault> {
     let admin = clients::admin(kafka)?;
     let input = ensure_topic(kafka, &admin, &kafka.input_topic, kafka.partitions, false).await?;
-    for topic in std::iter::once(&kafka.output_topic).chain(shadows) {
+    for topic in std::iter::once(&kafka.output_topic).chain(others) {
         ensure_topic(kafka, &admin, topic, input, false).await?;
     }
     ensure_topic(kafka, &admin, &kafka.dead_letter_topic, 1, false).await?;

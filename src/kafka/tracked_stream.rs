@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::partition_clock::ReadAt;
 use super::progress::{AcknowledgedWindows, LaterEpoch, ProgressEntry, StreamState};
 use crate::audio::AudioFormat;
-use crate::stream::{ChannelState, ChannelStates, EpochPosition, StreamInfo, Ticket};
+use crate::stream::{ChannelState, ChannelStates, EpochPosition, SUMMARY_CHANNEL, StreamInfo, Ticket};
 use crate::window::WindowSpan;
 
 /// Lies behind every chunk of every epoch of a stream.
@@ -233,7 +233,9 @@ impl TrackedStream {
     pub fn is_in_flight(&self) -> bool {
         let unanswered =
             |record: &TrackedRecord| matches!(record.state, RecordState::AtShard | RecordState::Refused);
-        !self.pending_windows.is_empty() || self.records.iter().any(unanswered)
+        // The end of a stream may wait for other streams of its call. A drain does not: the next reader reads the end again.
+        let is_window = |ticket: &Ticket| ticket.channel != SUMMARY_CHANNEL;
+        self.pending_windows.iter().any(is_window) || self.records.iter().any(unanswered)
     }
 
     /// Returns whether the stream has ended, or never begun, and nothing of it is needed from `offset` on.

@@ -6,8 +6,7 @@
 use crossbeam_channel::{Receiver, Sender};
 
 use super::commit::TransactionRecord;
-use super::producer::{Outgoing, Settlement};
-use crate::serving::SettledWindow;
+use super::producer::{ForTransaction, Outgoing};
 use crate::shard::PartitionReport;
 use crate::stream::Assignment;
 
@@ -16,19 +15,19 @@ const ROOM: usize = 1_024;
 
 /// Returns the channel from the sink of partitions to the reader.
 #[must_use]
-pub fn event_channel() -> (Sender<Outgoing>, Receiver<Outgoing>) {
+pub fn event_channel() -> (Sender<ForTransaction>, Receiver<ForTransaction>) {
     crossbeam_channel::bounded(ROOM)
 }
 
 /// The records of the next transaction.
 pub(super) struct TransactionBuffer {
-    events: Receiver<Outgoing>,
+    events: Receiver<ForTransaction>,
     records: Vec<TransactionRecord>,
     limit: usize,
 }
 
 impl TransactionBuffer {
-    pub fn new(events: Receiver<Outgoing>, limit: usize) -> Self {
+    pub fn new(events: Receiver<ForTransaction>, limit: usize) -> Self {
         Self { events, records: Vec::new(), limit }
     }
 
@@ -37,16 +36,13 @@ impl TransactionBuffer {
         self.records.len() >= self.limit
     }
 
-    /// Returns the next event, with the report that its window is delivered; `None` where there is none, or no room.
-    pub fn next_event(&mut self) -> Option<(Outgoing, PartitionReport)> {
-        while !self.is_full() {
-            let mut message = self.events.try_recv().ok()?;
-            let settlement = std::mem::replace(&mut *message.settlement, Settlement::Nothing);
-            if let Some(report) = report(settlement) {
-                return Some((message, report));
-            }
+    /// Returns the next message, with the reports of what it settles; `None` where there is none, or no room. A window without an event has no message.
+    pub fn next_message(&mut self) -> Option<(Option<Outgoing>, Vec<PartitionReport>)> {
+        if self.is_full() {
+            return None;
         }
-        None
+        let ForTransaction { message, settlement } = self.events.try_recv().ok()?;
+        Some((message, settlement.reports()))
     }
 
     /// Adds a record of an assignment.
@@ -62,16 +58,5 @@ impl TransactionBuffer {
     /// Returns all records; the next transaction begins.
     pub fn take(&mut self) -> Vec<TransactionRecord> {
         std::mem::take(&mut self.records)
-    }
-}
-
-/// Returns the report that a record is delivered.
-pub(super) fn report(settlement: Settlement) -> Option<PartitionReport> {
-    match settlement {
-        Settlement::Window(SettledWindow { ticket, state }) => {
-            Some(PartitionReport::Delivered { ticket, state })
-        }
-        Settlement::DeadLetter(ticket) => Some(PartitionReport::DeadLetterDelivered(ticket)),
-        Settlement::Nothing => None,
     }
 }

@@ -116,3 +116,61 @@ impl Form for Topic {
         value.as_str().into()
     }
 }
+
+/// A list of names: in a file `["a", "b"]`, in a variable or a flag `a,b`. It may be empty.
+pub struct Names;
+
+impl Form for Names {
+    type Value = Vec<String>;
+
+    fn allowed() -> String {
+        "a list of names, such as [\"a\", \"b\"], or \"a,b\" in variables and flags".to_owned()
+    }
+
+    fn schema() -> Json {
+        json!({"anyOf": [{"type": "array", "items": {"type": "string", "minLength": 1}}, {"type": "string"}]})
+    }
+
+    fn read(json: &Json) -> Option<Vec<String>> {
+        match json {
+            Json::String(names) => {
+                let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+                Some(names.map(str::to_owned).collect())
+            }
+            Json::Array(names) => names.iter().map(|name| text(name).map(str::to_owned)).collect(),
+            _ => None,
+        }
+    }
+
+    fn write(value: &Vec<String>) -> Json {
+        value.as_slice().into()
+    }
+}
+
+/// A list of secrets, which `config print` masks.
+pub struct Secrets;
+
+/// Annotation in a schema of values that are not shown.
+pub const SECRET: &str = "x-secret";
+
+impl Form for Secrets {
+    type Value = Vec<String>;
+
+    fn allowed() -> String {
+        Names::allowed()
+    }
+
+    fn schema() -> Json {
+        let mut schema = Names::schema();
+        schema[SECRET] = true.into();
+        schema
+    }
+
+    fn read(json: &Json) -> Option<Vec<String>> {
+        Names::read(json)
+    }
+
+    fn write(value: &Vec<String>) -> Json {
+        Names::write(value)
+    }
+}

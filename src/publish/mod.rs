@@ -3,6 +3,7 @@
 //! Input: scored batches. Output: events to calls, sinks and the tap of observers, predictions to evaluations. In data order: `stream_states` (state of the stages
 //! behind the model) → `smoothing` → `event` (the decision) → `publisher` (the stage).
 
+mod call_stage;
 pub mod event;
 mod options;
 pub mod publisher;
@@ -10,5 +11,6 @@ pub mod smoothing;
 pub mod stream_states;
 pub mod tap;
 
+pub use call_stage::CallOutput;
 pub use event::EventFactory;
 pub use options::{Options, Smoothing, SmoothingMethod};

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::Options;
+use super::call_stage::{CallOutput, CallStage};
 use super::event::{EventFactories, EventFactory, Scores, now};
 use super::smoothing::RawScores;
 use super::stream_states::StreamStates;
@@ -18,7 +19,7 @@ use crate::batch::{Scored, ScoredBatch};
 use crate::model::{EngineError, Prediction};
 use crate::proto::EmotionEvent;
 use crate::serving::{
-    CallReply, EventSender, JobOrigin, Recipient, SettledWindow, SinkEvent, WindowEnvelope,
+    CallReply, EventSender, JobOrigin, Recipient, SettledWindow, SinkEvent, SinkMessage, WindowEnvelope,
 };
 use crate::stream::ChannelState;
 use crate::telemetry::metrics;
@@ -32,6 +33,8 @@ pub struct Publisher {
     pub shadow_topics: HashMap<Arc<str>, EventSender>,
     /// Observers of all events but those of shadows.
     pub tap: EventTap,
+    /// Where summaries of calls go.
+    pub calls: CallOutput,
 }
 
 impl Publisher {
@@ -39,89 +42,131 @@ impl Publisher {
     pub async fn run(self, mut scored: mpsc::Receiver<ScoredBatch<JobOrigin>>) {
         let mut factories = EventFactories::new(self.options.clone());
         let mut states = StreamStates::default();
-        while let Some(batch) = scored.recv().await {
+        let mut calls = CallStage::new(self.calls.clone());
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = scored.recv() => next,
+                () = calls.due() => {
+                    calls.publish_ended();
+                    continue;
+                }
+            };
+            let Some(batch) = next else { break };
             metrics::queue_depth("publish", scored.len());
             let events = factories.of(&batch.model);
             for Scored { origin, prediction, .. } in batch.windows {
                 match (origin, prediction) {
                     (JobOrigin::Clip(clip), outcome) => clip.reply(outcome),
-                    (JobOrigin::StreamEnd(stream), _) => states.end(&stream),
+                    (JobOrigin::CallStream(marker), _) => {
+                        let of_stream = states.all_of(&marker.stream);
+                        calls.mark(*marker, &of_stream, events.model());
+                    }
+                    (JobOrigin::StreamEnd(stream), _) => {
+                        states.end(&stream);
+                        calls.leave(&stream);
+                    }
                     (JobOrigin::Window(envelope), Ok(prediction)) => {
-                        let stages = self.later_stages(&mut states, &events, &envelope, &prediction);
-                        self.publish(&events, *envelope, &prediction, stages);
+                        let window = (*envelope, prediction);
+                        self.window((&mut states, &calls), &events, window);
                     }
                     (JobOrigin::Window(envelope), Err(error)) => {
-                        let state = self.present_state(&mut states, &envelope);
+                        let state = self.present_state((&mut states, &calls), &envelope);
                         failed(&events, *envelope, error, state);
                     }
                 }
             }
         }
+        calls.finish().await;
     }
 
-    /// Returns the state of a window's channel, which the window leaves as it is.
-    fn present_state(&self, states: &mut StreamStates, envelope: &WindowEnvelope) -> ChannelState {
-        let WindowEnvelope { stream, channel, .. } = envelope;
-        match self.options.smoothing() {
-            Some(_) => states.of(stream, *channel).clone(),
-            None => stream.channel_states.of(*channel),
-        }
-    }
-
-    /// Runs the stages behind the model on a window's scores.
-    fn later_stages(
+    /// Returns the state of a window's channel after a window without a prediction: only the summary of its call counts it.
+    fn present_state(
         &self,
-        states: &mut StreamStates,
+        (states, calls): (&mut StreamStates, &CallStage),
+        envelope: &WindowEnvelope,
+    ) -> ChannelState {
+        let WindowEnvelope { stream, channel, .. } = envelope;
+        if self.options.smoothing().is_none() && envelope.activity.is_none() {
+            return stream.channel_states.of(*channel);
+        }
+        let state = states.of(stream, *channel);
+        calls.count(state, envelope, None);
+        state.clone()
+    }
+
+    /// Runs the stages behind the model on a window, and publishes its event.
+    fn window(
+        &self,
+        (states, calls): (&mut StreamStates, &CallStage),
+        events: &EventFactory,
+        (envelope, prediction): (WindowEnvelope, Prediction),
+    ) {
+        let smoothing = self.options.smoothing();
+        if smoothing.is_none() && envelope.activity.is_none() {
+            // No stage is on: the state that another reader left goes on unchanged.
+            let state = envelope.stream.channel_states.of(envelope.channel);
+            let event = Self::event(events, &envelope, &prediction, None);
+            return self.publish(envelope, Some(event), state);
+        }
+        let state = states.of(&envelope.stream, envelope.channel);
+        let event = match envelope.recipient {
+            Recipient::Unpublished(_) => None,
+            _ => {
+                let Prediction { scores, .. } = &prediction;
+                let raw = RawScores { segment: envelope.segment, labels: events.labels(), scores };
+                let smoothed = smoothing.map(|smoothing| smoothing.smooth_channel(state, raw));
+                Some(Self::event(events, &envelope, &prediction, smoothed.as_deref()))
+            }
+        };
+        calls.count(state, &envelope, event.as_ref());
+        let state = state.clone();
+        self.publish(envelope, event, state);
+    }
+
+    fn event(
         events: &EventFactory,
         envelope: &WindowEnvelope,
-        prediction: &Prediction,
-    ) -> Staged {
-        let WindowEnvelope { stream, channel, .. } = envelope;
-        let Some(smoothing) = self.options.smoothing() else {
-            // No stage is on: the state that another reader left goes on unchanged.
-            return Staged { smoothed: None, state: stream.channel_states.of(*channel) };
-        };
-        let raw =
-            RawScores { segment: envelope.segment, labels: events.labels(), scores: &prediction.scores };
-        let state = states.of(stream, *channel);
-        let smoothed = Some(smoothing.smooth_channel(state, raw));
-        Staged { smoothed, state: state.clone() }
-    }
-
-    fn publish(
-        &self,
-        events: &EventFactory,
-        envelope: WindowEnvelope,
-        prediction: &Prediction,
-        stages: Staged,
-    ) {
-        let Prediction { scores: raw, values } = prediction;
-        let Staged { smoothed, state } = stages;
-        let event = events.event(&envelope, Scores { raw, smoothed: smoothed.as_deref(), values }, now());
+        Prediction { scores: raw, values }: &Prediction,
+        smoothed: Option<&[f32]>,
+    ) -> EmotionEvent {
+        let event = events.event(envelope, Scores { raw, smoothed, values }, now());
         envelope.agreements.iter().for_each(|agreement| agreement.record(&event.emotion));
         if !matches!(envelope.recipient, Recipient::Shadow(_)) {
             metrics::window(if raw.is_empty() { "silent" } else { "published" });
             metrics::event(&event.emotion, envelope.completed_at.elapsed());
         }
-        let (event, sinks) = (Arc::new(event), envelope.sinks.into_iter());
-        if !matches!(envelope.recipient, Recipient::Shadow(_)) {
-            self.tap.publish(&event);
+        event
+    }
+
+    /// Hands the event of a window to its recipients; a window without one only settles.
+    fn publish(&self, envelope: WindowEnvelope, event: Option<EmotionEvent>, state: ChannelState) {
+        let (event, sinks) = (event.map(Arc::new), envelope.sinks.into_iter());
+        if let Some(event) = event.as_ref().filter(|_| !matches!(envelope.recipient, Recipient::Shadow(_))) {
+            self.tap.publish(event);
         }
+        let message = event.clone().map_or(SinkMessage::Nothing, SinkMessage::Event);
         match envelope.recipient {
-            Recipient::Shadow(topic) => self.publish_shadow(event, topic.as_deref()),
-            Recipient::Partition(ticket) => {
+            Recipient::Shadow(topic) => {
+                event.into_iter().for_each(|event| self.publish_shadow(event, topic.as_deref()));
+            }
+            Recipient::Partition(ticket) | Recipient::Unpublished(Some(ticket)) => {
                 // The delivery by the first sink settles the window.
                 let mut settles = Some(SettledWindow { ticket, state });
                 for room in sinks {
-                    room.send(SinkEvent { event: event.clone(), settles: settles.take(), failure: None });
+                    room.send(SinkEvent { message: message.clone(), settles: settles.take(), failure: None });
                 }
             }
+            Recipient::Unpublished(None) => {}
             Recipient::Call(call) => {
                 for room in sinks {
-                    room.send(SinkEvent { event: event.clone(), settles: None, failure: None });
+                    room.send(SinkEvent { message: message.clone(), settles: None, failure: None });
                 }
-                // Fails only where the client has left.
-                let _ = call.replies.try_send(CallReply::Event(event, call.credit));
+                drop(message);
+                if let Some(event) = event {
+                    // Fails only where the client has left.
+                    let _ = call.replies.try_send(CallReply::Event(event, call.credit));
+                }
             }
         }
     }
@@ -129,19 +174,13 @@ impl Publisher {
     /// Sends a shadow's event to its topic. A shadow reserves no room, so that it delays no stream.
     fn publish_shadow(&self, event: Arc<EmotionEvent>, topic: Option<&str>) {
         let Some(sink) = topic.and_then(|topic| self.shadow_topics.get(topic)) else { return };
-        if let Err(full) = sink.try_send(SinkEvent { event: event.clone(), settles: None, failure: None }) {
+        let message = SinkMessage::Event(event.clone());
+        let sink_event = SinkEvent { message, settles: None, failure: None };
+        if let Err(full) = sink.try_send(sink_event) {
             metrics::shadow_window(&event.model, "event_dropped");
             tracing::debug!(topic, "dropped an event of a shadow: {full}");
         }
     }
-}
-
-/// The results of the stages behind the model for one window.
-struct Staged {
-    /// The smoothed scores; `None` where smoothing is off.
-    smoothed: Option<Vec<f32>>,
-    /// The channel's state after the window.
-    state: ChannelState,
 }
 
 /// Handles a window that the engine failed on twice: its call fails; for a window of a partition its sinks receive the failure, which becomes a dead letter,
@@ -159,16 +198,17 @@ fn failed(events: &EventFactory, envelope: WindowEnvelope, source: EngineError, 
         Recipient::Call(call) => {
             let _ = call.replies.try_send(CallReply::Failed { index, source });
         }
-        Recipient::Shadow(_) => {}
+        Recipient::Shadow(_) | Recipient::Unpublished(_) => {}
         Recipient::Partition(ticket) => {
             let stream_id = &envelope.stream.stream_id;
             let reason = format!("analyse window {index} of stream {stream_id:?}: {source}");
             tracing::error!("dead letter: {reason}");
             metrics::dead_letter("inference");
-            let (event, mut settles) = (Arc::new(undecided), Some(SettledWindow { ticket, state }));
+            let message = SinkMessage::Event(Arc::new(undecided));
+            let mut settles = Some(SettledWindow { ticket, state });
             for room in sinks {
-                let (event, failure) = (event.clone(), Some(reason.clone()));
-                room.send(SinkEvent { event, settles: settles.take(), failure });
+                let (message, failure) = (message.clone(), Some(reason.clone()));
+                room.send(SinkEvent { message, settles: settles.take(), failure });
             }
         }
     }

@@ -24,6 +24,13 @@ impl StreamStates {
         states.of_mut(channel)
     }
 
+    /// The states of all channels of a stream.
+    #[must_use]
+    pub fn all_of(&self, stream: &Arc<StreamInfo>) -> ChannelStates {
+        let states = self.streams.get(&Arc::as_ptr(stream).addr()).map(|(_, states)| states);
+        states.unwrap_or(&stream.channel_states).clone()
+    }
+
     /// Drops the state of a stream that has ended.
     pub fn end(&mut self, stream: &Arc<StreamInfo>) {
         self.streams.remove(&Arc::as_ptr(stream).addr());

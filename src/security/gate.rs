@@ -71,6 +71,12 @@ impl Gate {
         Self(None)
     }
 
+    /// Returns whether requests need credentials.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Loads the files of `[auth]`, and again whenever one of them changes. Requires a runtime.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::batch::{Origin, ReplyOrigin};
 use crate::model::EngineError;
 use crate::proto::EmotionEvent;
 use crate::stream::{StreamInfo, Ticket};
-use crate::window::Window;
+use crate::window::{Activity, Window};
 
 /// A window on its way through the model to the recipients of its event.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub struct WindowEnvelope {
     pub sinks: Vec<SinkPermit>,
     /// Comparisons with the predictions of shadows.
     pub agreements: Vec<Arc<Agreement>>,
+    /// What was measured for the summary of the stream's call.
+    pub activity: Option<Box<Activity>>,
 }
 
 impl WindowEnvelope {
@@ -53,7 +55,7 @@ impl WindowEnvelope {
         captured_at: Option<crate::proto::Timestamp>,
         recipient: Recipient,
     ) -> (Vec<f32>, Self) {
-        let Window { channel, index, start, end, partial, segment, features, .. } = window;
+        let Window { channel, index, start, end, partial, segment, features, activity, .. } = window;
         let envelope = Self {
             stream,
             channel,
@@ -67,6 +69,7 @@ impl WindowEnvelope {
             recipient,
             sinks: Vec::new(),
             agreements: Vec::new(),
+            activity,
         };
         (features, envelope)
     }
@@ -81,6 +84,8 @@ pub enum Recipient {
     Partition(Ticket),
     /// A shadow's own topic, or none.
     Shadow(Option<Arc<str>>),
+    /// None: the window only counts in the summary of its call. The ticket of a stream of a partition settles without an event.
+    Unpublished(Option<Ticket>),
 }
 
 /// The replies of a call. Their queue is never full: the credit was acquired before the audio was accepted.
@@ -111,10 +116,30 @@ pub enum CallReply {
 pub enum JobOrigin {
     /// A window of a stream.
     Window(Box<WindowEnvelope>),
+    /// The beginning or the end of a stream of a call: before its first window, or between its last one and the end marker.
+    CallStream(Box<CallMarker>),
     /// Follows the last window of a stream, so that the stages behind the model drop the stream's state exactly there.
     StreamEnd(Arc<StreamInfo>),
     /// A window of a clip under evaluation.
     Clip(ReplyOrigin),
+}
+
+/// The beginning or the end of a stream of a call.
+#[derive(Debug)]
+pub struct CallMarker {
+    /// The stream.
+    pub stream: Arc<StreamInfo>,
+    /// The end; `None` at the beginning.
+    pub end: Option<StreamEnd>,
+}
+
+/// The end of a stream of a call.
+#[derive(Debug)]
+pub struct StreamEnd {
+    /// The length of the stream.
+    pub duration: Duration,
+    /// Settles once the summary of the call is delivered; `None` for the stream of a session.
+    pub ticket: Option<Ticket>,
 }
 
 impl JobOrigin {
@@ -123,6 +148,7 @@ impl JobOrigin {
     pub fn is_of(&self, stream: &Arc<StreamInfo>) -> bool {
         match self {
             Self::Window(envelope) => Arc::ptr_eq(&envelope.stream, stream),
+            Self::CallStream(marker) => Arc::ptr_eq(&marker.stream, stream),
             Self::StreamEnd(ended) => Arc::ptr_eq(ended, stream),
             Self::Clip(_) => false,
         }
@@ -134,9 +160,9 @@ impl Origin for JobOrigin {
         match self {
             Self::Window(envelope) => match &envelope.recipient {
                 Recipient::Call(call) => call.replies.is_closed(),
-                Recipient::Partition(_) | Recipient::Shadow(_) => false,
+                Recipient::Partition(_) | Recipient::Shadow(_) | Recipient::Unpublished(_) => false,
             },
-            Self::StreamEnd(_) => false,
+            Self::CallStream(_) | Self::StreamEnd(_) => false,
             Self::Clip(clip) => clip.departed(),
         }
     }
@@ -144,7 +170,7 @@ impl Origin for JobOrigin {
     fn is_live(&self) -> bool {
         match self {
             Self::Window(envelope) => !matches!(envelope.recipient, Recipient::Partition(_)),
-            Self::StreamEnd(_) => false,
+            Self::CallStream(_) | Self::StreamEnd(_) => false,
             Self::Clip(clip) => clip.is_live(),
         }
     }
@@ -153,6 +179,7 @@ impl Origin for JobOrigin {
         match self {
             // All windows of an open stream share its info, and no two open streams do.
             Self::Window(envelope) => Arc::as_ptr(&envelope.stream).addr() as u64,
+            Self::CallStream(marker) => Arc::as_ptr(&marker.stream).addr() as u64,
             Self::StreamEnd(stream) => Arc::as_ptr(stream).addr() as u64,
             Self::Clip(clip) => clip.stream(),
         }

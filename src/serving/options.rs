@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::EngineOptions;
 use crate::options::{As, FilePath, Optional, Topic};
-use crate::stream::InputBounds;
+use crate::stream::{InputBounds, Summaries};
 use crate::{audio, batch, vad, window};
 
 /// A model that the daemon loads.
@@ -72,6 +72,8 @@ pub struct ReloaderOptions {
     pub engine: EngineOptions,
     /// The bounds of what a stream declares.
     pub bounds: InputBounds,
+    /// Which streams a summary is made of (`calls.summaries`).
+    pub summaries: Summaries,
     /// Chunks that the inboxes of all shards hold: as many chunks of one model may be on their way to the shards or wait there.
     pub shard_capacity: usize,
 }

@@ -206,7 +206,7 @@ impl Reloader {
     fn setup(&self, contract: &Contract) -> Result<StreamSetup, SetupError> {
         let ReloaderOptions { window, audio, vad, .. } = &self.options;
         let setup = StreamSetup::new(contract, window, audio)?.gated(contract, vad)?;
-        Ok(StreamSetup { bounds: self.options.bounds, ..setup })
+        Ok(StreamSetup { bounds: self.options.bounds, summaries: self.options.summaries, ..setup })
     }
 
     /// Starts a batcher of its own.

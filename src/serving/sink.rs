@@ -13,18 +13,29 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::Recipient;
-use crate::proto::EmotionEvent;
+use crate::proto::{CallSummary, EmotionEvent};
 use crate::stream::{ChannelState, Ticket};
 
 /// An event on its way to a sink.
 #[derive(Debug)]
 pub struct SinkEvent {
-    /// The event.
-    pub event: Arc<EmotionEvent>,
+    /// What is published.
+    pub message: SinkMessage,
     /// The window that settles once the sink has delivered the event; `None` where no offset depends on it.
     pub settles: Option<SettledWindow>,
     /// Why the window has no emotion, where the model failed on it.
     pub failure: Option<String>,
+}
+
+/// What a sink publishes.
+#[derive(Debug, Clone)]
+pub enum SinkMessage {
+    /// The event of a window.
+    Event(Arc<EmotionEvent>),
+    /// The summary of a call, with the ends of its streams, which settle once it is delivered.
+    Call(Arc<CallSummary>, Vec<Ticket>),
+    /// Nothing: a window without an event, which settles at once.
+    Nothing,
 }
 
 /// A window of a partition whose event is delivered.
@@ -60,6 +71,12 @@ impl EventSender {
         self.0.clone().try_reserve_owned().ok()
     }
 
+    /// Whether the sink has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// Sends an event for which no room was reserved.
     ///
     /// # Errors
@@ -88,7 +105,9 @@ impl StreamSinks {
         match recipient {
             Recipient::Call(_) => &self.calls,
             Recipient::Partition(_) => &self.partitions,
-            Recipient::Shadow(_) => &[],
+            // The first sink settles the window.
+            Recipient::Unpublished(Some(_)) => self.partitions.get(..1).unwrap_or_default(),
+            Recipient::Unpublished(None) | Recipient::Shadow(_) => &[],
         }
     }
 }

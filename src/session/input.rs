@@ -25,7 +25,7 @@ use super::{OpenStreams, Refusal};
 use crate::proto::AudioChunk;
 use crate::serving::{Decoders, ModelRegistry, RegistryReceiver};
 use crate::shard::Shards;
-use crate::stream::{BadChunk, InputBounds};
+use crate::stream::{BadChunk, EndReason, InputBounds, StreamCall};
 use crate::telemetry::metrics::{self, Source};
 
 /// What the sessions of all transports are connected to.
@@ -99,8 +99,15 @@ impl InputSession {
         let (credits, inbox) = EventCredits::new(&registry, patience);
         let (refusals, refused) = mpsc::channel(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let route = Route { source, owner, number, credits, refusals };
+        let route = Route { source, owner, number, credits, refusals, call: None };
         (Self { links, registry, route, refused, stream: None }, inbox)
+    }
+
+    /// Returns the same session with the call of its stream, whose counters the transport keeps.
+    #[must_use]
+    pub fn with_call(mut self, call: Arc<StreamCall>) -> Self {
+        self.route.call = Some(call);
+        self
     }
 
     /// Reads `chunks` to the end of the stream and returns when the client has taken every event.
@@ -113,7 +120,15 @@ impl InputSession {
         mut self,
         chunks: impl Stream<Item = Result<AudioChunk, SessionError<E>>>,
     ) -> Result<(), SessionError<E>> {
-        let mut outcome = match self.read(pin!(chunks)).await {
+        let ended = self.read(pin!(chunks)).await;
+        self.note_end(match &ended {
+            Ok(End::Gone) => EndReason::Disconnected,
+            Ok(End::Closed) => EndReason::Completed,
+            Ok(End::Drained) => EndReason::Drained,
+            Err(SessionError::Transport(_)) => EndReason::Disconnected,
+            Err(SessionError::Refused(_)) => EndReason::Error,
+        });
+        let mut outcome = match ended {
             Ok(End::Gone) => {
                 self.forget().await;
                 Ok(())
@@ -136,6 +151,13 @@ impl InputSession {
             self.count(refusal);
         }
         outcome
+    }
+
+    /// Notes how the stream ends, for the summary of its call.
+    fn note_end(&self, reason: EndReason) {
+        if let Some(call) = self.stream.as_ref().and_then(OpenedStream::call) {
+            call.end(reason);
+        }
     }
 
     async fn read<E>(

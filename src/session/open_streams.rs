@@ -35,6 +35,15 @@ impl OpenStreams {
         Self { ids: Arc::default(), limit }
     }
 
+    /// Checks whether one more stream may open now.
+    ///
+    /// # Errors
+    /// Returns [`Refusal::StreamLimit`].
+    pub fn check_room(&self) -> Result<(), Refusal> {
+        let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        if ids.len() < self.limit { Ok(()) } else { Err(Refusal::StreamLimit(self.limit)) }
+    }
+
     /// Reserves `stream_id` for the principal `owner`. Other principals may have a stream of the same id.
     ///
     /// # Errors

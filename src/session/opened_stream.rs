@@ -17,7 +17,7 @@ use crate::proto::AudioChunk;
 use crate::serving::{AdmissionPermit, DecodedFile, Decoders, ModelRegistry, ServedModel};
 use crate::shard::{ChunkEnvelope, ShardMessage, StreamKey};
 use crate::stream::{BadChunk, Chunk, CollectedFile, Declared, LastSequence, SequenceCheck};
-use crate::stream::{InputBounds, SplitFrame, StreamInfo, StreamSetup, check_chunk};
+use crate::stream::{InputBounds, SplitFrame, StreamCall, StreamInfo, StreamSetup, check_chunk};
 use crate::stream::{MemoryReservation, OutOfMemory};
 use crate::telemetry::{excerpt, metrics};
 
@@ -62,8 +62,7 @@ impl Opening {
     /// Reads the declarations of a first chunk and moves them out of it. A stream without an id gets a random one.
     fn new(
         registry: &ModelRegistry,
-        bounds: &InputBounds,
-        owner: &Arc<str>,
+        (bounds, route): (&InputBounds, &Route),
         message: &mut AudioChunk,
     ) -> Result<Self, Refusal> {
         let format = format_of(message)?.ok_or(BadChunk::FormatMissing)?;
@@ -72,9 +71,17 @@ impl Opening {
             named => named.into(),
         };
         let mut info = StreamInfo::from_message(stream_id, message).map_err(BadChunk::from)?;
-        info.owner = owner.clone();
+        info.owner = route.owner.clone();
         bounds.check(&info).map_err(BadChunk::from)?;
         let model = registry.find(&info.model)?;
+        info.call.clone_from(&route.call);
+        if model.setup.summaries.include(&info) {
+            let call = || Arc::new(StreamCall::new(&info, route.source.name()));
+            info.call = Some(route.call.clone().unwrap_or_else(call));
+            info.started_at = info.started_at.or_else(now);
+        } else {
+            info.call = None;
+        }
         let setup = model.setup.for_stream(&info);
         let analysed = setup.channels.analysed(format.channels());
         Ok(Self { info: Arc::new(info), model, setup, format, analysed })
@@ -95,7 +102,7 @@ impl OpenedStream {
         route: &Route,
         message: &mut AudioChunk,
     ) -> Result<Self, Refusal> {
-        let opening = Opening::new(registry, &links.bounds, &route.owner, message)?;
+        let opening = Opening::new(registry, (&links.bounds, route), message)?;
         opening.check_utilization(registry, links.max_utilization_percent)?;
         let Opening { info, model, setup, format, analysed } = opening;
         let id = links.streams.open(&route.owner, &info.stream_id)?;
@@ -118,6 +125,11 @@ impl OpenedStream {
             _id: id,
             _permit: permit,
         })
+    }
+
+    /// Returns the call of the stream; `None` where no summary is made of it.
+    pub fn call(&self) -> Option<&StreamCall> {
+        self.info.call.as_deref()
     }
 
     /// Accepts a chunk, waiting until there is room for its events. Returns whether it ends the stream.
@@ -314,6 +326,12 @@ fn refusal_of_file(bad: BadChunk) -> Refusal {
         }
         other => other.into(),
     }
+}
+
+/// Returns the time in milliseconds since 1970.
+fn now() -> Option<i64> {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_millis()).ok()
 }
 
 /// Logs that a stream of samples begins with the header of a file.

@@ -11,7 +11,7 @@ use super::Refusal;
 use super::credits::EventCredits;
 use crate::serving::ServedModel;
 use crate::shard::{ChunkSource, ShardMessage, StreamKey};
-use crate::stream::BadChunk;
+use crate::stream::{BadChunk, StreamCall};
 use crate::telemetry::metrics::Source;
 
 /// The identity of a session and the channels that lead back to it.
@@ -25,6 +25,8 @@ pub(super) struct Route {
     pub credits: EventCredits,
     /// Chunks that the shard refuses. This channel is not the one of the events, so that events in flight still reach the client.
     pub refusals: mpsc::Sender<BadChunk>,
+    /// The call of the stream, where the transport knows it.
+    pub call: Option<Arc<StreamCall>>,
 }
 
 /// Sends the messages of one stream to its shard.

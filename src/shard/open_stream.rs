@@ -13,16 +13,19 @@ use super::output::WindowOutput;
 use super::scratch_pool::ScratchPool;
 use super::shadow_stream::ShadowStream;
 use super::{ChunkEnvelope, ChunkSource};
-use crate::serving::CallReply;
-use crate::serving::{AdmissionPermit, ServedModel};
+use crate::batch::Job;
+use crate::serving::{AdmissionPermit, CallMarker, CallReply, JobOrigin, ServedModel, StreamEnd};
 use crate::shard::{ChunkAccepted, PartitionReport};
 use crate::stream::RESUMED;
-use crate::stream::{Assignment, EpochPosition, StreamInfo};
+use crate::stream::{Assignment, EpochPosition, SUMMARY_CHANNEL, StreamCall, StreamInfo, Ticket};
 use crate::stream::{BadChunk, Chunk, ChunkOutcome, StreamFrontEnd};
 use crate::telemetry::excerpt;
 use crate::telemetry::metrics as meter;
 use crate::telemetry::metrics::GaugeGuard;
 use crate::window::time_of;
+
+/// Channel and index of the ticket that settles with the summary of a stream's call. No window has this channel.
+const SUMMARY: (u32, u64) = (SUMMARY_CHANNEL, 0);
 
 /// The channel to the reader of the partitions.
 #[derive(Debug, Clone)]
@@ -58,6 +61,8 @@ pub(crate) struct OpenStream {
     begun: bool,
     /// When the last chunk with audio was captured. The last windows of a segment carry this time.
     captured_at: Option<crate::proto::Timestamp>,
+    /// Settles once the summary of the stream's call is delivered.
+    end_ticket: Option<Ticket>,
     /// The source as metrics label it.
     source: meter::Source,
     meter: meter::ChunkMeter,
@@ -73,12 +78,26 @@ pub(super) enum StreamSource {
     Kafka { assignment: Assignment, epoch: i64 },
 }
 
+impl StreamSource {
+    /// Returns the ticket of a window, given by its channel and its index; `None` for the stream of a session.
+    pub(super) fn ticket(
+        &self,
+        info: &StreamInfo,
+        (channel, index): (u32, u64),
+        needed_from: u64,
+    ) -> Option<Ticket> {
+        let Self::Kafka { assignment, epoch } = self else { return None };
+        let stream_id = info.stream_id.clone();
+        Some(Ticket { assignment: *assignment, stream_id, epoch: *epoch, channel, index, needed_from })
+    }
+}
+
 impl OpenStream {
     /// Opens the stream of a first chunk, at the position where another reader left it if the envelope holds one. The chunk itself must then be
     /// passed to [`Self::accept`].
     pub fn open(scratch_pool: &mut ScratchPool, envelope: &mut ChunkEnvelope) -> Result<Self, BadChunk> {
         let model = envelope.model.clone();
-        let info = resolved(&envelope.info, &model);
+        let info = resolved(envelope);
         let (setup, chunk) = (&model.setup.for_stream(&info), &envelope.chunk);
         let resume = envelope.resume.take();
         let begun = resume.as_ref().is_some_and(|resume| resume.at.is_some());
@@ -110,6 +129,7 @@ impl OpenStream {
             stream_source,
             begun,
             captured_at: None,
+            end_ticket: None,
             source,
             meter: meter::ChunkMeter::new(source),
             _active: meter::stream_open(),
@@ -166,6 +186,9 @@ impl OpenStream {
         self.begun = true;
         let whole = !matches!(envelope.source, ChunkSource::Session { continues: true, .. });
         self.count(&outcome, whole, started.elapsed());
+        if after == After::Ended && self.info.call.is_some() {
+            self.end_ticket = self.summary_ticket(reports_to);
+        }
         if let ChunkSource::Kafka { offset, .. } = envelope.source {
             if let Some(file) = outcome.file_header {
                 let stream_id = &self.info.stream_id;
@@ -234,8 +257,39 @@ impl OpenStream {
         matches!(&self.stream_source, StreamSource::Call(replies) if replies.is_closed())
     }
 
+    /// Reports the ticket of the stream's summary, so that the chunk that ends the stream is read again until the summary is delivered.
+    fn summary_ticket(&self, reports_to: &ReportSender) -> Option<Ticket> {
+        let last_sample = self.front_end.position().position.saturating_sub(1);
+        let ticket = self.stream_source.ticket(&self.info, SUMMARY, last_sample)?;
+        reports_to.report(PartitionReport::WindowSubmitted(ticket.clone()));
+        Some(ticket)
+    }
+
+    /// Marks the beginning of the stream for the summary of its call, before its first window.
+    pub fn begin_summary(&self, backlog: &mut Backlog) {
+        self.mark(backlog, None);
+    }
+
+    /// Ends the stream for the summary of its call. A stream of a partition that is only closed goes on elsewhere.
+    pub fn end_summary(&mut self, backlog: &mut Backlog) {
+        let ticket = self.end_ticket.take();
+        if ticket.is_some() || matches!(self.stream_source, StreamSource::Call(_)) {
+            let (samples, rate) = (self.front_end.position().position, self.front_end.source_rate_hz());
+            let duration = time_of(samples, rate.max(1));
+            self.mark(backlog, Some(StreamEnd { duration, ticket }));
+        }
+    }
+
+    fn mark(&self, backlog: &mut Backlog, end: Option<StreamEnd>) {
+        if self.info.call.is_some() {
+            let marker = CallMarker { stream: self.info.clone(), end };
+            backlog.submit(&self.model, Job::silent(JobOrigin::CallStream(Box::new(marker))));
+        }
+    }
+
     /// Closes the stream: the stages behind the model drop its state once its last window has passed.
-    pub fn close(self, backlog: &mut Backlog) {
+    pub fn close(mut self, backlog: &mut Backlog) {
+        self.end_summary(backlog);
         backlog.submit_end(&self.model, self.info);
         self.shadows.into_iter().for_each(|shadow| shadow.close(backlog));
     }
@@ -299,12 +353,23 @@ impl OpenStream {
     }
 }
 
-/// Returns what the stream's events repeat, with the configured channel policy if the stream requests none.
-fn resolved(info: &Arc<StreamInfo>, model: &ServedModel) -> Arc<StreamInfo> {
-    match info.channels {
-        Some(_) => info.clone(),
-        None => {
-            Arc::new(StreamInfo { channels: Some(model.setup.channels.policy), ..StreamInfo::clone(info) })
+/// Returns what the stream's events repeat, with the configured channel policy if the stream requests none, and with its call.
+fn resolved(envelope: &ChunkEnvelope) -> Arc<StreamInfo> {
+    let (info, model) = (&envelope.info, &envelope.model);
+    let call = match &envelope.source {
+        ChunkSource::Kafka { .. } if info.call.is_none() && model.setup.summaries.include(info) => {
+            Some(Arc::new(StreamCall::new(info, meter::Source::KAFKA.name())))
         }
+        _ => info.call.clone(),
+    };
+    if info.channels.is_some() && info.call.is_none() && call.is_none() {
+        return info.clone();
     }
+    let channels = info.channels.or(Some(model.setup.channels.policy));
+    let started_at = info.started_at.or(envelope.captured_at.as_ref().map(milliseconds));
+    Arc::new(StreamInfo { channels, call, started_at, ..StreamInfo::clone(info) })
+}
+
+fn milliseconds(time: &crate::proto::Timestamp) -> i64 {
+    time.seconds * 1_000 + i64::from(time.nanos) / 1_000_000
 }

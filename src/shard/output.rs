@@ -13,7 +13,7 @@ use super::shadow_stream::ShadowStream;
 use crate::batch::Job;
 use crate::serving::{CallRecipient, JobOrigin, Recipient, ServedModel, WindowEnvelope};
 use crate::shard::PartitionReport;
-use crate::stream::{StreamInfo, Ticket};
+use crate::stream::StreamInfo;
 use crate::telemetry::metrics as meter;
 use crate::window::Window;
 
@@ -34,11 +34,16 @@ impl WindowOutput<'_> {
     /// as well, which keeps them in order with the others.
     pub fn submit(&mut self, window: Window, credits: Option<&mut OwnedSemaphorePermit>) {
         let silent = window.silent;
+        let analysed = self.info.analyses(window.channel);
+        let published = analysed && (!silent || self.model.setup.publishes_silence());
         if silent {
             self.model.utilization.cost().count_skipped();
-            if !self.model.setup.publishes_silence() {
-                return meter::window("silent");
+        }
+        if !published {
+            if silent {
+                meter::window("silent");
             }
+            return self.submit_unpublished(window);
         }
         let recipient = self.recipient(&window, credits);
         let shadows = self.shadows.iter_mut().filter(|_| !silent);
@@ -51,6 +56,20 @@ impl WindowOutput<'_> {
         self.backlog.submit(self.model, job);
     }
 
+    /// Submits a window that gives no event, if it counts in the summary of a call.
+    fn submit_unpublished(&mut self, window: Window) {
+        if window.activity.is_none() {
+            return;
+        }
+        let ticket = self.stream_source.ticket(self.info, (window.channel, window.index), window.needed_from);
+        if let Some(ticket) = &ticket {
+            self.reports_to.report(PartitionReport::WindowSubmitted(ticket.clone()));
+        }
+        let recipient = Recipient::Unpublished(ticket);
+        let (_, envelope) = WindowEnvelope::seal(window, self.info.clone(), self.captured_at, recipient);
+        self.backlog.submit(self.model, Job::silent(JobOrigin::Window(Box::new(envelope))));
+    }
+
     fn recipient(&self, window: &Window, credits: Option<&mut OwnedSemaphorePermit>) -> Recipient {
         match self.stream_source {
             StreamSource::Call(replies) => {
@@ -58,15 +77,10 @@ impl WindowOutput<'_> {
                 let credit = credit.expect("a call acquires room for all windows of a chunk beforehand");
                 Recipient::Call(CallRecipient { replies: replies.clone(), credit })
             }
-            StreamSource::Kafka { assignment, epoch } => {
-                let ticket = Ticket {
-                    assignment: *assignment,
-                    stream_id: self.info.stream_id.clone(),
-                    epoch: *epoch,
-                    channel: window.channel,
-                    index: window.index,
-                    needed_from: window.needed_from,
-                };
+            StreamSource::Kafka { .. } => {
+                let at = (window.channel, window.index);
+                let ticket = self.stream_source.ticket(self.info, at, window.needed_from);
+                let ticket = ticket.expect("windows of Kafka have tickets");
                 self.reports_to.report(PartitionReport::WindowSubmitted(ticket.clone()));
                 Recipient::Partition(ticket)
             }

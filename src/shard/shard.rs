@@ -79,7 +79,8 @@ impl Shard {
     pub fn receive(&mut self, message: ShardMessage) {
         match message.key() {
             Some(key) if matches!(message, ShardMessage::Forget(_)) && self.has_left(&key) => {
-                self.forget(&key)
+                self.forget(&key);
+                self.backlog.park(&key);
             }
             Some(key) if self.backlog.waits(&key) => self.backlog.defer(&key, message),
             key => self.handle(key, message),
@@ -150,7 +151,10 @@ impl Shard {
                 let resumed = envelope.resume.as_ref().is_some_and(|resume| resume.has_begun());
                 self.forget_setups(&envelope.model);
                 match OpenStream::open(&mut self.scratch_pool, &mut envelope) {
-                    Ok(stream) => (stream, resumed),
+                    Ok(stream) => {
+                        stream.begin_summary(&mut self.backlog);
+                        (stream, resumed)
+                    }
                     Err(bad) => return self.refuse(&envelope, bad),
                 }
             }

@@ -13,16 +13,20 @@ use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::RecentScores;
+use super::{ChannelTotals, RecentScores};
 
 /// Key of the smoothing's state.
 const RECENT: &str = "recent";
+/// Key of the totals for the summary of the call.
+const CALL: &str = "call";
 
 /// State of all stages for one channel, after one window. Cheap to clone.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ChannelState {
     /// The scores that the channel's next window is smoothed with.
     pub recent: Option<Arc<RecentScores>>,
+    /// What the summary of the call is computed from.
+    pub call: Option<Arc<ChannelTotals>>,
     /// State of stages that this version does not have, by key.
     pub unknown: Option<Arc<BTreeMap<String, Value>>>,
 }
@@ -46,6 +50,11 @@ impl ChannelStates {
         self.0.get(channel as usize).cloned().unwrap_or_default()
     }
 
+    /// The states of all channels that have any, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &ChannelState> {
+        self.0.iter()
+    }
+
     /// The state of one channel, to be changed.
     pub fn of_mut(&mut self, channel: u32) -> &mut ChannelState {
         let channel = channel as usize;
@@ -63,6 +72,11 @@ impl Serialize for ChannelStates {
             let recent: Vec<Option<&RecentScores>> =
                 self.0.iter().map(|state| state.recent.as_deref()).collect();
             map.serialize_entry(RECENT, &recent)?;
+        }
+        if self.0.iter().any(|state| state.call.is_some()) {
+            let call: Vec<Option<&ChannelTotals>> =
+                self.0.iter().map(|state| state.call.as_deref()).collect();
+            map.serialize_entry(CALL, &call)?;
         }
         let unknown = || self.0.iter().map(|state| state.unknown.as_deref());
         let keys: BTreeSet<&String> = unknown().flatten().flat_map(BTreeMap::keys).collect();
@@ -85,6 +99,11 @@ impl TryFrom<BTreeMap<String, Value>> for ChannelStates {
                 let recent: Vec<Option<RecentScores>> = serde_json::from_value(value)?;
                 for (channel, recent) in (0..).zip(recent) {
                     states.of_mut(channel).recent = recent.map(Arc::new);
+                }
+            } else if key == CALL {
+                let call: Vec<Option<ChannelTotals>> = serde_json::from_value(value)?;
+                for (channel, call) in (0..).zip(call) {
+                    states.of_mut(channel).call = call.map(Arc::new);
                 }
             } else if let Value::Array(items) = value {
                 unknown.resize(unknown.len().max(items.len()), BTreeMap::new());
@@ -112,7 +131,7 @@ mod tests {
 
     #[test]
     fn json_has_one_key_a_stage_and_brings_the_same_states_back() {
-        let smoothed = ChannelState { recent: Some(Arc::new(recent())), unknown: None };
+        let smoothed = ChannelState { recent: Some(Arc::new(recent())), ..ChannelState::default() };
         let states = ChannelStates::new(vec![ChannelState::default(), smoothed]);
         let json = serde_json::to_string(&states).unwrap();
         assert_eq!(json, format!(r#"{{"recent":[null,{}]}}"#, serde_json::to_string(&recent()).unwrap()));

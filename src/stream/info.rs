@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{BadChunk, ChannelStates};
+use super::{BadChunk, ChannelStates, StreamCall};
 use crate::audio::{BadAudio, ChannelLayout, ChannelPolicy};
 use crate::proto::AudioChunk;
 
@@ -26,6 +26,10 @@ pub struct StreamInfo {
     pub channel_names: Vec<String>,
     /// The state that stages behind the model had for each channel when another reader left the stream.
     pub channel_states: ChannelStates,
+    /// The call that the stream is part of; `None` where no summary is made of it.
+    pub call: Option<Arc<StreamCall>>,
+    /// When the stream began, in milliseconds since 1970, as its source knows it.
+    pub started_at: Option<i64>,
 }
 
 /// What a chunk declares of its stream. An empty model, no policy and no names mean "as before".
@@ -51,6 +55,10 @@ impl StreamInfo {
             channels: ChannelPolicy::from_proto(message.channels)?,
             model: std::mem::take(&mut message.model),
             channel_names: std::mem::take(&mut message.channel_names),
+            started_at: message
+                .captured_at
+                .as_ref()
+                .map(|at| at.seconds * 1_000 + i64::from(at.nanos) / 1_000_000),
             ..Self::default()
         })
     }
@@ -59,6 +67,12 @@ impl StreamInfo {
     #[must_use]
     pub fn channel_name(&self, channel: u32) -> &str {
         self.channel_names.get(channel as usize).map_or("", String::as_str)
+    }
+
+    /// Returns whether the model analyses a channel.
+    #[must_use]
+    pub fn analyses(&self, channel: u32) -> bool {
+        self.call.as_ref().is_none_or(|call| call.analyses(self.channel_name(channel)))
     }
 
     /// Returns what a chunk with this information declares.

@@ -7,7 +7,9 @@
 //! divided into chunks.
 
 mod bounds;
+mod call;
 mod channel_state;
+mod channel_totals;
 mod chunk;
 mod collected_file;
 mod front_end;
@@ -24,7 +26,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use bounds::{InputBounds, OutOfBounds, check_captured_at, check_chunk};
+pub use call::{EndReason, StreamCall, Summaries};
 pub use channel_state::{ChannelState, ChannelStates};
+pub use channel_totals::{ChannelTotals, CountedWindow, LoudnessTotals};
 pub use chunk::{BadChunk, Chunk, ChunkOutcome, FURTHEST_SAMPLE};
 pub use collected_file::CollectedFile;
 pub use front_end::StreamFrontEnd;
@@ -34,13 +38,13 @@ pub use position::{PublishedWindows, Resume, ResumePoint, StreamPosition};
 pub use recent_scores::RecentScores;
 pub use sequence::{LastSequence, SequenceCheck};
 pub use split_frame::SplitFrame;
-pub use ticket::{Assignment, DeadLetterTicket, EpochPosition, RESUMED, Ticket};
+pub use ticket::{Assignment, DeadLetterTicket, EpochPosition, RESUMED, SUMMARY_CHANNEL, Ticket};
 
 use crate::audio::AudioFormat;
 use crate::audio::{self, ChannelLayout, FileAsSamples, Planar, ResamplerPlan};
 use crate::features::{FrameKind, FrontEnd, OptionsError};
 use crate::model::{Contract, Input};
-use crate::vad::{self, Gate, SpeechCounter};
+use crate::vad::{self, Gate, MeterScratch, SpeechCounter};
 use crate::window::{self, ChannelScratch, FrameScratch, GeometryError, WindowGeometry};
 
 /// Why windows cannot be cut for a model. The operator must correct it, not the sender.
@@ -88,6 +92,10 @@ pub struct StreamSetup {
     pub channels: ChannelLayout,
     /// The bounds of what a stream declares.
     pub bounds: InputBounds,
+    /// Which streams a summary is made of (`calls.summaries`).
+    pub summaries: Summaries,
+    /// Whether windows are measured for the summary of the stream's call. False until the stream is known.
+    pub measured: bool,
 }
 
 impl StreamSetup {
@@ -120,6 +128,8 @@ impl StreamSetup {
             file_as_samples: audio.file_as_samples,
             channels: ChannelLayout { policy: audio.channels, names: Vec::new() },
             bounds: InputBounds::default(),
+            summaries: Summaries::Off,
+            measured: false,
         })
     }
 
@@ -171,7 +181,7 @@ impl StreamSetup {
     pub fn for_stream(&self, info: &StreamInfo) -> Self {
         let policy = info.channels.unwrap_or(self.channels.policy);
         let channels = ChannelLayout { policy, names: info.channel_names.clone() };
-        Self { channels, ..self.clone() }
+        Self { channels, measured: self.summaries.include(info), ..self.clone() }
     }
 
     /// Creates the scratch of one thread.
@@ -189,6 +199,7 @@ impl StreamSetup {
             planar: Planar::new(),
             resampled: Vec::new(),
             speech: SpeechCounter::default(),
+            meter: MeterScratch::default(),
         }
     }
 }
@@ -207,6 +218,8 @@ pub struct Scratch {
     resampled: Vec<f32>,
     /// The detector of speech.
     speech: SpeechCounter,
+    /// What measures windows for summaries of calls.
+    meter: MeterScratch,
 }
 
 impl Scratch {

@@ -11,10 +11,9 @@ use std::time::Duration;
 
 use super::{Scratch, StreamSetup};
 use crate::audio::{Resampler, ResamplerPlan};
-use crate::vad::{Gate, SpeechCounter, VoiceActivity};
+use crate::vad::{ActivityMeter, Gate, MeterScratch, SpeechCounter, VoiceActivity};
 use crate::window::ChannelWindower;
-use crate::window::CutWindow;
-use crate::window::{Window, window};
+use crate::window::{Activity, CutWindow, Window, WindowGeometry, window};
 
 /// The state of one segment.
 #[derive(Debug)]
@@ -32,6 +31,8 @@ struct Channel {
     windower: ChannelWindower,
     /// Present exactly where the setup has a gate.
     activity: Option<VoiceActivity>,
+    /// Present exactly where the setup is measured.
+    meter: Option<ActivityMeter>,
 }
 
 impl Segment {
@@ -55,7 +56,9 @@ impl Segment {
             let activity = setup.gate.as_ref().map(|_| VoiceActivity::new(origin, next_window));
             let windower =
                 ChannelWindower::new(geometry, setup.front_end.is_some(), origin, first_window, next_window);
-            Channel { resampler, windower, activity }
+            let meter =
+                setup.measured.then(|| ActivityMeter::new(geometry, origin, first_window, next_window));
+            Channel { resampler, windower, activity, meter }
         };
         let channels = pending.iter().map(channel).collect();
         Self { first_window, plan, channels }
@@ -77,14 +80,16 @@ impl Segment {
         emit: &mut dyn FnMut(Window),
     ) {
         for (number, (samples, channel)) in planar.iter().zip(&mut self.channels).enumerate() {
-            let Channel { resampler, windower, activity } = channel;
-            let Scratch { channel: tables, resampled, speech, .. } = &mut *scratch;
+            let Channel { resampler, windower, activity, meter } = channel;
+            let Scratch { channel: tables, resampled, speech, meter: meter_scratch, .. } = &mut *scratch;
             resampled.clear();
             resampler.push(&samples[part.clone()], resampled);
             let mut silence = SilenceCheck::new(&setup.gate, activity, speech, resampled);
+            let mut measure = Measure::new(meter, meter_scratch, &setup.geometry, resampled);
             windower.push(tables, resampled, &mut |cut| {
-                let silent = silence.is_silent(&cut);
-                emit(Window { silent, ..window(&setup.geometry, &self.plan, number, cut, Duration::ZERO) });
+                let (silent, activity) = (silence.is_silent(&cut), measure.take(&cut));
+                let cut = window(&setup.geometry, &self.plan, number, cut, Duration::ZERO);
+                emit(Window { silent, activity, ..cut });
             });
         }
     }
@@ -100,14 +105,16 @@ impl Segment {
     ) -> Vec<u64> {
         let mut next = Vec::with_capacity(self.channels.len());
         for (number, channel) in self.channels.into_iter().enumerate() {
-            let Channel { mut resampler, mut windower, mut activity } = channel;
-            let Scratch { channel: tables, resampled, speech, .. } = &mut *scratch;
+            let Channel { mut resampler, mut windower, mut activity, mut meter } = channel;
+            let Scratch { channel: tables, resampled, speech, meter: meter_scratch, .. } = &mut *scratch;
             resampled.clear();
             resampler.finish(resampled);
             let mut silence = SilenceCheck::new(&setup.gate, &mut activity, speech, resampled);
+            let mut measure = Measure::new(&mut meter, meter_scratch, &setup.geometry, resampled);
             let mut emit_cut = |cut: CutWindow| {
-                let silent = silence.is_silent(&cut);
-                emit(Window { silent, ..window(&setup.geometry, &self.plan, number, cut, end) });
+                let (silent, activity) = (silence.is_silent(&cut), measure.take(&cut));
+                let cut = window(&setup.geometry, &self.plan, number, cut, end);
+                emit(Window { silent, activity, ..cut });
             };
             windower.push(tables, resampled, &mut emit_cut);
             next.push(windower.finish(tables, &mut emit_cut));
@@ -139,5 +146,32 @@ impl<'a> SilenceCheck<'a> {
         self.0
             .as_mut()
             .is_some_and(|(gate, activity, speech)| activity.is_silent(gate, speech, cut.index, cut.partial))
+    }
+}
+
+/// Measures windows for the summary of a call; measures nothing where the setup is not measured.
+struct Measure<'a> {
+    meter: Option<(&'a mut ActivityMeter, &'a mut MeterScratch)>,
+    geometry: &'a WindowGeometry,
+}
+
+impl<'a> Measure<'a> {
+    /// Creates the measurement of the windows that `samples` complete, after the meter has accepted these samples.
+    fn new(
+        meter: &'a mut Option<ActivityMeter>,
+        scratch: &'a mut MeterScratch,
+        geometry: &'a WindowGeometry,
+        samples: &[f32],
+    ) -> Self {
+        let mut meter = meter.as_mut().map(|meter| (meter, scratch));
+        if let Some((meter, _)) = &mut meter {
+            meter.push(samples);
+        }
+        Self { meter, geometry }
+    }
+
+    fn take(&mut self, cut: &CutWindow) -> Option<Box<Activity>> {
+        let (meter, scratch) = self.meter.as_mut()?;
+        Some(Box::new(meter.take(scratch, self.geometry, (cut.index, cut.partial))))
     }
 }

@@ -10,6 +10,9 @@ use super::StreamPosition;
 /// The epoch of a stream that another reader opened.
 pub const RESUMED: i64 = -1;
 
+/// The channel of a ticket that belongs to the end of a stream: it settles once the summary of the stream's call is delivered.
+pub const SUMMARY_CHANNEL: u32 = u32::MAX;
+
 /// One assignment of a partition to this daemon. A partition that is assigned again has a new number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Assignment {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use metrics::{Gauge, Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-pub use super::source::{ChunkMeter, Source, rejected};
+pub use super::source::{ChunkMeter, Source, ingest_dropped, rejected};
 pub use names::*;
 
 /// The names as Prometheus scrapes them.
@@ -30,6 +30,8 @@ mod names {
     pub const EVENTS_TOTAL: &str = "affectd_events_total";
     /// Input refused.
     pub const REJECTED_TOTAL: &str = "affectd_rejected_total";
+    /// Audio of calls that was dropped.
+    pub const INGEST_DROPPED_SECONDS_TOTAL: &str = "affectd_ingest_dropped_seconds_total";
     /// Records sent to the dead-letter topic.
     pub const DEAD_LETTERS_TOTAL: &str = "affectd_dead_letters_total";
     /// Items that wait in front of a stage.
@@ -127,6 +129,7 @@ pub const METRICS: &[Metric] = &[
     metric(WINDOWS_TOTAL, Counter, &[("outcome", &["published", "silent", "failed", "dropped"])], Unit::Count, "Windows by what became of them"),
     metric(EVENTS_TOTAL, Counter, &[("emotion", &[])], Unit::Count, "Events published"),
     metric(REJECTED_TOTAL, Counter, &[("source", &[]), ("reason", &[])], Unit::Count, "Chunks or streams refused"),
+    metric(INGEST_DROPPED_SECONDS_TOTAL, Counter, &[("source", &["websocket"])], Unit::Seconds, "Whole seconds of audio that calls dropped because the engine did not keep up"),
     metric(DEAD_LETTERS_TOTAL, Counter, &[("reason", &[])], Unit::Count, "Records sent to the dead-letter topic"),
     metric(QUEUE_DEPTH, Level, &[("stage", &["shard", "batch", "publish"])], Unit::Count, "Items waiting in front of a stage"),
     metric(QUEUE_SECONDS, Histogram(LATENCY), &[("model", &[])], Unit::Seconds, "Time a window waits for its batch"),

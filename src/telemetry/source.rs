@@ -3,12 +3,16 @@
 //! Input: chunks that a stream accepted, chunks and streams that were refused. Output: the series with the label `source`. Invariant: a source
 //! brings its own counter along, so the number of sources is not fixed here; a transport declares its own with [`Source::new`].
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics::{counter, histogram};
 
-use super::metrics::{AUDIO_SECONDS_TOTAL, CHUNKS_TOTAL, FEATURE_SECONDS, REJECTED_TOTAL};
+use super::metrics::{
+    AUDIO_SECONDS_TOTAL, CHUNKS_TOTAL, FEATURE_SECONDS, INGEST_DROPPED_SECONDS_TOTAL, REJECTED_TOTAL,
+};
 
 /// A source of audio: a transport or a message system. Cheap to copy.
 #[derive(Debug, Clone, Copy)]
@@ -37,8 +41,14 @@ impl Source {
         Self::new("http", &MICROSECONDS)
     };
 
+    /// Raw audio over WebSocket.
+    pub const WEBSOCKET: Self = {
+        static MICROSECONDS: AtomicU64 = AtomicU64::new(0);
+        Self::new("websocket", &MICROSECONDS)
+    };
+
     /// Names of the sources whose series exist, as zeros, before the first chunk.
-    pub const KNOWN: &[&str] = &[Self::GRPC.name, Self::HTTP.name, Self::KAFKA.name];
+    pub const KNOWN: &[&str] = &[Self::GRPC.name, Self::HTTP.name, Self::KAFKA.name, Self::WEBSOCKET.name];
 
     /// A source with the label `name`, whose accepted audio `audio_microseconds` adds up. No two sources may share either.
     #[must_use]
@@ -91,6 +101,18 @@ impl ChunkMeter {
     }
 }
 
+/// Counts audio that a call dropped because the engine did not keep up. As with accepted audio, the counter rises by whole seconds of all
+/// calls of the source together.
+pub fn ingest_dropped(source: Source, dropped: Duration) {
+    static MICROSECONDS: Mutex<BTreeMap<&str, u64>> = Mutex::new(BTreeMap::new());
+    let added = u64::try_from(dropped.as_micros()).unwrap_or(u64::MAX / 2);
+    let mut sums = MICROSECONDS.lock().unwrap_or_else(PoisonError::into_inner);
+    let sum = sums.entry(source.name).or_default();
+    let before = std::mem::replace(sum, sum.saturating_add(added));
+    let seconds = *sum / 1_000_000 - before / 1_000_000;
+    counter!(INGEST_DROPPED_SECONDS_TOTAL, "source" => source.name).increment(seconds);
+}
+
 /// Counts a chunk or a stream that was refused for `reason`.
 pub fn rejected(source: Source, reason: &'static str) {
     counter!(REJECTED_TOTAL, "source" => source.name, "reason" => reason).increment(1);
@@ -103,11 +125,11 @@ mod tests {
     #[test]
     fn a_source_of_another_transport_counts_by_itself() {
         static MICROSECONDS: AtomicU64 = AtomicU64::new(0);
-        let websocket = Source::new("websocket", &MICROSECONDS);
+        let websocket = Source::new("other", &MICROSECONDS);
         let meter = ChunkMeter::new(websocket);
         (0..3).for_each(|_| meter.audio(Duration::from_millis(400), Duration::ZERO));
-        assert_eq!(websocket.name(), "websocket");
+        assert_eq!(websocket.name(), "other");
         assert_eq!(MICROSECONDS.load(Ordering::Relaxed), 1_200_000);
-        assert_eq!(Source::KNOWN, ["grpc", "http", "kafka"]);
+        assert_eq!(Source::KNOWN, ["grpc", "http", "kafka", "websocket"]);
     }
 }

@@ -1,12 +1,13 @@
 //! Transports: how clients reach the daemon.
 //!
-//! [`grpc`] carries recognition, evaluation, events, health and reflection; [`http`] serves recordings, metrics and health to people and monitors. `connections` accepts
+//! [`grpc`] carries recognition, evaluation, events, health and reflection; [`ingest`] accepts audio over WebSocket on the port of HTTP; [`http`] serves recordings, metrics and health to people and monitors. `connections` accepts
 //! the connections of both within limits, and [`Listener`] adds TLS where it is configured.
 
 mod connection;
 pub mod connections;
 pub mod grpc;
 pub mod http;
+pub mod ingest;
 mod listener;
 
 pub use listener::{Client, Connection, Listener};

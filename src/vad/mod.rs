@@ -46,6 +46,7 @@
 mod detector;
 mod gate;
 mod keys;
+mod meter;
 mod options;
 mod speech_counter;
 mod tones;
@@ -53,6 +54,7 @@ mod voice_activity;
 
 pub use detector::SAMPLE_RATE_HZ;
 pub use gate::Gate;
+pub use meter::{ActivityMeter, MeterScratch, add_to_fingerprint};
 pub use options::{Mode, Options};
 pub use speech_counter::SpeechCounter;
 pub use voice_activity::VoiceActivity;

@@ -3,6 +3,7 @@
 //! In data order: [`WindowGeometry`] (arithmetic on sample indexes) → `ChannelWindower` (samples to windows of frames or of samples) → [`Window`] (a window
 //! with its channel and times). A window's features depend on nothing outside the window.
 
+mod activity;
 mod channel_windower;
 mod error;
 mod geometry;
@@ -12,6 +13,7 @@ mod sample_windower;
 mod window;
 mod windower;
 
+pub use activity::Activity;
 pub(crate) use channel_windower::{ChannelScratch, ChannelWindower};
 pub use error::GeometryError;
 pub use geometry::{MAX_HOP, WindowGeometry, WindowSpan, time_of, whole_samples};

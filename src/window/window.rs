@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::Activity;
 use super::geometry::{WindowGeometry, time_of};
 use super::windower::CutWindow;
 use crate::audio::ResamplerPlan;
@@ -30,6 +31,8 @@ pub struct Window {
     /// The first source sample that the window depends on. Chunks that end at or before it are not needed for
     /// this window.
     pub needed_from: u64,
+    /// What is measured for the summary of the stream's call; `None` where there is no summary.
+    pub activity: Option<Box<Activity>>,
     /// `[frames, coefficients]`, with rows of 0.0 where frames are missing; for models that take samples,
     /// `[samples]`.
     pub features: Vec<f32>,
@@ -52,6 +55,7 @@ pub(crate) fn window(
         end: if cut.partial { partial_end } else { time_of(geometry.end(cut.index), rate) },
         partial: cut.partial,
         silent: false,
+        activity: None,
         segment: time_of(geometry.start(cut.first_window), rate),
         needed_from: needed_from(geometry, plan, cut.index),
         features: cut.features,

@@ -109,7 +109,7 @@ async fn windows(
             };
             let envelope = match job.origin {
                 JobOrigin::Window(envelope) => envelope,
-                JobOrigin::StreamEnd(_) => continue,
+                JobOrigin::CallStream(_) | JobOrigin::StreamEnd(_) => continue,
                 JobOrigin::Clip(_) => panic!("no clip is evaluated"),
             };
             found.push((envelope.index, envelope.partial));

@@ -7,6 +7,7 @@ mod support;
 
 mod analyze;
 mod bad_input;
+mod calls;
 mod channels;
 mod chunking;
 mod clients;
@@ -22,3 +23,4 @@ mod stderr;
 mod voice_activity;
 mod watch;
 mod waveform;
+mod websocket;

@@ -7,6 +7,7 @@ mod support;
 
 mod at_least_once;
 mod bad_records;
+mod calls;
 mod channels;
 mod crash;
 mod dead_letters;

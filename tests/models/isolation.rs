@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use affectd::audio::{AudioFormat, Encoding};
 use affectd::batch::{self, Batcher, Infer, ScoredBatch};
+use affectd::calls::CallStore;
 use affectd::config::{self, Config};
 use affectd::model::{Contract, EngineError, Layout, Output, Predictions};
+use affectd::publish::CallOutput;
 use affectd::publish::publisher::Publisher;
 use affectd::serving::{
-    CallReply, EventReceiver, EventSender, JobOrigin, ServedModel, StreamSinks, Utilization,
+    CallReply, EventReceiver, EventSender, JobOrigin, ServedModel, SinkEvent, SinkMessage, StreamSinks,
+    Utilization,
 };
 use affectd::shard::{
     self, ChunkEnvelope, ChunkSource, PartitionReport, ReportSender, ShardMessage, ShardThreads, Shards,
@@ -82,9 +85,10 @@ fn pipeline(sinks: &StreamSinks) -> Pipeline {
 
 fn publish(scored: mpsc::Receiver<ScoredBatch<JobOrigin>>) {
     let options = Config::default().publish;
-    tokio::spawn(
-        Publisher { options, shadow_topics: Default::default(), tap: Default::default() }.run(scored),
-    );
+    let calls = Config::default().calls;
+    let calls = CallOutput { store: CallStore::new(&calls), options: calls, sink: None };
+    let tap = affectd::publish::tap::EventTap::default();
+    tokio::spawn(Publisher { options, shadow_topics: Default::default(), tap, calls }.run(scored));
 }
 
 /// A call's stream.
@@ -298,7 +302,7 @@ async fn replies_do_not_wait_for_a_stalled_sink() {
     assert_eq!(stream.events(20).await, (0..20).collect::<Vec<_>>(), "and the sink has taken none yet");
     for index in 0..20 {
         let delivered = events.try_recv().unwrap();
-        assert!(delivered.event.window_index == index && delivered.settles.is_none());
+        assert!(index_of(&delivered) == index && delivered.settles.is_none());
     }
 }
 
@@ -321,8 +325,8 @@ async fn a_full_sink_delays_only_the_streams_that_feed_it() {
     }
     for index in 0..11 {
         let event = bounded(taken.recv()).await.unwrap();
-        let settles = event.settles.unwrap();
-        assert_eq!((event.event.window_index, settles.ticket.index), (index, index));
+        let settles = event.settles.as_ref().unwrap();
+        assert_eq!((index_of(&event), settles.ticket.index), (index, index));
     }
     assert!(taken.try_recv().is_err());
     pipeline.accepted(12);
@@ -339,7 +343,7 @@ async fn a_record_with_more_windows_than_may_wait_gives_them_all_in_order() {
     let large = model_audio().into_iter().cycle().take(1 << 20).collect::<Vec<_>>();
     pipeline.record("large", &model, 0, Chunk { audio: large.into(), ..audio(true) }).await;
     for index in 0..261 {
-        assert_eq!(bounded(taken.recv()).await.unwrap().event.window_index, index);
+        assert_eq!(index_of(&bounded(taken.recv()).await.unwrap()), index);
     }
     pipeline.accepted(1);
 }
@@ -360,11 +364,17 @@ async fn passed(
                     ended += 1;
                     all.push((stream.stream_id.to_string(), None));
                 }
-                JobOrigin::Clip(_) => panic!("there are no clips"),
+                JobOrigin::Clip(_) | JobOrigin::CallStream(_) => panic!("there are no clips and no calls"),
             }
         }
     }
     all
+}
+
+/// The index of the window whose event a sink has received.
+fn index_of(event: &SinkEvent) -> u64 {
+    let SinkMessage::Event(event) = &event.message else { panic!("an event: {event:?}") };
+    event.window_index
 }
 
 fn of<'a>(all: &'a [(String, Option<u64>)], stream_id: &'a str) -> Vec<Option<u64>> {

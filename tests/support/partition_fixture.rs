@@ -365,7 +365,7 @@ impl Reader {
                     self.pending.push(scored);
                 }
                 JobOrigin::StreamEnd(stream) => self.states.end(&stream),
-                JobOrigin::Clip(_) => panic!("no clip is evaluated"),
+                JobOrigin::Clip(_) | JobOrigin::CallStream(_) => panic!("no clip and no call"),
             }
         }
     }

@@ -9,6 +9,7 @@ use axum::response::Response;
 use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::proto::call_service_server::SERVICE_NAME as CALLS;
 use crate::proto::evaluation_service_server::SERVICE_NAME as EVALUATION;
 use crate::proto::event_service_server::SERVICE_NAME as EVENTS;
 use crate::proto::recognition_service_server::SERVICE_NAME as RECOGNITION;
@@ -19,6 +20,7 @@ const SCOPES: &[(&str, Option<Scope>)] = &[
     (RECOGNITION, Some(Scope::Recognize)),
     (EVALUATION, Some(Scope::Evaluate)),
     (EVENTS, Some(Scope::Read)),
+    (CALLS, Some(Scope::Read)),
     ("grpc.health.v1.Health", None),
     ("grpc.reflection.v1.ServerReflection", Some(Scope::Read)),
     ("grpc.reflection.v1alpha.ServerReflection", Some(Scope::Read)),

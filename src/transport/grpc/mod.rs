@@ -5,6 +5,7 @@
 //! rule about streams stands here.
 
 mod authorize;
+mod call_service;
 mod calls;
 mod deadline;
 pub mod evaluation;
@@ -16,6 +17,7 @@ mod retry_info;
 pub mod server;
 mod status;
 
+pub use call_service::Calls;
 pub use events::Events;
 pub use options::Options;
 pub use recognition::Recognition;

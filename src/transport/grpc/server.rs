@@ -15,6 +15,7 @@ use tonic_health::server::HealthReporter;
 
 use super::authorize::authorize;
 use crate::proto::FILE_DESCRIPTOR_SET;
+use crate::proto::call_service_server::{CallServiceServer, SERVICE_NAME as CALLS};
 use crate::proto::codec::ENVELOPE_BYTES;
 use crate::proto::evaluation_service_server::SERVICE_NAME as EVALUATION;
 use crate::proto::event_service_server::{EventServiceServer, SERVICE_NAME as EVENTS};
@@ -27,7 +28,7 @@ use crate::transport::Listener;
 use crate::transport::connection::ReadTimeouts;
 use crate::transport::connections::{ConnectionLimits, Connections};
 use crate::transport::grpc::evaluation::Evaluation;
-use crate::transport::grpc::{Events, Options, Recognition, calls};
+use crate::transport::grpc::{Calls, Events, Options, Recognition, calls};
 
 /// Bytes that a client may send on one stream before its session accepts them: the HTTP/2 flow-control window.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
@@ -53,6 +54,8 @@ macro_rules! compressed {
 pub struct Services {
     /// The recognition service.
     pub recognition: Recognition,
+    /// The service of calls.
+    pub calls: Calls,
     /// The evaluation service.
     pub evaluation: Evaluation<JobOrigin>,
     /// The event service.
@@ -82,17 +85,8 @@ pub async fn serve(
     services: Services,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let Services {
-        recognition,
-        evaluation,
-        events,
-        readiness,
-        gate,
-        max_chunk_bytes,
-        max_file_bytes,
-        options,
-        budget,
-    } = services;
+    let Services { recognition, evaluation, events, calls: summaries, .. } = services;
+    let Services { readiness, gate, max_chunk_bytes, max_file_bytes, options, budget, .. } = services;
     let largest_message = max_chunk_bytes.max(max_file_bytes) + ENVELOPE_BYTES;
     let (reporter, health) = tonic_health::server::health_reporter();
     follow_readiness(reporter, &readiness).await;
@@ -100,10 +94,12 @@ pub async fn serve(
     let recognition = RecognitionServiceServer::new(recognition).max_decoding_message_size(largest_message);
     let (recognition, evaluation) =
         (compressed!(recognition), compressed!(evaluation.into_server(max_file_bytes)));
-    let events = compressed!(EventServiceServer::new(events));
+    let (events, summaries) =
+        (compressed!(EventServiceServer::new(events)), compressed!(CallServiceServer::new(summaries)));
     let routes = Routes::new(recognition)
         .add_service(evaluation)
         .add_service(events)
+        .add_service(summaries)
         .add_service(health)
         .add_service(reflection().build_v1().expect(described))
         .add_service(reflection().build_v1alpha().expect(described));
@@ -174,7 +170,7 @@ async fn follow_readiness(reporter: HealthReporter, readiness: &Readiness) {
 
 async fn report(reporter: &HealthReporter, ready: bool) {
     let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-    for service in ["", RECOGNITION, EVALUATION, EVENTS] {
+    for service in ["", RECOGNITION, EVALUATION, EVENTS, CALLS] {
         reporter.set_service_status(service, status).await;
     }
 }

@@ -50,7 +50,7 @@ impl SessionSlot {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn get(&self) -> Option<HttpSessions> {
+    pub(in crate::transport) fn get(&self) -> Option<HttpSessions> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

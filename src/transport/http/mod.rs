@@ -4,6 +4,7 @@
 //! only `/v1/analyze` reads a body.
 
 mod analyze;
+mod calls;
 mod options;
 
 use std::future::Future;
@@ -13,20 +14,23 @@ use axum::extract::{ConnectInfo, Request, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::connection::ReadTimeouts;
 use super::connections::{ConnectionLimits, Connections};
+use crate::calls::CallStore;
 use crate::security::{AuthError, Gate, Peer, Scope};
 use crate::telemetry::Readiness;
 use crate::transport::Listener;
+use crate::transport::ingest::{self, Access};
 pub use analyze::{HttpSessions, SessionSlot};
 pub use options::Options;
 
@@ -37,11 +41,11 @@ const LAST_RESPONSES: Duration = Duration::from_secs(2);
 
 /// How long a client may take to send the headers of a request, also the next one on its connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// People and monitors need few connections.
+/// A call over WebSocket is a connection, and a telephony server sends many from one address.
 const LIMITS: ConnectionLimits = ConnectionLimits {
     server: "http",
-    max: 128,
-    max_per_peer: 64,
+    max: 16_384,
+    max_per_peer: 4_096,
     timeouts: ReadTimeouts { preface: HEADER_TIMEOUT, preface_bytes: 1, idle: Duration::from_secs(60) },
 };
 
@@ -56,6 +60,10 @@ pub struct State {
     pub gate: Gate,
     /// Where recordings enter the daemon; empty until it has started.
     pub sessions: SessionSlot,
+    /// The summaries of ended calls.
+    pub calls: CallStore,
+    /// Who may send audio over WebSocket.
+    pub access: Access,
 }
 
 /// Serves until `shutdown` completes, then waits up to 2 s for responses in flight.
@@ -99,7 +107,7 @@ async fn serve_connections(
     router: Router,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let open = GracefulShutdown::new();
+    let (open, closing) = (TaskTracker::new(), CancellationToken::new());
     let mut shutdown = std::pin::pin!(shutdown);
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
@@ -110,15 +118,26 @@ async fn serve_connections(
         };
         let peer = ConnectInfo(connection.client().peer.clone());
         let service = TowerToHyperService::new(router.clone().layer(Extension(peer)));
-        let serving = open.watch(server.serve_connection(TokioIo::new(connection), service));
-        // An error ends its connection only.
-        tokio::spawn(async move { drop(serving.await) });
+        // A WebSocket leaves the connection to its own task.
+        let serving = server.serve_connection(TokioIo::new(connection), service).with_upgrades();
+        let closing = closing.clone();
+        open.spawn(async move {
+            let mut serving = std::pin::pin!(serving);
+            // An error ends its connection only.
+            tokio::select! {
+                _ = serving.as_mut() => return,
+                () = closing.cancelled() => serving.as_mut().graceful_shutdown(),
+            }
+            let _ = serving.await;
+        });
     }
     drop(listener);
-    open.shutdown().await;
+    closing.cancel();
+    open.close();
+    open.wait().await;
 }
 
-/// Returns the connections of a port, few enough for people and monitors.
+/// Returns the connections of a port.
 #[must_use]
 pub fn connections(port: TcpListener) -> Connections {
     Connections::new(port, LIMITS)
@@ -134,10 +153,20 @@ pub fn router(state: State) -> Router {
         .route("/metrics", get(metrics))
         .route(
             "/v1/analyze",
-            post(analyze::analyze).route_layer(from_fn_with_state((gate, Scope::Recognize), authorize)),
+            post(analyze::analyze)
+                .route_layer(from_fn_with_state((gate.clone(), Scope::Recognize), authorize)),
         )
+        .merge(calls_api().route_layer(from_fn_with_state((gate, Scope::Read), authorize)))
+        // Telephony has credentials of its own.
+        .route("/v1/listen", any(ingest::listen))
+        .route("/ingest/websocket", any(ingest::listen))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; see / for what there is\n"))
         .with_state(state)
+}
+
+/// Returns the routes of calls.
+fn calls_api() -> Router<State> {
+    Router::new().route("/api/calls", get(calls::list)).route("/api/calls/{id}", get(calls::one))
 }
 
 /// Passes a request with the scope on, with its principal. `/metrics`, `/livez` and `/readyz` need none, because monitors have no credentials.

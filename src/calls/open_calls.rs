@@ -1,0 +1,167 @@
+//! The calls that have open streams, or whose last stream ended a moment ago.
+//!
+//! Input: the beginnings and ends of streams, and the time. Output: calls that have ended. Pure: the caller passes the time.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::stream::{ChannelStates, StreamInfo, Ticket};
+
+/// A stream that has ended.
+#[derive(Debug, Clone)]
+pub struct EndedStream {
+    /// The stream.
+    pub info: Arc<StreamInfo>,
+    /// The totals of its channels.
+    pub states: ChannelStates,
+    /// Its length.
+    pub duration: Duration,
+    /// Settles once the summary is delivered; `None` where no offset depends on it.
+    pub ticket: Option<Ticket>,
+    /// Streams of the call that had ended when it began: it follows them, however fast they were sent.
+    pub follows: usize,
+}
+
+/// A call that has ended.
+#[derive(Debug, Clone)]
+pub struct EndedCall {
+    /// The id of the call.
+    pub call_id: Arc<str>,
+    /// Its streams in the order of their ends; at least one.
+    pub streams: Vec<EndedStream>,
+}
+
+#[derive(Debug, Default)]
+struct OpenCall {
+    /// The ids of the open streams, each with the number of streams that had ended when it began.
+    open: Vec<(Arc<str>, usize)>,
+    ended: Vec<EndedStream>,
+    /// When the call ends, where no stream of it is open.
+    ends_at: Option<Instant>,
+}
+
+impl OpenCall {
+    /// Removes an open stream and returns how many streams had ended when it began; `None` where it is not open.
+    fn close(&mut self, stream_id: &str) -> Option<usize> {
+        let at = self.open.iter().position(|(open, _)| **open == *stream_id)?;
+        Some(self.open.remove(at).1)
+    }
+}
+
+/// The open calls by id.
+#[derive(Debug)]
+pub struct OpenCalls {
+    linger: Duration,
+    calls: HashMap<Arc<str>, OpenCall>,
+    /// The times at which calls end, in order. An entry whose call has got another stream meanwhile has no effect.
+    ends: VecDeque<(Instant, Arc<str>)>,
+}
+
+impl OpenCalls {
+    /// Returns no calls. A call ends `linger` after its last stream.
+    #[must_use]
+    pub fn new(linger: Duration) -> Self {
+        Self { linger, calls: HashMap::new(), ends: VecDeque::new() }
+    }
+
+    /// Notes that a stream of a call has begun.
+    pub fn stream_began(&mut self, call_id: &Arc<str>, stream_id: &Arc<str>) {
+        let call = self.calls.entry(call_id.clone()).or_default();
+        call.open.push((stream_id.clone(), call.ended.len()));
+        call.ends_at = None;
+    }
+
+    /// Notes that a stream has ended.
+    pub fn stream_ended(&mut self, call_id: &Arc<str>, stream: EndedStream, now: Instant) {
+        let call = self.calls.entry(call_id.clone()).or_default();
+        let follows = call.close(&stream.info.stream_id).unwrap_or(call.ended.len());
+        call.ended.push(EndedStream { follows, ..stream });
+        self.close(call_id, now);
+    }
+
+    /// Notes that another reader goes on with a stream: its partition was revoked. Has no effect on a stream that has ended.
+    pub fn stream_left(&mut self, call_id: &Arc<str>, stream_id: &str, now: Instant) {
+        let left = self.calls.get_mut(call_id).and_then(|call| call.close(stream_id));
+        if left.is_some() {
+            self.close(call_id, now);
+        }
+    }
+
+    /// Lets a call end after the time to linger, if no stream of it is open.
+    fn close(&mut self, call_id: &Arc<str>, now: Instant) {
+        let Some(call) = self.calls.get_mut(call_id).filter(|call| call.open.is_empty()) else { return };
+        if call.ended.is_empty() {
+            self.calls.remove(call_id);
+        } else {
+            let ends_at = now + self.linger;
+            call.ends_at = Some(ends_at);
+            self.ends.push_back((ends_at, call_id.clone()));
+        }
+    }
+
+    /// Returns the time at which a call may end next; `None` where no call is about to end.
+    #[must_use]
+    pub fn next_end(&self) -> Option<Instant> {
+        self.ends.front().map(|(at, _)| *at)
+    }
+
+    /// Removes and returns the calls that have ended by `now`.
+    pub fn take_ended(&mut self, now: Instant) -> Vec<EndedCall> {
+        let mut ended = Vec::new();
+        while let Some((at, call_id)) = self.ends.pop_front_if(|(at, _)| *at <= now) {
+            if self.calls.get(&call_id).is_some_and(|call| call.ends_at == Some(at)) {
+                ended.extend(
+                    self.calls.remove(&call_id).map(|call| EndedCall { call_id, streams: call.ended }),
+                );
+            }
+        }
+        ended
+    }
+
+    /// Removes and returns the calls without an open stream, in the order of their ends.
+    pub fn take_rest(&mut self) -> Vec<EndedCall> {
+        let last = self.ends.back().map(|(at, _)| *at);
+        last.map_or_else(Vec::new, |last| self.take_ended(last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(stream_id: &str) -> EndedStream {
+        let info = Arc::new(StreamInfo { stream_id: stream_id.into(), ..StreamInfo::default() });
+        EndedStream {
+            info,
+            states: ChannelStates::default(),
+            duration: Duration::ZERO,
+            ticket: None,
+            follows: 0,
+        }
+    }
+
+    #[test]
+    fn a_call_ends_when_its_last_stream_has_ended_and_none_came_within_linger() {
+        let (linger, now) = (Duration::from_secs(5), Instant::now());
+        let (mut calls, id): (_, Arc<str>) = (OpenCalls::new(linger), "call".into());
+        calls.stream_began(&id, &"one".into());
+        calls.stream_ended(&id, ended("one"), now);
+        assert_eq!(calls.next_end(), Some(now + linger));
+        calls.stream_began(&id, &"two".into());
+        assert!(calls.take_ended(now + linger).is_empty(), "a transfer goes on with the call");
+        calls.stream_ended(&id, ended("two"), now + linger);
+        assert!(calls.take_ended(now + linger).is_empty());
+        let done = calls.take_ended(now + linger * 2);
+        assert_eq!((done.len(), done[0].streams.len(), done[0].streams[1].follows), (1, 2, 1));
+        assert_eq!(calls.next_end(), None);
+    }
+
+    #[test]
+    fn a_call_whose_only_stream_moved_to_another_reader_is_forgotten() {
+        let (mut calls, id): (_, Arc<str>) = (OpenCalls::new(Duration::ZERO), "call".into());
+        calls.stream_began(&id, &"one".into());
+        calls.stream_left(&id, "one", Instant::now());
+        assert!(calls.take_rest().is_empty());
+    }
+}

@@ -1,0 +1,133 @@
+//! The summaries that gRPC and HTTP return.
+//!
+//! Input: summaries as calls end. Output: the same by id, newest first, and as they come. Invariants: at most `calls.keep` summaries are held,
+//! none longer than `calls.keep_for`. A lock guards them: readers are requests of people, a few a second, and hold it for a few clones of
+//! pointers.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::broadcast;
+
+use super::Options;
+use crate::proto::CallSummary;
+
+/// Summaries that a watcher may be behind.
+const WATCHED: usize = 256;
+
+/// The summaries of ended calls. Clones share them.
+#[derive(Debug, Clone)]
+pub struct CallStore {
+    held: Arc<Mutex<VecDeque<Held>>>,
+    ended: broadcast::Sender<Arc<CallSummary>>,
+    keep: usize,
+    keep_for: Duration,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// Counts the summaries.
+    number: u64,
+    since: Instant,
+    summary: Arc<CallSummary>,
+}
+
+/// A page of a list.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The newest first.
+    pub calls: Vec<Arc<CallSummary>>,
+    /// Where the next page begins; `None` on the last one.
+    pub next: Option<u64>,
+}
+
+impl CallStore {
+    /// Returns an empty store.
+    #[must_use]
+    pub fn new(options: &Options) -> Self {
+        let (ended, _) = broadcast::channel(WATCHED);
+        Self { held: Arc::default(), ended, keep: options.keep, keep_for: options.keep_for }
+    }
+
+    /// Adds the summary of a call that has ended. It replaces an earlier one of the same call.
+    pub fn add(&self, summary: &Arc<CallSummary>) {
+        let mut held = self.held();
+        held.retain(|other| other.summary.call_id != summary.call_id);
+        let number = held.back().map_or(0, |last| last.number + 1);
+        held.push_back(Held { number, since: Instant::now(), summary: summary.clone() });
+        let excess = held.len().saturating_sub(self.keep);
+        held.drain(..excess);
+        drop(held);
+        // Fails only where no client watches.
+        let _ = self.ended.send(summary.clone());
+    }
+
+    /// Returns the summary of a call.
+    #[must_use]
+    pub fn get(&self, call_id: &str) -> Option<Arc<CallSummary>> {
+        self.held().iter().find(|held| held.summary.call_id == call_id).map(|held| held.summary.clone())
+    }
+
+    /// Returns at most `size` summaries, the newest first: those older than the one with the number `before`.
+    #[must_use]
+    pub fn page(&self, size: usize, before: Option<u64>) -> Page {
+        let held = self.held();
+        let mut older =
+            held.iter().rev().skip_while(|held| before.is_some_and(|before| held.number >= before));
+        let mut page = Page::default();
+        let mut last = None;
+        for held in older.by_ref().take(size) {
+            page.calls.push(held.summary.clone());
+            last = Some(held.number);
+        }
+        page.next = older.next().and(last);
+        page
+    }
+
+    /// Returns a receiver of the summaries of calls that end from now on.
+    #[must_use]
+    pub fn watch(&self) -> broadcast::Receiver<Arc<CallSummary>> {
+        self.ended.subscribe()
+    }
+
+    /// The summaries that are still to be held.
+    fn held(&self) -> MutexGuard<'_, VecDeque<Held>> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        while held.front().is_some_and(|oldest| oldest.since.elapsed() > self.keep_for) {
+            held.pop_front();
+        }
+        held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(keep: usize, keep_for: Duration) -> CallStore {
+        let store = CallStore::new(&Options { keep, keep_for, ..Options::default() });
+        for call_id in ["a", "b", "c", "b"] {
+            store.add(&Arc::new(CallSummary { call_id: call_id.to_owned(), ..CallSummary::default() }));
+        }
+        store
+    }
+
+    fn ids(page: &Page) -> Vec<&str> {
+        page.calls.iter().map(|call| call.call_id.as_str()).collect()
+    }
+
+    #[test]
+    fn the_newest_summaries_are_held_and_listed_page_by_page() {
+        let store = store(2, Duration::from_secs(60));
+        let first = store.page(1, None);
+        let second = store.page(1, first.next);
+        assert_eq!((ids(&first), ids(&second), second.next), (vec!["b"], vec!["c"], None));
+        assert!(store.get("a").is_none() && store.get("c").is_some());
+    }
+
+    #[test]
+    fn a_summary_is_held_no_longer_than_configured() {
+        assert_eq!(store(9, Duration::ZERO).page(9, None).calls.len(), 0);
+    }
+}

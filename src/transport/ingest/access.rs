@@ -1,0 +1,110 @@
+//! Who may send audio over WebSocket.
+//!
+//! Input: the configuration and the headers of a request. Output: whether it is allowed. Invariant: tokens are compared in constant time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, header};
+use subtle::ConstantTimeEq;
+
+use super::Options;
+use crate::security::{Gate, Peer, Principal, Scope};
+
+/// Who may send audio, and what is analysed. Clones share the configuration.
+#[derive(Clone)]
+pub struct Access {
+    options: Arc<Options>,
+    /// Whether the server listens on loopback only.
+    loopback: bool,
+    gate: Gate,
+}
+
+impl Access {
+    /// Returns the access under a configuration; `loopback`: whether `http.address` is a loopback address.
+    #[must_use]
+    pub fn new(options: &Options, loopback: bool, gate: &Gate) -> Self {
+        Self { options: Arc::new(options.clone()), loopback, gate: gate.clone() }
+    }
+
+    /// Names of the channels that the model analyses.
+    pub(super) fn analyse(&self) -> &[String] {
+        &self.options.analyse
+    }
+
+    /// Returns the principal of a request: one that has a token of `ingest.tokens`, needs none on loopback, or has credentials of `[auth]` with the
+    /// scope `recognize`. `None` where it is refused.
+    pub(super) fn principal(
+        &self,
+        peer: &Peer,
+        headers: &HeaderMap,
+        query: &HashMap<String, String>,
+    ) -> Option<Principal> {
+        if self.allows(headers, query) {
+            return Some(Principal::anonymous());
+        }
+        let authorization = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+        self.gate.is_on().then(|| self.gate.authorize(peer, authorization, Scope::Recognize))?.ok()
+    }
+
+    /// Returns whether a request has a token of `ingest.tokens`, or needs none on loopback.
+    fn allows(&self, headers: &HeaderMap, query: &HashMap<String, String>) -> bool {
+        if self.loopback && self.options.insecure_loopback {
+            return true;
+        }
+        let given = token(headers).or_else(|| query.get("token").cloned());
+        let equal = |given: &str, token: &String| bool::from(given.as_bytes().ct_eq(token.as_bytes()));
+        given.is_some_and(|given| self.options.tokens.iter().any(|token| equal(&given, token)))
+    }
+}
+
+/// Returns the token of `Authorization: Token X` or `Bearer X`, or of `Sec-WebSocket-Protocol: token, X`.
+fn token(headers: &HeaderMap) -> Option<String> {
+    let text = |name: header::HeaderName| headers.get(name)?.to_str().ok();
+    if let Some((scheme, token)) = text(header::AUTHORIZATION).and_then(|value| value.split_once(' '))
+        && (scheme.eq_ignore_ascii_case("token") || scheme.eq_ignore_ascii_case("bearer"))
+    {
+        return Some(token.trim().to_owned());
+    }
+    let mut protocols = text(header::SEC_WEBSOCKET_PROTOCOL)?.split(',').map(str::trim);
+    protocols.find(|protocol| matches!(*protocol, "token" | "bearer"))?;
+    protocols.next().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(
+        options: &Options,
+        loopback: bool,
+        headers: &[(header::HeaderName, &str)],
+        query: &str,
+    ) -> bool {
+        let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
+        let query =
+            if query.is_empty() { HashMap::new() } else { [("token".to_owned(), query.to_owned())].into() };
+        Access::new(options, loopback, &Gate::open()).allows(&headers, &query)
+    }
+
+    #[test]
+    fn a_token_comes_in_a_header_a_subprotocol_or_the_query() {
+        let options = Options { tokens: vec!["one".to_owned(), "two".to_owned()], ..Options::default() };
+        let check = |headers: &[_], query| allowed(&options, true, headers, query);
+        assert!(
+            check(&[(header::AUTHORIZATION, "Token two")], "")
+                && check(&[(header::AUTHORIZATION, "Bearer one")], "")
+        );
+        assert!(check(&[(header::SEC_WEBSOCKET_PROTOCOL, "token, one")], "") && check(&[], "two"));
+        assert!(
+            !check(&[(header::AUTHORIZATION, "Token on")], "") && !check(&[], "") && !check(&[], "three")
+        );
+    }
+
+    #[test]
+    fn without_tokens_only_loopback_may_be_open() {
+        let options = Options { insecure_loopback: true, ..Options::default() };
+        assert!(allowed(&options, true, &[], "") && !allowed(&options, false, &[], ""));
+        assert!(!allowed(&Options::default(), true, &[], ""));
+    }
+}

@@ -1,0 +1,169 @@
+//! Audio that waits for the engine: at most two seconds of each call.
+//!
+//! Input: bytes as the connection brings them. Output: chunks of whole sample frames with their position. Invariants: adding never waits: the
+//! oldest audio is dropped, counted, and missing between the positions of its neighbours; a frame that is split over messages is joined.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use tokio::sync::Notify;
+
+use crate::audio::AudioFormat;
+use crate::proto::AudioChunk;
+use crate::stream::StreamCall;
+use crate::telemetry::metrics::{self, Source};
+
+/// The longest time of audio that waits, in seconds.
+const LONGEST: u64 = 2;
+
+/// The audio of one call between its connection and its session. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Intake {
+    shared: Arc<(Mutex<Waiting>, Notify)>,
+    call: Arc<StreamCall>,
+    source: Source,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    frame_bytes: usize,
+    rate: u64,
+    /// Each with the index of its first frame.
+    chunks: VecDeque<(u64, Bytes)>,
+    /// Frames in `chunks`.
+    frames: u64,
+    /// Frames that were added.
+    end: u64,
+    /// Where the last hole ends.
+    hole_end: Option<u64>,
+    /// The start of a frame that the last message left incomplete.
+    split: Vec<u8>,
+    closed: bool,
+}
+
+impl Intake {
+    /// Returns an empty intake for audio of samples in `format`.
+    pub fn new(format: AudioFormat, call: Arc<StreamCall>, source: Source) -> Self {
+        let (frame_bytes, rate) = (format.frame_bytes().unwrap_or(1).max(1), format.sample_rate_hz().into());
+        let waiting = Waiting { frame_bytes, rate, ..Waiting::default() };
+        Self { shared: Arc::new((Mutex::new(waiting), Notify::new())), call, source }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds audio of any size.
+    pub fn add(&self, audio: &Bytes) {
+        let mut waiting = self.waiting();
+        let Some(audio) = waiting.whole_frames(audio) else { return };
+        let frames = (audio.len() / waiting.frame_bytes) as u64;
+        let first = waiting.end;
+        waiting.chunks.push_back((first, audio));
+        waiting.frames += frames;
+        waiting.end += frames;
+        let (dropped, holes) = waiting.drop_oldest();
+        let rate = waiting.rate.max(1);
+        drop(waiting);
+        if dropped > 0 {
+            self.call.lost_ms.fetch_add(dropped * 1_000 / rate, Ordering::Relaxed);
+            self.call.holes.fetch_add(holes, Ordering::Relaxed);
+            metrics::ingest_dropped(self.source, Duration::from_millis(dropped * 1_000 / rate));
+        }
+        self.shared.1.notify_one();
+    }
+
+    /// Ends the stream behind what was added.
+    pub fn close(&self) {
+        self.waiting().closed = true;
+        self.shared.1.notify_one();
+    }
+
+    /// Waits for the next audio; the last chunk ends the stream. `None` after it.
+    pub async fn next(&self, ended: &mut bool) -> Option<AudioChunk> {
+        if *ended {
+            return None;
+        }
+        loop {
+            let notified = self.shared.1.notified();
+            {
+                let mut waiting = self.waiting();
+                if let Some((first, audio)) = waiting.chunks.pop_front() {
+                    waiting.frames -= (audio.len() / waiting.frame_bytes) as u64;
+                    return Some(AudioChunk { first_sample: Some(first), audio, ..AudioChunk::default() });
+                }
+                if waiting.closed {
+                    *ended = true;
+                    return Some(AudioChunk { last: true, ..AudioChunk::default() });
+                }
+            }
+            notified.await;
+        }
+    }
+}
+
+impl Waiting {
+    /// Joins the audio with what the last message left over; `None` where no frame is complete.
+    fn whole_frames(&mut self, audio: &Bytes) -> Option<Bytes> {
+        if self.split.is_empty() && audio.len().is_multiple_of(self.frame_bytes) {
+            return Some(audio.clone()).filter(|audio| !audio.is_empty());
+        }
+        self.split.extend_from_slice(audio);
+        let whole = self.split.len() - self.split.len() % self.frame_bytes;
+        let rest = self.split.split_off(whole);
+        let audio = std::mem::replace(&mut self.split, rest);
+        Some(Bytes::from(audio)).filter(|audio| !audio.is_empty())
+    }
+
+    /// Drops the oldest audio that exceeds two seconds; returns the frames that were dropped and the holes that began.
+    fn drop_oldest(&mut self) -> (u64, u64) {
+        let (mut dropped, mut holes) = (0, 0);
+        while self.frames > LONGEST * self.rate {
+            let Some((first, audio)) = self.chunks.pop_front() else { break };
+            let frames = (audio.len() / self.frame_bytes) as u64;
+            self.frames -= frames;
+            dropped += frames;
+            holes += u64::from(self.hole_end != Some(first));
+            self.hole_end = Some(first + frames);
+        }
+        (dropped, holes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::Encoding;
+
+    fn intake(encoding: Encoding, channels: u32) -> Intake {
+        let format = AudioFormat::new(encoding, 8_000, channels).unwrap();
+        Intake::new(format, Arc::new(StreamCall::named("call".into(), "test")), Source::WEBSOCKET)
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_is_split_over_messages_is_joined() {
+        let (intake, mut ended) = (intake(Encoding::PcmS16Le, 2), false);
+        for part in [&b"abc"[..], b"", b"defgh", b"ij"] {
+            intake.add(&Bytes::from_static(part));
+        }
+        intake.close();
+        let chunk = intake.next(&mut ended).await.unwrap();
+        assert_eq!((chunk.first_sample, &chunk.audio[..]), (Some(0), &b"abcdefgh"[..]));
+        assert!(intake.next(&mut ended).await.unwrap().last);
+        assert!(intake.next(&mut ended).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_oldest_audio_is_dropped_and_becomes_one_hole() {
+        let (intake, mut ended) = (intake(Encoding::MuLaw, 1), false);
+        for _ in 0..25 {
+            intake.add(&Bytes::from(vec![0x55; 800]));
+        }
+        let call = &intake.call;
+        assert_eq!((call.lost_ms.load(Ordering::Relaxed), call.holes.load(Ordering::Relaxed)), (500, 1));
+        assert_eq!(intake.next(&mut ended).await.unwrap().first_sample, Some(4_000));
+    }
+}

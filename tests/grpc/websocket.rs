@@ -1,0 +1,149 @@
+//! Raw audio over WebSocket: `/v1/listen` and `/ingest/websocket`.
+
+use std::time::Duration;
+
+use affectd::proto::{CallSummary, EmotionEvent};
+use futures::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use crate::support::call_fixture::{bounded, chunk, connect, last, noise, recognize, same, telephone, tiny};
+use crate::support::daemon::{Daemon, Options};
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+fn options() -> (tempfile::TempDir, Options) {
+    let (folder, options) = tiny();
+    (folder, options.set("ingest.tokens", "secret,other").set("calls.linger", "0s"))
+}
+
+async fn open(daemon: &Daemon, path: &str) -> Result<Socket, Error> {
+    let url = format!("ws://{}{path}", daemon.http);
+    bounded("a connection", connect_async(url)).await.map(|(socket, _)| socket)
+}
+
+/// Sends audio at a pace that the daemon keeps, and returns the text messages and the code that closes the connection.
+async fn talk(mut socket: Socket, audio: &[u8], pieces: usize) -> (Vec<String>, Option<CloseCode>) {
+    for piece in audio.chunks(pieces) {
+        socket.send(Message::binary(piece.to_vec())).await.unwrap();
+    }
+    socket.send(Message::text(r#"{"type":"CloseStream"}"#)).await.unwrap();
+    let mut texts = Vec::new();
+    loop {
+        match bounded("a message", socket.next()).await {
+            Some(Ok(Message::Text(text))) => texts.push(text.to_string()),
+            Some(Ok(Message::Close(frame))) => return (texts, frame.map(|frame| frame.code)),
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return (texts, None),
+        }
+    }
+}
+
+async fn summary(daemon: &Daemon, call_id: &str) -> CallSummary {
+    let ended = async {
+        loop {
+            match daemon.get(&format!("/api/calls/{call_id}")).await.unwrap() {
+                (200, json) => return serde_json::from_str(&json).unwrap(),
+                _ => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    bounded("a summary", ended).await
+}
+
+const LISTEN: &str = "/v1/listen?encoding=mulaw&sample_rate=8000&events=true&token=secret&model=nova-3";
+
+#[tokio::test]
+async fn audio_in_messages_of_any_size_gives_the_events_of_grpc_and_a_summary() {
+    let (_folder, options) = options();
+    let daemon = options.start().await;
+    // 1.9 s: what may wait for the engine.
+    let audio = noise(15_200, 7);
+    let socket = open(&daemon, &format!("{LISTEN}&call_id=call-1")).await.unwrap();
+    let (texts, code) = talk(socket, &audio, 743).await;
+    assert_eq!(code, Some(CloseCode::Normal));
+    let events: Vec<EmotionEvent> = texts
+        .iter()
+        .map(|text| {
+            let mut json: serde_json::Value = serde_json::from_str(text).unwrap();
+            assert_eq!(json["type"], "Emotion");
+            json.as_object_mut().unwrap().remove("type");
+            serde_json::from_value(json).unwrap()
+        })
+        .collect();
+    let stream_id = &events[0].stream_id;
+    let expected =
+        recognize(&connect(&daemon).await, vec![last(chunk(stream_id, telephone(), audio))]).await.good();
+    same(&events, &expected).unwrap();
+    let found = summary(&daemon, "call-1").await;
+    assert_eq!((found.source.as_str(), found.end_reason.as_str()), ("websocket", "completed"));
+    assert_eq!(
+        (found.channels[0].name.as_str(), found.channels[0].windows),
+        ("customer", events.len() as u64)
+    );
+}
+
+#[tokio::test]
+async fn only_the_channels_of_the_configuration_are_analysed_and_a_closed_socket_ends_the_call() {
+    let (_folder, options) = options();
+    let daemon = options.start().await;
+    let mut socket = open(&daemon, "/ingest/websocket?token=other").await.unwrap();
+    let start = r#"{"callSid":"call-2","sampleRate":8000,"mixType":"stereo","from":"+49","queue":"sales"}"#;
+    socket.send(Message::text(start)).await.unwrap();
+    socket.send(Message::binary(noise(48_000, 3))).await.unwrap();
+    drop(socket);
+    let found = summary(&daemon, "call-2").await;
+    assert_eq!(found.end_reason, "disconnected");
+    let channels: Vec<_> = found.channels.iter().map(|it| (it.name.as_str(), it.analysed)).collect();
+    assert_eq!(channels, [("customer", true), ("agent", false)]);
+    assert!(found.attributes["queue"] == "sales" && !found.attributes.contains_key("from"));
+}
+
+#[tokio::test]
+async fn audio_that_the_engine_cannot_keep_up_with_is_dropped_and_counted() {
+    let (_folder, options) = options();
+    let daemon = options.start().await;
+    let mut socket = open(&daemon, &format!("{LISTEN}&call_id=fast")).await.unwrap();
+    // A minute at once; the connection stays open for more.
+    for _ in 0..30 {
+        socket.send(Message::binary(vec![0x55; 16_000])).await.unwrap();
+    }
+    socket.send(Message::text(r#"{"type":"CloseStream"}"#)).await.unwrap();
+    let found = summary(&daemon, "fast").await;
+    let duration = found.duration.unwrap().seconds;
+    assert!((58..=60).contains(&duration), "positions count what was dropped: {duration} s");
+}
+
+#[tokio::test]
+async fn wrong_requests_and_oversized_messages_harm_only_their_own_connection() {
+    let (_folder, options) = options();
+    let daemon = options.set("limits.max_streams", "1").start().await;
+    for (path, status) in [
+        ("/v1/listen", 403),
+        ("/v1/listen?token=wrong", 403),
+        ("/v1/listen?token=secret&encoding=opus", 400),
+        ("/v1/listen?token=secret&sample_rate=1", 400),
+    ] {
+        match open(&daemon, path).await {
+            Err(Error::Http(response)) => assert_eq!(response.status().as_u16(), status, "{path}"),
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+    let mut large = open(&daemon, LISTEN).await.unwrap();
+    let _ = large.send(Message::binary(vec![0; 70_000])).await;
+    let ended = async { while let Some(Ok(_)) = large.next().await {} };
+    bounded("the end of the connection", ended).await;
+
+    let mut first = open(&daemon, &format!("{LISTEN}&call_id=first")).await.unwrap();
+    first.send(Message::binary(noise(12_000, 1))).await.unwrap();
+    // The event shows that the stream is open.
+    bounded("an event", first.next()).await.unwrap().unwrap();
+    match open(&daemon, LISTEN).await {
+        Err(Error::Http(response)) => assert_eq!(response.status().as_u16(), 503),
+        other => panic!("{other:?}"),
+    }
+    talk(first, &[], 1).await;
+    assert_eq!(summary(&daemon, "first").await.end_reason, "completed");
+}

@@ -4,6 +4,7 @@
 //! only `/v1/analyze` reads a body.
 
 mod analyze;
+mod call_count;
 mod calls;
 mod options;
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State as Shared};
 use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Extension, Router};
@@ -29,9 +30,10 @@ use super::connections::{ConnectionLimits, Connections};
 use crate::calls::CallStore;
 use crate::security::{AuthError, Gate, Peer, Scope};
 use crate::telemetry::Readiness;
-use crate::transport::Listener;
 use crate::transport::ingest::{self, Access};
+use crate::transport::{Client, Listener};
 pub use analyze::{HttpSessions, SessionSlot};
+use call_count::count_call;
 pub use options::Options;
 
 /// How often the recorder aggregates its samples, so that its memory stays constant if nothing scrapes it.
@@ -108,6 +110,7 @@ async fn serve_connections(
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let (open, closing) = (TaskTracker::new(), CancellationToken::new());
+    let router = router.layer(from_fn(count_call));
     let mut shutdown = std::pin::pin!(shutdown);
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
@@ -116,8 +119,9 @@ async fn serve_connections(
             () = &mut shutdown => break,
             connection = listener.next() => connection,
         };
-        let peer = ConnectInfo(connection.client().peer.clone());
-        let service = TowerToHyperService::new(router.clone().layer(Extension(peer)));
+        let Client { peer, calls } = connection.client().clone();
+        let router = router.clone().layer(Extension(ConnectInfo(peer))).layer(Extension(calls));
+        let service = TowerToHyperService::new(router);
         // A WebSocket leaves the connection to its own task.
         let serving = server.serve_connection(TokioIo::new(connection), service).with_upgrades();
         let closing = closing.clone();

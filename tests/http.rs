@@ -39,6 +39,7 @@ async fn start() -> Server {
         sessions,
         calls,
         access: Access::new(&ingest::Options::default(), true, &Gate::open()),
+        announced_calls: None,
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move {

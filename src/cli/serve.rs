@@ -39,9 +39,19 @@ pub async fn run(_args: Args, context: super::Context) -> anyhow::Result<()> {
     let listeners = Listeners {
         grpc: bind("grpc.address", config.grpc.address).await?,
         http: bind("http.address", config.http.address).await?,
+        audiosocket: match config.ingest.audiosocket_address {
+            Some(address) => Some(bind("ingest.audiosocket.address", address).await?),
+            None => None,
+        },
     };
     let (grpc, http) = (listeners.grpc.local_addr()?, listeners.http.local_addr()?);
-    tracing::info!("listening grpc={grpc} http={http}");
+    match &listeners.audiosocket {
+        Some(port) => {
+            let audiosocket = port.local_addr()?;
+            tracing::info!("listening grpc={grpc} http={http} audiosocket={audiosocket}");
+        }
+        None => tracing::info!("listening grpc={grpc} http={http}"),
+    }
     daemon::run_with_reload(config, listeners, reload_requests()?, shutdown).await.map_err(
         |error| match error {
             DaemonError::Kafka(KafkaFault::Broker { .. }) => anyhow::Error::new(error).context(

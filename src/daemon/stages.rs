@@ -35,7 +35,7 @@ use crate::transport::grpc::evaluation::{Evaluation, EvaluationLimits};
 use crate::transport::grpc::server::{self, Services};
 use crate::transport::grpc::{Calls, Events, Recognition};
 use crate::transport::http::{self, HttpSessions, SessionSlot};
-use crate::transport::ingest::Access;
+use crate::transport::ingest::{Access, AnnouncedCalls, AudioSocket, serve_audiosocket};
 
 /// What every input of the daemon shares.
 #[derive(Clone)]
@@ -92,7 +92,7 @@ pub(super) fn http(
     port: TcpListener,
     tls: Option<ServerTls>,
     (config, readiness, gate): (&Config, &Readiness, &Gate),
-    (sessions, calls): (&SessionSlot, &CallStore),
+    (sessions, calls, announced): (&SessionSlot, &CallStore, &Option<AnnouncedCalls>),
 ) -> Task<Result<(), std::io::Error>> {
     let (readiness, gate, sessions) = (readiness.clone(), gate.clone(), sessions.clone());
     let access = Access::new(&config.ingest, config.http.address.ip().is_loopback(), &gate);
@@ -102,9 +102,21 @@ pub(super) fn http(
         );
     }
     let metrics = metrics::install();
-    let state = http::State { metrics, readiness, gate, sessions, calls: calls.clone(), access };
+    let (calls, announced_calls) = (calls.clone(), announced.clone());
+    let state = http::State { metrics, readiness, gate, sessions, calls, access, announced_calls };
     let listener = Listener::http(http::connections(port), tls);
     Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
+}
+
+/// Serves AudioSocket connections.
+pub(super) fn audiosocket(
+    (port, calls): (TcpListener, AnnouncedCalls),
+    config: &Config,
+    sessions: &SessionSlot,
+) -> Task<Result<(), std::io::Error>> {
+    let access = Access::new(&config.ingest, false, &Gate::open());
+    let server = AudioSocket { access, sessions: sessions.clone(), calls };
+    Task::spawn(|stop| serve_audiosocket(port, server, stop))
 }
 
 /// Lets HTTP requests enter the daemon.

@@ -126,6 +126,8 @@ impl InputSession {
             Ok(End::Closed) => EndReason::Completed,
             Ok(End::Drained) => EndReason::Drained,
             Err(SessionError::Transport(_)) => EndReason::Disconnected,
+            // A client that is silent has gone without an end.
+            Err(SessionError::Refused(Refusal::Idle { .. })) => EndReason::Disconnected,
             Err(SessionError::Refused(_)) => EndReason::Error,
         });
         let mut outcome = match ended {

@@ -35,7 +35,7 @@ fn violates(keyword: &str, rule: &Json, schema: &Json, value: &Json) -> bool {
     let rules = || rule.as_array().expect("the keyword has a list");
     let matches = |rule: &&Json| violation(rule, value).is_none();
     match keyword {
-        "$schema" | "title" | "description" | "default" | "examples" | "x-allowed" => false,
+        "$schema" | "title" | "description" | "default" | "examples" | "x-allowed" | "x-secret" => false,
         // See `inner`.
         "properties" | "items" => false,
         "type" if rule.is_array() => !rules().iter().any(|name| is_of_type(name, value)),

@@ -81,7 +81,7 @@ fn config(model: &Path) -> Config {
 
 async fn daemon(model: &Path) -> Daemon {
     let bind = || TcpListener::bind("127.0.0.1:0");
-    let listeners = Listeners { grpc: bind().await.unwrap(), http: bind().await.unwrap() };
+    let listeners = Listeners { grpc: bind().await.unwrap(), http: bind().await.unwrap(), audiosocket: None };
     let url = format!("grpc://{}", listeners.grpc.local_addr().unwrap());
     let (stop, stopped) = oneshot::channel();
     let config = config(model);

@@ -6,6 +6,10 @@
 mod support;
 
 mod analyze;
+mod audiohook;
+mod audiohook_client;
+mod audiosocket;
+mod audiosocket_client;
 mod bad_input;
 mod calls;
 mod channels;

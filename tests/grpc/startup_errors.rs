@@ -164,7 +164,7 @@ async fn closed(address: SocketAddr) {
 #[tokio::test]
 async fn a_failed_start_in_a_running_process_closes_its_ports() {
     let bind = async || tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let listeners = Listeners { grpc: bind().await, http: bind().await };
+    let listeners = Listeners { grpc: bind().await, http: bind().await, audiosocket: None };
     let ports = [listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap()];
     let folder = tempfile::tempdir().unwrap();
     let model = model_fixture::tiny(folder.path(), Layout::Ntc, Output::Probabilities);

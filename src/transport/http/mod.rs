@@ -15,7 +15,7 @@ use axum::extract::{ConnectInfo, Request, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{any, get, post, put};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -30,7 +30,7 @@ use super::connections::{ConnectionLimits, Connections};
 use crate::calls::CallStore;
 use crate::security::{AuthError, Gate, Peer, Scope};
 use crate::telemetry::Readiness;
-use crate::transport::ingest::{self, Access};
+use crate::transport::ingest::{self, Access, AnnouncedCalls};
 use crate::transport::{Client, Listener};
 pub use analyze::{HttpSessions, SessionSlot};
 use call_count::count_call;
@@ -66,6 +66,8 @@ pub struct State {
     pub calls: CallStore,
     /// Who may send audio over WebSocket.
     pub access: Access,
+    /// The calls of announced AudioSocket connections; `None` where AudioSocket is off.
+    pub announced_calls: Option<AnnouncedCalls>,
 }
 
 /// Serves until `shutdown` completes, then waits up to 2 s for responses in flight.
@@ -160,10 +162,16 @@ pub fn router(state: State) -> Router {
             post(analyze::analyze)
                 .route_layer(from_fn_with_state((gate.clone(), Scope::Recognize), authorize)),
         )
+        .route(
+            "/api/ingest/audiosocket/{uuid}",
+            put(ingest::announce)
+                .route_layer(from_fn_with_state((gate.clone(), Scope::Recognize), authorize)),
+        )
         .merge(calls_api().route_layer(from_fn_with_state((gate, Scope::Read), authorize)))
         // Telephony has credentials of its own.
         .route("/v1/listen", any(ingest::listen))
         .route("/ingest/websocket", any(ingest::listen))
+        .route("/ingest/audiohook", any(ingest::audiohook))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; see / for what there is\n"))
         .with_state(state)
 }

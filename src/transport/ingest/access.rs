@@ -4,11 +4,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
 use super::Options;
+use super::audiohook_signature::{SignatureError, verify};
 use crate::security::{Gate, Peer, Principal, Scope};
 
 /// Who may send audio, and what is analysed. Clones share the configuration.
@@ -45,6 +47,16 @@ impl Access {
         }
         let authorization = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
         self.gate.is_on().then(|| self.gate.authorize(peer, authorization, Scope::Recognize))?.ok()
+    }
+
+    /// Checks the API key and the signature of an AudioHook request; neither is needed on loopback where that is configured.
+    pub(super) fn check_audiohook(&self, target: &str, headers: &HeaderMap) -> Result<(), SignatureError> {
+        if self.loopback && self.options.insecure_loopback {
+            return Ok(());
+        }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        verify(target, headers, &self.options.audiohook_keys, now)
     }
 
     /// Returns whether a request has a token of `ingest.tokens`, or needs none on loopback.

@@ -41,6 +41,8 @@ struct Waiting {
     hole_end: Option<u64>,
     /// The start of a frame that the last message left incomplete.
     split: Vec<u8>,
+    /// Whether the client is active although it sends no audio.
+    active: bool,
     closed: bool,
 }
 
@@ -76,6 +78,19 @@ impl Intake {
         self.shared.1.notify_one();
     }
 
+    /// Leaves out `frames` sample frames behind what was added.
+    pub fn skip(&self, frames: u64) {
+        let mut waiting = self.waiting();
+        waiting.split.clear();
+        waiting.end = waiting.end.saturating_add(frames);
+    }
+
+    /// Keeps the stream open although no audio comes.
+    pub fn keep_open(&self) {
+        self.waiting().active = true;
+        self.shared.1.notify_one();
+    }
+
     /// Ends the stream behind what was added.
     pub fn close(&self) {
         self.waiting().closed = true;
@@ -98,6 +113,9 @@ impl Intake {
                 if waiting.closed {
                     *ended = true;
                     return Some(AudioChunk { last: true, ..AudioChunk::default() });
+                }
+                if std::mem::take(&mut waiting.active) {
+                    return Some(AudioChunk::default());
                 }
             }
             notified.await;
@@ -154,6 +172,19 @@ mod tests {
         assert_eq!((chunk.first_sample, &chunk.audio[..]), (Some(0), &b"abcdefgh"[..]));
         assert!(intake.next(&mut ended).await.unwrap().last);
         assert!(intake.next(&mut ended).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_hole_moves_what_follows_and_a_client_without_audio_keeps_its_stream_open() {
+        let (intake, mut ended) = (intake(Encoding::MuLaw, 2), false);
+        intake.add(&Bytes::from_static(&[0x55; 160]));
+        intake.skip(12_000);
+        intake.add(&Bytes::from_static(&[0x55; 160]));
+        let mut first = async || intake.next(&mut ended).await.unwrap().first_sample;
+        assert_eq!((first().await, first().await), (Some(0), Some(12_080)));
+        intake.keep_open();
+        let chunk = intake.next(&mut ended).await.unwrap();
+        assert!(chunk.audio.is_empty() && !chunk.last);
     }
 
     #[tokio::test]

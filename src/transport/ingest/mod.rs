@@ -5,11 +5,25 @@
 //! not fit in the intake is dropped, counted, and becomes a hole.
 
 mod access;
+mod audiohook;
+mod audiohook_keys;
+mod audiohook_message;
+mod audiohook_protocol;
+mod audiohook_signature;
+mod audiosocket;
+mod audiosocket_calls;
+mod audiosocket_frame;
 mod intake;
+mod live_stream;
 mod options;
 mod raw;
 mod raw_format;
 
 pub use access::Access;
+pub(super) use audiohook::audiohook;
+pub use audiohook_keys::ApiKey;
+pub use audiosocket::{AudioSocket, serve as serve_audiosocket};
+pub(super) use audiosocket_calls::announce;
+pub use audiosocket_calls::{AnnouncedCall, AnnouncedCalls};
 pub use options::Options;
 pub(super) use raw::listen;

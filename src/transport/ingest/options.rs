@@ -2,10 +2,14 @@
 //!
 //! Input: values that serde reads. Output: who may send audio over WebSocket, and which channels the model analyses.
 
+use std::net::SocketAddr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::options::{As, Names, Secrets};
+use super::ApiKey;
+use super::audiohook_keys::ApiKeys;
+use crate::options::{Address, As, Names, Optional, Secrets};
 
 /// Telephony and raw audio over WebSocket.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,10 +24,25 @@ pub struct Options {
     pub tokens: Vec<String>,
     /// Whether clients need no token while `http.address` is a loopback address.
     pub insecure_loopback: bool,
+    /// API keys of `/ingest/audiohook` with their client secrets in base64, as `KEY:SECRET`. It is off without one. A key
+    /// with an empty secret allows requests without a signature.
+    #[serde(rename = "audiohook.keys", with = "As::<ApiKeys>")]
+    pub audiohook_keys: Vec<ApiKey>,
+    /// Address and port that accept AudioSocket connections of Asterisk; off where it is not set. AudioSocket has no
+    /// secrets.
+    #[serde(rename = "audiosocket.address", with = "As::<Optional<Address>>")]
+    #[schemars(example = "127.0.0.1:9092")]
+    pub audiosocket_address: Option<SocketAddr>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { analyse: vec!["customer".to_owned()], tokens: Vec::new(), insecure_loopback: false }
+        Self {
+            analyse: vec!["customer".to_owned()],
+            tokens: Vec::new(),
+            insecure_loopback: false,
+            audiohook_keys: Vec::new(),
+            audiosocket_address: None,
+        }
     }
 }

@@ -29,7 +29,7 @@ use crate::telemetry::metrics::Source;
 use crate::transport::http::{HttpSessions, State};
 
 /// The largest message in bytes.
-const LARGEST_MESSAGE: usize = 64 * 1024;
+pub(super) const LARGEST_MESSAGE: usize = 64 * 1024;
 /// Subprotocols that are echoed.
 const PROTOCOLS: [&str; 4] = ["token", "bearer", "audio.jambonz.org", "audio.drachtio.org"];
 
@@ -207,7 +207,7 @@ fn tagged(kind: &str, value: serde_json::Result<Json>) -> String {
 }
 
 /// Returns the chunks of a stream: the one that opens it, and then its audio.
-fn chunks(
+pub(super) fn chunks(
     opening: AudioChunk,
     intake: Intake,
 ) -> impl futures::Stream<Item = Result<AudioChunk, SessionError<std::convert::Infallible>>> + Send {

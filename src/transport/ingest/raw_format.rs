@@ -14,7 +14,7 @@ use crate::audio::{AudioFormat, BadAudio, Encoding};
 /// The rate where nothing declares one.
 const DEFAULT_RATE: u32 = 16_000;
 /// Attributes that name people or their numbers, which are dropped.
-const PERSONAL: [&str; 5] = ["ani", "aniName", "dnis", "from", "to"];
+pub(super) const PERSONAL: [&str; 5] = ["ani", "aniName", "dnis", "from", "to"];
 
 /// What is declared so far.
 #[derive(Debug, Clone, PartialEq)]

@@ -20,6 +20,7 @@ use super::{
     ModelRegistry, ProcessorCost, RegistryReceiver, ReloadError, ReloaderOptions, ServedModel, Shadow,
     Utilization,
 };
+use crate::audio::CHANNELS;
 use crate::batch::{self, Batcher, ScoredBatch};
 use crate::model::{Contract, Model, ModelSource, Session};
 use crate::serving::JobOrigin;
@@ -226,8 +227,18 @@ impl Reloader {
         let utilization = Utilization::new(batcher.cost().clone(), batcher.threads(), hop);
         let (setup_number, shadows) = (self.setups, Vec::new());
         let share = Arc::new(Semaphore::new(self.options.shard_capacity.min(Semaphore::MAX_PERMITS)));
-        let served =
-            ServedModel { contract, setup, setup_number, jobs, share, is_only: false, utilization, shadows };
+        let ahead = Arc::new(Semaphore::new(room_ahead(max_size, batcher.threads())));
+        let served = ServedModel {
+            contract,
+            setup,
+            setup_number,
+            jobs,
+            share,
+            ahead,
+            is_only: false,
+            utilization,
+            shadows,
+        };
         Ok((Arc::new(served), batcher))
     }
 
@@ -263,4 +274,11 @@ impl Member {
     fn slot(&self) -> ModelSlot<'_> {
         ModelSlot { role: &self.role, name: &self.served.contract.name, setup: &self.served.setup }
     }
+}
+
+/// Returns the windows of streams ahead of real time that may be on their way through a model: the batches that its sessions run, one that is formed,
+/// and as many again that wait. Every chunk finds room for all of its channels.
+fn room_ahead(batch: usize, sessions: usize) -> usize {
+    let channels = usize::try_from(*CHANNELS.end()).unwrap_or(1);
+    (2 * batch.saturating_mul(sessions + 1)).clamp(channels, Semaphore::MAX_PERMITS)
 }

@@ -279,6 +279,6 @@ impl Member {
 /// Returns the windows of streams ahead of real time that may be on their way through a model: the batches that its sessions run, one that is formed,
 /// and as many again that wait. Every chunk finds room for all of its channels.
 fn room_ahead(batch: usize, sessions: usize) -> usize {
-    let channels = usize::try_from(*CHANNELS.end()).unwrap_or(1);
+    let channels = usize::from(*CHANNELS.end());
     (2 * batch.saturating_mul(sessions + 1)).clamp(channels, Semaphore::MAX_PERMITS)
 }

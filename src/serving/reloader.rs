@@ -11,11 +11,11 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::ConfiguredModel;
 use super::Role;
 use super::fit::{ModelSlot, check, shape};
 use super::load::{LoadedModel, load};
 use super::watch::FileWatch;
+use super::{ConfiguredModel, LoadLimits};
 use super::{
     ModelRegistry, ProcessorCost, RegistryReceiver, ReloadError, ReloaderOptions, ServedModel, Shadow,
     Utilization,
@@ -49,6 +49,7 @@ pub struct Reloader {
 #[derive(Debug)]
 struct Member {
     source: ModelSource,
+    limits: LoadLimits,
     role: Role,
     file: Option<FileWatch>,
     served: Arc<ServedModel>,
@@ -92,10 +93,11 @@ impl Reloader {
         for model in models {
             let (source, role) = (ModelSource::configured(model.path.as_deref()), model.role.clone());
             let file = model.path.as_deref().map(FileWatch::new);
-            let loaded = load(source.clone(), &self.options).await?;
+            let loaded = load(source.clone(), model.limits, &self.options).await?;
             let in_use = in_use(&loaded.model);
             let (served, batcher) = self.put_into_service(loaded)?;
-            self.members.push(Member { source, role, file, served, batcher, _in_use: in_use });
+            let limits = model.limits;
+            self.members.push(Member { source, limits, role, file, served, batcher, _in_use: in_use });
         }
         check(&self.members.iter().map(Member::slot).collect::<Vec<_>>())
     }
@@ -172,7 +174,8 @@ impl Reloader {
     }
 
     async fn exchange(&mut self, index: usize) -> Result<(), ReloadError> {
-        let loaded = load(self.members[index].source.clone(), &self.options).await?;
+        let Member { source, limits, .. } = &self.members[index];
+        let loaded = load(source.clone(), *limits, &self.options).await?;
         let new = &loaded.model;
         let setup = self.setup(&new.contract)?;
         let mut slots: Vec<_> = self.members.iter().map(Member::slot).collect();

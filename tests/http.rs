@@ -9,10 +9,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use affectd::calls::{CallStore, Options};
+use affectd::publish::live::LiveTap;
 use affectd::telemetry::Readiness;
 use affectd::telemetry::metrics::{self, METRICS, MetricKind, Source};
 use affectd::transport::http;
-use affectd::transport::http::{SessionSlot, State};
+use affectd::transport::http::{LiveFeed, SessionSlot, State};
 use affectd::transport::ingest::Access;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -36,6 +37,7 @@ async fn start() -> Server {
         readiness: readiness.clone(),
         sessions,
         calls,
+        live: LiveFeed::start(&LiveTap::default(), &Options::default()),
         access: Access::default(),
     };
     let (stop, stopped) = oneshot::channel::<()>();

@@ -22,6 +22,7 @@ use crate::kafka::event_sink::{EVENT_ROOM, EventSink, EventSinkFault, SHADOW_ROO
 use crate::kafka::producer::EventProducer;
 use crate::kafka::{KafkaFault, Reader, ReaderLinks};
 use crate::publish::CallOutput;
+use crate::publish::live::LiveTap;
 use crate::publish::publisher::Publisher;
 use crate::publish::tap::EventTap;
 use crate::security::ServerTls;
@@ -33,7 +34,7 @@ use crate::transport::Listener;
 use crate::transport::grpc::evaluation::Evaluation;
 use crate::transport::grpc::server::{self, Services};
 use crate::transport::grpc::{Calls, Events, Recognition};
-use crate::transport::http::{self, HttpSessions, SessionSlot};
+use crate::transport::http::{self, HttpSessions, LiveFeed, SessionSlot};
 use crate::transport::ingest::Access;
 
 /// What every input of the daemon shares.
@@ -88,7 +89,7 @@ pub(super) fn http(
     port: TcpListener,
     tls: Option<ServerTls>,
     (config, readiness): (&Config, &Readiness),
-    (sessions, calls): (&SessionSlot, &CallStore),
+    (sessions, calls, live): (&SessionSlot, &CallStore, &LiveTap),
 ) -> Task<Result<(), std::io::Error>> {
     let (readiness, sessions, calls) = (readiness.clone(), sessions.clone(), calls.clone());
     let access = Access::new(&config.ingest, config.http.address.ip().is_loopback());
@@ -97,7 +98,8 @@ pub(super) fn http(
             "ingest.analyse names agent: the EU prohibits inferring emotions of employees (AI Act, article 5(1)(f))"
         );
     }
-    let state = http::State { metrics: metrics::install(), readiness, sessions, calls, access };
+    let live = LiveFeed::start(live, &config.calls);
+    let state = http::State { metrics: metrics::install(), readiness, sessions, calls, live, access };
     let listener = Listener::http(http::connections(port), tls);
     Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
 }
@@ -141,13 +143,13 @@ pub(super) fn sinks(config: &Config, producer: Option<&EventProducer>) -> Sinks 
 pub(super) fn publisher(
     config: &Config,
     sinks: &Sinks,
-    (tap, store): (EventTap, &CallStore),
+    (tap, live, store): (EventTap, LiveTap, &CallStore),
     results: mpsc::Receiver<ScoredBatch<JobOrigin>>,
 ) -> Task<()> {
     let (options, sink) = (config.calls.clone(), sinks.streams.partitions.first().cloned());
     let calls = CallOutput { options, store: store.clone(), sink };
     let (options, shadow_topics) = (config.publish.clone(), sinks.shadow_topics.clone());
-    let publisher = Publisher { options, shadow_topics, tap, calls };
+    let publisher = Publisher { options, shadow_topics, tap, live, calls };
     Task::spawn(|_| publisher.run(results))
 }
 

@@ -1,0 +1,18 @@
+// Builds the page into dist/, which the daemon contains: node build.mjs
+import { copyFile, mkdir } from "node:fs/promises";
+import { build } from "esbuild";
+
+const common = { bundle: true, minify: true, charset: "utf8", legalComments: "none", logLevel: "warning", target: "es2022" };
+
+await mkdir("dist", { recursive: true });
+await build({
+  ...common,
+  entryPoints: { app: "src/main.tsx" },
+  outdir: "dist",
+  format: "esm",
+  jsx: "automatic",
+  jsxImportSource: "preact",
+});
+await build({ ...common, entryPoints: { recorder: "src/recorder.ts" }, outdir: "dist", format: "iife" });
+await copyFile("src/index.html", "dist/index.html");
+await copyFile("src/icon.svg", "dist/icon.svg");

@@ -26,6 +26,7 @@ pub fn compile() {
         .compile_well_known_types(true)
         .extern_path(".google.protobuf", "::pbjson_types")
         .extern_path(".google.protobuf.Timestamp", "crate::proto::Timestamp")
+        .codec_path("crate::proto::codec::BoundedCodec")
         .bytes(".affectd.v1")
         .compile_fds(compiler.file_descriptor_set())
         .expect("the protocol compiles");

@@ -1,9 +1,10 @@
-//! Parse, run, exit code.
+//! Telemetry off, parse, run, exit code.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 fn main() -> ExitCode {
+    affectd::cli::isolation::disable_telemetry();
     affectd::cli::run(affectd::cli::Cli::parse())
 }

@@ -3,6 +3,7 @@
 #![expect(missing_docs, reason = "generated code; the protos hold the comments")]
 #![allow(clippy::all, clippy::allow_attributes, unused_qualifications, reason = "generated code")]
 
+pub mod codec;
 mod timestamp;
 
 pub use timestamp::Timestamp;

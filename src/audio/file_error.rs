@@ -1,5 +1,7 @@
 //! Errors of audio files.
 
+use std::time::Duration;
+
 use super::{CHANNELS, SAMPLE_RATES_HZ};
 
 /// A file that is refused, with the reason.
@@ -73,6 +75,23 @@ pub enum FileProblem {
         /// The largest number of samples, summed over all channels.
         limit: usize,
     },
+    /// The file holds more audio than it may.
+    #[error("holds more than {} s of audio (audio.max_file_duration)", .limit.as_secs_f64())]
+    TooLongInTime {
+        /// The longest duration.
+        limit: Duration,
+    },
+    /// The budget of memory has no room for the samples of the file.
+    #[error(
+        "needs more memory than is free now: {limit} bytes hold buffered audio and uploads (limits.max_memory_bytes)"
+    )]
+    OutOfMemory {
+        /// The budget in bytes.
+        limit: usize,
+    },
+    /// The client has gone, and the samples have no recipient.
+    #[error("decoding was given up, because the client has gone")]
+    Abandoned,
     /// A sample is NaN, infinite, or far beyond full scale.
     #[error(
         "sample {index} of channel {channel} is {value}: allowed are finite values near full scale, which is -1 to 1"

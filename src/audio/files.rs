@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::container::{self, Kind};
 use super::decode::is_valid_sample;
-use super::{FileError, FileProblem};
+use super::{DecodeLimit, FileError, FileProblem};
 
 /// The most samples, summed over all channels, that a file from a client may decode to: 4.6 hours at 16 kHz,
 /// 1 GiB.
@@ -33,7 +33,7 @@ pub struct Recording {
 pub fn decode_file(path: impl AsRef<Path>) -> Result<Recording, FileError> {
     let path = path.as_ref();
     let decoded = match std::fs::read(path) {
-        Ok(bytes) => decode_limited(&bytes, usize::MAX),
+        Ok(bytes) => decode_limited(&bytes, &DecodeLimit::NONE),
         Err(error) => Err(FileProblem::Unreadable { reason: error.to_string() }),
     };
     decoded.map_err(|problem| FileError { file: path.display().to_string(), problem })
@@ -44,12 +44,24 @@ pub fn decode_file(path: impl AsRef<Path>) -> Result<Recording, FileError> {
 /// # Errors
 /// [`FileError`] with the reason, among them [`FileProblem::TooLong`] above [`MAX_CLIENT_SAMPLES`].
 pub fn decode_bytes(bytes: impl AsRef<[u8]>, name: Option<&str>) -> Result<Recording, FileError> {
-    decode_limited(bytes.as_ref(), MAX_CLIENT_SAMPLES)
+    decode_bytes_within(bytes, name, &DecodeLimit::samples(MAX_CLIENT_SAMPLES))
+}
+
+/// Decodes the bytes of a file within `limit`; `name` stands for the file in messages.
+///
+/// # Errors
+/// [`FileError`] with the reason.
+pub fn decode_bytes_within(
+    bytes: impl AsRef<[u8]>,
+    name: Option<&str>,
+    limit: &DecodeLimit,
+) -> Result<Recording, FileError> {
+    decode_limited(bytes.as_ref(), limit)
         .map_err(|problem| FileError { file: name.unwrap_or("file").to_owned(), problem })
 }
 
-/// Decodes the bytes of a file into at most `limit` samples, summed over all channels.
-fn decode_limited(bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> {
+/// Decodes the bytes of a file within `limit`.
+fn decode_limited(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
     if bytes.is_empty() {
         return Err(FileProblem::Empty);
     }

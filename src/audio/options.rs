@@ -45,6 +45,9 @@ pub struct Options {
     /// Largest audio file in bytes, whether it arrives whole or spread over chunks.
     #[serde(with = "As::<Count<1, GIBIBYTE>>")]
     pub max_file_bytes: usize,
+    /// Longest duration of the audio in a file.
+    #[serde(with = "As::<PositiveDuration>")]
+    pub max_file_duration: Duration,
     /// What is done with a stream that is declared as raw samples and begins with the header of a WAV, FLAC, Ogg or MP3
     /// file: a warning, a refusal, or decoding as a file.
     pub file_as_samples: FileAsSamples,
@@ -58,6 +61,7 @@ impl Default for Options {
             channels: ChannelPolicy::Split,
             max_chunk_bytes: 1 << 20,
             max_file_bytes: 64 << 20,
+            max_file_duration: Duration::from_secs(3600),
             file_as_samples: FileAsSamples::Warn,
         }
     }

@@ -165,7 +165,7 @@ impl Analyzer {
             let Window { channel, index, partial, .. } = *window;
             let row = if window.silent { None } else { Some(rows.next().context("a row for each window")?) };
             let Prediction { scores: row, values } = row.unwrap_or_default();
-            let name = WindowName { stream_id: &info.stream_id, channel, index, partial };
+            let name = WindowName { owner: &info.owner, stream_id: &info.stream_id, channel, index, partial };
             let raw = RawScores { segment: window.segment, labels: self.events.labels(), scores: &row };
             let state = self.states.of(info, channel);
             let smoothed = self.smoothing.as_ref().map(|smoothing| smoothing.smooth_channel(state, raw));

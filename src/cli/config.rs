@@ -45,8 +45,11 @@ pub enum Format {
 /// Runs the command. The configuration is valid: an invalid one has ended the process before.
 ///
 /// # Errors
-/// A write to stdout that fails, and what [`super::environment::check`] finds.
+/// A write to stdout that fails, and what the check of the environment finds.
 pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
+    if let Action::Check { .. } = args.action {
+        context.loaded.check_exposure()?;
+    }
     if let Action::Check { offline: false } = args.action {
         let loaded = context.loaded.clone();
         tokio::task::spawn_blocking(move || super::environment::check(&loaded)).await??;

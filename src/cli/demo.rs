@@ -1,7 +1,7 @@
 //! `affectd demo`: the daemon and a client with sample speech in one process, connected over gRPC.
 //!
 //! Input: the samples in the binary, or the user's files. Output: the events as they arrive, then a summary. Invariants:
-//! Kafka and TLS are off, and the daemon listens on free ports of 127.0.0.1, whatever the configuration says.
+//! Kafka, TLS and authentication are off, and the daemon listens on free ports of 127.0.0.1, whatever the configuration says.
 
 use std::future::Future;
 use std::io::{self, Write};
@@ -19,7 +19,7 @@ use super::samples;
 use super::streams::{EventFormat, NamedScript, StreamsOutcome, first_of, recognize_all};
 use crate::audio::Recording;
 use crate::client::{self, ChannelRequest, ChunkOptions, Credentials, GrpcServer, Pace, Script};
-use crate::config::{Config, Tls};
+use crate::config::{Auth, Config, Tls};
 use crate::daemon::{self, DaemonError, Listeners};
 use crate::model::ModelSource;
 use crate::proto::Encoding;
@@ -54,7 +54,7 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
-    let config = Config { kafka: None, tls: Tls::default(), ..context.loaded.config };
+    let config = Config { kafka: None, tls: Tls::default(), auth: Auth::default(), ..context.loaded.config };
     let streams = streams(&args.files, &args.channels.request())?;
     let model = ModelSource::configured(config.default_model().path.as_deref()).contract()?;
     let listeners = Listeners { grpc: free_port().await?, http: free_port().await? };

@@ -17,6 +17,7 @@ pub mod evaluate;
 mod event_table;
 pub mod features;
 pub mod generated;
+pub mod isolation;
 pub mod load;
 pub mod model;
 pub mod offsets;
@@ -28,6 +29,7 @@ pub mod send;
 pub mod serve;
 mod streams;
 pub mod tail;
+pub mod token;
 #[cfg(feature = "train")]
 pub mod train;
 
@@ -118,6 +120,8 @@ pub enum Command {
     Offsets(offsets::Args),
     /// The model's contract
     Model(model::Args),
+    /// Bearer tokens
+    Token(token::Args),
     /// The effective configuration
     Config(config::Args),
     /// A completion script for a shell
@@ -206,6 +210,7 @@ async fn dispatch(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Dlq(args) => dlq::run(args, context).await,
         Command::Offsets(args) => offsets::run(args, context).await,
         Command::Model(args) => model::run(args, context).await,
+        Command::Token(args) => token::run(args),
         Command::Config(args) => config::run(args, context).await,
         Command::Completions(args) => generated::completions(&args),
         Command::Man => generated::man(),

@@ -13,7 +13,7 @@ use crate::config::Loaded;
 use crate::daemon::{self, DaemonError, Listeners};
 use crate::kafka::KafkaFault;
 use crate::model::{Contract, ModelSource, Runtime};
-use crate::security::ServerTls;
+use crate::security::{Gate, ServerTls};
 use crate::stream::{SetupError, StreamSetup};
 use crate::vad;
 use crate::window::{GeometryError, MAX_HOP, WindowGeometry};
@@ -24,6 +24,7 @@ pub struct Args {}
 
 /// Runs the command.
 pub async fn run(_args: Args, context: super::Context) -> anyhow::Result<()> {
+    context.loaded.check_exposure()?;
     check(&context.loaded)?;
     let config = context.loaded.config;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -86,6 +87,7 @@ pub(super) fn check(loaded: &Loaded) -> anyhow::Result<()> {
         check_windows(&contract, loaded)?;
     }
     ServerTls::start(&config.tls)?;
+    Gate::start(&config.auth, config.limits.of_principals())?;
     Runtime::load(config.engine.library.as_deref())?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Config, Limits};
 use crate::serving::ModelOptions;
 use crate::transport::{grpc, http, ingest};
-use crate::{audio, batch, calls, kafka, model, publish, security, vad, window};
+use crate::{audio, batch, calls, evaluation, kafka, model, publish, security, vad, window};
 
 /// Every section but `[model]`, which is either a table or a list of tables.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -22,8 +22,10 @@ pub(super) struct File {
     grpc: grpc::Options,
     http: http::Options,
     tls: security::TlsOptions,
+    auth: security::AuthOptions,
     pub kafka: kafka::Options,
     publish: publish::Options,
+    evaluation: evaluation::Options,
     calls: calls::Options,
     ingest: ingest::Options,
     limits: Limits,
@@ -41,8 +43,10 @@ impl File {
             grpc,
             http,
             tls,
+            auth,
             kafka,
             publish,
+            evaluation,
             calls,
             ingest,
             limits,
@@ -59,8 +63,10 @@ impl File {
             grpc,
             http,
             tls,
+            auth,
             kafka,
             publish,
+            evaluation,
             calls,
             ingest,
             limits,

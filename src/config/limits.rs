@@ -7,8 +7,12 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::options::{AnyDuration, As, Count, PositiveDuration, choice};
+use crate::options::{AnyDuration, As, Count, Optional, PositiveDuration, choice};
+use crate::security::PrincipalLimits;
 use crate::stream::InputBounds;
+
+const MEBIBYTE: usize = 1 << 20;
+const MOST_MEMORY: usize = 1 << 40;
 
 /// How much work the daemon accepts, and how it uses the machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,12 +25,32 @@ pub struct Limits {
     /// exceed it is refused.
     #[serde(with = "As::<Count<1, 1_000_000>>")]
     pub max_utilization_percent: usize,
+    /// Most gRPC streams that one principal has open at once; no limit where it is not set. Limits of principals apply where
+    /// authentication is on.
+    #[serde(with = "As::<Optional<Count<1, 10_000_000>>>")]
+    #[schemars(example = 100)]
+    pub principal_streams: Option<usize>,
+    /// Most gRPC streams that one principal opens in a second.
+    #[serde(with = "As::<Optional<Count<1, 10_000_000>>>")]
+    #[schemars(example = 20)]
+    pub principal_streams_per_second: Option<usize>,
+    /// Most bytes of audio that one principal sends in a second; further chunks wait.
+    #[serde(with = "As::<Optional<Count<1, 1_000_000_000_000>>>")]
+    #[schemars(example = 10_000_000)]
+    pub principal_bytes_per_second: Option<usize>,
+    /// Most evaluations that one principal runs at once.
+    #[serde(with = "As::<Optional<Count<1, 10_000_000>>>")]
+    #[schemars(example = 2)]
+    pub principal_evaluations: Option<usize>,
     /// Most bytes of an id or a name that a client chooses: of a stream, a model, a channel, a clip, a speaker, a label.
     #[serde(with = "As::<Count<1, 4096>>")]
     pub max_id_bytes: usize,
     /// Most bytes of the names and values of a stream's attributes, which every event repeats.
     #[serde(with = "As::<Count<0, 65_536>>")]
     pub max_attribute_bytes: usize,
+    /// Most memory for what clients make the daemon hold: files that are sent, large messages, and decoded files.
+    #[serde(with = "As::<Count<MEBIBYTE, MOST_MEMORY>>")]
+    pub max_memory_bytes: usize,
     /// Longest time from the start of a gRPC call to its first message.
     #[serde(with = "As::<PositiveDuration>")]
     pub first_chunk_timeout: Duration,
@@ -49,8 +73,13 @@ impl Default for Limits {
         Self {
             max_streams: 10_000,
             max_utilization_percent: 80,
+            principal_streams: None,
+            principal_streams_per_second: None,
+            principal_bytes_per_second: None,
+            principal_evaluations: None,
             max_id_bytes: InputBounds::default().max_id_bytes,
             max_attribute_bytes: InputBounds::default().max_attribute_bytes,
+            max_memory_bytes: 1 << 30,
             first_chunk_timeout: Duration::from_secs(10),
             shards: 0,
             shard_queue: 64,
@@ -71,6 +100,17 @@ choice! {
 }
 
 impl Limits {
+    /// Returns the limits of each principal.
+    #[must_use]
+    pub fn of_principals(&self) -> PrincipalLimits {
+        PrincipalLimits {
+            streams: self.principal_streams,
+            streams_per_second: self.principal_streams_per_second,
+            bytes_per_second: self.principal_bytes_per_second,
+            evaluations: self.principal_evaluations,
+        }
+    }
+
     /// Returns the bounds of what a stream declares.
     #[must_use]
     pub fn bounds(&self) -> InputBounds {

@@ -11,6 +11,7 @@ mod file;
 mod keys;
 mod layers;
 mod limits;
+mod security;
 mod values;
 
 pub use describe::{schema, table, template};
@@ -22,10 +23,11 @@ pub use limits::{Limits, Scheduling};
 pub use crate::audio::Options as Audio;
 pub use crate::batch::Options as Batch;
 pub use crate::calls::Options as Calls;
-pub use crate::kafka::{OnLostProgress, Options as Kafka, ValueFormat};
+pub use crate::evaluation::Options as Evaluation;
+pub use crate::kafka::{DeliveryMode, OnLostProgress, Options as Kafka, ValueFormat};
 pub use crate::model::{Device, EngineOptions as Engine};
 pub use crate::publish::{Options as Publish, Smoothing, SmoothingMethod};
-pub use crate::security::{ClientAuth, TlsOptions as Tls};
+pub use crate::security::{AuthOptions as Auth, ClientAuth, TlsOptions as Tls};
 pub use crate::serving::{ConfiguredModel as Model, Role};
 pub use crate::transport::grpc::Options as Grpc;
 pub use crate::transport::http::Options as Http;
@@ -58,10 +60,14 @@ pub struct Config {
     pub http: Http,
     /// `[tls]`
     pub tls: Tls,
+    /// `[auth]`
+    pub auth: Auth,
     /// `[kafka]`; `None` while `kafka.brokers` is not set.
     pub kafka: Option<Kafka>,
     /// `[publish]`
     pub publish: Publish,
+    /// `[evaluation]`
+    pub evaluation: Evaluation,
     /// `[calls]`
     pub calls: Calls,
     /// `[ingest]`
@@ -125,6 +131,14 @@ impl Loaded {
         Kafka { brokers: brokers.to_owned(), ..self.kafka.clone() }
     }
 
+    /// Checks that no port is bound to other addresses than the loopback interface without TLS and authentication.
+    ///
+    /// # Errors
+    /// Returns the error of `grpc.address` or `http.address`.
+    pub fn check_exposure(&self) -> Result<(), ConfigError> {
+        security::check_exposure(self)
+    }
+
     /// Returns the error for a value that is valid by itself but does not fit something else, such as another value or
     /// the model; `allowed` describes what would fit.
     pub fn reject(&self, key: &str, allowed: impl Into<String>) -> ConfigError {
@@ -149,7 +163,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, ConfigError> {
     let loaded = Loaded { config: file.with_models(models), settings, kafka };
     check_models(&loaded)?;
     check_topics(&loaded)?;
-    check_tls(&loaded)?;
+    security::check(&loaded)?;
     Ok(loaded)
 }
 
@@ -166,26 +180,6 @@ fn check_models(loaded: &Loaded) -> Result<(), ConfigError> {
         }
     }
     Ok(())
-}
-
-/// Checks that the keys of `[tls]` are complete.
-fn check_tls(loaded: &Loaded) -> Result<(), ConfigError> {
-    let Tls { cert, key, client_ca, client_auth } = &loaded.config.tls;
-    match (cert, key) {
-        (Some(_), None) => return Err(loaded.reject("tls.key", "the private key of tls.cert")),
-        (None, Some(_)) => return Err(loaded.reject("tls.cert", "the certificate of tls.key")),
-        (None, None) if *client_auth != ClientAuth::None => {
-            return Err(loaded.reject("tls.client_auth", "\"none\" where tls.cert is not set"));
-        }
-        _ => {}
-    }
-    match client_ca {
-        None if *client_auth != ClientAuth::None => {
-            Err(loaded
-                .reject("tls.client_ca", "the authorities of client certificates beside tls.client_auth"))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Checks that no two topics are the same: the daemon would read its own output.

@@ -25,7 +25,7 @@ use crate::kafka::KafkaFault;
 use crate::kafka::producer::EventProducer;
 use crate::publish::live::LiveTap;
 use crate::publish::tap::EventTap;
-use crate::security::ServerTls;
+use crate::security::{Gate, ServerTls};
 use crate::serving::Reloader;
 use crate::shard::{self, ReportSender, ShardThreads};
 use crate::transport::http::SessionSlot;
@@ -119,7 +119,9 @@ impl Daemon {
         let (http_sessions, calls) = (SessionSlot::default(), CallStore::new(&config.calls));
         let live = LiveTap::default();
         let http_tls = tls.clone().filter(|_| config.http.tls);
-        let http = stages::http(listeners.http, http_tls, (&config, &readiness), (&http_sessions, &calls, &live));
+        let gate = Gate::start(&config.auth, config.limits.of_principals())?;
+        let of_requests = (&config, &readiness, &gate);
+        let http = stages::http(listeners.http, http_tls, of_requests, (&http_sessions, &calls, &live));
         // Results: from the batcher of each model to the publisher. Reports: from the shards and the producer to the Kafka reader.
         let (results, scored) = mpsc::channel(RESULTS);
         let (report, reports) = crossbeam_channel::bounded(REPORTS);
@@ -134,15 +136,16 @@ impl Daemon {
             return topics.map(|_| None);
         }
         let producer = stages::producer(&config, &reports_to)?;
-        let sinks = stages::sinks(&config, producer.as_ref());
+        let (transactions, to_commit) = stages::transactions(&config);
+        let sinks = stages::sinks(&config, producer.as_ref(), transactions);
         let tap = EventTap::default();
         let publisher = stages::publisher(&config, &sinks, (tap.clone(), live, &calls), scored);
         let reloader = Task::spawn(|stop| reloader.run(reload, stop));
         let (count, queue) = (config.limits.shard_count(), config.limits.shard_queue);
         let (shards, threads) = shard::start(count, queue, &reports_to, &sinks.streams)?;
-        let inputs = stages::inputs(&config, shards, models, readiness, tap);
-        let reader = stages::reader(&config, &inputs, producer.as_ref(), reports)?;
-        let grpc = stages::grpc(listeners.grpc, tls, &config, (inputs.clone(), calls));
+        let inputs = stages::inputs(&config, shards, models, readiness, tap)?;
+        let reader = stages::reader(&config, &inputs, producer.as_ref(), (reports, to_commit))?;
+        let grpc = stages::grpc(listeners.grpc, (tls, gate), &config, (inputs.clone(), calls));
         stages::open_http(&http_sessions, &inputs);
 
         let (inputs, shards) = (Some(inputs), Some(threads));

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -19,19 +19,20 @@ use crate::calls::CallStore;
 use crate::config::{Config, Role};
 use crate::evaluation::Evaluator;
 use crate::kafka::event_sink::{EVENT_ROOM, EventSink, EventSinkFault, SHADOW_ROOM};
-use crate::kafka::producer::EventProducer;
-use crate::kafka::{KafkaFault, Reader, ReaderLinks};
+use crate::kafka::producer::{EventProducer, ForTransaction};
+use crate::kafka::{DeliveryMode, KafkaFault, Reader, ReaderLinks, event_channel};
 use crate::publish::CallOutput;
 use crate::publish::live::LiveTap;
 use crate::publish::publisher::Publisher;
 use crate::publish::tap::EventTap;
-use crate::security::ServerTls;
-use crate::serving::{EventSender, JobOrigin, RegistryReceiver, StreamSinks};
+use crate::security::{Gate, ServerTls};
+use crate::serving::{Decoders, EventSender, JobOrigin, RegistryReceiver, StreamSinks};
 use crate::session::{OpenStreams, SessionLinks};
 use crate::shard::{PartitionReport, ReportSender, Shards};
+use crate::stream::MemoryBudget;
 use crate::telemetry::{Readiness, metrics};
 use crate::transport::Listener;
-use crate::transport::grpc::evaluation::Evaluation;
+use crate::transport::grpc::evaluation::{Evaluation, EvaluationLimits};
 use crate::transport::grpc::server::{self, Services};
 use crate::transport::grpc::{Calls, Events, Recognition};
 use crate::transport::http::{self, HttpSessions, LiveFeed, SessionSlot};
@@ -69,10 +70,13 @@ pub(super) fn inputs(
     models: RegistryReceiver,
     readiness: Readiness,
     tap: EventTap,
-) -> Inputs {
+) -> std::io::Result<Inputs> {
+    let budget = MemoryBudget::new(config.limits.max_memory_bytes);
+    let decoders = Decoders::start(budget, config.audio.max_file_duration)?;
     let sessions = Arc::new(SessionLinks {
         shards,
         registries: models,
+        decoders,
         streams: OpenStreams::new(config.limits.max_streams),
         bounds: config.limits.bounds(),
         draining: CancellationToken::new(),
@@ -81,25 +85,26 @@ pub(super) fn inputs(
         unread_at_drain: AtomicUsize::new(0),
         max_utilization_percent: config.limits.max_utilization_percent,
     });
-    Inputs { sessions, readiness, calls: TaskTracker::new(), tap }
+    Ok(Inputs { sessions, readiness, calls: TaskTracker::new(), tap })
 }
 
 /// Serves metrics, readiness and summaries of calls, and recordings once `sessions` is set.
 pub(super) fn http(
     port: TcpListener,
     tls: Option<ServerTls>,
-    (config, readiness): (&Config, &Readiness),
+    (config, readiness, gate): (&Config, &Readiness, &Gate),
     (sessions, calls, live): (&SessionSlot, &CallStore, &LiveTap),
 ) -> Task<Result<(), std::io::Error>> {
-    let (readiness, sessions, calls) = (readiness.clone(), sessions.clone(), calls.clone());
-    let access = Access::new(&config.ingest, config.http.address.ip().is_loopback());
+    let (readiness, gate, sessions) = (readiness.clone(), gate.clone(), sessions.clone());
+    let access = Access::new(&config.ingest, config.http.address.ip().is_loopback(), &gate);
     if config.ingest.analyse.iter().any(|name| name == "agent") {
         tracing::warn!(
             "ingest.analyse names agent: the EU prohibits inferring emotions of employees (AI Act, article 5(1)(f))"
         );
     }
-    let live = LiveFeed::start(live, &config.calls);
-    let state = http::State { metrics: metrics::install(), readiness, sessions, calls, live, access };
+    let metrics = metrics::install();
+    let (calls, live) = (calls.clone(), LiveFeed::start(live, &config.calls));
+    let state = http::State { metrics, readiness, gate, sessions, calls, live, access };
     let listener = Listener::http(http::connections(port), tls);
     Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
 }
@@ -119,8 +124,23 @@ pub(super) fn producer(
     kafka.map(|kafka| EventProducer::new(kafka, reports_to.reports.clone())).transpose()
 }
 
+/// The channel of events that are published in transactions; `None` where each is published by itself.
+pub(super) fn transactions(
+    config: &Config,
+) -> (Option<Sender<ForTransaction>>, Option<Receiver<ForTransaction>>) {
+    let kafka = config.kafka.as_ref();
+    let exactly_once = kafka.filter(|kafka| kafka.delivery == DeliveryMode::ExactlyOnce);
+    exactly_once.map(|_| event_channel()).unzip()
+}
+
 /// A sink for the output topic and one for the topic of each shadow; none where Kafka is off.
-pub(super) fn sinks(config: &Config, producer: Option<&EventProducer>) -> Sinks {
+///
+/// With exactly-once delivery the events of partitions have a sink of their own, which sends them to the reader.
+pub(super) fn sinks(
+    config: &Config,
+    producer: Option<&EventProducer>,
+    transactions: Option<Sender<ForTransaction>>,
+) -> Sinks {
     let (mut shadow_topics, mut tasks) = (HashMap::new(), Vec::new());
     let Some(producer) = producer else {
         return Sinks { streams: StreamSinks::default(), shadow_topics, tasks };
@@ -136,7 +156,16 @@ pub(super) fn sinks(config: &Config, producer: Option<&EventProducer>) -> Sinks 
         shadow_topics.insert(topic.as_str().into(), sender);
     }
     let calls = if config.publish.kafka_for_grpc { vec![sender.clone()] } else { Vec::new() };
-    Sinks { streams: StreamSinks { calls, partitions: vec![sender] }, shadow_topics, tasks }
+    let partitions = match transactions {
+        None => vec![sender],
+        Some(transactions) => {
+            let (sender, events) = EventSender::channel(EVENT_ROOM);
+            let sink = EventSink::in_transactions(producer.clone(), transactions, events);
+            tasks.push(Task::spawn(|stop| sink.run(stop)));
+            vec![sender]
+        }
+    };
+    Sinks { streams: StreamSinks { calls, partitions }, shadow_topics, tasks }
 }
 
 /// Turns the results of all models into events, until the last batcher has ended.
@@ -158,7 +187,7 @@ pub(super) fn reader(
     config: &Config,
     inputs: &Inputs,
     producer: Option<&EventProducer>,
-    reports: Receiver<PartitionReport>,
+    (reports, events): (Receiver<PartitionReport>, Option<Receiver<ForTransaction>>),
 ) -> Result<Option<Task<Result<(), KafkaFault>>>, KafkaFault> {
     let Some((kafka, producer)) = config.kafka.as_ref().zip(producer) else { return Ok(None) };
     let links = ReaderLinks {
@@ -166,6 +195,7 @@ pub(super) fn reader(
         registries: inputs.sessions.registries.clone(),
         reports,
         producer: producer.clone(),
+        events,
         readiness: inputs.readiness.clone(),
         idle_timeout: config.audio.idle_timeout,
         grace_period: config.limits.grace_period,
@@ -174,25 +204,37 @@ pub(super) fn reader(
     Ok(Some(Task::spawn_blocking(move |stop| reader.run(&stop))))
 }
 
+/// The limits of evaluations.
+fn evaluation_limits(config: &Config) -> EvaluationLimits {
+    EvaluationLimits {
+        options: config.evaluation.clone(),
+        first_clip_timeout: config.limits.first_chunk_timeout,
+        idle_timeout: config.audio.idle_timeout,
+    }
+}
+
 /// Serves recognition, evaluation, events, health and reflection.
 pub(super) fn grpc(
     port: TcpListener,
-    tls: Option<ServerTls>,
+    (tls, gate): (Option<ServerTls>, Gate),
     config: &Config,
     (inputs, store): (Inputs, CallStore),
 ) -> Task<Result<(), tonic::transport::Error>> {
     let Inputs { sessions, readiness, calls, tap } = inputs;
     let (models, draining) = (sessions.registries.clone(), sessions.draining.clone());
-    let evaluator = move || models.borrow().find("").map(|model| Evaluator::of(&model));
+    let (decoders, budget) = (sessions.decoders.clone(), sessions.decoders.budget().clone());
+    let evaluator = move || models.borrow().find("").map(|model| Evaluator::of(&model, decoders.clone()));
     let services = Services {
         calls: Calls::new(store, draining.clone()),
         recognition: Recognition::new(sessions, calls, config.audio.max_chunk_bytes),
-        evaluation: Evaluation::new(evaluator, draining),
+        evaluation: Evaluation::new(evaluator, draining, evaluation_limits(config)),
         events: Events::new(tap),
         readiness,
+        gate,
         max_chunk_bytes: config.audio.max_chunk_bytes,
         max_file_bytes: config.audio.max_file_bytes,
         options: config.grpc.clone(),
+        budget,
     };
     let listener = Listener::grpc(server::connections(port, &config.grpc), tls);
     Task::spawn(|stop| server::serve(listener, services, stop.cancelled_owned()))

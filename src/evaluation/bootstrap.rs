@@ -27,7 +27,13 @@ pub struct Interval {
 /// Each resample draws as many speakers as there are, with replacement, each with all of its clips (Davison and Hinkley,
 /// "Bootstrap Methods and their Application", 1997, section 3.8). Resampling single clips was rejected: clips of one
 /// speaker are correlated, and the intervals would be too narrow. A clip without a speaker forms its own group.
-pub(super) fn intervals(labels: usize, clips: &[ScoredClip]) -> Option<(Interval, Interval)> {
+///
+/// Returns `None` too where `is_cancelled` returns true, which is called before each resample.
+pub(super) fn intervals(
+    labels: usize,
+    clips: &[ScoredClip],
+    is_cancelled: &dyn Fn() -> bool,
+) -> Option<(Interval, Interval)> {
     let groups = by_speaker(labels, clips);
     if groups.len() < 2 {
         return None;
@@ -36,9 +42,14 @@ pub(super) fn intervals(labels: usize, clips: &[ScoredClip]) -> Option<(Interval
     let (mut accuracies, mut recalls) = (Vec::with_capacity(RESAMPLES), Vec::with_capacity(RESAMPLES));
     let mut sum = vec![vec![0; labels]; labels];
     for _ in 0..RESAMPLES {
+        if is_cancelled() {
+            return None;
+        }
         sum.iter_mut().for_each(|row| row.fill(0));
         for _ in 0..groups.len() {
-            add(&mut sum, &groups[random.below(groups.len())]);
+            for (truth, predicted, count) in &groups[random.below(groups.len())] {
+                sum[*truth][*predicted] += count;
+            }
         }
         accuracies.push(accuracy(&sum));
         recalls.push(unweighted_average_recall(&sum));
@@ -46,24 +57,28 @@ pub(super) fn intervals(labels: usize, clips: &[ScoredClip]) -> Option<(Interval
     Some((interval(accuracies), interval(recalls)))
 }
 
-/// Returns one confusion matrix for each speaker, rows = truth.
-fn by_speaker(labels: usize, clips: &[ScoredClip]) -> Vec<Vec<Vec<u64>>> {
+/// The entries of a confusion matrix that are not 0: truth, prediction, count. Most speakers have few.
+type Entries = Vec<(usize, usize, u64)>;
+
+/// Returns one confusion matrix for each speaker.
+fn by_speaker(labels: usize, clips: &[ScoredClip]) -> Vec<Entries> {
     let mut speakers: BTreeMap<&str, Vec<&ScoredClip>> = BTreeMap::new();
     let mut groups = Vec::new();
     for clip in clips {
         match &clip.speaker {
             Some(speaker) => speakers.entry(speaker).or_default().push(clip),
-            None => groups.push(confusion(labels, [clip])),
+            None => groups.push(entries(&confusion(labels, [clip]))),
         }
     }
-    groups.extend(speakers.into_values().map(|clips| confusion(labels, clips)));
+    groups.extend(speakers.into_values().map(|clips| entries(&confusion(labels, clips))));
     groups
 }
 
-fn add(sum: &mut [Vec<u64>], matrix: &[Vec<u64>]) {
-    for (sum, count) in sum.iter_mut().flatten().zip(matrix.iter().flatten()) {
-        *sum += count;
-    }
+fn entries(matrix: &[Vec<u64>]) -> Entries {
+    let rows = matrix.iter().enumerate();
+    let cells =
+        rows.flat_map(|(truth, row)| row.iter().enumerate().map(move |(at, count)| (truth, at, *count)));
+    cells.filter(|(_, _, count)| *count > 0).collect()
 }
 
 fn interval(mut values: Vec<f64>) -> Interval {

@@ -7,7 +7,7 @@
 use prost::bytes::Bytes;
 
 use super::EvaluationError;
-use crate::audio::{self, AudioFormat, Encoding, Planar};
+use crate::audio::{self, AudioFormat, Encoding, Planar, Recording};
 use crate::datasets;
 use crate::stream::{BadChunk, Chunk, Scratch, StreamFrontEnd, StreamSetup};
 use crate::window::Window;
@@ -63,30 +63,50 @@ impl ClipFrontEnd {
     /// Returns the reason where the audio cannot be decoded or is shorter than one frame.
     pub fn windows(&mut self, format: AudioFormat, bytes: &[u8]) -> Result<Vec<Vec<f32>>, String> {
         let (samples, rate_hz) = mixed_down(format, bytes)?;
-        let chunk = Chunk {
-            format: Some(
-                AudioFormat::new(Encoding::PcmF32Le, rate_hz, 1).map_err(|error| error.to_string())?,
-            ),
-            audio: samples.iter().flat_map(|sample| sample.to_le_bytes()).collect::<Vec<u8>>().into(),
-            last: true,
-            ..Chunk::default()
-        };
-        let windows = self.cut(&chunk).map_err(|error| error.to_string())?;
-        if windows.is_empty() {
-            let geometry = &self.setup.geometry;
-            let (frame, rate_hz) = (geometry.frame_length, geometry.sample_rate_hz);
-            return Err(format!("shorter than one frame ({frame} samples at {rate_hz} Hz)"));
-        }
+        let mut windows = Vec::new();
+        self.cut(&samples, rate_hz, &mut |features| {
+            windows.push(features);
+            true
+        })?;
         Ok(windows)
     }
 
-    fn cut(&mut self, chunk: &Chunk) -> Result<Vec<Vec<f32>>, BadChunk> {
-        let mut windows = Vec::new();
-        let mut keep = |window: Window| windows.push(window.features);
-        let mut stream = StreamFrontEnd::begin(&self.setup, chunk)?;
-        stream.accept(&mut self.scratch, chunk, &mut keep)?;
-        stream.end(&mut self.scratch, &mut keep)?;
-        Ok(windows)
+    /// Passes the windows of mixed-down samples to `take`, one after the other, until it returns false. The samples are read second by second, so that
+    /// only the windows that `take` keeps use memory.
+    ///
+    /// # Errors
+    /// Returns the reason where the samples are fewer than one frame.
+    pub fn cut(
+        &mut self,
+        samples: &[f32],
+        rate_hz: u32,
+        take: &mut dyn FnMut(Vec<f32>) -> bool,
+    ) -> Result<(), String> {
+        let format = AudioFormat::new(Encoding::PcmF32Le, rate_hz, 1).map_err(|error| error.to_string())?;
+        let (mut windows, mut goes_on) = (0_usize, true);
+        let mut emit = |window: Window, goes_on: &mut bool| {
+            windows += 1;
+            *goes_on = *goes_on && take(window.features);
+        };
+        let first = Chunk { format: Some(format), ..Chunk::default() };
+        let text = |bad: BadChunk| bad.to_string();
+        let mut stream = StreamFrontEnd::begin(&self.setup, &first).map_err(text)?;
+        for second in samples.chunks(rate_hz as usize) {
+            let audio = second.iter().flat_map(|sample| sample.to_le_bytes()).collect::<Vec<u8>>().into();
+            let chunk = Chunk { audio, ..first.clone() };
+            let accepted = stream.accept(&mut self.scratch, &chunk, &mut |window| emit(window, &mut goes_on));
+            accepted.map_err(text)?;
+            if !goes_on {
+                return Ok(());
+            }
+        }
+        stream.end(&mut self.scratch, &mut |window| emit(window, &mut goes_on)).map_err(text)?;
+        if windows > 0 {
+            return Ok(());
+        }
+        let geometry = &self.setup.geometry;
+        let (frame, rate_hz) = (geometry.frame_length, geometry.sample_rate_hz);
+        Err(format!("shorter than one frame ({frame} samples at {rate_hz} Hz)"))
     }
 }
 
@@ -94,11 +114,16 @@ impl ClipFrontEnd {
 pub(super) fn mixed_down(format: AudioFormat, bytes: &[u8]) -> Result<(Vec<f32>, u32), String> {
     if format.is_file() {
         let file = audio::decode_bytes(bytes, None).map_err(|error| error.problem.to_string())?;
-        return Ok((mean(&file.channels), file.sample_rate_hz));
+        return Ok(mixed_down_file(&file));
     }
     let mut planar = Planar::new();
     audio::decode(format, bytes, &mut planar).map_err(|error| error.to_string())?;
     Ok((mean(planar.channels()), format.sample_rate_hz()))
+}
+
+/// Returns the mean of all channels of a decoded file, and the sample rate in Hz.
+pub(super) fn mixed_down_file(file: &Recording) -> (Vec<f32>, u32) {
+    (mean(&file.channels), file.sample_rate_hz)
 }
 
 fn mean(channels: &[Vec<f32>]) -> Vec<f32> {

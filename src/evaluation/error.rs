@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use crate::model::EngineError;
-use crate::stream::SetupError;
+use crate::stream::{OutOfMemory, SetupError};
 
 /// Why an evaluation ends without a report.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,9 @@ pub enum EvaluationError {
     /// The front end cannot be set up for the model.
     #[error(transparent)]
     Setup(#[from] SetupError),
+    /// The budget of memory has no room for a decoded clip.
+    #[error("clip.audio: {0}")]
+    Memory(#[from] OutOfMemory),
     /// The model failed.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -5,19 +5,24 @@
 
 use std::sync::Arc;
 
-use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt};
 use prost::bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
+use super::clip::{mixed_down, mixed_down_file};
 use super::{ClipFrontEnd, EvaluationError, LabelledClip};
-use crate::audio::AudioFormat;
+use crate::audio::{AudioFormat, FileError, FileProblem};
 use crate::batch::Job;
 use crate::batch::ReplyOrigin;
 use crate::model::{Contract, EngineError, Prediction};
 use crate::proto;
-use crate::serving::{JobOrigin, ServedModel};
-use crate::stream::{InputBounds, StreamSetup};
+use crate::serving::{DecodedFile, Decoders, JobOrigin, ServedModel};
+use crate::stream::{InputBounds, OutOfMemory, StreamSetup};
 use crate::telemetry::excerpt;
+
+/// Windows of one clip that wait for the model.
+const WINDOWS_AHEAD: usize = 16;
 
 /// Why a clip was skipped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +54,8 @@ pub struct Evaluator<O> {
     contract: Arc<Contract>,
     setup: Arc<StreamSetup>,
     jobs: mpsc::Sender<Job<O>>,
+    /// The threads that decode the files of clients; the files of the operator are decoded where they are read.
+    decoders: Option<Decoders>,
     /// Idle front ends. They are kept because each holds resampling tables that are expensive to build.
     spare: (crossbeam_channel::Sender<ClipFrontEnd>, crossbeam_channel::Receiver<ClipFrontEnd>),
 }
@@ -59,16 +66,18 @@ impl<O> Clone for Evaluator<O> {
             contract: self.contract.clone(),
             setup: self.setup.clone(),
             jobs: self.jobs.clone(),
+            decoders: self.decoders.clone(),
             spare: self.spare.clone(),
         }
     }
 }
 
 impl Evaluator<JobOrigin> {
-    /// Returns an evaluator for a model in service, on the batcher of its streams.
+    /// Returns an evaluator for a model in service, on the batcher of its streams, whose files `decoders` decode.
     #[must_use]
-    pub fn of(model: &ServedModel) -> Self {
-        Self::new(model.contract.clone(), model.setup.clone(), model.jobs.clone())
+    pub fn of(model: &ServedModel, decoders: Decoders) -> Self {
+        let evaluator = Self::new(model.contract.clone(), model.setup.clone(), model.jobs.clone());
+        Self { decoders: Some(decoders), ..evaluator }
     }
 }
 
@@ -77,7 +86,7 @@ impl<O: From<ReplyOrigin>> Evaluator<O> {
     #[must_use]
     pub fn new(contract: Arc<Contract>, setup: StreamSetup, jobs: mpsc::Sender<Job<O>>) -> Self {
         let spare = crossbeam_channel::bounded(clips_in_flight());
-        Self { contract, setup: Arc::new(setup), jobs, spare }
+        Self { contract, setup: Arc::new(setup), jobs, decoders: None, spare }
     }
 
     /// Returns the model's contract.
@@ -102,43 +111,94 @@ impl<O: From<ReplyOrigin>> Evaluator<O> {
         if !self.contract.labels.contains(&label) {
             return Ok(outcome(Err(SkipReason::Label(label.clone()))));
         }
-        match self.windows(format, audio).await {
-            Ok(windows) => Ok(outcome(Ok(self.mean_over(windows).await?))),
+        match self.predict(format, audio).await? {
+            Ok(prediction) => Ok(outcome(Ok(prediction))),
             Err(reason) => Ok(outcome(Err(SkipReason::Audio(reason)))),
         }
     }
 
-    /// Decodes the audio and computes the features on a blocking thread.
-    async fn windows(&self, format: AudioFormat, audio: Bytes) -> Result<Vec<Vec<f32>>, String> {
-        let (setup, (back, spare)) = (self.setup.clone(), self.spare.clone());
-        let windows = tokio::task::spawn_blocking(move || {
-            let mut front_end = spare.try_recv().unwrap_or_else(|_| ClipFrontEnd::new(&setup));
-            let windows = front_end.windows(format, &audio);
-            // The channel is bounded; a front end that does not fit is dropped.
-            let _ = back.try_send(front_end);
-            windows
-        });
-        windows.await.unwrap_or_else(|_| Err("the front end panicked".to_owned()))
+    /// Returns the mean prediction over the windows of a clip, or why the clip is skipped.
+    async fn predict(
+        &self,
+        format: AudioFormat,
+        audio: Bytes,
+    ) -> Result<Result<Prediction, String>, EvaluationError> {
+        let source = match &self.decoders {
+            Some(decoders) if format.is_file() => match decoders.decode(audio).await {
+                Ok(decoded) => Source::Decoded(decoded),
+                Err(FileError { problem: FileProblem::OutOfMemory { limit }, .. }) => {
+                    return Err(OutOfMemory(limit).into());
+                }
+                Err(error) => return Ok(Err(error.problem.to_string())),
+            },
+            _ => Source::Encoded(format, audio),
+        };
+        let (windows, cut) = self.windows(source);
+        let mean = self.mean_over(windows).await?;
+        let cut = cut.await.unwrap_or_else(|_| Err("the front end panicked".to_owned()));
+        Ok(cut.map(|()| mean))
     }
 
-    async fn mean_over(&self, windows: Vec<Vec<f32>>) -> Result<Prediction, EngineError> {
-        let count = windows.len() as f32;
-        let mut replies = Vec::with_capacity(windows.len());
-        for features in windows {
-            let (origin, reply) = ReplyOrigin::new();
-            self.jobs.send(Job::new(features, origin.into())).await.map_err(|_| EngineError::Ended)?;
-            replies.push(async { reply.await.unwrap_or(Err(EngineError::Ended)) });
-        }
+    /// Computes the windows of a clip on a blocking thread, few of them ahead of the model.
+    fn windows(
+        &self,
+        source: Source,
+    ) -> (mpsc::Receiver<Vec<f32>>, tokio::task::JoinHandle<Result<(), String>>) {
+        let (setup, (back, spare)) = (self.setup.clone(), self.spare.clone());
+        let (sender, windows) = mpsc::channel(WINDOWS_AHEAD);
+        let cutting = tokio::task::spawn_blocking(move || {
+            let (samples, rate_hz) = source.samples()?;
+            let mut front_end = spare.try_recv().unwrap_or_else(|_| ClipFrontEnd::new(&setup));
+            // Fails where the evaluation was given up.
+            let cut =
+                front_end.cut(&samples, rate_hz, &mut |features| sender.blocking_send(features).is_ok());
+            // The channel is bounded; a front end that does not fit is dropped.
+            let _ = back.try_send(front_end);
+            cut
+        });
+        (windows, cutting)
+    }
+
+    /// Returns the mean of the predictions for all windows.
+    async fn mean_over(&self, windows: mpsc::Receiver<Vec<f32>>) -> Result<Prediction, EngineError> {
         let mut mean = Prediction {
             scores: vec![0.0; self.contract.labels.len()],
             values: vec![0.0; self.contract.values.len()],
         };
-        for prediction in try_join_all(replies).await? {
+        let mut count = 0.0;
+        let predictions = ReceiverStream::new(windows).map(|features| self.predict_window(features));
+        let mut predictions = std::pin::pin!(predictions.buffered(WINDOWS_AHEAD));
+        while let Some(prediction) = predictions.try_next().await? {
+            count += 1.0;
             add(&mut mean.scores, prediction.scores);
             add(&mut mean.values, prediction.values);
         }
         mean.scores.iter_mut().chain(&mut mean.values).for_each(|sum| *sum /= count);
         Ok(mean)
+    }
+
+    async fn predict_window(&self, features: Vec<f32>) -> Result<Prediction, EngineError> {
+        let (origin, reply) = ReplyOrigin::new();
+        self.jobs.send(Job::new(features, origin.into())).await.map_err(|_| EngineError::Ended)?;
+        reply.await.unwrap_or(Err(EngineError::Ended))
+    }
+}
+
+/// The audio of a clip.
+enum Source {
+    /// Samples, or a file of the operator.
+    Encoded(AudioFormat, Bytes),
+    /// A file that was decoded, with the memory that it holds.
+    Decoded(DecodedFile),
+}
+
+impl Source {
+    /// Returns the mean of all channels, and the sample rate in Hz.
+    fn samples(self) -> Result<(Vec<f32>, u32), String> {
+        match self {
+            Self::Encoded(format, audio) => mixed_down(format, &audio),
+            Self::Decoded(decoded) => Ok(mixed_down_file(&decoded.recording)),
+        }
     }
 }
 

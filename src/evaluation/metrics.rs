@@ -81,6 +81,15 @@ impl Metrics {
     /// Panics where a true label or the number of probabilities is inconsistent with the labels.
     #[must_use]
     pub fn of(labels: &[String], clips: &[ScoredClip]) -> Self {
+        Self::of_unless(labels, clips, &|| false)
+    }
+
+    /// Computes the metrics as [`Self::of`] does, without intervals once `is_cancelled` returns true.
+    ///
+    /// # Panics
+    /// As [`Self::of`].
+    #[must_use]
+    pub fn of_unless(labels: &[String], clips: &[ScoredClip], is_cancelled: &dyn Fn() -> bool) -> Self {
         let confusion_matrix = confusion(labels.len(), clips);
         let per_class: Vec<ClassMetrics> = labels
             .iter()
@@ -89,7 +98,8 @@ impl Metrics {
             .collect();
         let is_seen = |at: usize| confusion_matrix.iter().any(|row| row[at] > 0) || per_class[at].support > 0;
         let macro_f1 = mean((0..labels.len()).filter(|at| is_seen(*at)).map(|at| per_class[at].f1));
-        let (accuracy_interval, unweighted_average_recall_interval) = intervals(labels.len(), clips).unzip();
+        let (accuracy_interval, unweighted_average_recall_interval) =
+            intervals(labels.len(), clips, is_cancelled).unzip();
         Self {
             accuracy: accuracy(&confusion_matrix),
             unweighted_average_recall: unweighted_average_recall(&confusion_matrix),

@@ -39,7 +39,19 @@ impl Tally {
     /// Computes the report. The bootstrap takes tens of milliseconds of CPU time.
     #[must_use]
     pub fn report(self) -> Report {
-        let metrics = Metrics::of(&self.contract.labels, &self.clips);
+        self.report_unless(&|| false)
+    }
+
+    /// Returns the number of clips that were added.
+    #[must_use]
+    pub fn clips(&self) -> u64 {
+        self.clips.len() as u64 + self.skipped
+    }
+
+    /// Computes the report as [`Self::report`] does, without intervals once `is_cancelled` returns true: the report has no recipient then.
+    #[must_use]
+    pub fn report_unless(self, is_cancelled: &dyn Fn() -> bool) -> Report {
+        let metrics = Metrics::of_unless(&self.contract.labels, &self.clips, is_cancelled);
         let seconds = self.started.elapsed().as_secs_f64();
         Report::new(self.contract.full_name(), self.contract.labels.clone(), metrics, self.skipped, seconds)
     }

@@ -17,9 +17,7 @@ use super::outage;
 use super::outgoing::{Content, Outgoing, Settlement};
 use super::refusal::{self, Refusal};
 use super::unacknowledged::Unacknowledged;
-use crate::serving::SettledWindow;
 use crate::shard::PartitionReport;
-use crate::stream::ChannelState;
 use crate::telemetry::metrics;
 
 /// What librdkafka keeps beside a message until its outcome is known.
@@ -61,18 +59,7 @@ impl Shared {
 
     /// Reports what an acknowledgement settles.
     pub fn settle(&self, settlement: Settlement) {
-        match settlement {
-            Settlement::Window(SettledWindow { ticket, state }) => {
-                self.report(PartitionReport::Delivered { ticket, state });
-            }
-            Settlement::DeadLetter(ticket) => self.report(PartitionReport::DeadLetterDelivered(ticket)),
-            Settlement::StreamEnds(ends) => {
-                let delivered =
-                    |ticket| PartitionReport::Delivered { ticket, state: ChannelState::default() };
-                ends.into_iter().map(delivered).for_each(|report| self.report(report));
-            }
-            Settlement::Nothing => {}
-        }
+        settlement.reports().into_iter().for_each(|report| self.report(report));
     }
 
     /// Decides what becomes of a message that was refused; it keeps its place among those that are sent again. `in_batch`: whether others were refused

@@ -3,7 +3,7 @@
 //! Input: partitions that the group assigns. Output: for each the offset to begin at and the streams that another reader left open there. The requests
 //! block a thread of their own: the reader keeps the other partitions going, and answers the group once the result is there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread::JoinHandle;
@@ -11,14 +11,15 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use tokio_util::sync::CancellationToken;
 
 use super::clients::{REQUEST_TIMEOUT, ReaderContext};
+use super::commit_metadata::{CommitMetadata, Committed};
 use super::fault::{KafkaFault, broker};
 use super::options::Options;
 use super::outage;
-use super::progress::ProgressEntry;
+use super::progress_log::ResolvedProgress;
 use super::progress_topic;
 
 /// The first pause before partitions are loaded again, and the longest one.
@@ -26,6 +27,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long a request to stop may go unseen.
 const STOP_SLICE: Duration = Duration::from_millis(50);
+/// Pause before the offsets of an open transaction are requested again.
+const OPEN_TRANSACTION: Duration = Duration::from_millis(100);
 
 /// A partition that is ready to be read.
 #[derive(Debug)]
@@ -33,10 +36,10 @@ pub(super) struct AssignedPartition {
     pub number: i32,
     /// The offset to begin at.
     pub start: i64,
-    /// The offset that the group has committed; `None` where it has none, or the records there are gone.
-    pub committed: Option<i64>,
-    /// The streams that another reader left open at that offset.
-    pub open_streams: HashMap<Arc<str>, ProgressEntry>,
+    /// What the group has committed; without an offset where the records there are gone.
+    pub committed: Committed,
+    /// The progress at that offset.
+    pub progress: ResolvedProgress,
 }
 
 type Loaded = Result<Option<Vec<AssignedPartition>>, KafkaFault>;
@@ -131,9 +134,7 @@ fn load(
     if numbers.is_empty() {
         return Ok(Some(Vec::new()));
     }
-    let committed = consumer
-        .committed_offsets(partitions, REQUEST_TIMEOUT)
-        .map_err(broker(kafka, format!("read the offsets of group {}", kafka.group_id)))?;
+    let Some(committed) = committed_offsets(kafka, consumer, &partitions, stop)? else { return Ok(None) };
     let first_offsets = || broker(kafka, format!("read the first offsets of {topic}"));
     let mut firsts = TopicPartitionList::new();
     for number in &numbers {
@@ -141,22 +142,47 @@ fn load(
     }
     // The protocol accepts "the beginning" in place of a time. That is one request for each leader; `fetch_watermarks` is one for each partition.
     let firsts = consumer.offsets_for_times(firsts, REQUEST_TIMEOUT).map_err(first_offsets())?;
-    let mut starts = BTreeMap::new();
+    let (mut firsts_by_number, mut commits) = (BTreeMap::new(), BTreeMap::new());
     for number in numbers {
         let unknown = || KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset);
         let first = offset(&firsts, topic, number).ok_or_else(unknown).map_err(first_offsets())?;
-        let committed = still_there(number, offset(&committed, topic, number), first);
-        starts.insert(number, (first, committed));
+        let committed = still_there(number, committed_at(&committed, topic, number), first);
+        firsts_by_number.insert(number, first);
+        commits.insert(number, committed);
     }
-    let committed = starts.iter().map(|(number, (_, committed))| (*number, *committed)).collect();
-    let Some(mut open_streams) = progress_topic::read(kafka, &committed, stop)? else { return Ok(None) };
-    let assigned = starts.into_iter().map(|(number, (first, committed))| AssignedPartition {
+    let Some(mut progress) = progress_topic::read(kafka, &commits, stop)? else { return Ok(None) };
+    let assigned = commits.into_iter().map(|(number, committed)| AssignedPartition {
         number,
-        start: committed.unwrap_or(first),
+        start: committed.offset.unwrap_or_else(|| firsts_by_number[&number]),
         committed,
-        open_streams: open_streams.remove(&number).unwrap_or_default(),
+        progress: progress.remove(&number).unwrap_or_default(),
     });
     Ok(Some(assigned.collect()))
+}
+
+/// Returns the offsets of the group; `None` where `stop` was cancelled. Offsets that are part of an open transaction are waited for: the one of a process
+/// that died ends with its timeout.
+fn committed_offsets(
+    kafka: &Options,
+    consumer: &BaseConsumer<ReaderContext>,
+    partitions: &TopicPartitionList,
+    stop: &CancellationToken,
+) -> Result<Option<TopicPartitionList>, KafkaFault> {
+    let fault = || broker(kafka, format!("read the offsets of group {}", kafka.group_id));
+    let unstable =
+        |error: &KafkaError| error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnstableOffsetCommit);
+    while !stop.is_cancelled() {
+        let found = consumer.committed_offsets(partitions.clone(), REQUEST_TIMEOUT);
+        let found = found.and_then(|found| {
+            found.elements().iter().try_for_each(TopicPartitionListElem::error)?;
+            Ok(found)
+        });
+        match found {
+            Err(error) if unstable(&error) => std::thread::sleep(OPEN_TRANSACTION),
+            found => return found.map(Some).map_err(fault()),
+        }
+    }
+    Ok(None)
 }
 
 /// Returns the offset that the list has for a partition.
@@ -167,10 +193,18 @@ fn offset(list: &TopicPartitionList, topic: &str, partition: i32) -> Option<i64>
     }
 }
 
+/// Returns what the group has committed for a partition.
+fn committed_at(list: &TopicPartitionList, topic: &str, partition: i32) -> Committed {
+    let metadata =
+        list.find_partition(topic, partition).map(|element| CommitMetadata::parse(element.metadata()));
+    Committed { offset: offset(list, topic, partition), metadata: metadata.unwrap_or_default() }
+}
+
 /// Returns the committed offset unless its record is gone.
-fn still_there(partition: i32, committed: Option<i64>, first: i64) -> Option<i64> {
-    if let Some(offset) = committed.filter(|offset| *offset < first) {
+fn still_there(partition: i32, committed: Committed, first: i64) -> Committed {
+    if let Some(offset) = committed.offset.filter(|offset| *offset < first) {
         tracing::error!(partition, "records {offset} to {first} are gone: retention was too short");
+        return Committed { offset: None, ..committed };
     }
-    committed.filter(|offset| *offset >= first)
+    committed
 }

@@ -33,6 +33,10 @@ pub(super) const MESSAGE_MAX_BYTES: &str = "10485760";
 /// Fetched records that wait in memory, for each partition, unless `kafka.properties` sets another bound. With librdkafka's default of 64 MiB a deep
 /// backlog fills as much for each partition.
 const QUEUED_KBYTES: &str = "2048";
+/// How long the group waits for a member that does not answer. A start after a kill waits for that long, unless the members are static.
+const SESSION_TIMEOUT_MS: &str = "10000";
+/// How long a transaction may take. A partition whose owner died in a transaction is read on after that time.
+const TRANSACTION_TIMEOUT_MS: &str = "10000";
 /// How long the clients of the command line wait for an acknowledgement.
 const CLIENT_MESSAGE_TIMEOUT_MS: &str = "30000";
 
@@ -54,11 +58,21 @@ pub(super) fn input_consumer(
     let mut settings = settings(kafka);
     settings
         .set("group.id", &kafka.group_id)
-        .set("partition.assignment.strategy", "cooperative-sticky")
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "true")
+        .set("isolation.level", "read_committed")
         .set("auto.offset.reset", "earliest");
+    if settings.get("group.protocol").is_none_or(|protocol| protocol.eq_ignore_ascii_case("classic")) {
+        settings.set("partition.assignment.strategy", "cooperative-sticky");
+        // With the consumer protocol (KIP-848) the broker decides, and librdkafka refuses the property.
+        if settings.get("session.timeout.ms").is_none() {
+            settings.set("session.timeout.ms", SESSION_TIMEOUT_MS);
+        }
+    }
+    if !kafka.instance_id.is_empty() {
+        settings.set("group.instance.id", &kafka.instance_id);
+    }
     if settings.get("statistics.interval.ms").is_none() {
         settings.set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
     }
@@ -97,6 +111,23 @@ pub(super) fn event_producer<C: ProducerContext>(
     settings.create_with_context(context).map_err(broker(kafka, "set up a producer"))
 }
 
+/// Returns the producer of transactions. How long a record is tried is bounded by the transaction's timeout.
+///
+/// # Errors
+/// Where librdkafka refuses a setting.
+pub(super) fn transactional_producer<C: ProducerContext>(
+    kafka: &Options,
+    transactional_id: &str,
+    context: C,
+) -> Result<ThreadedProducer<C>, KafkaFault> {
+    let mut settings = settings(kafka);
+    settings.set("transactional.id", transactional_id).set("linger.ms", "1");
+    if settings.get("transaction.timeout.ms").is_none() {
+        settings.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
+    }
+    settings.create_with_context(context).map_err(broker(kafka, "set up the transactional producer"))
+}
+
 /// Returns the producer of progress records. Its records are few and a commit waits for them, so they do not linger.
 ///
 /// # Errors
@@ -118,12 +149,16 @@ pub(super) fn progress_producer<C: ProducerContext>(
 ///
 /// # Errors
 /// Where librdkafka refuses a setting.
-pub(super) fn progress_consumer(kafka: &Options) -> Result<BaseConsumer<QuietContext>, KafkaFault> {
+pub(super) fn progress_consumer(
+    kafka: &Options,
+    isolation_level: &str,
+) -> Result<BaseConsumer<QuietContext>, KafkaFault> {
     let mut settings = settings(kafka);
     settings
         .set("group.id", format!("{}-progress", kafka.group_id))
         .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true");
+        .set("enable.partition.eof", "true")
+        .set("isolation.level", isolation_level);
     settings.create_with_context(QuietContext).map_err(broker(kafka, "set up the progress consumer"))
 }
 
@@ -140,7 +175,7 @@ pub(super) fn group_reader(kafka: &Options) -> Result<BaseConsumer<QuietContext>
 /// Creates a consumer and a producer with `kafka.properties` and drops them. They have no brokers, so no connection is opened.
 ///
 /// # Errors
-/// Where librdkafka refuses a property: a name that it does not know, a bad value, or a file that it cannot read. The text names the property.
+/// Where librdkafka refuses a property: an unknown name, a bad value, or a file that it cannot read. The text names the property.
 pub fn check(kafka: &Options) -> Result<(), String> {
     let refused = |error| match secrets::masked(error) {
         KafkaError::ClientConfig(_, reason, key, _) if !key.is_empty() => {

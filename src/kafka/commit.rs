@@ -11,15 +11,73 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rdkafka::consumer::ConsumerGroupMetadata;
+
+use super::commit_metadata::{CommitMetadata, RecordWriters};
 use super::partition::Partition;
+use super::producer::Outgoing;
 use super::progress::Progress;
+use super::refusal::{Refusal, smaller};
 use crate::stream::Assignment;
+use crate::telemetry::metrics;
 
 /// All that becomes durable together, in the order of its fields for each partition.
 #[derive(Debug, Default)]
 pub struct Commit {
+    /// Events and dead letters of a transaction, in order; empty where they are published by themselves.
+    pub records: Vec<TransactionRecord>,
     /// The partitions that it is about.
     pub partitions: Vec<PartitionCommit>,
+    /// The member of the group that makes the commit; only for transactions.
+    pub member: Option<GroupMember>,
+}
+
+impl Commit {
+    /// Drops what belongs to assignments that are over.
+    pub(super) fn retain(&mut self, is_current: impl Fn(Assignment) -> bool) {
+        self.records.retain(|record| is_current(record.assignment));
+        self.partitions.retain(|part| is_current(part.assignment));
+    }
+}
+
+impl Commit {
+    /// Replaces the largest event or dead letter, which the brokers refuse, by a smaller dead letter. One that is the smallest already is dropped.
+    pub(super) fn replace_largest(&mut self, dead_letter_topic: &str) {
+        let size = |record: &TransactionRecord| record.message.value.as_ref().map_or(0, Vec::len);
+        let largest = (0..self.records.len()).max_by_key(|index| size(&self.records[*index]));
+        let Some(index) = largest else { return };
+        let TransactionRecord { assignment, message } = self.records.remove(index);
+        let why = (Refusal::TooLarge, "the brokers refuse the record");
+        match smaller(message, why, dead_letter_topic) {
+            Ok(message) => {
+                metrics::kafka_refused("reduced");
+                self.records.insert(index, TransactionRecord { assignment, message });
+            }
+            Err(message) => {
+                metrics::kafka_refused("dropped");
+                tracing::error!(topic = message.topic, "a record that the brokers refuse is dropped");
+            }
+        }
+    }
+}
+
+/// An event or a dead letter of a transaction.
+#[derive(Debug)]
+pub struct TransactionRecord {
+    /// The assignment that it comes from.
+    pub assignment: Assignment,
+    /// The record.
+    pub message: Outgoing,
+}
+
+/// The member of the group, with its generation, as it was when the commit was made. The group's coordinator refuses the commit if another generation has
+/// begun since.
+pub struct GroupMember(pub(super) ConsumerGroupMetadata);
+
+impl std::fmt::Debug for GroupMember {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("GroupMember")
+    }
 }
 
 /// The part of a [`Commit`] that belongs to one partition.
@@ -29,8 +87,14 @@ pub struct PartitionCommit {
     pub assignment: Assignment,
     /// Progress records, by stream. They precede the offset.
     pub progress: Vec<(Arc<str>, Progress)>,
+    /// The writers that those records name.
+    pub writers: RecordWriters,
     /// The settled offset. `None` where streams are about to end by wall time: their progress is written, and the offset stays as it is.
     pub offset: Option<i64>,
+    /// The offset that the group has committed. A transaction without a new offset repeats it, so that the group's coordinator checks the member.
+    pub committed: Option<i64>,
+    /// The metadata that is committed with the offset.
+    pub metadata: CommitMetadata,
     /// Streams whose progress records are deleted after the offset is acknowledged.
     pub ended: Vec<Arc<str>>,
 }
@@ -40,6 +104,10 @@ pub struct PartitionCommit {
 pub enum CommitOutcome {
     /// Progress and offsets are acknowledged.
     Acknowledged,
+    /// Nothing has become durable: the transaction was aborted. It is to be tried again while its partitions are assigned.
+    Aborted,
+    /// Nothing has become durable, because the brokers refuse a record for what it holds. It is to be tried again with a smaller record in its place.
+    RecordRefused,
     /// The progress is acknowledged, the offsets are not: the broker may have applied them or not.
     Unacknowledged,
 }
@@ -80,7 +148,12 @@ impl Committer {
 
     fn begin(&mut self, partitions: Vec<PartitionCommit>) -> Option<Commit> {
         self.under_way = !partitions.is_empty();
-        self.under_way.then_some(Commit { partitions })
+        self.under_way.then(|| Commit { partitions, ..Commit::default() })
+    }
+
+    /// Notes that the commit that is under way is given up: its partitions were released.
+    pub(super) fn give_up(&mut self) {
+        self.under_way = false;
     }
 
     /// Notes the outcome of the commit that is under way. Partitions that were released meanwhile, or assigned anew, are left alone.

@@ -44,6 +44,15 @@ impl DeadLetterQueue {
         self.waiting.push_back(self.to_record(letter, kind));
     }
 
+    /// Returns the next dead letter with what it settles, to be published in a transaction.
+    pub fn pop(&mut self) -> Option<(DeadLetterTicket, Outgoing)> {
+        let mut letter = self.waiting.pop_front()?;
+        match std::mem::replace(&mut *letter.settlement, Settlement::Nothing) {
+            Settlement::DeadLetter(ticket) => Some((ticket, letter)),
+            Settlement::Window(_) | Settlement::StreamEnds(_) | Settlement::Nothing => None,
+        }
+    }
+
     /// Hands over as many as the producer has room for, and lets it send again what was refused; never waits.
     ///
     /// # Errors

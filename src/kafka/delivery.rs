@@ -3,18 +3,16 @@
 //! Input: [`Commit`]s. Output: what became of each. Invariant: the offsets of a commit are committed only after all of its progress is acknowledged, and
 //! its streams' records are deleted only after the offsets are.
 //!
-//! [`Delivery`] is the interface that each kind of delivery semantics implements. [`AtLeastOnce`] publishes events beside it, as soon as they are there: a crash before the commit
-//! publishes some of them again. A transactional implementation owns the producer of the events too. It begins a transaction when it is created and after
-//! each commit; `deliver` then writes the progress into it, adds the offsets with the group's metadata and commits it, so that events, progress and offsets
-//! become visible together. Where it has to abort, the partitions are reopened from their progress, as they are after a rebalance. All of those are
-//! blocking calls of librdkafka, which is why a delivery blocks and has a thread of its own.
+//! [`Delivery`] is the interface that each kind of delivery semantics implements. With [`AtLeastOnce`], events are published beside it, as soon as they are
+//! there: a crash before the commit publishes some of them again. With [`super::transaction::ExactlyOnce`] a commit has its events and dead letters too, and
+//! all of it is one transaction. Both make blocking calls of librdkafka, which is why a delivery blocks and has a thread of its own.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use metrics::counter;
+use metrics::{counter, histogram};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -24,10 +22,18 @@ use super::fault::{KafkaFault, broker};
 use super::options::Options;
 use super::outage;
 use super::progress_topic::{ProgressWrite, ProgressWriter};
-use crate::telemetry::metrics::KAFKA_COMMITS_TOTAL;
+use crate::telemetry::metrics::{KAFKA_COMMIT_SECONDS, KAFKA_COMMITS_TOTAL};
 
 /// Makes commits durable.
 pub trait Delivery: Send {
+    /// Prepares the first delivery; blocks until the brokers have answered.
+    ///
+    /// # Errors
+    /// A failure that a retry cannot help.
+    fn prepare(&mut self) -> Result<(), KafkaFault> {
+        Ok(())
+    }
+
     /// Delivers one commit; blocks until its outcome is known.
     ///
     /// # Errors
@@ -63,9 +69,10 @@ impl AtLeastOnce {
         let mut offsets = TopicPartitionList::new();
         for part in &commit.partitions {
             let Some(offset) = part.offset else { continue };
-            let added =
-                offsets.add_partition_offset(topic, part.assignment.partition, Offset::Offset(offset));
-            added.map_err(broker(&self.kafka, format!("commit offset {offset} of {topic}")))?;
+            let action = || broker(&self.kafka, format!("commit offset {offset} of {topic}"));
+            let mut element = offsets.add_partition(topic, part.assignment.partition);
+            element.set_offset(Offset::Offset(offset)).map_err(action())?;
+            element.set_metadata(part.metadata.to_json());
         }
         if offsets.count() == 0 {
             return Ok(true);
@@ -81,22 +88,37 @@ impl AtLeastOnce {
 
 impl Delivery for AtLeastOnce {
     fn deliver(&mut self, commit: &Commit) -> Result<CommitOutcome, KafkaFault> {
-        let of = |partition, stream_id, progress| ProgressWrite { partition, stream_id, progress };
-        let progress = commit.partitions.iter().flat_map(|part| {
-            let partition = part.assignment.partition;
-            part.progress.iter().map(move |(stream_id, progress)| of(partition, stream_id, Some(progress)))
-        });
-        self.progress.write(progress)?;
+        self.progress.write(progress_writes(commit))?;
         if !self.commit_offsets(commit)? {
             return Ok(CommitOutcome::Unacknowledged);
         }
-        let tombstones = commit.partitions.iter().flat_map(|part| {
-            let partition = part.assignment.partition;
-            part.ended.iter().map(move |stream_id| of(partition, stream_id, None))
-        });
-        self.progress.write(tombstones)?;
+        self.progress.write(tombstones(commit))?;
         Ok(CommitOutcome::Acknowledged)
     }
+}
+
+/// Returns the progress records of a commit.
+pub(super) fn progress_writes(commit: &Commit) -> impl Iterator<Item = ProgressWrite<'_>> {
+    commit.partitions.iter().flat_map(|part| {
+        part.progress.iter().map(|(stream_id, progress)| ProgressWrite {
+            partition: part.assignment.partition,
+            stream_id,
+            writers: &part.writers,
+            progress: Some(progress),
+        })
+    })
+}
+
+/// Returns the records that delete the progress of the streams that have ended.
+pub(super) fn tombstones(commit: &Commit) -> impl Iterator<Item = ProgressWrite<'_>> {
+    commit.partitions.iter().flat_map(|part| {
+        part.ended.iter().map(|stream_id| ProgressWrite {
+            partition: part.assignment.partition,
+            stream_id,
+            writers: &part.writers,
+            progress: None,
+        })
+    })
 }
 
 /// A commit with its outcome.
@@ -114,13 +136,20 @@ impl DeliveryThread {
     ///
     /// # Errors
     /// Where the operating system has no thread to give.
-    pub fn start(mut delivery: impl Delivery + 'static) -> Result<Self, KafkaFault> {
+    pub fn start(mut delivery: Box<dyn Delivery>) -> Result<Self, KafkaFault> {
         // Bounded by the committer: one commit is under way at a time.
         let (commits, inbox) = channel::<Commit>();
         let (outbox, delivered) = channel();
         let run = move || {
+            if let Err(fault) = delivery.prepare() {
+                // Dropped by a reader that has stopped meanwhile.
+                let _ = outbox.send((Commit::default(), Err(fault)));
+                return;
+            }
             for commit in inbox {
+                let started = Instant::now();
                 let outcome = delivery.deliver(&commit);
+                histogram!(KAFKA_COMMIT_SECONDS).record(started.elapsed());
                 if outbox.send((commit, outcome)).is_err() {
                     return;
                 }
@@ -188,7 +217,7 @@ mod tests {
 
     fn start() -> (Sender<Result<CommitOutcome, KafkaFault>>, DeliveryThread) {
         let (allow, allowed) = channel();
-        (allow, DeliveryThread::start(Gated(allowed)).unwrap())
+        (allow, DeliveryThread::start(Box::new(Gated(allowed))).unwrap())
     }
 
     /// Polls as the reader does, until something is delivered or fails.

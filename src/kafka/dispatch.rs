@@ -10,6 +10,7 @@ use super::fault::KafkaFault;
 use super::fetched::Fetched;
 use super::outage;
 use super::reader::Reader;
+use super::transaction_buffer::TransactionBuffer;
 
 /// Records of one partition in a round, and how much audio they have before the next one takes its turn.
 const RECORDS_PER_ROUND: usize = 64;
@@ -30,6 +31,8 @@ impl Reader {
     /// Sends chunks on and reads what was fetched. A partition with a chunk for a full shard is read no further.
     pub(super) fn dispatch(&mut self) -> Result<Remaining, KafkaFault> {
         let (mut remaining, mut errors) = (Remaining::Empty, Vec::new());
+        // Dead letters have no room until the transaction is committed.
+        let may_read = !self.transaction.as_ref().is_some_and(TransactionBuffer::is_full);
         for number in self.turns.order(self.partitions.keys().copied()) {
             let Some(partition) = self.partitions.get_mut(&number) else { continue };
             let mut audio_ms = 0;
@@ -38,7 +41,7 @@ impl Reader {
                     remaining = remaining.max(Remaining::ShardFull);
                     break;
                 }
-                if !partition.is_readable() {
+                if !may_read || !partition.is_readable() {
                     break;
                 }
                 if read == RECORDS_PER_ROUND || audio_ms > AUDIO_MS_PER_ROUND {

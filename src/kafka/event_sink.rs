@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 
+use crossbeam_channel::{Sender, TrySendError};
 use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 
-use super::producer::{EventProducer, NotTaken, Outgoing, Settlement};
+use super::producer::{EventProducer, ForTransaction, NotTaken, Outgoing, Settlement};
 use crate::serving::{EventReceiver, SinkEvent, SinkMessage};
 
 /// Events that may wait in the sink of the output topic: ten seconds of a thousand channels with one window a second.
@@ -28,6 +29,8 @@ pub struct EventSinkFault(#[source] pub KafkaError);
 pub struct EventSink {
     producer: EventProducer,
     topic: Option<String>,
+    /// Where the events go instead of the producer's queue.
+    transactions: Option<Sender<ForTransaction>>,
     events: EventReceiver,
 }
 
@@ -35,13 +38,23 @@ impl EventSink {
     /// A sink for the output topic.
     #[must_use]
     pub fn new(producer: EventProducer, events: EventReceiver) -> Self {
-        Self { producer, topic: None, events }
+        Self { producer, topic: None, transactions: None, events }
+    }
+
+    /// A sink for the output topic whose events the reader of the partitions publishes in transactions.
+    #[must_use]
+    pub fn in_transactions(
+        producer: EventProducer,
+        transactions: Sender<ForTransaction>,
+        events: EventReceiver,
+    ) -> Self {
+        Self { producer, topic: None, transactions: Some(transactions), events }
     }
 
     /// A sink for another topic.
     #[must_use]
     pub fn for_topic(producer: EventProducer, events: EventReceiver, topic: &str) -> Self {
-        Self { producer, topic: Some(topic.to_owned()), events }
+        Self { producer, topic: Some(topic.to_owned()), transactions: None, events }
     }
 
     /// Hands events to the producer until every sender is dropped, or until `stop`: then the queue closes, and the task ends once the events
@@ -73,11 +86,10 @@ impl EventSink {
         let settlement = settles.map_or(Settlement::Nothing, Settlement::Window);
         let event = match message {
             SinkMessage::Event(event) => event,
-            SinkMessage::Call(summary, ends) => return self.send(self.producer.call(&summary, ends)).await,
-            SinkMessage::Nothing => {
-                self.producer.settle(settlement);
-                return Ok(());
+            SinkMessage::Call(summary, ends) => {
+                return self.publish(self.producer.call(&summary, ends)).await;
             }
+            SinkMessage::Nothing => return self.settle(settlement).await,
         };
         let message = match (&failure, &self.topic) {
             (Some(reason), _) => self.producer.failed_window(&event, reason, settlement),
@@ -86,10 +98,24 @@ impl EventSink {
         };
         // The reply of the event's call need not copy it.
         drop(event);
-        self.send(message).await
+        self.publish(message).await
     }
 
-    async fn send(&self, mut message: Outgoing) -> Result<(), EventSinkFault> {
+    /// Settles what has no record. In a transaction it keeps its place among the records.
+    async fn settle(&self, settlement: Settlement) -> Result<(), EventSinkFault> {
+        match &self.transactions {
+            Some(transactions) => add(transactions, ForTransaction { message: None, settlement }).await,
+            None => self.producer.settle(settlement),
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, mut message: Outgoing) -> Result<(), EventSinkFault> {
+        if let Some(transactions) = &self.transactions {
+            let settlement = std::mem::replace(&mut *message.settlement, Settlement::Nothing);
+            add(transactions, ForTransaction { message: Some(message), settlement }).await;
+            return Ok(());
+        }
         loop {
             match self.producer.send(message) {
                 Ok(()) => return Ok(()),
@@ -98,5 +124,13 @@ impl EventSink {
             }
             tokio::time::sleep(RETRY).await;
         }
+    }
+}
+
+/// Waits for room in the channel to the reader. A reader that has ended publishes nothing any more: the next one does.
+async fn add(transactions: &Sender<ForTransaction>, mut next: ForTransaction) {
+    while let Err(TrySendError::Full(back)) = transactions.try_send(next) {
+        next = back;
+        tokio::time::sleep(RETRY).await;
     }
 }

@@ -68,6 +68,21 @@ pub enum KafkaFault {
     /// A stream's progress belongs to no offset that the group has committed.
     #[error(transparent)]
     LostProgress(Box<LostProgress>),
+    /// The progress topic lacks records that existed when the offset was committed.
+    #[error(
+        "read progress from {topic}[{partition}]: {missing} streams that were open when offset {committed} was committed have no record \
+         (was the topic deleted?); set kafka.on_lost_progress = \"restart\" to begin such streams anew"
+    )]
+    MissingProgress {
+        /// The progress topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Streams without a record.
+        missing: usize,
+        /// The offset that the group has committed.
+        committed: String,
+    },
     /// The progress topic is another group's.
     #[error(
         "use the progress topic {topic}: it holds progress of the group {other:?}, not {group:?}; give each group its own kafka.progress_topic"

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::partition_clock::{PartitionClock, ReadAt};
-use super::progress::{Progress, ProgressEntry, StreamState};
+use super::progress::{LaterEpoch, Progress, ProgressEntry, StreamState};
 use super::tracked_stream::{RecordState, TrackedRecord, TrackedStream};
 use crate::audio::AudioFormat;
 use crate::shard::ChunkAccepted;
 use crate::stream::Resume;
 use crate::stream::{ChannelState, EpochPosition, StreamInfo, Ticket};
+use crate::window::WindowSpan;
 
 /// The offsets of one partition while it is assigned.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub struct TrackedProgress {
     pub records: Vec<(Arc<str>, Progress)>,
     /// Streams that have ended below the offset; the topic forgets them once it is committed.
     pub ended: Vec<Arc<str>>,
+    /// Streams with a progress record at the offset that have not ended below it.
+    pub streams: usize,
 }
 
 /// How it is decided whether a silent stream is idle.
@@ -64,12 +67,15 @@ impl OffsetTracker {
         let clock = left_open.values().map(ProgressEntry::silence_ms).max().unwrap_or(0);
         let resumed = |(stream_id, entry): (&Arc<str>, &ProgressEntry)| {
             let state = entry.state.as_ref();
+            let mut windows = state.map(StreamState::acknowledged_windows).unwrap_or_default();
+            windows.extend(entry.later_epochs.iter().flat_map(LaterEpoch::acknowledged_windows));
             let stream = TrackedStream {
                 position: state.map(StreamState::position),
                 begun_with: state.map(|state| (state.info(stream_id), state.format)),
                 last_read: ReadAt { timestamp: entry.last_timestamp, clock: clock - entry.silence_ms() },
                 idle_ends: entry.idle_ends.clone(),
-                acknowledged_windows: state.map(StreamState::acknowledged_windows).unwrap_or_default(),
+                acknowledged_windows: windows,
+                later_epochs: entry.later_epochs.clone(),
                 // It may have been written for an earlier offset; it fits this one.
                 acknowledged: Some(ProgressEntry { offset: committed, ..entry.clone() }),
                 has_progress_record: true,
@@ -90,14 +96,14 @@ impl OffsetTracker {
     }
 
     /// Notes a record that is on its way to its shard or, without a stream, one that becomes a dead letter. Offsets must rise.
-    pub fn record_read(&mut self, offset: i64, stream_id: Option<&Arc<str>>, timestamp: i64) {
+    pub fn record_read(&mut self, offset: i64, stream: Option<(&Arc<str>, WindowSpan)>, timestamp: i64) {
         self.clock_before.push_back((offset, self.clock.now()));
-        if let Some(stream_id) = stream_id {
+        if let Some((stream_id, span)) = stream {
             let stream = self.streams.entry(stream_id.clone()).or_default();
             let last_read_before = stream.last_read;
             stream.last_read = self.clock.read(last_read_before, timestamp);
             let state = RecordState::AtShard;
-            stream.records.push_back(TrackedRecord { offset, last_read_before, state });
+            stream.records.push_back(TrackedRecord { offset, last_read_before, span, state });
         }
         self.unsettled.insert(offset);
         self.next_offset = offset + 1;
@@ -183,6 +189,18 @@ impl OffsetTracker {
         self.next_offset > self.start
     }
 
+    /// Returns whether any stream is tracked.
+    #[must_use]
+    pub fn has_streams(&self) -> bool {
+        !self.streams.is_empty()
+    }
+
+    /// Returns whether the progress topic has a record of the stream, or will have once what is under way is acknowledged.
+    #[must_use]
+    pub fn has_progress_record(&self, stream_id: &str) -> bool {
+        self.streams.get(stream_id).is_some_and(|stream| stream.has_progress_record)
+    }
+
     /// Returns the offset that the group has committed.
     #[must_use]
     pub fn committed(&self) -> Option<i64> {
@@ -205,7 +223,7 @@ impl OffsetTracker {
             stream.proposed = Some(next.clone());
             let unchanged = match &stream.acknowledged {
                 Some(acknowledged) => acknowledged.same_position(&next),
-                None => next.state.is_none(),
+                None => next.is_empty(),
             };
             if !unchanged || next.needs_exact_offset() || stream.record_in_doubt {
                 stream.has_progress_record = true;
@@ -214,8 +232,11 @@ impl OffsetTracker {
                 let record = Progress { acknowledged: Some(acknowledged), next };
                 progress.records.push((stream_id.clone(), record));
             }
-            if stream.has_progress_record && stream.is_over_at(offset) {
-                progress.ended.push(stream_id.clone());
+            if stream.has_progress_record {
+                match stream.is_over_at(offset) {
+                    true => progress.ended.push(stream_id.clone()),
+                    false => progress.streams += 1,
+                }
             }
         }
         progress
@@ -240,7 +261,7 @@ impl OffsetTracker {
                 stream.records.pop_front();
             }
             stream.record_in_doubt = false;
-            stream.forget_epochs();
+            stream.forget_epochs(offset);
         }
         for stream_id in ended {
             if let Some(stream) = self.streams.get_mut(stream_id) {
@@ -287,6 +308,12 @@ impl OffsetTracker {
     /// Returns the stream's format, where it is known.
     pub fn format(&self, stream_id: &str) -> Option<AudioFormat> {
         self.streams.get(stream_id)?.begun_with.as_ref().map(|(_, format)| *format)
+    }
+
+    /// Returns what an earlier reader has published of the epoch that the chunk at `offset` opens; `None` where the chunk opens none, or it published nothing.
+    #[must_use]
+    pub fn later_epoch(&self, stream_id: &str, offset: i64) -> Option<&LaterEpoch> {
+        self.streams.get(stream_id)?.later_epoch(offset)
     }
 
     /// Returns what the stream's first chunk declared, where it is known.

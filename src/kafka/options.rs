@@ -52,6 +52,20 @@ pub struct Options {
     /// Longest time that a start waits for the brokers.
     #[serde(with = "As::<PositiveDuration>")]
     pub start_timeout: Duration,
+    /// How often an event is published: "exactly-once" publishes events, dead letters, progress and offsets in transactions.
+    pub delivery: DeliveryMode,
+    /// Time between two transactions; only for kafka.delivery = "exactly-once".
+    #[serde(with = "As::<PositiveDuration>")]
+    pub transaction_interval: Duration,
+    /// Windows and dead letters after which a transaction is committed at the latest; only for kafka.delivery =
+    /// "exactly-once".
+    #[serde(with = "As::<Count<1, 10_000>>")]
+    pub transaction_windows: usize,
+    /// Name of this daemon within its group (static membership); no two daemons of a group may have the same. A daemon
+    /// that starts again under its name gets its partitions back at once. Without it a daemon is a new member at each start.
+    #[serde(with = "As::<InstanceId>")]
+    #[schemars(example = &"affectd-0")]
+    pub instance_id: String,
     /// What is done with a stream where no progress record fits the committed offset.
     pub on_lost_progress: OnLostProgress,
     /// Whether missing topics are created at start.
@@ -82,6 +96,10 @@ impl Default for Options {
             commit_interval: Duration::from_secs(1),
             unready_after: Duration::from_secs(10),
             start_timeout: Duration::from_secs(30),
+            delivery: DeliveryMode::AtLeastOnce,
+            transaction_interval: Duration::from_millis(200),
+            transaction_windows: 1_000,
+            instance_id: String::new(),
             on_lost_progress: OnLostProgress::Fail,
             create_topics: true,
             partitions: 8,
@@ -117,6 +135,16 @@ choice! {
         Protobuf = "protobuf",
         /// The same message in proto3 JSON.
         Json = "json",
+    }
+}
+
+choice! {
+    /// Values of `kafka.delivery`.
+    pub enum DeliveryMode {
+        /// Each event is published as soon as it is there; a crash publishes some again under the same ids.
+        AtLeastOnce = "at-least-once",
+        /// Events become visible together with the offsets; a reader of committed records sees each once.
+        ExactlyOnce = "exactly-once",
     }
 }
 
@@ -162,11 +190,37 @@ impl Form for Brokers {
     }
 }
 
+/// A name, or an empty string where the key is not set.
+pub struct InstanceId;
+
+impl Form for InstanceId {
+    type Value = String;
+
+    fn allowed() -> String {
+        "text".to_owned()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "minLength": 1})
+    }
+
+    fn read(json: &Json) -> Option<String> {
+        if json.is_null() { Some(String::new()) } else { Text::read(json) }
+    }
+
+    fn write(value: &String) -> Json {
+        if value.is_empty() { Json::Null } else { Text::write(value) }
+    }
+}
+
 /// Properties of librdkafka that are set elsewhere or must stay as they are, each with what is allowed instead.
 pub const RESERVED_PROPERTIES: &[(&str, &str)] = &[
     ("bootstrap.servers", "nothing here: set kafka.brokers"),
     ("metadata.broker.list", "nothing here: set kafka.brokers"),
     ("group.id", "nothing here: set kafka.group_id"),
+    ("group.instance.id", "nothing here: set kafka.instance_id"),
+    ("transactional.id", "nothing here: set kafka.delivery and kafka.instance_id"),
+    ("isolation.level", "nothing here: only committed records are read"),
     ("enable.auto.commit", "nothing here: offsets are committed once their events are delivered"),
     ("enable.auto.offset.store", "nothing here: offsets are committed once their events are delivered"),
 ];

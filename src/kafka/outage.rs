@@ -12,7 +12,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// The shortest time between two lines of one kind.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Kinds that are told apart; librdkafka has some hundred facilities, and few of them warn.
+/// Kinds that are distinguished; librdkafka has some hundred facilities, and few of them warn.
 const MAX_KINDS: usize = 64;
 /// The kind of all lines about brokers that are away.
 const OUTAGE: &str = "brokers";

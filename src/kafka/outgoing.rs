@@ -6,7 +6,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::OwnedHeaders;
 
 use crate::serving::SettledWindow;
-use crate::stream::{DeadLetterTicket, Ticket};
+use crate::shard::PartitionReport;
+use crate::stream::{ChannelState, DeadLetterTicket, Ticket};
 
 /// What an acknowledgement settles.
 #[derive(Debug)]
@@ -19,6 +20,32 @@ pub enum Settlement {
     DeadLetter(DeadLetterTicket),
     /// Nothing: the event of a gRPC stream.
     Nothing,
+}
+
+impl Settlement {
+    /// Returns the reports of what is settled.
+    pub(super) fn reports(self) -> Vec<PartitionReport> {
+        match self {
+            Self::Window(SettledWindow { ticket, state }) => {
+                vec![PartitionReport::Delivered { ticket, state }]
+            }
+            Self::StreamEnds(ends) => {
+                let delivered =
+                    |ticket| PartitionReport::Delivered { ticket, state: ChannelState::default() };
+                ends.into_iter().map(delivered).collect()
+            }
+            Self::DeadLetter(ticket) => vec![PartitionReport::DeadLetterDelivered(ticket)],
+            Self::Nothing => Vec::new(),
+        }
+    }
+}
+
+/// What a transaction publishes and settles.
+#[derive(Debug)]
+pub struct ForTransaction {
+    /// `None` for a window without an event.
+    pub(super) message: Option<Outgoing>,
+    pub(super) settlement: Settlement,
 }
 
 /// What a message is, and what was left out of it.

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::commit::{CommitOutcome, PartitionCommit};
+use super::commit_metadata::{CommitMetadata, Committed};
 use super::dead_letters::DeadLetter;
-use super::offset_tracker::{Idle, OffsetTracker, TrackedProgress};
+use super::offset_tracker::{Idle, OffsetTracker};
 use super::partition_end::PartitionEnd;
 use super::progress::ProgressEntry;
 use super::record::{AudioRecord, RawRecord};
@@ -32,52 +32,73 @@ use crate::telemetry::metrics;
 
 /// A partition while it is assigned.
 pub struct Partition {
-    assignment: Assignment,
-    tracker: OffsetTracker,
+    pub(super) assignment: Assignment,
+    pub(super) tracker: OffsetTracker,
     /// Messages that their shard had no room for, and those behind them.
-    outbox: VecDeque<(Arc<str>, ShardMessage)>,
+    pub(super) outbox: VecDeque<(Arc<str>, ShardMessage)>,
     /// Records that their shard has not reported on.
     at_shard: HashMap<i64, RawRecord>,
     /// How long its streams are silent by wall time.
-    silence: Silence,
+    pub(super) silence: Silence,
     /// Whether it is about to be released: nothing more is read.
-    leaving: bool,
+    pub(super) leaving: bool,
     /// Whether streams are about to end by wall time: nothing is read until they have.
-    ending_by_wall_time: bool,
+    pub(super) ending_by_wall_time: bool,
     /// The offset of a commit that is under way or was not acknowledged. No other is tried before it.
-    pending_commit: Option<i64>,
+    pub(super) pending_commit: Option<i64>,
+    /// The name under which this assignment commits.
+    pub(super) writer: String,
+    /// The metadata of the last acknowledged commit.
+    pub(super) committed: CommitMetadata,
+    /// Streams whose progress records are void. They are deleted after the first commit.
+    pub(super) void: Vec<Arc<str>>,
+    pub(super) transactional: bool,
+    /// Whether events or dead letters wait for the next transaction.
+    pub(super) has_published: bool,
     registries: RegistryReceiver,
 }
 
-/// Where a partition begins.
-#[derive(Debug, Clone, Copy)]
-pub struct StartOffset {
+/// What is known of a partition when it is assigned.
+#[derive(Debug, Clone, Default)]
+pub struct PartitionStart {
     /// The first offset to read.
-    pub start: i64,
-    /// The offset that the group has committed; `None` before its first commit.
-    pub committed: Option<i64>,
+    pub offset: i64,
+    /// What the group has committed.
+    pub committed: Committed,
+    /// The name under which this assignment commits and writes progress; see [`CommitMetadata::writer`].
+    pub writer: String,
+    /// The streams that another reader left open there.
+    pub open_streams: HashMap<Arc<str>, ProgressEntry>,
+    /// Streams whose progress records are void.
+    pub void: Vec<Arc<str>>,
+    /// Whether events are published by the commit that settles them.
+    pub transactional: bool,
 }
 
 impl Partition {
-    /// Opens a partition with the streams that another reader left open. Streams choose from `registries` and end when they are silent for
-    /// `idle_timeout`.
+    /// Opens a partition. Streams choose from `registries` and end when they are silent for `idle_timeout`.
     #[must_use]
     pub fn new(
         assignment: Assignment,
-        at: StartOffset,
-        left_open: &HashMap<Arc<str>, ProgressEntry>,
+        start: PartitionStart,
         idle_timeout: Duration,
         registries: RegistryReceiver,
     ) -> Self {
+        let PartitionStart { offset, committed, writer, open_streams, void, transactional } = start;
         Self {
             assignment,
-            tracker: OffsetTracker::open(at.start, at.committed, left_open, idle_timeout),
+            tracker: OffsetTracker::open(offset, committed.offset, &open_streams, idle_timeout),
             outbox: VecDeque::new(),
             at_shard: HashMap::new(),
             silence: Silence::new(idle_timeout),
             leaving: false,
             ending_by_wall_time: false,
             pending_commit: None,
+            writer,
+            committed: committed.metadata,
+            void,
+            transactional,
+            has_published: false,
             registries,
         }
     }
@@ -124,7 +145,7 @@ impl Partition {
     }
 
     /// The streams with an open segment whose silence the records do not show.
-    fn perhaps_idle(&self) -> impl Iterator<Item = &Arc<str>> {
+    pub(super) fn perhaps_idle(&self) -> impl Iterator<Item = &Arc<str>> {
         let segments = self.tracker.open_segments();
         segments.filter(|(_, idle)| *idle == Idle::PerhapsByWallTime).map(|(stream_id, _)| stream_id)
     }
@@ -143,7 +164,12 @@ impl Partition {
         let mut resume = self.tracker.resume(&stream_id);
         let goes_on = resume.as_ref().is_some_and(|resume| resume.at.is_some());
         // A resumed stream keeps the information of its progress record. What this record declares is compared with it in the shard.
-        let info = self.tracker.info(&stream_id).filter(|_| goes_on).unwrap_or(&audio.info).clone();
+        let mut info = self.tracker.info(&stream_id).filter(|_| goes_on).unwrap_or(&audio.info).clone();
+        if let Some(later) = self.tracker.later_epoch(&stream_id, offset) {
+            let channel_states = later.channel_states.clone();
+            info = Arc::new(StreamInfo { channel_states, ..StreamInfo::clone(&info) });
+            resume.get_or_insert_default().published = Some(later.published());
+        }
         let model = match self.model_for(&info, &audio) {
             Ok(model) => model,
             Err(refusal) => return Err(self.refuse(record, offset, timestamp, refusal.to_string())),
@@ -152,7 +178,8 @@ impl Partition {
             resume.iter_mut().for_each(end_at_position);
             self.end_segment(&stream_id);
         }
-        self.tracker.record_read(offset, Some(&stream_id), timestamp);
+        let span = model.setup.geometry.span();
+        self.tracker.record_read(offset, Some((&stream_id, span)), timestamp);
         self.at_shard.insert(offset, record);
         self.silence.stream_read(&stream_id, Instant::now());
         let format = audio.chunk.format.or_else(|| self.tracker.format(&stream_id));
@@ -212,11 +239,15 @@ impl Partition {
     pub fn handle_report(&mut self, report: PartitionReport) -> Option<DeadLetter> {
         match report {
             PartitionReport::WindowSubmitted(ticket) => self.tracker.window_submitted(ticket),
-            PartitionReport::Delivered { ticket, state } => self.tracker.window_delivered(&ticket, state),
+            PartitionReport::Delivered { ticket, state } => {
+                self.has_published = true;
+                self.tracker.window_delivered(&ticket, state);
+            }
             PartitionReport::SegmentEnded { stream_id, position, .. } => {
                 self.tracker.segment_ended(&stream_id, position)
             }
             PartitionReport::DeadLetterDelivered(ticket) => {
+                self.has_published = true;
                 self.tracker.dead_letter_delivered(ticket.stream_id.as_deref(), ticket.offset);
             }
             PartitionReport::ChunkAccepted(accepted) => {
@@ -245,57 +276,8 @@ impl Partition {
         passed.iter().for_each(|stream_id| self.end_segment(stream_id));
     }
 
-    /// Returns the progress of streams that are silent for so long that they end by wall time; `None` where there are none. They end once it is
-    /// acknowledged, see [`Self::commit_completed`].
-    ///
-    /// The silence counts up to the last report of the partition's end, and only once all records before that end are read: a broker that does not
-    /// answer, or records that are fetched and not read, may hold chunks of the stream.
-    pub fn wall_time_commit(&mut self) -> Option<PartitionCommit> {
-        let all_read = self.outbox.is_empty() && self.silence.is_end_read(self.tracker.next_offset());
-        // After a commit with an unknown outcome, the record must go on naming both of its offsets.
-        if !all_read || !self.is_readable() || self.pending_commit.is_some() {
-            return None;
-        }
-        let silent = self.perhaps_idle().filter(|stream_id| self.silence.is_silent(stream_id));
-        let silent: Vec<Arc<str>> = silent.cloned().collect();
-        let end = |id: Arc<str>| self.tracker.end_by_wall_time(&id).map(|progress| (id, progress));
-        let progress: Vec<_> = silent.into_iter().filter_map(end).collect();
-        self.ending_by_wall_time = !progress.is_empty();
-        let (assignment, ended) = (self.assignment, Vec::new());
-        self.ending_by_wall_time.then_some(PartitionCommit { assignment, progress, offset: None, ended })
-    }
-
-    /// Returns what has settled since the last commit; `None` where nothing has.
-    pub fn settled_commit(&mut self) -> Option<PartitionCommit> {
-        let settled = self.pending_commit.unwrap_or_else(|| self.tracker.lowest_unsettled());
-        let is_committed = self.tracker.committed().is_some_and(|committed| committed >= settled);
-        if is_committed || !self.tracker.has_read() {
-            return None;
-        }
-        self.pending_commit = Some(settled);
-        let TrackedProgress { records, ended } = self.tracker.progress_at(settled);
-        let (assignment, offset) = (self.assignment, Some(settled));
-        Some(PartitionCommit { assignment, progress: records, offset, ended })
-    }
-
-    /// Notes what became of a commit of this partition.
-    pub fn commit_completed(&mut self, commit: PartitionCommit, outcome: CommitOutcome) {
-        match commit.offset {
-            // Without an offset, acknowledged progress is all there was to do.
-            None => {
-                self.ending_by_wall_time = false;
-                commit.progress.iter().for_each(|(stream_id, _)| self.end_segment(stream_id));
-            }
-            Some(offset) if outcome == CommitOutcome::Acknowledged => {
-                self.pending_commit = None;
-                self.tracker.commit_acknowledged(offset, &commit.ended);
-            }
-            Some(_) => {}
-        }
-    }
-
     /// Ends a stream's segment, behind all chunks that were read.
-    fn end_segment(&mut self, stream_id: &Arc<str>) {
+    pub(super) fn end_segment(&mut self, stream_id: &Arc<str>) {
         self.silence.forget(stream_id);
         let key = StreamKey::Kafka(self.assignment, stream_id.clone());
         self.outbox.push_back((stream_id.clone(), ShardMessage::EndSegment { key, credits: None }));

@@ -19,7 +19,7 @@ use super::fault::KafkaFault;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// An answer that takes longer follows an outage.
 const PROMPT: Duration = Duration::from_secs(1);
-/// How often the brokers are asked where no end is needed, so that an outage is noticed.
+/// How often a request is sent to the brokers where no end is needed, so that an outage is noticed.
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// The end of a partition at one moment.

@@ -14,7 +14,7 @@ use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
 
 use super::acknowledgements::{Acknowledgements, InFlight, Shared};
 use super::outgoing::Content;
-pub use super::outgoing::{NotTaken, Outgoing, Settlement};
+pub use super::outgoing::{ForTransaction, NotTaken, Outgoing, Settlement};
 use super::refusal::{self, Refusal, cut, with};
 use crate::kafka::{KafkaFault, clients};
 use crate::kafka::{Options, ValueFormat};
@@ -172,7 +172,7 @@ impl EventProducer {
             return Ok(());
         }
         if self.shared.unacknowledged().begin_round() {
-            // What is still queued comes back too, so that all of it is sent again in order.
+            // What is still queued is returned too, so that all of it is sent again in order.
             self.producer.purge(PurgeConfig::default().queue().non_blocking());
         }
         let mut next = self.shared.unacknowledged().next_retry(Instant::now());

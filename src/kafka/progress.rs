@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::audio::{AudioFormat, ChannelPolicy};
 use crate::stream::{
-    ChannelState, ChannelStates, EpochPosition, RESUMED, Resume, ResumePoint, SplitFrame, StreamInfo,
-    StreamPosition,
+    ChannelState, ChannelStates, EpochPosition, PublishedWindows, RESUMED, Resume, ResumePoint, SplitFrame,
+    StreamInfo, StreamPosition,
 };
 use crate::window::WindowSpan;
 
@@ -49,10 +49,40 @@ pub struct ProgressEntry {
     /// Positions at which the stream ended by wall time, ascending. A replay ends it there too.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub idle_ends: VecDeque<u64>,
+    /// Windows of epochs that begin at or behind the offset and are published already, by rising offset.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later_epochs: Vec<LaterEpoch>,
     /// Highest timestamp of the stream's records before the offset, in ms.
     pub last_timestamp: i64,
     /// The same, and the time that the partition's clock has advanced since, up to the offset. In older records the highest timestamp of the partition.
     pub highest_timestamp: i64,
+}
+
+/// Published windows of an epoch whose first chunk is read again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LaterEpoch {
+    /// Offset of the chunk that opens the epoch.
+    pub begins_at: i64,
+    /// The lowest window of each channel that is not published.
+    pub next_windows: Vec<u64>,
+    /// Length and hop of the windows that those numbers count.
+    pub span: WindowSpan,
+    /// The state of the stages behind the model before those windows.
+    #[serde(flatten)]
+    pub channel_states: ChannelStates,
+}
+
+impl LaterEpoch {
+    /// Returns the last window of each channel before the next one.
+    pub(super) fn acknowledged_windows(&self) -> AcknowledgedWindows {
+        last_windows(self.begins_at, &self.next_windows, &self.channel_states)
+    }
+
+    /// Returns which windows of the epoch are not to be published again.
+    #[must_use]
+    pub fn published(&self) -> PublishedWindows {
+        PublishedWindows { next_windows: self.next_windows.clone(), span: self.span }
+    }
 }
 
 /// A stream that has begun and not ended.
@@ -93,6 +123,13 @@ pub struct StreamState {
 /// Acknowledged windows by epoch of the stream, channel and index, each with the state of the stages behind the model after it.
 pub(super) type AcknowledgedWindows = BTreeMap<(i64, u32, u64), ChannelState>;
 
+/// Returns the last window of each channel of an epoch before the given ones, with the states after it.
+fn last_windows(epoch: i64, next_windows: &[u64], states: &ChannelStates) -> AcknowledgedWindows {
+    let last =
+        |(channel, next): (u32, &u64)| Some(((epoch, channel, next.checked_sub(1)?), states.of(channel)));
+    (0..).zip(next_windows).filter_map(last).collect()
+}
+
 impl StreamState {
     /// Returns the state of a stream at a position.
     #[must_use]
@@ -119,11 +156,7 @@ impl StreamState {
 
     /// Returns the last window of each channel before the next one, which all are acknowledged.
     pub(super) fn acknowledged_windows(&self) -> AcknowledgedWindows {
-        let last = |(channel, next): (usize, &u64)| {
-            let channel = channel as u32;
-            Some(((RESUMED, channel, next.checked_sub(1)?), self.channel_states.of(channel)))
-        };
-        self.next_windows.iter().enumerate().filter_map(last).collect()
+        last_windows(RESUMED, &self.next_windows, &self.channel_states)
     }
 
     /// Returns the position for the offset tracker. Nothing before it is needed, or the commit would lie below it.
@@ -147,8 +180,15 @@ impl StreamState {
     pub fn info(&self, stream_id: &Arc<str>) -> Arc<StreamInfo> {
         let Self { attributes, model, channels, channel_names, channel_states, .. } = self.clone();
         let (stream_id, channels) = (stream_id.clone(), Some(channels));
-        let info = StreamInfo { stream_id, attributes, model, channels, ..StreamInfo::default() };
-        Arc::new(StreamInfo { channel_names, channel_states, ..info })
+        Arc::new(StreamInfo {
+            stream_id,
+            attributes,
+            model,
+            channels,
+            channel_names,
+            channel_states,
+            ..StreamInfo::default()
+        })
     }
 }
 
@@ -160,6 +200,7 @@ impl ProgressEntry {
             offset,
             state: None,
             idle_ends: VecDeque::new(),
+            later_epochs: Vec::new(),
             last_timestamp: i64::MIN,
             highest_timestamp: i64::MIN,
         }
@@ -171,17 +212,25 @@ impl ProgressEntry {
         self.highest_timestamp.saturating_sub(self.last_timestamp).max(0)
     }
 
-    /// Returns whether the entry holds at its own offset only. A stream with an open segment always has a chunk at or behind that offset. One without
-    /// an open segment may be silent over many commits, and its entry is not written again for each of them.
+    /// Returns whether the entry holds at its own offset only. A stream with an open segment or a later epoch always has a chunk at or behind that
+    /// offset. One without may be silent over many commits, and its entry is not written again for each of them.
     #[must_use]
     pub fn needs_exact_offset(&self) -> bool {
-        self.state.as_ref().is_some_and(|state| state.first_window.is_some())
+        let has_segment = self.state.as_ref().is_some_and(|state| state.first_window.is_some());
+        has_segment || !self.later_epochs.is_empty()
+    }
+
+    /// Returns whether the stream has neither begun before the offset nor published windows behind it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.state.is_none() && self.later_epochs.is_empty()
     }
 
     /// Returns whether both describe the same position of the stream, whatever their offsets.
     #[must_use]
     pub fn same_position(&self, other: &Self) -> bool {
-        self.state == other.state && self.idle_ends == other.idle_ends
+        (&self.state, &self.idle_ends, &self.later_epochs)
+            == (&other.state, &other.idle_ends, &other.later_epochs)
     }
 
     /// Returns where the stream goes on; `None` where it has not begun.
@@ -196,7 +245,8 @@ impl ProgressEntry {
             next_windows: state.next_windows.clone(),
             span: state.span,
         });
-        (at.is_some() || !self.idle_ends.is_empty()).then(|| Resume { at, idle_ends: self.idle_ends.clone() })
+        let idle_ends = self.idle_ends.clone();
+        (at.is_some() || !idle_ends.is_empty()).then_some(Resume { at, idle_ends, published: None })
     }
 }
 
@@ -222,6 +272,11 @@ impl Progress {
         if next.offset == committed || (!next.needs_exact_offset() && next.offset < committed) {
             return Some(next);
         }
+        self.acknowledged_at(committed)
+    }
+
+    /// Returns the acknowledged entry if it belongs to an offset.
+    pub(super) fn acknowledged_at(&self, committed: Option<i64>) -> Option<&ProgressEntry> {
         self.acknowledged.as_ref().filter(|entry| entry.offset == committed)
     }
 }

@@ -3,25 +3,27 @@
 //! Input: records to write, or partitions with the group's offsets. Output: acknowledged records, or the entry of every stream that fits. Both halves
 //! block their caller, which is the delivery thread or a thread that loads an assignment, never the reader.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use tokio_util::sync::CancellationToken;
 
-use super::clients::{self, REQUEST_TIMEOUT};
+use super::clients::{self, QuietContext, REQUEST_TIMEOUT};
+use super::commit_metadata::{ACKNOWLEDGED_WRITER, Committed, RecordWriters, WRITER};
 use super::fault::{KafkaFault, LostProgress, broker};
 use super::options::{OnLostProgress, Options};
 use super::outage;
-use super::progress::{Progress, ProgressEntry, ProgressRecord};
+use super::progress::{Progress, ProgressRecord};
+use super::progress_log::{ProgressLog, ResolvedProgress};
 
 /// How long an acknowledgement may take before a warning is logged.
 const SLOW_WRITE: Duration = Duration::from_secs(10);
@@ -68,8 +70,34 @@ pub(super) struct ProgressWrite<'a> {
     pub partition: i32,
     /// The stream.
     pub stream_id: &'a Arc<str>,
+    /// The writers that the record names.
+    pub writers: &'a RecordWriters,
     /// Its progress.
     pub progress: Option<&'a Progress>,
+}
+
+impl ProgressWrite<'_> {
+    /// Returns the value of the record; `None` for a tombstone.
+    pub fn value(&self, group_id: &str) -> Option<Vec<u8>> {
+        self.progress.map(|progress| progress.to_json(group_id))
+    }
+
+    /// Returns the record with its value.
+    pub fn record<'a>(&'a self, topic: &'a str, value: Option<&'a [u8]>) -> BaseRecord<'a, [u8], [u8]> {
+        let mut headers = OwnedHeaders::new();
+        let RecordWriters { next, acknowledged } = self.writers;
+        for (key, writer) in [(WRITER, next), (ACKNOWLEDGED_WRITER, acknowledged)] {
+            if writer.is_some() {
+                headers = headers.insert(Header { key, value: writer.as_ref() });
+            }
+        }
+        let key = self.stream_id.as_bytes();
+        let record = BaseRecord::to(topic).partition(self.partition).key(key).headers(headers);
+        match value {
+            Some(value) => record.payload(value),
+            None => record,
+        }
+    }
 }
 
 /// Writes the progress of one group.
@@ -112,12 +140,8 @@ impl ProgressWriter {
     /// Puts a record into the producer's queue; `false` where it is full.
     fn send(&self, record: ProgressWrite<'_>) -> Result<bool, KafkaFault> {
         let topic = &self.kafka.progress_topic;
-        let value = record.progress.map(|progress| progress.to_json(&self.kafka.group_id));
-        let mut to_send = BaseRecord::to(topic).partition(record.partition).key(record.stream_id.as_bytes());
-        if let Some(value) = &value {
-            to_send = to_send.payload(value);
-        }
-        match self.producer.send(to_send) {
+        let value = record.value(&self.kafka.group_id);
+        match self.producer.send(record.record(topic, value.as_deref())) {
             Ok(()) => Ok(true),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),
             Err((error, _)) => Err(broker(&self.kafka, format!("write progress to {topic}"))(error)),
@@ -143,73 +167,86 @@ impl ProgressWriter {
     }
 }
 
-/// The entries of the streams that are open in each partition.
-pub(super) type ResumableStreams = BTreeMap<i32, HashMap<Arc<str>, ProgressEntry>>;
+/// The progress of each partition.
+pub(super) type PartitionProgress = BTreeMap<i32, ResolvedProgress>;
 
-/// Reads partitions to their ends with one consumer, and returns for each the entry of every stream that fits the group's committed offset. `None` where
-/// `stop` was cancelled.
+/// Reads partitions to their ends with one consumer, and returns for each what belongs to the group's committed offset. `None` where `stop` was cancelled.
 ///
 /// # Errors
-/// A stream whose progress fits no longer, unless `kafka.on_lost_progress` is "restart".
+/// A stream whose progress is lost, unless `kafka.on_lost_progress` is "restart": then its records are void.
 pub(super) fn read(
     kafka: &Options,
-    committed: &BTreeMap<i32, Option<i64>>,
+    committed: &BTreeMap<i32, Committed>,
     stop: &CancellationToken,
-) -> Result<Option<ResumableStreams>, KafkaFault> {
-    let Some(newest) = newest(kafka, committed, stop)? else { return Ok(None) };
-    let mut open: ResumableStreams = committed.keys().map(|partition| (*partition, HashMap::new())).collect();
-    for ((partition, stream_id), progress) in newest {
-        let offset = committed.get(&partition).copied().flatten();
-        match progress.fitting(offset) {
-            Some(entry) => {
-                open.entry(partition).or_default().insert(stream_id, entry.clone());
-            }
-            None if kafka.on_lost_progress == OnLostProgress::Restart => {
-                tracing::warn!(%stream_id, partition, "progress is lost: the stream begins anew");
-            }
-            None => return Err(lost(kafka, &stream_id, partition, &progress, offset)),
+) -> Result<Option<PartitionProgress>, KafkaFault> {
+    let numbers: Vec<i32> = committed.keys().copied().collect();
+    let Some(mut logs) = read_logs(kafka, &numbers, stop)? else { return Ok(None) };
+    let mut progress = PartitionProgress::new();
+    for (partition, committed) in committed {
+        let mut resolved = logs.remove(partition).unwrap_or_default().resolve(committed);
+        if kafka.on_lost_progress == OnLostProgress::Fail {
+            check(kafka, *partition, committed, &resolved)?;
         }
+        if resolved.missing > 0 {
+            tracing::warn!(partition, streams = resolved.missing, "progress is lost: the streams begin anew");
+        }
+        for (stream_id, _) in std::mem::take(&mut resolved.lost) {
+            tracing::warn!(%stream_id, partition, "progress is lost: the stream begins anew");
+            resolved.void.push(stream_id);
+        }
+        progress.insert(*partition, resolved);
     }
-    Ok(Some(open))
+    Ok(Some(progress))
 }
 
-fn lost(
+/// Returns an error where the progress of a stream is lost.
+fn check(
     kafka: &Options,
-    stream_id: &str,
     partition: i32,
-    progress: &Progress,
-    committed: Option<i64>,
-) -> KafkaFault {
-    let offset = |offset: Option<i64>| offset.map_or_else(|| "none".to_owned(), |offset| offset.to_string());
-    KafkaFault::LostProgress(Box::new(LostProgress {
-        stream_id: stream_id.to_owned(),
-        topic: kafka.input_topic.clone(),
-        partition,
-        group: kafka.group_id.clone(),
-        known: offset(progress.next.offset),
-        committed: offset(committed),
-    }))
+    committed: &Committed,
+    resolved: &ResolvedProgress,
+) -> Result<(), KafkaFault> {
+    let text = |offset: Option<i64>| offset.map_or_else(|| "none".to_owned(), |offset| offset.to_string());
+    if let Some((stream_id, progress)) = resolved.lost.first() {
+        return Err(KafkaFault::LostProgress(Box::new(LostProgress {
+            stream_id: stream_id.to_string(),
+            topic: kafka.input_topic.clone(),
+            partition,
+            group: kafka.group_id.clone(),
+            known: text(progress.next.offset),
+            committed: text(committed.offset),
+        })));
+    }
+    if resolved.missing > 0 {
+        return Err(KafkaFault::MissingProgress {
+            topic: kafka.progress_topic.clone(),
+            partition,
+            missing: resolved.missing,
+            committed: text(committed.offset),
+        });
+    }
+    Ok(())
 }
 
-/// The newest record of each stream, by partition.
-type Newest = HashMap<(i32, Arc<str>), Progress>;
-
-/// Reads the newest record of each stream; `None` where `stop` was cancelled.
-fn newest(
+/// Reads the records of each partition; `None` where `stop` was cancelled.
+fn read_logs(
     kafka: &Options,
-    partitions: &BTreeMap<i32, Option<i64>>,
+    partitions: &[i32],
     stop: &CancellationToken,
-) -> Result<Option<Newest>, KafkaFault> {
+) -> Result<Option<BTreeMap<i32, ProgressLog>>, KafkaFault> {
     let topic = &kafka.progress_topic;
     let fault = || broker(kafka, format!("read progress from {topic}"));
-    let consumer = clients::progress_consumer(kafka)?;
+    if !stable(kafka, partitions, stop)? {
+        return Ok(None);
+    }
+    let consumer = clients::progress_consumer(kafka, "read_committed")?;
     let mut assignment = TopicPartitionList::new();
-    for partition in partitions.keys() {
+    for partition in partitions {
         assignment.add_partition_offset(topic, *partition, Offset::Beginning).map_err(fault())?;
     }
     consumer.assign(&assignment).map_err(fault())?;
-    let mut to_end: BTreeSet<i32> = partitions.keys().copied().collect();
-    let (mut newest, mut arrived) = (Newest::new(), Instant::now());
+    let mut to_end: BTreeSet<i32> = partitions.iter().copied().collect();
+    let (mut logs, mut arrived) = (BTreeMap::<i32, ProgressLog>::new(), Instant::now());
     while let Some(&partition) = to_end.first() {
         let Some(polled) = consumer.poll(READ_SLICE) else {
             if stop.is_cancelled() {
@@ -228,17 +265,70 @@ fn newest(
             Ok(message) => {
                 let partition = message.partition();
                 let stream_id: Arc<str> = String::from_utf8_lossy(message.key().unwrap_or_default()).into();
-                match message.payload() {
-                    None => drop(newest.remove(&(partition, stream_id))),
-                    Some(value) => {
-                        let progress = parse(kafka, &stream_id, partition, value)?;
-                        newest.insert((partition, stream_id), progress);
-                    }
-                }
+                let progress = message.payload().map(|value| parse(kafka, &stream_id, partition, value));
+                let log = logs.entry(partition).or_default();
+                log.push(stream_id, writers(&message), progress.transpose()?);
             }
         }
     }
-    Ok(Some(newest))
+    Ok(Some(logs))
+}
+
+/// Waits until no transaction is open before the present ends of the partitions, whose records would hide those behind them. Returns `false` where
+/// `stop` was cancelled first. The coordinator ends the transaction of a process that died when its timeout has passed.
+fn stable(kafka: &Options, partitions: &[i32], stop: &CancellationToken) -> Result<bool, KafkaFault> {
+    let all = clients::progress_consumer(kafka, "read_uncommitted")?;
+    let ends = ends(kafka, &all, partitions)?;
+    let committed = clients::progress_consumer(kafka, "read_committed")?;
+    let started = Instant::now();
+    let mut warned = false;
+    loop {
+        let stable = self::ends(kafka, &committed, partitions)?;
+        if ends.iter().all(|(partition, end)| stable.get(partition).is_some_and(|stable| stable >= end)) {
+            return Ok(true);
+        }
+        if stop.is_cancelled() {
+            return Ok(false);
+        }
+        if !warned && started.elapsed() > SLOW_WRITE {
+            tracing::warn!(
+                topic = kafka.progress_topic,
+                "waiting for the end of another daemon's transaction"
+            );
+            warned = true;
+        }
+        std::thread::sleep(READ_SLICE);
+    }
+}
+
+/// Returns the end of each partition, as far as the consumer's isolation level lets it read.
+fn ends(
+    kafka: &Options,
+    consumer: &BaseConsumer<QuietContext>,
+    partitions: &[i32],
+) -> Result<BTreeMap<i32, i64>, KafkaFault> {
+    let topic = &kafka.progress_topic;
+    let fault = || broker(kafka, format!("read the ends of {topic}"));
+    let mut wanted = TopicPartitionList::new();
+    for partition in partitions {
+        wanted.add_partition_offset(topic, *partition, Offset::End).map_err(fault())?;
+    }
+    // The protocol accepts "the end" in place of a time: one request for each leader.
+    let found = consumer.offsets_for_times(wanted, REQUEST_TIMEOUT).map_err(fault())?;
+    let end = |element: &TopicPartitionListElem<'_>| match element.offset() {
+        Offset::Offset(offset) => Some((element.partition(), offset)),
+        _ => None,
+    };
+    Ok(found.elements().iter().filter_map(end).collect())
+}
+
+/// Returns the writers that the headers of a progress record name.
+fn writers(message: &BorrowedMessage<'_>) -> RecordWriters {
+    let header = |name: &str| {
+        let header = message.headers()?.iter().find(|header| header.key == name)?;
+        Some(String::from_utf8_lossy(header.value?).into_owned())
+    };
+    RecordWriters { next: header(WRITER), acknowledged: header(ACKNOWLEDGED_WRITER) }
 }
 
 fn parse(kafka: &Options, stream_id: &str, partition: i32, value: &[u8]) -> Result<Progress, KafkaFault> {

@@ -18,15 +18,17 @@ use super::assignment::AssignmentLoader;
 use super::clients::{self, ConsumerEvent, ReaderContext};
 use super::commit::{Commit, Committer};
 use super::dead_letters::DeadLetterQueue;
-use super::delivery::{AtLeastOnce, DeliveryThread};
+use super::delivery::{AtLeastOnce, Delivery, DeliveryThread};
 use super::dispatch::Remaining;
 use super::fault::KafkaFault;
 use super::fetched::FetchedQueues;
 use super::options::Options;
 use super::partition::Partition;
 use super::partition_end::PartitionEnds;
-use super::producer::EventProducer;
+use super::producer::{EventProducer, ForTransaction};
 use super::rebalance::{LAST_COMMIT, Leaving};
+use super::transaction::ExactlyOnce;
+use super::transaction_buffer::TransactionBuffer;
 use super::turns::Turns;
 use crate::serving::RegistryReceiver;
 use crate::shard::PartitionReport;
@@ -58,6 +60,8 @@ pub struct ReaderLinks {
     pub reports: crossbeam_channel::Receiver<PartitionReport>,
     /// Where dead letters go.
     pub producer: EventProducer,
+    /// The events of partitions, where they are published in transactions.
+    pub events: Option<crossbeam_channel::Receiver<ForTransaction>>,
     /// Its condition "kafka" is met once partitions are assigned.
     pub readiness: Readiness,
     /// How long a stream may be silent.
@@ -80,13 +84,21 @@ pub struct Reader {
     pub(super) committer: Committer,
     /// When the commit that is under way was started.
     pub(super) commit_started: Instant,
-    delivery: DeliveryThread,
+    pub(super) delivery: DeliveryThread,
     pub(super) ends: PartitionEnds,
     /// Whether "kafka" was reported as unmet since partitions were assigned.
     pub(super) unready: bool,
     pub(super) dead_letters: DeadLetterQueue,
+    /// `None` where events and dead letters are published by themselves.
+    pub(super) transaction: Option<TransactionBuffer>,
+    /// A commit that was aborted and is tried again, and when.
+    pub(super) retry: Option<(Commit, Instant)>,
+    /// When the last commit was started.
+    pub(super) committed: Instant,
     /// Shards that have no room yet for the message that a partition was released.
     pub(super) pending_forgets: Vec<(tokio::sync::mpsc::Sender<ShardMessage>, Assignment)>,
+    /// Identifies this process among the writers of the group.
+    pub(super) process: uuid::Uuid,
     /// Partitions that were assigned so far.
     pub(super) assignments: u64,
     /// Decides which partition is read next.
@@ -99,10 +111,15 @@ impl Reader {
     ///
     /// # Errors
     /// Where librdkafka refuses a setting.
-    pub fn new(kafka: &Options, links: ReaderLinks) -> Result<Self, KafkaFault> {
+    pub fn new(kafka: &Options, mut links: ReaderLinks) -> Result<Self, KafkaFault> {
         let (consumer, events) = clients::input_consumer(kafka)?;
-        let consumer = Arc::new(consumer);
-        let delivery = AtLeastOnce::new(kafka, Arc::clone(&consumer))?;
+        let (consumer, process) = (Arc::new(consumer), uuid::Uuid::new_v4());
+        let limit = kafka.transaction_windows;
+        let transaction = links.events.take().map(|events| TransactionBuffer::new(events, limit));
+        let delivery: Box<dyn Delivery> = match transaction {
+            Some(_) => Box::new(ExactlyOnce::new(kafka, Arc::clone(&consumer), process)?),
+            None => Box::new(AtLeastOnce::new(kafka, Arc::clone(&consumer))?),
+        };
         Ok(Self {
             ends: PartitionEnds::start(&consumer, &kafka.input_topic)?,
             fetched: FetchedQueues::new(Arc::clone(&consumer), &kafka.input_topic),
@@ -119,6 +136,10 @@ impl Reader {
             commit_started: Instant::now(),
             unready: false,
             pending_forgets: Vec::new(),
+            process,
+            transaction,
+            retry: None,
+            committed: Instant::now(),
             assignments: 0,
             turns: Turns::default(),
             draining: false,
@@ -130,7 +151,7 @@ impl Reader {
     /// # Errors
     /// See [`KafkaFault`]; nothing unsettled was committed, so a restart reads it again.
     pub fn run(mut self, stop: &CancellationToken) -> Result<(), KafkaFault> {
-        let (mut idle_ended, mut committed) = (Instant::now(), Instant::now());
+        let mut idle_ended = Instant::now();
         while !stop.is_cancelled() {
             self.step()?;
             if idle_ended.elapsed() > IDLE_INTERVAL {
@@ -140,10 +161,6 @@ impl Reader {
                 self.report_readiness();
                 idle_ended = Instant::now();
             }
-            if committed.elapsed() > self.kafka.commit_interval && !self.committer.is_under_way() {
-                self.start_commit()?;
-                committed = Instant::now();
-            }
         }
         self.drain()
     }
@@ -151,16 +168,16 @@ impl Reader {
     /// One turn: rebalances, outcomes of commits, reports, what waits for room, and a few records of each partition.
     fn step(&mut self) -> Result<(), KafkaFault> {
         self.handle_consumer_events()?;
-        while let Some((commit, outcome)) = self.delivery.delivered()? {
-            self.committer.complete(&mut self.partitions, commit, outcome);
-        }
+        self.handle_delivered()?;
         for (number, end) in self.ends.answer() {
             if let Some(partition) = self.partitions.get_mut(&number) {
                 partition.end_reported(end);
             }
         }
         self.handle_reports()?;
+        self.collect_transaction();
         self.dead_letters.send()?;
+        self.commit_when_due()?;
         let backlog = self.dispatch()?;
         self.send_pending_forgets();
         self.release_drained()?;
@@ -203,18 +220,6 @@ impl Reader {
             }
         }
         Ok(())
-    }
-
-    /// Starts a commit of what has settled, where none is under way.
-    pub(super) fn start_commit(&mut self) -> Result<(), KafkaFault> {
-        let commit = self.committer.settled(&mut self.partitions);
-        self.deliver(commit)
-    }
-
-    fn deliver(&mut self, commit: Option<Commit>) -> Result<(), KafkaFault> {
-        let Some(commit) = commit else { return Ok(()) };
-        self.commit_started = Instant::now();
-        self.delivery.deliver(commit)
     }
 
     /// Lets the shards drop the streams of partitions that were released, as soon as they have room for the message.

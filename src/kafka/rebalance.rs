@@ -11,7 +11,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::assignment::{AssignedPartition, AssignmentLoader};
 use super::clients::ConsumerEvent;
 use super::fault::{KafkaFault, broker};
-use super::partition::{Partition, StartOffset};
+use super::partition::{Partition, PartitionStart};
 use super::reader::Reader;
 use crate::stream::Assignment;
 use crate::telemetry::metrics;
@@ -59,34 +59,40 @@ impl Reader {
         let mut starts = TopicPartitionList::new();
         for partition in assigned {
             let (number, start) = (partition.number, Offset::Offset(partition.start));
-            self.open(&partition);
+            self.open(partition);
             let added = starts.add_partition_offset(&self.kafka.input_topic, number, start);
             added.map_err(broker(&self.kafka, "assign a partition"))?;
         }
+        metrics::kafka_rebalance("assigned");
         self.consumer.incremental_assign(&starts).map_err(broker(&self.kafka, "assign partitions"))?;
         self.links.readiness.met("kafka");
         Ok(())
     }
 
-    fn open(&mut self, assigned: &AssignedPartition) {
-        let AssignedPartition { number, start, committed, open_streams } = assigned;
+    fn open(&mut self, assigned: AssignedPartition) {
+        let AssignedPartition { number, start, committed, progress } = assigned;
         self.assignments += 1;
-        let assignment = Assignment { partition: *number, number: self.assignments };
-        tracing::info!(
-            partition = number,
-            offset = start,
-            streams = open_streams.len(),
-            "partition assigned"
-        );
-        let at = StartOffset { start: *start, committed: *committed };
+        let assignment = Assignment { partition: number, number: self.assignments };
+        let streams = progress.open.len();
+        tracing::info!(partition = number, offset = start, streams, "partition assigned");
+        let start = PartitionStart {
+            offset: start,
+            committed,
+            writer: format!("{}-{}", self.process.simple(), self.assignments),
+            open_streams: progress.open,
+            void: progress.void,
+            transactional: self.transaction.is_some(),
+        };
         let (timeout, registries) = (self.links.idle_timeout, self.links.registries.clone());
-        let partition = Partition::new(assignment, at, open_streams, timeout, registries);
-        self.partitions.insert(*number, partition);
-        self.fetched.open(*number);
+        let partition = Partition::new(assignment, start, timeout, registries);
+        self.partitions.insert(number, partition);
+        self.fetched.open(number);
     }
 
     fn revoke(&mut self, partitions: TopicPartitionList) {
-        if self.consumer.assignment_lost() {
+        let lost = self.consumer.assignment_lost();
+        metrics::kafka_rebalance(if lost { "lost" } else { "revoked" });
+        if lost {
             tracing::warn!("partitions were lost: what was not committed is read again by their next reader");
         }
         let numbers: Vec<i32> = partitions.elements().iter().map(|element| element.partition()).collect();
@@ -128,6 +134,7 @@ impl Reader {
         for number in &numbers {
             if let Some(partition) = self.partitions.remove(number) {
                 let assignment = partition.assignment();
+                self.transaction.iter_mut().for_each(|transaction| transaction.forget(assignment));
                 let shards = self.links.shards.iter().cloned();
                 self.pending_forgets.extend(shards.map(|shard| (shard, assignment)));
             }

@@ -63,7 +63,7 @@ pub fn read_topic(
     topic: &str,
     mut handle: impl FnMut(TopicRecord),
 ) -> Result<(), KafkaFault> {
-    let consumer = clients::progress_consumer(kafka)?;
+    let consumer = clients::progress_consumer(kafka, "read_committed")?;
     let fault = || broker(kafka, format!("read {topic}"));
     let mut assignment = TopicPartitionList::new();
     let mut to_end: BTreeSet<i32> = BTreeSet::new();

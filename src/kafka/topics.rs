@@ -10,6 +10,9 @@ use super::clients::{self, QuietContext, REQUEST_TIMEOUT};
 use super::fault::{KafkaFault, broker};
 use super::options::Options;
 
+/// How long the progress topic keeps every record, in ms.
+const COMPACTION_LAG_MS: &str = "3600000";
+
 /// Ensures that all topics exist and fit, those of `others` (shadows, summaries of calls) included. Creates what is missing where `kafka.create_topics` allows it.
 ///
 /// # Errors
@@ -45,7 +48,8 @@ async fn ensure_topic(
     }
     let mut new = NewTopic::new(topic, i32::try_from(partitions).unwrap_or(1), TopicReplication::Fixed(-1));
     if compacted {
-        new = new.set("cleanup.policy", "compact");
+        // The record of a process that was stopped may hide the one that counts, until the owner of the stream writes the next one. Both are kept meanwhile.
+        new = new.set("cleanup.policy", "compact").set("min.compaction.lag.ms", COMPACTION_LAG_MS);
     }
     tracing::info!(topic, partitions, "creating a missing topic");
     let options = AdminOptions::new().operation_timeout(Some(REQUEST_TIMEOUT));

@@ -6,9 +6,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::partition_clock::ReadAt;
-use super::progress::{AcknowledgedWindows, ProgressEntry, StreamState};
+use super::progress::{AcknowledgedWindows, LaterEpoch, ProgressEntry, StreamState};
 use crate::audio::AudioFormat;
 use crate::stream::{ChannelState, ChannelStates, EpochPosition, SUMMARY_CHANNEL, StreamInfo, Ticket};
+use crate::window::WindowSpan;
 
 /// Lies behind every chunk of every epoch of a stream.
 const NOTHING_NEEDED: (i64, u64) = (i64::MAX, u64::MAX);
@@ -19,6 +20,8 @@ pub(super) struct TrackedRecord {
     pub offset: i64,
     /// When the stream's records before this one were written.
     pub last_read_before: ReadAt,
+    /// Length and hop of the windows that its stream has if the record opens it.
+    pub span: WindowSpan,
     pub state: RecordState,
 }
 
@@ -69,6 +72,8 @@ pub(super) struct TrackedStream {
     pub has_progress_record: bool,
     /// Whether that record may hold an entry of a reader that died before its commit. The next commit then writes it again.
     pub record_in_doubt: bool,
+    /// Epochs of which an earlier reader has published windows, until their first chunk is committed.
+    pub later_epochs: Vec<LaterEpoch>,
     /// The last window of each channel before the lowest one that is not acknowledged, and any behind that.
     pub acknowledged_windows: AcknowledgedWindows,
 }
@@ -117,6 +122,7 @@ impl TrackedStream {
             offset: Some(offset),
             idle_ends: self.idle_ends.iter().filter(is_ahead).copied().collect(),
             state,
+            later_epochs: self.later_epochs_at(offset),
             last_timestamp: last_read.timestamp,
             highest_timestamp: last_read.timestamp.saturating_add(clock - last_read.clock),
         }
@@ -133,13 +139,46 @@ impl TrackedStream {
             .retain(|(epoch, channel, window), _| (*epoch, *channel) != of || *window >= last);
     }
 
-    /// Forgets the windows of epochs that no entry will describe any more.
-    pub fn forget_epochs(&mut self) {
+    /// Returns the epochs that begin at or behind `offset` and have acknowledged windows.
+    fn later_epochs_at(&self, offset: i64) -> Vec<LaterEpoch> {
+        let mut later = Vec::new();
+        let mut from = offset.max(0);
+        while let Some(((epoch, ..), _)) = self.acknowledged_windows.range((from, 0, 0)..).next() {
+            let epoch = *epoch;
+            let windows = self.acknowledged_windows.range((epoch, 0, 0)..=(epoch, u32::MAX, u64::MAX));
+            let last_channel = windows.map(|((_, channel, _), _)| *channel).max().unwrap_or(0);
+            let next_windows: Vec<u64> =
+                (0..=last_channel).map(|channel| self.next_window((epoch, channel), 0)).collect();
+            if let Some(span) = self.span_of(epoch) {
+                let channel_states = self.states_before(epoch, &next_windows);
+                later.push(LaterEpoch { begins_at: epoch, next_windows, span, channel_states });
+            }
+            from = epoch + 1;
+        }
+        later
+    }
+
+    /// Returns length and hop of the windows of an epoch that begins behind the committed offset.
+    fn span_of(&self, epoch: i64) -> Option<WindowSpan> {
+        let from = self.records.partition_point(|record| record.offset < epoch);
+        let record = self.records.get(from).filter(|record| record.offset == epoch);
+        let unread = || self.later_epochs.iter().find(|later| later.begins_at == epoch);
+        record.map(|record| record.span).or_else(|| unread().map(|later| later.span))
+    }
+
+    /// Returns what an earlier reader has published of the epoch that the chunk at `offset` opens.
+    pub fn later_epoch(&self, offset: i64) -> Option<&LaterEpoch> {
+        self.later_epochs.iter().find(|later| later.begins_at == offset)
+    }
+
+    /// Forgets the windows of epochs that no entry at or behind `offset` will describe.
+    pub fn forget_epochs(&mut self, offset: i64) {
+        self.later_epochs.retain(|later| later.begins_at >= offset);
         let befores = self.records.iter().filter_map(TrackedRecord::position_before).flatten();
         let epochs = befores.chain(&self.position).map(|position| position.epoch);
         let epochs = epochs.chain(self.pending_windows.iter().map(|ticket| ticket.epoch));
         let epochs: BTreeSet<i64> = epochs.collect();
-        self.acknowledged_windows.retain(|(epoch, ..), _| epochs.contains(epoch));
+        self.acknowledged_windows.retain(|(epoch, ..), _| *epoch >= offset || epochs.contains(epoch));
     }
 
     /// Returns the lowest window of each channel that is not acknowledged.
@@ -204,5 +243,6 @@ impl TrackedStream {
         self.position.is_none()
             && self.pending_windows.is_empty()
             && self.records.back().is_none_or(|record| record.offset < offset)
+            && self.later_epochs.iter().all(|later| later.begins_at < offset)
     }
 }

@@ -11,6 +11,12 @@ use crate::features::{MfccOptions, OptionsError};
 
 /// The version of the contract's JSON schema that this program reads and writes.
 const SCHEMA: u32 = 1;
+/// The most labels, and the most values: every event and every report names all of them.
+const MAX_NAMES: usize = 1_000;
+/// The longest window and hop, in samples: ten minutes at 16 kHz, and 38 MB.
+const MAX_SAMPLES: usize = 9_600_000;
+/// The longest name, in bytes.
+const MAX_NAME_BYTES: usize = 256;
 
 /// Why a JSON text is not a valid contract.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +72,13 @@ impl Contract {
         require(self.schema == SCHEMA, "schema", self.schema, &SCHEMA.to_string())?;
         require(!self.name.trim().is_empty(), "name", "\"\"", "a name")?;
         require(!self.version.trim().is_empty(), "version", "\"\"", "a version")?;
+        for (key, text) in [("name", &self.name), ("version", &self.version)] {
+            let bytes = text.len();
+            require(bytes <= MAX_NAME_BYTES, key, format!("{bytes} bytes"), "at most 256 bytes")?;
+        }
         require(!self.labels.is_empty(), "labels", "[]", "at least one emotion")?;
+        check_count("labels", self.labels.len())?;
+        check_count("values", self.values.len())?;
         check_names("labels", &self.labels)?;
         check_names("values", &self.values)?;
         let temperature = self.temperature;
@@ -75,6 +87,14 @@ impl Contract {
         require((1_000..=192_000).contains(&rate), "sample_rate_hz", rate, "1000 to 192000")?;
         let window = self.window;
         require(window.length_samples > 0, "window.length_samples", window.length_samples, "above 0")?;
+        let fits = window.length_samples.max(window.hop_samples) <= MAX_SAMPLES;
+        let found = format!("{} and {}", window.length_samples, window.hop_samples);
+        require(
+            fits,
+            "window.length_samples and window.hop_samples",
+            found,
+            &format!("at most {MAX_SAMPLES}"),
+        )?;
         require(window.hop_samples > 0, "window.hop_samples", window.hop_samples, "above 0")?;
         match (&self.mfcc, self.input) {
             (_, Input::Waveform) => {
@@ -155,10 +175,22 @@ fn require(holds: bool, key: &'static str, value: impl Display, allowed: &str) -
     Err(ContractError::Value { key, value: value.to_string(), allowed: allowed.to_owned() })
 }
 
+/// Requires an allowed number of names.
+fn check_count(key: &'static str, count: usize) -> Result<(), ContractError> {
+    require(count <= MAX_NAMES, key, format!("{count} names"), &format!("at most {MAX_NAMES} names"))
+}
+
 /// Requires that no name is empty and none stands twice.
 fn check_names(key: &'static str, names: &[String]) -> Result<(), ContractError> {
     let mut seen = BTreeSet::new();
     for name in names {
+        let bytes = name.len();
+        require(
+            bytes <= MAX_NAME_BYTES,
+            key,
+            format!("a name of {bytes} bytes"),
+            "names of at most 256 bytes",
+        )?;
         require(!name.trim().is_empty(), key, format!("{names:?}"), "names that are not empty")?;
         require(seen.insert(name), key, format!("{name:?} twice"), "names that differ")?;
     }

@@ -12,6 +12,7 @@ use prost::bytes::Bytes;
 
 use super::EngineOptions;
 use super::device::{Graph, create_sessions};
+use super::file;
 use super::graph::match_ports;
 use super::operators::{is_quantised, suspects};
 use super::session::CPU_WINDOWS_PER_RUN;
@@ -38,7 +39,7 @@ impl ModelSource {
     /// Reads the bytes of the ONNX file.
     fn bytes(&self) -> Result<Bytes, ModelError> {
         match self {
-            Self::File(path) => std::fs::read(path)
+            Self::File(path) => file::read(path)
                 .map(Bytes::from)
                 .map_err(|source| ModelError::Read { path: path.to_owned(), source }),
             Self::BuiltIn => Ok(Bytes::from_static(builtin::ONNX)),

@@ -13,6 +13,7 @@ mod contract;
 mod device;
 mod engine;
 mod error;
+mod file;
 mod graph;
 mod library;
 #[cfg(feature = "train")]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 use super::operators::external_files;
-use super::{Contract, METADATA_KEY, ModelError};
+use super::{Contract, METADATA_KEY, ModelError, file};
 
 /// The two fields of ONNX's `ModelProto` (onnx/onnx.proto) that are read here; prost skips the others.
 #[derive(Clone, PartialEq, Message)]
@@ -34,13 +34,13 @@ struct Entry {
 /// # Errors
 /// Returns an error that names the file where it cannot be read, is not ONNX, or has no valid contract.
 pub fn load_contract(path: &Path) -> Result<Contract, ModelError> {
-    let bytes = std::fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+    let bytes = file::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
     let model = path.display().to_string();
     if let Some(json) = contract_entry(&bytes, &model)? {
         return parse(&json, model);
     }
     let sidecar = sidecar(path);
-    match std::fs::read_to_string(&sidecar) {
+    match file::check(&sidecar).and_then(|()| std::fs::read_to_string(&sidecar)) {
         Ok(json) => parse(&json, sidecar.display().to_string()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(ModelError::NoContract { path: path.to_owned(), sidecar })
@@ -77,7 +77,7 @@ fn contract_entry(bytes: &[u8], model: &str) -> Result<Option<String>, ModelErro
 #[must_use]
 pub fn model_files(path: &Path) -> Vec<PathBuf> {
     let folder = path.parent().unwrap_or(Path::new(""));
-    let weights = std::fs::read(path).map(|onnx| external_files(&onnx.into())).unwrap_or_default();
+    let weights = file::read(path).map(|onnx| external_files(&onnx.into())).unwrap_or_default();
     let weights = weights.into_iter().map(|file| folder.join(file));
     [path.to_owned(), sidecar(path)].into_iter().chain(weights).collect()
 }

@@ -79,6 +79,8 @@ pub struct Scores<'a> {
 /// Identifies a window of a stream.
 #[derive(Debug, Clone, Copy)]
 pub struct WindowName<'a> {
+    /// The principal that sends the stream; empty where authentication is off.
+    pub owner: &'a str,
     /// The stream.
     pub stream_id: &'a str,
     /// Channel of the stream.
@@ -113,13 +115,16 @@ impl EventFactory {
         &self.model
     }
 
-    /// Id of a window's event, the same whenever and wherever the window is analysed: UUIDv5 (RFC 9562) of stream, channel, index,
+    /// Id of a window's event, the same whenever and wherever the window is analysed: UUIDv5 (RFC 9562) of principal, stream, channel, index,
     /// partial or not, model name and version.
     #[must_use]
     pub fn event_id(&self, window: WindowName<'_>) -> Uuid {
-        let WindowName { stream_id, channel, index, partial } = window;
+        let WindowName { owner, stream_id, channel, index, partial } = window;
         // The length of the stream's id in front makes the texts of any two windows differ.
         let name = format!("{}:{stream_id}/{channel}/{index}/{partial}/{}", stream_id.len(), self.model);
+        // Two principals may have streams of one id. A name without an owner begins with a digit.
+        let owned = format!("@{}:{owner}/{name}", owner.len());
+        let name = if owner.is_empty() { name } else { owned };
         Uuid::new_v5(&NAMESPACE, name.as_bytes())
     }
 
@@ -132,6 +137,7 @@ impl EventFactory {
         published_at: Timestamp,
     ) -> EmotionEvent {
         let name = WindowName {
+            owner: &envelope.stream.owner,
             stream_id: &envelope.stream.stream_id,
             channel: envelope.channel,
             index: envelope.index,
@@ -222,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_best_probability_below_the_threshold_names_no_emotion_and_the_scores_stay() {
-        let name = WindowName { stream_id: "call", channel: 0, index: 0, partial: false };
+        let name = WindowName { owner: "", stream_id: "call", channel: 0, index: 0, partial: false };
         let time = Duration::ZERO..Duration::from_secs(3);
         for (scores, emotion, confidence) in
             [([0.6, 0.4], "anger", 0.6), ([0.59, 0.41], UNCERTAIN, 0.59), ([0.1, 0.9], "sadness", 0.9)]
@@ -237,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_window_without_a_prediction_is_silence() {
-        let name = WindowName { stream_id: "call", channel: 0, index: 0, partial: false };
+        let name = WindowName { owner: "", stream_id: "call", channel: 0, index: 0, partial: false };
         let event = factory("1").scored(
             name,
             Duration::ZERO..Duration::from_secs(3),
@@ -249,7 +255,7 @@ mod tests {
 
     #[test]
     fn smoothed_scores_decide_and_the_raw_ones_stay() {
-        let name = WindowName { stream_id: "call", channel: 0, index: 0, partial: false };
+        let name = WindowName { owner: "", stream_id: "call", channel: 0, index: 0, partial: false };
         let raw = [0.9, 0.1];
         for (smoothed, emotion, confidence) in [
             ([0.3, 0.7], "sadness", 0.7),
@@ -267,7 +273,7 @@ mod tests {
 
     #[test]
     fn values_have_the_names_of_the_contract() {
-        let name = WindowName { stream_id: "call", channel: 0, index: 0, partial: false };
+        let name = WindowName { owner: "", stream_id: "call", channel: 0, index: 0, partial: false };
         let scores = Scores { raw: &[0.9, 0.1], smoothed: None, values: &[0.25, -0.5] };
         let event = factory("1").scored(name, Duration::ZERO..Duration::from_secs(3), scores);
         let found: Vec<_> = event.values.iter().map(|value| (value.name.as_str(), value.value)).collect();
@@ -281,7 +287,7 @@ mod tests {
 
     #[test]
     fn ids_differ_by_window_and_version_and_stay_the_same() {
-        let name = WindowName { stream_id: "call", channel: 0, index: 7, partial: false };
+        let name = WindowName { owner: "", stream_id: "call", channel: 0, index: 7, partial: false };
         let id = factory("1").event_id(name);
         assert_eq!(id, factory("1").event_id(name));
         for other in [
@@ -290,6 +296,8 @@ mod tests {
             factory("1").event_id(WindowName { channel: 1, ..name }),
             factory("1").event_id(WindowName { partial: true, ..name }),
             factory("1").event_id(WindowName { stream_id: "call/0", ..name }),
+            factory("1").event_id(WindowName { owner: "token/a", ..name }),
+            factory("1").event_id(WindowName { owner: "token/b", ..name }),
         ] {
             assert_ne!(id, other);
         }

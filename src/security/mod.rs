@@ -7,15 +7,28 @@
 //! In the order of a request: [`ServerTls`] (handshake, certificate of the client) → [`Gate`] (token, JWT or certificate to principal, scope) →
 //! [`Quota`] (what one principal may use).
 
+mod auth_error;
 mod error;
+mod failures;
 mod file;
+mod gate;
+mod jwt;
+mod jwt_signature;
 mod options;
 mod peer;
+mod quota;
 mod reload;
+mod scope;
 mod tls;
+mod tokens;
 
+pub use auth_error::AuthError;
 pub use error::SecurityError;
-pub use options::{ClientAuth, TlsOptions};
+pub use gate::{Gate, Principal};
+pub use options::{AuthOptions, ClientAuth, TlsOptions};
 pub use peer::Peer;
+pub use quota::{PrincipalLimits, Quota, QuotaExceeded, QuotaPermit, paced};
+pub use scope::{Scope, ScopeList, Scopes};
 pub(crate) use tls::subject;
 pub use tls::{ServerTls, TlsConfigs};
+pub use tokens::NewToken;

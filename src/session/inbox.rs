@@ -30,7 +30,7 @@ impl Shared {
     }
 }
 
-/// The side of the transport. Dropping it tells the session that the client has gone.
+/// The side of the transport. Dropping it notifies the session that the client has gone.
 #[derive(Debug)]
 pub struct ReplyInbox(Arc<Shared>);
 

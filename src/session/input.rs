@@ -23,7 +23,7 @@ use super::opened_stream::OpenedStream;
 use super::shard_sender::Route;
 use super::{OpenStreams, Refusal};
 use crate::proto::AudioChunk;
-use crate::serving::{ModelRegistry, RegistryReceiver};
+use crate::serving::{Decoders, ModelRegistry, RegistryReceiver};
 use crate::shard::Shards;
 use crate::stream::{BadChunk, EndReason, InputBounds, StreamCall};
 use crate::telemetry::metrics::{self, Source};
@@ -37,6 +37,8 @@ pub struct SessionLinks {
     pub registries: RegistryReceiver,
     /// The ids of open streams.
     pub streams: OpenStreams,
+    /// The threads that decode files, with the budget of memory.
+    pub decoders: Decoders,
     /// The bounds of what a stream declares.
     pub bounds: InputBounds,
     /// Cancelled when the daemon drains.
@@ -87,16 +89,17 @@ pub struct InputSession {
 }
 
 impl InputSession {
-    /// Returns a session without a stream, and the inbox that its events arrive in. A transport drops the inbox when the client has gone.
+    /// Returns a session of the principal `owner` without a stream, and the inbox that its events arrive in. A transport drops the inbox when the
+    /// client has gone.
     #[must_use]
-    pub fn new(links: Arc<SessionLinks>, source: Source) -> (Self, ReplyInbox) {
+    pub fn new(links: Arc<SessionLinks>, source: Source, owner: Arc<str>) -> (Self, ReplyInbox) {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let registry = links.registries.borrow().clone();
         let patience = Patience { limit: links.idle_timeout, draining: links.draining.clone() };
         let (credits, inbox) = EventCredits::new(&registry, patience);
         let (refusals, refused) = mpsc::channel(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let route = Route { source, number, credits, refusals, call: None };
+        let route = Route { source, owner, number, credits, refusals, call: None };
         (Self { links, registry, route, refused, stream: None }, inbox)
     }
 

@@ -1,6 +1,6 @@
-//! The ids of the streams that are open in sessions: one session for each id, and no more streams than the limit.
+//! The ids of the streams that are open in sessions: one session for each id of a principal, and no more streams than the limit.
 //!
-//! Input: the id of a stream that opens. Output: a guard that keeps the id until it is dropped, or a refusal. Invariant: the lock is held for one
+//! Input: the principal and the id of a stream that opens. Output: a guard that keeps the id until it is dropped, or a refusal. Invariant: the lock is held for one
 //! operation on the set, never across an await.
 //!
 //! The set is the only state that sessions of all transports share, and the one lock of the daemon's input: a task that owned it would add two
@@ -11,10 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Refusal;
 
+/// A principal and the id of one of its streams.
+type StreamName = (Arc<str>, Arc<str>);
+
 /// The ids of all open streams. Clones share the set.
 #[derive(Debug, Clone)]
 pub struct OpenStreams {
-    ids: Arc<Mutex<HashSet<Arc<str>>>>,
+    ids: Arc<Mutex<HashSet<StreamName>>>,
     limit: usize,
 }
 
@@ -22,7 +25,7 @@ pub struct OpenStreams {
 #[derive(Debug)]
 pub struct OpenStreamGuard {
     streams: OpenStreams,
-    stream_id: Arc<str>,
+    name: StreamName,
 }
 
 impl OpenStreams {
@@ -41,26 +44,27 @@ impl OpenStreams {
         if ids.len() < self.limit { Ok(()) } else { Err(Refusal::StreamLimit(self.limit)) }
     }
 
-    /// Reserves `stream_id`.
+    /// Reserves `stream_id` for the principal `owner`. Other principals may have a stream of the same id.
     ///
     /// # Errors
     /// Returns [`Refusal::AlreadyOpen`] or [`Refusal::StreamLimit`].
-    pub fn open(&self, stream_id: &Arc<str>) -> Result<OpenStreamGuard, Refusal> {
+    pub fn open(&self, owner: &Arc<str>, stream_id: &Arc<str>) -> Result<OpenStreamGuard, Refusal> {
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        if ids.contains(stream_id) {
+        let name = (owner.clone(), stream_id.clone());
+        if ids.contains(&name) {
             return Err(Refusal::AlreadyOpen(stream_id.to_string()));
         }
         if ids.len() >= self.limit {
             return Err(Refusal::StreamLimit(self.limit));
         }
-        ids.insert(stream_id.clone());
-        Ok(OpenStreamGuard { streams: self.clone(), stream_id: stream_id.clone() })
+        ids.insert(name.clone());
+        Ok(OpenStreamGuard { streams: self.clone(), name })
     }
 }
 
 impl Drop for OpenStreamGuard {
     fn drop(&mut self) {
-        self.streams.ids.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.stream_id);
+        self.streams.ids.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
     }
 }
 
@@ -70,11 +74,12 @@ mod tests {
 
     #[test]
     fn an_id_opens_once_and_again_after_its_guard_is_dropped() {
-        let streams = OpenStreams::new(1);
-        let guard = streams.open(&"a".into()).unwrap();
-        assert!(matches!(streams.open(&"a".into()), Err(Refusal::AlreadyOpen(id)) if id == "a"));
-        assert!(matches!(streams.open(&"b".into()), Err(Refusal::StreamLimit(1))));
+        let (streams, owner, other) = (OpenStreams::new(2), "".into(), "other".into());
+        let guard = streams.open(&owner, &"a".into()).unwrap();
+        assert!(matches!(streams.open(&owner, &"a".into()), Err(Refusal::AlreadyOpen(id)) if id == "a"));
+        let _same_id = streams.open(&other, &"a".into()).unwrap();
+        assert!(matches!(streams.open(&owner, &"b".into()), Err(Refusal::StreamLimit(2))));
         drop(guard);
-        streams.open(&"b".into()).unwrap();
+        streams.open(&owner, &"b".into()).unwrap();
     }
 }

@@ -12,12 +12,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::shard_sender::{Route, ShardSender};
 use super::{OpenStreamGuard, Refusal, SessionLinks};
 use super::{chunks_of, events_of_a_piece, most_events_of_a_piece, pieces};
-use crate::audio::{AudioFormat, ChannelPolicy, FileAsSamples};
+use crate::audio::{AudioFormat, ChannelPolicy, FileAsSamples, FileError, FileProblem};
 use crate::proto::AudioChunk;
-use crate::serving::{AdmissionPermit, ModelRegistry, ServedModel};
+use crate::serving::{AdmissionPermit, DecodedFile, Decoders, ModelRegistry, ServedModel};
 use crate::shard::{ChunkEnvelope, ShardMessage, StreamKey};
 use crate::stream::{BadChunk, Chunk, CollectedFile, Declared, LastSequence, SequenceCheck};
-use crate::stream::{InputBounds, SplitFrame, StreamCall, StreamInfo, StreamSetup, check_chunk, decode_file};
+use crate::stream::{InputBounds, SplitFrame, StreamCall, StreamInfo, StreamSetup, check_chunk};
+use crate::stream::{MemoryReservation, OutOfMemory};
 use crate::telemetry::{excerpt, metrics};
 
 /// The time at which the sender captured a chunk.
@@ -38,6 +39,9 @@ pub(super) struct OpenedStream {
     has_audio: bool,
     /// The bytes of a file that is not complete yet.
     file: CollectedFile,
+    /// The memory of these bytes.
+    upload: MemoryReservation,
+    decoders: Decoders,
     shard: ShardSender,
     idle_timeout: Duration,
     _id: OpenStreamGuard,
@@ -67,6 +71,7 @@ impl Opening {
             named => named.into(),
         };
         let mut info = StreamInfo::from_message(stream_id, message).map_err(BadChunk::from)?;
+        info.owner = route.owner.clone();
         bounds.check(&info).map_err(BadChunk::from)?;
         let model = registry.find(&info.model)?;
         info.call.clone_from(&route.call);
@@ -100,7 +105,7 @@ impl OpenedStream {
         let opening = Opening::new(registry, (&links.bounds, route), message)?;
         opening.check_utilization(registry, links.max_utilization_percent)?;
         let Opening { info, model, setup, format, analysed } = opening;
-        let id = links.streams.open(&info.stream_id)?;
+        let id = links.streams.open(&route.owner, &info.stream_id)?;
         let permit = model.utilization.enter(analysed);
         let shard = ShardSender::new(links.shards.of(&info.stream_id).clone(), route.clone());
         Ok(Self {
@@ -113,6 +118,8 @@ impl OpenedStream {
             split: SplitFrame::default(),
             has_audio: false,
             file: CollectedFile::default(),
+            upload: links.decoders.budget().reservation(),
+            decoders: links.decoders.clone(),
             shard,
             idle_timeout: links.idle_timeout,
             _id: id,
@@ -215,6 +222,7 @@ impl OpenedStream {
         last: bool,
         captured_at: CapturedAt,
     ) -> Result<(), Refusal> {
+        self.upload.set(self.file.len() + audio.len())?;
         self.file.push(&audio, self.setup.max_file_bytes)?;
         if !last || (self.file.is_empty() && self.shard.has_begun()) {
             return Ok(());
@@ -224,13 +232,19 @@ impl OpenedStream {
 
     /// Decodes the collected file and sends its recording to the shard.
     async fn send_file(&mut self, captured_at: CapturedAt) -> Result<(), Refusal> {
-        let (file, channels) = (self.file.take(), self.setup.channels.clone());
-        let decoded = tokio::task::spawn_blocking(move || decode_file(file, &channels)).await;
-        let recording = decoded.map_err(|_| Refusal::DecoderPanicked)??;
+        let file = self.file.take();
+        let decoding = self.decoders.decode_stream(file, &self.setup.channels);
+        let Some(decoded) = self.shard.while_connected(decoding).await else { return Ok(()) };
+        let DecodedFile { recording, reservation } = decoded.map_err(refusal_of_file)?;
+        self.upload = self.decoders.budget().reservation();
         let (format, chunks) = chunks_of(recording)?;
         for chunk in chunks {
+            if self.shard.has_left() {
+                break;
+            }
             self.submit(format, chunk, captured_at).await?;
         }
+        drop(reservation);
         Ok(())
     }
 
@@ -301,6 +315,16 @@ impl OpenedStream {
     pub async fn forget(&self) {
         // Fails only if the shards have ended, and with them every state.
         let _ = self.shard.send(ShardMessage::Forget(self.shard.key())).await;
+    }
+}
+
+/// Returns the refusal of a file that cannot be decoded. A lack of memory is not the file's fault.
+fn refusal_of_file(bad: BadChunk) -> Refusal {
+    match bad {
+        BadChunk::File(FileError { problem: FileProblem::OutOfMemory { limit }, .. }) => {
+            OutOfMemory(limit).into()
+        }
+        other => other.into(),
     }
 }
 

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::serving::UnknownModel;
-use crate::stream::BadChunk;
+use crate::stream::{BadChunk, OutOfMemory};
 use crate::telemetry::excerpt;
 
 /// Why an input is refused.
@@ -74,15 +74,15 @@ pub enum Refusal {
         /// How long a client may take no event.
         timeout: Duration,
     },
+    /// The budget of memory has no room for an upload or a decoded file.
+    #[error("audio: {0}")]
+    Memory(#[from] OutOfMemory),
     /// A file is incomplete, and no further chunk of it has arrived.
     #[error("audio: no chunk for {} s (audio.idle_timeout), and the file is not complete", .timeout.as_secs_f64())]
     FileIdle {
         /// How long a stream may be silent.
         timeout: Duration,
     },
-    /// The decoder of a file panicked.
-    #[error("audio: the decoder of the file failed")]
-    DecoderPanicked,
 }
 
 /// What a refusal means to a client.
@@ -98,8 +98,6 @@ pub enum RefusalClass {
     TimedOut,
     /// The daemon is shutting down. Another one may accept the input.
     Unavailable,
-    /// The daemon failed.
-    Internal,
 }
 
 impl Refusal {
@@ -115,9 +113,8 @@ impl Refusal {
             | Self::UnknownModel(_) => RefusalClass::InvalidInput,
             Self::FirstChunk { .. } | Self::Idle { .. } | Self::Unread { .. } => RefusalClass::TimedOut,
             Self::AlreadyOpen(_) => RefusalClass::AlreadyOpen,
-            Self::Busy(_) | Self::StreamLimit(_) => RefusalClass::LimitReached,
+            Self::Busy(_) | Self::StreamLimit(_) | Self::Memory(_) => RefusalClass::LimitReached,
             Self::Draining => RefusalClass::Unavailable,
-            Self::DecoderPanicked => RefusalClass::Internal,
         }
     }
 
@@ -136,8 +133,9 @@ impl Refusal {
             Self::UnknownModel(_) => Some("model"),
             Self::AlreadyOpen(_) => Some("already_open"),
             Self::Busy(_) => Some("busy"),
+            Self::Memory(_) => Some("memory"),
             Self::StreamLimit(_) => Some("stream_limit"),
-            Self::Draining | Self::DecoderPanicked => None,
+            Self::Draining => None,
         }
     }
 }

@@ -18,6 +18,8 @@ use crate::telemetry::metrics::Source;
 #[derive(Debug, Clone)]
 pub(super) struct Route {
     pub source: Source,
+    /// The principal of the session; empty where authentication is off.
+    pub owner: Arc<str>,
     /// Unique among the sessions of all transports.
     pub number: u64,
     pub credits: EventCredits,
@@ -68,6 +70,19 @@ impl ShardSender {
     /// Waits for a place of one piece in the share that `model` has of the shards' inboxes. Returns `None` if the client has gone.
     pub async fn reserve_share(&self, model: &ServedModel) -> Option<OwnedSemaphorePermit> {
         self.route.credits.acquire(&model.share, 1).await
+    }
+
+    /// Waits for `done`. Returns `None` if the client has gone before.
+    pub async fn while_connected<T>(&self, done: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = done => Some(done),
+            () = self.route.credits.replies().closed() => None,
+        }
+    }
+
+    /// Returns whether the client has gone.
+    pub fn has_left(&self) -> bool {
+        self.route.credits.replies().is_closed()
     }
 
     /// Returns the source of the next piece. The first one opens the stream in the shard.

@@ -148,7 +148,7 @@ impl Shard {
             Some(stream) => (stream, true),
             None if matches!(envelope.source, ChunkSource::Session { first: false, .. }) => return,
             None => {
-                let resumed = envelope.resume.is_some();
+                let resumed = envelope.resume.as_ref().is_some_and(|resume| resume.has_begun());
                 self.forget_setups(&envelope.model);
                 match OpenStream::open(&mut self.scratch_pool, &mut envelope) {
                     Ok(stream) => {

@@ -10,18 +10,20 @@
 //! restart reads the file again from its first record. The limit bounds the memory, and with it the amount of
 //! audio that is read again.
 //!
-//! Both kinds of source collect with [`CollectedFile`] and decode with [`decode_file`], at different places. An
-//! interactive session collects and decodes before the shard, on a thread for blocking work: it reserves room
+//! Both kinds of source collect with [`CollectedFile`] and decode at different places. An
+//! interactive session collects and decodes before the shard, on a thread for decoding: it reserves room
 //! for events while it sends the recording on second by second, so a client that reads slowly slows its own
 //! stream only. A file over Kafka is collected and decoded by the front end in the shard, because its records
 //! may settle only when the windows of the recording are published, and the position that settles them is the
 //! front end's. A decoder in front of the shard would have to report positions for chunks that the shard never
 //! received. The price is that the other streams of the shard wait while the file is decoded.
 
+use std::time::Duration;
+
 use prost::bytes::Bytes;
 
 use super::BadChunk;
-use crate::audio::{self, ChannelLayout, Recording};
+use crate::audio::{self, ChannelLayout, DecodeLimit, Recording};
 
 /// The bytes of a file that is not complete yet.
 #[derive(Debug, Default)]
@@ -32,6 +34,12 @@ impl CollectedFile {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Returns the number of collected bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Appends `bytes`.
@@ -64,13 +72,14 @@ impl CollectedFile {
         end: &[u8],
         limit: usize,
         layout: &ChannelLayout,
+        max_duration: Duration,
     ) -> Result<Recording, BadChunk> {
         let before = self.0.len();
         self.push(end, limit)?;
         let file = self.take();
         // `file` shares its buffer with no other owner here, so the conversion back to a vector does not
         // copy.
-        decode_file(file.clone(), layout).inspect_err(|_| {
+        decode_file(file.clone(), layout, max_duration).inspect_err(|_| {
             self.0 = file.into();
             self.0.truncate(before);
         })
@@ -82,8 +91,9 @@ impl CollectedFile {
 /// # Errors
 /// [`BadChunk::File`] where the file cannot be decoded, and [`BadChunk::Audio`] where the names of `layout` do not
 /// fit its channels.
-pub fn decode_file(file: Bytes, layout: &ChannelLayout) -> Result<Recording, BadChunk> {
-    let recording = audio::decode_bytes(file, None)?;
+fn decode_file(file: Bytes, layout: &ChannelLayout, max_duration: Duration) -> Result<Recording, BadChunk> {
+    let limit = DecodeLimit::samples(audio::MAX_CLIENT_SAMPLES).with_duration(max_duration);
+    let recording = audio::decode_bytes_within(file, None, &limit)?;
     layout.check(recording.channels.len())?;
     Ok(recording)
 }

@@ -94,7 +94,12 @@ impl StreamFrontEnd {
         chunk: &Chunk,
     ) -> Result<Self, BadChunk> {
         let mut stream = match resume.at {
-            None => Self::begin(setup, chunk)?,
+            None => {
+                let mut stream = Self::begin(setup, chunk)?;
+                let published = resume.published.filter(|published| published.span == setup.geometry.span());
+                stream.pending = published.map_or_else(Vec::new, |published| published.next_windows);
+                stream
+            }
             Some(at) => {
                 let mut stream = Self::at(setup, at.format, at.position);
                 stream.sequence = LastSequence(at.sequence);
@@ -198,7 +203,12 @@ impl StreamFrontEnd {
     pub fn end(&mut self, scratch: &mut Scratch, emit: &mut dyn FnMut(Window)) -> Result<(), BadChunk> {
         let mut file = Ok(());
         if !self.file.is_empty() {
-            match self.file.finish(&[], self.setup.max_file_bytes, &self.setup.channels) {
+            match self.file.finish(
+                &[],
+                self.setup.max_file_bytes,
+                &self.setup.channels,
+                self.setup.max_file_duration,
+            ) {
                 Ok(recording) => drop(self.accept_recording(scratch, recording, emit)),
                 Err(error) => {
                     self.file = CollectedFile::default();
@@ -263,7 +273,8 @@ impl StreamFrontEnd {
             self.file.push(&chunk.audio, limit)?;
             return Ok(0);
         }
-        let recording = self.file.finish(&chunk.audio, limit, &self.setup.channels)?;
+        let recording =
+            self.file.finish(&chunk.audio, limit, &self.setup.channels, self.setup.max_file_duration)?;
         Ok(self.accept_recording(scratch, recording, emit))
     }
 

@@ -14,6 +14,8 @@ use crate::proto::AudioChunk;
 pub struct StreamInfo {
     /// The id of the stream.
     pub stream_id: Arc<str>,
+    /// The principal that sends the stream; empty where authentication is off, and for Kafka.
+    pub owner: Arc<str>,
     /// The attributes of the stream's first chunk.
     pub attributes: HashMap<String, String>,
     /// The model that the stream requested; empty for the default one.

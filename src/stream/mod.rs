@@ -14,6 +14,7 @@ mod chunk;
 mod collected_file;
 mod front_end;
 mod info;
+mod memory;
 mod position;
 mod recent_scores;
 mod segment;
@@ -29,10 +30,11 @@ pub use call::{EndReason, StreamCall, Summaries};
 pub use channel_state::{ChannelState, ChannelStates};
 pub use channel_totals::{ChannelTotals, CountedWindow, LoudnessTotals};
 pub use chunk::{BadChunk, Chunk, ChunkOutcome, FURTHEST_SAMPLE};
-pub use collected_file::{CollectedFile, decode_file};
+pub use collected_file::CollectedFile;
 pub use front_end::StreamFrontEnd;
 pub use info::{Declared, StreamInfo};
-pub use position::{Resume, ResumePoint, StreamPosition};
+pub use memory::{MemoryBudget, MemoryReservation, OutOfMemory};
+pub use position::{PublishedWindows, Resume, ResumePoint, StreamPosition};
 pub use recent_scores::RecentScores;
 pub use sequence::{LastSequence, SequenceCheck};
 pub use split_frame::SplitFrame;
@@ -42,7 +44,7 @@ use crate::audio::AudioFormat;
 use crate::audio::{self, ChannelLayout, FileAsSamples, Planar, ResamplerPlan};
 use crate::features::{FrameKind, FrontEnd, OptionsError};
 use crate::model::{Contract, Input};
-use crate::vad::{self, Gate, MeterScratch};
+use crate::vad::{self, Gate, MeterScratch, SpeechCounter};
 use crate::window::{self, ChannelScratch, FrameScratch, GeometryError, WindowGeometry};
 
 /// Why windows cannot be cut for a model. The operator must correct it, not the sender.
@@ -82,6 +84,8 @@ pub struct StreamSetup {
     pub max_chunk_bytes: usize,
     /// The largest file, in bytes, in one chunk or spread over several.
     pub max_file_bytes: usize,
+    /// The longest duration of a file.
+    pub max_file_duration: Duration,
     /// What is done with the header of an audio file in a stream that is declared as raw samples.
     pub file_as_samples: FileAsSamples,
     /// The channel policy and the names of the channels.
@@ -120,6 +124,7 @@ impl StreamSetup {
             max_gap: audio.max_gap,
             max_chunk_bytes: audio.max_chunk_bytes,
             max_file_bytes: audio.max_file_bytes,
+            max_file_duration: audio.max_file_duration,
             file_as_samples: audio.file_as_samples,
             channels: ChannelLayout { policy: audio.channels, names: Vec::new() },
             bounds: InputBounds::default(),
@@ -193,6 +198,7 @@ impl StreamSetup {
             plans: Vec::new(),
             planar: Planar::new(),
             resampled: Vec::new(),
+            speech: SpeechCounter::default(),
             meter: MeterScratch::default(),
         }
     }
@@ -210,6 +216,8 @@ pub struct Scratch {
     planar: Planar,
     /// The samples of one channel at the model's rate.
     resampled: Vec<f32>,
+    /// The detector of speech.
+    speech: SpeechCounter,
     /// What measures windows for summaries of calls.
     meter: MeterScratch,
 }

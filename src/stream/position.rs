@@ -33,13 +33,32 @@ pub struct StreamPosition {
 }
 
 /// The state that a reader needs to continue a stream that another reader left.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resume {
     /// `None` where the stream had no audio yet.
     pub at: Option<ResumePoint>,
     /// Positions at which a segment was ended because the stream was idle, ascending. They were decided by
     /// wall-clock time, so a reader must repeat them instead of deciding again.
     pub idle_ends: VecDeque<u64>,
+    /// The windows that were published although the stream is read from its first chunk; only where `at` is `None`.
+    pub published: Option<PublishedWindows>,
+}
+
+impl Resume {
+    /// Returns whether the stream was there before its next chunk, so that it stays open even if that chunk is refused.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.at.is_some() || !self.idle_ends.is_empty()
+    }
+}
+
+/// Windows that another reader published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedWindows {
+    /// Index of the first window of each channel that was not published.
+    pub next_windows: Vec<u64>,
+    /// Length and hop of the windows that the indexes count. They do not apply to windows of another span.
+    pub span: WindowSpan,
 }
 
 /// The state in the middle of a stream.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::{Scratch, StreamSetup};
 use crate::audio::{Resampler, ResamplerPlan};
-use crate::vad::{ActivityMeter, Gate, MeterScratch, VoiceActivity};
+use crate::vad::{ActivityMeter, Gate, MeterScratch, SpeechCounter, VoiceActivity};
 use crate::window::ChannelWindower;
 use crate::window::{Activity, CutWindow, Window, WindowGeometry, window};
 
@@ -53,7 +53,7 @@ impl Segment {
             let resampler = Resampler::new(plan.clone(), position);
             let next_window = earliest.max(*pending);
             let origin = resampler.next_output();
-            let activity = setup.gate.as_ref().map(|gate| VoiceActivity::new(gate, origin, next_window));
+            let activity = setup.gate.as_ref().map(|_| VoiceActivity::new(origin, next_window));
             let windower =
                 ChannelWindower::new(geometry, setup.front_end.is_some(), origin, first_window, next_window);
             let meter =
@@ -81,10 +81,10 @@ impl Segment {
     ) {
         for (number, (samples, channel)) in planar.iter().zip(&mut self.channels).enumerate() {
             let Channel { resampler, windower, activity, meter } = channel;
-            let Scratch { channel: tables, resampled, meter: meter_scratch, .. } = scratch;
+            let Scratch { channel: tables, resampled, speech, meter: meter_scratch, .. } = &mut *scratch;
             resampled.clear();
             resampler.push(&samples[part.clone()], resampled);
-            let mut silence = SilenceCheck::new(&setup.gate, activity, resampled);
+            let mut silence = SilenceCheck::new(&setup.gate, activity, speech, resampled);
             let mut measure = Measure::new(meter, meter_scratch, &setup.geometry, resampled);
             windower.push(tables, resampled, &mut |cut| {
                 let (silent, activity) = (silence.is_silent(&cut), measure.take(&cut));
@@ -106,10 +106,10 @@ impl Segment {
         let mut next = Vec::with_capacity(self.channels.len());
         for (number, channel) in self.channels.into_iter().enumerate() {
             let Channel { mut resampler, mut windower, mut activity, mut meter } = channel;
-            let Scratch { channel: tables, resampled, meter: meter_scratch, .. } = scratch;
+            let Scratch { channel: tables, resampled, speech, meter: meter_scratch, .. } = &mut *scratch;
             resampled.clear();
             resampler.finish(resampled);
-            let mut silence = SilenceCheck::new(&setup.gate, &mut activity, resampled);
+            let mut silence = SilenceCheck::new(&setup.gate, &mut activity, speech, resampled);
             let mut measure = Measure::new(&mut meter, meter_scratch, &setup.geometry, resampled);
             let mut emit_cut = |cut: CutWindow| {
                 let (silent, activity) = (silence.is_silent(&cut), measure.take(&cut));
@@ -124,24 +124,28 @@ impl Segment {
 }
 
 /// Decides which windows are silent; no window is silent if the setup has no gate.
-struct SilenceCheck<'a>(Option<(&'a Gate, &'a mut VoiceActivity)>);
+struct SilenceCheck<'a>(Option<(&'a Gate, &'a mut VoiceActivity, &'a mut SpeechCounter)>);
 
 impl<'a> SilenceCheck<'a> {
-    /// Creates the check for the windows that `samples` complete, after the voice activity detector has
-    /// processed these samples.
-    fn new(gate: &'a Option<Gate>, activity: &'a mut Option<VoiceActivity>, samples: &[f32]) -> Self {
-        let mut both = gate.as_ref().zip(activity.as_mut());
-        if let Some((gate, activity)) = &mut both {
+    /// Creates the check for the windows that `samples` complete, after the voice activity of the channel has
+    /// accepted these samples.
+    fn new(
+        gate: &'a Option<Gate>,
+        activity: &'a mut Option<VoiceActivity>,
+        speech: &'a mut SpeechCounter,
+        samples: &[f32],
+    ) -> Self {
+        Self(gate.as_ref().zip(activity.as_mut()).map(|(gate, activity)| {
             activity.push(gate, samples);
-        }
-        Self(both)
+            (gate, activity, speech)
+        }))
     }
 
     /// Returns whether a window is silent. Every window must be checked once, in order.
     fn is_silent(&mut self, cut: &CutWindow) -> bool {
-        self.0.as_mut().is_some_and(|(gate, activity)| {
-            gate.is_silent(activity.speech_share(gate, cut.index, cut.partial))
-        })
+        self.0
+            .as_mut()
+            .is_some_and(|(gate, activity, speech)| activity.is_silent(gate, speech, cut.index, cut.partial))
     }
 }
 

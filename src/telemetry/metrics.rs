@@ -52,10 +52,18 @@ mod names {
     pub const KAFKA_COMMITS_TOTAL: &str = "affectd_kafka_commits_total";
     /// Records that the brokers refused.
     pub const KAFKA_REFUSED_TOTAL: &str = "affectd_kafka_refused_total";
+    /// Duration of a commit: progress and offsets, or the transaction with both and the events.
+    pub const KAFKA_COMMIT_SECONDS: &str = "affectd_kafka_commit_seconds";
+    /// Transactions that were aborted.
+    pub const KAFKA_TRANSACTIONS_ABORTED_TOTAL: &str = "affectd_kafka_transactions_aborted_total";
+    /// Changes of the partitions of this daemon.
+    pub const KAFKA_REBALANCES_TOTAL: &str = "affectd_kafka_rebalances_total";
     /// Models in use: 1.
     pub const MODEL_INFO: &str = "affectd_model_info";
     /// Windows that a shadow model analysed.
     pub const SHADOW_WINDOWS_TOTAL: &str = "affectd_shadow_windows_total";
+    /// Requests that were not authorised.
+    pub const AUTH_FAILURES_TOTAL: &str = "affectd_auth_failures_total";
     /// TLS handshakes that failed.
     pub const TLS_HANDSHAKES_FAILED_TOTAL: &str = "affectd_tls_handshakes_failed_total";
     /// Attempts to load changed certificates, tokens or keys.
@@ -132,10 +140,14 @@ pub const METRICS: &[Metric] = &[
     metric(KAFKA_LAG, Level, &[("partition", &[])], Unit::Count, "Records between the position and the partition's end"),
     metric(KAFKA_COMMITS_TOTAL, Counter, &[], Unit::Count, "Commits of offsets acknowledged"),
     metric(KAFKA_REFUSED_TOTAL, Counter, &[("outcome", &["retried", "reduced", "dropped"])], Unit::Count, "Events and dead letters that the brokers refused, by what was done with them"),
+    metric(KAFKA_COMMIT_SECONDS, Histogram(LATENCY), &[], Unit::Seconds, "Time of one commit; exactly once, of one transaction"),
+    metric(KAFKA_TRANSACTIONS_ABORTED_TOTAL, Counter, &[], Unit::Count, "Transactions that were aborted and are tried again"),
+    metric(KAFKA_REBALANCES_TOTAL, Counter, &[("kind", &["assigned", "revoked", "lost"])], Unit::Count, "Changes of the partitions that this daemon reads"),
     metric(MODEL_INFO, Level, &[("name", &[]), ("version", &[]), ("engine", &[]), ("device", &[])], Unit::Count, "Models in use: 1"),
     metric(SHADOW_WINDOWS_TOTAL, Counter, &[("model", &[]), ("outcome", &[])], Unit::Count, "Windows that a shadow saw, by whether it named the default model's emotion"),
     metric(MODEL_RELOADS_TOTAL, Counter, &[("outcome", &["ok", "failed"])], Unit::Count, "Attempts to load another model"),
     metric(TLS_HANDSHAKES_FAILED_TOTAL, Counter, &[("reason", &["error", "timeout"])], Unit::Count, "TLS handshakes of clients that failed"),
+    metric(AUTH_FAILURES_TOTAL, Counter, &[("reason", &[])], Unit::Count, "Requests that were not authorised"),
     metric(SECURITY_RELOADS_TOTAL, Counter, &[("kind", &[]), ("outcome", &[])], Unit::Count, "Attempts to load changed certificates, tokens or key sets"),
 ];
 
@@ -252,6 +264,11 @@ pub fn kafka_refused(outcome: &'static str) {
     counter!(KAFKA_REFUSED_TOTAL, "outcome" => outcome).increment(1);
 }
 
+/// Counts a change of the partitions of this daemon: assigned, revoked or lost.
+pub fn kafka_rebalance(kind: &'static str) {
+    counter!(KAFKA_REBALANCES_TOTAL, "kind" => kind).increment(1);
+}
+
 /// Sets the number of records between the committed position and the end of a partition.
 pub fn kafka_lag(partition: i32, records: u64) {
     gauge!(KAFKA_LAG, "partition" => partition.to_string()).set(records as f64);
@@ -285,6 +302,11 @@ pub fn model_reload(outcome: &'static str) {
 /// Counts a TLS handshake that failed, by `error` or `timeout`.
 pub fn tls_handshake_failed(reason: &'static str) {
     counter!(TLS_HANDSHAKES_FAILED_TOTAL, "reason" => reason).increment(1);
+}
+
+/// Counts a request that was not authorised for `reason`.
+pub fn auth_failed(reason: &'static str) {
+    counter!(AUTH_FAILURES_TOTAL, "reason" => reason).increment(1);
 }
 
 /// Counts a reload of `certificate`, `tokens` or `jwks` as `ok`, or as `failed` where the previous content stays in use.

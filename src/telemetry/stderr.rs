@@ -1,7 +1,7 @@
 //! Standard error for logs, written by a thread of its own.
 //!
 //! Input: lines of any thread. Output: the same on standard error. Invariants: logging never waits and never fails. Where standard error is closed its lines
-//! are dropped; where it is full, as a pipe that nobody reads, at most [`WAITING`] lines wait and the others are dropped. The number is written once lines
+//! are dropped; where it is full, as a pipe without a reader, at most [`WAITING`] lines wait and the others are dropped. The number is written once lines
 //! can be written again.
 
 use std::io::{self, Write};
@@ -73,7 +73,7 @@ fn write_all(inbox: &Receiver<Item>) {
     let mut stderr = io::stderr();
     for item in inbox {
         match item {
-            // Where nobody reads them, lines are dropped.
+            // Where no reader is left, lines are dropped.
             Item::Line(line) => _ = stderr.write_all(&line),
             // The other side has stopped to wait.
             Item::Flush(written) => _ = written.try_send(()),

@@ -110,7 +110,7 @@ impl Listener {
     }
 }
 
-/// What a server knows of the client of a connection.
+/// What a server has of the client of a connection.
 #[derive(Debug, Clone)]
 pub struct Client {
     /// Its address and certificate.

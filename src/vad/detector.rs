@@ -42,6 +42,23 @@ impl Detector {
 }
 
 /// Converts a sample to the format of the detector. Values outside ±1 are clipped.
+///
+/// The sum with 1.5 · 2²³ is rounded to a whole number, whose lowest bits are those of the result. Unlike
+/// `f32::round`, this is computed for many samples at a time.
 pub(super) fn to_16_bits(sample: f32) -> i16 {
-    (sample.clamp(-1.0, 1.0) * 32_767.0).round() as i16
+    (sample.clamp(-1.0, 1.0) * 32_767.0 + 12_582_912.0).to_bits() as i16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::to_16_bits;
+
+    #[test]
+    fn samples_are_rounded_to_the_nearest_value_of_16_bits() {
+        let samples = (-40_000..40_000).map(|step| step as f32 / 32_749.0).chain([f32::MIN, -0.0, f32::MAX]);
+        for sample in samples {
+            let expected = (sample.clamp(-1.0, 1.0) * 32_767.0).round_ties_even() as i16;
+            assert_eq!(to_16_bits(sample), expected, "{sample}");
+        }
+    }
 }

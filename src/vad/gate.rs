@@ -29,8 +29,8 @@ pub struct Gate {
     pub(super) length: u64,
     /// Samples from one window to the next.
     pub(super) hop: u64,
-    /// Number of interleaved detectors.
-    pub(super) detectors: u64,
+    /// Windows from the start of one block to the start of the next block of the same window.
+    pub(super) block_hops: u64,
 }
 
 impl Gate {
@@ -45,15 +45,14 @@ impl Gate {
         if geometry.sample_rate_hz != SAMPLE_RATE_HZ {
             return Err(geometry.sample_rate_hz);
         }
-        // Each of the interleaved detectors starts a block every `detectors` hops, and a block lasts as long. It never needs to be longer than
-        // its window.
-        let detectors = MIN_BLOCK.div_ceil(geometry.hop).min(geometry.length.div_ceil(geometry.hop)).max(1);
+        // A block never needs to be longer than its window.
+        let block_hops = MIN_BLOCK.div_ceil(geometry.hop).min(geometry.length.div_ceil(geometry.hop)).max(1);
         Ok(Some(Self {
             min_speech: vad.min_speech,
             publish_silence: vad.publish_silence,
             length: geometry.length,
             hop: geometry.hop,
-            detectors,
+            block_hops,
         }))
     }
 
@@ -69,15 +68,14 @@ impl Gate {
         self.hop
     }
 
-    /// Returns whether a window with this share of speech (0 to 1) is silent.
-    #[must_use]
-    pub fn is_silent(&self, share: f64) -> bool {
-        share < self.min_speech
+    /// Returns the smallest number of frames of speech with which a window of `frames` frames is not silent.
+    pub(super) fn needed(&self, frames: usize) -> usize {
+        (0..frames).find(|speech| *speech as f64 / frames as f64 >= self.min_speech).unwrap_or(frames)
     }
 
-    /// Returns the samples from the start of one block of a detector to the start of its next one.
+    /// Returns the samples from the start of one block of a window to the start of its next one.
     pub(super) fn block_samples(&self) -> u64 {
-        self.hop * self.detectors
+        self.hop * self.block_hops
     }
 
     /// Returns the number of frames that are classified in one block. A block ends at the latest with its own
@@ -125,7 +123,7 @@ mod tests {
 
     #[test]
     fn blocks_are_whole_hops_of_half_a_second_or_more_and_end_with_their_window() {
-        // Length and hop; number of detectors, samples of a block, frames classified in it.
+        // Length and hop; hops of a block, samples of a block, frames classified in it.
         for (length, hop, expected) in [
             (48_000, 16_000, (1, 16_000, 62)),
             (48_000, 8_000, (1, 8_000, 31)),
@@ -136,7 +134,7 @@ mod tests {
         ] {
             let gate = gate(length, hop);
             assert_eq!(
-                (gate.detectors, gate.block_samples(), gate.block_frames()),
+                (gate.block_hops, gate.block_samples(), gate.block_frames()),
                 expected,
                 "{length} every {hop}"
             );
@@ -159,9 +157,10 @@ mod tests {
     }
 
     #[test]
-    fn a_share_below_min_speech_is_silent_and_min_speech_itself_is_not() {
-        let gate = Gate { min_speech: 0.25, ..gate(48_000, 16_000) };
-        assert!(gate.is_silent(0.249) && !gate.is_silent(0.25));
-        assert!(!Gate { min_speech: 0.0, ..gate }.is_silent(0.0), "with 0 no window is silent");
+    fn a_window_needs_the_frames_that_are_at_least_min_speech() {
+        let gate = gate(48_000, 16_000);
+        for (min_speech, needed) in [(0.0, 0), (0.1, 19), (0.25, 47), (0.5, 93), (0.501, 94), (1.0, 186)] {
+            assert_eq!(Gate { min_speech, ..gate.clone() }.needed(186), needed, "{min_speech}");
+        }
     }
 }

@@ -1,28 +1,30 @@
-//! Voice activity detection: the share of each window that is speech, and whether a window has too little of
-//! it.
+//! Voice activity detection: whether a window has too little speech.
 //!
 //! In data order: `gate` holds the configuration and the division of windows into blocks, `voice_activity` follows
-//! one channel window by window, `interleaved_detector` is one of its interleaved detectors, and `detector` classifies one
-//! frame after the other.
+//! one channel window by window, `speech_counter` counts the frames of speech in one block, `detector`
+//! classifies one frame after the other, and `tones` and `keys` find the frames that are call sounds or melodies.
 //!
 //! Input: the samples of one channel at the model's rate.
-//! Output: a share of speech for each window.
-//! Invariants: everything here is pure; a window's share depends on its own samples only, as its features do,
-//! so a window that is computed again after a restart, in chunks of any size, has the same share.
+//! Output: for each window, whether it is silent.
+//! Invariants: everything here is pure; a window's decision depends on its own samples only, as its features do,
+//! so a window that is computed again after a restart, in chunks of any size, has the same decision.
 //!
-//! # Interleaved detectors
+//! # Blocks
 //!
 //! The detector is recurrent, so its decisions depend on everything since its last reset. A detector that
 //! runs through the whole stream was rejected for that reason: after a restart it would have another history
 //! and other decisions. A detector that is reset and run for each window was rejected because windows
 //! overlap, and each sample would be classified once per window.
 //!
-//! Instead, a detector is reset at the start of a window and classifies frames up to the start of the next
-//! window, and a window counts the frames of all blocks inside it. Each frame is classified once. Where the
-//! hop is shorter than half a second, such a block would be too short for a useful decision. Blocks then last
-//! for several hops, and as many detectors run interleaved, each of them starting one window after the
-//! previous one; a window counts the blocks of the detector that started with it. After each reset the
-//! detector is primed with the first frames of its own block, see `Gate::priming_frames`.
+//! Instead, the detector is reset at the start of a block. A block begins with a window and ends with the start of
+//! the next window, and a window counts the frames of speech of all blocks inside it. Where the hop is shorter than
+//! half a second, such a block would be too short for a useful decision. Blocks then last for several hops, and
+//! windows that follow each other have different blocks. After each reset the detector is primed with the
+//! first frames of its block, see `Gate::priming_frames`.
+//!
+//! A block is counted once, and only where a decision depends on it. A window is decided as soon as the counts that
+//! are known reach the number that it needs. In continuous speech one block is enough for all windows that contain
+//! it: at 3 s every 1 s two blocks in three are never counted, and the third one to about half.
 //!
 //! # The library
 //!
@@ -43,13 +45,16 @@
 
 mod detector;
 mod gate;
-mod interleaved_detector;
+mod keys;
 mod meter;
+mod options;
+mod speech_counter;
+mod tones;
 mod voice_activity;
 
 pub use detector::SAMPLE_RATE_HZ;
 pub use gate::Gate;
 pub use meter::{ActivityMeter, MeterScratch, add_to_fingerprint};
-pub use voice_activity::VoiceActivity;
-mod options;
 pub use options::{Mode, Options};
+pub use speech_counter::SpeechCounter;
+pub use voice_activity::VoiceActivity;

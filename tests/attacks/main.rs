@@ -6,4 +6,6 @@
 mod support;
 
 mod connections;
+mod evaluations;
 mod fields;
+mod memory;

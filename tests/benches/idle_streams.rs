@@ -1,6 +1,6 @@
 //! Memory of 10,000 idle streams, as Linux sees it: `cargo bench --bench idle_streams`.
 //!
-//! Each has heard 4 s in chunks of 100 ms. Out: bytes a stream by format. One process measures one format, so that none
+//! Each has received 4 s in chunks of 100 ms. Out: bytes a stream by format. One process measures one format, so that none
 //! lives in what another has freed.
 
 mod front_end_fixture;

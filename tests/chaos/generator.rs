@@ -96,7 +96,7 @@ fn poison() -> Vec<Record> {
         chunk(pcm, 16_000, 9, vec![0; 360]),
         chunk(float, 16_000, 1, f32::NAN.to_le_bytes().to_vec()),
         raw().header("content-type", "audio/L16"),
-        raw().header("content-type", "video/mp4"),
+        raw().header("content-type", "image/png"),
         raw().header("content-type", "audio/PCMU").header("affectd-last", "perhaps"),
         raw().header("content-type", "audio/PCMU").header("affectd-first-sample", "x".repeat(200_000)),
         // Larger than a producer sends by default, and as large as brokers take.

@@ -44,11 +44,13 @@ fn check_finds_what_does_not_fit_this_machine_unless_it_is_offline() {
         ("kafka.properties.nonsense=1", "kafka.properties.nonsense: No such configuration property"),
         ("kafka.properties.linger.ms=long", "kafka.properties.linger.ms: "),
     ] {
-        let found = run(&["config", "check", "--set", setting]);
+        // An address of another machine would be refused without this.
+        let insecure = "auth.allow_insecure=true";
+        let found = run(&["config", "check", "--set", insecure, "--set", setting]);
         let stderr = text(&found.stderr);
         assert_eq!(found.status.code(), Some(64), "{setting}: {stderr}");
         assert!(stderr.contains(message) && stderr.lines().count() == 1, "{setting}: {stderr}");
-        let offline = run(&["config", "check", "--offline", "--set", setting]);
+        let offline = run(&["config", "check", "--offline", "--set", insecure, "--set", setting]);
         assert_eq!(offline.status.success(), !setting.starts_with("vad"), "{setting}");
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use affectd::config::{
-    self, ClientAuth, Device, LoadOptions, OnLostProgress, Scheduling, SmoothingMethod, ValueFormat,
+    self, ClientAuth, DeliveryMode, Device, LoadOptions, OnLostProgress, Scheduling, SmoothingMethod,
+    ValueFormat,
 };
 use affectd::{audio, vad};
 use proptest::prelude::*;
@@ -193,7 +194,8 @@ fn every_word_of_every_choice_is_read_and_shown_as_it_is_written() {
         OnLostProgress,
         SmoothingMethod,
         Scheduling,
-        ClientAuth
+        ClientAuth,
+        DeliveryMode
     );
     // The word `off` of smoothing is the absence of a method.
     assert_eq!(words, known + 1);

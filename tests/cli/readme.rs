@@ -25,11 +25,16 @@ fn text(path: &str) -> String {
 
 /// Every Markdown file that readers of the repository see, by its path from the root.
 fn documents() -> Vec<String> {
-    let mut found: Vec<String> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(str::to_owned).into();
+    let mut found: Vec<String> =
+        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"].map(str::to_owned).into();
     let mut folders = vec![PathBuf::from("docs"), PathBuf::from("deploy")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(root().join(&folder)).unwrap() {
             let path = folder.join(entry.unwrap().file_name());
+            // What `npm ci` installs for the Node example is no part of the repository.
+            if path.ends_with("node_modules") {
+                continue;
+            }
             if root().join(&path).is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "md") {

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod call_sounds;
 mod chunking;
 mod golden;
 mod properties;

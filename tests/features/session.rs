@@ -10,11 +10,11 @@ use affectd::config::Config;
 use affectd::model::{Layout, Output};
 use affectd::proto::{AudioChunk, AudioFormat, ChannelPolicy, Encoding};
 use affectd::serving::{
-    CallReply, JobOrigin, ModelRegistry, Recipient, ServedModel, StreamSinks, Utilization,
+    CallReply, Decoders, JobOrigin, ModelRegistry, Recipient, ServedModel, StreamSinks, Utilization,
 };
 use affectd::session::{InputSession, OpenStreams, Refusal, RefusalClass, SessionError, SessionLinks};
 use affectd::shard::{self, ReportSender, ShardThreads};
-use affectd::stream::{InputBounds, StreamSetup};
+use affectd::stream::{InputBounds, MemoryBudget, StreamSetup};
 use affectd::telemetry::metrics::Source;
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -59,6 +59,7 @@ fn stage(max_streams: usize) -> Stage {
     let (reports, _) = crossbeam_channel::bounded(1);
     let (shards, threads) = shard::start(1, 16, &ReportSender { reports }, &StreamSinks::default()).unwrap();
     let links = SessionLinks {
+        decoders: Decoders::start(MemoryBudget::new(1 << 30), Duration::from_secs(3600)).unwrap(),
         bounds: InputBounds::default(),
         shards,
         registries: receiver,
@@ -83,7 +84,7 @@ fn chunk(samples: usize) -> AudioChunk {
 
 /// Runs a session on the chunks, without a reader of its events that matters.
 async fn run(stage: &Stage, chunks: Vec<AudioChunk>) -> Result<(), Refusal> {
-    let (session, _inbox) = InputSession::new(stage.links.clone(), websocket());
+    let (session, _inbox) = InputSession::new(stage.links.clone(), websocket(), "".into());
     let chunks = stream::iter(chunks.into_iter().map(Ok::<_, SessionError<()>>));
     match session.run(chunks).await {
         Ok(()) => Ok(()),
@@ -98,7 +99,7 @@ async fn windows(
     chunks: impl Stream<Item = AudioChunk>,
 ) -> (Vec<(u64, bool)>, Result<(), SessionError<()>>) {
     let Stage { links, mut jobs, _shards, _registries } = stage;
-    let (session, mut inbox) = InputSession::new(links, websocket());
+    let (session, mut inbox) = InputSession::new(links, websocket(), "".into());
     let (mut found, ended) = (Vec::new(), CancellationToken::new());
     let model_and_client = async {
         loop {
@@ -201,7 +202,7 @@ async fn every_refusal_has_its_class_and_its_label() {
         );
     }
 
-    let held = stage.links.streams.open(&"call".into()).unwrap();
+    let held = stage.links.streams.open(&"".into(), &"call".into()).unwrap();
     let refusal = run(&stage, vec![first()]).await.unwrap_err();
     assert_eq!((refusal.class(), refusal.reason()), (RefusalClass::AlreadyOpen, Some("already_open")));
     let refusal = run(&stage, vec![chunk(80)]).await.unwrap_err();

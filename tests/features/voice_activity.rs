@@ -1,24 +1,33 @@
-//! The speech share of a window depends on its own samples only, for any chunking and any start of the reader.
+//! Whether a window is silent depends on its own samples only, for any chunking and any start of the reader.
 
 use affectd::audio::Encoding;
 use affectd::config::{Config, Vad, VadMode, Window as WindowSettings};
 use affectd::evaluation::ClipFrontEnd;
 use affectd::stream::{Chunk, SetupError, StreamSetup};
-use affectd::vad::{Gate, VoiceActivity};
+use affectd::vad::{SpeechCounter, VoiceActivity};
 use affectd::window::Window;
 use proptest::prelude::*;
 use prost::bytes::Bytes;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::support::speech_fixture::{Part, SECOND, pcm16, talk};
 use crate::support::stream_fixture;
 use crate::support::stream_fixture::{Feed, contract, format, setup_with};
 
+/// Samples of a frame of the detector.
+const FRAME: usize = 256;
+
 /// Windows of 3 s every `hop_ms`, with the gate.
 fn gated(hop_ms: u64) -> StreamSetup {
+    gated_at(hop_ms, Config::default().vad.min_speech)
+}
+
+/// Windows of 3 s every `hop_ms`, with a gate of this share.
+fn gated_at(hop_ms: u64, min_speech: f64) -> StreamSetup {
     let hop = Some(Duration::from_millis(hop_ms));
     let setup = setup_with(&WindowSettings { hop, ..Config::default().window });
-    let vad = Vad { mode: VadMode::Gate, ..Config::default().vad };
+    let vad = Vad { mode: VadMode::Gate, min_speech, ..Config::default().vad };
     setup.gated(&contract(), &vad).expect("the model is at 16 kHz")
 }
 
@@ -28,66 +37,107 @@ fn by_turns() -> Vec<f32> {
     talk(&[Silence(4_300), Speech(2_000), Silence(3_900), Speech(700), Silence(4_500), Speech(2_600)])
 }
 
-/// The shares of all full windows from `first` on, of audio that begins at `origin`, in chunks of the given sizes.
-fn shares(
-    gate: &Gate,
+/// Whether each window from `first` on is silent, of audio that begins at `origin`, in chunks of the given sizes. The
+/// last window is partial where it has at least `partial_from` samples.
+fn silent(
     setup: &StreamSetup,
     audio: &[f32],
     (origin, first): (u64, u64),
     sizes: &[usize],
-) -> Vec<f64> {
-    let mut speech = VoiceActivity::new(gate, origin, first);
+    partial_from: u64,
+) -> Vec<bool> {
+    let gate = setup.gate.as_ref().expect("there is a gate");
+    let (mut activity, mut counter) = (VoiceActivity::new(origin, first), SpeechCounter::default());
     let (mut rest, mut end, mut next, mut found) = (&audio[origin as usize..], origin, first, Vec::new());
     for size in sizes.iter().cycle() {
         let (now, later) = rest.split_at(rest.len().min(*size));
-        speech.push(gate, now);
+        activity.push(gate, now);
         (rest, end) = (later, end + now.len() as u64);
         while setup.geometry.end(next) <= end {
-            found.push(speech.speech_share(gate, next, false));
+            found.push(activity.is_silent(gate, &mut counter, next, false));
             next += 1;
         }
         if rest.is_empty() {
-            return found;
+            break;
         }
+    }
+    if setup.geometry.start(next) + partial_from <= end {
+        found.push(activity.is_silent(gate, &mut counter, next, true));
     }
     found
 }
 
-/// The share of one window, implemented independently: segments of whole hops of at least half a second, a detector for each.
-fn share_of(window: &[f32], hop: usize) -> f64 {
-    const FRAME: usize = 256;
-    let segment = hop * (SECOND / 2).div_ceil(hop).max(1);
-    let (mut speech, mut frames) = (0, 0);
-    for (number, part) in window.chunks(segment).enumerate() {
-        let samples: Vec<i16> = part.iter().map(|s| (s.clamp(-1.0, 1.0) * 32_767.0).round() as i16).collect();
-        if number > 0 && samples.len() / FRAME < 24 {
-            continue;
-        }
-        let mut detector = earshot::Detector::default();
-        for frame in samples.chunks_exact(FRAME).take(24) {
-            detector.predict_i16(frame);
-        }
-        for frame in samples.chunks_exact(FRAME) {
-            frames += 1;
-            speech += usize::from(detector.predict_i16(frame) >= 0.4);
-        }
+/// Counts the frames of speech independently: in blocks of whole hops of at least half a second, with a new detector for
+/// each, and every block as a whole.
+#[derive(Default)]
+struct Reference {
+    /// The frames of speech by the start and the end of a block.
+    counts: HashMap<(usize, usize), usize>,
+}
+
+impl Reference {
+    /// The frames of speech in the block from `start` to `end`.
+    fn speech(&mut self, audio: &[f32], (start, end): (usize, usize)) -> usize {
+        *self.counts.entry((start, end)).or_insert_with(|| {
+            let samples = audio[start..end].iter().map(|s| (s.clamp(-1.0, 1.0) * 32_767.0).round_ties_even());
+            let samples: Vec<i16> = samples.map(|s| s as i16).collect();
+            if samples.iter().all(|sample| sample.unsigned_abs() <= 16) {
+                return 0;
+            }
+            let mut detector = earshot::Detector::default();
+            for frame in samples.chunks_exact(FRAME).take(24) {
+                detector.predict_i16(frame);
+            }
+            samples.chunks_exact(FRAME).filter(|frame| detector.predict_i16(frame) >= 0.4).count()
+        })
     }
-    speech as f64 / frames as f64
+
+    /// Whether each window is silent.
+    fn silent(
+        &mut self,
+        setup: &StreamSetup,
+        audio: &[f32],
+        min_speech: f64,
+        partial_from: u64,
+    ) -> Vec<bool> {
+        let (length, hop) = (3 * SECOND, setup.geometry.hop as usize);
+        let block = hop * (SECOND / 2).div_ceil(hop).max(1);
+        let mut found = Vec::new();
+        for start in (0..audio.len()).step_by(hop) {
+            let end = audio.len().min(start + length);
+            if ((end - start) as u64) < partial_from {
+                break;
+            }
+            let blocks = (start..end).step_by(block).map(|from| (from, end.min(from + block)));
+            let blocks: Vec<_> =
+                blocks.filter(|(from, to)| *from == start || (to - from) / FRAME >= 24).collect();
+            let frames: usize = blocks.iter().map(|(from, to)| (to - from) / FRAME).sum();
+            let speech: usize = blocks.into_iter().map(|block| self.speech(audio, block)).sum();
+            found.push(frames > 0 && (speech as f64 / frames as f64) < min_speech);
+            if end - start < length {
+                break;
+            }
+        }
+        found
+    }
 }
 
 #[test]
-fn the_speech_share_counts_the_frames_of_the_windows_own_segments() {
+fn a_window_is_silent_where_all_its_blocks_together_have_too_few_frames_of_speech() {
     let audio = by_turns();
-    for hop_ms in [100, 300, 700, 1_000, 4_000] {
-        let (setup, hop) = (gated(hop_ms), hop_ms as usize * SECOND / 1_000);
-        let gate = setup.gate.as_ref().expect("there is a gate");
-        let found = shares(gate, &setup, &audio, (0, 0), &[audio.len()]);
-        assert_eq!(found.len(), (audio.len() - 3 * SECOND) / hop + 1);
-        for (index, share) in found.iter().enumerate() {
-            let expected = share_of(&audio[index * hop..index * hop + 3 * SECOND], hop);
-            assert!((share - expected).abs() < 1e-12, "{hop_ms} ms, window {index}: {share}, not {expected}");
+    for hop_ms in [100, 300, 700, 1_000, 2_000, 4_000, 5_000] {
+        let (mut reference, mut both) = (Reference::default(), (false, false));
+        for min_speech in [0.0, 0.1, 0.35, 0.6, 1.0] {
+            let setup = gated_at(hop_ms, min_speech);
+            let expected = reference.silent(&setup, &audio, min_speech, 300);
+            assert_eq!(
+                silent(&setup, &audio, (0, 0), &[audio.len()], 300),
+                expected,
+                "{hop_ms} ms, {min_speech}"
+            );
+            both = (both.0 || expected.contains(&true), both.1 || expected.contains(&false));
         }
-        assert!(found.iter().any(|share| *share > 0.3) && found.contains(&0.0), "{hop_ms} ms: {found:?}");
+        assert_eq!(both, (true, true), "{hop_ms} ms");
     }
 }
 
@@ -196,18 +246,19 @@ proptest! {
     }
 
     #[test]
-    fn a_detector_does_not_depend_on_audio_before_its_window(
-        hop_ms in prop::sample::select(vec![100_u64, 490, 700, 1_000]),
-        first in 0..5_u64,
+    fn any_chunking_start_and_end_give_the_decisions_of_the_whole_blocks(
+        hop_ms in prop::sample::select(vec![100_u64, 490, 700, 1_000, 2_000, 5_000]),
+        min_speech in prop::sample::select(vec![0.02, 0.1, 0.3, 0.7]),
+        first in 0..3_u64,
         before in 0..9_000_u64,
+        end in 250_000..288_000_usize,
         sizes in prop::collection::vec(1..9_000_usize, 1..8),
     ) {
-        let setup = gated(hop_ms);
-        let gate = setup.gate.as_ref().expect("there is a gate");
-        let audio = by_turns();
-        let whole = shares(gate, &setup, &audio, (0, 0), &[audio.len()]);
+        let setup = gated_at(hop_ms, min_speech);
+        let audio = &by_turns()[..end];
+        let expected = Reference::default().silent(&setup, audio, min_speech, 4_000);
         let origin = setup.geometry.start(first).saturating_sub(before);
-        let later = shares(gate, &setup, &audio, (origin, first), &sizes);
-        prop_assert_eq!(&later[..], &whole[first as usize..]);
+        let found = silent(&setup, audio, (origin, first), &sizes, 4_000);
+        prop_assert_eq!(&found[..], &expected[first as usize..]);
     }
 }

@@ -97,7 +97,7 @@ proptest! {
         };
         let rest = audio.slice(position as usize * 4..);
         let next = Chunk { audio: rest, last: true, ..Chunk::default() };
-        let resume = Resume { at: Some(point), idle_ends: VecDeque::new() };
+        let resume = Resume { at: Some(point), idle_ends: VecDeque::new(), published: None };
         let mut feed = Feed::resume(&setup, format, resume, &next);
         feed.chunk(next).unwrap();
         feed.windows.sort_by_key(|window| (window.channel, window.index));

@@ -104,7 +104,7 @@ fn resumes(setup: &StreamSetup, format: AudioFormat, moments: &[Moment], cut: us
         next_windows: next_windows.clone(),
         span: setup.geometry.span(),
     };
-    let resume = Resume { at: Some(point), idle_ends };
+    let resume = Resume { at: Some(point), idle_ends, published: None };
     let first_chunk = moments[from + next].chunk.as_ref().unwrap();
     let mut feed = Feed::resume(setup, format, resume, first_chunk);
     for chunk in moments[from..cut.max(from)].iter().filter_map(|moment| moment.chunk.as_ref()) {
@@ -229,7 +229,7 @@ fn a_reader_that_cuts_other_windows_begins_a_new_stretch_at_the_next_whole_one()
         next_windows: left.next_windows,
         span: left.span,
     };
-    let resume = Resume { at: Some(point), idle_ends: VecDeque::new() };
+    let resume = Resume { at: Some(point), idle_ends: VecDeque::new(), published: None };
     let chunk = moments[1].chunk.clone().unwrap();
     let mut feed = Feed::resume(&hop(2), format, resume, &chunk);
     feed.chunk(chunk).unwrap();

@@ -12,6 +12,7 @@ mod channels;
 mod chunking;
 mod clients;
 mod drain;
+mod endings;
 mod failures;
 mod models;
 mod recognize;

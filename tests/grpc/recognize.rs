@@ -22,7 +22,7 @@ fn expected_id(event: &EmotionEvent) -> String {
     let contract = model_fixture::contract(Layout::Ntc, Output::Probabilities);
     let factory = EventFactory::new(&contract, &affectd::config::Config::default().publish);
     let (stream_id, channel, index) = (event.stream_id.as_str(), event.channel, event.window_index);
-    factory.event_id(WindowName { stream_id, channel, index, partial: event.partial }).to_string()
+    factory.event_id(WindowName { owner: "", stream_id, channel, index, partial: event.partial }).to_string()
 }
 
 #[tokio::test]

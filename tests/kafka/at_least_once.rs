@@ -18,7 +18,7 @@ use crate::support::speech_fixture::talk;
 static TALK: LazyLock<Vec<f32>> = LazyLock::new(|| talk(&[Speech(1_300), Silence(1_900), Speech(1_100)]));
 
 /// Samples `from..from + length` of a stream, as 16-bit PCM with interleaved channels.
-fn audio(from: u64, length: usize, rate: u32, channels: usize) -> Vec<u8> {
+pub fn audio(from: u64, length: usize, rate: u32, channels: usize) -> Vec<u8> {
     let step = 16_000 / u64::from(rate);
     let sample = |at: u64, channel: usize| TALK[(at * step + channel as u64 * 9_000) as usize % TALK.len()];
     let samples = (from..from + length as u64).flat_map(|at| (0..channels).map(move |c| (at, c)));
@@ -26,7 +26,7 @@ fn audio(from: u64, length: usize, rate: u32, channels: usize) -> Vec<u8> {
 }
 
 /// Chunks of up to three streams: one resampled or at the model's rate, one the other way round, one in stereo; with gaps, silences and ends.
-fn inputs(streams: usize) -> impl Strategy<Value = Vec<Input>> {
+pub fn inputs(streams: usize) -> impl Strategy<Value = Vec<Input>> {
     let record = (0..streams, 1..4_500usize, 0..20u32, 0..12u32, 0..40u32);
     proptest::collection::vec(record, 10..60).prop_map(|records| {
         let mut position = [0u64; 3];
@@ -68,7 +68,7 @@ fn outcome() -> impl Strategy<Value = BrokerOutcome> {
     ]
 }
 
-fn events() -> impl Strategy<Value = Vec<(usize, Event)>> {
+pub fn events() -> impl Strategy<Value = Vec<(usize, Event)>> {
     let event = prop_oneof![
         16 => (0..64usize).prop_map(Event::Acknowledge),
         4 => Just(Event::Commit),
@@ -82,7 +82,7 @@ fn events() -> impl Strategy<Value = Vec<(usize, Event)>> {
 }
 
 /// Chunks of 8-bit audio that follow each other.
-fn chunk(samples: usize, last: bool) -> Chunk {
+pub fn chunk(samples: usize, last: bool) -> Chunk {
     let format = AudioFormat::new(Encoding::MuLaw, 8_000, 1).ok();
     Chunk { format, audio: vec![7; samples].into(), last, ..Chunk::default() }
 }
@@ -105,7 +105,7 @@ fn a_reader_that_dies_in_a_commit_leaves_an_entry_that_fits_also_where_its_own_w
         input(&quiet, 3 * IDLE_MS, false),
     ];
     let mut broker = Broker::default();
-    let (mut reader, _) = Reader::start(&setup, &broker);
+    let (mut reader, _) = Reader::start(&setup, &mut broker);
     reader.take(0, &inputs[0]);
     reader.take(1, &inputs[1]);
     assert!(reader.fall_silent(&mut broker));
@@ -116,7 +116,7 @@ fn a_reader_that_dies_in_a_commit_leaves_an_entry_that_fits_also_where_its_own_w
     reader.commit(&mut broker, BrokerOutcome::Acknowledged);
     assert_eq!((broker.committed, broker.progress(&quiet).next.offset), (Some(3), Some(2)));
 
-    let (mut reader, start) = Reader::start(&setup, &broker);
+    let (mut reader, start) = Reader::start(&setup, &mut broker);
     assert_eq!(start, 3);
     reader.take(3, &inputs[3]);
     reader.commit(&mut broker, BrokerOutcome::OffsetLost);
@@ -170,7 +170,7 @@ fn a_commit_below_what_a_dead_reader_wrote_has_progress_that_fits() {
         timestamp: 0,
     };
     let mut broker = Broker::default();
-    let (mut reader, _) = Reader::start(&setup, &broker);
+    let (mut reader, _) = Reader::start(&setup, &mut broker);
     reader.take(0, &input(2));
     reader.take(1, &input(1));
     while !reader.pending.is_empty() {
@@ -179,7 +179,7 @@ fn a_commit_below_what_a_dead_reader_wrote_has_progress_that_fits() {
     reader.commit(&mut broker, BrokerOutcome::OffsetLost);
     let written = broker.progress(&stream_id).next.offset;
 
-    let (mut reader, start) = Reader::start(&setup, &broker);
+    let (mut reader, start) = Reader::start(&setup, &mut broker);
     assert_eq!(start, 0);
     reader.take(0, &input(2));
     reader.commit(&mut broker, BrokerOutcome::Acknowledged);
@@ -192,7 +192,7 @@ fn a_commit_below_what_a_dead_reader_wrote_has_progress_that_fits() {
 fn a_partition_is_not_read_while_a_stream_ends_by_wall_time() {
     let (setup, mut broker) = (setup(Gating::Off), Broker::default());
     let input = Input { stream_id: "call".into(), chunk: chunk(6_000, false), timestamp: 0 };
-    let (mut reader, _) = Reader::start(&setup, &broker);
+    let (mut reader, _) = Reader::start(&setup, &mut broker);
     reader.take(0, &input);
     assert!(reader.fall_silent(&mut broker));
     assert!(!reader.partition().is_readable());
@@ -211,7 +211,7 @@ fn a_partition_is_not_read_while_a_stream_ends_by_wall_time() {
 #[test]
 fn streams_end_by_wall_time_together_and_not_after_a_commit_with_an_unknown_outcome() {
     let (setup, mut broker) = (setup(Gating::Off), Broker::default());
-    let (mut reader, _) = Reader::start(&setup, &broker);
+    let (mut reader, _) = Reader::start(&setup, &mut broker);
     for number in 0..50 {
         let stream_id = format!("call-{number}").into();
         reader.take(number, &Input { stream_id, chunk: chunk(6_000, number == 0), timestamp: 0 });

@@ -83,7 +83,7 @@ fn bad_records(stream_id: &str) -> Vec<(Record, &'static str)> {
         (chunk("nan", float, 16_000, 1, f32::NAN.to_le_bytes().to_vec()), "NaN"),
         (chunk(stream_id, float, 16_000, 1, vec![0; 320]), "format"),
         (key().header("content-type", "audio/L16"), "rate"),
-        (key().header("content-type", "video/mp4"), "video/mp4"),
+        (key().header("content-type", "image/png"), "image/png"),
         (key().header("content-type", "audio/PCMU").header("affectd-first-sample", "soon"), "soon"),
         (key().header("content-type", "audio/PCMU").header("affectd-last", "perhaps"), "perhaps"),
         (

@@ -16,7 +16,7 @@ use crate::support::streams::{Call, Name, calls};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A shard has room for one chunk, so partitions are paused again and again.
-fn options(cluster: &Cluster, folder: &Path, run: &str) -> Options {
+pub fn options(cluster: &Cluster, folder: &Path, run: &str) -> Options {
     let model = folder.join("tiny.onnx");
     let config = folder.join(format!("{run}.toml"));
     let text = format!(
@@ -34,7 +34,7 @@ fn options(cluster: &Cluster, folder: &Path, run: &str) -> Options {
 }
 
 /// The topics of one run, with three partitions.
-async fn topics(cluster: &Cluster, run: &str) {
+pub async fn topics(cluster: &Cluster, run: &str) {
     for topic in ["audio", "emotions", "dead-letters"] {
         cluster.create_topic(&format!("{run}.{topic}"), 3, &[]).await;
     }
@@ -42,7 +42,7 @@ async fn topics(cluster: &Cluster, run: &str) {
 }
 
 /// Chunks `from..to` (in thousandths of each call) of all calls, interleaved as they would arrive.
-fn records(calls: &[Call], from: usize, to: usize) -> Vec<Record> {
+pub fn records(calls: &[Call], from: usize, to: usize) -> Vec<Record> {
     let longest = calls.iter().map(|call| call.chunks).max().expect("there are calls");
     let wanted =
         |call: &Call, number: usize| (call.chunks * from / 1000..call.chunks * to / 1000).contains(&number);
@@ -62,7 +62,7 @@ fn name(event: &EmotionEvent) -> Name {
 }
 
 /// Events by id; every repetition must be equal.
-fn by_id(records: &[Stored]) -> BTreeMap<String, EmotionEvent> {
+pub fn by_id(records: &[Stored]) -> BTreeMap<String, EmotionEvent> {
     let mut events: BTreeMap<String, EmotionEvent> = BTreeMap::new();
     for event in records.iter().map(event) {
         if let Some(first) = events.get(&event.event_id) {
@@ -73,7 +73,7 @@ fn by_id(records: &[Stored]) -> BTreeMap<String, EmotionEvent> {
     events
 }
 
-fn assert_alike(one: &EmotionEvent, other: &EmotionEvent) {
+pub fn assert_alike(one: &EmotionEvent, other: &EmotionEvent) {
     assert_eq!((name(one), &one.emotion), (name(other), &other.emotion));
     assert_eq!((&one.start, &one.end), (&other.start, &other.end));
     assert!((one.confidence - other.confidence).abs() < 1e-4, "{one:?} and {other:?}");
@@ -84,11 +84,11 @@ fn assert_alike(one: &EmotionEvent, other: &EmotionEvent) {
     }
 }
 
-fn names(records: &[Stored]) -> BTreeSet<Name> {
+pub fn names(records: &[Stored]) -> BTreeSet<Name> {
     records.iter().map(|record| name(&event(record))).collect()
 }
 
-fn difference(expected: &BTreeSet<Name>, found: &BTreeSet<Name>) -> (Vec<Name>, Vec<Name>) {
+pub fn difference(expected: &BTreeSet<Name>, found: &BTreeSet<Name>) -> (Vec<Name>, Vec<Name>) {
     (expected.difference(found).cloned().collect(), found.difference(expected).cloned().collect())
 }
 

@@ -98,7 +98,7 @@ async fn an_event_that_the_output_topic_never_takes_becomes_a_dead_letter() {
     // Room for the events of a short stream id, one by one, and not for a batch of them or for a long id.
     topics(&cluster, &[("max.message.bytes", "1000")]).await;
     let folder = tempfile::tempdir().unwrap();
-    let mut daemon = options(&cluster, folder.path()).start().await;
+    let mut daemon = options(&cluster, folder.path()).set("limits.max_id_bytes", "1000").start().await;
     let long = "long".repeat(200);
     let call = calls(1, 40).remove(0);
     let mut records: Vec<Record> = (0..call.chunks).map(|number| call.record(number)).collect();

@@ -25,7 +25,8 @@ async fn is_there(program: &str, arguments: &[&str]) -> bool {
     let status = command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().await;
     let usable = status.is_ok_and(|status| status.success());
     if !usable {
-        writeln!(std::io::stderr(), "not run: {program} {} fails", arguments.join(" ")).unwrap();
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "not run: {program} {} fails", arguments.join(" ")).unwrap();
     }
     usable
 }

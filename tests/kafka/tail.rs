@@ -82,8 +82,13 @@ async fn a_missing_topic_and_a_wrong_url_are_reported_in_one_line() {
         assert!(stderr.contains("topic nothing does not exist"), "{stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
-    let grpc = tail(&["--from", "grpc://127.0.0.1:1"]).await;
-    assert_eq!(grpc.status.code(), Some(2));
-    let stderr = String::from_utf8(grpc.stderr).unwrap();
-    assert_eq!(stderr.trim(), "error: --from grpc://127.0.0.1:1: expected kafka://host:port[/topic]");
+    let absent = tail(&["--from", "grpc://127.0.0.1:1"]).await;
+    let stderr = String::from_utf8(absent.stderr).unwrap();
+    assert_eq!((absent.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
+    assert!(stderr.contains("grpc://127.0.0.1:1"), "{stderr}");
+    for wrong in
+        [&["--from", "http://127.0.0.1:1"][..], &["--from", "grpc://127.0.0.1:1", "--from-beginning"]]
+    {
+        assert_eq!(tail(wrong).await.status.code(), Some(2), "{wrong:?}");
+    }
 }

@@ -5,4 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod exposure;
+mod jwt;
+mod policy;
+mod principals;
+mod rights;
 mod tls;
+mod tokens;

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use affectd::batch::{InferenceCost, Job};
 use affectd::config::{Config, Smoothing, SmoothingMethod, Vad, VadMode};
 use affectd::kafka::{
-    Commit, CommitOutcome, Committer, Delivery, KafkaFault, Partition, PartitionEnd, Progress, ProgressEntry,
-    ProgressRecord, RawRecord, StartOffset,
+    Commit, CommitMetadata, CommitOutcome, Committed, Committer, Delivery, KafkaFault, Partition,
+    PartitionCommit, PartitionEnd, PartitionStart, Progress, ProgressLog, ProgressRecord, RawRecord,
+    RecordWriters, ResolvedProgress,
 };
 use affectd::model::{Contract, Layout, Output, WindowShape};
 use affectd::proto;
@@ -79,33 +80,142 @@ pub enum BrokerOutcome {
 }
 
 /// Stream, channel, index, partial.
-type Name = (String, u32, u64, bool);
-/// Features and smoothed scores of each window.
-pub type Published = BTreeMap<Name, (Vec<f32>, Vec<f32>)>;
+pub type Name = (String, u32, u64, bool);
+/// Features and smoothed scores of a window.
+pub type Window = (Vec<f32>, Vec<f32>);
+pub type Published = BTreeMap<Name, Window>;
+
+/// How readers deliver.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Each event is published as soon as it is there.
+    #[default]
+    AtLeastOnce,
+    /// Events are published with the commit that settles them; each must be new.
+    ExactlyOnce,
+    /// The readers take turns: at least once, then exactly once.
+    Alternating,
+}
 
 /// What outlives a reader.
 #[derive(Debug, Default)]
 pub struct Broker {
     pub committed: Option<i64>,
-    /// Values of the progress topic after compaction.
-    progress: HashMap<Arc<str>, Vec<u8>>,
+    /// The last commit, with its metadata.
+    commit: Committed,
+    /// The progress topic; a record without a value is a tombstone.
+    progress: Vec<(Arc<str>, RecordWriters, Option<Vec<u8>>)>,
+    /// Readers so far.
+    readers: u64,
+    /// How the next readers deliver.
+    pub delivery: Mode,
     pub published: Published,
+    /// All that was published in transactions, in order.
+    pub publications: Vec<(Name, Window)>,
 }
 
 impl Broker {
-    pub fn progress(&self, stream_id: &str) -> Progress {
-        serde_json::from_slice::<ProgressRecord>(&self.progress[stream_id]).unwrap().progress
+    /// A broker whose readers publish in transactions.
+    pub fn exactly_once() -> Self {
+        Self { delivery: Mode::ExactlyOnce, ..Self::default() }
     }
 
-    /// The entries that the next reader takes.
-    fn left_open(&self) -> HashMap<Arc<str>, ProgressEntry> {
-        let entry = |id: &Arc<str>| {
-            let progress = self.progress(id);
-            let fitting = progress.fitting(self.committed).cloned();
-            (id.clone(), fitting.unwrap_or_else(|| panic!("{:?} fits none of {progress:?}", self.committed)))
-        };
-        self.progress.keys().map(entry).collect()
+    /// The newest record of a stream.
+    pub fn progress(&self, stream_id: &str) -> Progress {
+        let newest = self.progress.iter().rfind(|(id, ..)| **id == *stream_id).unwrap();
+        parse(newest.2.as_ref().unwrap())
     }
+
+    /// The newest record of a stream; `None` before its first one.
+    pub fn progress_or_none(&self, stream_id: &str) -> Option<Progress> {
+        self.progress.iter().any(|(id, ..)| **id == *stream_id).then(|| self.progress(stream_id))
+    }
+
+    /// What the next reader finds, all records and those that compaction would leave.
+    pub fn resolved(&self) -> [ResolvedProgress; 2] {
+        let compacted: HashMap<_, _> = self.progress.iter().map(|record| (&record.0, record)).collect();
+        let (mut all, mut newest) = (ProgressLog::default(), ProgressLog::default());
+        for (log, records) in [
+            (&mut all, self.progress.iter().collect::<Vec<_>>()),
+            (&mut newest, compacted.into_values().collect()),
+        ] {
+            for (id, writers, value) in records {
+                log.push(id.clone(), writers.clone(), value.as_deref().map(parse));
+            }
+        }
+        [all.resolve(&self.commit), newest.resolve(&self.commit)]
+    }
+
+    /// The start of the next reader, which loses nothing, whether the topic was compacted or not.
+    fn next_start(&mut self) -> PartitionStart {
+        let [all, compacted] = self.resolved();
+        for resolved in [&all, &compacted] {
+            assert!(resolved.lost.is_empty() && resolved.missing == 0, "{:?}: {resolved:?}", self.commit);
+        }
+        self.readers += 1;
+        PartitionStart {
+            offset: self.committed.unwrap_or(0),
+            committed: self.commit.clone(),
+            writer: format!("reader-{}", self.readers),
+            open_streams: if self.readers.is_multiple_of(2) { all.open } else { compacted.open },
+            void: all.void,
+            transactional: self.is_transactional(),
+        }
+    }
+
+    /// Returns whether the present reader publishes in transactions.
+    fn is_transactional(&self) -> bool {
+        match self.delivery {
+            Mode::AtLeastOnce => false,
+            Mode::ExactlyOnce => true,
+            Mode::Alternating => self.readers.is_multiple_of(2),
+        }
+    }
+
+    /// Publishes the events of a transaction.
+    fn publish(&mut self, events: Vec<(Name, Window)>) {
+        for (name, window) in events {
+            let earlier = self.published.insert(name.clone(), window.clone());
+            assert!(
+                self.delivery != Mode::Alternating || earlier.is_none_or(|earlier| earlier == window),
+                "{name:?} published again is the same"
+            );
+            self.publications.push((name, window));
+        }
+    }
+
+    /// Writes the tombstone of a reader that was stopped before it did.
+    pub fn write_tombstone(&mut self, stream_id: &str, writer: &str) {
+        let writers = RecordWriters { next: Some(writer.to_owned()), acknowledged: None };
+        self.progress.push((stream_id.into(), writers, None));
+    }
+
+    /// Deletes the progress topic.
+    pub fn delete_progress(&mut self) {
+        self.progress.clear();
+    }
+
+    /// Moves the offset as an administration tool does.
+    pub fn reset_offset(&mut self, offset: i64) {
+        self.committed = Some(offset);
+        self.commit = Committed { offset: Some(offset), ..Committed::default() };
+    }
+
+    /// Makes records and commit those of a version that names no writers.
+    pub fn forget_writers(&mut self) {
+        self.commit.metadata = CommitMetadata::default();
+        self.progress.iter_mut().for_each(|(_, writers, _)| *writers = RecordWriters::default());
+    }
+
+    fn write(&mut self, part: &PartitionCommit) {
+        for (id, progress) in &part.progress {
+            self.progress.push((id.clone(), part.writers.clone(), Some(progress.to_json(GROUP))));
+        }
+    }
+}
+
+fn parse(value: &[u8]) -> Progress {
+    serde_json::from_slice::<ProgressRecord>(value).unwrap().progress
 }
 
 /// The second implementation of the seam: a broker in memory.
@@ -115,18 +225,19 @@ impl Delivery for MemoryDelivery<'_> {
     fn deliver(&mut self, commit: &Commit) -> Result<CommitOutcome, KafkaFault> {
         let Self(broker, outcome) = self;
         for part in &commit.partitions {
-            let values = part.progress.iter().map(|(id, progress)| (id.clone(), progress.to_json(GROUP)));
-            broker.progress.extend(values);
+            broker.write(part);
             let Some(offset) = part.offset else { continue };
             if *outcome == BrokerOutcome::OffsetLost {
                 return Ok(CommitOutcome::Unacknowledged);
             }
             assert!(broker.committed.is_none_or(|before| before <= offset), "the group's offset never falls");
             broker.committed = Some(offset);
+            broker.commit = Committed { offset: Some(offset), metadata: part.metadata.clone() };
             if *outcome == BrokerOutcome::AcknowledgementLost {
                 return Ok(CommitOutcome::Unacknowledged);
             }
-            part.ended.iter().for_each(|ended| drop(broker.progress.remove(ended)));
+            let tombstone = |id: &Arc<str>| (id.clone(), part.writers.clone(), None);
+            broker.progress.extend(part.ended.iter().map(tombstone));
         }
         Ok(CommitOutcome::Acknowledged)
     }
@@ -136,8 +247,10 @@ impl Delivery for MemoryDelivery<'_> {
 pub struct Reader {
     partitions: BTreeMap<i32, Partition>,
     committer: Committer,
-    /// Taken from the committer and not delivered yet.
-    commit: Option<Commit>,
+    /// Taken from the committer and not delivered yet, with the events of its transaction.
+    commit: Option<(Commit, Vec<(Name, Window)>)>,
+    /// Events of the next transaction; `None` where each event is published at once.
+    transaction: Option<Vec<(Name, Window)>>,
     shards: Shards,
     inbox: mpsc::Receiver<ShardMessage>,
     shard: Shard,
@@ -159,19 +272,37 @@ pub struct PendingWindow {
 
 impl Reader {
     /// Starts a reader at the group's offset, and returns that too.
-    pub fn start(setup: &StreamSetup, broker: &Broker) -> (Reader, usize) {
+    pub fn start(setup: &StreamSetup, broker: &mut Broker) -> (Reader, usize) {
+        let start = broker.next_start();
+        Self::open(setup, start)
+    }
+
+    /// Starts a reader that was allowed to begin streams anew whose progress is lost.
+    pub fn start_with_void(setup: &StreamSetup, broker: &mut Broker, void: Vec<Arc<str>>) -> (Reader, usize) {
+        broker.readers += 1;
+        let start = PartitionStart {
+            offset: broker.committed.unwrap_or(0),
+            committed: broker.commit.clone(),
+            writer: format!("reader-{}", broker.readers),
+            void,
+            ..PartitionStart::default()
+        };
+        Self::open(setup, start)
+    }
+
+    fn open(setup: &StreamSetup, start: PartitionStart) -> (Reader, usize) {
         let (jobs, queue) = mpsc::channel(WINDOWS);
         let (report, reports) = crossbeam_channel::unbounded();
         let (messages, inbox) = mpsc::channel(SHARD_QUEUE);
-        let start = broker.committed.unwrap_or(0);
-        let at = StartOffset { start, committed: broker.committed };
+        let (offset, transaction) = (start.offset, start.transactional.then(Vec::new));
         let timeout = Duration::from_millis(IDLE_MS as u64);
         let assignment = Assignment { partition: 0, number: 1 };
-        let partition = Partition::new(assignment, at, &broker.left_open(), timeout, registry(setup, jobs));
+        let partition = Partition::new(assignment, start, timeout, registry(setup, jobs));
         let reader = Reader {
             partitions: [(0, partition)].into(),
             committer: Committer::default(),
             commit: None,
+            transaction,
             shards: Shards::from(vec![messages]),
             inbox,
             shard: Shard::new(ReportSender { reports: report }, StreamSinks::default()),
@@ -181,7 +312,7 @@ impl Reader {
             labels: ["anger".to_owned(), "fear".to_owned()].into(),
             pending: Vec::new(),
         };
-        (reader, start as usize)
+        (reader, offset as usize)
     }
 
     pub fn partition(&mut self) -> &mut Partition {
@@ -263,6 +394,9 @@ impl Reader {
         let first = self.pending.iter().position(|window| same(&window.ticket)).unwrap();
         let PendingWindow { ticket, name, published: window, state } = self.pending.remove(first);
         self.partition().handle_report(PartitionReport::Delivered { ticket, state });
+        if let Some(transaction) = &mut self.transaction {
+            return transaction.push((name, window));
+        }
         if let Some(earlier) = published.insert(name.clone(), window.clone()) {
             assert_eq!(earlier, window, "{name:?} published again is the same");
         }
@@ -271,14 +405,25 @@ impl Reader {
     /// Starts a commit of what has settled, unless one is under way or nothing has.
     pub fn begin_commit(&mut self) {
         if self.commit.is_none() {
-            self.commit = self.committer.settled(&mut self.partitions);
+            let commit = self.committer.settled(&mut self.partitions);
+            let events = self.transaction.as_mut().map(std::mem::take).unwrap_or_default();
+            assert!(commit.is_some() || events.is_empty(), "a commit takes the events along");
+            self.commit = commit.map(|commit| (commit, events));
         }
     }
 
     /// Delivers the commit that is under way, if any.
     pub fn finish_commit(&mut self, broker: &mut Broker, outcome: BrokerOutcome) {
-        let Some(commit) = self.commit.take() else { return };
+        let Some((commit, events)) = self.commit.take() else { return };
+        if self.transaction.is_some() && outcome == BrokerOutcome::OffsetLost {
+            // The transaction is aborted and tried again.
+            self.commit = Some((commit, events));
+            return;
+        }
         let outcome = MemoryDelivery(broker, outcome).deliver(&commit).unwrap();
+        broker.publish(events);
+        // The outcome of a transaction is found out.
+        let outcome = if self.transaction.is_some() { CommitOutcome::Acknowledged } else { outcome };
         self.committer.complete(&mut self.partitions, commit, outcome);
     }
 
@@ -311,7 +456,7 @@ impl Reader {
         }
         self.finish_commit(broker, BrokerOutcome::Acknowledged);
         self.silence_passes();
-        self.commit = self.committer.end_idle(&mut self.partitions);
+        self.commit = self.committer.end_idle(&mut self.partitions).map(|commit| (commit, Vec::new()));
         self.commit.is_some()
     }
 
@@ -370,10 +515,22 @@ pub fn run(
     events: &[(usize, Event)],
     silences: &BTreeSet<usize>,
 ) -> (Published, BTreeSet<usize>) {
-    let (mut broker, mut events) = (Broker::default(), events.iter().peekable());
+    let (broker, silent) = run_as(Mode::AtLeastOnce, setup, inputs, events, silences);
+    (broker.published, silent)
+}
+
+/// As [`run`], with readers that deliver as `delivery` says; returns the broker.
+pub fn run_as(
+    delivery: Mode,
+    setup: &StreamSetup,
+    inputs: &[Input],
+    events: &[(usize, Event)],
+    silences: &BTreeSet<usize>,
+) -> (Broker, BTreeSet<usize>) {
+    let (mut broker, mut events) = (Broker { delivery, ..Broker::default() }, events.iter().peekable());
     let mut silent = BTreeSet::new();
     loop {
-        let (mut reader, start) = Reader::start(setup, &broker);
+        let (mut reader, start) = Reader::start(setup, &mut broker);
         let mut crashed = false;
         for (offset, input) in inputs.iter().enumerate().skip(start) {
             reader.read(offset as i64, input);
@@ -408,7 +565,7 @@ pub fn run(
         }
         if !crashed {
             reader.finish(&mut broker);
-            return (broker.published, silent);
+            return (broker, silent);
         }
     }
 }

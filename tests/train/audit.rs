@@ -32,14 +32,14 @@ impl Collection {
         collection
     }
 
-    fn add(&mut self, split: Split, name: &str, emotion: &str, heard: Result<ClipProperties, String>) {
+    fn add(&mut self, split: Split, name: &str, emotion: &str, decoded: Result<ClipProperties, String>) {
         let part = match split {
             Split::Train => &mut self.partition.train,
             Split::Validation => &mut self.partition.validation,
             _ => &mut self.partition.test,
         };
         part.push(Clip { id: name.into(), path: name.into(), emotion: emotion.into(), speaker: None });
-        self.sounds.insert(name.to_owned(), heard);
+        self.sounds.insert(name.to_owned(), decoded);
     }
 
     fn audit(self) -> anyhow::Result<(DatasetSplits, Audit)> {
@@ -176,9 +176,9 @@ fn the_log_names_the_first_findings_and_the_report_lists_all() {
 #[test]
 fn the_audit_reads_a_file_from_disk() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tone.flac");
-    let heard = ClipProperties::file(&golden).unwrap();
-    assert!(heard.peak > 0.05 && heard.seconds > 0.1, "{heard:?}");
-    assert_eq!(heard.content, ClipProperties::file(&golden).unwrap().content);
+    let decoded = ClipProperties::file(&golden).unwrap();
+    assert!(decoded.peak > 0.05 && decoded.seconds > 0.1, "{decoded:?}");
+    assert_eq!(decoded.content, ClipProperties::file(&golden).unwrap().content);
     assert!(ClipProperties::file(Path::new("nowhere.wav")).unwrap_err().contains("No such file"));
     assert!(ClipProperties::bytes(b"text, and no audio").is_err());
 }

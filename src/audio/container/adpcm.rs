@@ -7,7 +7,7 @@
 use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_ADPCM_IMA_WAV, CODEC_ID_ADPCM_MS};
 
-use super::super::{FileProblem, Recording};
+use super::super::{DecodeLimit, FileProblem, Recording};
 use super::packets::{Packets, discrete};
 use super::recorder::{Recorder, check_format};
 use super::wave_format::WaveFormat;
@@ -26,7 +26,7 @@ pub(super) fn decode(
     is_microsoft: bool,
     audio: &[u8],
     samples: Option<usize>,
-    limit: usize,
+    limit: &DecodeLimit,
 ) -> Result<Recording, FileProblem> {
     check_format(format.rate_hz, format.channels)?;
     if format.channels > 2 {

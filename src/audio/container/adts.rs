@@ -6,7 +6,7 @@
 
 use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
 
-use super::super::{FileProblem, Recording};
+use super::super::{DecodeLimit, FileProblem, Recording};
 use super::packets::Packets;
 use super::recorder::{Recorder, check_format, format_change};
 use super::{malformed, tags, unsupported};
@@ -59,11 +59,11 @@ pub(super) fn begins(bytes: &[u8]) -> bool {
     bytes.get(header.bytes..).is_some_and(|rest| rest.is_empty() || Header::read(rest).is_some())
 }
 
-/// Decodes frames into at most `limit` samples, summed over all channels.
+/// Decodes frames within `limit`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> {
+pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
     let mut rest = bytes;
     let first = Header::read(rest).ok_or_else(|| malformed("it holds no ADTS frames"))?;
     if first.object != 2 {

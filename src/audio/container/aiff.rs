@@ -4,15 +4,15 @@
 //! Output: a [`Recording`].
 //! Invariants: an encoding that is not supported is refused by its name.
 
-use super::super::{FileProblem, Recording};
+use super::super::{DecodeLimit, FileProblem, Recording};
 use super::pcm::{Layout, Numbers};
 use super::{malformed, tags, unsupported};
 
-/// Decodes a file into at most `limit` samples, summed over all channels.
+/// Decodes a file within `limit`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> {
+pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
     let mut rest = bytes.get(12..).unwrap_or_default();
     let (mut common, mut sound) = (None, None);
     while let Some((header, behind)) = rest.split_first_chunk::<8>() {

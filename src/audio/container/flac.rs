@@ -7,7 +7,7 @@
 
 use symphonia::core::codecs::audio::well_known::CODEC_ID_FLAC;
 
-use super::super::{FileProblem, Recording};
+use super::super::{DecodeLimit, FileProblem, Recording};
 use super::checksum::{crc_8, crc_16};
 use super::packets::Packets;
 use super::recorder::{Recorder, check_format, format_change};
@@ -28,11 +28,11 @@ struct Info {
     header: [u8; 34],
 }
 
-/// Decodes a file into at most `limit` samples, summed over all channels.
+/// Decodes a file within `limit`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> {
+pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
     let (info, mut rest) = metadata(bytes)?;
     let mut packets = decoder(&info.header)?;
     let mut recorder = Recorder::new(limit);

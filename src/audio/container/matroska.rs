@@ -7,7 +7,7 @@
 
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_VORBIS};
 
-use super::super::{FileProblem, Recording};
+use super::super::{DecodeLimit, FileProblem, Recording};
 use super::ebml::{self, Element, id};
 use super::ogg::check_vorbis_channels;
 use super::packets::Packets;
@@ -17,11 +17,11 @@ use super::{flac, malformed, tags, unsupported};
 /// The most samples per channel at the end of a block that are padding.
 const PADDING: u64 = 8_192;
 
-/// Decodes a file into at most `limit` samples, summed over all channels.
+/// Decodes a file within `limit`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> {
+pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
     let mut reader = Reader { recorder: Recorder::new(limit), track: None, on_block: 0, has_header: false };
     let mut rest = bytes;
     while !tags::only_tags(rest) {

@@ -34,13 +34,13 @@ mod wave_format;
 
 pub(super) use kind::Kind;
 
-use super::{FileProblem, Recording};
+use super::{DecodeLimit, FileProblem, Recording};
 
-/// Decodes the bytes of a file of a known kind into at most `limit` samples, summed over all channels.
+/// Decodes the bytes of a file of a known kind within `limit`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(kind: Kind, bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> {
+pub(super) fn decode(kind: Kind, bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
     match kind {
         Kind::Riff => riff::decode(bytes, limit),
         Kind::Aiff => aiff::decode(bytes, limit),

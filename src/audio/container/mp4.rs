@@ -12,16 +12,16 @@ use symphonia::core::formats::{FormatOptions, FormatReader};
 use symphonia::core::io::{MediaSourceStream, ReadBytes};
 use symphonia::default::formats::IsoMp4Reader;
 
-use super::super::{FileProblem, Recording};
+use super::super::{DecodeLimit, FileProblem, Recording};
 use super::packets::{Packets, failure};
 use super::recorder::Recorder;
 use super::{malformed, mp4_edit, unsupported};
 
-/// Decodes a file into at most `limit` samples, summed over all channels.
+/// Decodes a file within `limit`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> {
+pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
     if mp4_edit::recordings(bytes) > 1 {
         return Err(malformed(
             "several recordings in one file are not supported: send them as files of their own",

@@ -7,7 +7,7 @@
 
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3};
 
-use super::super::{FileProblem, Recording};
+use super::super::{DecodeLimit, FileProblem, Recording};
 use super::mpeg_header::{FrameFormat, FrameHeader};
 use super::mpeg_tag::Tag;
 use super::packets::Packets;
@@ -31,11 +31,11 @@ pub(super) fn occurs(bytes: &[u8]) -> bool {
     find(bytes, None).is_some()
 }
 
-/// Decodes frames into at most `limit` samples, summed over all channels.
+/// Decodes frames within `limit`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> {
+pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
     let mut start = 0;
     while let length @ 1.. = tags::tag(&bytes[start..]) {
         start += length;
@@ -99,7 +99,7 @@ struct Frames {
 }
 
 impl Frames {
-    fn new(format: FrameFormat, first: usize, limit: usize) -> Result<Self, FileProblem> {
+    fn new(format: FrameFormat, first: usize, limit: &DecodeLimit) -> Result<Self, FileProblem> {
         let codec = [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3][usize::from(format.layer) - 1];
         let packets = Packets::new(codec, (format.rate_hz, if format.is_mono { 1 } else { 2 }), &[])?;
         let recorder = Recorder::new(limit);

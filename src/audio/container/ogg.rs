@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use super::super::{FileProblem, Recording};
+use super::super::{DecodeLimit, FileProblem, Recording};
 use super::granules::Granules;
 use super::ogg_page::{NoPage, Page};
 use super::packets::Packets;
@@ -16,11 +16,11 @@ use super::{flac, malformed, unsupported};
 
 use symphonia::core::codecs::audio::well_known::CODEC_ID_VORBIS;
 
-/// Decodes a file into at most `limit` samples, summed over all channels.
+/// Decodes a file within `limit`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> {
+pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
     let mut file = File { recorder: Recorder::new(limit), stream: None, others: Vec::new() };
     let mut at = 0;
     let mut is_gap = false;
@@ -62,7 +62,7 @@ struct File {
 }
 
 impl File {
-    /// Reads one page. `is_gap` tells whether bytes that are no page precede it.
+    /// Reads one page. `is_gap` states whether bytes that are no page precede it.
     fn page(&mut self, page: &Page<'_>, is_gap: bool) -> Result<(), FileProblem> {
         if page.is_first {
             return self.begin_stream(page);
@@ -267,7 +267,7 @@ impl Stream {
 }
 
 /// Refuses Vorbis of more than two channels: symphonia 0.6.1 undoes the coupling steps of a mapping in ascending
-/// order, and the specification (section 4.3.5) asks for the descending one. The order matters from three
+/// order, and the specification (section 4.3.5) prescribes the descending one. The order matters from three
 /// channels on, where a channel may be coupled twice.
 ///
 /// # Errors

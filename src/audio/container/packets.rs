@@ -45,7 +45,7 @@ pub(super) struct Block<'a> {
 }
 
 impl Packets {
-    /// Creates a decoder of symphonia. `header` is what the codec needs to know before the first packet; empty
+    /// Creates a decoder of symphonia. `header` is what the codec requires before the first packet; empty
     /// where it needs nothing.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 //! they record leave one; every whole frame is decoded.
 
 use super::super::g711::{A_LAW, MU_LAW};
-use super::super::{FileProblem, Recording};
+use super::super::{DecodeLimit, FileProblem, Recording};
 use super::recorder::check_format;
 use super::{malformed, unsupported};
 
@@ -39,19 +39,17 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Decodes `audio` into at most `limit` samples, summed over all channels.
+    /// Decodes `audio` within `limit`.
     ///
     /// # Errors
     /// A rate, a number of channels or a width that is not supported; no whole sample frame; too many samples.
-    pub(super) fn decode(&self, audio: &[u8], limit: usize) -> Result<Recording, FileProblem> {
+    pub(super) fn decode(&self, audio: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
         check_format(self.rate_hz, self.channels)?;
         let frames = audio.len() / (self.bytes * self.channels).max(1);
         if frames == 0 {
             return Err(FileProblem::NoSamples);
         }
-        if frames * self.channels > limit {
-            return Err(FileProblem::TooLong { limit });
-        }
+        limit.check(self.rate_hz, self.channels, frames)?;
         let audio = &audio[..frames * self.channels * self.bytes];
         let (big, shift) = (self.big_endian, self.shift);
         let channels = match (self.numbers, self.bytes) {

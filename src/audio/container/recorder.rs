@@ -1,24 +1,23 @@
 //! Collects decoded packets into one recording.
 //!
 //! Input: decoded packets, one buffer per channel.
-//! Output: a [`Recording`] of at most a given number of samples.
+//! Output: a [`Recording`] within a [`DecodeLimit`].
 //! Invariants: rate and number of channels are within the limits and do not change within a recording.
 
 use super::super::format::{check_channels, check_sample_rate};
-use super::super::{FileProblem, Recording};
+use super::super::{DecodeLimit, FileProblem, Recording};
 use super::malformed;
 
 /// The samples that were decoded so far.
 pub(in crate::audio) struct Recorder {
     recording: Recording,
-    /// The largest number of samples, summed over all channels.
-    limit: usize,
+    limit: DecodeLimit,
 }
 
 impl Recorder {
-    /// Creates an empty recording that may grow to `limit` samples, summed over all channels.
-    pub(in crate::audio) fn new(limit: usize) -> Self {
-        Self { recording: Recording { sample_rate_hz: 0, channels: Vec::new() }, limit }
+    /// Creates an empty recording that may grow to `limit`.
+    pub(in crate::audio) fn new(limit: &DecodeLimit) -> Self {
+        Self { recording: Recording { sample_rate_hz: 0, channels: Vec::new() }, limit: limit.clone() }
     }
 
     /// Returns the samples per channel that were appended.
@@ -50,9 +49,7 @@ impl Recorder {
             return Err(format_change());
         }
         let frames = recording.channels[0].len() + channels[0].len();
-        if frames * channels.len() > self.limit {
-            return Err(FileProblem::TooLong { limit: self.limit });
-        }
+        self.limit.check(rate_hz, channels.len(), frames)?;
         for (channel, block) in recording.channels.iter_mut().zip(channels) {
             channel.extend_from_slice(block);
         }

@@ -5,7 +5,7 @@
 //! Invariants: the declared length of the data chunk is compared with the length of the file. A length that is
 //! a placeholder counts as the rest of the file; any other contradiction is an error.
 
-use super::super::{FileProblem, Recording};
+use super::super::{DecodeLimit, FileProblem, Recording};
 use super::wave_format::WaveFormat;
 use super::{malformed, tags, unsupported};
 
@@ -71,7 +71,7 @@ impl Flavour {
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Recording, FileProblem> {
+pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
     let (flavour, mut rest) = match bytes {
         [b'r', ..] => (Flavour::Wave64, bytes.get(40..).unwrap_or_default()),
         [_, _, _, b'X', ..] => (Flavour::Rifx, bytes.get(12..).unwrap_or_default()),

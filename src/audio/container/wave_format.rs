@@ -4,7 +4,7 @@
 //! Output: a [`Recording`].
 //! Invariants: an encoding that is not supported is refused by its name.
 
-use super::super::{FileProblem, Recording};
+use super::super::{DecodeLimit, FileProblem, Recording};
 use super::pcm::{Layout, Numbers, padding};
 use super::{adpcm, malformed, mpeg, unsupported};
 
@@ -79,7 +79,7 @@ impl WaveFormat {
         &self,
         audio: &[u8],
         samples: Option<usize>,
-        limit: usize,
+        limit: &DecodeLimit,
     ) -> Result<Recording, FileProblem> {
         let numbers = match self.tag {
             0x0001 if self.bits <= 8 => Numbers::Unsigned,

@@ -7,23 +7,28 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http_body::{Frame, SizeHint};
 use tonic::Status;
 
+use super::metered_body::{MessageLimit, MeteredBody};
 use super::status::{is_undecodable, undecodable};
+use crate::stream::MemoryBudget;
 use crate::transport::Client;
 use crate::transport::connection::OpenCall;
 
-/// Passes a call to its service.
-pub(super) async fn pass(mut request: Request, next: Next) -> Response {
+/// Passes a call to its service. Its unfinished messages use `budget`.
+pub(super) async fn pass(State(budget): State<MemoryBudget>, mut request: Request, next: Next) -> Response {
     let client = request.extensions_mut().remove::<Client>();
     let open = client.as_ref().map(|client| client.calls.begin());
     if let Some(Client { peer, .. }) = client {
         request.extensions_mut().insert(peer);
     }
+    let limit = MessageLimit::default();
+    request.extensions_mut().insert(limit.clone());
+    let request = request.map(|body| Body::new(MeteredBody::new(body, limit, &budget)));
     let response = next.run(request).await;
     let response = undecodable_message(&response).map_or(response, Status::into_http);
     response.map(|body| Body::new(CountedBody { body, _open: open }))

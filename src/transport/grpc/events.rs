@@ -3,13 +3,13 @@
 //! Input: calls with a filter. Output: for each call the events that pass, until the daemon has drained. Invariants: a call delays no stream; the number of
 //! calls is bounded.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::Stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Request, Response, Status};
 
+use super::deadline::{Responses, until_deadline};
 use crate::proto::event_service_server::EventService;
 use crate::proto::{WatchEventsRequest, WatchEventsResponse};
 use crate::publish::tap::{EventObserver, EventTap, Observed, passes};
@@ -32,20 +32,19 @@ impl Events {
     }
 }
 
-type Responses = Pin<Box<dyn Stream<Item = Result<WatchEventsResponse, Status>> + Send>>;
-
 #[tonic::async_trait]
 impl EventService for Events {
-    type WatchEventsStream = Responses;
+    type WatchEventsStream = Responses<WatchEventsResponse>;
 
     async fn watch_events(
         &self,
         request: Request<WatchEventsRequest>,
-    ) -> Result<Response<Responses>, Status> {
+    ) -> Result<Response<Self::WatchEventsStream>, Status> {
         let permit = self.calls.clone().try_acquire_owned();
         let permit = permit
             .map_err(|_| Status::resource_exhausted(format!("{MAX_CALLS} calls observe events already")))?;
-        Ok(Response::new(Box::pin(responses(self.tap.observe(), request.into_inner(), permit))))
+        let (metadata, _, filter) = request.into_parts();
+        Ok(Response::new(until_deadline(&metadata, responses(self.tap.observe(), filter, permit))))
     }
 }
 

@@ -1,19 +1,25 @@
 //! The service `affectd.v1.RecognitionService`: one input stream a call.
 //!
-//! Input: calls. Output: for each call its events, then OK, the status of a refusal, or UNAVAILABLE while the daemon drains. Invariants: the status
+//! Input: calls. Output: for each call its events, then OK, the status of a refusal, UNAVAILABLE while the daemon drains, or
+//! DEADLINE_EXCEEDED at the client's deadline. Invariants: the status
 //! follows the last event; a call carries one [`InputSession`], which holds all rules about streams.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::authorize::{principal_of, status_of_quota};
+use super::deadline::{Responses, until_deadline};
+use super::metered_body::MessageLimit;
 use super::status::{read_error, status, status_of_session};
+use crate::audio::file_header;
+use crate::proto::codec::ENVELOPE_BYTES;
 use crate::proto::recognition_service_server::RecognitionService;
-use crate::proto::{AudioChunk, RecognizeRequest, RecognizeResponse};
+use crate::proto::{AudioChunk, Encoding, RecognizeRequest, RecognizeResponse};
+use crate::security::{Quota, paced};
 use crate::serving::CallReply;
 use crate::session::{InputSession, Refusal, ReplyInbox, SessionError, SessionLinks};
 use crate::telemetry::metrics::Source;
@@ -36,40 +42,66 @@ impl Recognition {
     }
 }
 
-type Responses = Pin<Box<dyn Stream<Item = Result<RecognizeResponse, Status>> + Send>>;
-
 #[tonic::async_trait]
 impl RecognitionService for Recognition {
-    type RecognizeStream = Responses;
+    type RecognizeStream = Responses<RecognizeResponse>;
 
     async fn recognize(
         &self,
         request: Request<Streaming<RecognizeRequest>>,
-    ) -> Result<Response<Responses>, Status> {
+    ) -> Result<Response<Self::RecognizeStream>, Status> {
         if self.links.draining.is_cancelled() {
             return Err(status(&Refusal::Draining));
         }
-        let max_chunk_bytes = self.max_chunk_bytes;
-        let chunks = request.into_inner().map(move |request| chunk_of(request, max_chunk_bytes));
-        let (session, inbox) = InputSession::new(self.links.clone(), Source::GRPC);
+        let limit = request.extensions().get::<MessageLimit>().cloned().unwrap_or_default();
+        let principal = principal_of(&request);
+        let permit = principal.quota.as_ref().map(Quota::open_stream).transpose();
+        let permit = permit.map_err(|error| status_of_quota(&error))?;
+        let mut messages = Messages { limit, is_first: true, max_chunk_bytes: self.max_chunk_bytes };
+        let (metadata, _, requests) = request.into_parts();
+        let requests = paced(requests, principal.quota, audio_bytes);
+        let chunks = requests.map(move |request| messages.chunk_of(request));
+        let (session, inbox) = InputSession::new(self.links.clone(), Source::GRPC, principal.name);
         let (end, ended) = oneshot::channel();
         self.calls.spawn(async move {
+            let _permit = permit;
             let outcome = session.run(chunks).await.map_err(status_of_session);
             // Fails only if the client has gone.
             let _ = end.send(outcome);
         });
         let responses = CallResponses { inbox, ended };
-        Ok(Response::new(Box::pin(futures::stream::unfold(Some(responses), next_response))))
+        let responses = futures::stream::unfold(Some(responses), next_response);
+        Ok(Response::new(until_deadline(&metadata, responses)))
     }
 }
 
-/// Returns the chunk of a request.
-fn chunk_of(
-    request: Result<RecognizeRequest, Status>,
+fn audio_bytes(request: &RecognizeRequest) -> usize {
+    request.chunk.as_ref().map_or(0, |chunk| chunk.audio.len())
+}
+
+/// The messages of one call.
+struct Messages {
+    limit: MessageLimit,
+    is_first: bool,
     max_chunk_bytes: usize,
-) -> Result<AudioChunk, SessionError<Status>> {
-    let request = request.map_err(|status| read_error(status, max_chunk_bytes))?;
-    Ok(request.chunk.ok_or(Refusal::ChunkMissing)?)
+}
+
+impl Messages {
+    /// Returns the chunk of a request. Behind the first chunk of a stream of samples, messages may be as large as chunks only: files need more.
+    fn chunk_of(
+        &mut self,
+        request: Result<RecognizeRequest, Status>,
+    ) -> Result<AudioChunk, SessionError<Status>> {
+        let request = request.map_err(|status| read_error(status, self.max_chunk_bytes))?;
+        let chunk = request.chunk.ok_or(Refusal::ChunkMissing)?;
+        let declares_samples =
+            chunk.format.as_ref().is_some_and(|format| format.encoding != i32::from(Encoding::File));
+        let is_file = file_header(&chunk.audio).is_some() || chunk.audio.is_empty();
+        if std::mem::replace(&mut self.is_first, false) && declares_samples && !is_file {
+            self.limit.lower_to(self.max_chunk_bytes + ENVELOPE_BYTES);
+        }
+        Ok(chunk)
+    }
 }
 
 /// The two channels from a session to the response of its call.

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 
+use axum::middleware::from_fn_with_state;
 use tokio::net::TcpListener;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
@@ -12,21 +13,22 @@ use tonic::transport::server::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use super::authorize::authorize;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::call_service_server::{CallServiceServer, SERVICE_NAME as CALLS};
+use crate::proto::codec::ENVELOPE_BYTES;
 use crate::proto::evaluation_service_server::SERVICE_NAME as EVALUATION;
 use crate::proto::event_service_server::{EventServiceServer, SERVICE_NAME as EVENTS};
 use crate::proto::recognition_service_server::{RecognitionServiceServer, SERVICE_NAME as RECOGNITION};
+use crate::security::Gate;
 use crate::serving::JobOrigin;
+use crate::stream::MemoryBudget;
 use crate::telemetry::Readiness;
 use crate::transport::Listener;
 use crate::transport::connection::ReadTimeouts;
 use crate::transport::connections::{ConnectionLimits, Connections};
 use crate::transport::grpc::evaluation::Evaluation;
 use crate::transport::grpc::{Calls, Events, Options, Recognition, calls};
-
-/// The most bytes of a message beside its audio.
-const ENVELOPE_BYTES: usize = 64 * 1024;
 
 /// Bytes that a client may send on one stream before its session accepts them: the HTTP/2 flow-control window.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
@@ -64,8 +66,12 @@ pub struct Services {
     pub max_chunk_bytes: usize,
     /// The largest file in bytes (`audio.max_file_bytes`).
     pub max_file_bytes: usize,
+    /// Authenticates and authorises the calls.
+    pub gate: Gate,
     /// The limits of connections.
     pub options: Options,
+    /// The budget of memory for unfinished messages.
+    pub budget: MemoryBudget,
 }
 
 /// Serves calls until `shutdown` completes, then until the last connection is closed.
@@ -80,7 +86,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let Services { recognition, evaluation, events, calls: summaries, .. } = services;
-    let Services { readiness, max_chunk_bytes, max_file_bytes, options, .. } = services;
+    let Services { readiness, gate, max_chunk_bytes, max_file_bytes, options, budget, .. } = services;
     let largest_message = max_chunk_bytes.max(max_file_bytes) + ENVELOPE_BYTES;
     let (reporter, health) = tonic_health::server::health_reporter();
     follow_readiness(reporter, &readiness).await;
@@ -97,7 +103,10 @@ pub async fn serve(
         .add_service(health)
         .add_service(reflection().build_v1().expect(described))
         .add_service(reflection().build_v1alpha().expect(described));
-    let routes = routes.into_axum_router().layer(axum::middleware::from_fn(calls::pass));
+    let routes = routes
+        .into_axum_router()
+        .layer(from_fn_with_state(gate, authorize))
+        .layer(from_fn_with_state(budget, calls::pass));
     let mut server = Server::builder();
     // As large as the windows of all its streams, so that a session that waits leaves room for the others on its connection.
     let connection_window = (options.max_streams_per_connection as u32)
@@ -118,8 +127,7 @@ pub async fn serve(
         .await
 }
 
-/// Returns the connections of the port, which must begin HTTP/2 in time and not be without a call for long.
-/// Returns the connections of a port within the configured limits.
+/// Returns the connections of a port within the configured limits: they must begin HTTP/2 in time and not be without a call for long.
 pub fn connections(listener: TcpListener, options: &Options) -> Connections {
     let timeouts = ReadTimeouts {
         preface: options.handshake_timeout,

@@ -3,13 +3,19 @@
 //! Input: a [`Refusal`], or a status with which the transport refused a message. Output: a status whose message names the field, its value and what
 //! is allowed.
 
+use std::time::Duration;
+
 use tonic::{Code, Status};
 
+use super::retry_info::retry_after;
 use crate::session::{Refusal, RefusalClass, SessionError};
 use crate::telemetry::excerpt;
 
 /// The beginning of tonic's message where a message is not protobuf.
 const UNDECODABLE: &str = "failed to decode Protobuf message";
+
+/// How long a client should wait before it tries again where a limit is reached.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Returns the status of a refused stream.
 pub(super) fn status(refusal: &Refusal) -> Status {
@@ -19,9 +25,16 @@ pub(super) fn status(refusal: &Refusal) -> Status {
         RefusalClass::LimitReached => Code::ResourceExhausted,
         RefusalClass::TimedOut => Code::DeadlineExceeded,
         RefusalClass::Unavailable => Code::Unavailable,
-        RefusalClass::Internal => Code::Internal,
     };
-    Status::new(code, refusal.to_string())
+    match code {
+        Code::ResourceExhausted => exhausted(refusal.to_string()),
+        _ => Status::new(code, refusal.to_string()),
+    }
+}
+
+/// Returns the status of a limit that is reached for now.
+pub(super) fn exhausted(message: String) -> Status {
+    retry_after(Code::ResourceExhausted, message, RETRY_DELAY)
 }
 
 /// Returns the status with which a session ended.
@@ -34,17 +47,19 @@ pub(super) fn status_of_session(error: SessionError<Status>) -> Status {
 
 /// Returns the error of a message that could not be read. One that tonic refuses for its size is a chunk over the limit of `max_chunk_bytes`.
 pub(super) fn read_error(status: Status, max_chunk_bytes: usize) -> SessionError<Status> {
-    if is_undecodable(&status) {
-        return SessionError::Transport(undecodable(&status));
-    }
     match status.code() {
         // The second code is that of a compressed message which is too large once it is decompressed.
-        Code::OutOfRange | Code::ResourceExhausted => {
+        Code::OutOfRange | Code::ResourceExhausted if !is_memory(&status) => {
             let reason = status.message().to_owned();
             SessionError::Refused(Refusal::MessageTooLarge { reason, limit: max_chunk_bytes })
         }
         _ => SessionError::Transport(status),
     }
+}
+
+/// Returns whether a message was refused because the budget of memory has no room.
+fn is_memory(status: &Status) -> bool {
+    status.message().contains("limits.max_memory_bytes")
 }
 
 /// Returns whether tonic could not decode a message. It reports that as a failure of the server.

@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State as Shared};
+use axum::extract::{Extension, Query, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -22,6 +22,7 @@ use super::State;
 use crate::audio::{AudioFormat, ChannelPolicy, channel_names};
 use crate::model::EngineError;
 use crate::proto::{AudioChunk, EmotionEvent};
+use crate::security::{Principal, Quota, QuotaExceeded, paced};
 use crate::serving::CallReply;
 use crate::session::{InputSession, Refusal, RefusalClass, ReplyInbox, SessionError, SessionLinks};
 use crate::telemetry::metrics::Source;
@@ -78,6 +79,8 @@ enum AnalyzeError {
     Body(String),
     #[error("{0}")]
     Refused(Refusal),
+    #[error("{0}")]
+    Quota(#[from] QuotaExceeded),
     #[error("window {index}: {source}")]
     Engine { index: u64, source: EngineError },
     #[error("the task of the request ended early")]
@@ -91,6 +94,7 @@ impl AnalyzeError {
             Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Engine { .. } | Self::Ended => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Quota(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Refused(refusal) => match (refusal.class(), refusal.reason()) {
                 (RefusalClass::InvalidInput, Some("file_too_large" | "chunk_too_large")) => {
                     StatusCode::PAYLOAD_TOO_LARGE
@@ -100,7 +104,6 @@ impl AnalyzeError {
                 (RefusalClass::TimedOut, _) => StatusCode::REQUEST_TIMEOUT,
                 (RefusalClass::LimitReached, _) => StatusCode::TOO_MANY_REQUESTS,
                 (RefusalClass::Unavailable, _) => StatusCode::SERVICE_UNAVAILABLE,
-                (RefusalClass::Internal, _) => StatusCode::INTERNAL_SERVER_ERROR,
             },
         }
     }
@@ -124,6 +127,7 @@ impl IntoResponse for AnalyzeError {
 /// Handles a request.
 pub(super) async fn analyze(
     Shared(state): Shared<State>,
+    Extension(principal): Extension<Principal>,
     query: Query<HashMap<String, String>>,
     headers: HeaderMap,
     body: Body,
@@ -139,7 +143,10 @@ pub(super) async fn analyze(
     let Some(sessions) = state.sessions.get() else {
         return AnalyzeError::NotReady(state.readiness.status().to_string()).into_response();
     };
-    let mut events = Events::start(&sessions, first, body);
+    let mut events = match Events::start(&sessions, principal, first, body) {
+        Ok(events) => events,
+        Err(error) => return error.into_response(),
+    };
     if lines {
         return events.into_lines().await;
     }
@@ -194,14 +201,22 @@ struct Events {
 
 impl Events {
     /// Starts the session of a request.
-    fn start(sessions: &HttpSessions, first: AudioChunk, body: Body) -> Self {
-        let (session, inbox) = InputSession::new(sessions.links.clone(), Source::HTTP);
+    fn start(
+        sessions: &HttpSessions,
+        principal: Principal,
+        first: AudioChunk,
+        body: Body,
+    ) -> Result<Self, AnalyzeError> {
+        let permit = principal.quota.as_ref().map(Quota::open_stream).transpose()?;
+        let chunks = paced(chunks(first, body), principal.quota, |chunk| chunk.audio.len());
+        let (session, inbox) = InputSession::new(sessions.links.clone(), Source::HTTP, principal.name);
         let (end, ended) = oneshot::channel();
         sessions.calls.spawn(async move {
+            let _permit = permit;
             // Fails only if the client has gone.
-            let _ = end.send(session.run(chunks(first, body)).await);
+            let _ = end.send(session.run(chunks).await);
         });
-        Self { inbox, ended }
+        Ok(Self { inbox, ended })
     }
 
     /// Waits for the next event; `None` after the last one.
@@ -262,7 +277,7 @@ fn line(value: &impl serde::Serialize) -> String {
 fn chunks(
     first: AudioChunk,
     body: Body,
-) -> impl Stream<Item = Result<AudioChunk, SessionError<axum::Error>>> {
+) -> impl Stream<Item = Result<AudioChunk, SessionError<axum::Error>>> + Send {
     let pieces = body.into_data_stream().map_err(SessionError::Transport).flat_map(|data| {
         futures::stream::iter(match data {
             Ok(data) => pieces(data).map(|audio| Ok(AudioChunk { audio, ..AudioChunk::default() })).collect(),

@@ -12,9 +12,10 @@ mod page;
 use std::future::Future;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, State as Shared};
+use axum::extract::{ConnectInfo, Request, State as Shared};
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
@@ -28,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use super::connection::ReadTimeouts;
 use super::connections::{ConnectionLimits, Connections};
 use crate::calls::CallStore;
+use crate::security::{AuthError, Gate, Peer, Scope};
 use crate::telemetry::Readiness;
 use crate::transport::Listener;
 use crate::transport::ingest::{self, Access};
@@ -57,6 +59,8 @@ pub struct State {
     pub metrics: PrometheusHandle,
     /// Whether the daemon accepts work.
     pub readiness: Readiness,
+    /// Authenticates and authorises the requests.
+    pub gate: Gate,
     /// Where recordings enter the daemon; empty until it has started.
     pub sessions: SessionSlot,
     /// The summaries of ended calls.
@@ -146,21 +150,60 @@ pub fn connections(port: TcpListener) -> Connections {
 
 /// Returns the routes without a server.
 pub fn router(state: State) -> Router {
+    let gate = state.gate.clone();
     Router::new()
+        // The page holds no data; what it shows comes from `/api`.
         .route("/", get(page::index))
         .route("/assets/{name}", get(page::file))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route("/v1/analyze", post(analyze::analyze))
+        .route(
+            "/v1/analyze",
+            post(analyze::analyze)
+                .route_layer(from_fn_with_state((gate.clone(), Scope::Recognize), authorize)),
+        )
+        .merge(calls_api().route_layer(from_fn_with_state((gate, Scope::Read), authorize)))
+        // Telephony has credentials of its own.
         .route("/v1/listen", any(ingest::listen))
         .route("/ingest/websocket", any(ingest::listen))
+        .fallback(async || (StatusCode::NOT_FOUND, "not found; see / for what there is\n"))
+        .with_state(state)
+}
+
+/// Returns the routes of calls.
+fn calls_api() -> Router<State> {
+    Router::new()
         .route("/api/calls", get(calls::list))
         .route("/api/calls/{id}", get(calls::one))
         .route("/api/live", get(live::stream))
         .route("/api/live/{id}", get(live::call))
-        .fallback(async || (StatusCode::NOT_FOUND, "not found; see / for what there is\n"))
-        .with_state(state)
+}
+
+/// Passes a request with the scope on, with its principal. `/metrics`, `/livez` and `/readyz` need none, because monitors have no credentials.
+async fn authorize(
+    Shared((gate, scope)): Shared<(Gate, Scope)>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let authorization = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    let error = match gate.authorize(&peer, authorization, scope) {
+        Ok(principal) => {
+            request.extensions_mut().insert(principal);
+            return next.run(request).await;
+        }
+        Err(error) => error,
+    };
+    let text = format!("{error}\n");
+    match error {
+        AuthError::Scope(_) => (StatusCode::FORBIDDEN, text).into_response(),
+        AuthError::TooManyFailures { retry_after } => {
+            let seconds = (retry_after.as_secs() + 1).to_string();
+            (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, seconds)], text).into_response()
+        }
+        _ => (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], text).into_response(),
+    }
 }
 
 async fn readyz(Shared(state): Shared<State>) -> impl IntoResponse {

@@ -25,8 +25,7 @@ struct Asset {
 
 macro_rules! asset {
     ($name:literal, $content_type:literal) => {{
-        const CONTENT: &[u8] =
-            include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/", $name));
+        const CONTENT: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/", $name));
         Asset {
             name: $name,
             content_type: $content_type,

@@ -9,20 +9,22 @@ use axum::http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
 use super::Options;
+use crate::security::{Gate, Peer, Principal, Scope};
 
 /// Who may send audio, and what is analysed. Clones share the configuration.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone)]
 pub struct Access {
     options: Arc<Options>,
     /// Whether the server listens on loopback only.
     loopback: bool,
+    gate: Gate,
 }
 
 impl Access {
     /// Returns the access under a configuration; `loopback`: whether `http.address` is a loopback address.
     #[must_use]
-    pub fn new(options: &Options, loopback: bool) -> Self {
-        Self { options: Arc::new(options.clone()), loopback }
+    pub fn new(options: &Options, loopback: bool, gate: &Gate) -> Self {
+        Self { options: Arc::new(options.clone()), loopback, gate: gate.clone() }
     }
 
     /// Names of the channels that the model analyses.
@@ -30,8 +32,29 @@ impl Access {
         &self.options.analyse
     }
 
-    /// Returns whether a request is allowed: it brings a token, or none is needed on loopback.
-    pub(super) fn allows(&self, headers: &HeaderMap, query: &HashMap<String, String>) -> bool {
+    /// Returns the principal of a request: one that has a token of `ingest.tokens`, needs none on loopback, or has credentials of `[auth]` with the
+    /// scope `recognize`. `None` where it is refused.
+    pub(super) fn principal(
+        &self,
+        peer: &Peer,
+        headers: &HeaderMap,
+        query: &HashMap<String, String>,
+    ) -> Option<Principal> {
+        if self.allows(headers, query) {
+            return Some(Principal::anonymous());
+        }
+        if !self.gate.is_on() {
+            return None;
+        }
+        // Browsers cannot set the header of a WebSocket.
+        let of_protocol = || token(headers).map(|token| format!("Bearer {token}").into_bytes());
+        let header = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes().to_vec());
+        let authorization = header.or_else(of_protocol);
+        self.gate.authorize(peer, authorization.as_deref(), Scope::Recognize).ok()
+    }
+
+    /// Returns whether a request has a token of `ingest.tokens`, or needs none on loopback.
+    fn allows(&self, headers: &HeaderMap, query: &HashMap<String, String>) -> bool {
         if self.loopback && self.options.insecure_loopback {
             return true;
         }
@@ -67,7 +90,7 @@ mod tests {
         let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
         let query =
             if query.is_empty() { HashMap::new() } else { [("token".to_owned(), query.to_owned())].into() };
-        Access::new(options, loopback).allows(&headers, &query)
+        Access::new(options, loopback, &Gate::open()).allows(&headers, &query)
     }
 
     #[test]

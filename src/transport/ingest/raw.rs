@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{Query, State as Shared};
+use axum::extract::{ConnectInfo, Query, State as Shared};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{SplitSink, SplitStream};
@@ -21,6 +21,7 @@ use super::Access;
 use super::intake::Intake;
 use super::raw_format::Declaration;
 use crate::proto::AudioChunk;
+use crate::security::{Peer, Principal, Quota, QuotaPermit, paced};
 use crate::serving::CallReply;
 use crate::session::{InputSession, Refusal, RefusalClass, ReplyInbox, SessionError};
 use crate::stream::{EndReason, StreamCall};
@@ -36,12 +37,13 @@ const PROTOCOLS: [&str; 4] = ["token", "bearer", "audio.jambonz.org", "audio.dra
 pub(in crate::transport) async fn listen(
     Shared(state): Shared<State>,
     Query(query): Query<HashMap<String, String>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    if !state.access.allows(&headers, &query) {
+    let Some(principal) = state.access.principal(&peer, &headers, &query) else {
         return (StatusCode::FORBIDDEN, "token: missing or wrong (ingest.tokens)\n").into_response();
-    }
+    };
     let declared = match Declaration::from_query(&query) {
         Ok(declared) => declared,
         Err(text) => return (StatusCode::BAD_REQUEST, format!("{text}\n")).into_response(),
@@ -53,7 +55,12 @@ pub(in crate::transport) async fn listen(
         return (StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}\n")).into_response();
     }
     let events = query.get("events").is_some_and(|events| events == "true");
-    let connection = Connection { access: state.access.clone(), sessions, declared, events };
+    let permit = match principal.quota.as_ref().map(Quota::open_stream).transpose() {
+        Ok(permit) => permit,
+        Err(error) => return (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    };
+    let (access, owner) = (state.access.clone(), Owner { principal, permit });
+    let connection = Connection { access, sessions, owner, declared, events };
     upgrade
         .max_message_size(LARGEST_MESSAGE)
         .max_frame_size(LARGEST_MESSAGE)
@@ -61,10 +68,17 @@ pub(in crate::transport) async fn listen(
         .on_upgrade(|socket| connection.run(socket))
 }
 
+/// Whose stream it is, and its part of the limits of the principal.
+struct Owner {
+    principal: Principal,
+    permit: Option<QuotaPermit>,
+}
+
 /// One connection.
 struct Connection {
     access: Access,
     sessions: HttpSessions,
+    owner: Owner,
     declared: Declaration,
     /// Whether events are sent back.
     events: bool,
@@ -86,11 +100,14 @@ impl Connection {
             Err(text) => return close(&mut sender, close_code::UNSUPPORTED, &text).await,
         };
         intake.add(&first);
-        let (session, inbox) = InputSession::new(self.sessions.links.clone(), Source::WEBSOCKET);
+        let Principal { name, quota, .. } = self.owner.principal.clone();
+        let (session, inbox) = InputSession::new(self.sessions.links.clone(), Source::WEBSOCKET, name);
         let session = session.with_call(call.clone());
         let (end, ended) = oneshot::channel();
-        let chunks = chunks(opening, intake.clone());
+        let chunks = paced(chunks(opening, intake.clone()), quota, |chunk| chunk.audio.len());
+        let permit = self.owner.permit.take();
         self.sessions.calls.spawn(async move {
+            let _permit = permit;
             // Fails only if the connection's task has ended.
             let _ = end.send(session.run(chunks).await);
         });
@@ -193,7 +210,7 @@ fn tagged(kind: &str, value: serde_json::Result<Json>) -> String {
 fn chunks(
     opening: AudioChunk,
     intake: Intake,
-) -> impl futures::Stream<Item = Result<AudioChunk, SessionError<std::convert::Infallible>>> {
+) -> impl futures::Stream<Item = Result<AudioChunk, SessionError<std::convert::Infallible>>> + Send {
     let audio = futures::stream::unfold((intake, false), async |(intake, mut ended)| {
         let chunk = intake.next(&mut ended).await?;
         Some((Ok(chunk), (intake, ended)))
@@ -229,7 +246,6 @@ fn close_code_of(class: RefusalClass) -> u16 {
         RefusalClass::LimitReached => close_code::AGAIN,
         RefusalClass::TimedOut => close_code::NORMAL,
         RefusalClass::Unavailable => close_code::RESTART,
-        RefusalClass::Internal => close_code::ERROR,
     }
 }
 

@@ -20,11 +20,12 @@ use std::time::Duration;
 
 use affectd::audio::{AudioFormat, Encoding};
 use affectd::config::{Config, Vad, VadMode};
-use affectd::datasets::{self, DatasetName, DatasetSpec, Split};
+use affectd::datasets::{self, Clip, DatasetName, DatasetSpec, Split};
 use affectd::model::ModelSource;
 use affectd::stream::{Chunk, StreamFrontEnd, StreamSetup};
 use affectd::telemetry::thread_cpu;
-use affectd::vad::{Gate, VoiceActivity};
+use affectd::vad::{Gate, SpeechCounter, VoiceActivity};
+use affectd::window::Window;
 use row::{Row, clip, row};
 use sounds::Noise;
 
@@ -49,23 +50,55 @@ fn main() {
     for spec in &data {
         of_dataset(spec, gate);
     }
+    println!("\n| Clips | all | without a window that is not silent |\n|---|---|---|");
+    for spec in &data {
+        lost_clips(spec, &on);
+    }
     if data.is_empty() {
         println!("| none: give datasets as NAME:DIR | | | | | | | |");
     }
     println!("\n| Sound without speech, a minute | Windows kept |\n|---|---|");
     for (name, sound) in sounds::without_speech(60) {
-        let shares = shares(gate, &sound);
-        let kept = shares.iter().filter(|share| !gate.is_silent(**share)).count();
-        println!("| {name} | {:.2} |", kept as f64 / shares.len() as f64);
+        let kept = kept(gate, &sound);
+        let count = kept.iter().filter(|kept| **kept).count();
+        println!("| {name} | {:.2} |", count as f64 / kept.len() as f64);
     }
     cost(&off, &on);
 }
 
-/// Prints the lines of one dataset.
-fn of_dataset(text: &str, gate: &Gate) {
+/// Returns the clips of one dataset.
+fn clips_of(text: &str) -> (DatasetSpec, Vec<Clip>) {
     let spec = DatasetSpec::parse(text).unwrap_or_else(|error| panic!("{error}"));
     let split = if spec.name == DatasetName::CremaD { Split::Train } else { Split::All };
     let found = datasets::load(&spec, split).unwrap_or_else(|error| panic!("{error}"));
+    (spec, found)
+}
+
+/// Prints the number of clips of one dataset, and of those that give no event.
+fn lost_clips(text: &str, on: &StreamSetup) {
+    let (spec, found) = clips_of(text);
+    let mut scratch = on.scratch();
+    let lost = found.iter().filter(|found| {
+        let audio: Vec<u8> = clip(&found.path).iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        let format = AudioFormat::new(Encoding::PcmF32Le, 16_000, 1).expect("within the limits");
+        let format = Some(format);
+        let chunk = Chunk { format, audio: audio.into(), last: true, ..Chunk::default() };
+        let mut stream = StreamFrontEnd::begin(on, &chunk).expect("it has a format");
+        let mut kept = false;
+        let mut keep = |window: Window| kept |= !window.silent;
+        stream.accept(&mut scratch, &chunk, &mut keep).expect("good audio");
+        stream.end(&mut scratch, &mut keep).expect("the stream is open");
+        if !kept {
+            eprintln!("all windows are silent: {}", found.path.display());
+        }
+        !kept
+    });
+    println!("| {} | {} | {} |", spec.title(), found.len(), lost.count());
+}
+
+/// Prints the lines of one dataset.
+fn of_dataset(text: &str, gate: &Gate) {
+    let (spec, found) = clips_of(text);
     let (step, title) = (found.len().div_ceil(2 * CLIPS).max(1), spec.title());
     let mut clips: Vec<Vec<f32>> = found.iter().step_by(step).map(|found| clip(&found.path)).collect();
     // Every other clip is used as speech; the remaining ones form the babble.
@@ -84,7 +117,7 @@ fn of_dataset(text: &str, gate: &Gate) {
 /// Prints one line of the table.
 fn line(title: &str, noise: &str, gate: &Gate, row: &Row, samples: &[f32]) {
     let truth = row.shares(gate);
-    let kept: Vec<bool> = shares(gate, samples).into_iter().map(|share| !gate.is_silent(share)).collect();
+    let kept = kept(gate, samples);
     let count = |wanted: &dyn Fn(f64) -> bool| {
         let of_those = truth.iter().zip(&kept).filter(|(share, _)| wanted(**share));
         let (all, kept): (usize, usize) =
@@ -106,11 +139,12 @@ fn line(title: &str, noise: &str, gate: &Gate, row: &Row, samples: &[f32]) {
     );
 }
 
-/// Returns the share of speech of each complete window, as in a stream.
-fn shares(gate: &Gate, samples: &[f32]) -> Vec<f64> {
-    let mut speech = VoiceActivity::new(gate, 0, 0);
-    speech.push(gate, samples);
-    (0..row::windows(gate, samples.len())).map(|index| speech.speech_share(gate, index, false)).collect()
+/// Returns whether each complete window is not silent, as in a stream.
+fn kept(gate: &Gate, samples: &[f32]) -> Vec<bool> {
+    let (mut activity, mut counter) = (VoiceActivity::new(0, 0), SpeechCounter::default());
+    activity.push(gate, samples);
+    let windows = 0..row::windows(gate, samples.len());
+    windows.map(|index| !activity.is_silent(gate, &mut counter, index, false)).collect()
 }
 
 /// Prints the CPU time per second of audio of the whole front end without and with the gate, measured

@@ -1,5 +1,5 @@
+use super::super::held_call::{MOST_ALERTS, MOST_CHARACTERS};
 use super::*;
-use crate::calls::Options;
 use crate::proto::{EmotionEvent, EmotionScore};
 use crate::stream::StreamCall;
 
@@ -31,7 +31,7 @@ fn event(anger: f32) -> Option<Arc<EmotionEvent>> {
 
 impl Talk {
     fn new() -> Self {
-        Self { board: Board::new(Valences::new(&Options::default())), now: Instant::now() }
+        Self { board: Board::new(&Options::default()), now: Instant::now() }
     }
 
     fn window(&mut self, stream: &Arc<StreamInfo>, channel: u32, second: u64) {

@@ -1,10 +1,11 @@
 //! `GET /api/live`: the open calls, and what happens in them, as server-sent events.
 //!
 //! Input: items of the live tap. Output: to each client `snapshot`, then a `batch` every 250 ms in which something has changed; a client that
-//! reads too slowly gets `resync` and a new snapshot. In data order: `board` (state of the calls) → `view` (its JSON) → this module (the task that
+//! reads too slowly gets `resync` and a new snapshot. In data order: `board` (the calls) → `held_call` (one of them) → `view` (its JSON) → this module (the task that
 //! owns the board, and the responses). Invariants: a client delays neither the engine nor another client; each batch is serialised once.
 
 mod board;
+mod held_call;
 mod view;
 
 use std::convert::Infallible;
@@ -21,7 +22,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use self::board::Board;
 use super::State;
-use crate::calls::{Options, Valences};
+use crate::calls::Options;
 use crate::publish::live::{LiveItem, LiveTap};
 
 /// Time between two batches.
@@ -50,8 +51,7 @@ impl LiveFeed {
     #[must_use]
     pub fn start(tap: &LiveTap, options: &Options) -> Self {
         let (sender, requests) = mpsc::channel(REQUESTS);
-        let board = Board::new(Valences::new(options));
-        tokio::spawn(follow(tap.observe(), board, requests));
+        tokio::spawn(follow(tap.observe(), Board::new(options), requests));
         Self(sender)
     }
 
@@ -121,7 +121,8 @@ fn publish(board: &mut Board, batches: &broadcast::Sender<Bytes>, quiet: u32) ->
 
 /// Returns a server-sent event.
 fn message(event: &str, data: &impl Serialize) -> Bytes {
-    let json = serde_json::to_string(data).unwrap_or_else(|error| format!("{{\"error\":{:?}}}", error.to_string()));
+    let json =
+        serde_json::to_string(data).unwrap_or_else(|error| format!("{{\"error\":{:?}}}", error.to_string()));
     format!("event: {event}\ndata: {json}\n\n").into()
 }
 

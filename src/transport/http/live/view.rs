@@ -113,7 +113,15 @@ pub(super) struct Snapshot {
     pub version: &'static str,
     pub time: i64,
     pub hidden: usize,
+    pub valences: ValenceLabels,
     pub calls: Vec<FullCall>,
+}
+
+/// The labels with a valence.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct ValenceLabels {
+    pub positive: Vec<String>,
+    pub negative: Vec<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde requires")]

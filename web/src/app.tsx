@@ -7,7 +7,7 @@ import { EndedCalls } from "./ended";
 import { capital, emotionClass, KNOWN, theme, word } from "./emotions";
 import { count } from "./format";
 import { helpOpen, KEYS, nextTheme } from "./keys";
-import { setToken } from "./live";
+import { readiness, setToken } from "./live";
 import { Modal } from "./modal";
 import { route } from "./route";
 import * as store from "./store";
@@ -57,7 +57,7 @@ function Bar() {
     <header class="bar">
       <h1>
         <img src="/assets/icon.svg" alt="" width="26" height="26" />
-        affectd
+        <span class="brand">affectd</span>
       </h1>
       <p class={`status ${status}`} role="status" title={store.statusText.value}>
         <span class="pulse" aria-hidden="true" />
@@ -198,6 +198,7 @@ function Empty() {
   return (
     <div class="empty" id="calls" tabIndex={-1}>
       <h2>No open calls</h2>
+      {readiness.value && <p class="problem">affectd is {readiness}</p>}
       <p>Calls appear here as soon as their first window has been analysed.</p>
       <p>To try it, drop a recording on this page, or speak.</p>
       <pre>affectd send deploy/samples/angry.wav</pre>
@@ -216,7 +217,7 @@ function Notice() {
       </p>
       <p>
         affectd {version} · <a href="/readyz">/readyz</a> · <a href="/livez">/livez</a> ·{" "}
-        <a href="/metrics">/metrics</a>
+        <a href="/metrics">/metrics</a> · <a href="/assets/licenses.txt">licences</a>
       </p>
     </footer>
   );

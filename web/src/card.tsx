@@ -35,7 +35,7 @@ export const Card = memo(function Card({ call }: { call: Call }) {
           </span>
         )}
         {call.channels.slice(0, 4).map((channel, index) => (
-          <span class={call.channels.length === 1 && level === "" ? "channel single" : "channel"} key={channel.name}>
+          <span class={call.channels.length === 1 ? "channel single" : "channel"} key={channel.name}>
             <ChannelLine channel={channel} />
             <StripCanvas call={call} index={index} />
           </span>

@@ -100,7 +100,7 @@ function options(plot: Plot, width: number): uPlot.Options {
   return {
     width,
     height: plot.height,
-    padding: [6, 6, 0, 0],
+    padding: [6, 16, 0, 0],
     legend: { show: false },
     cursor: { show: false },
     scales: { x: { time: false }, y: { range: plot.range } },

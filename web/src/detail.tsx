@@ -127,7 +127,7 @@ function ChannelDetail({ call, channel, index }: { call: Call; channel: Channel;
       <StripCanvas call={call} index={index} />
       {scored && (
         <>
-          <h4>Probabilities</h4>
+          <h4>Probabilities of the last window with speech, and over time</h4>
           <Bars channel={channel} />
           <Probabilities channel={channel} />
         </>

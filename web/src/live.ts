@@ -12,6 +12,9 @@ const KEY = "affectd.token";
 /** Held for this tab only. */
 export const token = signal(sessionStorage.getItem(KEY) ?? "");
 
+/** Why the daemon accepts no work; empty while it does. */
+export const readiness = signal("");
+
 /** Is called after each message. */
 let changed: () => void = () => {};
 let wake: (() => void) | undefined;
@@ -108,4 +111,10 @@ export async function get<T>(path: string): Promise<T | undefined> {
   if (response.status === 404) return undefined;
   if (!response.ok) throw new Error((await response.text()).trim() || `HTTP ${response.status}`);
   return (await response.json()) as T;
+}
+
+/** Reads whether the daemon accepts work. */
+export async function checkReadiness(): Promise<void> {
+  const response = await fetch("/readyz", { cache: "no-store" }).catch(() => undefined);
+  readiness.value = response && response.status === 503 ? (await response.text()).trim() : "";
 }

@@ -35,12 +35,13 @@ macro_rules! asset {
     }};
 }
 
-static ASSETS: [Asset; 5] = [
+static ASSETS: [Asset; 6] = [
     asset!("index.html", "text/html; charset=utf-8"),
     asset!("app.js", "text/javascript; charset=utf-8"),
     asset!("app.css", "text/css; charset=utf-8"),
     asset!("recorder.js", "text/javascript; charset=utf-8"),
     asset!("icon.svg", "image/svg+xml"),
+    asset!("licenses.txt", "text/plain; charset=utf-8"),
 ];
 
 fn tag(content: &[u8]) -> String {

@@ -175,3 +175,53 @@ pub(super) async fn call(Shared(state): Shared<State>, Path(call_id): Path<Strin
 fn draining() -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publish::live::LiveAlert;
+
+    fn text(message: Bytes) -> String {
+        String::from_utf8(message.to_vec()).unwrap()
+    }
+
+    async fn raise(tap: &LiveTap, number: usize) {
+        let (alert_id, state) = (number.to_string(), "raised".to_owned());
+        tap.alert(LiveAlert { alert_id, state, ..LiveAlert::default() });
+        tokio::time::sleep(PERIOD).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_gets_a_snapshot_and_batches_and_after_a_pause_resync_with_a_new_snapshot() {
+        let tap = LiveTap::default();
+        let feed = LiveFeed::start(&tap, &Options::default());
+        let (snapshot, batches) = feed.watch().await.unwrap();
+        assert!(text(snapshot).starts_with("event: snapshot\ndata: {\"version\":"));
+        let mut messages = std::pin::pin!(batches_of(feed, batches));
+        raise(&tap, 0).await;
+        let first = text(messages.next().await.unwrap());
+        assert!(first.starts_with("event: batch\n") && first.contains("\"alert_id\":\"0\""), "{first}");
+        for number in 1..ROOM + 4 {
+            raise(&tap, number).await;
+        }
+        let after = text(messages.next().await.unwrap());
+        assert!(after.starts_with("event: resync\ndata: {\"missed\":"), "{after}");
+        assert!(after.contains("\n\nevent: snapshot\n"), "{after}");
+        raise(&tap, 99).await;
+        assert!(text(messages.next().await.unwrap()).contains("\"alert_id\":\"99\""));
+        drop(tap);
+        assert_eq!(messages.next().await, None, "the feed ends with the tap");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_feed_sends_an_empty_batch_now_and_then() {
+        let tap = LiveTap::default();
+        let feed = LiveFeed::start(&tap, &Options::default());
+        let (_, mut batches) = feed.watch().await.unwrap();
+        let began = tokio::time::Instant::now();
+        let batch = text(batches.recv().await.unwrap());
+        assert!(batch.contains("\"windows\":[]"), "{batch}");
+        assert!((PERIOD..PERIOD * (QUIET + 2)).contains(&began.elapsed()), "{:?}", began.elapsed());
+        drop(tap);
+    }
+}

@@ -22,6 +22,7 @@ use crate::kafka::event_sink::{EVENT_ROOM, EventSink, EventSinkFault, SHADOW_ROO
 use crate::kafka::producer::{EventProducer, ForTransaction};
 use crate::kafka::{DeliveryMode, KafkaFault, Reader, ReaderLinks, event_channel};
 use crate::publish::CallOutput;
+use crate::publish::live::LiveTap;
 use crate::publish::publisher::Publisher;
 use crate::publish::tap::EventTap;
 use crate::security::{Gate, ServerTls};
@@ -34,7 +35,7 @@ use crate::transport::Listener;
 use crate::transport::grpc::evaluation::{Evaluation, EvaluationLimits};
 use crate::transport::grpc::server::{self, Services};
 use crate::transport::grpc::{Calls, Events, Recognition};
-use crate::transport::http::{self, HttpSessions, SessionSlot};
+use crate::transport::http::{self, HttpSessions, LiveFeed, SessionSlot};
 use crate::transport::ingest::Access;
 
 /// What every input of the daemon shares.
@@ -93,7 +94,7 @@ pub(super) fn http(
     port: TcpListener,
     tls: Option<ServerTls>,
     (config, readiness, gate): (&Config, &Readiness, &Gate),
-    (sessions, calls): (&SessionSlot, &CallStore),
+    (sessions, calls, live): (&SessionSlot, &CallStore, &LiveTap),
 ) -> Task<Result<(), std::io::Error>> {
     let (readiness, gate, sessions) = (readiness.clone(), gate.clone(), sessions.clone());
     let access = Access::new(&config.ingest, config.http.address.ip().is_loopback(), &gate);
@@ -103,7 +104,8 @@ pub(super) fn http(
         );
     }
     let metrics = metrics::install();
-    let state = http::State { metrics, readiness, gate, sessions, calls: calls.clone(), access };
+    let (calls, live) = (calls.clone(), LiveFeed::start(live, &config.calls));
+    let state = http::State { metrics, readiness, gate, sessions, calls, live, access };
     let listener = Listener::http(http::connections(port), tls);
     Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
 }
@@ -171,13 +173,13 @@ pub(super) fn sinks(
 pub(super) fn publisher(
     config: &Config,
     sinks: &Sinks,
-    (tap, store): (EventTap, &CallStore),
+    (tap, live, store): (EventTap, LiveTap, &CallStore),
     results: mpsc::Receiver<ScoredBatch<JobOrigin>>,
 ) -> Task<()> {
     let (options, sink) = (config.calls.clone(), sinks.streams.partitions.first().cloned());
     let calls = CallOutput { options, store: store.clone(), sink };
     let (options, shadow_topics) = (config.publish.clone(), sinks.shadow_topics.clone());
-    let publisher = Publisher { options, shadow_topics, tap, calls };
+    let publisher = Publisher { options, shadow_topics, tap, live, calls };
     Task::spawn(|_| publisher.run(results))
 }
 

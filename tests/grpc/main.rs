@@ -14,6 +14,7 @@ mod clients;
 mod drain;
 mod endings;
 mod failures;
+mod live;
 mod models;
 mod recognize;
 mod slow_client;

@@ -43,8 +43,14 @@ impl Access {
         if self.allows(headers, query) {
             return Some(Principal::anonymous());
         }
-        let authorization = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-        self.gate.is_on().then(|| self.gate.authorize(peer, authorization, Scope::Recognize))?.ok()
+        if !self.gate.is_on() {
+            return None;
+        }
+        // Browsers cannot set the header of a WebSocket.
+        let of_protocol = || token(headers).map(|token| format!("Bearer {token}").into_bytes());
+        let header = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes().to_vec());
+        let authorization = header.or_else(of_protocol);
+        self.gate.authorize(peer, authorization.as_deref(), Scope::Recognize).ok()
     }
 
     /// Returns whether a request has a token of `ingest.tokens`, or needs none on loopback.

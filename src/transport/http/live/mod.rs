@@ -188,7 +188,8 @@ mod tests {
     async fn raise(tap: &LiveTap, number: usize) {
         let (alert_id, state) = (number.to_string(), "raised".to_owned());
         tap.alert(LiveAlert { alert_id, state, ..LiveAlert::default() });
-        tokio::time::sleep(PERIOD).await;
+        // Between two ticks at least.
+        tokio::time::sleep(2 * PERIOD).await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -38,7 +38,12 @@ async fn start() -> Server {
         gate: Gate::open(),
         sessions,
         calls,
-        access: Access::new(&ingest::Options::default(), true, &Gate::open()),
+        access: Access::new(
+            &ingest::Options::default(),
+            &ingest::PrivacyOptions::default(),
+            true,
+            &Gate::open(),
+        ),
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move {

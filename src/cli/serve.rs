@@ -81,7 +81,8 @@ fn reload_requests() -> std::io::Result<mpsc::Receiver<()>> {
 pub(super) fn check(loaded: &Loaded) -> anyhow::Result<()> {
     let config = &loaded.config;
     for model in &config.models {
-        let contract = ModelSource::configured(model.path.as_deref()).contract();
+        let source = ModelSource::configured(model.path.as_deref());
+        let contract = source.check_size(model.limits.max_bytes as u64).and_then(|()| source.contract());
         let contract =
             contract.context("use model.path (where it is not set, the built-in model is used)")?;
         check_windows(&contract, loaded)?;

@@ -82,6 +82,7 @@ pub(super) fn inputs(
         first_chunk_timeout: config.limits.first_chunk_timeout,
         idle_timeout: config.audio.idle_timeout,
         unread_at_drain: AtomicUsize::new(0),
+        max_pace: config.limits.max_pace as u32,
         max_utilization_percent: config.limits.max_utilization_percent,
     });
     Ok(Inputs { sessions, readiness, calls: TaskTracker::new(), tap })

@@ -6,6 +6,7 @@ use affectd::config::{
     self, ClientAuth, DeliveryMode, Device, LoadOptions, OnLostProgress, Scheduling, SmoothingMethod,
     ValueFormat,
 };
+use affectd::stream::Summaries;
 use affectd::{audio, vad};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -37,6 +38,8 @@ fn violates(keyword: &str, rule: &Json, schema: &Json, value: &Json) -> bool {
     match keyword {
         "$schema" | "title" | "description" | "default" | "examples" | "x-allowed" => false,
         // See `inner`.
+        // Marks values that are not shown.
+        "x-secret" => false,
         "properties" | "items" => false,
         "type" if rule.is_array() => !rules().iter().any(|name| is_of_type(name, value)),
         "type" => !is_of_type(rule, value),
@@ -195,7 +198,8 @@ fn every_word_of_every_choice_is_read_and_shown_as_it_is_written() {
         SmoothingMethod,
         Scheduling,
         ClientAuth,
-        DeliveryMode
+        DeliveryMode,
+        Summaries
     );
     // The word `off` of smoothing is the absence of a method.
     assert_eq!(words, known + 1);

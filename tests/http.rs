@@ -40,7 +40,12 @@ async fn start() -> Server {
         sessions,
         calls,
         live: LiveFeed::start(&LiveTap::default(), &Options::default()),
-        access: Access::new(&ingest::Options::default(), true, &Gate::open()),
+        access: Access::new(
+            &ingest::Options::default(),
+            &ingest::PrivacyOptions::default(),
+            true,
+            &Gate::open(),
+        ),
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move {

@@ -97,7 +97,8 @@ pub(super) fn http(
     (sessions, calls, live): (&SessionSlot, &CallStore, &LiveTap),
 ) -> Task<Result<(), std::io::Error>> {
     let (readiness, gate, sessions) = (readiness.clone(), gate.clone(), sessions.clone());
-    let access = Access::new(&config.ingest, config.http.address.ip().is_loopback(), &gate);
+    let loopback = config.http.address.ip().is_loopback();
+    let access = Access::new(&config.ingest, &config.privacy, loopback, &gate);
     if config.ingest.analyse.iter().any(|name| name == "agent") {
         tracing::warn!(
             "ingest.analyse names agent: the EU prohibits inferring emotions of employees (AI Act, article 5(1)(f))"

@@ -129,7 +129,7 @@ pub const METRICS: &[Metric] = &[
     metric(WINDOWS_TOTAL, Counter, &[("outcome", &["published", "silent", "failed", "dropped"])], Unit::Count, "Windows by what became of them"),
     metric(EVENTS_TOTAL, Counter, &[("emotion", &[])], Unit::Count, "Events published"),
     metric(REJECTED_TOTAL, Counter, &[("source", &[]), ("reason", &[])], Unit::Count, "Chunks or streams refused"),
-    metric(INGEST_DROPPED_SECONDS_TOTAL, Counter, &[("source", &["websocket"])], Unit::Seconds, "Whole seconds of audio that calls dropped because the engine did not keep up"),
+    metric(INGEST_DROPPED_SECONDS_TOTAL, Counter, &[("source", &["twilio", "websocket"])], Unit::Seconds, "Whole seconds of audio that calls dropped because the engine did not keep up"),
     metric(DEAD_LETTERS_TOTAL, Counter, &[("reason", &[])], Unit::Count, "Records sent to the dead-letter topic"),
     metric(QUEUE_DEPTH, Level, &[("stage", &["shard", "batch", "publish"])], Unit::Count, "Items waiting in front of a stage"),
     metric(QUEUE_SECONDS, Histogram(LATENCY), &[("model", &[])], Unit::Seconds, "Time a window waits for its batch"),

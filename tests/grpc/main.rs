@@ -21,6 +21,8 @@ mod slow_client;
 mod smoothing;
 mod startup_errors;
 mod stderr;
+mod twilio;
+mod twilio_faults;
 mod voice_activity;
 mod watch;
 mod waveform;

@@ -167,6 +167,8 @@ pub fn router(state: State) -> Router {
         // Telephony has credentials of its own.
         .route("/v1/listen", any(ingest::listen))
         .route("/ingest/websocket", any(ingest::listen))
+        .route("/ingest/twilio", any(ingest::twilio))
+        .route("/ingest/twilio/", any(ingest::twilio))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; see / for what there is\n"))
         .with_state(state)
 }

@@ -28,6 +28,7 @@ pub(super) struct File {
     evaluation: evaluation::Options,
     calls: calls::Options,
     ingest: ingest::Options,
+    privacy: ingest::PrivacyOptions,
     limits: Limits,
 }
 
@@ -49,6 +50,7 @@ impl File {
             evaluation,
             calls,
             ingest,
+            privacy,
             limits,
         } = self;
         let kafka = (!kafka.brokers.is_empty()).then_some(kafka);
@@ -69,6 +71,7 @@ impl File {
             evaluation,
             calls,
             ingest,
+            privacy,
             limits,
         }
     }

@@ -8,6 +8,7 @@
 mod describe;
 mod error;
 mod file;
+mod ingest;
 mod keys;
 mod layers;
 mod limits;
@@ -31,7 +32,7 @@ pub use crate::security::{AuthOptions as Auth, ClientAuth, TlsOptions as Tls};
 pub use crate::serving::{ConfiguredModel as Model, Role};
 pub use crate::transport::grpc::Options as Grpc;
 pub use crate::transport::http::Options as Http;
-pub use crate::transport::ingest::Options as Ingest;
+pub use crate::transport::ingest::{Options as Ingest, PrivacyOptions as Privacy};
 pub use crate::vad::{Mode as VadMode, Options as Vad};
 pub use crate::window::Options as Window;
 
@@ -72,6 +73,8 @@ pub struct Config {
     pub calls: Calls,
     /// `[ingest]`
     pub ingest: Ingest,
+    /// `[privacy]`
+    pub privacy: Privacy,
     /// `[limits]`
     pub limits: Limits,
 }
@@ -163,6 +166,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, ConfigError> {
     let loaded = Loaded { config: file.with_models(models), settings, kafka };
     check_models(&loaded)?;
     check_topics(&loaded)?;
+    ingest::check(&loaded)?;
     security::check(&loaded)?;
     Ok(loaded)
 }

@@ -109,7 +109,8 @@ impl Values {
                 None => return Err(reject(&name, &kind, &origin, &key.allowed())),
             },
         };
-        let secret = key.schema[SECRET] == true && value.as_array().is_some_and(|list| !list.is_empty());
+        let is_set = value.is_string() || value.as_array().is_some_and(|list| !list.is_empty());
+        let secret = key.schema[SECRET] == true && is_set;
         let shown = if secret { MASK.into() } else { value.clone() };
         self.settings.push(Setting { key: name, value: as_text(&shown), is_text: shown.is_string(), origin });
         Ok(value)

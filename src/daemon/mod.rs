@@ -23,6 +23,7 @@ use crate::calls::CallStore;
 use crate::config::Config;
 use crate::kafka::KafkaFault;
 use crate::kafka::producer::EventProducer;
+use crate::publish::live::LiveTap;
 use crate::publish::tap::EventTap;
 use crate::security::{Gate, ServerTls};
 use crate::serving::Reloader;
@@ -120,11 +121,12 @@ impl Daemon {
         let readiness = stages::readiness(&config);
         let tls = ServerTls::start(&config.tls)?;
         let (http_sessions, calls) = (SessionSlot::default(), CallStore::new(&config.calls));
+        let live = LiveTap::default();
         let http_tls = tls.clone().filter(|_| config.http.tls);
         let gate = Gate::start(&config.auth, config.limits.of_principals())?;
         let of_requests = (&config, &readiness, &gate);
         let announced = listeners.audiosocket.as_ref().map(|_| AnnouncedCalls::default());
-        let of_calls = (&http_sessions, &calls, &announced);
+        let of_calls = (&http_sessions, &calls, &live, &announced);
         let http = stages::http(listeners.http, http_tls, of_requests, of_calls);
         // Results: from the batcher of each model to the publisher. Reports: from the shards and the producer to the Kafka reader.
         let (results, scored) = mpsc::channel(RESULTS);
@@ -143,7 +145,7 @@ impl Daemon {
         let (transactions, to_commit) = stages::transactions(&config);
         let sinks = stages::sinks(&config, producer.as_ref(), transactions);
         let tap = EventTap::default();
-        let publisher = stages::publisher(&config, &sinks, (tap.clone(), &calls), scored);
+        let publisher = stages::publisher(&config, &sinks, (tap.clone(), live, &calls), scored);
         let reloader = Task::spawn(|stop| reloader.run(reload, stop));
         let (count, queue) = (config.limits.shard_count(), config.limits.shard_queue);
         let (shards, threads) = shard::start(count, queue, &reports_to, &sinks.streams)?;

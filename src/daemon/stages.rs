@@ -22,6 +22,7 @@ use crate::kafka::event_sink::{EVENT_ROOM, EventSink, EventSinkFault, SHADOW_ROO
 use crate::kafka::producer::{EventProducer, ForTransaction};
 use crate::kafka::{DeliveryMode, KafkaFault, Reader, ReaderLinks, event_channel};
 use crate::publish::CallOutput;
+use crate::publish::live::LiveTap;
 use crate::publish::publisher::Publisher;
 use crate::publish::tap::EventTap;
 use crate::security::{Gate, ServerTls};
@@ -34,7 +35,7 @@ use crate::transport::Listener;
 use crate::transport::grpc::evaluation::{Evaluation, EvaluationLimits};
 use crate::transport::grpc::server::{self, Services};
 use crate::transport::grpc::{Calls, Events, Recognition};
-use crate::transport::http::{self, HttpSessions, SessionSlot};
+use crate::transport::http::{self, HttpSessions, LiveFeed, SessionSlot};
 use crate::transport::ingest::{Access, AnnouncedCalls, AudioSocket, serve_audiosocket};
 
 /// What every input of the daemon shares.
@@ -59,7 +60,9 @@ pub(super) struct Sinks {
 
 /// The readiness of a daemon that starts: the conditions that must hold first.
 pub(super) fn readiness(config: &Config) -> Readiness {
-    Readiness::starting(if config.kafka.is_some() { &["model", "kafka"] } else { &["model"] })
+    let kafka = config.kafka.as_ref().map(|_| "kafka");
+    let conditions: Vec<&str> = ["model", "input"].into_iter().chain(kafka).collect();
+    Readiness::starting(&conditions)
 }
 
 /// Connects the inputs to the shards.
@@ -93,18 +96,20 @@ pub(super) fn http(
     port: TcpListener,
     tls: Option<ServerTls>,
     (config, readiness, gate): (&Config, &Readiness, &Gate),
-    (sessions, calls, announced): (&SessionSlot, &CallStore, &Option<AnnouncedCalls>),
+    (sessions, calls, live, announced): (&SessionSlot, &CallStore, &LiveTap, &Option<AnnouncedCalls>),
 ) -> Task<Result<(), std::io::Error>> {
     let (readiness, gate, sessions) = (readiness.clone(), gate.clone(), sessions.clone());
-    let access = Access::new(&config.ingest, config.http.address.ip().is_loopback(), &gate);
+    let loopback = config.http.address.ip().is_loopback();
+    let access = Access::new(&config.ingest, &config.privacy, loopback, &gate);
     if config.ingest.analyse.iter().any(|name| name == "agent") {
         tracing::warn!(
             "ingest.analyse names agent: the EU prohibits inferring emotions of employees (AI Act, article 5(1)(f))"
         );
     }
     let metrics = metrics::install();
-    let (calls, announced_calls) = (calls.clone(), announced.clone());
-    let state = http::State { metrics, readiness, gate, sessions, calls, access, announced_calls };
+    let (calls, live) = (calls.clone(), LiveFeed::start(live, &config.calls));
+    let announced_calls = announced.clone();
+    let state = http::State { metrics, readiness, gate, sessions, calls, live, access, announced_calls };
     let listener = Listener::http(http::connections(port), tls);
     Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
 }
@@ -115,7 +120,7 @@ pub(super) fn audiosocket(
     config: &Config,
     sessions: &SessionSlot,
 ) -> Task<Result<(), std::io::Error>> {
-    let access = Access::new(&config.ingest, false, &Gate::open());
+    let access = Access::new(&config.ingest, &config.privacy, false, &Gate::open());
     let server = AudioSocket { access, sessions: sessions.clone(), calls };
     Task::spawn(|stop| serve_audiosocket(port, server, stop))
 }
@@ -124,6 +129,7 @@ pub(super) fn audiosocket(
 pub(super) fn open_http(slot: &SessionSlot, inputs: &Inputs) {
     let sessions = HttpSessions { links: inputs.sessions.clone(), calls: inputs.calls.clone() };
     slot.open(sessions);
+    inputs.readiness.met("input");
 }
 
 /// The producer of events and dead letters; `None` where Kafka is off.
@@ -183,13 +189,13 @@ pub(super) fn sinks(
 pub(super) fn publisher(
     config: &Config,
     sinks: &Sinks,
-    (tap, store): (EventTap, &CallStore),
+    (tap, live, store): (EventTap, LiveTap, &CallStore),
     results: mpsc::Receiver<ScoredBatch<JobOrigin>>,
 ) -> Task<()> {
     let (options, sink) = (config.calls.clone(), sinks.streams.partitions.first().cloned());
     let calls = CallOutput { options, store: store.clone(), sink };
     let (options, shadow_topics) = (config.publish.clone(), sinks.shadow_topics.clone());
-    let publisher = Publisher { options, shadow_topics, tap, calls };
+    let publisher = Publisher { options, shadow_topics, tap, live, calls };
     Task::spawn(|_| publisher.run(results))
 }
 

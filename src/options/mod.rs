@@ -24,7 +24,7 @@ pub use choice::OrOff;
 pub(crate) use choice::choice;
 pub use duration::{AnyDuration, PositiveDuration};
 pub use number::{Count, CountOrAuto, Share};
-pub use text::{Address, FilePath, Names, SECRET, Secrets, Text, Topic};
+pub use text::{Address, FilePath, Names, SECRET, SecretText, Secrets, Text, Topic};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

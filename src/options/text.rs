@@ -174,3 +174,28 @@ impl Form for Secrets {
         Names::write(value)
     }
 }
+
+/// Text that `config print` masks.
+pub struct SecretText;
+
+impl Form for SecretText {
+    type Value = String;
+
+    fn allowed() -> String {
+        Text::allowed()
+    }
+
+    fn schema() -> Json {
+        let mut schema = Text::schema();
+        schema[SECRET] = true.into();
+        schema
+    }
+
+    fn read(json: &Json) -> Option<String> {
+        Text::read(json)
+    }
+
+    fn write(value: &String) -> Json {
+        Text::write(value)
+    }
+}

@@ -189,13 +189,13 @@ async fn a_client_that_does_not_keep_the_protocol_ends_its_own_session_only() {
 }
 
 #[tokio::test]
-async fn oversized_messages_half_frames_and_sockets_that_die_end_their_call() {
+async fn oversized_messages_half_frames_and_sockets_that_close_end_their_call() {
     let (_folder, options) = options();
     let daemon = options.start().await;
     let mut half = Client::open(&daemon, "half", "half").await;
     half.audio(&noise(3_199, 1), 3_199).await;
     assert!(half.disconnected().await.1.starts_with("audio: 3199 bytes"));
-    for (name, bytes) in [("large", 70_000), ("dead", 3_200)] {
+    for (name, bytes) in [("large", 70_000), ("closed", 3_200)] {
         let mut client = Client::open(&daemon, name, name).await;
         client.audio(&noise(3_200, 1), 3_200).await;
         client.audio(&noise(bytes, 1), bytes).await;

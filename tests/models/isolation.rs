@@ -98,7 +98,10 @@ fn publish(scored: mpsc::Receiver<ScoredBatch<JobOrigin>>) {
     let calls = Config::default().calls;
     let calls = CallOutput { store: CallStore::new(&calls), options: calls, sink: None };
     let tap = affectd::publish::tap::EventTap::default();
-    tokio::spawn(Publisher { options, shadow_topics: Default::default(), tap, calls }.run(scored));
+    tokio::spawn(
+        Publisher { options, shadow_topics: Default::default(), tap, live: Default::default(), calls }
+            .run(scored),
+    );
 }
 
 /// A call's stream.

@@ -1,12 +1,14 @@
-//! The HTTP server: `/metrics`, `/livez`, `/readyz`, a page that links them, and `/v1/analyze` for recordings.
+//! The HTTP server: `/metrics`, `/livez`, `/readyz`, the page of live calls with `/api`, and `/v1/analyze` for recordings.
 //!
-//! Input: a bound port, the handle of the metrics, the daemon's [`Readiness`] and its sessions. Output: plain text, one page, and events as JSON. Invariant:
-//! only `/v1/analyze` reads a body.
+//! Input: a bound port, the handle of the metrics, the daemon's [`Readiness`], its sessions, summaries and live calls. Output: plain text, the page, and
+//! JSON. Invariant: only `/v1/analyze` reads a body.
 
 mod analyze;
 mod call_count;
 mod calls;
+mod live;
 mod options;
+mod page;
 
 use std::future::Future;
 use std::time::Duration;
@@ -14,7 +16,7 @@ use std::time::Duration;
 use axum::extract::{ConnectInfo, Request, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post, put};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
@@ -34,6 +36,7 @@ use crate::transport::ingest::{self, Access, AnnouncedCalls};
 use crate::transport::{Client, Listener};
 pub use analyze::{HttpSessions, SessionSlot};
 use call_count::count_call;
+pub use live::LiveFeed;
 pub use options::Options;
 
 /// How often the recorder aggregates its samples, so that its memory stays constant if nothing scrapes it.
@@ -64,6 +67,8 @@ pub struct State {
     pub sessions: SessionSlot,
     /// The summaries of ended calls.
     pub calls: CallStore,
+    /// The open calls.
+    pub live: LiveFeed,
     /// Who may send audio over WebSocket.
     pub access: Access,
     /// The calls of announced AudioSocket connections; `None` where AudioSocket is off.
@@ -153,7 +158,9 @@ pub fn connections(port: TcpListener) -> Connections {
 pub fn router(state: State) -> Router {
     let gate = state.gate.clone();
     Router::new()
-        .route("/", get(page).route_layer(from_fn_with_state((gate.clone(), Scope::Read), authorize)))
+        // The page holds no data; what it shows comes from `/api`.
+        .route("/", get(page::index))
+        .route("/assets/{name}", get(page::file))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -172,13 +179,19 @@ pub fn router(state: State) -> Router {
         .route("/v1/listen", any(ingest::listen))
         .route("/ingest/websocket", any(ingest::listen))
         .route("/ingest/audiohook", any(ingest::audiohook))
+        .route("/ingest/twilio", any(ingest::twilio))
+        .route("/ingest/twilio/", any(ingest::twilio))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; see / for what there is\n"))
         .with_state(state)
 }
 
 /// Returns the routes of calls.
 fn calls_api() -> Router<State> {
-    Router::new().route("/api/calls", get(calls::list)).route("/api/calls/{id}", get(calls::one))
+    Router::new()
+        .route("/api/calls", get(calls::list))
+        .route("/api/calls/{id}", get(calls::one))
+        .route("/api/live", get(live::stream))
+        .route("/api/live/{id}", get(live::call))
 }
 
 /// Passes a request with the scope on, with its principal. `/metrics`, `/livez` and `/readyz` need none, because monitors have no credentials.
@@ -216,22 +229,4 @@ async fn readyz(Shared(state): Shared<State>) -> impl IntoResponse {
 async fn metrics(Shared(state): Shared<State>) -> impl IntoResponse {
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], crate::telemetry::metrics::render(&state.metrics))
-}
-
-async fn page(Shared(state): Shared<State>) -> Html<String> {
-    let (version, status) = (env!("CARGO_PKG_VERSION"), escape(&state.readiness.status().to_string()));
-    Html(format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><title>affectd</title>\
-         <style>body{{font:16px/1.6 system-ui;max-width:40rem;margin:4rem auto;padding:0 1rem}}</style>\
-         <h1>affectd {version}</h1><p>{status}</p><ul>\
-         <li><a href=/metrics>/metrics</a> for Prometheus\
-         <li><a href=/livez>/livez</a> whether the process answers\
-         <li><a href=/readyz>/readyz</a> whether it takes work, and if not, why\
-         <li><code>POST /v1/analyze</code> a recording in, its events out</ul></html>\n"
-    ))
-}
-
-/// Escapes text for HTML, since a reason may quote text of a broker or a file.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

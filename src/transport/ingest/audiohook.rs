@@ -28,7 +28,7 @@ use super::raw::LARGEST_MESSAGE;
 use crate::audio::{AudioFormat, Encoding};
 use crate::proto::AudioChunk;
 use crate::session::Refusal;
-use crate::stream::{EndReason, StreamCall};
+use crate::stream::EndReason;
 use crate::telemetry::excerpt;
 use crate::telemetry::metrics::Source;
 use crate::transport::http::{HttpSessions, State};
@@ -68,9 +68,12 @@ pub(in crate::transport) async fn audiohook(
     let access = state.access.clone();
     upgrade.max_message_size(LARGEST_MESSAGE).max_frame_size(LARGEST_MESSAGE).on_upgrade(
         async move |socket| {
-            // A drain waits for the connection.
-            let _tracked = sessions.calls.token();
-            Connection::new(access, sessions, protocol, socket).run().await;
+            // A drain waits for the end of the session, not of the connection.
+            let tracked = sessions.calls.token();
+            let mut connection = Connection::new(access, sessions, protocol, socket);
+            connection.run().await;
+            drop(tracked);
+            connection.close_socket().await;
         },
     )
 }
@@ -108,7 +111,8 @@ impl Connection {
         Self { access, sessions, protocol, sender, receiver, stream: None, deadline }
     }
 
-    async fn run(mut self) {
+    /// Serves the session to its end.
+    async fn run(&mut self) {
         loop {
             let event = self.event().await;
             if self.handle(event).await.is_err() {
@@ -118,6 +122,10 @@ impl Connection {
         if let Some(stream) = self.stream.take() {
             stream.end(EndReason::Disconnected);
         }
+    }
+
+    /// Closes the connection.
+    async fn close_socket(mut self) {
         let _ = tokio::time::timeout(SEND_TIMEOUT, self.sender.send(Message::Close(None))).await;
         // The answer to the close is still to be read.
         let rest = async { while let Some(Ok(_)) = self.receiver.next().await {} };
@@ -177,7 +185,6 @@ impl Connection {
     }
 
     async fn open(&mut self, open: &Open, channels: Channels) -> Next {
-        let call = StreamCall::named(open.conversation_id.as_str().into(), Source::AUDIOHOOK.name());
         let opening = AudioChunk {
             stream_id: self.protocol.id().to_owned(),
             channel_names: channels.names().iter().map(|name| (*name).to_owned()).collect(),
@@ -188,8 +195,8 @@ impl Connection {
             Ok(format) => format,
             Err(error) => return self.refuse(Violation(error.to_string())).await,
         };
-        let call = call.analysing(self.access.analyse());
-        self.stream = Some(LiveStream::open(&self.sessions, call, Source::AUDIOHOOK, format, opening));
+        let (links, call_id) = ((&self.sessions, &self.access), &open.conversation_id);
+        self.stream = Some(LiveStream::open(links, Source::AUDIOHOOK, call_id, format, opening));
         let answer = self.protocol.opened(channels);
         self.send(answer).await
     }

@@ -21,7 +21,7 @@ use super::live_stream::LiveStream;
 use super::{Access, AnnouncedCall, AnnouncedCalls};
 use crate::audio::{AudioFormat, Encoding};
 use crate::proto::AudioChunk;
-use crate::stream::{EndReason, StreamCall};
+use crate::stream::EndReason;
 use crate::telemetry::metrics::{self, Source};
 use crate::transport::connection::{ReadTimeouts, TcpConnection};
 use crate::transport::connections::{ConnectionLimits, Connections};
@@ -162,15 +162,14 @@ impl ServedCall<'_> {
     fn open(&self, id: Uuid, rate: u32) -> Option<LiveStream> {
         let AnnouncedCall { call_id, channel, attributes } = self.server.calls.of(id, Instant::now());
         let format = AudioFormat::new(Encoding::PcmS16Le, rate, 1).ok()?;
-        let call = StreamCall::named(call_id.into(), Source::AUDIOSOCKET.name());
-        let call = call.analysing(self.server.access.analyse());
         let opening = AudioChunk {
             stream_id: id.to_string(),
             channel_names: vec![channel],
             attributes,
             ..AudioChunk::default()
         };
-        Some(LiveStream::open(self.sessions, call, Source::AUDIOSOCKET, format, opening))
+        let links = (self.sessions, &self.server.access);
+        Some(LiveStream::open(links, Source::AUDIOSOCKET, &call_id, format, opening))
     }
 
     /// Reads up to the first samples; returns their rate too.

@@ -1,7 +1,7 @@
 //! A stream whose audio arrives from telephony, from its first audio to its last event.
 //!
 //! Input: audio and the end, which a connection adds without waiting. Output: a session on a task of its own, and its outcome. Invariants: events
-//! are taken at once, because telephony does not receive them; attributes that name people are dropped.
+//! are taken at once, because telephony does not receive them; what the configuration says about personal attributes is applied.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::Access;
 use super::intake::Intake;
 use super::raw::chunks;
-use super::raw_format::PERSONAL;
 use crate::audio::AudioFormat;
 use crate::proto::AudioChunk;
 use crate::security::Principal;
@@ -32,15 +32,16 @@ pub(super) struct LiveStream {
 }
 
 impl LiveStream {
-    /// Opens a stream of `call`. `opening` holds its id, its channels and its attributes.
+    /// Opens a stream of the call `call_id`. `opening` holds its id, its channels and its attributes.
     pub fn open(
-        sessions: &HttpSessions,
-        call: StreamCall,
+        (sessions, access): (&HttpSessions, &Access),
         source: Source,
+        call_id: &str,
         format: AudioFormat,
         mut opening: AudioChunk,
     ) -> Self {
-        opening.attributes.retain(|name, _| !PERSONAL.contains(&name.as_str()));
+        let call = StreamCall::named(call_id.into(), source.name()).analysing(access.analyse());
+        access.privacy().apply(&mut opening.attributes);
         opening.attributes.insert("call_id".to_owned(), call.call_id.to_string());
         opening.format = format.to_proto();
         let call = Arc::new(call);

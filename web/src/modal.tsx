@@ -1,0 +1,23 @@
+// A modal dialog.
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+
+/** A modal dialog, open while `open` is true. */
+export function Modal(props: { open: boolean; label: string; onClose?: () => void; children: ComponentChildren }) {
+  const element = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const dialog = element.current;
+    if (props.open && !dialog?.open) dialog?.showModal();
+    if (!props.open && dialog?.open) dialog.close();
+  }, [props.open]);
+  return (
+    <dialog
+      ref={element}
+      aria-label={props.label}
+      onClose={props.onClose}
+      onCancel={(event) => !props.onClose && event.preventDefault()}
+    >
+      {props.open && props.children}
+    </dialog>
+  );
+}

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::support::call_fixture::{bounded, chunk, connect, format, last, noise, recognize, same, tiny};
 use crate::support::daemon::{Daemon, Options};
-use crate::support::file_fixture::wav;
+use crate::support::decoder_entries::file_fixture::{PCM, wav};
 use crate::support::gated_talk;
 use crate::support::speech_fixture::Part::{self, Silence, Speech};
 use crate::support::speech_fixture::{pcm16, talk};
@@ -66,7 +66,7 @@ fn speech(pauses: (usize, usize)) -> Vec<u8> {
 /// A WAV file with a talk at 8 kHz.
 fn recording(parts: &[Part]) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), wav(1, 16, 1, 8_000, &pcm16(&telephone_talk(parts)))).unwrap();
+    std::fs::write(file.path(), wav(PCM, 16, 1, 8_000, &pcm16(&telephone_talk(parts)))).unwrap();
     file
 }
 

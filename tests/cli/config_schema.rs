@@ -220,10 +220,9 @@ proptest! {
         prop_assume!(!text.is_empty());
         let schema = config::schema();
         let file = tempfile::NamedTempFile::new().unwrap();
-        // One key of each form.
+        // One key of each form. A secret is not shown.
         let forms: BTreeMap<String, &config::Key> = config::keys()
             .iter()
-            // A secret is shown masked.
             .filter(|key| key.schema["type"] == "string" && key.schema["x-secret"] != true)
             .map(|key| (key.allowed(), key))
             .collect();

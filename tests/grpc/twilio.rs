@@ -15,9 +15,10 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::support::call_fixture::{bounded, chunk, connect, format, last, noise, recognize, same, tiny};
 use crate::support::daemon::{Daemon, Options};
+use crate::support::decoder_entries::file_fixture::{PCM, wav};
 use crate::support::gated_talk;
-use crate::support::speech_fixture::Part::{Silence, Speech};
-use crate::support::speech_fixture::talk;
+use crate::support::speech_fixture::Part::{self, Silence, Speech};
+use crate::support::speech_fixture::{pcm16, talk};
 use crate::support::twilio_fixture::{SIZES, Stream};
 use crate::websocket::{Socket, open, summary};
 
@@ -51,11 +52,22 @@ pub async fn closed(socket: &mut Socket) -> Option<CloseCode> {
     }
 }
 
+/// A talk at 8 kHz.
+fn telephone_talk(parts: &[Part]) -> Vec<f32> {
+    talk(parts).chunks_exact(2).map(|pair| (pair[0] + pair[1]) / 2.0).collect()
+}
+
 /// Speech with pauses of these lengths, as µ-law at 8 kHz.
 fn speech(pauses: (usize, usize)) -> Vec<u8> {
-    let samples = talk(&[Silence(pauses.0), Speech(1_900 - pauses.0 - pauses.1), Silence(pauses.1)]);
-    let halved = samples.chunks_exact(2).map(|pair| (pair[0] + pair[1]) / 2.0).collect();
-    audio::encode(&[halved], Encoding::Mulaw).to_vec()
+    let parts = [Silence(pauses.0), Speech(1_900 - pauses.0 - pauses.1), Silence(pauses.1)];
+    audio::encode(&[telephone_talk(&parts)], Encoding::Mulaw).to_vec()
+}
+
+/// A WAV file with a talk at 8 kHz.
+fn recording(parts: &[Part]) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), wav(PCM, 16, 1, 8_000, &pcm16(&telephone_talk(parts)))).unwrap();
+    file
 }
 
 fn interleaved(one: &[u8], other: &[u8]) -> Vec<u8> {
@@ -247,11 +259,13 @@ async fn streamdouble_places_a_call_of_two_tracks_with_lost_packets() {
     }
     let (_folder, options) = options();
     let daemon: Daemon = options.start().await;
-    let (url, sample) = (format!("ws://{}/ingest/twilio", daemon.http), "deploy/samples/calm.wav");
+    let url = format!("ws://{}/ingest/twilio", daemon.http);
+    let files = [recording(&[Speech(3_000)]), recording(&[Silence(1_000), Speech(2_000)])];
+    let [customer, agent] = files.each_ref().map(|file| file.path().to_str().unwrap());
     let program = "import sys; from streamdouble.cli import main; sys.exit(main())";
     let call = async |call_id: &str, options: &[&str]| {
-        let arguments = ["-c", program, "call", &url, "--audio", sample, "--fork", "--track", "both"];
-        let rest = ["--agent-audio", "deploy/samples/angry.wav", "--trace", "/dev/null", "--strict-fork"];
+        let arguments = ["-c", program, "call", &url, "--audio", customer, "--fork", "--track", "both"];
+        let rest = ["--agent-audio", agent, "--strict-fork"];
         let output = bounded("the call", run(&[&arguments[..], &rest[..], options].concat())).await.unwrap();
         assert!(output.status.success(), "{call_id}: {}", String::from_utf8_lossy(&output.stderr));
     };

@@ -4,9 +4,13 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { capital, color, themeRevision, word } from "./emotions";
 import { clock } from "./format";
+import type { WindowView } from "./protocol";
 import type { Channel } from "./store";
 
 type Values = (number | null)[];
+
+/** Seconds between two labels of the axis of time. */
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600];
 
 interface Series {
   label: string;
@@ -30,13 +34,16 @@ interface Plot {
 }
 
 /** A value is shown at the end of its window. */
-function times(channel: Channel): number[] {
-  return channel.windows.map((window) => window.end);
+function ends(windows: WindowView[]): number[] {
+  return windows.map((window) => window.end);
 }
 
 /** The share of each label, one on top of the other. */
 export function Probabilities({ channel }: { channel: Channel }) {
-  const { windows, labels } = channel;
+  const { labels } = channel;
+  // A step lasts from one end to the next; the first one begins with its window.
+  const [first] = channel.windows;
+  const windows = first ? [{ ...first, end: first.start }, ...channel.windows] : [];
   const sums = windows.map(() => 0);
   const series = labels.map((label, index) => {
     const values = windows.map((window, at) => {
@@ -51,7 +58,7 @@ export function Probabilities({ channel }: { channel: Channel }) {
   return (
     <Chart
       height={150}
-      times={times(channel)}
+      times={ends(windows)}
       series={series}
       range={[0, 1]}
       ticks={[0, 0.5, 1]}
@@ -67,7 +74,7 @@ export function Valence({ channel }: { channel: Channel }) {
   return (
     <Chart
       height={96}
-      times={times(channel)}
+      times={ends(channel.windows)}
       series={[{ label: "Valence", values, stroke: color("accent") }]}
       range={[-5, 5]}
       ticks={[-5, 0, 5]}
@@ -82,7 +89,7 @@ export function LoudnessChart({ channel }: { channel: Channel }) {
   return (
     <Chart
       height={96}
-      times={times(channel)}
+      times={ends(channel.windows)}
       series={[{ label: "Loudness", values, stroke: color("muted"), fill: color("soft") }]}
       range={[-60, 0]}
       ticks={[-60, -30, 0]}
@@ -105,7 +112,7 @@ function options(plot: Plot, width: number): uPlot.Options {
     cursor: { show: false },
     scales: { x: { time: false }, y: { range: plot.range } },
     axes: [
-      { ...axis, grid: { show: false }, size: 20, values: (_, all) => all.map((value) => clock(value)) },
+      { ...axis, grid: { show: false }, size: 20, space: 60, incrs: STEPS, values: (_, all) => all.map((value) => clock(value)) },
       { ...axis, grid, size: 42, splits: () => plot.ticks, values: (_, all) => all.map((value) => plot.axis(value)) },
     ],
     series: [

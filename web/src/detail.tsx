@@ -13,14 +13,19 @@ import { Summary } from "./summary";
 
 /** How often a summary is requested while the call lingers. */
 const RETRY = 2000;
+const MOST_TRIES = 30;
 
 export function Detail({ id }: { id: string }) {
   const own = ownCalls.value.get(id);
-  const call = own ?? calls.get(id);
+  // The daemon holds an ended call for a minute; the panel does for as long as it is open.
+  const last = useRef<Call>(undefined);
+  const call = own ?? calls.get(id) ?? last.current;
+  last.current = call;
   void call?.revision.value;
   const heading = useRef<HTMLHeadingElement>(null);
   const [summary, setSummary] = useState<CallSummary>();
   const [problem, setProblem] = useState("");
+  const [missing, setMissing] = useState(false);
   const [, redraw] = useState(0);
   const ended = call?.ended ?? true;
   useEffect(() => heading.current?.focus(), []);
@@ -35,12 +40,14 @@ export function Detail({ id }: { id: string }) {
   useEffect(() => {
     if (own || !ended || summary) return;
     let timer: ReturnType<typeof setTimeout>;
+    let tries = 0;
     const ask = async () => {
       try {
         const found = await get<CallSummary>(`/api/calls/${encodeURIComponent(id)}`);
-        if (found) setSummary(found);
-        else if (call) timer = setTimeout(ask, RETRY);
-        else setProblem("The daemon holds neither this call nor its summary.");
+        if (found) return setSummary(found);
+        setMissing(true);
+        tries += 1;
+        if (tries < MOST_TRIES) timer = setTimeout(ask, RETRY);
       } catch (error) {
         setProblem((error as Error).message);
       }
@@ -66,6 +73,9 @@ export function Detail({ id }: { id: string }) {
       </header>
       <div class="content" tabIndex={0} role="group" aria-label="Call">
         {problem && <p class="problem">{problem}</p>}
+        {missing && !call && !summary && (
+          <p class="hint">No window of this call has been analysed yet, or the daemon no longer holds it.</p>
+        )}
         {call && <Facts call={call} />}
         {call && call.alerts.length > 0 && <CallAlerts call={call} />}
         {call?.channels.map((channel, index) => (

@@ -10,12 +10,13 @@ export function Modal(props: { open: boolean; label: string; onClose?: () => voi
     if (props.open && !dialog?.open) dialog?.showModal();
     if (!props.open && dialog?.open) dialog.close();
   }, [props.open]);
+  // Browsers close any dialog with Esc; one that must be answered opens again.
+  const reopen = () => props.open && element.current?.showModal();
   return (
     <dialog
       ref={element}
       aria-label={props.label}
-      onClose={props.onClose}
-      onCancel={(event) => !props.onClose && event.preventDefault()}
+      onClose={props.onClose ?? reopen}
     >
       {props.open && props.children}
     </dialog>

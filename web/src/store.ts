@@ -50,12 +50,12 @@ export class Call {
     this.dirty = true;
   }
 
-  /** Replaces windows and alerts by those of the daemon. */
+  /** Takes windows and alerts of the daemon. */
   fill(full: FullCall): void {
     this.describe(full);
     full.windows.forEach((windows, index) => {
       const channel = this.channels[index];
-      if (channel) channel.windows = windows;
+      if (channel) channel.windows = merge(channel.windows, windows);
     });
     this.alerts = full.alerts;
   }
@@ -85,6 +85,14 @@ export class Call {
   get text(): string {
     return [this.id, this.source, ...this.streamIds, ...Object.values(this.attributes)].join(" ").toLowerCase();
   }
+}
+
+/** Returns the windows of a channel: those of the daemon, which hold no scores in a snapshot, and older ones that are known. */
+function merge(known: WindowView[], fresh: WindowView[]): WindowView[] {
+  const first = fresh[0]?.start ?? Infinity;
+  const scored = new Map(known.filter((window) => window.scores).map((window) => [window.start, window]));
+  const older = known.filter((window) => window.start < first);
+  return [...older, ...fresh.map((window) => (window.scores ? window : (scored.get(window.start) ?? window)))];
 }
 
 /** Returns the mean valence of a channel's last windows with speech. */

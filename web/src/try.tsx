@@ -63,11 +63,12 @@ async function speak() {
 
 /** Sends a recording, and opens it as a call whose windows appear as they are analysed. */
 async function analyse(file: File) {
-  const id = `${file.name} ${new Date().toLocaleTimeString()}`;
+  // The id of the stream, too, so that the daemon's card of it opens the same.
+  const id = `${file.name.slice(0, 80)} ${new Date().toLocaleTimeString()}`;
   busy.value = "Analyzing …";
   try {
     const headers = authorized({ accept: "application/x-ndjson", "content-type": "application/octet-stream" });
-    const response = await fetch("/v1/analyze", { method: "POST", headers, body: file });
+    const response = await fetch(`/v1/analyze?${new URLSearchParams({ stream_id: id })}`, { method: "POST", headers, body: file });
     if (!response.ok || !response.body) throw new Error(errorText(await response.text(), response.status));
     const call = new Call(id);
     [call.source, call.since, call.ended] = ["recording", Date.now(), true];

@@ -16,12 +16,12 @@ use super::streams::{EventFormat, first_of, print};
 use crate::audio::{AudioFormat, Encoding, Recording};
 use crate::batch;
 use crate::client::ChannelRequest;
-use crate::config::{Config, Engine, Smoothing};
+use crate::config::{Config, Engine};
 use crate::model::{Model, ModelSource, Prediction, Predictions, Session};
 use crate::proto::EmotionEvent;
 use crate::publish::EventFactory;
-use crate::publish::event::{Scores, WindowName};
-use crate::publish::smoothing::RawScores;
+use crate::publish::event::WindowName;
+use crate::publish::stages::Stages;
 use crate::publish::stream_states::StreamStates;
 use crate::stream::StreamInfo;
 use crate::stream::{Chunk, Scratch, StreamFrontEnd, StreamSetup};
@@ -84,7 +84,7 @@ struct Analyzer {
     setup: StreamSetup,
     scratch: Scratch,
     events: EventFactory,
-    smoothing: Option<Smoothing>,
+    stages: Stages,
     states: StreamStates,
     batch_size: usize,
 }
@@ -110,7 +110,7 @@ impl Analyzer {
             setup,
             scratch,
             events,
-            smoothing: config.publish.smoothing(),
+            stages: Stages::new(&config.publish),
             states: StreamStates::default(),
             batch_size: config.batch.max_size.unwrap_or(batch::DEFAULT_SIZE).min(max_windows_per_run),
         })
@@ -166,10 +166,9 @@ impl Analyzer {
             let row = if window.silent { None } else { Some(rows.next().context("a row for each window")?) };
             let Prediction { scores: row, values } = row.unwrap_or_default();
             let name = WindowName { owner: &info.owner, stream_id: &info.stream_id, channel, index, partial };
-            let raw = RawScores { segment: window.segment, labels: self.events.labels(), scores: &row };
             let state = self.states.of(info, channel);
-            let smoothed = self.smoothing.as_ref().map(|smoothing| smoothing.smooth_channel(state, raw));
-            let scores = Scores { raw: &row, smoothed: smoothed.as_deref(), values: &values };
+            let staged = self.stages.run(state, window.segment, (self.events.labels(), &row));
+            let scores = staged.scores(&row, &values);
             let channel_name = info.channel_name(channel).to_owned();
             let scored = self.events.scored(name, window.start..window.end, scores);
             out.event(&EmotionEvent { channel_name, ..scored })?;

@@ -13,10 +13,12 @@ use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ChannelTotals, RecentScores};
+use super::{ChannelTotals, LogitStatistics, RecentScores};
 
 /// Key of the smoothing's state.
 const RECENT: &str = "recent";
+/// Key of the adaptation's state.
+const LOGITS: &str = "logits";
 /// Key of the totals for the summary of the call.
 const CALL: &str = "call";
 
@@ -25,6 +27,8 @@ const CALL: &str = "call";
 pub struct ChannelState {
     /// The scores that the channel's next window is smoothed with.
     pub recent: Option<Arc<RecentScores>>,
+    /// What the channel's next window is adapted with.
+    pub logits: Option<Arc<LogitStatistics>>,
     /// What the summary of the call is computed from.
     pub call: Option<Arc<ChannelTotals>>,
     /// State of stages that this version does not have, by key.
@@ -73,6 +77,11 @@ impl Serialize for ChannelStates {
                 self.0.iter().map(|state| state.recent.as_deref()).collect();
             map.serialize_entry(RECENT, &recent)?;
         }
+        if self.0.iter().any(|state| state.logits.is_some()) {
+            let logits: Vec<Option<&LogitStatistics>> =
+                self.0.iter().map(|state| state.logits.as_deref()).collect();
+            map.serialize_entry(LOGITS, &logits)?;
+        }
         if self.0.iter().any(|state| state.call.is_some()) {
             let call: Vec<Option<&ChannelTotals>> =
                 self.0.iter().map(|state| state.call.as_deref()).collect();
@@ -99,6 +108,11 @@ impl TryFrom<BTreeMap<String, Value>> for ChannelStates {
                 let recent: Vec<Option<RecentScores>> = serde_json::from_value(value)?;
                 for (channel, recent) in (0..).zip(recent) {
                     states.of_mut(channel).recent = recent.map(Arc::new);
+                }
+            } else if key == LOGITS {
+                let logits: Vec<Option<LogitStatistics>> = serde_json::from_value(value)?;
+                for (channel, logits) in (0..).zip(logits) {
+                    states.of_mut(channel).logits = logits.map(Arc::new);
                 }
             } else if key == CALL {
                 let call: Vec<Option<ChannelTotals>> = serde_json::from_value(value)?;
@@ -145,12 +159,12 @@ mod tests {
 
     #[test]
     fn the_state_of_unknown_stages_is_carried_along() {
-        let json = r#"{"adaptation":[{"mean":[0.5,1.5]},null,3]}"#;
+        let json = r#"{"prosody":[{"mean":[0.5,1.5]},null,3]}"#;
         let mut states: ChannelStates = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::to_string(&states).unwrap(), json);
         states.of_mut(1).recent = Some(Arc::new(recent()));
         let json = serde_json::to_value(&states).unwrap();
-        assert_eq!(json["adaptation"], serde_json::json!([{"mean": [0.5, 1.5]}, null, 3]));
+        assert_eq!(json["prosody"], serde_json::json!([{"mean": [0.5, 1.5]}, null, 3]));
         assert!(json["recent"][1].is_object() && json["recent"][0].is_null(), "{json}");
     }
 

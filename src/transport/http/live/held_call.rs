@@ -170,10 +170,7 @@ fn describe(channel: &mut ChannelView, window: &LiveWindow) -> bool {
 
 fn window_view(window: &LiveWindow, offset: f32, valence: Option<f64>) -> WindowView {
     let event = window.event.as_deref();
-    let scores = event.map_or(&[][..], |event| match event.smoothed_scores.is_empty() {
-        true => &event.scores,
-        false => &event.smoothed_scores,
-    });
+    let scores = event.map_or(&[][..], |event| event.deciding_scores());
     WindowView {
         start: offset + window.start.as_secs_f32(),
         end: offset + window.end.as_secs_f32(),

@@ -29,6 +29,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long a request to stop may go unseen.
 const STOP_SLICE: Duration = Duration::from_millis(50);
+/// How often, and how far apart, an end is requested again that lies before the committed offset: a broker that has just started may report an old one.
+const MOST_CHECKS: usize = 10;
+const CHECK_PAUSE: Duration = Duration::from_millis(300);
 /// Pause before the offsets of an open transaction are requested again.
 const OPEN_TRANSACTION: Duration = Duration::from_millis(100);
 
@@ -137,7 +140,7 @@ fn load(
     topics::ensure_progress_partitions(kafka, consumer, usize::try_from(highest + 1).unwrap_or(0))?;
     let Some(committed) = committed_offsets(kafka, consumer, &partitions, stop)? else { return Ok(None) };
     let firsts = bounds(kafka, consumer, &numbers, Offset::Beginning)?;
-    let ends = bounds(kafka, consumer, &numbers, Offset::End)?;
+    let ends = ends(kafka, consumer, &numbers, &committed)?;
     let mut found = BTreeMap::new();
     for number in numbers {
         let committed = committed_at(&committed, topic, number);
@@ -157,6 +160,27 @@ fn load(
         }
     });
     Ok(Some(assigned.collect()))
+}
+
+/// Returns the ends of partitions. Those before a committed offset are requested some times more.
+fn ends(
+    kafka: &Options,
+    consumer: &BaseConsumer<ReaderContext>,
+    numbers: &[i32],
+    committed: &TopicPartitionList,
+) -> Result<BTreeMap<i32, i64>, KafkaFault> {
+    let mut ends = bounds(kafka, consumer, numbers, Offset::End)?;
+    for _ in 0..MOST_CHECKS {
+        let is_behind = |(number, end): (&i32, &i64)| {
+            offset(committed, &kafka.input_topic, *number).is_some_and(|committed| committed > *end)
+        };
+        if !ends.iter().any(is_behind) {
+            break;
+        }
+        std::thread::sleep(CHECK_PAUSE);
+        ends = bounds(kafka, consumer, numbers, Offset::End)?;
+    }
+    Ok(ends)
 }
 
 /// Returns the first offsets or the ends of partitions.

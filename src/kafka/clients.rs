@@ -37,6 +37,8 @@ pub(super) const MESSAGE_MAX_BYTES: &str = "10485760";
 const QUEUED_KBYTES: &str = "2048";
 /// How long the group waits for a member that does not answer. A start after a kill waits for that long, unless the members are static.
 const SESSION_TIMEOUT_MS: &str = "10000";
+/// How often a member of the group sends a heartbeat. Partitions move in two rebalances, each of which the members notice after at most that time.
+const HEARTBEAT_INTERVAL_MS: &str = "1000";
 /// How long a transaction may take. A partition whose owner died in a transaction is read on after that time.
 const TRANSACTION_TIMEOUT_MS: &str = "10000";
 /// How long the clients of the command line wait for an acknowledgement.
@@ -83,6 +85,9 @@ pub(super) fn input_consumer(
         // With the consumer protocol (KIP-848) the broker decides, and librdkafka refuses the property.
         if settings.get("session.timeout.ms").is_none() {
             settings.set("session.timeout.ms", SESSION_TIMEOUT_MS);
+        }
+        if settings.get("heartbeat.interval.ms").is_none() {
+            settings.set("heartbeat.interval.ms", HEARTBEAT_INTERVAL_MS);
         }
     }
     if !kafka.instance_id.is_empty() {

@@ -7,10 +7,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use prost::Message as _;
+use prost::Message;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
+use serde::Serialize;
 
 use super::acknowledgements::{Acknowledgements, InFlight, Shared};
 use super::outgoing::Content;
@@ -58,15 +59,23 @@ impl EventProducer {
         })
     }
 
+    /// Returns the value of a message, with its content type. One that JSON cannot represent is written in protobuf, which its header names.
+    fn value(&self, message: &(impl Message + Serialize)) -> (&'static str, Vec<u8>) {
+        if self.value_format == ValueFormat::Json {
+            match serde_json::to_vec(message) {
+                Ok(json) => return ("application/json", json),
+                Err(error) => {
+                    tracing::error!("an event cannot be written in JSON, and is written in protobuf: {error}")
+                }
+            }
+        }
+        ("application/protobuf", message.encode_to_vec())
+    }
+
     /// Returns the record of an event: key = stream, CloudEvents 1.0 attributes as headers (binary content mode).
     #[must_use]
     pub fn event(&self, event: &EmotionEvent, settlement: Settlement) -> Outgoing {
-        let (content_type, value) = match self.value_format {
-            ValueFormat::Protobuf => ("application/protobuf", event.encode_to_vec()),
-            ValueFormat::Json => {
-                ("application/json", serde_json::to_vec(event).expect("events hold nothing that JSON cannot"))
-            }
-        };
+        let (content_type, value) = self.value(event);
         let time = event.published_at.as_ref().and_then(|at| serde_json::to_value(at).ok());
         let time = time.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
         let headers = [
@@ -97,13 +106,7 @@ impl EventProducer {
     /// of the call's streams.
     #[must_use]
     pub fn call(&self, summary: &CallSummary, ends: Vec<Ticket>) -> Outgoing {
-        let (content_type, value) = match self.value_format {
-            ValueFormat::Protobuf => ("application/protobuf", summary.encode_to_vec()),
-            ValueFormat::Json => {
-                let json = serde_json::to_vec(summary);
-                ("application/json", json.expect("summaries hold nothing that JSON cannot"))
-            }
-        };
+        let (content_type, value) = self.value(summary);
         let headers = [
             ("ce_specversion", "1.0"),
             ("ce_id", &summary.summary_id),

@@ -3,17 +3,19 @@
 //! Input: recordings. Output: one line per window on stdout. Invariants: no network connection is opened.
 
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use prost::bytes::Bytes;
 
 use super::channels::ChannelArgs;
 use super::event_table::{EventTable, seconds, stdout_has_colour};
 use super::recordings;
 use super::streams::{EventFormat, first_of, print};
-use crate::audio::{AudioFormat, Encoding, Recording};
+use crate::audio::{AudioFile, AudioFormat, Encoding};
 use crate::batch;
 use crate::client::ChannelRequest;
 use crate::config::{Config, Engine};
@@ -69,8 +71,8 @@ fn analyze(args: Args, config: &Config) -> anyhow::Result<()> {
     let mut out = Timeline::new(args.format, &analyzer);
     let mut failures = Vec::new();
     for path in recordings::expand(&args.files)? {
-        match recordings::decode(&path) {
-            Ok(recording) => analyzer.file(&path, &recording, &mut out)?,
+        match recordings::open(&path) {
+            Ok(file) => analyzer.file(&path, &file, &mut out)?,
             Err(error) => failures.push(error),
         }
     }
@@ -116,30 +118,31 @@ impl Analyzer {
         })
     }
 
-    /// Analyses one recording in batches of windows.
-    fn file(&mut self, path: &Path, recording: &Recording, out: &mut Timeline) -> anyhow::Result<()> {
-        out.begin(path, recording)?;
+    /// Analyses one recording in batches of windows, while it is decoded.
+    fn file(&mut self, path: &Path, file: &AudioFile, out: &mut Timeline) -> anyhow::Result<()> {
+        out.begin(path, file)?;
         let stream_id = recordings::name(path).into();
         let channel_names = self.setup.channels.names.clone();
         let info = Arc::new(StreamInfo { stream_id, channel_names, ..StreamInfo::default() });
-        let mut chunks = chunks(recording)?.peekable();
-        let first = chunks.peek().context("a recording has samples")?;
-        let begun = StreamFrontEnd::begin(&self.setup, first);
+        let format = AudioFormat::new(Encoding::PcmF32Le, file.sample_rate_hz(), file.channels() as u32)?;
+        let mut chunk = Chunk { format: Some(format), ..Chunk::default() };
+        let begun = StreamFrontEnd::begin(&self.setup, &chunk);
         let mut stream = begun.with_context(|| info.stream_id.to_string())?;
-        let mut windows = Vec::new();
-        let mut count = 0;
-        for chunk in chunks {
+        let (mut windows, mut count) = (Vec::new(), 0);
+        chunks(file, |audio, is_last| {
+            chunk.audio = audio;
             stream.accept(&mut self.scratch, &chunk, &mut |window| windows.push(window))?;
-            if chunk.last {
+            if is_last {
                 stream.end(&mut self.scratch, &mut |window| windows.push(window))?;
             }
-            while windows.len() >= self.batch_size || (chunk.last && !windows.is_empty()) {
+            while windows.len() >= self.batch_size || (is_last && !windows.is_empty()) {
                 let rest = windows.split_off(windows.len().min(self.batch_size));
                 count += windows.len();
                 self.batch(&info, &windows, out)?;
                 windows = rest;
             }
-        }
+            Ok(())
+        })?;
         self.states.end(&info);
         if count == 0 {
             tracing::warn!("{}: shorter than the shortest window (window.min_length)", info.stream_id);
@@ -177,25 +180,24 @@ impl Analyzer {
     }
 }
 
-/// Returns the recording as chunks of 32-bit floats, so that no precision is lost. Each is made when it is needed,
-/// because all of them take as much memory as the recording.
-fn chunks(recording: &Recording) -> anyhow::Result<impl Iterator<Item = Chunk>> {
-    let Recording { sample_rate_hz, channels } = recording;
-    let count = u32::try_from(channels.len())?;
-    let format = Some(AudioFormat::new(Encoding::PcmF32Le, *sample_rate_hz, count)?);
-    let frames = channels.first().map_or(0, Vec::len);
-    let step = CHUNK.as_secs() as usize * *sample_rate_hz as usize;
-    Ok((0..frames).step_by(step).enumerate().map(move |(sequence, start)| {
-        let end = (start + step).min(frames);
-        let samples = (start..end).flat_map(|at| channels.iter().map(move |channel| channel[at]));
-        Chunk {
-            sequence: Some(sequence as u64),
-            format,
-            audio: samples.flat_map(f32::to_le_bytes).collect::<Vec<u8>>().into(),
-            last: end == frames,
-            ..Chunk::default()
+/// Decodes a file and passes it to `take` as chunks of 32-bit floats, so that no precision is lost, and whether each chunk
+/// is the last one. An error of `take` ends the decoding.
+fn chunks(file: &AudioFile, mut take: impl FnMut(Bytes, bool) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let step = CHUNK.as_secs() as usize * file.sample_rate_hz() as usize * file.channels() * size_of::<f32>();
+    let (mut audio, mut outcome) = (Vec::with_capacity(step), Ok(()));
+    let decoded = file.decode(&mut |block| {
+        let frames = block.first().map_or(0, Vec::len);
+        for sample in (0..frames).flat_map(|at| block.iter().map(move |channel| channel[at])) {
+            audio.extend_from_slice(&sample.to_le_bytes());
         }
-    }))
+        if audio.len() >= step {
+            outcome = take(std::mem::replace(&mut audio, Vec::with_capacity(step)).into(), false);
+        }
+        if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    decoded?;
+    outcome?;
+    take(audio.into(), true)
 }
 
 /// The writer of a timeline, in one of the formats.
@@ -221,13 +223,13 @@ impl Timeline {
         }
     }
 
-    fn begin(&mut self, path: &Path, recording: &Recording) -> io::Result<()> {
+    fn begin(&mut self, path: &Path, file: &AudioFile) -> io::Result<()> {
         self.table.begin();
         if self.format != TimelineFormat::Table {
             return Ok(());
         }
-        let (rate_hz, channels) = (recording.sample_rate_hz, recording.channels.len());
-        let length = recording.channels.first().map_or(0, Vec::len) as f64 / f64::from(rate_hz);
+        let (rate_hz, channels) = (file.sample_rate_hz(), file.channels());
+        let length = file.frames() as f64 / f64::from(rate_hz);
         let plural = if channels == 1 { "" } else { "s" };
         let name = recordings::name(path);
         writeln!(io::stdout(), "{name}: {length:.1} s, {rate_hz} Hz, {channels} channel{plural}")

@@ -57,7 +57,7 @@ pub enum SetupError {
     Geometry(#[from] GeometryError),
     /// Voice activity detection does not support the sample rate of the model.
     #[error(
-        "use vad.mode = \"gate\" with model {model} at {rate_hz} Hz: allowed is a model at {} Hz, or \"off\"",
+        "use vad.mode = \"gate\" with model {model} at {rate_hz} Hz: allowed is a model at {} Hz, or \"off\" or \"digital-silence\"",
         vad::SAMPLE_RATE_HZ
     )]
     VoiceActivity {

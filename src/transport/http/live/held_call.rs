@@ -93,7 +93,10 @@ impl HeldCall {
         if self.streams.len() >= MOST_STREAMS {
             return None;
         }
-        let since = self.started_at.zip(stream.started_at).map_or(0, |(first, this)| (this - first).max(0));
+        let since = self
+            .started_at
+            .zip(stream.started_at)
+            .map_or(0, |(first, this)| this.saturating_sub(first).max(0));
         let ended = !self.streams.is_empty() && self.streams.values().all(|stream| !stream.open);
         let ends = self.windows.iter().filter_map(|windows| windows.back()).map(|window| window.end);
         let behind = if ended { ends.fold(0.0, f32::max) } else { 0.0 };

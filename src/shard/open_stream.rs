@@ -371,5 +371,5 @@ fn resolved(envelope: &ChunkEnvelope) -> Arc<StreamInfo> {
 }
 
 fn milliseconds(time: &crate::proto::Timestamp) -> i64 {
-    time.seconds * 1_000 + i64::from(time.nanos) / 1_000_000
+    time.seconds.saturating_mul(1_000).saturating_add(i64::from(time.nanos) / 1_000_000)
 }

@@ -58,7 +58,7 @@ impl StreamInfo {
             started_at: message
                 .captured_at
                 .as_ref()
-                .map(|at| at.seconds * 1_000 + i64::from(at.nanos) / 1_000_000),
+                .map(|at| at.seconds.saturating_mul(1_000).saturating_add(i64::from(at.nanos) / 1_000_000)),
             ..Self::default()
         })
     }

@@ -18,7 +18,7 @@ def network(roots, work, **sizes):
     path = work / "profile.npy"
     if not path.exists():
         parts = [windows.load("crema-d", roots, copy, work) for copy in (1, 2)]
-        result.prepare(torch.from_numpy(np.concatenate([part["large"][::20] for part in parts]).astype(np.float32)))
+        result.prepare(torch.from_numpy(np.concatenate([part["cells"][::20] for part in parts]).astype(np.float32)))
         np.save(path, result.profile.numpy())
     result.profile.copy_(torch.from_numpy(np.load(path)))
     return result
@@ -29,7 +29,7 @@ def load(encoder, corpus, roots, copy, work, size=32):
     """Returns the windows' file and their embeddings, which are computed once."""
     file, path = windows.load(corpus, roots, copy, work), work / f"embeddings_{corpus}_{copy}.npy"
     if not path.exists():
-        cells, found = file["large"], []
+        cells, found = file["cells"], []
         for at in range(0, len(cells), size):
             with torch.autocast("cpu", torch.bfloat16):
                 found.append(encoder.embed(torch.from_numpy(cells[at : at + size].astype(np.float32))).float().numpy())

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import corpora
-from features import FRONTS, HOP, RATE, WINDOW
+from features import FRONT, HOP, RATE, WINDOW
 
 IR_VERSION = 8
 
@@ -20,34 +20,31 @@ IR_VERSION = 8
 class Calibrated(nn.Module):
     """The network with its temperature: exp(base + slope · max(0, distance)), distance = log mean square of the embedding."""
 
-    def __init__(self, network, calibration, cepstra=False):
+    def __init__(self, network, calibration):
         super().__init__()
-        self.network, self.calibration, self.cepstra = network, calibration, cepstra
+        self.network, self.calibration = network, calibration
 
     def forward(self, features):
-        if self.cepstra:
-            features = features @ self.network.inverse
         logits, embedding = self.network(features)
         base, slope, typical = self.calibration
         distance = torch.log((embedding * embedding).mean(1, keepdim=True) + 1e-6) - typical
         return torch.softmax(logits / torch.exp(base + slope * torch.relu(distance)), 1)
 
 
-def contract(kind, name, version, provenance):
-    front = FRONTS[kind]
+def contract(name, version, provenance):
+    """Returns the contract of the model."""
     return {
         "schema": 1, "name": name, "version": version, "labels": corpora.LABELS,
-        "input": "mfcc" if kind == "small" else "log_mel", "layout": "NTC", "output": "probabilities",
-        "sample_rate_hz": RATE, "window": {"length_samples": WINDOW, "hop_samples": HOP}, "frames": front.frames,
-        "mfcc": front.contract(kind), "temperature": 1.0, "provenance": provenance,
+        "input": "log_mel", "layout": "NTC", "output": "probabilities",
+        "sample_rate_hz": RATE, "window": {"length_samples": WINDOW, "hop_samples": HOP}, "frames": FRONT.frames,
+        "mfcc": FRONT.contract(), "temperature": 1.0, "provenance": provenance,
     }  # fmt: skip
 
 
-def write(path, kind, network, calibration, described):
+def write(path, network, calibration, described):
     """Writes the model; `described` is the contract."""
-    model = Calibrated(network, calibration, kind == "small").eval()
-    front = FRONTS[kind]
-    example = torch.randn(2, front.frames, front.bands)
+    model = Calibrated(network, calibration).eval()
+    example = torch.randn(2, FRONT.frames, FRONT.bands)
     torch.onnx.export(
         model, (example,), path, input_names=["features"], output_names=["probabilities"], opset_version=17,
         dynamic_axes={"features": {0: "batch"}, "probabilities": {0: "batch"}}, dynamo=False,

@@ -1,7 +1,7 @@
-"""Log-mel windows as affectd computes them, for both networks.
+"""Log-mel windows as affectd computes them.
 
 Input: samples at 16 kHz, full scale 1. Output: windows `[frames, bands]` of natural logarithms, rows of exactly 0.0 where the
-window has no audio. Invariants: the front ends are those of `Front.contract`; every frame depends on its own samples only.
+window has no audio. Invariants: the front end is that of `Front.contract`; every frame depends on its own samples only.
 """
 
 import numpy as np
@@ -44,7 +44,7 @@ class Front:
         result[: len(frames)] = np.log(np.maximum(power @ self.filters.T, FLOOR))
         return result
 
-    def contract(self, kind):
+    def contract(self):
         """Returns the object `mfcc` of a contract."""
         return {
             "win_length": LENGTH, "hop_length": SHIFT, "n_fft": self.fft, "window": "hann", "n_mels": self.bands,
@@ -53,7 +53,7 @@ class Front:
         }  # fmt: skip
 
 
-FRONTS = {"large": Front(400, 80, 0.0, 8000.0), "small": Front(512, 64, 20.0, 7400.0)}
+FRONT = Front(400, 80, 0.0, 8000.0)
 
 
 def starts(count):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from training import targets_of
+from measure import CLASSES
 
 STEPS, SIZE, NO_SPEECH, NOISE, SMOOTHING = 1400, 128, 0.05, 0.3, 0.1
 
@@ -23,6 +23,15 @@ def train(network, speech, labels, no_speech, seed):
     for index, head in enumerate(network.heads):
         train_head(head, speech, labels, no_speech, 1000 * seed + index)
         print(f"head {index} trained", flush=True)
+
+
+def targets_of(labels):
+    """Returns the smoothed target distributions; that of windows without speech, the label -1, is uniform."""
+    targets = torch.full((len(labels), CLASSES), SMOOTHING / CLASSES)
+    speech = labels >= 0
+    targets[speech] += (1 - SMOOTHING) * F.one_hot(labels[speech], CLASSES)
+    targets[~speech] = 1 / CLASSES
+    return targets
 
 
 def train_head(head, speech, labels, no_speech, seed):
@@ -40,7 +49,7 @@ def train_head(head, speech, labels, no_speech, seed):
         drawn = rng.integers(0, 6, SIZE - without)
         rows = [classes[label][int(place * len(classes[label]))] for label, place in zip(drawn, rng.random(len(drawn)))]
         values = torch.cat([speech[rows], no_speech[rng.integers(0, len(no_speech), without)]])
-        targets = targets_of(torch.from_numpy(np.concatenate([drawn, np.full(without, -1)])), SMOOTHING)
+        targets = targets_of(torch.from_numpy(np.concatenate([drawn, np.full(without, -1)])))
         loss = F.cross_entropy(head(values + NOISE * torch.randn(values.shape)), targets)
         optimizer.zero_grad()
         loss.backward()

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+CLASSES = 6
+
 
 def softmax(logits):
     exponent = np.exp(logits - logits.max(1, keepdims=True))

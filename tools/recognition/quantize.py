@@ -4,7 +4,7 @@ Input: the float model, and the cached windows that `build.py` left in the folde
 convolutions and products with constant weights are quantized; normalization, attention, softmax, statistics, head and
 temperature stay in 32-bit floats.
 
-    python quantize.py large --work DIR --input speech-emotion-large.onnx --output speech-emotion-large-int8.onnx
+    python quantize.py --work DIR --input speech-emotion-large.onnx --output speech-emotion-large-int8.onnx
 """
 
 import argparse
@@ -17,27 +17,19 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from export import IR_VERSION
-from features import FRONTS
 
-LEAST_WIDTH = 100  # products with fewer outputs stay in floats: the head, and the transform of cepstra into bands
-SOURCES = ("crema-d_0", "crema-d_1", "emo-db_0", "emo-db_1", "noise_1")
+LEAST_WIDTH = 100  # products with fewer outputs stay in floats: the last layers of the heads
+SOURCES = ("crema-d_0", "crema-d_1", "crema-d_2", "noise_1")
 
 
 class Windows(CalibrationDataReader):
     """Calibration windows: 32 of each source, evenly spaced."""
 
-    def __init__(self, kind, work):
-        self.batches = iter([self.read(np.load(work / f"windows_{source}.npz"), kind) for source in SOURCES])
+    def __init__(self, work):
+        self.batches = iter([self.read(np.load(work / f"windows_{source}.npz")["cells"]) for source in SOURCES])
 
-    def read(self, file, kind):
-        windows = file[kind]
-        chosen = windows[np.linspace(0, len(windows) - 1, 32).astype(int)].astype(np.float32)
-        if kind == "small":
-            place = np.pi * (np.arange(FRONTS[kind].bands) + 0.5) / FRONTS[kind].bands
-            rows = np.cos(np.arange(FRONTS[kind].bands)[:, None] * place) * np.sqrt(2 / FRONTS[kind].bands)
-            rows[0] /= np.sqrt(2)
-            chosen = chosen @ rows.T.astype(np.float32)
-        return {"features": chosen}
+    def read(self, cells):
+        return {"features": cells[np.linspace(0, len(cells) - 1, 32).astype(int)].astype(np.float32)}
 
     def get_next(self):
         return next(self.batches, None)
@@ -52,7 +44,6 @@ def quantized_nodes(model):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=sorted(FRONTS))
     for name in ("--work", "--input", "--output"):
         parser.add_argument(name, type=Path, required=True)
     options = parser.parse_args()
@@ -60,7 +51,7 @@ def main():
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(options.input, prepared, skip_optimization=True, skip_symbolic_shape=True)
         quantize_static(
-            prepared, options.output, Windows(options.kind, options.work), quant_format=QuantFormat.QDQ,
+            prepared, options.output, Windows(options.work), quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, per_channel=True,
             calibrate_method=CalibrationMethod.MinMax, nodes_to_quantize=quantized_nodes(onnx.load(prepared)),
         )  # fmt: skip

@@ -1,6 +1,6 @@
 """The cache of log-mel windows: clips as they are, and random variants of them.
 
-Input: the folder of a corpus, the number of a copy. Output: an `.npz` file with the windows of both front ends (16-bit floats), labels,
+Input: the folder of a corpus, the number of a copy. Output: an `.npz` file with the windows (16-bit floats), labels,
 clips, speakers and parts. Invariants: copy 0 is the clips as they are; other copies hold one random variant of each clip
 that may train; the same corpus and copy give the same file.
 """
@@ -12,11 +12,11 @@ import numpy as np
 
 import augment
 import corpora
-from features import FRONTS, starts
+from features import FRONT, starts
 
 
 def variant(clip, copy, rooms, voices):
-    """Returns the windows of one clip: `[(large, small), ...]`."""
+    """Returns the windows of one clip."""
     samples = corpora.samples(clip)
     if copy:
         rng = np.random.default_rng([copy, *clip.path.stem.encode()])
@@ -26,7 +26,7 @@ def variant(clip, copy, rooms, voices):
         first = [int(rng.integers(0, max(1, len(samples) - 48000 + 1)))]
     else:
         first = starts(len(samples))
-    return [[FRONTS[kind].log_mel(samples[at:]).astype(np.float16) for kind in FRONTS] for at in first]
+    return [FRONT.log_mel(samples[at:]).astype(np.float16) for at in first]
 
 
 def build(corpus, root, copy, path, processes=2):
@@ -37,10 +37,9 @@ def build(corpus, root, copy, path, processes=2):
     with ProcessPoolExecutor(processes) as pool:
         found = list(pool.map(partial(variant, copy=copy, rooms=rooms, voices=voices), clips, chunksize=50))
     index = np.repeat(np.arange(len(clips)), [len(windows) for windows in found])
-    arrays = {kind: np.stack([pair[at] for windows in found for pair in windows]) for at, kind in enumerate(FRONTS)}
+    cells = np.stack([window for windows in found for window in windows])
     of = lambda field: np.array([getattr(clips[at], field) for at in index])
-    stems = np.array([clips[at].path.stem for at in index])
-    np.savez(path, **arrays, clip=index, stem=stems, label=of("label"), speaker=of("speaker"), part=of("part"))
+    np.savez(path, cells=cells, clip=index, label=of("label"), speaker=of("speaker"), part=of("part"))
 
 
 def build_noise(root, copy, path, count=600):
@@ -53,10 +52,9 @@ def build_noise(root, copy, path, count=600):
         samples = augment.no_speech(rng, voices)
         samples = augment.equalized(rng, samples) if rng.random() < 0.4 else samples
         samples = samples / np.abs(samples).max() * 10 ** rng.uniform(-1.5, 0)
-        found.append([FRONTS[kind].log_mel(samples).astype(np.float16) for kind in FRONTS])
-    arrays = {kind: np.stack([pair[at] for pair in found]) for at, kind in enumerate(FRONTS)}
+        found.append(FRONT.log_mel(samples).astype(np.float16))
     index, empty = np.arange(count), np.full(count, "")
-    np.savez(path, **arrays, clip=index, stem=empty, label=np.full(count, -1), speaker=empty, part=np.full(count, "train"))
+    np.savez(path, cells=np.stack(found), clip=index, label=np.full(count, -1), speaker=empty, part=np.full(count, "train"))
 
 
 def load(corpus, roots, copy, cache):

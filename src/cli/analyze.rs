@@ -70,7 +70,12 @@ fn analyze(args: Args, config: &Config) -> anyhow::Result<()> {
     let mut failures = Vec::new();
     for path in recordings::expand(&args.files)? {
         match recordings::decode(&path) {
-            Ok(recording) => analyzer.file(&path, &recording, &mut out)?,
+            Ok(recording) => {
+                out.begin(&path, &recording)?;
+                let info = analyzer.stream(&path);
+                let mut states = StreamStates::default();
+                analyzer.file(&info, &recording, &mut states, &mut |_, _, event| out.event(event))?;
+            }
             Err(error) => failures.push(error),
         }
     }
@@ -79,18 +84,24 @@ fn analyze(args: Args, config: &Config) -> anyhow::Result<()> {
 }
 
 /// A model with its front end; it analyses recordings on one thread.
-struct Analyzer {
+pub(super) struct Analyzer {
     model: Model,
-    setup: StreamSetup,
+    pub(super) setup: StreamSetup,
     scratch: Scratch,
     events: EventFactory,
     smoothing: Option<Smoothing>,
-    states: StreamStates,
     batch_size: usize,
 }
 
+/// What happens with a window and its event.
+pub(super) type Emit<'a> = &'a mut dyn FnMut(&mut StreamStates, Window, &EmotionEvent) -> anyhow::Result<()>;
+
 impl Analyzer {
-    fn new(model: Option<PathBuf>, channels: &ChannelRequest, config: &Config) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        model: Option<PathBuf>,
+        channels: &ChannelRequest,
+        config: &Config,
+    ) -> anyhow::Result<Self> {
         let source = model.map_or_else(
             || ModelSource::configured(config.default_model().path.as_deref()),
             ModelSource::File,
@@ -111,17 +122,25 @@ impl Analyzer {
             scratch,
             events,
             smoothing: config.publish.smoothing(),
-            states: StreamStates::default(),
             batch_size: config.batch.max_size.unwrap_or(batch::DEFAULT_SIZE).min(max_windows_per_run),
         })
     }
 
-    /// Analyses one recording in batches of windows.
-    fn file(&mut self, path: &Path, recording: &Recording, out: &mut Timeline) -> anyhow::Result<()> {
-        out.begin(path, recording)?;
+    /// Returns the stream of a recording.
+    pub(super) fn stream(&self, path: &Path) -> Arc<StreamInfo> {
         let stream_id = recordings::name(path).into();
         let channel_names = self.setup.channels.names.clone();
-        let info = Arc::new(StreamInfo { stream_id, channel_names, ..StreamInfo::default() });
+        Arc::new(StreamInfo { stream_id, channel_names, ..StreamInfo::default() })
+    }
+
+    /// Analyses one recording in batches of windows. Returns its length.
+    pub(super) fn file(
+        &mut self,
+        info: &Arc<StreamInfo>,
+        recording: &Recording,
+        states: &mut StreamStates,
+        emit: Emit<'_>,
+    ) -> anyhow::Result<Duration> {
         let mut chunks = chunks(recording)?.peekable();
         let first = chunks.peek().context("a recording has samples")?;
         let begun = StreamFrontEnd::begin(&self.setup, first);
@@ -136,22 +155,23 @@ impl Analyzer {
             while windows.len() >= self.batch_size || (chunk.last && !windows.is_empty()) {
                 let rest = windows.split_off(windows.len().min(self.batch_size));
                 count += windows.len();
-                self.batch(&info, &windows, out)?;
+                self.batch(info, windows, states, emit)?;
                 windows = rest;
             }
         }
-        self.states.end(&info);
         if count == 0 {
             tracing::warn!("{}: shorter than the shortest window (window.min_length)", info.stream_id);
         }
-        Ok(())
+        let frames = recording.channels.first().map_or(0, Vec::len);
+        Ok(Duration::from_secs_f64(frames as f64 / f64::from(recording.sample_rate_hz)))
     }
 
     fn batch(
         &mut self,
         info: &Arc<StreamInfo>,
-        windows: &[Window],
-        out: &mut Timeline,
+        windows: Vec<Window>,
+        states: &mut StreamStates,
+        emit: Emit<'_>,
     ) -> anyhow::Result<()> {
         let spoken: Vec<&Window> = windows.iter().filter(|window| !window.silent).collect();
         let features: Vec<f32> = spoken.iter().flat_map(|window| &window.features).copied().collect();
@@ -162,17 +182,17 @@ impl Analyzer {
         }
         let mut rows = predictions.rows(spoken.len());
         for window in windows {
-            let Window { channel, index, partial, .. } = *window;
+            let Window { channel, index, partial, .. } = window;
             let row = if window.silent { None } else { Some(rows.next().context("a row for each window")?) };
             let Prediction { scores: row, values } = row.unwrap_or_default();
             let name = WindowName { owner: &info.owner, stream_id: &info.stream_id, channel, index, partial };
             let raw = RawScores { segment: window.segment, labels: self.events.labels(), scores: &row };
-            let state = self.states.of(info, channel);
+            let state = states.of(info, channel);
             let smoothed = self.smoothing.as_ref().map(|smoothing| smoothing.smooth_channel(state, raw));
             let scores = Scores { raw: &row, smoothed: smoothed.as_deref(), values: &values };
             let channel_name = info.channel_name(channel).to_owned();
             let scored = self.events.scored(name, window.start..window.end, scores);
-            out.event(&EmotionEvent { channel_name, ..scored })?;
+            emit(states, window, &EmotionEvent { channel_name, ..scored })?;
         }
         Ok(())
     }

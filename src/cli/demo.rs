@@ -57,7 +57,7 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     let config = Config { kafka: None, tls: Tls::default(), auth: Auth::default(), ..context.loaded.config };
     let streams = streams(&args.files, &args.channels.request())?;
     let model = ModelSource::configured(config.default_model().path.as_deref()).contract()?;
-    let listeners = Listeners { grpc: free_port().await?, http: free_port().await? };
+    let listeners = Listeners { grpc: free_port().await?, http: free_port().await?, audiosocket: None };
     let addresses = Addresses { grpc: listeners.grpc.local_addr()?, http: listeners.http.local_addr()? };
     if args.format == EventFormat::Table {
         let (version, name) = (env!("CARGO_PKG_VERSION"), format!("{}@{}", model.name, model.version));

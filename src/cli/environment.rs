@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use super::streams::first_of;
-use crate::config::{Engine, Loaded};
+use crate::config::{self, Engine, Loaded};
 use crate::kafka::clients;
 use crate::model::{Model, ModelSource};
 
@@ -23,9 +23,7 @@ pub fn check(loaded: &Loaded) -> anyhow::Result<()> {
     let config = &loaded.config;
     let mut failures: Vec<anyhow::Error> = super::serve::check(loaded).err().into_iter().collect();
     if failures.is_empty() {
-        failures.extend(
-            config.models.iter().filter_map(|model| load(model.path.as_deref(), &config.engine).err()),
-        );
+        failures.extend(config.models.iter().filter_map(|model| load(model, &config.engine).err()));
     }
     let addresses = [("grpc.address", config.grpc.address), ("http.address", config.http.address)];
     failures.extend(addresses.into_iter().filter_map(|(key, address)| bind(key, address).err()));
@@ -35,9 +33,11 @@ pub fn check(loaded: &Loaded) -> anyhow::Result<()> {
 }
 
 /// Loads a model as the daemon does, on one session.
-fn load(path: Option<&std::path::Path>, engine: &Engine) -> anyhow::Result<()> {
+fn load(model: &config::Model, engine: &Engine) -> anyhow::Result<()> {
     let engine = Engine { sessions: 1, ..engine.clone() };
-    Model::load(ModelSource::configured(path), &engine)?;
+    let source = ModelSource::configured(model.path.as_deref());
+    source.check_size(model.limits.max_bytes as u64)?;
+    Model::load(source, &engine)?;
     Ok(())
 }
 

@@ -19,7 +19,7 @@ use crate::client;
 use crate::config::Config;
 use crate::datasets::audit::{self, Audit, ClipProperties, FrameLength};
 use crate::datasets::{Clip, DatasetSpec, DatasetSplits, Pool, Split};
-use crate::evaluation::Perturbation;
+use crate::evaluation::{Answers, EvaluationPlan, Perturbation};
 use crate::model::Model;
 use crate::offline;
 use crate::proto::ClipResult;
@@ -39,6 +39,10 @@ pub struct Args {
     /// The split protocol and the labels.
     #[command(flatten)]
     pub protocol: ProtocolArgs,
+    /// Exclude the clips of all other labels, but accept every answer; the names are those after --map-label
+    #[arg(long, value_name = "LABEL,LABEL,...", value_delimiter = ',', conflicts_with = "only_labels")]
+    #[arg(help_heading = "Splits and labels")]
+    pub only_clips: Vec<String>,
     /// Evaluate the model of a running daemon: grpc://host:port or grpcs://host:port
     #[arg(long, value_name = "URL", conflicts_with = "model")]
     pub server: Option<String>,
@@ -72,23 +76,18 @@ pub async fn run(mut args: Args, context: super::Context) -> anyhow::Result<()> 
     let (clips, args) = tokio::task::spawn_blocking(move || anyhow::Ok((clips(&args)?, args))).await??;
     let mut record = ClipRecorder::new(clips.len() as u64, args.predictions)?;
     let perturbation = Arc::new(Perturbation::new(args.gain_db, args.telephone));
+    let answers = Answers::only(&args.protocol.only_labels);
+    let plan = EvaluationPlan { clips, perturbation: Arc::clone(&perturbation), answers };
     let mut each = |result: &ClipResult| record.add(result);
     let report = match args.server {
         Some(url) => {
             let server = grpc_server(&url)?;
             let channel = client::connect(&server, &args.connection.credentials(&server)?).await?;
-            client::evaluation::evaluate(&server, channel, clips, Arc::clone(&perturbation), &mut each)
-                .await?
+            client::evaluation::evaluate(&server, channel, plan, &mut each).await?
         }
         None => {
-            offline::evaluation::evaluate(
-                load_model(args.model, &config).await?,
-                &config,
-                clips,
-                &perturbation,
-                &mut each,
-            )
-            .await?
+            let model = load_model(args.model, &config).await?;
+            offline::evaluation::evaluate(model, &config, plan, &mut each).await?
         }
     };
     record.finish()?;
@@ -111,7 +110,11 @@ pub async fn run(mut args: Args, context: super::Context) -> anyhow::Result<()> 
 /// another label.
 fn clips(args: &Args) -> anyhow::Result<Vec<Clip>> {
     let protocol = args.protocol.protocol(args.seed)?;
-    let pool = Pool::read(std::slice::from_ref(&args.data), &args.protocol.labels()?)?;
+    let labels = match args.only_clips.as_slice() {
+        [] => args.protocol.labels()?,
+        only => args.protocol.labels_of_clips(only)?,
+    };
+    let pool = Pool::read(std::slice::from_ref(&args.data), &labels)?;
     let found = Audit::of_pool(&pool);
     let splits = match args.split {
         Split::All => DatasetSplits { train: pool.all(), ..DatasetSplits::default() },

@@ -27,9 +27,10 @@ pub struct ProtocolArgs {
     /// Rename a label, or exclude its clips with an empty name; repeatable
     #[arg(long, value_name = "FROM=[TO]")]
     map_label: Vec<LabelRule>,
-    /// Exclude all other labels; the names are those after --map-label
+    /// Exclude all other labels: their clips and, in an evaluation, answers with them too; the names are those after
+    /// --map-label
     #[arg(long, value_name = "LABEL,LABEL,...", value_delimiter = ',')]
-    only_labels: Vec<String>,
+    pub only_labels: Vec<String>,
 }
 
 /// The names of the protocols.
@@ -86,7 +87,15 @@ impl ProtocolArgs {
     /// # Errors
     /// Returns a usage error where two rules have the same label.
     pub fn labels(&self) -> anyhow::Result<LabelMap> {
-        LabelMap::new(&self.map_label, &self.only_labels)
+        self.labels_of_clips(&self.only_labels)
+    }
+
+    /// Returns the label map that keeps the clips of `only`, or all clips where it is empty.
+    ///
+    /// # Errors
+    /// Returns a usage error where two rules have the same label.
+    pub fn labels_of_clips(&self, only: &[String]) -> anyhow::Result<LabelMap> {
+        LabelMap::new(&self.map_label, only)
             .map_err(|error| UsageError(format!("--map-label: {error}")).into())
     }
 

@@ -39,9 +39,19 @@ pub async fn run(_args: Args, context: super::Context) -> anyhow::Result<()> {
     let listeners = Listeners {
         grpc: bind("grpc.address", config.grpc.address).await?,
         http: bind("http.address", config.http.address).await?,
+        audiosocket: match config.ingest.audiosocket_address {
+            Some(address) => Some(bind("ingest.audiosocket.address", address).await?),
+            None => None,
+        },
     };
     let (grpc, http) = (listeners.grpc.local_addr()?, listeners.http.local_addr()?);
-    tracing::info!("listening grpc={grpc} http={http}");
+    match &listeners.audiosocket {
+        Some(port) => {
+            let audiosocket = port.local_addr()?;
+            tracing::info!("listening grpc={grpc} http={http} audiosocket={audiosocket}");
+        }
+        None => tracing::info!("listening grpc={grpc} http={http}"),
+    }
     daemon::run_with_reload(config, listeners, reload_requests()?, shutdown).await.map_err(
         |error| match error {
             DaemonError::Kafka(KafkaFault::Broker { .. }) => anyhow::Error::new(error).context(
@@ -81,7 +91,8 @@ fn reload_requests() -> std::io::Result<mpsc::Receiver<()>> {
 pub(super) fn check(loaded: &Loaded) -> anyhow::Result<()> {
     let config = &loaded.config;
     for model in &config.models {
-        let contract = ModelSource::configured(model.path.as_deref()).contract();
+        let source = ModelSource::configured(model.path.as_deref());
+        let contract = source.check_size(model.limits.max_bytes as u64).and_then(|()| source.contract());
         let contract =
             contract.context("use model.path (where it is not set, the built-in model is used)")?;
         check_windows(&contract, loaded)?;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt};
 use tokio::sync::oneshot;
 
+use super::restricted::RestrictedResults;
 use super::{Channel, GrpcServer};
 use crate::datasets;
-use crate::evaluation::{EvaluationError, LabelledClip, Perturbation, Report};
+use crate::evaluation::{EvaluationError, EvaluationPlan, LabelledClip, Perturbation, Report};
 use crate::proto;
 use crate::proto::evaluate_response::Response as ResponseKind;
 use crate::proto::evaluation_service_client::EvaluationServiceClient;
@@ -42,7 +43,8 @@ pub enum RemoteEvaluationError {
     },
 }
 
-/// Evaluates the model of the daemon at `server`, which `channel` is connected to, on `clips` after `perturbation`, and calls `each` with every clip's result.
+/// Evaluates the model of the daemon at `server`, which `channel` is connected to, as `plan` describes, and calls `each` with
+/// every clip's result. Restricted answers are computed here from the probabilities of all labels.
 ///
 /// Dropping the future cancels the call.
 ///
@@ -51,11 +53,13 @@ pub enum RemoteEvaluationError {
 pub async fn evaluate(
     server: &GrpcServer,
     channel: Channel,
-    clips: Vec<datasets::Clip>,
-    perturbation: Arc<Perturbation>,
+    plan: EvaluationPlan,
     mut each: impl FnMut(&proto::ClipResult),
 ) -> Result<Report, RemoteEvaluationError> {
     let (mut client, url) = (EvaluationServiceClient::new(channel), server.to_string());
+    let EvaluationPlan { clips, perturbation, answers } = plan;
+    let speakers = clips.iter().map(|clip| clip.speaker.clone()).collect();
+    let mut restricted = RestrictedResults::new(answers, speakers);
     let (unread, mut unreadable) = oneshot::channel();
     let failed = |status: tonic::Status| RemoteEvaluationError::Server {
         url: url.clone(),
@@ -67,8 +71,11 @@ pub async fn evaluate(
         let mut responses = responses?.into_inner();
         while let Some(response) = responses.message().await.map_err(failed)? {
             match response.response {
-                Some(ResponseKind::Clip(result)) => each(&result),
-                Some(ResponseKind::Report(report)) => return Ok(Report::from(report)),
+                Some(ResponseKind::Clip(mut result)) => {
+                    restricted.restrict(&mut result);
+                    each(&result);
+                }
+                Some(ResponseKind::Report(report)) => return Ok(restricted.report(report.into())),
                 None => {}
             }
         }

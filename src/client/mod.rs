@@ -9,6 +9,7 @@ pub mod evaluation;
 mod events;
 mod kafka;
 mod pace;
+mod restricted;
 mod script;
 mod target;
 mod watch;

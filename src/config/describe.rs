@@ -49,9 +49,25 @@ pub fn schema() -> Json {
     schema["description"] = "A TOML file that `affectd --config` reads.".into();
     schema["properties"]["model"] =
         json!({"anyOf": [single, {"type": "array", "minItems": 1, "items": entry}]});
+    let sections = schema["properties"].as_object_mut().expect("a struct has properties");
+    sections.values_mut().for_each(nest);
     schema["properties"]["alert"] = json!({"type": "array", "items": alert});
     tidy(&mut schema);
     schema
+}
+
+/// Moves the keys of a section that have a dot into tables: a file may write `twilio.inbound` as a key of `[ingest]` or `inbound` in
+/// `[ingest.twilio]`, which is the same.
+fn nest(section: &mut Json) {
+    let Some(properties) = section.get_mut("properties").and_then(Json::as_object_mut) else { return };
+    let dotted: Vec<String> = properties.keys().filter(|key| key.contains('.')).cloned().collect();
+    for name in dotted {
+        let (Some(schema), Some((table, key))) = (properties.remove(&name), name.split_once('.')) else {
+            continue;
+        };
+        let empty = || json!({"type": "object", "properties": {}, "additionalProperties": false});
+        properties.entry(table).or_insert_with(empty)["properties"][key] = schema;
+    }
 }
 
 /// Removes the defaults that TOML cannot express (null, for keys that are not set) and those of whole sections, which

@@ -29,6 +29,7 @@ pub(super) struct File {
     calls: calls::Options,
     webhook: webhook::Options,
     ingest: ingest::Options,
+    privacy: ingest::PrivacyOptions,
     limits: Limits,
 }
 
@@ -51,6 +52,7 @@ impl File {
             calls,
             webhook,
             ingest,
+            privacy,
             limits,
         } = self;
         let kafka = (!kafka.brokers.is_empty()).then_some(kafka);
@@ -73,6 +75,7 @@ impl File {
             alerts: Vec::new(),
             webhook,
             ingest,
+            privacy,
             limits,
         }
     }

@@ -83,7 +83,7 @@ pub fn alert_keys() -> &'static [Key] {
 }
 
 /// The keys that `[model]` shares with an entry of `[[model]]`. The others compare several models.
-pub(super) const SINGLE_MODEL_KEYS: &[&str] = &["path"];
+pub(super) const SINGLE_MODEL_KEYS: &[&str] = &["path", "max_bytes", "load_timeout"];
 
 fn keys_of(prefix: &str, section: &Json, defaults: Vec<(String, Json)>) -> Vec<Key> {
     // A table of free keys, as `kafka.properties` is one, is no key itself.

@@ -25,6 +25,10 @@ pub struct Limits {
     /// exceed it is refused.
     #[serde(with = "As::<Count<1, 1_000_000>>")]
     pub max_utilization_percent: usize,
+    /// How many times as fast as speech a gRPC, HTTP or WebSocket stream may be sent before it is ahead of real time: streams that are ahead share a
+    /// small room in front of the model, and the others pass them.
+    #[serde(with = "As::<Count<1, 1_000>>")]
+    pub max_pace: usize,
     /// Most gRPC streams that one principal has open at once; no limit where it is not set. Limits of principals apply where
     /// authentication is on.
     #[serde(with = "As::<Optional<Count<1, 10_000_000>>>")]
@@ -73,6 +77,7 @@ impl Default for Limits {
         Self {
             max_streams: 10_000,
             max_utilization_percent: 80,
+            max_pace: 2,
             principal_streams: None,
             principal_streams_per_second: None,
             principal_bytes_per_second: None,

@@ -9,6 +9,7 @@ mod alerts;
 mod describe;
 mod error;
 mod file;
+mod ingest;
 mod keys;
 mod layers;
 mod limits;
@@ -33,7 +34,7 @@ pub use crate::security::{AuthOptions as Auth, ClientAuth, TlsOptions as Tls};
 pub use crate::serving::{ConfiguredModel as Model, Role};
 pub use crate::transport::grpc::Options as Grpc;
 pub use crate::transport::http::Options as Http;
-pub use crate::transport::ingest::Options as Ingest;
+pub use crate::transport::ingest::{Options as Ingest, PrivacyOptions as Privacy};
 pub use crate::vad::{Mode as VadMode, Options as Vad};
 pub use crate::webhook::Options as Webhook;
 pub use crate::window::Options as Window;
@@ -79,6 +80,8 @@ pub struct Config {
     pub webhook: Webhook,
     /// `[ingest]`
     pub ingest: Ingest,
+    /// `[privacy]`
+    pub privacy: Privacy,
     /// `[limits]`
     pub limits: Limits,
 }
@@ -171,6 +174,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, ConfigError> {
     let mut loaded = Loaded { config: file.with_models(models), settings, kafka };
     check_models(&loaded)?;
     check_topics(&loaded)?;
+    ingest::check(&loaded)?;
     security::check(&loaded)?;
     alerts::check_webhook(&loaded)?;
     loaded.config.alerts = alerts::rules(&loaded, &alerts)?;

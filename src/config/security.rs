@@ -55,6 +55,12 @@ pub(super) fn check_exposure(loaded: &Loaded) -> Result<(), ConfigError> {
     let open = |(_, address, tls): &(_, std::net::SocketAddr, bool)| {
         !(address.ip().to_canonical().is_loopback() || *tls && config.auth.is_on())
     };
+    if let Some(address) = config.ingest.audiosocket_address
+        && !(address.ip().to_canonical().is_loopback() || config.auth.allow_insecure)
+    {
+        let allowed = "a loopback address, because AudioSocket has no secrets, or auth.allow_insecure = true";
+        return Err(loaded.reject("ingest.audiosocket.address", allowed));
+    }
     match ports.into_iter().find(open).filter(|_| !config.auth.allow_insecure) {
         None => Ok(()),
         Some((key, ..)) => Err(loaded.reject(

@@ -122,7 +122,7 @@ impl Values {
                 }
             },
         };
-        let is_set = value.as_array().map_or(value.is_string(), |list| !list.is_empty());
+        let is_set = value.is_string() || value.as_array().is_some_and(|list| !list.is_empty());
         let shown = if is_masked(key) && is_set { MASK.into() } else { value.clone() };
         self.settings.push(Setting { key: name, value: as_text(&shown), is_text: shown.is_string(), origin });
         Ok(value)

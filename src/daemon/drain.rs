@@ -27,6 +27,9 @@ impl Daemon {
             inputs.sessions.draining.cancel();
         }
         let outcome = tokio::time::timeout(grace, self.finish(started + grace)).await;
+        if let Some(audiosocket) = &mut self.audiosocket {
+            audiosocket.finish().await;
+        }
         // HTTP reports the drain to its end. Requests that are open then are cut off.
         let _ = tokio::time::timeout(LAST_REQUESTS, self.http.finish()).await;
         match outcome {

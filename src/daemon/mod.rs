@@ -23,11 +23,13 @@ use crate::calls::CallStore;
 use crate::config::Config;
 use crate::kafka::KafkaFault;
 use crate::kafka::producer::EventProducer;
+use crate::publish::live::LiveTap;
 use crate::publish::tap::EventTap;
 use crate::security::{Gate, ServerTls};
 use crate::serving::Reloader;
 use crate::shard::{self, ReportSender, ShardThreads};
 use crate::transport::http::SessionSlot;
+use crate::transport::ingest::AnnouncedCalls;
 
 /// Reports that may wait for the Kafka reader.
 const REPORTS: usize = 4096;
@@ -41,6 +43,8 @@ pub struct Listeners {
     pub grpc: TcpListener,
     /// For HTTP.
     pub http: TcpListener,
+    /// For AudioSocket; `None` where it is off.
+    pub audiosocket: Option<TcpListener>,
 }
 
 /// Runs the daemon until `shutdown` completes or a stage fails, then drains it.
@@ -89,6 +93,7 @@ pub async fn run_with_reload(
 struct Daemon {
     config: Config,
     http: Task<Result<(), std::io::Error>>,
+    audiosocket: Option<Task<Result<(), std::io::Error>>>,
     http_sessions: SessionSlot,
     grpc: Task<Result<(), tonic::transport::Error>>,
     reader: Option<Task<Result<(), KafkaFault>>>,
@@ -116,10 +121,13 @@ impl Daemon {
         let readiness = stages::readiness(&config);
         let tls = ServerTls::start(&config.tls)?;
         let (http_sessions, calls) = (SessionSlot::default(), CallStore::new(&config.calls));
+        let live = LiveTap::default();
         let http_tls = tls.clone().filter(|_| config.http.tls);
         let gate = Gate::start(&config.auth, config.limits.of_principals())?;
         let of_requests = (&config, &readiness, &gate);
-        let http = stages::http(listeners.http, http_tls, of_requests, (&http_sessions, &calls));
+        let announced = listeners.audiosocket.as_ref().map(|_| AnnouncedCalls::default());
+        let of_calls = (&http_sessions, &calls, &live, &announced);
+        let http = stages::http(listeners.http, http_tls, of_requests, of_calls);
         // Results: from the batcher of each model to the publisher. Reports: from the shards and the producer to the Kafka reader.
         let (results, scored) = mpsc::channel(RESULTS);
         let (report, reports) = crossbeam_channel::bounded(REPORTS);
@@ -137,7 +145,7 @@ impl Daemon {
         let (transactions, to_commit) = stages::transactions(&config);
         let sinks = stages::sinks(&config, producer.as_ref(), transactions);
         let tap = EventTap::default();
-        let publisher = stages::publisher(&config, &sinks, (tap.clone(), &calls), scored);
+        let publisher = stages::publisher(&config, &sinks, (tap.clone(), live, &calls), scored);
         let reloader = Task::spawn(|stop| reloader.run(reload, stop));
         let (count, queue) = (config.limits.shard_count(), config.limits.shard_queue);
         let (shards, threads) = shard::start(count, queue, &reports_to, &sinks.streams)?;
@@ -145,11 +153,14 @@ impl Daemon {
         let reader = stages::reader(&config, &inputs, producer.as_ref(), (reports, to_commit))?;
         let grpc = stages::grpc(listeners.grpc, (tls, gate), &config, (inputs.clone(), calls));
         stages::open_http(&http_sessions, &inputs);
+        let sockets = listeners.audiosocket.zip(announced);
+        let audiosocket = sockets.map(|sockets| stages::audiosocket(sockets, &config, &http_sessions));
 
         let (inputs, shards) = (Some(inputs), Some(threads));
         Ok(Some(Self {
             config,
             http,
+            audiosocket,
             http_sessions,
             grpc,
             reader,
@@ -170,6 +181,12 @@ impl Daemon {
                 None => std::future::pending().await,
             }
         };
+        let audiosocket = async {
+            match &mut self.audiosocket {
+                Some(server) => server.ended("AudioSocket server").await,
+                None => std::future::pending().await,
+            }
+        };
         let shards = async {
             match &self.shards {
                 Some(threads) => threads.any_ended().await,
@@ -180,6 +197,7 @@ impl Daemon {
             error = self.http.ended("HTTP server") => error,
             error = self.grpc.ended("gRPC server") => error,
             error = reader => error,
+            error = audiosocket => error,
             () = shards => DaemonError::Stage("shards"),
             () = self.reloader.stopped() => DaemonError::Stage("model reloader"),
             () = self.publisher.stopped() => DaemonError::Stage("publisher"),

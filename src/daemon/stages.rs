@@ -23,6 +23,7 @@ use crate::kafka::event_sink::{EVENT_ROOM, EventSink, EventSinkFault, SHADOW_ROO
 use crate::kafka::producer::{EventProducer, ForTransaction};
 use crate::kafka::{DeliveryMode, KafkaFault, Reader, ReaderLinks, event_channel};
 use crate::publish::CallOutput;
+use crate::publish::live::LiveTap;
 use crate::publish::publisher::Publisher;
 use crate::publish::tap::EventTap;
 use crate::security::{Gate, ServerTls};
@@ -35,8 +36,8 @@ use crate::transport::Listener;
 use crate::transport::grpc::evaluation::{Evaluation, EvaluationLimits};
 use crate::transport::grpc::server::{self, Services};
 use crate::transport::grpc::{Calls, Events, Recognition};
-use crate::transport::http::{self, HttpSessions, SessionSlot};
-use crate::transport::ingest::Access;
+use crate::transport::http::{self, HttpSessions, LiveFeed, SessionSlot};
+use crate::transport::ingest::{Access, AnnouncedCalls, AudioSocket, serve_audiosocket};
 use crate::webhook::{Webhook, WebhookSender};
 
 /// What every input of the daemon shares.
@@ -63,7 +64,9 @@ pub(super) struct Sinks {
 
 /// The readiness of a daemon that starts: the conditions that must hold first.
 pub(super) fn readiness(config: &Config) -> Readiness {
-    Readiness::starting(if config.kafka.is_some() { &["model", "kafka"] } else { &["model"] })
+    let kafka = config.kafka.as_ref().map(|_| "kafka");
+    let conditions: Vec<&str> = ["model", "input"].into_iter().chain(kafka).collect();
+    Readiness::starting(&conditions)
 }
 
 /// Connects the inputs to the shards.
@@ -86,6 +89,7 @@ pub(super) fn inputs(
         first_chunk_timeout: config.limits.first_chunk_timeout,
         idle_timeout: config.audio.idle_timeout,
         unread_at_drain: AtomicUsize::new(0),
+        max_pace: config.limits.max_pace as u32,
         max_utilization_percent: config.limits.max_utilization_percent,
     });
     Ok(Inputs { sessions, readiness, calls: TaskTracker::new(), tap })
@@ -96,25 +100,40 @@ pub(super) fn http(
     port: TcpListener,
     tls: Option<ServerTls>,
     (config, readiness, gate): (&Config, &Readiness, &Gate),
-    (sessions, calls): (&SessionSlot, &CallStore),
+    (sessions, calls, live, announced): (&SessionSlot, &CallStore, &LiveTap, &Option<AnnouncedCalls>),
 ) -> Task<Result<(), std::io::Error>> {
     let (readiness, gate, sessions) = (readiness.clone(), gate.clone(), sessions.clone());
-    let access = Access::new(&config.ingest, config.http.address.ip().is_loopback(), &gate);
+    let loopback = config.http.address.ip().is_loopback();
+    let access = Access::new(&config.ingest, &config.privacy, loopback, &gate);
     if config.ingest.analyse.iter().any(|name| name == "agent") {
         tracing::warn!(
             "ingest.analyse names agent: the EU prohibits inferring emotions of employees (AI Act, article 5(1)(f))"
         );
     }
     let metrics = metrics::install();
-    let state = http::State { metrics, readiness, gate, sessions, calls: calls.clone(), access };
+    let (calls, live) = (calls.clone(), LiveFeed::start(live, &config.calls));
+    let announced_calls = announced.clone();
+    let state = http::State { metrics, readiness, gate, sessions, calls, live, access, announced_calls };
     let listener = Listener::http(http::connections(port), tls);
     Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
+}
+
+/// Serves AudioSocket connections.
+pub(super) fn audiosocket(
+    (port, calls): (TcpListener, AnnouncedCalls),
+    config: &Config,
+    sessions: &SessionSlot,
+) -> Task<Result<(), std::io::Error>> {
+    let access = Access::new(&config.ingest, &config.privacy, false, &Gate::open());
+    let server = AudioSocket { access, sessions: sessions.clone(), calls };
+    Task::spawn(|stop| serve_audiosocket(port, server, stop))
 }
 
 /// Lets HTTP requests enter the daemon.
 pub(super) fn open_http(slot: &SessionSlot, inputs: &Inputs) {
     let sessions = HttpSessions { links: inputs.sessions.clone(), calls: inputs.calls.clone() };
     slot.open(sessions);
+    inputs.readiness.met("input");
 }
 
 /// The producer of events and dead letters; `None` where Kafka is off.
@@ -182,16 +201,16 @@ fn webhook(config: &Config, dead_letters: Option<EventSender>) -> Option<(Task<(
 pub(super) fn publisher(
     config: &Config,
     sinks: &Sinks,
-    (tap, store): (EventTap, &CallStore),
+    (tap, live, store): (EventTap, LiveTap, &CallStore),
     results: mpsc::Receiver<ScoredBatch<JobOrigin>>,
 ) -> Task<()> {
     let (options, sink) = (config.calls.clone(), sinks.streams.partitions.first().cloned());
     config.alerts.iter().for_each(|rule| metrics::alert_rule(&rule.name));
     let alerts = AlertEvaluator::new(config.alerts.clone());
     let webhook = sinks.webhook.as_ref().map(|(_, sender)| sender.clone());
-    let calls = CallOutput { options, store: store.clone(), sink, alerts, webhook };
+    let calls = CallOutput { options, store: store.clone(), sink, alerts, live: live.clone(), webhook };
     let (options, shadow_topics) = (config.publish.clone(), sinks.shadow_topics.clone());
-    let publisher = Publisher { options, shadow_topics, tap, calls };
+    let publisher = Publisher { options, shadow_topics, tap, live, calls };
     Task::spawn(|_| publisher.run(results))
 }
 

@@ -3,10 +3,11 @@
 //! Input: labelled clips and a model. Output: a [`Report`] with scikit-learn's metrics. Invariants: no event is published.
 //!
 //! In data order: [`datasets`](crate::datasets) (clips on disk) → `perturbation` (optional gain or telephone line) → `clip` (bytes to windows) →
-//! `evaluator` (windows through a batcher) → `tally` (collected outcomes) → `metrics` and `bootstrap` → `report`.
+//! `evaluator` (windows through a batcher) → `answers` (optional restriction) → `tally` (collected outcomes) → `metrics` and `bootstrap` → `report`.
 //! [`offline`](crate::offline) evaluates in this process, [`transport`](crate::transport) evaluates in the daemon on the batcher of its live streams, and
 //! [`client`](crate::client) calls that service.
 
+mod answers;
 mod bootstrap;
 mod clip;
 mod error;
@@ -14,11 +15,13 @@ mod evaluator;
 mod metrics;
 mod options;
 mod perturbation;
+mod plan;
 mod report;
 mod report_proto;
 mod tally;
 mod telephone;
 
+pub use answers::*;
 pub use bootstrap::Interval;
 pub use clip::*;
 pub use error::*;
@@ -27,6 +30,7 @@ pub use evaluator::*;
 pub use metrics::*;
 pub use options::Options;
 pub use perturbation::*;
+pub use plan::*;
 pub use report::*;
 pub use tally::*;
 pub use telephone::*;

@@ -28,6 +28,12 @@ pub struct Report {
     pub macro_f1: f64,
     /// See [`Metrics::expected_calibration_error`].
     pub expected_calibration_error: f64,
+    /// See [`Metrics::surest_half_accuracy`].
+    #[serde(default)]
+    pub surest_half_accuracy: f64,
+    /// See [`Metrics::area_under_risk_coverage`].
+    #[serde(default)]
+    pub area_under_risk_coverage: f64,
     /// See [`Metrics::accuracy_interval`].
     pub accuracy_interval: Option<Interval>,
     /// See [`Metrics::unweighted_average_recall_interval`].
@@ -55,6 +61,8 @@ impl Report {
             unweighted_average_recall: metrics.unweighted_average_recall,
             macro_f1: metrics.macro_f1,
             expected_calibration_error: (metrics.expected_calibration_error * 1e6).round() / 1e6,
+            surest_half_accuracy: metrics.surest_half_accuracy,
+            area_under_risk_coverage: (metrics.area_under_risk_coverage * 1e6).round() / 1e6,
             accuracy_interval: metrics.accuracy_interval,
             unweighted_average_recall_interval: metrics.unweighted_average_recall_interval,
             labels,
@@ -81,6 +89,8 @@ impl fmt::Display for Report {
         f.write_str(&figure("unweighted average recall", recall, self.unweighted_average_recall_interval))?;
         f.write_str(&figure("macro F1", self.macro_f1, None))?;
         f.write_str(&figure("expected calibration error", self.expected_calibration_error, None))?;
+        f.write_str(&figure("accuracy of the surest half", self.surest_half_accuracy, None))?;
+        f.write_str(&figure("area under risk-coverage", self.area_under_risk_coverage, None))?;
         writeln!(f, "\n{}", trimmed(&self.classes()))?;
         writeln!(f, "\ntruth in rows, prediction in columns\n{}", trimmed(&self.confusion()))
     }

@@ -193,6 +193,7 @@ impl Partition {
             source: ChunkSource::Kafka { assignment: self.assignment, offset },
             resume: resume.map(Box::new),
             share: None,
+            ahead: None,
         };
         self.outbox.push_back((stream_id, ShardMessage::Chunk(Box::new(envelope))));
         Ok(audio_ms)

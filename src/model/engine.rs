@@ -17,7 +17,9 @@ use super::graph::match_ports;
 use super::operators::{is_quantised, suspects};
 use super::session::CPU_WINDOWS_PER_RUN;
 use super::trial::{self, QUANTISED_TOLERANCE, TOLERANCE};
-use super::{Contract, ModelError, Output, Runtime, Session, builtin, contract_of, load_contract};
+use super::{
+    Contract, ModelError, Output, Runtime, Session, builtin, contract_of, load_contract, model_files,
+};
 
 /// The source of a model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,6 +32,23 @@ pub enum ModelSource {
 }
 
 impl ModelSource {
+    /// Checks that none of the model's files is larger than `max_bytes`. The built-in model has none.
+    ///
+    /// # Errors
+    /// [`ModelError::Read`] names the first file that is not regular or too large.
+    pub fn check_size(&self, max_bytes: u64) -> Result<(), ModelError> {
+        let Self::File(path) = self else { return Ok(()) };
+        let check = |file: PathBuf| match file::check(&file, max_bytes) {
+            // Whether a file is needed, and missing, is found where it is read.
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(ModelError::Read { path: file, source: error })
+            }
+            _ => Ok(()),
+        };
+        check(path.clone())?;
+        model_files(path).into_iter().try_for_each(check)
+    }
+
     /// Returns the file `model.path`, or the built-in model where no path is configured.
     #[must_use]
     pub fn configured(path: Option<&Path>) -> Self {

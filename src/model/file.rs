@@ -6,28 +6,28 @@ use std::io;
 use std::path::Path;
 
 /// The most bytes of a file of a model: protobuf, and so ONNX, allows no more.
-const MAX_BYTES: u64 = 2 << 30;
+pub(super) const MAX_BYTES: u64 = 2 << 30;
 
 /// Reads a file.
 ///
 /// # Errors
 /// The operating system's error, and one for a file that is not regular or is larger than 2 GiB.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    check(path)?;
+    check(path, MAX_BYTES)?;
     std::fs::read(path)
 }
 
-/// Checks that a path leads to a regular file of an allowed size.
+/// Checks that a path leads to a regular file of at most `max_bytes`.
 ///
 /// # Errors
 /// As [`read`].
-pub(super) fn check(path: &Path) -> io::Result<()> {
+pub(super) fn check(path: &Path, max_bytes: u64) -> io::Result<()> {
     let found = std::fs::metadata(path)?;
     if !found.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    if found.len() > MAX_BYTES {
-        let message = format!("{} bytes; at most {MAX_BYTES} are allowed", found.len());
+    if found.len() > max_bytes {
+        let message = format!("{} bytes; at most {max_bytes} are allowed", found.len());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     Ok(())

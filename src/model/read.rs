@@ -40,7 +40,7 @@ pub fn load_contract(path: &Path) -> Result<Contract, ModelError> {
         return parse(&json, model);
     }
     let sidecar = sidecar(path);
-    match file::check(&sidecar).and_then(|()| std::fs::read_to_string(&sidecar)) {
+    match file::check(&sidecar, file::MAX_BYTES).and_then(|()| std::fs::read_to_string(&sidecar)) {
         Ok(json) => parse(&json, sidecar.display().to_string()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(ModelError::NoContract { path: path.to_owned(), sidecar })

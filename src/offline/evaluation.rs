@@ -9,9 +9,8 @@ use tokio::sync::mpsc;
 use crate::batch::ReplyOrigin;
 use crate::batch::{self, ScoredBatch};
 use crate::config::Config;
-use crate::datasets;
 use crate::evaluation::clips_in_flight;
-use crate::evaluation::{EvaluationError, Evaluator, LabelledClip, Perturbation, Report, Tally};
+use crate::evaluation::{EvaluationError, EvaluationPlan, Evaluator, LabelledClip, Report, Tally};
 use crate::model::Model;
 use crate::proto;
 use crate::stream::StreamSetup;
@@ -19,7 +18,7 @@ use crate::stream::StreamSetup;
 /// The capacity of the queue of scored batches.
 const SCORED: usize = 16;
 
-/// Evaluates `model` on `clips` after `perturbation`, and calls `each` with every clip's result.
+/// Evaluates `model` as `plan` describes, and calls `each` with every clip's result.
 ///
 /// Dropping the future stops the evaluation.
 ///
@@ -28,8 +27,7 @@ const SCORED: usize = 16;
 pub async fn evaluate(
     model: Model,
     config: &Config,
-    clips: Vec<datasets::Clip>,
-    perturbation: &Perturbation,
+    plan: EvaluationPlan,
     mut each: impl FnMut(&proto::ClipResult),
 ) -> Result<Report, EvaluationError> {
     let (jobs, waiting) = batch::inbox(&config.batch);
@@ -40,11 +38,15 @@ pub async fn evaluate(
     let batcher = batch::start(model.contract, model.sessions, &config.batch, waiting, scored);
     let replies = tokio::spawn(reply(results));
 
+    let EvaluationPlan { clips, perturbation, answers } = plan;
     let mut tally = Tally::new(contract.clone());
     let mut outcomes = futures::stream::iter(clips)
         .map(|clip| async { evaluator.score(perturbation.apply(LabelledClip::read(clip).await?)).await })
         .buffered(clips_in_flight());
-    while let Some(outcome) = outcomes.try_next().await? {
+    while let Some(mut outcome) = outcomes.try_next().await? {
+        if let Ok(prediction) = &mut outcome.prediction {
+            answers.restrict(&contract.labels, &mut prediction.scores);
+        }
         each(&outcome.to_proto(&contract.labels));
         tally.add(outcome);
     }

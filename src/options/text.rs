@@ -175,10 +175,10 @@ impl Form for Secrets {
     }
 }
 
-/// A secret, which `config print` masks.
-pub struct Secret;
+/// Text that `config print` masks.
+pub struct SecretText;
 
-impl Form for Secret {
+impl Form for SecretText {
     type Value = String;
 
     fn allowed() -> String {

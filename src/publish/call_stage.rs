@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::live::LiveTap;
 use crate::calls::alerts::{AlertEvaluator, RAISED, Seen};
 use crate::calls::{
     CallStore, EndedCall, EndedStream, OpenCalls, Options, Valences, count_window, summarise,
@@ -33,6 +34,8 @@ pub struct CallOutput {
     pub sink: Option<EventSender>,
     /// The rules of alerts.
     pub alerts: AlertEvaluator,
+    /// Observers of alerts.
+    pub live: LiveTap,
     /// The webhook of alerts; `None` where it is off.
     pub webhook: Option<WebhookSender>,
 }
@@ -88,6 +91,7 @@ impl CallStage {
             let Alert { rule, call_id, state, channel_name, value, .. } = alert.as_ref();
             tracing::debug!(rule, call_id, channel = channel_name, value, "alert {state}");
             self.output.store.alerts().add(alert);
+            self.output.live.alert(alert.as_ref().into());
             if let Some(webhook) = &self.output.webhook {
                 webhook.send(alert.clone());
             }

@@ -1,10 +1,11 @@
 //! Publishing: predictions become events, and each event goes to its recipients.
 //!
 //! Input: scored batches. Output: events to calls, sinks and the tap of observers, predictions to evaluations. In data order: `stream_states` (state of the stages
-//! behind the model) → `smoothing` → `event` (the decision) → `publisher` (the stage).
+//! behind the model) → `smoothing` → `event` (the decision) → `publisher` (the stage). Observers see events (`tap`) and windows (`live`).
 
 mod call_stage;
 pub mod event;
+pub mod live;
 mod options;
 pub mod publisher;
 pub mod smoothing;

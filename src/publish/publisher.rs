@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::Options;
 use super::call_stage::{CallOutput, CallStage};
 use super::event::{EventFactories, EventFactory, Scores, now};
+use super::live::LiveTap;
 use super::smoothing::RawScores;
 use super::stream_states::StreamStates;
 use super::tap::EventTap;
@@ -33,6 +34,8 @@ pub struct Publisher {
     pub shadow_topics: HashMap<Arc<str>, EventSender>,
     /// Observers of all events but those of shadows.
     pub tap: EventTap,
+    /// Observers of all windows but those of shadows.
+    pub live: LiveTap,
     /// Where summaries of calls go.
     pub calls: CallOutput,
 }
@@ -73,6 +76,7 @@ impl Publisher {
                     (JobOrigin::StreamEnd(stream), _) => {
                         states.end(&stream);
                         calls.leave(&stream);
+                        self.live.ended(&stream);
                     }
                     (JobOrigin::Window(envelope), Ok(prediction)) => {
                         let window = (*envelope, prediction);
@@ -157,11 +161,15 @@ impl Publisher {
         event: Option<EmotionEvent>,
         Counted { state, mut alerts }: Counted,
     ) -> Vec<Arc<Alert>> {
-        let (event, sinks) = (event.map(Arc::new), envelope.sinks.into_iter());
+        let event = event.map(Arc::new);
         if let Some(event) = event.as_ref().filter(|_| !matches!(envelope.recipient, Recipient::Shadow(_))) {
             self.tap.publish(event);
         }
+        if !matches!(envelope.recipient, Recipient::Shadow(_)) {
+            self.live.window(&envelope, event.as_ref());
+        }
         let message = event.clone().map_or(SinkMessage::Nothing, SinkMessage::Event);
+        let sinks = envelope.sinks.into_iter();
         match envelope.recipient {
             Recipient::Shadow(topic) => {
                 event.into_iter().for_each(|event| self.publish_shadow(event, topic.as_deref()));

@@ -16,7 +16,7 @@ choice! {
         Recognize = "recognize",
         /// Evaluate a model on labelled clips.
         Evaluate = "evaluate",
-        /// Read descriptions: gRPC reflection and the page of the HTTP server.
+        /// Read events, open calls, summaries and descriptions: gRPC reflection and `/api` of the HTTP server.
         Read = "read",
         /// Everything.
         Admin = "admin",

@@ -32,6 +32,12 @@ pub enum ReloadError {
     /// It failed while batch sizes were measured.
     #[error("find a batch size: {0}")]
     Sweep(EngineError),
+    /// It takes too long.
+    #[error("load a model within {0:?} (model.load_timeout)")]
+    Timeout(std::time::Duration),
+    /// There is no thread for the load.
+    #[error("start a thread that loads a model: {0}")]
+    Thread(std::io::Error),
     /// Loading panicked.
     #[error("load a model: the engine panicked")]
     Panicked,

@@ -44,6 +44,8 @@ pub struct WindowEnvelope {
     pub agreements: Vec<Arc<Agreement>>,
     /// What was measured for the summary of the stream's call.
     pub activity: Option<Box<Activity>>,
+    /// The window's part of the room for streams that are ahead of real time, released once the model was run.
+    pub ahead: Option<OwnedSemaphorePermit>,
 }
 
 impl WindowEnvelope {
@@ -70,6 +72,7 @@ impl WindowEnvelope {
             sinks: Vec::new(),
             agreements: Vec::new(),
             activity,
+            ahead: None,
         };
         (features, envelope)
     }

@@ -1,10 +1,13 @@
 //! Loads a model: reads and checks it, runs a trial batch, and finds the size of its batches where `batch.max_size` is `auto`.
 //!
-//! Input: a source, the configuration. Output: sessions that are ready, or an error. Nothing is put into service here.
+//! Input: a source, the configuration. Output: sessions that are ready, or an error. Nothing is put into service here. A load that takes too long is
+//! left to its thread, whose result is dropped: ONNX Runtime cannot be interrupted.
 
 use std::time::Duration;
 
-use super::{ReloadError, ReloaderOptions};
+use tokio::sync::oneshot;
+
+use super::{LoadLimits, ReloadError, ReloaderOptions};
 use crate::batch::autotune;
 use crate::model::{Contract, Model, ModelSource, Session};
 
@@ -21,9 +24,14 @@ pub(super) struct LoadedModel {
 ///
 /// # Errors
 /// See [`ReloadError`].
-pub(super) async fn load(source: ModelSource, options: &ReloaderOptions) -> Result<LoadedModel, ReloadError> {
+pub(super) async fn load(
+    source: ModelSource,
+    limits: LoadLimits,
+    options: &ReloaderOptions,
+) -> Result<LoadedModel, ReloadError> {
     let (engine, max_size) = (options.engine.clone(), options.batch.max_size);
     let load = move || {
+        source.check_size(limits.max_bytes as u64)?;
         let mut model = Model::load(source, &engine)?;
         let max_size = match max_size {
             Some(size) => size,
@@ -31,7 +39,13 @@ pub(super) async fn load(source: ModelSource, options: &ReloaderOptions) -> Resu
         };
         Ok::<_, ReloadError>(LoadedModel { model, max_size })
     };
-    let loaded = tokio::task::spawn_blocking(load).await.map_err(|_| ReloadError::Panicked)??;
+    let (done, loaded) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("model-load".to_owned());
+    // Fails only where the load took too long.
+    thread.spawn(move || drop(done.send(load()))).map_err(ReloadError::Thread)?;
+    let loaded = tokio::time::timeout(limits.timeout, loaded).await;
+    let loaded =
+        loaded.map_err(|_| ReloadError::Timeout(limits.timeout))?.map_err(|_| ReloadError::Panicked)??;
     let model = &loaded.model;
     let Contract { name, version, .. } = &*model.contract;
     tracing::info!(name, version, device = model.device, library = %model.library.display(), "model loaded");

@@ -22,7 +22,7 @@ mod watch;
 pub use decoders::{DecodedFile, Decoders};
 pub use error::*;
 pub use job::*;
-pub use options::{ConfiguredModel, ModelOptions, ReloaderOptions, Role};
+pub use options::{ConfiguredModel, LoadLimits, ModelOptions, ReloaderOptions, Role};
 pub use registry::*;
 pub use reloader::*;
 pub use shadow::*;

@@ -3,17 +3,18 @@
 //! Input: values that serde reads. Output: which file a model comes from and the role it has.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::EngineOptions;
-use crate::options::{As, FilePath, Optional, Topic};
+use crate::options::{As, Count, FilePath, Optional, PositiveDuration, Topic};
 use crate::stream::{InputBounds, Summaries};
 use crate::{audio, batch, vad, window};
 
 /// A model that the daemon loads.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelOptions {
     /// ONNX file of the model; the built-in model where it is not set.
@@ -26,6 +27,34 @@ pub struct ModelOptions {
     #[serde(with = "As::<Optional<Topic>>")]
     #[schemars(example = &"affectd.shadow")]
     pub topic: Option<String>,
+    /// Most bytes of each file of the model: the ONNX file, its sidecar, and files with weights outside it.
+    #[serde(with = "As::<Count<1, { 2 << 30 }>>")]
+    pub max_bytes: usize,
+    /// Longest time in which the model must be loaded and pass its trial. Beyond it a start fails, and a reload keeps the model in service.
+    #[serde(with = "As::<PositiveDuration>")]
+    pub load_timeout: Duration,
+}
+
+impl Default for ModelOptions {
+    fn default() -> Self {
+        let LoadLimits { max_bytes, timeout } = LoadLimits::default();
+        Self { path: None, shadow: false, topic: None, max_bytes, load_timeout: timeout }
+    }
+}
+
+/// The bounds of a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadLimits {
+    /// Most bytes of each file (`model.max_bytes`).
+    pub max_bytes: usize,
+    /// The longest time that it may take (`model.load_timeout`).
+    pub timeout: Duration,
+}
+
+impl Default for LoadLimits {
+    fn default() -> Self {
+        Self { max_bytes: 2 << 30, timeout: Duration::from_secs(600) }
+    }
 }
 
 /// A model of the configuration in its role.
@@ -35,6 +64,8 @@ pub struct ConfiguredModel {
     pub path: Option<PathBuf>,
     /// What the model is for.
     pub role: Role,
+    /// The bounds of its load.
+    pub limits: LoadLimits,
 }
 
 /// What a model is for.
@@ -50,8 +81,9 @@ pub enum Role {
 }
 
 impl From<ModelOptions> for ConfiguredModel {
-    fn from(ModelOptions { path, shadow, topic }: ModelOptions) -> Self {
-        Self { path, role: if shadow { Role::Shadow { topic } } else { Role::Serving } }
+    fn from(ModelOptions { path, shadow, topic, max_bytes, load_timeout }: ModelOptions) -> Self {
+        let role = if shadow { Role::Shadow { topic } } else { Role::Serving };
+        Self { path, role, limits: LoadLimits { max_bytes, timeout: load_timeout } }
     }
 }
 

@@ -27,6 +27,9 @@ pub struct ServedModel {
     /// The model's share of the shards: places for chunks that are on their way to a shard or wait there. A source takes one for each chunk,
     /// so that chunks of a slow model leave the inboxes of the shards to the others.
     pub share: Arc<Semaphore>,
+    /// Room for windows of streams that are ahead of real time, between their source and the end of the inference: a few batches. A source takes
+    /// one permit for each analysed channel of a chunk, so that such streams keep the model busy and delay the others by these windows only.
+    pub ahead: Arc<Semaphore>,
     /// Whether no other model serves streams.
     pub is_only: bool,
     /// The load that its streams put on its sessions.

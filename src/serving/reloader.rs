@@ -11,15 +11,16 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::ConfiguredModel;
 use super::Role;
 use super::fit::{ModelSlot, check, shape};
 use super::load::{LoadedModel, load};
 use super::watch::FileWatch;
+use super::{ConfiguredModel, LoadLimits};
 use super::{
     ModelRegistry, ProcessorCost, RegistryReceiver, ReloadError, ReloaderOptions, ServedModel, Shadow,
     Utilization,
 };
+use crate::audio::CHANNELS;
 use crate::batch::{self, Batcher, ScoredBatch};
 use crate::model::{Contract, Model, ModelSource, Session};
 use crate::serving::JobOrigin;
@@ -48,6 +49,7 @@ pub struct Reloader {
 #[derive(Debug)]
 struct Member {
     source: ModelSource,
+    limits: LoadLimits,
     role: Role,
     file: Option<FileWatch>,
     served: Arc<ServedModel>,
@@ -91,10 +93,11 @@ impl Reloader {
         for model in models {
             let (source, role) = (ModelSource::configured(model.path.as_deref()), model.role.clone());
             let file = model.path.as_deref().map(FileWatch::new);
-            let loaded = load(source.clone(), &self.options).await?;
+            let loaded = load(source.clone(), model.limits, &self.options).await?;
             let in_use = in_use(&loaded.model);
             let (served, batcher) = self.put_into_service(loaded)?;
-            self.members.push(Member { source, role, file, served, batcher, _in_use: in_use });
+            let limits = model.limits;
+            self.members.push(Member { source, limits, role, file, served, batcher, _in_use: in_use });
         }
         check(&self.members.iter().map(Member::slot).collect::<Vec<_>>())
     }
@@ -171,7 +174,8 @@ impl Reloader {
     }
 
     async fn exchange(&mut self, index: usize) -> Result<(), ReloadError> {
-        let loaded = load(self.members[index].source.clone(), &self.options).await?;
+        let Member { source, limits, .. } = &self.members[index];
+        let loaded = load(source.clone(), *limits, &self.options).await?;
         let new = &loaded.model;
         let setup = self.setup(&new.contract)?;
         let mut slots: Vec<_> = self.members.iter().map(Member::slot).collect();
@@ -226,8 +230,18 @@ impl Reloader {
         let utilization = Utilization::new(batcher.cost().clone(), batcher.threads(), hop);
         let (setup_number, shadows) = (self.setups, Vec::new());
         let share = Arc::new(Semaphore::new(self.options.shard_capacity.min(Semaphore::MAX_PERMITS)));
-        let served =
-            ServedModel { contract, setup, setup_number, jobs, share, is_only: false, utilization, shadows };
+        let ahead = Arc::new(Semaphore::new(room_ahead(max_size, batcher.threads())));
+        let served = ServedModel {
+            contract,
+            setup,
+            setup_number,
+            jobs,
+            share,
+            ahead,
+            is_only: false,
+            utilization,
+            shadows,
+        };
         Ok((Arc::new(served), batcher))
     }
 
@@ -263,4 +277,11 @@ impl Member {
     fn slot(&self) -> ModelSlot<'_> {
         ModelSlot { role: &self.role, name: &self.served.contract.name, setup: &self.served.setup }
     }
+}
+
+/// Returns the windows of streams ahead of real time that may be on their way through a model: the batches that its sessions run, one that is formed,
+/// and as many again that wait. Every chunk finds room for all of its channels.
+fn room_ahead(batch: usize, sessions: usize) -> usize {
+    let channels = usize::from(*CHANNELS.end());
+    (2 * batch.saturating_mul(sessions + 1)).clamp(channels, Semaphore::MAX_PERMITS)
 }

@@ -49,6 +49,8 @@ pub struct SessionLinks {
     pub idle_timeout: Duration,
     /// Sessions that a drain ended because their clients take no events.
     pub unread_at_drain: AtomicUsize,
+    /// How many times as fast as speech a stream may be sent before it waits for the others (`limits.max_pace`).
+    pub max_pace: u32,
     /// The share of the models' time that open streams may take, in percent (`limits.max_utilization_percent`).
     pub max_utilization_percent: usize,
 }
@@ -126,6 +128,8 @@ impl InputSession {
             Ok(End::Closed) => EndReason::Completed,
             Ok(End::Drained) => EndReason::Drained,
             Err(SessionError::Transport(_)) => EndReason::Disconnected,
+            // A client that is silent has gone without an end.
+            Err(SessionError::Refused(Refusal::Idle { .. })) => EndReason::Disconnected,
             Err(SessionError::Refused(_)) => EndReason::Error,
         });
         let mut outcome = match ended {

@@ -4,7 +4,7 @@
 //! opens a stream and what later chunks must not change is checked once, for every transport.
 //!
 //! In data order: `input` (a connection's messages, one after the other) → `opened_stream` (the checks, the collected file) → `pieces` (large chunks
-//! cut so that no queue fills at once) → `credits` (room for their events) → `shard_sender`. `open_streams` holds the ids that are taken, `refusal`
+//! cut so that no queue fills at once) → `pace` (a stream that is ahead of real time waits) → `credits` (room for their events) → `shard_sender`. `open_streams` holds the ids that are taken, `refusal`
 //! the reasons with their classes.
 //!
 //! A new transport turns its messages into a stream of `AudioChunk`, runs an [`InputSession`] on it, sends the events that arrive on the session's
@@ -15,6 +15,7 @@ mod inbox;
 mod input;
 mod open_streams;
 mod opened_stream;
+mod pace;
 mod pieces;
 mod refusal;
 mod shard_sender;

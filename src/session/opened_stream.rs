@@ -9,6 +9,7 @@ use std::time::Duration;
 use prost::bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::pace::Pace;
 use super::shard_sender::{Route, ShardSender};
 use super::{OpenStreamGuard, Refusal, SessionLinks};
 use super::{chunks_of, events_of_a_piece, most_events_of_a_piece, pieces};
@@ -20,6 +21,7 @@ use crate::stream::{BadChunk, Chunk, CollectedFile, Declared, LastSequence, Sequ
 use crate::stream::{InputBounds, SplitFrame, StreamCall, StreamInfo, StreamSetup, check_chunk};
 use crate::stream::{MemoryReservation, OutOfMemory};
 use crate::telemetry::{excerpt, metrics};
+use crate::window::time_of;
 
 /// The time at which the sender captured a chunk.
 type CapturedAt = Option<crate::proto::Timestamp>;
@@ -43,6 +45,7 @@ pub(super) struct OpenedStream {
     upload: MemoryReservation,
     decoders: Decoders,
     shard: ShardSender,
+    pace: Pace,
     idle_timeout: Duration,
     _id: OpenStreamGuard,
     _permit: AdmissionPermit,
@@ -121,6 +124,7 @@ impl OpenedStream {
             upload: links.decoders.budget().reservation(),
             decoders: links.decoders.clone(),
             shard,
+            pace: Pace::new(links.max_pace),
             idle_timeout: links.idle_timeout,
             _id: id,
             _permit: permit,
@@ -258,6 +262,10 @@ impl OpenedStream {
         let events = events_of_a_piece(&self.setup, format);
         for (number, piece) in pieces(&self.setup, format, chunk)?.into_iter().enumerate() {
             let Some(credits) = self.shard.reserve(events).await? else { return Ok(()) };
+            let ahead = self.pace.is_ahead_with(duration_of(format, &piece));
+            let Some(ahead) = self.shard.reserve_ahead(&self.model, ahead.then_some(format)).await else {
+                return Ok(());
+            };
             let Some(share) = self.shard.reserve_share(&self.model).await else { return Ok(()) };
             let envelope = ChunkEnvelope {
                 info: self.info.clone(),
@@ -268,6 +276,7 @@ impl OpenedStream {
                 source: self.shard.chunk_source(number > 0, credits),
                 resume: None,
                 share: Some(share),
+                ahead,
             };
             self.shard.send(ShardMessage::Chunk(Box::new(envelope))).await?;
         }
@@ -316,6 +325,12 @@ impl OpenedStream {
         // Fails only if the shards have ended, and with them every state.
         let _ = self.shard.send(ShardMessage::Forget(self.shard.key())).await;
     }
+}
+
+/// Returns the duration of a piece of samples.
+fn duration_of(format: AudioFormat, piece: &Chunk) -> Duration {
+    let frames = piece.audio.len() / format.frame_bytes().unwrap_or(1).max(1);
+    time_of(frames as u64, format.sample_rate_hz().max(1))
 }
 
 /// Returns the refusal of a file that cannot be decoded. A lack of memory is not the file's fault.

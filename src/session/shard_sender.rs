@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::Refusal;
 use super::credits::EventCredits;
+use crate::audio::AudioFormat;
 use crate::serving::ServedModel;
 use crate::shard::{ChunkSource, ShardMessage, StreamKey};
 use crate::stream::{BadChunk, StreamCall};
@@ -70,6 +71,18 @@ impl ShardSender {
     /// Waits for a place of one piece in the share that `model` has of the shards' inboxes. Returns `None` if the client has gone.
     pub async fn reserve_share(&self, model: &ServedModel) -> Option<OwnedSemaphorePermit> {
         self.route.credits.acquire(&model.share, 1).await
+    }
+
+    /// Waits for the room that `model` has for a piece of a stream that is ahead of real time, whose format `ahead` is; a stream that is not needs none.
+    /// Returns `None` if the client has gone.
+    pub async fn reserve_ahead(
+        &self,
+        model: &ServedModel,
+        ahead: Option<AudioFormat>,
+    ) -> Option<Option<OwnedSemaphorePermit>> {
+        let Some(format) = ahead else { return Some(None) };
+        let channels = model.setup.channels.analysed(format.channels());
+        self.route.credits.acquire(&model.ahead, channels as u32).await.map(Some)
     }
 
     /// Waits for `done`. Returns `None` if the client has gone before.

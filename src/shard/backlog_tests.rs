@@ -20,9 +20,20 @@ fn model() -> (Arc<ServedModel>, mpsc::Receiver<Job<JobOrigin>>) {
     let setup = StreamSetup::new(&contract, &window::Options::default(), &audio::Options::default()).unwrap();
     let (jobs, queue) = mpsc::channel(1);
     let utilization = Utilization::new(Arc::default(), 1, Duration::from_secs(1));
-    let (contract, share, shadows) = (Arc::new(contract), Arc::new(Semaphore::new(1)), Vec::new());
-    let served =
-        ServedModel { contract, setup, setup_number: 1, jobs, share, is_only: false, utilization, shadows };
+    let (contract, share, ahead) =
+        (Arc::new(contract), Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(1)));
+    let shadows = Vec::new();
+    let served = ServedModel {
+        contract,
+        setup,
+        setup_number: 1,
+        jobs,
+        share,
+        ahead,
+        is_only: false,
+        utilization,
+        shadows,
+    };
     (Arc::new(served), queue)
 }
 

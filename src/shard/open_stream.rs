@@ -169,6 +169,7 @@ impl OpenStream {
             reports_to,
             backlog,
             captured_at,
+            ahead: envelope.ahead.take(),
         };
         let scratch = scratch_pool.of(&self.model);
         let outcome = self
@@ -237,6 +238,7 @@ impl OpenStream {
             reports_to,
             backlog,
             captured_at,
+            ahead: None,
         };
         let scratch = scratch_pool.of(&self.model);
         let ended = self.front_end.end(scratch, &mut |window| output.submit(window, credits.as_mut()));

@@ -26,6 +26,8 @@ pub(super) struct WindowOutput<'a> {
     pub reports_to: &'a ReportSender,
     pub backlog: &'a mut Backlog,
     pub captured_at: Option<crate::proto::Timestamp>,
+    /// The chunk's part of [`ServedModel::ahead`]; `None` for a stream at the pace of speech.
+    pub ahead: Option<OwnedSemaphorePermit>,
 }
 
 impl WindowOutput<'_> {
@@ -50,7 +52,8 @@ impl WindowOutput<'_> {
         let agreements = shadows.map(|shadow| shadow.agreement(&window)).collect();
         let (features, envelope) =
             WindowEnvelope::seal(window, self.info.clone(), self.captured_at, recipient);
-        let envelope = WindowEnvelope { agreements, ..envelope };
+        let ahead = self.ahead.as_mut().and_then(|ahead| ahead.split(1));
+        let envelope = WindowEnvelope { agreements, ahead, ..envelope };
         let origin = JobOrigin::Window(Box::new(envelope));
         let job = if silent { Job::silent(origin) } else { Job::new(features, origin) };
         self.backlog.submit(self.model, job);

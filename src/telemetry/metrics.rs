@@ -126,14 +126,14 @@ const fn metric(
 #[rustfmt::skip]
 pub const METRICS: &[Metric] = &[
     metric(STREAMS_ACTIVE, Level, &[], Unit::Count, "Streams that are open now"),
-    metric(CONNECTIONS_ACTIVE, Level, &[("server", &["grpc", "http"])], Unit::Count, "Connections that are open now"),
-    metric(CONNECTIONS_REFUSED_TOTAL, Counter, &[("server", &["grpc", "http"])], Unit::Count, "Connections closed at once because a limit was reached"),
+    metric(CONNECTIONS_ACTIVE, Level, &[("server", &["audiosocket", "grpc", "http"])], Unit::Count, "Connections that are open now"),
+    metric(CONNECTIONS_REFUSED_TOTAL, Counter, &[("server", &["audiosocket", "grpc", "http"])], Unit::Count, "Connections closed at once because a limit was reached"),
     metric(CHUNKS_TOTAL, Counter, &[("source", Source::KNOWN)], Unit::Count, "Chunks accepted"),
     metric(AUDIO_SECONDS_TOTAL, Counter, &[("source", Source::KNOWN)], Unit::Seconds, "Whole seconds of audio accepted; a stream's channels count once"),
     metric(WINDOWS_TOTAL, Counter, &[("outcome", &["published", "silent", "failed", "dropped"])], Unit::Count, "Windows by what became of them"),
     metric(EVENTS_TOTAL, Counter, &[("emotion", &[])], Unit::Count, "Events published"),
     metric(REJECTED_TOTAL, Counter, &[("source", &[]), ("reason", &[])], Unit::Count, "Chunks or streams refused"),
-    metric(INGEST_DROPPED_SECONDS_TOTAL, Counter, &[("source", &["websocket"])], Unit::Seconds, "Whole seconds of audio that calls dropped because the engine did not keep up"),
+    metric(INGEST_DROPPED_SECONDS_TOTAL, Counter, &[("source", Source::LIVE)], Unit::Seconds, "Whole seconds of audio that calls dropped because the engine did not keep up"),
     metric(ALERTS_TOTAL, Counter, &[("rule", &[])], Unit::Count, "Alerts raised, by the name of their rule"),
     metric(WEBHOOK_ALERTS_TOTAL, Counter, &[("outcome", &["delivered", "retried", "failed"])], Unit::Count, "Alerts that the webhook accepted, tries that are repeated, and alerts given up"),
     metric(DEAD_LETTERS_TOTAL, Counter, &[("reason", &[])], Unit::Count, "Records sent to the dead-letter topic"),
@@ -234,7 +234,7 @@ pub fn stream_open() -> GaugeGuard {
     GaugeGuard::raise(gauge!(STREAMS_ACTIVE))
 }
 
-/// Counts an open connection of a server (`grpc` or `http`) until the guard is dropped.
+/// Counts an open connection of a server (`audiosocket`, `grpc` or `http`) until the guard is dropped.
 pub fn connection_open(server: &'static str) -> GaugeGuard {
     GaugeGuard::raise(gauge!(CONNECTIONS_ACTIVE, "server" => server))
 }

@@ -47,8 +47,38 @@ impl Source {
         Self::new("websocket", &MICROSECONDS)
     };
 
+    /// Twilio Media Streams, and those like it.
+    pub const TWILIO: Self = {
+        static MICROSECONDS: AtomicU64 = AtomicU64::new(0);
+        Self::new("twilio", &MICROSECONDS)
+    };
+
+    /// Sessions of Genesys AudioHook.
+    pub const AUDIOHOOK: Self = {
+        static MICROSECONDS: AtomicU64 = AtomicU64::new(0);
+        Self::new("audiohook", &MICROSECONDS)
+    };
+
+    /// Connections of Asterisk AudioSocket.
+    pub const AUDIOSOCKET: Self = {
+        static MICROSECONDS: AtomicU64 = AtomicU64::new(0);
+        Self::new("audiosocket", &MICROSECONDS)
+    };
+
     /// Names of the sources whose series exist, as zeros, before the first chunk.
-    pub const KNOWN: &[&str] = &[Self::GRPC.name, Self::HTTP.name, Self::KAFKA.name, Self::WEBSOCKET.name];
+    pub const KNOWN: &[&str] = &[
+        Self::AUDIOHOOK.name,
+        Self::AUDIOSOCKET.name,
+        Self::GRPC.name,
+        Self::HTTP.name,
+        Self::KAFKA.name,
+        Self::TWILIO.name,
+        Self::WEBSOCKET.name,
+    ];
+
+    /// Names of the sources that drop audio where the engine does not keep up.
+    pub const LIVE: &[&str] =
+        &[Self::AUDIOHOOK.name, Self::AUDIOSOCKET.name, Self::TWILIO.name, Self::WEBSOCKET.name];
 
     /// A source with the label `name`, whose accepted audio `audio_microseconds` adds up. No two sources may share either.
     #[must_use]
@@ -130,6 +160,9 @@ mod tests {
         (0..3).for_each(|_| meter.audio(Duration::from_millis(400), Duration::ZERO));
         assert_eq!(websocket.name(), "other");
         assert_eq!(MICROSECONDS.load(Ordering::Relaxed), 1_200_000);
-        assert_eq!(Source::KNOWN, ["grpc", "http", "kafka", "websocket"]);
+        assert_eq!(
+            Source::KNOWN,
+            ["audiohook", "audiosocket", "grpc", "http", "kafka", "twilio", "websocket"]
+        );
     }
 }

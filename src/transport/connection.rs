@@ -54,6 +54,11 @@ impl ConnectionCalls {
         OpenCall(self.clone())
     }
 
+    /// Counts a call that lasts until the connection ends.
+    pub fn begin_until_end(&self) {
+        self.0.open.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Returns when the connection will have been without a call for `idle`; `None` while one is open.
     fn idle_at(&self, idle: Duration) -> Option<Instant> {
         let ended_at = Duration::from_millis(self.0.ended_at.load(Ordering::Relaxed));

@@ -1,6 +1,6 @@
 //! Transports: how clients reach the daemon.
 //!
-//! [`grpc`] carries recognition, evaluation, events, health and reflection; [`ingest`] accepts audio over WebSocket on the port of HTTP; [`http`] serves recordings, metrics and health to people and monitors. `connections` accepts
+//! [`grpc`] carries recognition, evaluation, events, health and reflection; [`ingest`] accepts calls over WebSocket on the port of HTTP, and over AudioSocket; [`http`] serves recordings, metrics and health to people and monitors. `connections` accepts
 //! the connections of both within limits, and [`Listener`] adds TLS where it is configured.
 
 mod connection;

@@ -33,7 +33,8 @@ fn defaults_are_as_documented() {
     let config = Config::default();
     assert_eq!(config.grpc.address.to_string(), "127.0.0.1:50051");
     assert_eq!(config.http.address.to_string(), "127.0.0.1:8080");
-    assert_eq!(config.models, [config::Model { path: None, role: config::Role::Serving }]);
+    let expected = config::Model { path: None, role: config::Role::Serving, limits: Default::default() };
+    assert_eq!(config.models, [expected]);
     assert_eq!(config.kafka, None);
     assert_eq!(config.audio.idle_timeout, Duration::from_secs(30));
     assert_eq!(config.batch.max_delay, Duration::ZERO);

@@ -6,6 +6,7 @@ use affectd::config::{
     self, ClientAuth, DeliveryMode, Device, LoadOptions, OnLostProgress, Scheduling, SmoothingMethod,
     ValueFormat,
 };
+use affectd::stream::Summaries;
 use affectd::{audio, vad};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -35,7 +36,7 @@ fn violates(keyword: &str, rule: &Json, schema: &Json, value: &Json) -> bool {
     let rules = || rule.as_array().expect("the keyword has a list");
     let matches = |rule: &&Json| violation(rule, value).is_none();
     match keyword {
-        "$schema" | "title" | "description" | "default" | "examples" | "x-allowed" => false,
+        "$schema" | "title" | "description" | "default" | "examples" | "x-allowed" | "x-secret" => false,
         // See `inner`.
         "properties" | "items" => false,
         "type" if rule.is_array() => !rules().iter().any(|name| is_of_type(name, value)),
@@ -195,7 +196,8 @@ fn every_word_of_every_choice_is_read_and_shown_as_it_is_written() {
         SmoothingMethod,
         Scheduling,
         ClientAuth,
-        DeliveryMode
+        DeliveryMode,
+        Summaries
     );
     // The word `off` of smoothing is the absence of a method.
     assert_eq!(words, known + 1);
@@ -216,10 +218,10 @@ proptest! {
         prop_assume!(!text.is_empty());
         let schema = config::schema();
         let file = tempfile::NamedTempFile::new().unwrap();
-        // One key of each form.
+        // One key of each form. A secret is not shown.
         let forms: BTreeMap<String, &config::Key> = config::keys()
             .iter()
-            .filter(|key| key.schema["type"] == "string")
+            .filter(|key| key.schema["type"] == "string" && key.schema["x-secret"] != true)
             .map(|key| (key.allowed(), key))
             .collect();
         for key in forms.into_values() {

@@ -18,6 +18,7 @@ mod examples_node;
 mod examples_python;
 mod features;
 mod load;
+mod page;
 mod readme;
 mod rules;
 mod send;

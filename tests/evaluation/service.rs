@@ -81,7 +81,7 @@ fn config(model: &Path) -> Config {
 
 async fn daemon(model: &Path) -> Daemon {
     let bind = || TcpListener::bind("127.0.0.1:0");
-    let listeners = Listeners { grpc: bind().await.unwrap(), http: bind().await.unwrap() };
+    let listeners = Listeners { grpc: bind().await.unwrap(), http: bind().await.unwrap(), audiosocket: None };
     let url = format!("grpc://{}", listeners.grpc.local_addr().unwrap());
     let (stop, stopped) = oneshot::channel();
     let config = config(model);
@@ -138,6 +138,66 @@ async fn local_and_remote_evaluation_give_the_same_report() {
     assert!(stderr.contains("skipped 1 clips: label \"surprise\" is not among the model's"), "{stderr}");
     daemon.stop.send(()).unwrap();
     daemon.ended.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_labels_restricts_the_answers_and_only_clips_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = tiny(folder.path(), Layout::Nct, Kind::Logits);
+    let data = format!("manifest:{}", dataset(folder.path()).display());
+    let daemon = daemon(&model).await;
+    let csv = folder.path().join("predictions.csv");
+    let (model, url) = (model.to_str().unwrap().to_owned(), daemon.url.clone());
+    let [all, clips, local, remote] = tokio::task::spawn_blocking(move || {
+        let evaluate = |more: &[&str]| {
+            let common = ["evaluate", "--data", &data, "--format", "json", "--predictions"];
+            let output = affectd(&[&common[..], &[csv.to_str().unwrap()], more].concat());
+            (report(&output), rows(&csv))
+        };
+        [
+            evaluate(&["--model", &model]),
+            evaluate(&["--model", &model, "--only-clips", "anger,neutral"]),
+            evaluate(&["--model", &model, "--only-labels", "anger,neutral"]),
+            evaluate(&["--server", &url, "--only-labels", "anger,neutral"]),
+        ]
+    })
+    .await
+    .unwrap();
+
+    assert_eq!(local, remote);
+    assert_eq!((all.0.clips, clips.0.clips, local.0.clips), (4, 3, 3));
+    let kept: Vec<_> = all.1.iter().filter(|(id, _)| clips.1.iter().any(|(other, _)| other == id)).collect();
+    assert_eq!(kept, clips.1.iter().collect::<Vec<_>>());
+    for ((id, free), (same, restricted)) in clips.1.iter().zip(&local.1) {
+        assert_eq!(id, same);
+        assert_eq!(restricted[2], 0.0, "{id}");
+        for label in 0..2 {
+            let expected = free[label] / (free[0] + free[1]);
+            assert!((restricted[label] - expected).abs() < 1e-5, "{id}: {free:?} {restricted:?}");
+        }
+    }
+    assert!(local.0.confusion_matrix.iter().all(|row| row[2] == 0), "{:?}", local.0.confusion_matrix);
+    daemon.stop.send(()).unwrap();
+    daemon.ended.await.unwrap().unwrap();
+}
+
+/// Returns the ids and probabilities of a file of predictions.
+fn rows(csv: &Path) -> Vec<(String, Vec<f64>)> {
+    let text = std::fs::read_to_string(csv).unwrap();
+    let row = |line: &str| {
+        let fields: Vec<&str> = line.split(',').collect();
+        (fields[0].to_owned(), fields[3..].iter().map(|value| value.parse().unwrap()).collect())
+    };
+    text.lines().skip(1).map(row).collect()
+}
+
+#[test]
+fn only_labels_and_only_clips_exclude_each_other() {
+    let flags = ["evaluate", "--data", "manifest:x.csv", "--only-labels", "anger", "--only-clips", "anger"];
+    let output = affectd(&flags);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("--only-clips") && error.contains("--only-labels"), "{error}");
 }
 
 fn request(label: &str, format: Option<AudioFormat>, audio: Vec<u8>) -> EvaluateRequest {

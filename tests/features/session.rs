@@ -50,6 +50,7 @@ fn stage(max_streams: usize) -> Stage {
         setup_number: 1,
         jobs: sender,
         share: Arc::new(Semaphore::new(64)),
+        ahead: Arc::new(Semaphore::new(64)),
         is_only: true,
         utilization,
         shadows: Vec::new(),
@@ -68,6 +69,7 @@ fn stage(max_streams: usize) -> Stage {
         first_chunk_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(30),
         unread_at_drain: AtomicUsize::new(0),
+        max_pace: 2,
         max_utilization_percent: 80,
     };
     Stage { links: Arc::new(links), jobs, _shards: threads, _registries: registries }
@@ -213,4 +215,39 @@ async fn every_refusal_has_its_class_and_its_label() {
     stage.links.draining.cancel();
     let refusal = run(&stage, vec![first()]).await.unwrap_err();
     assert_eq!((refusal.class(), refusal.reason()), (RefusalClass::Unavailable, None));
+}
+
+#[tokio::test]
+async fn streams_ahead_of_real_time_leave_the_model_to_one_at_the_pace_of_speech() {
+    let mut stage = stage(10);
+    let start = |id: &str, seconds: usize| {
+        let chunks = (0..seconds).map(|at| {
+            let format = chunk(0).format.filter(|_| at == 0);
+            Ok::<_, SessionError<()>>(AudioChunk { stream_id: id.into(), format, ..chunk(8_000) })
+        });
+        let (session, inbox) = InputSession::new(stage.links.clone(), websocket(), "".into());
+        let chunks = stream::iter(chunks.collect::<Vec<_>>()).chain(stream::pending());
+        (tokio::spawn(session.run(chunks)), inbox)
+    };
+    // Each has room for 64 events and more, and the queue of the model for 256.
+    let floods: Vec<_> = (0..6).map(|number| start(&format!("flood {number}"), 60)).collect();
+    // The model answers nothing: what has reached it stays there.
+    let (mut held, mut of_live) = (Vec::new(), 0);
+    let registry = stage.links.registries.borrow().clone();
+    let model = registry.find("").unwrap();
+    let mut live = None;
+    while of_live < 3 {
+        if model.ahead.available_permits() == 0 {
+            live.get_or_insert_with(|| start("live", 2));
+        }
+        let job = tokio::time::timeout(Duration::from_secs(60), stage.jobs.recv()).await.unwrap().unwrap();
+        let JobOrigin::Window(envelope) = &job.origin else { continue };
+        of_live += usize::from(&*envelope.stream.stream_id == "live");
+        held.push(job);
+    }
+    // The windows of two seconds that each flood may be ahead, and of the room for all of them.
+    assert!(held.len() <= 6 * 4 + 64 + 3, "{}", held.len());
+    for (session, _inbox) in floods.iter().chain(&live) {
+        session.abort();
+    }
 }

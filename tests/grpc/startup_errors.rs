@@ -65,6 +65,18 @@ async fn a_file_that_is_not_a_model_stops_the_start() {
 }
 
 #[tokio::test]
+async fn a_model_that_is_too_large_or_takes_too_long_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = model_fixture::tiny(folder.path(), Layout::Ntc, Output::Probabilities);
+    let options = || Options::new().set("model.path", path(&file));
+    let too_large = options().set("model.max_bytes", "100");
+    fails_at_once(&too_large, 1, &["model.path", path(&file), "at most 100 are allowed"]).await;
+    // The session of a model takes longer than this to create.
+    let (code, error, _) = fails(&options().set("model.load_timeout", "1us")).await;
+    assert!(code == 1 && error.contains("model.load_timeout") && error.contains("1µs"), "{error}");
+}
+
+#[tokio::test]
 async fn a_graph_that_contradicts_its_contract_stops_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let mut contract = model_fixture::contract(Layout::Ntc, Output::Probabilities);
@@ -164,12 +176,16 @@ async fn closed(address: SocketAddr) {
 #[tokio::test]
 async fn a_failed_start_in_a_running_process_closes_its_ports() {
     let bind = async || tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let listeners = Listeners { grpc: bind().await, http: bind().await };
+    let listeners = Listeners { grpc: bind().await, http: bind().await, audiosocket: None };
     let ports = [listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap()];
     let folder = tempfile::tempdir().unwrap();
     let model = model_fixture::tiny(folder.path(), Layout::Ntc, Output::Probabilities);
     let config = Config {
-        models: vec![config::Model { path: Some(model), role: config::Role::Serving }],
+        models: vec![config::Model {
+            path: Some(model),
+            role: config::Role::Serving,
+            limits: Default::default(),
+        }],
         engine: model_fixture::engine(),
         window: config::Window { hop: Some(Duration::from_millis(15)), ..Config::default().window },
         ..Config::default()

@@ -12,14 +12,14 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use crate::support::call_fixture::{bounded, chunk, connect, last, noise, recognize, same, telephone, tiny};
 use crate::support::daemon::{Daemon, Options};
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 fn options() -> (tempfile::TempDir, Options) {
     let (folder, options) = tiny();
     (folder, options.set("ingest.tokens", "secret,other").set("calls.linger", "0s"))
 }
 
-async fn open(daemon: &Daemon, path: &str) -> Result<Socket, Error> {
+pub async fn open(daemon: &Daemon, path: &str) -> Result<Socket, Error> {
     let url = format!("ws://{}{path}", daemon.http);
     bounded("a connection", connect_async(url)).await.map(|(socket, _)| socket)
 }
@@ -41,7 +41,7 @@ async fn talk(mut socket: Socket, audio: &[u8], pieces: usize) -> (Vec<String>, 
     }
 }
 
-async fn summary(daemon: &Daemon, call_id: &str) -> CallSummary {
+pub async fn summary(daemon: &Daemon, call_id: &str) -> CallSummary {
     let ended = async {
         loop {
             match daemon.get(&format!("/api/calls/{call_id}")).await.unwrap() {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use affectd::config::{Config, LoadOptions};
 use affectd::datasets::{self, DatasetSpec, Split};
-use affectd::evaluation::Perturbation;
+use affectd::evaluation::EvaluationPlan;
 use affectd::model::{Model, ModelSource};
 
 fn config() -> Config {
@@ -58,10 +58,8 @@ async fn the_built_in_model_recognises_emotions_of_unseen_speakers() {
     let clips: Vec<_> = datasets::load(&spec, Split::Test).unwrap().into_iter().step_by(8).collect();
     let config = config();
     let model = Model::load(ModelSource::BuiltIn, &config.engine).unwrap();
-    let report =
-        affectd::offline::evaluation::evaluate(model, &config, clips, &Perturbation::default(), |_| {})
-            .await
-            .unwrap();
+    let plan = EvaluationPlan { clips, ..EvaluationPlan::default() };
+    let report = affectd::offline::evaluation::evaluate(model, &config, plan, |_| {}).await.unwrap();
     assert_eq!((report.clips, report.skipped), (195, 0));
     assert!(report.accuracy >= 0.6, "{report}");
 }

@@ -62,11 +62,21 @@ fn served(
     let (jobs, waiting) = batch::inbox(&options);
     let batcher = batch::start(contract.clone(), vec![Session(gate)], &options, waiting, scored.clone());
     let utilization = Utilization::new(batcher.cost().clone(), 1, Duration::from_millis(500));
-    let (share, shadows) = (Arc::new(Semaphore::new(64)), Vec::new());
+    let (share, ahead) = (Arc::new(Semaphore::new(64)), Arc::new(Semaphore::new(64)));
+    let shadows = Vec::new();
     // Other than any other model's: the scratch of a shard is kept by it.
     let setup_number = name.len() as u64;
-    let served =
-        ServedModel { contract, setup, setup_number, jobs, share, is_only: false, utilization, shadows };
+    let served = ServedModel {
+        contract,
+        setup,
+        setup_number,
+        jobs,
+        share,
+        ahead,
+        is_only: false,
+        utilization,
+        shadows,
+    };
     (Arc::new(served), batcher)
 }
 
@@ -86,9 +96,19 @@ fn pipeline(sinks: &StreamSinks) -> Pipeline {
 fn publish(scored: mpsc::Receiver<ScoredBatch<JobOrigin>>) {
     let options = Config::default().publish;
     let calls = Config::default().calls;
-    let calls = CallOutput { store: CallStore::new(&calls), options: calls, sink: None };
+    let calls = CallOutput {
+        store: CallStore::new(&calls),
+        options: calls,
+        sink: None,
+        alerts: Default::default(),
+        live: Default::default(),
+        webhook: None,
+    };
     let tap = affectd::publish::tap::EventTap::default();
-    tokio::spawn(Publisher { options, shadow_topics: Default::default(), tap, calls }.run(scored));
+    tokio::spawn(
+        Publisher { options, shadow_topics: Default::default(), tap, live: Default::default(), calls }
+            .run(scored),
+    );
 }
 
 /// A call's stream.
@@ -142,6 +162,7 @@ impl CallStream {
             resume: None,
             model,
             share,
+            ahead: None,
         };
         pipeline.send(ShardMessage::Chunk(Box::new(envelope))).await;
     }
@@ -187,6 +208,7 @@ impl Pipeline {
             resume: None,
             model,
             share: None,
+            ahead: None,
         };
         self.send(ShardMessage::Chunk(Box::new(envelope))).await;
     }

@@ -62,27 +62,27 @@ async fn each_rpc_needs_its_scope_and_health_needs_none() {
 }
 
 #[tokio::test]
-async fn the_page_and_recordings_need_their_scopes_and_probes_need_nothing() {
+async fn calls_and_recordings_need_their_scopes_and_the_page_and_probes_need_nothing() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let (folder, options) = tiny();
     let (reader, sender) =
         (token(folder.path(), "reader", "read"), token(folder.path(), "sender", "recognize"));
     let options = options.set("auth.tokens", tokens_file(folder.path()).to_str().unwrap());
     let daemon = options.set("auth.max_failures", "1").start().await;
-    for open in ["/metrics", "/livez", "/readyz"] {
+    for open in ["/", "/assets/app.js", "/metrics", "/livez", "/readyz"] {
         assert_eq!(daemon.get(open).await.unwrap().0, 200, "{open}");
     }
     assert_eq!(daemon.get("/nothing").await.unwrap().0, 404);
-    let page = async |token: Option<&str>| {
+    let calls = async |token: Option<&str>| {
         let mut socket = tokio::net::TcpStream::connect(daemon.http).await.unwrap();
         let header = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
-        let request = format!("GET / HTTP/1.1\r\nHost: test\r\n{header}Connection: close\r\n\r\n");
+        let request = format!("GET /api/calls HTTP/1.1\r\nHost: test\r\n{header}Connection: close\r\n\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
-        bounded("the page", socket.read_to_string(&mut answer)).await.unwrap();
+        bounded("the calls", socket.read_to_string(&mut answer)).await.unwrap();
         answer
     };
-    assert!(page(Some(&reader)).await.contains("<h1>affectd"));
+    assert!(calls(Some(&reader)).await.starts_with("HTTP/1.1 200"));
     let recordings = async |token: Option<&str>| {
         let body = std::fs::read(SAMPLE).unwrap();
         let mut socket = tokio::net::TcpStream::connect(daemon.http).await.unwrap();
@@ -102,13 +102,13 @@ async fn the_page_and_recordings_need_their_scopes_and_probes_need_nothing() {
     for token in [Some(reader.as_str()), None] {
         assert_ne!(recordings(token).await, "HTTP/1.1 200 OK");
     }
-    let missing = page(None).await;
+    let missing = calls(None).await;
     assert!(missing.starts_with("HTTP/1.1 401") && missing.contains("www-authenticate: Bearer"), "{missing}");
-    assert!(page(Some(&sender)).await.starts_with("HTTP/1.1 403"));
-    assert!(page(Some("affectd_guess")).await.starts_with("HTTP/1.1 401"));
-    let blocked = page(Some("affectd_guess")).await;
+    assert!(calls(Some(&sender)).await.starts_with("HTTP/1.1 403"));
+    assert!(calls(Some("affectd_guess")).await.starts_with("HTTP/1.1 401"));
+    let blocked = calls(Some("affectd_guess")).await;
     assert!(blocked.starts_with("HTTP/1.1 429") && blocked.contains("retry-after: "), "{blocked}");
-    assert!(page(Some(&reader)).await.contains("<h1>affectd"), "a token that was valid before");
+    assert!(calls(Some(&reader)).await.starts_with("HTTP/1.1 200"), "a token that was valid before");
 }
 
 #[tokio::test]

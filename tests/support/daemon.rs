@@ -32,6 +32,8 @@ pub struct Daemon {
     pub grpc: SocketAddr,
     /// The HTTP address.
     pub http: SocketAddr,
+    /// The address of AudioSocket, where it is on.
+    pub audiosocket: Option<SocketAddr>,
     process: Child,
     log: Arc<Mutex<String>>,
 }
@@ -97,7 +99,7 @@ impl Options {
         let stderr = process.stderr.take().expect("it is piped");
         tokio::spawn(follow(stderr, Arc::clone(&log), found));
         match timeout(PATIENCE, addresses).await {
-            Ok(Ok((grpc, http))) => Daemon { grpc, http, process, log },
+            Ok(Ok(Addresses { grpc, http, audiosocket })) => Daemon { grpc, http, audiosocket, process, log },
             Ok(Err(_)) => panic!("the daemon ended before it listened:\n{}", text(&log)),
             Err(_) => panic!("the daemon does not listen after {PATIENCE:?}:\n{}", text(&log)),
         }
@@ -196,11 +198,7 @@ impl Drop for Daemon {
 }
 
 /// Copies the log until the daemon ends, and sends the addresses of its line `listening grpc=… http=…`.
-async fn follow(
-    stderr: ChildStderr,
-    log: Arc<Mutex<String>>,
-    found: oneshot::Sender<(SocketAddr, SocketAddr)>,
-) {
+async fn follow(stderr: ChildStderr, log: Arc<Mutex<String>>, found: oneshot::Sender<Addresses>) {
     let (mut lines, mut found) = (BufReader::new(stderr).lines(), Some(found));
     while let Ok(Some(line)) = lines.next_line().await {
         if let Some(addresses) = addresses(&line)
@@ -214,10 +212,17 @@ async fn follow(
     }
 }
 
-fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+/// The addresses that a daemon listens on.
+struct Addresses {
+    grpc: SocketAddr,
+    http: SocketAddr,
+    audiosocket: Option<SocketAddr>,
+}
+
+fn addresses(line: &str) -> Option<Addresses> {
     let value = |name: &str| line.split_whitespace().find_map(|word| word.strip_prefix(name)?.parse().ok());
     line.contains("listening").then_some(())?;
-    Some((value("grpc=")?, value("http=")?))
+    Some(Addresses { grpc: value("grpc=")?, http: value("http=")?, audiosocket: value("audiosocket=") })
 }
 
 fn text(log: &Mutex<String>) -> String {

@@ -26,4 +26,5 @@ pub mod stream_fixture;
 pub mod streams;
 #[cfg(feature = "train")]
 pub mod train_fixture;
+pub mod twilio_fixture;
 pub mod victim;

@@ -16,10 +16,13 @@ use crate::proto::Alert;
 /// Changes that a watcher may be behind.
 const WATCHED: usize = 1_024;
 
+/// Alerts with the time of their last change, in order of these times.
+type Held = VecDeque<(Instant, Arc<Alert>)>;
+
 /// The alerts of calls. Clones share them.
 #[derive(Debug, Clone)]
 pub struct AlertLog {
-    held: Arc<Mutex<VecDeque<(Instant, Arc<Alert>)>>>,
+    held: Arc<Mutex<Held>>,
     changes: broadcast::Sender<Arc<Alert>>,
     keep: usize,
     keep_for: Duration,
@@ -58,7 +61,7 @@ impl AlertLog {
     }
 
     /// The alerts that are still to be held.
-    fn held(&self) -> MutexGuard<'_, VecDeque<(Instant, Arc<Alert>)>> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         while held.front().is_some_and(|(since, _)| since.elapsed() > self.keep_for) {
             held.pop_front();

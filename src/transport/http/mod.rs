@@ -1,20 +1,23 @@
-//! The HTTP server: `/metrics`, `/livez`, `/readyz`, a page that links them, and `/v1/analyze` for recordings.
+//! The HTTP server: `/metrics`, `/livez`, `/readyz`, the page of live calls with `/api`, and `/v1/analyze` for recordings.
 //!
-//! Input: a bound port, the handle of the metrics, the daemon's [`Readiness`] and its sessions. Output: plain text, one page, and events as JSON. Invariant:
-//! only `/v1/analyze` reads a body.
+//! Input: a bound port, the handle of the metrics, the daemon's [`Readiness`], its sessions, summaries and live calls. Output: plain text, the page, and
+//! JSON. Invariant: only `/v1/analyze` reads a body.
 
 mod analyze;
+mod call_count;
 mod calls;
+mod live;
 mod options;
+mod page;
 
 use std::future::Future;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State as Shared};
 use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post, put};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -29,9 +32,11 @@ use super::connections::{ConnectionLimits, Connections};
 use crate::calls::CallStore;
 use crate::security::{AuthError, Gate, Peer, Scope};
 use crate::telemetry::Readiness;
-use crate::transport::Listener;
-use crate::transport::ingest::{self, Access};
+use crate::transport::ingest::{self, Access, AnnouncedCalls};
+use crate::transport::{Client, Listener};
 pub use analyze::{HttpSessions, SessionSlot};
+use call_count::count_call;
+pub use live::LiveFeed;
 pub use options::Options;
 
 /// How often the recorder aggregates its samples, so that its memory stays constant if nothing scrapes it.
@@ -62,8 +67,12 @@ pub struct State {
     pub sessions: SessionSlot,
     /// The summaries of ended calls.
     pub calls: CallStore,
+    /// The open calls.
+    pub live: LiveFeed,
     /// Who may send audio over WebSocket.
     pub access: Access,
+    /// The calls of announced AudioSocket connections; `None` where AudioSocket is off.
+    pub announced_calls: Option<AnnouncedCalls>,
 }
 
 /// Serves until `shutdown` completes, then waits up to 2 s for responses in flight.
@@ -108,6 +117,7 @@ async fn serve_connections(
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let (open, closing) = (TaskTracker::new(), CancellationToken::new());
+    let router = router.layer(from_fn(count_call));
     let mut shutdown = std::pin::pin!(shutdown);
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
@@ -116,8 +126,9 @@ async fn serve_connections(
             () = &mut shutdown => break,
             connection = listener.next() => connection,
         };
-        let peer = ConnectInfo(connection.client().peer.clone());
-        let service = TowerToHyperService::new(router.clone().layer(Extension(peer)));
+        let Client { peer, calls } = connection.client().clone();
+        let router = router.clone().layer(Extension(ConnectInfo(peer))).layer(Extension(calls));
+        let service = TowerToHyperService::new(router);
         // A WebSocket leaves the connection to its own task.
         let serving = server.serve_connection(TokioIo::new(connection), service).with_upgrades();
         let closing = closing.clone();
@@ -147,7 +158,9 @@ pub fn connections(port: TcpListener) -> Connections {
 pub fn router(state: State) -> Router {
     let gate = state.gate.clone();
     Router::new()
-        .route("/", get(page).route_layer(from_fn_with_state((gate.clone(), Scope::Read), authorize)))
+        // The page holds no data; what it shows comes from `/api`.
+        .route("/", get(page::index))
+        .route("/assets/{name}", get(page::file))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -156,10 +169,18 @@ pub fn router(state: State) -> Router {
             post(analyze::analyze)
                 .route_layer(from_fn_with_state((gate.clone(), Scope::Recognize), authorize)),
         )
+        .route(
+            "/api/ingest/audiosocket/{uuid}",
+            put(ingest::announce)
+                .route_layer(from_fn_with_state((gate.clone(), Scope::Recognize), authorize)),
+        )
         .merge(calls_api().route_layer(from_fn_with_state((gate, Scope::Read), authorize)))
         // Telephony has credentials of its own.
         .route("/v1/listen", any(ingest::listen))
         .route("/ingest/websocket", any(ingest::listen))
+        .route("/ingest/audiohook", any(ingest::audiohook))
+        .route("/ingest/twilio", any(ingest::twilio))
+        .route("/ingest/twilio/", any(ingest::twilio))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; see / for what there is\n"))
         .with_state(state)
 }
@@ -170,6 +191,8 @@ fn calls_api() -> Router<State> {
         .route("/api/calls", get(calls::list))
         .route("/api/calls/{id}", get(calls::one))
         .route("/api/alerts", get(calls::alerts))
+        .route("/api/live", get(live::stream))
+        .route("/api/live/{id}", get(live::call))
 }
 
 /// Passes a request with the scope on, with its principal. `/metrics`, `/livez` and `/readyz` need none, because monitors have no credentials.
@@ -207,22 +230,4 @@ async fn readyz(Shared(state): Shared<State>) -> impl IntoResponse {
 async fn metrics(Shared(state): Shared<State>) -> impl IntoResponse {
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], crate::telemetry::metrics::render(&state.metrics))
-}
-
-async fn page(Shared(state): Shared<State>) -> Html<String> {
-    let (version, status) = (env!("CARGO_PKG_VERSION"), escape(&state.readiness.status().to_string()));
-    Html(format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><title>affectd</title>\
-         <style>body{{font:16px/1.6 system-ui;max-width:40rem;margin:4rem auto;padding:0 1rem}}</style>\
-         <h1>affectd {version}</h1><p>{status}</p><ul>\
-         <li><a href=/metrics>/metrics</a> for Prometheus\
-         <li><a href=/livez>/livez</a> whether the process answers\
-         <li><a href=/readyz>/readyz</a> whether it takes work, and if not, why\
-         <li><code>POST /v1/analyze</code> a recording in, its events out</ul></html>\n"
-    ))
-}
-
-/// Escapes text for HTML, since a reason may quote text of a broker or a file.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -4,11 +4,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
-use super::Options;
+use super::audiohook_signature::{SignatureError, verify};
+use super::privacy::Privacy;
+use super::twilio::{TrackNames, signature};
+use super::{Options, PrivacyOptions};
 use crate::security::{Gate, Peer, Principal, Scope};
 
 /// Who may send audio, and what is analysed. Clones share the configuration.
@@ -18,18 +22,49 @@ pub struct Access {
     /// Whether the server listens on loopback only.
     loopback: bool,
     gate: Gate,
+    privacy: Arc<Privacy>,
 }
 
 impl Access {
     /// Returns the access under a configuration; `loopback`: whether `http.address` is a loopback address.
     #[must_use]
-    pub fn new(options: &Options, loopback: bool, gate: &Gate) -> Self {
-        Self { options: Arc::new(options.clone()), loopback, gate: gate.clone() }
+    pub fn new(options: &Options, privacy: &PrivacyOptions, loopback: bool, gate: &Gate) -> Self {
+        let privacy = Arc::new(Privacy::new(privacy));
+        Self { options: Arc::new(options.clone()), loopback, gate: gate.clone(), privacy }
     }
 
     /// Names of the channels that the model analyses.
     pub(super) fn analyse(&self) -> &[String] {
         &self.options.analyse
+    }
+
+    /// What is left of the attributes that name people.
+    pub(super) fn privacy(&self) -> &Privacy {
+        &self.privacy
+    }
+
+    /// Names of the channels of the tracks of Twilio.
+    pub(super) fn track_names(&self) -> TrackNames {
+        let Options { twilio_inbound, twilio_outbound, .. } = &*self.options;
+        TrackNames { inbound: twilio_inbound.clone(), outbound: twilio_outbound.clone() }
+    }
+
+    /// Returns the principal of a request to the endpoint of Twilio. A signature decides alone, where it can be checked; without one, the rules of
+    /// [`Self::principal`] apply. `None` where the request is refused.
+    pub(super) fn twilio_principal(
+        &self,
+        (peer, path): (&Peer, &str),
+        headers: &HeaderMap,
+        query: &HashMap<String, String>,
+    ) -> Option<Principal> {
+        let Options { twilio_auth_tokens: tokens, public_url, .. } = &*self.options;
+        match headers.get("x-twilio-signature") {
+            Some(given) if !tokens.is_empty() => {
+                let url = public_url.as_deref().unwrap_or_default();
+                signature::is_valid(tokens, url, path, given.as_bytes()).then(Principal::anonymous)
+            }
+            _ => self.principal(peer, headers, query),
+        }
     }
 
     /// Returns the principal of a request: one that has a token of `ingest.tokens`, needs none on loopback, or has credentials of `[auth]` with the
@@ -43,8 +78,24 @@ impl Access {
         if self.allows(headers, query) {
             return Some(Principal::anonymous());
         }
-        let authorization = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-        self.gate.is_on().then(|| self.gate.authorize(peer, authorization, Scope::Recognize))?.ok()
+        if !self.gate.is_on() {
+            return None;
+        }
+        // Browsers cannot set the header of a WebSocket.
+        let of_protocol = || token(headers).map(|token| format!("Bearer {token}").into_bytes());
+        let header = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes().to_vec());
+        let authorization = header.or_else(of_protocol);
+        self.gate.authorize(peer, authorization.as_deref(), Scope::Recognize).ok()
+    }
+
+    /// Checks the API key and the signature of an AudioHook request; neither is needed on loopback where that is configured.
+    pub(super) fn check_audiohook(&self, target: &str, headers: &HeaderMap) -> Result<(), SignatureError> {
+        if self.loopback && self.options.insecure_loopback {
+            return Ok(());
+        }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        verify(target, headers, &self.options.audiohook_keys, now)
     }
 
     /// Returns whether a request has a token of `ingest.tokens`, or needs none on loopback.
@@ -84,7 +135,7 @@ mod tests {
         let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
         let query =
             if query.is_empty() { HashMap::new() } else { [("token".to_owned(), query.to_owned())].into() };
-        Access::new(options, loopback, &Gate::open()).allows(&headers, &query)
+        Access::new(options, &PrivacyOptions::default(), loopback, &Gate::open()).allows(&headers, &query)
     }
 
     #[test]

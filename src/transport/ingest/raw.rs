@@ -29,7 +29,7 @@ use crate::telemetry::metrics::Source;
 use crate::transport::http::{HttpSessions, State};
 
 /// The largest message in bytes.
-const LARGEST_MESSAGE: usize = 64 * 1024;
+pub(super) const LARGEST_MESSAGE: usize = 64 * 1024;
 /// Subprotocols that are echoed.
 const PROTOCOLS: [&str; 4] = ["token", "bearer", "audio.jambonz.org", "audio.drachtio.org"];
 
@@ -48,18 +48,11 @@ pub(in crate::transport) async fn listen(
         Ok(declared) => declared,
         Err(text) => return (StatusCode::BAD_REQUEST, format!("{text}\n")).into_response(),
     };
-    let Some(sessions) = state.sessions.get().filter(|it| !it.links.draining.is_cancelled()) else {
-        return (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", state.readiness.status())).into_response();
+    let (sessions, owner) = match admit(&state, principal) {
+        Ok(admitted) => admitted,
+        Err(text) => return (StatusCode::SERVICE_UNAVAILABLE, text).into_response(),
     };
-    if let Err(refusal) = sessions.links.streams.check_room() {
-        return (StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}\n")).into_response();
-    }
-    let events = query.get("events").is_some_and(|events| events == "true");
-    let permit = match principal.quota.as_ref().map(Quota::open_stream).transpose() {
-        Ok(permit) => permit,
-        Err(error) => return (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
-    };
-    let (access, owner) = (state.access.clone(), Owner { principal, permit });
+    let (access, events) = (state.access.clone(), query.get("events").is_some_and(|events| events == "true"));
     let connection = Connection { access, sessions, owner, declared, events };
     upgrade
         .max_message_size(LARGEST_MESSAGE)
@@ -69,9 +62,31 @@ pub(in crate::transport) async fn listen(
 }
 
 /// Whose stream it is, and its part of the limits of the principal.
-struct Owner {
-    principal: Principal,
-    permit: Option<QuotaPermit>,
+pub(super) struct Owner {
+    pub principal: Principal,
+    pub permit: Option<QuotaPermit>,
+}
+
+/// Admits a stream of a principal before its connection is upgraded.
+///
+/// # Errors
+/// The text of the response: the daemon is not ready, or a limit is reached.
+pub(super) fn admit(state: &State, principal: Principal) -> Result<(HttpSessions, Owner), String> {
+    let sessions = state.sessions.get().filter(|it| !it.links.draining.is_cancelled());
+    let sessions = sessions.ok_or_else(|| format!("{}\n", state.readiness.status()))?;
+    check_room(&sessions).map_err(|refusal| format!("{refusal}\n"))?;
+    let permit = principal.quota.as_ref().map(Quota::open_stream).transpose();
+    let permit = permit.map_err(|error| format!("{error}\n"))?;
+    Ok((sessions, Owner { principal, permit }))
+}
+
+/// Refuses a stream that the limits do not allow: one of one channel that the default model analyses.
+fn check_room(sessions: &HttpSessions) -> Result<(), Refusal> {
+    sessions.links.streams.check_room()?;
+    let (registry, limit) = (sessions.links.registries.borrow(), sessions.links.max_utilization_percent);
+    let model = registry.find("")?;
+    let percent = registry.utilization_with(&model, 1) * 100.0;
+    if percent > limit as f64 { Err(Refusal::Busy(limit)) } else { Ok(()) }
 }
 
 /// One connection.
@@ -155,6 +170,7 @@ impl Connection {
             tracing::debug!(model = declared.model, "an unknown model is requested: the default one is used");
         }
         let mut attributes = declared.attributes.clone();
+        self.access.privacy().apply(&mut attributes);
         attributes.insert("call_id".to_owned(), call_id);
         let opening = AudioChunk {
             stream_id,
@@ -207,7 +223,7 @@ fn tagged(kind: &str, value: serde_json::Result<Json>) -> String {
 }
 
 /// Returns the chunks of a stream: the one that opens it, and then its audio.
-fn chunks(
+pub(super) fn chunks(
     opening: AudioChunk,
     intake: Intake,
 ) -> impl futures::Stream<Item = Result<AudioChunk, SessionError<std::convert::Infallible>>> + Send {
@@ -240,7 +256,7 @@ fn is_close(text: &str) -> bool {
     serde_json::from_str::<Json>(text).is_ok_and(|message| message["type"] == "CloseStream")
 }
 
-fn close_code_of(class: RefusalClass) -> u16 {
+pub(super) fn close_code_of(class: RefusalClass) -> u16 {
     match class {
         RefusalClass::InvalidInput | RefusalClass::AlreadyOpen => close_code::POLICY,
         RefusalClass::LimitReached => close_code::AGAIN,
@@ -249,7 +265,7 @@ fn close_code_of(class: RefusalClass) -> u16 {
     }
 }
 
-async fn close(sender: &mut SplitSink<WebSocket, Message>, code: u16, text: &str) {
+pub(super) async fn close(sender: &mut SplitSink<WebSocket, Message>, code: u16, text: &str) {
     // A close frame holds at most 123 bytes of text.
     let end = text.floor_char_boundary(123);
     let frame = CloseFrame { code, reason: text[..end].into() };

@@ -13,8 +13,6 @@ use crate::audio::{AudioFormat, BadAudio, Encoding};
 
 /// The rate where nothing declares one.
 const DEFAULT_RATE: u32 = 16_000;
-/// Attributes that name people or their numbers, which are dropped.
-const PERSONAL: [&str; 5] = ["ani", "aniName", "dnis", "from", "to"];
 
 /// What is declared so far.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,7 +93,6 @@ impl Declaration {
             "content-type" => self.add_content_type(&text),
             "format" => self.add_asterisk_format(&text),
             "event" | "type" => {}
-            personal if PERSONAL.contains(&personal) => {}
             _ => _ = self.attributes.insert(name.to_owned(), text),
         }
     }
@@ -163,7 +160,7 @@ mod tests {
         assert_eq!(jambonz.format().unwrap(), format(Encoding::PcmS16Le, 8_000, 2));
         assert_eq!(
             (jambonz.call_id.as_deref(), &jambonz.attributes),
-            (Some("c1"), &query(&[("queue", "q")]))
+            (Some("c1"), &query(&[("from", "+1"), ("queue", "q")]))
         );
         let vonage = with_text(r#"{"event":"websocket:connected","content-type":"audio/l16;rate=8000"}"#);
         assert_eq!(vonage.format().unwrap(), format(Encoding::PcmS16Le, 8_000, 1));

@@ -1,0 +1,131 @@
+use super::super::held_call::{MOST_ALERTS, MOST_CHARACTERS};
+use super::*;
+use crate::proto::{EmotionEvent, EmotionScore};
+use crate::stream::StreamCall;
+
+struct Talk {
+    board: Board,
+    now: Instant,
+}
+
+fn stream(stream_id: &str, call_id: Option<&str>) -> Arc<StreamInfo> {
+    Arc::new(StreamInfo {
+        stream_id: stream_id.into(),
+        channel_names: vec!["customer".into(), "agent".into()],
+        call: call_id.map(|id| Arc::new(StreamCall::named(id.into(), "websocket"))),
+        attributes: [("queue".to_owned(), "é".repeat(300))].into(),
+        ..StreamInfo::default()
+    })
+}
+
+fn event(anger: f32) -> Option<Arc<EmotionEvent>> {
+    let score = |emotion: &str, probability| EmotionScore { emotion: emotion.into(), probability };
+    Some(Arc::new(EmotionEvent {
+        emotion: "anger".into(),
+        confidence: anger,
+        scores: vec![score("anger", anger), score("happiness", 1.0 - anger)],
+        model: "tiny@1".into(),
+        ..EmotionEvent::default()
+    }))
+}
+
+impl Talk {
+    fn new() -> Self {
+        Self { board: Board::new(&Options::default()), now: Instant::now() }
+    }
+
+    fn window(&mut self, stream: &Arc<StreamInfo>, channel: u32, second: u64) {
+        let start = Duration::from_secs(second);
+        let (stream, end) = (stream.clone(), start + Duration::from_secs(3));
+        let (loudness, speech) = (Some(-23.456), Some(1.0 / 3.0));
+        let event = if channel == 0 { event(0.75) } else { None };
+        let window = LiveWindow { stream, channel, start, end, event, loudness, speech };
+        self.board.add(&LiveItem::Window(Arc::new(window)), (self.now, 1_000), true);
+    }
+
+    fn end(&mut self, stream: &Arc<StreamInfo>) {
+        self.board.add(&LiveItem::Ended(stream.clone()), (self.now, 1_000), true);
+    }
+}
+
+#[test]
+fn a_batch_describes_new_calls_and_holds_their_windows_once() {
+    let mut talk = Talk::new();
+    let one = stream("one", Some("call"));
+    talk.window(&one, 0, 0);
+    talk.window(&one, 1, 0);
+    let batch = talk.board.take_batch(7).unwrap();
+    let call = &batch.calls[0];
+    assert_eq!((call.call_id.as_str(), call.source, call.since, batch.time), ("call", "websocket", 1_000, 7));
+    assert_eq!(call.attributes["queue"].chars().count(), MOST_CHARACTERS);
+    let names: Vec<_> = call.channels.iter().map(|it| (it.name.as_str(), it.labels.len())).collect();
+    assert_eq!(names, [("customer", 2), ("agent", 0)]);
+    let json = serde_json::to_value(&batch.windows).unwrap();
+    let expected = serde_json::json!([
+        {"call_id": "call", "channel": 0, "start": 0.0, "end": 3.0, "emotion": "anger", "confidence": 0.75,
+         "valence": -2.5, "loudness": -23.46, "speech": 0.33, "scores": [750, 250]},
+        {"call_id": "call", "channel": 1, "start": 0.0, "end": 3.0, "emotion": "", "confidence": 0.0,
+         "loudness": -23.46, "speech": 0.33},
+    ]);
+    assert_eq!(json, expected);
+    assert!(talk.board.take_batch(8).is_none());
+    talk.window(&one, 0, 1);
+    let batch = talk.board.take_batch(9).unwrap();
+    assert_eq!((batch.calls.len(), batch.windows.len()), (0, 1));
+}
+
+#[test]
+fn a_call_ends_with_its_last_stream_and_a_transfer_goes_on_behind_it() {
+    let mut talk = Talk::new();
+    let (one, two) = (stream("one", Some("call")), stream("two", Some("call")));
+    talk.window(&one, 0, 4);
+    talk.end(&one);
+    assert_eq!(talk.board.take_batch(0).unwrap().ended, ["call"]);
+    talk.window(&two, 0, 1);
+    let call = talk.board.call("call").unwrap();
+    assert_eq!((call.call.ended, call.call.stream_ids.len()), (false, 2));
+    assert_eq!(call.windows[0].last().map(|window| window.start), Some(7.0 + 1.0));
+    talk.end(&two);
+    let ended = talk.now;
+    talk.board.expire(ended + KEEP_ENDED / 2);
+    assert!(talk.board.call("call").is_some());
+    talk.board.expire(ended + KEEP_ENDED);
+    assert!(talk.board.call("call").is_none());
+    assert_eq!(talk.board.take_batch(0).unwrap().removed, ["call"]);
+}
+
+#[test]
+fn a_call_whose_end_was_missed_is_removed_after_a_while() {
+    let mut talk = Talk::new();
+    talk.window(&stream("one", None), 0, 0);
+    talk.board.missed(3);
+    assert_eq!(talk.board.take_batch(0).unwrap().missed, 3);
+    talk.board.expire(talk.now + KEEP_QUIET);
+    assert!(talk.board.call("one").is_none());
+}
+
+#[test]
+fn calls_windows_and_alerts_are_bounded() {
+    let mut talk = Talk::new();
+    for number in 0..MOST_CALLS + 2 {
+        talk.window(&stream(&number.to_string(), None), 0, 0);
+    }
+    assert_eq!(talk.board.take_batch(0).unwrap().hidden, 2);
+    let first = stream("0", None);
+    (1..=MOST_WINDOWS as u64).for_each(|second| talk.window(&first, 0, second));
+    let alert = |number: usize| {
+        let (alert_id, call_id) = (number.to_string(), "0".to_owned());
+        LiveItem::Alert(Arc::new(LiveAlert { alert_id, call_id, ..LiveAlert::default() }))
+    };
+    for number in 0..=MOST_ALERTS {
+        talk.board.add(&alert(number), (talk.now, 0), false);
+        talk.board.add(&alert(number), (talk.now, 0), false);
+    }
+    let call = talk.board.call("0").unwrap();
+    assert_eq!((call.windows[0].len(), call.windows[0][0].start), (MOST_WINDOWS, 1.0));
+    assert_eq!((call.alerts.len(), call.alerts[0].alert_id.as_str()), (MOST_ALERTS, "1"));
+    let snapshot = talk.board.snapshot(0);
+    let found = snapshot.calls.iter().find(|call| call.call.call_id == "0").unwrap();
+    assert_eq!((snapshot.calls.len(), found.windows[0].len()), (MOST_CALLS, SNAPSHOT_WINDOWS));
+    assert!(found.windows[0].iter().all(|window| window.scores.is_empty()));
+}

@@ -1,0 +1,58 @@
+//! Twilio Media Streams and those like it (Telnyx, Plivo, Exotel, SignalWire): `/ingest/twilio`.
+//!
+//! Input: text messages with JSON. Output: one stream with a channel for each track. In data order: `signature` (who may connect) → `message`,
+//! `start` (one message) → `order` (by number) → `tracks` (by time, interleaved), all of which `feed` joins → `connection`. Invariants: no data is
+//! ever sent, because Twilio ends a stream that receives any; reading never waits for the engine.
+
+mod connection;
+mod feed;
+mod message;
+mod order;
+pub(super) mod signature;
+mod start;
+mod track_audio;
+mod tracks;
+
+use std::collections::HashMap;
+
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{ConnectInfo, Query, State as Shared};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+
+use self::connection::Connection;
+use super::raw::{LARGEST_MESSAGE, admit};
+use crate::security::Peer;
+use crate::transport::http::State;
+
+/// The answer to a request that is refused.
+const REFUSED: &str = "signature or token: missing or wrong (ingest.twilio.auth_tokens with ingest.public_url, ingest.tokens)\n";
+
+/// The channels of the two tracks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TrackNames {
+    pub inbound: String,
+    pub outbound: String,
+}
+
+/// Handles the request for a connection.
+pub(in crate::transport) async fn twilio(
+    Shared(state): Shared<State>,
+    Query(query): Query<HashMap<String, String>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    (uri, headers): (Uri, HeaderMap),
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let Some(principal) = state.access.twilio_principal((&peer, uri.path()), &headers, &query) else {
+        return (StatusCode::FORBIDDEN, REFUSED).into_response();
+    };
+    let (sessions, owner) = match admit(&state, principal) {
+        Ok(admitted) => admitted,
+        Err(text) => return (StatusCode::SERVICE_UNAVAILABLE, text).into_response(),
+    };
+    let connection = Connection { access: state.access.clone(), sessions, owner };
+    upgrade
+        .max_message_size(LARGEST_MESSAGE)
+        .max_frame_size(LARGEST_MESSAGE)
+        .on_upgrade(|socket| connection.run(socket))
+}

@@ -29,7 +29,8 @@
 //! - `serving`: models in service: registry, reloader, shadows, admission
 //! - `shard`: threads that own open streams
 //! - `session`: one input stream, independent of its transport
-//! - `calls`: totals of channels, summaries of calls
+//! - `calls`: totals of channels, summaries of calls, rules of alerts
+//! - `webhook`: alerts as signed HTTP requests
 //! - `publish`: decision, smoothing, event, sinks
 //! - `kafka`: every Kafka client: reader, offset tracker, progress, dead letters, event sink
 //! - `datasets`: CREMA-D, TESS, manifests, protocols, audit of clips
@@ -71,4 +72,5 @@ pub mod telemetry;
 pub mod train;
 pub mod transport;
 pub mod vad;
+pub mod webhook;
 pub mod window;

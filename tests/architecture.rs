@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 const CONFINED: &[(&str, &[&str])] = &[
     ("tonic", &["transport", "client", "perf", "daemon", "proto"]),
     ("axum", &["transport", "daemon"]),
-    ("rustls", &["security", "transport"]),
-    ("tokio_rustls", &["transport"]),
+    ("rustls", &["security", "transport", "webhook"]),
+    ("tokio_rustls", &["transport", "webhook"]),
     ("jsonwebtoken", &["security"]),
     ("rdkafka", &["kafka", "client", "perf", "daemon"]),
 ];

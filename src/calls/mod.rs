@@ -3,11 +3,12 @@
 //! Input: the windows of streams with their events, and the ends of streams. Output: one [`crate::proto::CallSummary`] for each call that has
 //! ended. In data order: `totals` (a window is added to the totals of its channel) → `open_calls` (which streams a call has, and when it has
 //! ended) → `summary` (computed from the totals) → `store` (the summaries that gRPC and HTTP return). `talk` and `valence` are the parts of
-//! the computation.
+//! the computation; `alerts` are the rules on calls that are still open.
 //!
 //! Invariants: a summary depends on the totals of its streams alone, and these on their windows alone, so a call that is read again after a
 //! crash has the same summary.
 
+pub mod alerts;
 mod loudness;
 mod open_calls;
 mod options;

@@ -6,6 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::proto::Alert;
 use crate::stream::{ChannelStates, StreamInfo, Ticket};
 
 /// A stream that has ended.
@@ -19,6 +20,8 @@ pub struct EndedStream {
     pub duration: Duration,
     /// Settles once the summary is delivered; `None` where no offset depends on it.
     pub ticket: Option<Ticket>,
+    /// Alerts that its end has raised or cleared, to be delivered with the summary.
+    pub alerts: Vec<Arc<Alert>>,
     /// Streams of the call that had ended when it began: it follows them, however fast they were sent.
     pub follows: usize,
 }
@@ -137,6 +140,7 @@ mod tests {
             states: ChannelStates::default(),
             duration: Duration::ZERO,
             ticket: None,
+            alerts: Vec::new(),
             follows: 0,
         }
     }

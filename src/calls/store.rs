@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 
 use super::Options;
+use super::alerts::AlertLog;
 use crate::proto::CallSummary;
 
 /// Summaries that a watcher may be behind.
@@ -21,6 +22,7 @@ const WATCHED: usize = 256;
 pub struct CallStore {
     held: Arc<Mutex<VecDeque<Held>>>,
     ended: broadcast::Sender<Arc<CallSummary>>,
+    alerts: AlertLog,
     keep: usize,
     keep_for: Duration,
 }
@@ -47,7 +49,8 @@ impl CallStore {
     #[must_use]
     pub fn new(options: &Options) -> Self {
         let (ended, _) = broadcast::channel(WATCHED);
-        Self { held: Arc::default(), ended, keep: options.keep, keep_for: options.keep_for }
+        let (keep, keep_for) = (options.keep, options.keep_for);
+        Self { held: Arc::default(), ended, alerts: AlertLog::new(options), keep, keep_for }
     }
 
     /// Adds the summary of a call that has ended. It replaces an earlier one of the same call.
@@ -83,6 +86,12 @@ impl CallStore {
         }
         page.next = older.next().and(last);
         page
+    }
+
+    /// Returns the alerts of calls, also of those that have not ended.
+    #[must_use]
+    pub fn alerts(&self) -> &AlertLog {
+        &self.alerts
     }
 
     /// Returns a receiver of the summaries of calls that end from now on.

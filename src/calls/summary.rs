@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -65,6 +66,7 @@ pub fn summarise(call: &EndedCall, model: &str, options: &Options) -> proto::Cal
         end_reason: end_reason(call).to_owned(),
         model,
         attributes: attributes(&streams),
+        alerts: alerts(&streams),
         audio: Some(audio(call, &channels)),
         ..talk_of(&channels, duration, options)
     }
@@ -106,6 +108,28 @@ fn attributes(streams: &[(u64, &EndedStream)]) -> HashMap<String, String> {
     for (name, value) in streams.iter().flat_map(|(_, stream)| &stream.info.attributes) {
         all.entry(name.clone()).or_insert_with(|| value.clone());
     }
+    all
+}
+
+/// Returns the alerts of all streams, with times from the start of the call.
+fn alerts(streams: &[(u64, &EndedStream)]) -> Vec<proto::Alert> {
+    let mut all = Vec::new();
+    for (offset, stream) in streams {
+        let shift = |time: &Option<pbjson_types::Duration>| {
+            let known = Duration::try_from((*time)?).unwrap_or_default();
+            Some((known + Duration::from_millis(*offset)).into())
+        };
+        let held = stream.states.iter().flat_map(|state| state.alerts.iter().flat_map(|it| &it.alerts));
+        all.extend(held.map(|alert| proto::Alert {
+            start: shift(&alert.start),
+            end: shift(&alert.end),
+            raised_at: shift(&alert.raised_at),
+            attributes: stream.info.attributes.clone(),
+            ..alert.clone()
+        }));
+    }
+    let nanoseconds = |alert: &proto::Alert| alert.raised_at.map(|at| (at.seconds, at.nanos));
+    all.sort_by(|a, b| (nanoseconds(a), &a.alert_id).cmp(&(nanoseconds(b), &b.alert_id)));
     all
 }
 

@@ -72,7 +72,12 @@ fn analyze(args: Args, config: &Config) -> anyhow::Result<()> {
     let mut failures = Vec::new();
     for path in recordings::expand(&args.files)? {
         match recordings::open(&path) {
-            Ok(file) => analyzer.file(&path, &file, &mut out)?,
+            Ok(file) => {
+                out.begin(&path, &file)?;
+                let info = analyzer.stream(&path);
+                let mut states = StreamStates::default();
+                analyzer.file(&info, &file, &mut states, &mut |_, _, event| out.event(event))?;
+            }
             Err(error) => failures.push(error),
         }
     }
@@ -81,18 +86,24 @@ fn analyze(args: Args, config: &Config) -> anyhow::Result<()> {
 }
 
 /// A model with its front end; it analyses recordings on one thread.
-struct Analyzer {
+pub(super) struct Analyzer {
     model: Model,
-    setup: StreamSetup,
+    pub(super) setup: StreamSetup,
     scratch: Scratch,
     events: EventFactory,
     stages: Stages,
-    states: StreamStates,
     batch_size: usize,
 }
 
+/// What happens with a window and its event.
+pub(super) type Emit<'a> = &'a mut dyn FnMut(&mut StreamStates, Window, &EmotionEvent) -> anyhow::Result<()>;
+
 impl Analyzer {
-    fn new(model: Option<PathBuf>, channels: &ChannelRequest, config: &Config) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        model: Option<PathBuf>,
+        channels: &ChannelRequest,
+        config: &Config,
+    ) -> anyhow::Result<Self> {
         let source = model.map_or_else(
             || ModelSource::configured(config.default_model().path.as_deref()),
             ModelSource::File,
@@ -113,17 +124,25 @@ impl Analyzer {
             scratch,
             events,
             stages: Stages::new(&config.publish),
-            states: StreamStates::default(),
             batch_size: config.batch.max_size.unwrap_or(batch::DEFAULT_SIZE).min(max_windows_per_run),
         })
     }
 
-    /// Analyses one recording in batches of windows, while it is decoded.
-    fn file(&mut self, path: &Path, file: &AudioFile, out: &mut Timeline) -> anyhow::Result<()> {
-        out.begin(path, file)?;
+    /// Returns the stream of a recording.
+    pub(super) fn stream(&self, path: &Path) -> Arc<StreamInfo> {
         let stream_id = recordings::name(path).into();
         let channel_names = self.setup.channels.names.clone();
-        let info = Arc::new(StreamInfo { stream_id, channel_names, ..StreamInfo::default() });
+        Arc::new(StreamInfo { stream_id, channel_names, ..StreamInfo::default() })
+    }
+
+    /// Analyses one recording in batches of windows, while it is decoded. Returns its length.
+    pub(super) fn file(
+        &mut self,
+        info: &Arc<StreamInfo>,
+        file: &AudioFile,
+        states: &mut StreamStates,
+        emit: Emit<'_>,
+    ) -> anyhow::Result<Duration> {
         let format = AudioFormat::new(Encoding::PcmF32Le, file.sample_rate_hz(), file.channels() as u32)?;
         let mut chunk = Chunk { format: Some(format), ..Chunk::default() };
         let begun = StreamFrontEnd::begin(&self.setup, &chunk);
@@ -137,24 +156,24 @@ impl Analyzer {
             }
             while windows.len() >= self.batch_size || (is_last && !windows.is_empty()) {
                 let rest = windows.split_off(windows.len().min(self.batch_size));
-                count += windows.len();
-                self.batch(&info, &windows, out)?;
-                windows = rest;
+                let batch = std::mem::replace(&mut windows, rest);
+                count += batch.len();
+                self.batch(info, batch, states, emit)?;
             }
             Ok(())
         })?;
-        self.states.end(&info);
         if count == 0 {
             tracing::warn!("{}: shorter than the shortest window (window.min_length)", info.stream_id);
         }
-        Ok(())
+        Ok(Duration::from_secs_f64(file.frames() as f64 / f64::from(file.sample_rate_hz())))
     }
 
     fn batch(
         &mut self,
         info: &Arc<StreamInfo>,
-        windows: &[Window],
-        out: &mut Timeline,
+        windows: Vec<Window>,
+        states: &mut StreamStates,
+        emit: Emit<'_>,
     ) -> anyhow::Result<()> {
         let spoken: Vec<&Window> = windows.iter().filter(|window| !window.silent).collect();
         let features: Vec<f32> = spoken.iter().flat_map(|window| &window.features).copied().collect();
@@ -165,16 +184,16 @@ impl Analyzer {
         }
         let mut rows = predictions.rows(spoken.len());
         for window in windows {
-            let Window { channel, index, partial, .. } = *window;
+            let Window { channel, index, partial, .. } = window;
             let row = if window.silent { None } else { Some(rows.next().context("a row for each window")?) };
             let Prediction { scores: row, values } = row.unwrap_or_default();
             let name = WindowName { owner: &info.owner, stream_id: &info.stream_id, channel, index, partial };
-            let state = self.states.of(info, channel);
+            let state = states.of(info, channel);
             let staged = self.stages.run(state, window.segment, (self.events.labels(), &row));
             let scores = staged.scores(&row, &values);
             let channel_name = info.channel_name(channel).to_owned();
             let scored = self.events.scored(name, window.start..window.end, scores);
-            out.event(&EmotionEvent { channel_name, ..scored })?;
+            emit(states, window, &EmotionEvent { channel_name, ..scored })?;
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ pub mod model;
 pub mod offsets;
 mod protocol;
 mod recordings;
+pub mod rules;
 mod samples;
 mod scheduling;
 pub mod send;
@@ -124,6 +125,8 @@ pub enum Command {
     Token(token::Args),
     /// The effective configuration
     Config(config::Args),
+    /// The rules of alerts
+    Rules(rules::Args),
     /// A completion script for a shell
     Completions(generated::CompletionArgs),
     /// The manual page, in roff
@@ -212,6 +215,7 @@ async fn dispatch(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Model(args) => model::run(args, context).await,
         Command::Token(args) => token::run(args),
         Command::Config(args) => config::run(args, context).await,
+        Command::Rules(args) => rules::run(args, context).await,
         Command::Completions(args) => generated::completions(&args),
         Command::Man => generated::man(),
     }
@@ -272,15 +276,19 @@ fn one_line(error: &anyhow::Error) -> String {
 
 fn load_options(global: &Global) -> LoadOptions {
     let variable = || std::env::var_os("AFFECTD_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
-        .collect();
     let flag = |(key, value): &(String, String)| (key.clone(), value.clone(), "--set".to_owned());
     LoadOptions {
         file: global.config.clone().or_else(variable),
-        environment,
+        environment: environment_variables(),
         flags: global.set.iter().map(flag).collect(),
     }
+}
+
+/// Returns the environment variables whose names are text.
+fn environment_variables() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+        .collect()
 }
 
 /// Installs handlers for SIGINT and SIGTERM at once, and returns a future that completes on the first signal.

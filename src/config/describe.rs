@@ -10,7 +10,10 @@ use std::fmt::Write;
 use serde_json::{Value as Json, json};
 
 use super::file::File;
-use super::keys::{KAFKA_PROPERTIES, Key, SINGLE_MODEL_KEYS, as_text, keys, model_keys, one_paragraph};
+use super::keys::{
+    KAFKA_PROPERTIES, Key, SINGLE_MODEL_KEYS, alert_keys, as_text, keys, model_keys, one_paragraph,
+};
+use crate::calls::alerts::AlertOptions;
 use crate::options::{allowed, schema_of, words};
 use crate::serving::ModelOptions;
 
@@ -26,13 +29,18 @@ const HEADER: &str = "Every key of affectd's configuration with its default, gen
 const MODEL_LIST: &str =
     "Several models are a list. In variables and flags their keys are `model.0.path` and so on.";
 
+/// Precedes the example of `[[alert]]` in the template.
+const ALERT_LIST: &str = "Alerts are a list of rules; see docs/alerts.md for the keys of each kind. In variables and flags their keys \
+    are `alert.0.name` and so on.";
+
 /// Returns the JSON Schema of a configuration file, in draft 2020-12.
 #[must_use]
 pub fn schema() -> Json {
     let mut schema = schema_of::<File>();
-    let mut entry = schema_of::<ModelOptions>();
+    let (mut entry, mut alert) = (schema_of::<ModelOptions>(), schema_of::<AlertOptions>());
     for key in ["$schema", "title"] {
         entry.as_object_mut().expect("a schema of a struct is an object").remove(key);
+        alert.as_object_mut().expect("a schema of a struct is an object").remove(key);
     }
     let mut single = entry.clone();
     let properties = single["properties"].as_object_mut().expect("a struct has properties");
@@ -43,6 +51,7 @@ pub fn schema() -> Json {
         json!({"anyOf": [single, {"type": "array", "minItems": 1, "items": entry}]});
     let sections = schema["properties"].as_object_mut().expect("a struct has properties");
     sections.values_mut().for_each(nest);
+    schema["properties"]["alert"] = json!({"type": "array", "items": alert});
     tidy(&mut schema);
     schema
 }
@@ -98,6 +107,11 @@ pub fn table() -> String {
             section if next == Some(section) => {}
             "model" => table.extend(of_list.clone()),
             "kafka" => table += &properties,
+            "calls" => table.extend(
+                alert_keys()
+                    .iter()
+                    .map(|key| row(&format!("alert.N.{}", key.name), key.default.as_deref(), &key.schema)),
+            ),
             _ => {}
         }
     }
@@ -129,6 +143,12 @@ fn close(text: &mut String, section: &str) {
         "model" => {
             let _ = writeln!(text, "\n{}# [[model]]", comment(MODEL_LIST));
             for key in model_keys() {
+                let _ = writeln!(text, "{}# {} = {}", comment(&help(key)), key.name, toml(shown(key)));
+            }
+        }
+        "calls" => {
+            let _ = writeln!(text, "\n{}# [[alert]]", comment(ALERT_LIST));
+            for key in alert_keys() {
                 let _ = writeln!(text, "{}# {} = {}", comment(&help(key)), key.name, toml(shown(key)));
             }
         }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Config, Limits};
 use crate::serving::ModelOptions;
 use crate::transport::{grpc, http, ingest};
-use crate::{audio, batch, calls, evaluation, kafka, model, publish, security, vad, window};
+use crate::{audio, batch, calls, evaluation, kafka, model, publish, security, vad, webhook, window};
 
 /// Every section but `[model]`, which is either a table or a list of tables.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -27,13 +27,14 @@ pub(super) struct File {
     publish: publish::Options,
     evaluation: evaluation::Options,
     calls: calls::Options,
+    webhook: webhook::Options,
     ingest: ingest::Options,
     privacy: ingest::PrivacyOptions,
     limits: Limits,
 }
 
 impl File {
-    /// Adds the models, of which there is at least one.
+    /// Adds the models, of which there is at least one. There are no rules of alerts yet.
     pub fn with_models(self, models: Vec<ModelOptions>) -> Config {
         let Self {
             audio,
@@ -49,6 +50,7 @@ impl File {
             publish,
             evaluation,
             calls,
+            webhook,
             ingest,
             privacy,
             limits,
@@ -70,6 +72,8 @@ impl File {
             publish,
             evaluation,
             calls,
+            alerts: Vec::new(),
+            webhook,
             ingest,
             privacy,
             limits,

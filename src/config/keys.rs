@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value as Json;
 
 use super::file::File;
+use crate::calls::alerts::AlertOptions;
 use crate::options;
 use crate::serving::ModelOptions;
 
@@ -67,6 +68,16 @@ pub fn model_keys() -> &'static [Key] {
     static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         let Ordered(defaults) = ordered(&ModelOptions::default());
         keys_of("", &options::schema_of::<ModelOptions>(), defaults)
+    });
+    &KEYS
+}
+
+/// Returns the keys of one entry of `[[alert]]`: `name` is written `alert.0.name` in variables and flags.
+#[must_use]
+pub fn alert_keys() -> &'static [Key] {
+    static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+        let Ordered(defaults) = ordered(&AlertOptions::default());
+        keys_of("", &options::schema_of::<AlertOptions>(), defaults)
     });
     &KEYS
 }

@@ -104,12 +104,13 @@ fn flatten(prefix: &str, table: Map<String, Value>, flat: &mut Vec<(String, Valu
         let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
         match value.kind {
             ValueKind::Table(inner) => flatten(&key, inner, flat),
-            ValueKind::Array(models) if key == "model" => {
-                for (index, model) in models.into_iter().enumerate() {
-                    match model.kind {
-                        // An empty table is a model with every default: one key without a value keeps it.
+            ValueKind::Array(entries) if key == "model" || key == "alert" => {
+                let any_key = if key == "model" { "path" } else { "name" };
+                for (index, entry) in entries.into_iter().enumerate() {
+                    match entry.kind {
+                        // An empty table is an entry with every default: one key without a value keeps it.
                         ValueKind::Table(inner) if inner.is_empty() => {
-                            flat.push((format!("{key}.{index}.path"), ValueKind::Nil));
+                            flat.push((format!("{key}.{index}.{any_key}"), ValueKind::Nil));
                         }
                         ValueKind::Table(inner) => flatten(&format!("{key}.{index}"), inner, flat),
                         kind => flat.push((format!("{key}.{index}"), kind)),

@@ -5,6 +5,7 @@
 //! defined once, as a field in the `options.rs` of the module that uses it (`[limits]`, which spans modules, in `limits.rs` here). [`keys`], [`template`], [`table`] and
 //! [`schema`] describe these fields.
 
+mod alerts;
 mod describe;
 mod error;
 mod file;
@@ -17,13 +18,14 @@ mod values;
 
 pub use describe::{schema, table, template};
 pub use error::{ConfigError, ValueOrigin};
-pub use keys::{KAFKA_PROPERTIES, Key, keys, model_keys};
+pub use keys::{KAFKA_PROPERTIES, Key, alert_keys, keys, model_keys};
 pub use layers::{LoadOptions, VARIABLE_PREFIX};
 pub use limits::{Limits, Scheduling};
 
 pub use crate::audio::Options as Audio;
 pub use crate::batch::Options as Batch;
 pub use crate::calls::Options as Calls;
+pub use crate::calls::alerts::Rule as AlertRule;
 pub use crate::evaluation::Options as Evaluation;
 pub use crate::kafka::{DeliveryMode, OnLostProgress, Options as Kafka, ValueFormat};
 pub use crate::model::{Device, EngineOptions as Engine};
@@ -34,6 +36,7 @@ pub use crate::transport::grpc::Options as Grpc;
 pub use crate::transport::http::Options as Http;
 pub use crate::transport::ingest::{Options as Ingest, PrivacyOptions as Privacy};
 pub use crate::vad::{Mode as VadMode, Options as Vad};
+pub use crate::webhook::Options as Webhook;
 pub use crate::window::Options as Window;
 
 use crate::serving::{ModelOptions, ReloaderOptions};
@@ -71,6 +74,10 @@ pub struct Config {
     pub evaluation: Evaluation,
     /// `[calls]`
     pub calls: Calls,
+    /// Each `[[alert]]`, in the order of the file.
+    pub alerts: Vec<AlertRule>,
+    /// `[webhook]`
+    pub webhook: Webhook,
     /// `[ingest]`
     pub ingest: Ingest,
     /// `[privacy]`
@@ -161,13 +168,16 @@ impl Loaded {
 /// # Errors
 /// The first thing that is wrong: the file, an unknown key, or a value that its key does not allow.
 pub fn load(options: &LoadOptions) -> Result<Loaded, ConfigError> {
-    let Values { file, models, settings } = Values::check(layers::merge(options)?, &options.environment)?;
+    let values = Values::check(layers::merge(options)?, &options.environment)?;
+    let Values { file, models, alerts, settings } = values;
     let kafka = file.kafka.clone();
-    let loaded = Loaded { config: file.with_models(models), settings, kafka };
+    let mut loaded = Loaded { config: file.with_models(models), settings, kafka };
     check_models(&loaded)?;
     check_topics(&loaded)?;
     ingest::check(&loaded)?;
     security::check(&loaded)?;
+    alerts::check_webhook(&loaded)?;
+    loaded.config.alerts = alerts::rules(&loaded, &alerts)?;
     Ok(loaded)
 }
 
@@ -193,6 +203,7 @@ fn check_topics(loaded: &Loaded) -> Result<(), ConfigError> {
         ("kafka.input_topic".to_owned(), &kafka.input_topic),
         ("kafka.output_topic".to_owned(), &kafka.output_topic),
         ("kafka.calls_topic".to_owned(), &kafka.calls_topic),
+        ("kafka.alerts_topic".to_owned(), &kafka.alerts_topic),
         ("kafka.dead_letter_topic".to_owned(), &kafka.dead_letter_topic),
         ("kafka.progress_topic".to_owned(), &kafka.progress_topic),
     ];

@@ -11,9 +11,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
 use super::file::File;
-use super::keys::{KAFKA_PROPERTIES, Key, as_text, keys, model_keys, nearest};
+use super::keys::{KAFKA_PROPERTIES, Key, alert_keys, as_text, keys, model_keys, nearest};
 use super::layers::Raw;
 use super::{ConfigError, Setting, ValueOrigin};
+use crate::calls::alerts::AlertOptions;
 use crate::kafka::{MASK, Properties, RESERVED_PROPERTIES, ValueSource, is_secret};
 use crate::options::{Form, SECRET};
 use crate::serving::ModelOptions;
@@ -25,6 +26,8 @@ pub(super) struct Values {
     pub file: File,
     /// The models in the order of the file; `[model]` is a list of one.
     pub models: Vec<ModelOptions>,
+    /// The rules of alerts in the order of the file.
+    pub alerts: Vec<AlertOptions>,
     /// Every key in order, then librdkafka's properties; secrets are masked.
     pub settings: Vec<Setting>,
 }
@@ -36,8 +39,8 @@ impl Values {
     /// Validates every value, in the order of the keys. Values that name a variable are read from `environment`.
     pub fn check(mut raw: RawValues, environment: &[(String, String)]) -> Result<Self, ConfigError> {
         let mut values = Self::default();
-        while let Some(model) = values.take_model(&mut raw)? {
-            values.models.push(typed(model));
+        while let Some(model) = values.take_entry::<ModelOptions>(&mut raw, ("model", values.models.len()))? {
+            values.models.push(model);
         }
         let several = !values.models.is_empty();
         let mut single = Object::new();
@@ -59,6 +62,9 @@ impl Values {
         if !several {
             values.models.push(typed(single));
         }
+        while let Some(alert) = values.take_entry::<AlertOptions>(&mut raw, ("alert", values.alerts.len()))? {
+            values.alerts.push(alert);
+        }
         let mut properties = Object::new();
         let mut origins: BTreeMap<String, u8> = BTreeMap::new();
         for (key, raw) in raw {
@@ -76,20 +82,24 @@ impl Values {
         Ok(values)
     }
 
-    /// Takes the next entry of `[[model]]`, if there is one.
-    fn take_model(&mut self, raw: &mut RawValues) -> Result<Option<Object>, ConfigError> {
-        let prefix = format!("model.{}.", self.models.len());
+    /// Takes an entry of `[[model]]` or `[[alert]]`, if there is one with this index.
+    fn take_entry<T: DeserializeOwned + Serialize>(
+        &mut self,
+        raw: &mut RawValues,
+        (list, index): (&str, usize),
+    ) -> Result<Option<T>, ConfigError> {
+        let prefix = format!("{list}.{index}.");
         if !raw.keys().any(|key| key.starts_with(&prefix)) {
             return Ok(None);
         }
-        let mut model = Object::new();
-        for key in model_keys() {
+        let mut entry = Object::new();
+        for key in if list == "model" { model_keys() } else { alert_keys() } {
             let name = format!("{prefix}{}", key.name);
             let given = raw.remove(&name);
-            let read = |value| canonical::<ModelOptions>(&[&key.name], value);
-            model.insert(key.name.clone(), self.take(key, name, given, read)?);
+            let read = |value| canonical::<T>(&[&key.name], value);
+            entry.insert(key.name.clone(), self.take(key, name, given, read)?);
         }
-        Ok(Some(model))
+        Ok(Some(typed(entry)))
     }
 
     /// Converts one value and records it as a setting. A key that is not set has its default, or null.
@@ -106,12 +116,14 @@ impl Values {
             Some(Raw { kind, origin }) if key.default.is_none() && is_empty(&kind) => (Json::Null, origin),
             Some(Raw { kind, origin }) => match readings(&kind).into_iter().find_map(&read) {
                 Some(value) => (value, origin),
-                None => return Err(reject(&name, &kind, &origin, &key.allowed())),
+                None => {
+                    let rejected = reject(&name, &kind, &origin, &key.allowed());
+                    return Err(if is_masked(key) { masked(rejected) } else { rejected });
+                }
             },
         };
         let is_set = value.is_string() || value.as_array().is_some_and(|list| !list.is_empty());
-        let secret = key.schema[SECRET] == true && is_set;
-        let shown = if secret { MASK.into() } else { value.clone() };
+        let shown = if is_masked(key) && is_set { MASK.into() } else { value.clone() };
         self.settings.push(Setting { key: name, value: as_text(&shown), is_text: shown.is_string(), origin });
         Ok(value)
     }
@@ -239,6 +251,21 @@ fn reject(key: &str, kind: &ValueKind, origin: &ValueOrigin, allowed: &str) -> C
         other => other.to_string(),
     };
     ConfigError::Value { key: key.to_owned(), value, origin: origin.clone(), allowed: allowed.to_owned() }
+}
+
+/// Returns whether the values of a key are not shown.
+fn is_masked(key: &Key) -> bool {
+    key.schema[SECRET] == true
+}
+
+/// Returns the error without the value.
+fn masked(error: ConfigError) -> ConfigError {
+    match error {
+        ConfigError::Value { key, origin, allowed, .. } => {
+            ConfigError::Value { key, value: MASK.to_owned(), origin, allowed }
+        }
+        other => other,
+    }
 }
 
 /// Returns whether the value of a property itself is secret; the name of a file or a variable is not.

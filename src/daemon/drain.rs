@@ -63,6 +63,9 @@ impl Daemon {
             }
             Err(_) => tracing::info!("closing connections that have no call left"),
         }
+        if let Some((webhook, _)) = &mut self.sinks.webhook {
+            webhook.finish().await;
+        }
         // A sink waits for room in the producer's queue, and there is none while the brokers are away.
         let half = deadline.saturating_duration_since(Instant::now()) / 2;
         match tokio::time::timeout(half, self.finish_sinks()).await {

@@ -30,7 +30,8 @@ pub(super) async fn topics(
         Role::Shadow { topic } => topic.clone(),
     };
     let calls = (config.calls.summaries != Summaries::Off).then(|| kafka.calls_topic.clone());
-    let others: Vec<String> = config.models.iter().filter_map(topic).chain(calls).collect();
+    let alerts = (!config.alerts.is_empty()).then(|| kafka.alerts_topic.clone());
+    let others: Vec<String> = config.models.iter().filter_map(topic).chain(calls).chain(alerts).collect();
     readiness.unmet("kafka", format!("waiting for the brokers {}", kafka.brokers));
     let request = tokio::spawn(async move { ensure_topics(&kafka, &others).await });
     tokio::select! {

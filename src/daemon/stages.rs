@@ -16,6 +16,7 @@ use super::DaemonError;
 use super::task::Task;
 use crate::batch::ScoredBatch;
 use crate::calls::CallStore;
+use crate::calls::alerts::AlertEvaluator;
 use crate::config::{Config, Role};
 use crate::evaluation::Evaluator;
 use crate::kafka::event_sink::{EVENT_ROOM, EventSink, EventSinkFault, SHADOW_ROOM};
@@ -37,6 +38,7 @@ use crate::transport::grpc::server::{self, Services};
 use crate::transport::grpc::{Calls, Events, Recognition};
 use crate::transport::http::{self, HttpSessions, LiveFeed, SessionSlot};
 use crate::transport::ingest::{Access, AnnouncedCalls, AudioSocket, serve_audiosocket};
+use crate::webhook::{Webhook, WebhookSender};
 
 /// What every input of the daemon shares.
 #[derive(Clone)]
@@ -56,6 +58,8 @@ pub(super) struct Sinks {
     /// By the topic that a shadow is configured with.
     pub shadow_topics: HashMap<Arc<str>, EventSender>,
     pub tasks: Vec<Task<Result<(), EventSinkFault>>>,
+    /// The webhook of alerts; `None` where it is off.
+    pub webhook: Option<(Task<()>, WebhookSender)>,
 }
 
 /// The readiness of a daemon that starts: the conditions that must hold first.
@@ -160,7 +164,8 @@ pub(super) fn sinks(
 ) -> Sinks {
     let (mut shadow_topics, mut tasks) = (HashMap::new(), Vec::new());
     let Some(producer) = producer else {
-        return Sinks { streams: StreamSinks::default(), shadow_topics, tasks };
+        let webhook = webhook(config, None);
+        return Sinks { streams: StreamSinks::default(), shadow_topics, tasks, webhook };
     };
     let (sender, events) = EventSender::channel(EVENT_ROOM);
     let sink = EventSink::new(producer.clone(), events);
@@ -173,6 +178,7 @@ pub(super) fn sinks(
         shadow_topics.insert(topic.as_str().into(), sender);
     }
     let calls = if config.publish.kafka_for_grpc { vec![sender.clone()] } else { Vec::new() };
+    let webhook = webhook(config, Some(sender.clone()));
     let partitions = match transactions {
         None => vec![sender],
         Some(transactions) => {
@@ -182,7 +188,13 @@ pub(super) fn sinks(
             vec![sender]
         }
     };
-    Sinks { streams: StreamSinks { calls, partitions }, shadow_topics, tasks }
+    Sinks { streams: StreamSinks { calls, partitions }, shadow_topics, tasks, webhook }
+}
+
+/// The webhook of alerts, where it is on. Alerts that it does not accept go to the sink `dead_letters`.
+fn webhook(config: &Config, dead_letters: Option<EventSender>) -> Option<(Task<()>, WebhookSender)> {
+    let (webhook, sender) = Webhook::new(&config.webhook, dead_letters)?;
+    Some((Task::spawn(|stop| webhook.run(stop)), sender))
 }
 
 /// Turns the results of all models into events, until the last batcher has ended.
@@ -193,7 +205,10 @@ pub(super) fn publisher(
     results: mpsc::Receiver<ScoredBatch<JobOrigin>>,
 ) -> Task<()> {
     let (options, sink) = (config.calls.clone(), sinks.streams.partitions.first().cloned());
-    let calls = CallOutput { options, store: store.clone(), sink };
+    config.alerts.iter().for_each(|rule| metrics::alert_rule(&rule.name));
+    let alerts = AlertEvaluator::new(config.alerts.clone());
+    let webhook = sinks.webhook.as_ref().map(|(_, sender)| sender.clone());
+    let calls = CallOutput { options, store: store.clone(), sink, alerts, live: live.clone(), webhook };
     let (options, shadow_topics) = (config.publish.clone(), sinks.shadow_topics.clone());
     let publisher = Publisher { options, shadow_topics, tap, live, calls };
     Task::spawn(|_| publisher.run(results))

@@ -49,7 +49,10 @@ impl DeadLetterQueue {
         let mut letter = self.waiting.pop_front()?;
         match std::mem::replace(&mut *letter.settlement, Settlement::Nothing) {
             Settlement::DeadLetter(ticket) => Some((ticket, letter)),
-            Settlement::Window(_) | Settlement::StreamEnds(_) | Settlement::Nothing => None,
+            Settlement::Window(_)
+            | Settlement::StreamEnds(_)
+            | Settlement::Joint(_)
+            | Settlement::Nothing => None,
         }
     }
 

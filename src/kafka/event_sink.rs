@@ -82,40 +82,52 @@ impl EventSink {
     }
 
     async fn produce(&self, sink_event: SinkEvent) -> Result<(), EventSinkFault> {
-        let SinkEvent { message, settles, failure } = sink_event;
+        let SinkEvent { message, settles, failure, alerts } = sink_event;
         let settlement = settles.map_or(Settlement::Nothing, Settlement::Window);
-        let event = match message {
-            SinkMessage::Event(event) => event,
-            SinkMessage::Call(summary, ends) => {
-                return self.publish(self.producer.call(&summary, ends)).await;
+        // The alerts first: their window follows them in every transaction.
+        let mut messages: Vec<Outgoing> = alerts.iter().map(|alert| self.producer.alert(alert)).collect();
+        let settlement = match message {
+            SinkMessage::Event(event) => {
+                let message = match (&failure, &self.topic) {
+                    (Some(reason), _) => self.producer.failed_window(&event, reason, &settlement),
+                    (None, None) => self.producer.event(&event),
+                    (None, Some(topic)) => self.producer.event(&event).to_topic(topic),
+                };
+                messages.push(message);
+                settlement
             }
-            SinkMessage::Nothing => return self.settle(settlement).await,
+            SinkMessage::Call(summary, ends) => {
+                messages.push(self.producer.call(&summary));
+                if ends.is_empty() { settlement } else { Settlement::StreamEnds(ends) }
+            }
+            SinkMessage::UndeliveredAlert(alert, reason) => {
+                messages.push(self.producer.undelivered_alert(&alert, &reason));
+                settlement
+            }
+            SinkMessage::Nothing => settlement,
         };
-        let message = match (&failure, &self.topic) {
-            (Some(reason), _) => self.producer.failed_window(&event, reason, settlement),
-            (None, None) => self.producer.event(&event, settlement),
-            (None, Some(topic)) => self.producer.event(&event, settlement).to_topic(topic),
-        };
-        // The reply of the event's call need not copy it.
-        drop(event);
-        self.publish(message).await
+        self.publish(messages, settlement).await
     }
 
-    /// Settles what has no record. In a transaction it keeps its place among the records.
-    async fn settle(&self, settlement: Settlement) -> Result<(), EventSinkFault> {
+    /// Publishes messages that settle something together.
+    async fn publish(&self, messages: Vec<Outgoing>, settlement: Settlement) -> Result<(), EventSinkFault> {
         match &self.transactions {
-            Some(transactions) => add(transactions, ForTransaction { message: None, settlement }).await,
-            None => self.producer.settle(settlement),
+            // What settles no offset belongs to no partition, and so to no transaction.
+            Some(transactions) if !settlement.is_nothing() => {
+                add(transactions, ForTransaction { messages, settlement }).await;
+            }
+            _ if messages.is_empty() => self.producer.settle(settlement),
+            _ => {
+                let parts = settlement.joint(messages.len());
+                for (message, settlement) in messages.into_iter().zip(parts) {
+                    self.send(message.settling(settlement)).await?;
+                }
+            }
         }
         Ok(())
     }
 
-    async fn publish(&self, mut message: Outgoing) -> Result<(), EventSinkFault> {
-        if let Some(transactions) = &self.transactions {
-            let settlement = std::mem::replace(&mut *message.settlement, Settlement::Nothing);
-            add(transactions, ForTransaction { message: Some(message), settlement }).await;
-            return Ok(());
-        }
+    async fn send(&self, mut message: Outgoing) -> Result<(), EventSinkFault> {
         loop {
             match self.producer.send(message) {
                 Ok(()) => return Ok(()),

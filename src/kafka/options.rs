@@ -35,6 +35,9 @@ pub struct Options {
     /// Topic that summaries of calls are published to.
     #[serde(with = "As::<Topic>")]
     pub calls_topic: String,
+    /// Topic that alerts are published to.
+    #[serde(with = "As::<Topic>")]
+    pub alerts_topic: String,
     /// Topic for bad records, each with the reason.
     #[serde(with = "As::<Topic>")]
     pub dead_letter_topic: String,
@@ -90,6 +93,7 @@ impl Default for Options {
             input_topic: "affectd.audio".to_owned(),
             output_topic: "affectd.emotions".to_owned(),
             calls_topic: "affectd.calls".to_owned(),
+            alerts_topic: "affectd.alerts".to_owned(),
             dead_letter_topic: "affectd.dead-letters".to_owned(),
             progress_topic: "affectd.progress".to_owned(),
             value_format: ValueFormat::Protobuf,

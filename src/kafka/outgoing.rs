@@ -2,6 +2,9 @@
 //!
 //! Input and output: plain values.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
 use rdkafka::error::KafkaError;
 use rdkafka::message::OwnedHeaders;
 
@@ -20,9 +23,41 @@ pub enum Settlement {
     DeadLetter(DeadLetterTicket),
     /// Nothing: the event of a gRPC stream.
     Nothing,
+    /// What several messages settle together: the last one to be acknowledged does.
+    Joint(Arc<JointSettlement>),
+}
+
+/// What several messages settle together.
+#[derive(Debug)]
+pub struct JointSettlement {
+    /// Messages that are not acknowledged yet.
+    left: AtomicUsize,
+    settlement: Mutex<Option<Settlement>>,
 }
 
 impl Settlement {
+    /// Returns the settlement of each of `count` messages.
+    pub(super) fn joint(self, count: usize) -> Vec<Self> {
+        if count == 1 {
+            return vec![self];
+        }
+        if matches!(self, Self::Nothing) {
+            return std::iter::repeat_with(|| Self::Nothing).take(count).collect();
+        }
+        let settlement = Mutex::new(Some(self));
+        let joint = Arc::new(JointSettlement { left: AtomicUsize::new(count), settlement });
+        std::iter::repeat_with(|| Self::Joint(joint.clone())).take(count).collect()
+    }
+
+    /// Returns whether no offset depends on the message.
+    pub(super) fn is_nothing(&self) -> bool {
+        match self {
+            Self::StreamEnds(ends) => ends.is_empty(),
+            Self::Nothing => true,
+            Self::Window(_) | Self::DeadLetter(_) | Self::Joint(_) => false,
+        }
+    }
+
     /// Returns the reports of what is settled.
     pub(super) fn reports(self) -> Vec<PartitionReport> {
         match self {
@@ -36,6 +71,11 @@ impl Settlement {
             }
             Self::DeadLetter(ticket) => vec![PartitionReport::DeadLetterDelivered(ticket)],
             Self::Nothing => Vec::new(),
+            Self::Joint(joint) if joint.left.fetch_sub(1, Ordering::AcqRel) == 1 => {
+                let settlement = joint.settlement.lock().unwrap_or_else(PoisonError::into_inner).take();
+                settlement.map_or_else(Vec::new, Self::reports)
+            }
+            Self::Joint(_) => Vec::new(),
         }
     }
 }
@@ -43,8 +83,8 @@ impl Settlement {
 /// What a transaction publishes and settles.
 #[derive(Debug)]
 pub struct ForTransaction {
-    /// `None` for a window without an event.
-    pub(super) message: Option<Outgoing>,
+    /// None for a window without an event; several for one with alerts.
+    pub(super) messages: Vec<Outgoing>,
     pub(super) settlement: Settlement,
 }
 
@@ -82,6 +122,12 @@ impl Outgoing {
         Self { topic: topic.to_owned(), ..self }
     }
 
+    /// Returns the same message, whose acknowledgement settles something.
+    #[must_use]
+    pub fn settling(self, settlement: Settlement) -> Self {
+        Self { settlement: Box::new(settlement), ..self }
+    }
+
     /// Returns whether no input offset brings the message back: an event of a call.
     pub(super) fn is_of_call(&self) -> bool {
         matches!(*self.settlement, Settlement::Nothing)
@@ -95,4 +141,23 @@ pub enum NotTaken {
     Full(Box<Outgoing>),
     /// The producer can send nothing any more.
     Failed(KafkaError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::Assignment;
+
+    #[test]
+    fn the_last_of_several_messages_settles_what_they_settle_together() {
+        let assignment = Assignment { partition: 0, number: 1 };
+        let ticket = DeadLetterTicket { assignment, offset: 7, stream_id: None };
+        let mut parts = Settlement::DeadLetter(ticket).joint(3);
+        assert!(parts.pop().unwrap().reports().is_empty());
+        // Dropped without an acknowledgement: nothing settles.
+        let unacknowledged = parts.pop().unwrap();
+        assert!(parts.pop().unwrap().reports().is_empty());
+        assert_eq!(unacknowledged.reports().len(), 1);
+        assert!(Settlement::Nothing.joint(2).into_iter().all(|part| part.is_nothing()));
+    }
 }

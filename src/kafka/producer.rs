@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use prost::Message;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
@@ -19,9 +18,8 @@ pub use super::outgoing::{ForTransaction, NotTaken, Outgoing, Settlement};
 use super::refusal::{self, Refusal, cut, with};
 use crate::kafka::{KafkaFault, clients};
 use crate::kafka::{Options, ValueFormat};
-use crate::proto::{CallSummary, EmotionEvent};
+use crate::proto::{Alert, CallSummary, EmotionEvent};
 use crate::shard::PartitionReport;
-use crate::stream::Ticket;
 
 /// How long a wait for acknowledgements lasts before refused records are looked after.
 const FLUSH_SLICE: Duration = Duration::from_millis(50);
@@ -33,6 +31,7 @@ pub struct EventProducer {
     shared: Arc<Shared>,
     output_topic: String,
     calls_topic: String,
+    alerts_topic: String,
     input_topic: String,
     dead_letter_topic: String,
     value_format: ValueFormat,
@@ -53,6 +52,7 @@ impl EventProducer {
             shared,
             output_topic: kafka.output_topic.clone(),
             calls_topic: kafka.calls_topic.clone(),
+            alerts_topic: kafka.alerts_topic.clone(),
             input_topic: kafka.input_topic.clone(),
             dead_letter_topic: kafka.dead_letter_topic.clone(),
             value_format: kafka.value_format,
@@ -60,12 +60,14 @@ impl EventProducer {
     }
 
     /// Returns the value of a message, with its content type. One that JSON cannot represent is written in protobuf, which its header names.
-    fn value(&self, message: &(impl Message + Serialize)) -> (&'static str, Vec<u8>) {
+    fn encoded(&self, message: &(impl prost::Message + Serialize)) -> (&'static str, Vec<u8>) {
         if self.value_format == ValueFormat::Json {
             match serde_json::to_vec(message) {
                 Ok(json) => return ("application/json", json),
                 Err(error) => {
-                    tracing::error!("an event cannot be written in JSON, and is written in protobuf: {error}")
+                    tracing::error!(
+                        "a message cannot be written in JSON, and is written in protobuf: {error}"
+                    )
                 }
             }
         }
@@ -74,13 +76,13 @@ impl EventProducer {
 
     /// Returns the record of an event: key = stream, CloudEvents 1.0 attributes as headers (binary content mode).
     #[must_use]
-    pub fn event(&self, event: &EmotionEvent, settlement: Settlement) -> Outgoing {
-        let (content_type, value) = self.value(event);
+    pub fn event(&self, event: &EmotionEvent) -> Outgoing {
         let time = event.published_at.as_ref().and_then(|at| serde_json::to_value(at).ok());
         let time = time.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
+        let (content_type, value) = self.encoded(event);
         let headers = [
             ("ce_specversion", "1.0"),
-            ("ce_id", &event.event_id),
+            ("ce_id", event.event_id.as_str()),
             ("ce_source", "/affectd"),
             ("ce_type", "affectd.v1.EmotionEvent"),
             ("ce_subject", &event.stream_id),
@@ -89,43 +91,50 @@ impl EventProducer {
         ];
         // An extension attribute, so that a consumer can route by channel without reading the value.
         let name = Some(("ce_channelname", event.channel_name.as_str())).filter(|(_, name)| !name.is_empty());
-        Outgoing {
-            topic: self.output_topic.clone(),
-            key: Some(event.stream_id.clone().into_bytes()),
-            value: Some(value),
-            headers: headers.iter().chain(&name).fold(OwnedHeaders::new(), |all, (key, value)| {
-                all.insert(Header { key, value: Some(*value) })
-            }),
-            settlement: Box::new(settlement),
-            content: Content::Event,
-            suspect: false,
-        }
+        let headers: Vec<_> = headers.into_iter().chain(name).collect();
+        record(&self.output_topic, &event.stream_id, value, &headers)
     }
 
-    /// Returns the record of a call's summary: key = call, CloudEvents attributes as those of events. Its acknowledgement settles the ends
-    /// of the call's streams.
+    /// Returns the record of a call's summary: key = call, CloudEvents attributes as those of events.
     #[must_use]
-    pub fn call(&self, summary: &CallSummary, ends: Vec<Ticket>) -> Outgoing {
-        let (content_type, value) = self.value(summary);
+    pub fn call(&self, summary: &CallSummary) -> Outgoing {
+        let (content_type, value) = self.encoded(summary);
         let headers = [
             ("ce_specversion", "1.0"),
-            ("ce_id", &summary.summary_id),
+            ("ce_id", summary.summary_id.as_str()),
             ("ce_source", "/affectd"),
             ("ce_type", "affectd.v1.CallSummary"),
             ("ce_subject", &summary.call_id),
             ("content-type", content_type),
         ];
-        Outgoing {
-            topic: self.calls_topic.clone(),
-            key: Some(summary.call_id.clone().into_bytes()),
-            value: Some(value),
-            headers: headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
-                all.insert(Header { key, value: Some(*value) })
-            }),
-            settlement: Box::new(Settlement::StreamEnds(ends)),
-            content: Content::Event,
-            suspect: false,
-        }
+        record(&self.calls_topic, &summary.call_id, value, &headers)
+    }
+
+    /// Returns the record of an alert: key = call, CloudEvents attributes as those of events. The id has the state, because an alert that is raised and
+    /// later cleared is two records.
+    #[must_use]
+    pub fn alert(&self, alert: &Alert) -> Outgoing {
+        let (content_type, value) = self.encoded(alert);
+        let id = format!("{}/{}", alert.alert_id, alert.state);
+        let headers = [
+            ("ce_specversion", "1.0"),
+            ("ce_id", id.as_str()),
+            ("ce_source", "/affectd"),
+            ("ce_type", "affectd.v1.Alert"),
+            ("ce_subject", &alert.call_id),
+            ("content-type", content_type),
+        ];
+        record(&self.alerts_topic, &alert.call_id, value, &headers)
+    }
+
+    /// Returns the dead letter of an alert that the webhook did not accept.
+    #[must_use]
+    pub fn undelivered_alert(&self, alert: &Alert, reason: &str) -> Outgoing {
+        let message = self.alert(alert);
+        let headers = with(message.headers, refusal::ERROR, cut(reason));
+        let headers = with(headers, refusal::REASON, "webhook");
+        let letter = Outgoing { headers, content: Content::DeadLetter, ..message };
+        letter.to_topic(&self.dead_letter_topic)
     }
 
     /// Settles a window that gives no event.
@@ -135,12 +144,12 @@ impl EventProducer {
 
     /// Returns the dead letter of a window that the model failed on: the event without an emotion, with the reason and the origin in headers.
     #[must_use]
-    pub fn failed_window(&self, event: &EmotionEvent, reason: &str, settlement: Settlement) -> Outgoing {
-        let partition = match &settlement {
+    pub fn failed_window(&self, event: &EmotionEvent, reason: &str, settlement: &Settlement) -> Outgoing {
+        let partition = match settlement {
             Settlement::Window(settled) => settled.ticket.assignment.partition.to_string(),
-            Settlement::DeadLetter(_) | Settlement::StreamEnds(_) | Settlement::Nothing => String::new(),
+            _ => String::new(),
         };
-        let message = self.event(event, settlement);
+        let message = self.event(event);
         let headers = with(message.headers, refusal::ERROR, cut(reason));
         let headers = with(headers, refusal::REASON, "inference");
         let headers = with(headers, refusal::TOPIC, &self.input_topic);
@@ -245,6 +254,22 @@ impl EventProducer {
                 return Flushed::Left { of_calls: unacknowledged.of_calls() };
             }
         }
+    }
+}
+
+/// Returns a record that settles nothing.
+fn record(topic: &str, key: &str, value: Vec<u8>, headers: &[(&str, &str)]) -> Outgoing {
+    let headers = headers
+        .iter()
+        .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(*value) }));
+    Outgoing {
+        topic: topic.to_owned(),
+        key: Some(key.as_bytes().to_vec()),
+        value: Some(value),
+        headers,
+        settlement: Box::new(Settlement::Nothing),
+        content: Content::Event,
+        suspect: false,
     }
 }
 

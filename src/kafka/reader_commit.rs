@@ -51,7 +51,7 @@ impl Reader {
     /// Takes events of partitions into the transaction. From then on their windows count as delivered, because the commit that settles them has them.
     pub(super) fn collect_transaction(&mut self) {
         let Some(transaction) = &mut self.transaction else { return };
-        for (message, reports) in std::iter::from_fn(|| transaction.next_message()).collect::<Vec<_>>() {
+        for (messages, reports) in std::iter::from_fn(|| transaction.next_messages()).collect::<Vec<_>>() {
             let mut current = None;
             for report in reports {
                 let Some(assignment) = report.assignment() else { continue };
@@ -62,8 +62,8 @@ impl Reader {
                     current = Some(assignment);
                 }
             }
-            if let (Some(assignment), Some(message)) = (current, message) {
-                transaction.push(assignment, message);
+            if let Some(assignment) = current {
+                messages.into_iter().for_each(|message| transaction.push(assignment, message));
             }
         }
         while let Some((ticket, message)) = self.dead_letters.pop() {

@@ -36,13 +36,14 @@ impl TransactionBuffer {
         self.records.len() >= self.limit
     }
 
-    /// Returns the next message, with the reports of what it settles; `None` where there is none, or no room. A window without an event has no message.
-    pub fn next_message(&mut self) -> Option<(Option<Outgoing>, Vec<PartitionReport>)> {
+    /// Returns the next messages, with the reports of what they settle; `None` where there are none, or no room. A window without an event has no message, and one
+    /// with alerts several.
+    pub fn next_messages(&mut self) -> Option<(Vec<Outgoing>, Vec<PartitionReport>)> {
         if self.is_full() {
             return None;
         }
-        let ForTransaction { message, settlement } = self.events.try_recv().ok()?;
-        Some((message, settlement.reports()))
+        let ForTransaction { messages, settlement } = self.events.try_recv().ok()?;
+        Some((messages, settlement.reports()))
     }
 
     /// Adds a record of an assignment.

@@ -83,3 +83,26 @@ impl<C: JsonSchema + Serialize + DeserializeOwned> Form for OrOff<C> {
         )
     }
 }
+
+/// One of the words of `C`.
+pub struct OneOf<C>(PhantomData<C>);
+
+impl<C: JsonSchema + Serialize + DeserializeOwned> Form for OneOf<C> {
+    type Value = C;
+
+    fn allowed() -> String {
+        super::allowed(&Self::schema())
+    }
+
+    fn schema() -> Json {
+        serde_json::json!({"type": "string", "enum": words(&schema_of::<C>())})
+    }
+
+    fn read(json: &Json) -> Option<C> {
+        serde_json::from_value(json.clone()).ok()
+    }
+
+    fn write(value: &C) -> Json {
+        serde_json::to_value(value).expect("a choice is written as a word")
+    }
+}

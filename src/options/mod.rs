@@ -20,10 +20,10 @@ mod text;
 
 use std::marker::PhantomData;
 
-pub use choice::OrOff;
 pub(crate) use choice::choice;
+pub use choice::{OneOf, OrOff};
 pub use duration::{AnyDuration, PositiveDuration};
-pub use number::{Count, CountOrAuto, Share};
+pub use number::{Count, CountOrAuto, Number, Share};
 pub use text::{Address, FilePath, Names, SECRET, SecretText, Secrets, Text, Topic};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};

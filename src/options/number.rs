@@ -80,3 +80,26 @@ impl Form for Share {
         (*value).into()
     }
 }
+
+/// A number.
+pub struct Number;
+
+impl Form for Number {
+    type Value = f64;
+
+    fn allowed() -> String {
+        "a number".to_owned()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "number"})
+    }
+
+    fn read(json: &Json) -> Option<f64> {
+        json.as_f64().filter(|number| number.is_finite())
+    }
+
+    fn write(value: &f64) -> Json {
+        (*value).into()
+    }
+}

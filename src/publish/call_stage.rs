@@ -1,23 +1,29 @@
-//! The stage that summarises calls, behind the decision about each window.
+//! The stage that summarises calls and raises their alerts, behind the decision about each window.
 //!
-//! Input: windows with their events, and the marks at the beginnings and ends of streams. Output: the summary of each call that has ended, to
-//! the store and to the sinks. Invariant: never waits: a summary that finds a sink full is tried again with the next tick.
+//! Input: windows with their events, and the marks at the beginnings and ends of streams. Output: alerts, and the summary of each call that has
+//! ended, to the store, the webhook and the sinks. Invariant: never waits: a summary that finds a sink full is tried again with the next tick.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::live::LiveTap;
+use crate::calls::alerts::{AlertEvaluator, RAISED, Seen};
 use crate::calls::{
     CallStore, EndedCall, EndedStream, OpenCalls, Options, Valences, count_window, summarise,
 };
-use crate::proto::EmotionEvent;
-use crate::serving::{CallMarker, EventSender, SinkEvent, SinkMessage, WindowEnvelope};
-use crate::stream::{ChannelState, ChannelStates, StreamInfo};
+use crate::proto::{Alert, EmotionEvent};
+use crate::serving::{CallMarker, EventSender, Recipient, SinkEvent, SinkMessage, WindowEnvelope};
+use crate::stream::{ChannelStates, StreamInfo};
+use crate::telemetry::metrics;
+use crate::webhook::WebhookSender;
 
 /// How soon a summary that found a sink full is tried again.
 const RETRY: Duration = Duration::from_millis(50);
+/// Messages that may wait for a sink before further alerts of calls that cannot be resumed are dropped.
+const MOST_WAITING: usize = 10_000;
 
-/// Where summaries go.
+/// Where summaries and alerts go.
 #[derive(Debug, Clone)]
 pub struct CallOutput {
     /// `[calls]`
@@ -26,15 +32,21 @@ pub struct CallOutput {
     pub store: CallStore,
     /// The sink of the topic; `None` where Kafka is off.
     pub sink: Option<EventSender>,
+    /// The rules of alerts.
+    pub alerts: AlertEvaluator,
+    /// Observers of alerts.
+    pub live: LiveTap,
+    /// The webhook of alerts; `None` where it is off.
+    pub webhook: Option<WebhookSender>,
 }
 
-/// The calls that are open, and the summaries that wait for a sink.
+/// The calls that are open, and the summaries and alerts that wait for a sink.
 #[derive(Debug)]
 pub(super) struct CallStage {
     output: CallOutput,
     valences: Valences,
     open: OpenCalls,
-    waiting: VecDeque<SinkMessage>,
+    waiting: VecDeque<SinkEvent>,
     /// The model of the last stream that began or ended, for calls without an analysed window.
     model: String,
 }
@@ -45,9 +57,58 @@ impl CallStage {
         Self { output, valences, open, waiting: VecDeque::new(), model: String::new() }
     }
 
-    /// Adds a window to the state of its channel.
-    pub fn count(&self, state: &mut ChannelState, envelope: &WindowEnvelope, event: Option<&EmotionEvent>) {
-        count_window(state, envelope, event, &self.valences);
+    /// Adds a window to the state of its channel. Returns the alerts that it raises or clears; the caller passes them on to a sink.
+    pub fn count(
+        &self,
+        states: &mut ChannelStates,
+        envelope: &WindowEnvelope,
+        event: Option<&EmotionEvent>,
+    ) -> Vec<Arc<Alert>> {
+        let Some(activity) = envelope.activity.as_deref() else { return Vec::new() };
+        count_window(states.of_mut(envelope.channel), envelope, event, &self.valences);
+        if matches!(envelope.recipient, Recipient::Shadow(_)) {
+            return Vec::new();
+        }
+        let seen = Seen {
+            stream: &envelope.stream,
+            channel: envelope.channel,
+            channels: activity.channels,
+            start: milliseconds(envelope.start),
+            end: milliseconds(envelope.end),
+            event,
+        };
+        let alerts = self.output.alerts.window(states, &seen);
+        self.announce(&alerts);
+        alerts
+    }
+
+    /// Passes alerts to all but the sinks: they may be missed there, and delay nothing.
+    fn announce(&self, alerts: &[Arc<Alert>]) {
+        for alert in alerts {
+            if alert.state == RAISED {
+                metrics::alert(&alert.rule);
+            }
+            let Alert { rule, call_id, state, channel_name, value, .. } = alert.as_ref();
+            tracing::debug!(rule, call_id, channel = channel_name, value, "alert {state}");
+            self.output.store.alerts().add(alert);
+            self.output.live.alert(alert.as_ref().into());
+            if let Some(webhook) = &self.output.webhook {
+                webhook.send(alert.clone());
+            }
+        }
+    }
+
+    /// Publishes alerts on which no offset depends.
+    pub fn publish_alerts(&mut self, alerts: Vec<Arc<Alert>>) {
+        if alerts.is_empty() || self.output.sink.is_none() {
+            return;
+        }
+        if self.waiting.len() >= MOST_WAITING {
+            tracing::error!(alerts = alerts.len(), "alerts of calls are lost: Kafka takes none");
+            return;
+        }
+        self.waiting.push_back(SinkEvent { alerts, ..SinkEvent::unsettled(SinkMessage::Nothing) });
+        self.send_waiting();
     }
 
     /// Notes the beginning or the end of a stream. `states` are those of its channels.
@@ -58,8 +119,13 @@ impl CallStage {
         match end {
             None => self.open.stream_began(&call.call_id, &stream.stream_id),
             Some(end) => {
-                let (states, duration, ticket) = (states.clone(), end.duration, end.ticket);
-                let ended = EndedStream { info: stream, states, duration, ticket, follows: 0 };
+                let (mut states, duration, ticket) = (states.clone(), end.duration, end.ticket);
+                let mut alerts = self.output.alerts.finish(&mut states, &stream, milliseconds(duration));
+                self.announce(&alerts);
+                if ticket.is_none() {
+                    self.publish_alerts(std::mem::take(&mut alerts));
+                }
+                let ended = EndedStream { info: stream, states, duration, ticket, alerts, follows: 0 };
                 self.open.stream_ended(&call.call_id, ended, Instant::now());
             }
         }
@@ -103,21 +169,31 @@ impl CallStage {
             let summary = Arc::new(summarise(&call, &self.model, &self.output.options));
             tracing::debug!(call_id = summary.call_id, streams = call.streams.len(), "a call has ended");
             self.output.store.add(&summary);
-            let tickets = call.streams.into_iter().filter_map(|stream| stream.ticket).collect();
-            self.waiting.push_back(SinkMessage::Call(summary, tickets));
+            let (mut tickets, mut alerts) = (Vec::new(), Vec::new());
+            for stream in call.streams {
+                tickets.extend(stream.ticket);
+                alerts.extend(stream.alerts);
+            }
+            let message = SinkMessage::Call(summary, tickets);
+            self.waiting.push_back(SinkEvent { alerts, ..SinkEvent::unsettled(message) });
         }
         self.send_waiting();
     }
 
     fn send_waiting(&mut self) {
         let Some(sink) = &self.output.sink else { return self.waiting.clear() };
-        while let Some(message) = self.waiting.front() {
+        while !self.waiting.is_empty() {
             if sink.is_closed() {
                 return self.waiting.clear();
             }
             let Some(room) = sink.try_reserve() else { return };
-            room.send(SinkEvent { message: message.clone(), settles: None, failure: None });
-            self.waiting.pop_front();
+            if let Some(event) = self.waiting.pop_front() {
+                room.send(event);
+            }
         }
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

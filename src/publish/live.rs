@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-use crate::proto::EmotionEvent;
+use crate::proto::{Alert, EmotionEvent};
 use crate::serving::WindowEnvelope;
 use crate::stream::StreamInfo;
 use crate::window::Activity;
@@ -84,6 +84,25 @@ pub struct LiveAlert {
     pub event_ids: Vec<String>,
 }
 
+impl From<&Alert> for LiveAlert {
+    fn from(alert: &Alert) -> Self {
+        let seconds = |time: pbjson_types::Duration| time.seconds as f64 + f64::from(time.nanos) * 1e-9;
+        Self {
+            alert_id: alert.alert_id.clone(),
+            state: alert.state.clone(),
+            rule: alert.rule.clone(),
+            priority: alert.priority.clone(),
+            call_id: alert.call_id.clone(),
+            channel_name: alert.channel_name.clone(),
+            start: alert.start.map_or(0.0, seconds),
+            end: alert.end.map(seconds),
+            value: alert.value,
+            threshold: alert.threshold,
+            event_ids: alert.event_ids.clone(),
+        }
+    }
+}
+
 impl LiveTap {
     /// Returns an observer of the items that are published from now on.
     #[must_use]
@@ -145,7 +164,14 @@ mod tests {
     use super::*;
 
     fn activity(energies: &[f32], speech: Option<Vec<(u64, u64)>>) -> Activity {
-        Activity { energies: energies.to_vec(), speech, fingerprint: 0, sounds: true, end: 1_000 }
+        Activity {
+            energies: energies.to_vec(),
+            speech,
+            fingerprint: 0,
+            sounds: true,
+            end: 1_000,
+            channels: 1,
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::stream_states::StreamStates;
 use super::tap::EventTap;
 use crate::batch::{Scored, ScoredBatch};
 use crate::model::{EngineError, Prediction};
-use crate::proto::EmotionEvent;
+use crate::proto::{Alert, EmotionEvent};
 use crate::serving::{
     CallReply, EventSender, JobOrigin, Recipient, SettledWindow, SinkEvent, SinkMessage, WindowEnvelope,
 };
@@ -38,6 +38,14 @@ pub struct Publisher {
     pub live: LiveTap,
     /// Where summaries of calls go.
     pub calls: CallOutput,
+}
+
+/// What a window has changed in the stages behind the model.
+struct Counted {
+    /// The state of its channel.
+    state: ChannelState,
+    /// The alerts that it has raised or cleared.
+    alerts: Vec<Arc<Alert>>,
 }
 
 impl Publisher {
@@ -72,11 +80,13 @@ impl Publisher {
                     }
                     (JobOrigin::Window(envelope), Ok(prediction)) => {
                         let window = (*envelope, prediction);
-                        self.window((&mut states, &calls), &events, window);
+                        let left = self.window((&mut states, &calls), &events, window);
+                        calls.publish_alerts(left);
                     }
                     (JobOrigin::Window(envelope), Err(error)) => {
-                        let state = self.present_state((&mut states, &calls), &envelope);
-                        failed(&events, *envelope, error, state);
+                        let counted = self.without_prediction((&mut states, &calls), &envelope);
+                        let left = failed(&events, *envelope, error, counted);
+                        calls.publish_alerts(left);
                     }
                 }
             }
@@ -84,36 +94,37 @@ impl Publisher {
         calls.finish().await;
     }
 
-    /// Returns the state of a window's channel after a window without a prediction: only the summary of its call counts it.
-    fn present_state(
+    /// Counts a window without a prediction: only the summary and the alerts of its call do.
+    fn without_prediction(
         &self,
         (states, calls): (&mut StreamStates, &CallStage),
         envelope: &WindowEnvelope,
-    ) -> ChannelState {
+    ) -> Counted {
         let WindowEnvelope { stream, channel, .. } = envelope;
         if Stages::new(&self.options).is_empty() && envelope.activity.is_none() {
-            return stream.channel_states.of(*channel);
+            return Counted { state: stream.channel_states.of(*channel), alerts: Vec::new() };
         }
-        let state = states.of(stream, *channel);
-        calls.count(state, envelope, None);
-        state.clone()
+        let states = states.of_stream(stream);
+        let alerts = calls.count(states, envelope, None);
+        Counted { state: states.of(*channel), alerts }
     }
 
-    /// Runs the stages behind the model on a window, and publishes its event.
+    /// Runs the stages behind the model on a window, and publishes its event. Returns alerts that no sink of the window took.
     fn window(
         &self,
         (states, calls): (&mut StreamStates, &CallStage),
         events: &EventFactory,
         (envelope, prediction): (WindowEnvelope, Prediction),
-    ) {
+    ) -> Vec<Arc<Alert>> {
         let stages = Stages::new(&self.options);
         if stages.is_empty() && envelope.activity.is_none() {
             // No stage is on: the state that another reader left goes on unchanged.
             let state = envelope.stream.channel_states.of(envelope.channel);
             let event = Self::event(events, &envelope, &prediction, &Staged::default());
-            return self.publish(envelope, Some(event), state);
+            return self.publish(envelope, Some(event), Counted { state, alerts: Vec::new() });
         }
-        let state = states.of(&envelope.stream, envelope.channel);
+        let states = states.of_stream(&envelope.stream);
+        let state = states.of_mut(envelope.channel);
         let event = match envelope.recipient {
             Recipient::Unpublished(_) => None,
             _ => {
@@ -121,9 +132,9 @@ impl Publisher {
                 Some(Self::event(events, &envelope, &prediction, &staged))
             }
         };
-        calls.count(state, &envelope, event.as_ref());
-        let state = state.clone();
-        self.publish(envelope, event, state);
+        let alerts = calls.count(states, &envelope, event.as_ref());
+        let state = states.of(envelope.channel);
+        self.publish(envelope, event, Counted { state, alerts })
     }
 
     fn event(
@@ -141,8 +152,13 @@ impl Publisher {
         event
     }
 
-    /// Hands the event of a window to its recipients; a window without one only settles.
-    fn publish(&self, envelope: WindowEnvelope, event: Option<EmotionEvent>, state: ChannelState) {
+    /// Hands the event of a window to its recipients; a window without one only settles. Returns alerts that no sink of the window took.
+    fn publish(
+        &self,
+        envelope: WindowEnvelope,
+        event: Option<EmotionEvent>,
+        Counted { state, mut alerts }: Counted,
+    ) -> Vec<Arc<Alert>> {
         let event = event.map(Arc::new);
         if let Some(event) = event.as_ref().filter(|_| !matches!(envelope.recipient, Recipient::Shadow(_))) {
             self.tap.publish(event);
@@ -160,13 +176,15 @@ impl Publisher {
                 // The delivery by the first sink settles the window.
                 let mut settles = Some(SettledWindow { ticket, state });
                 for room in sinks {
-                    room.send(SinkEvent { message: message.clone(), settles: settles.take(), failure: None });
+                    let (message, alerts) = (message.clone(), std::mem::take(&mut alerts));
+                    room.send(SinkEvent { message, settles: settles.take(), failure: None, alerts });
                 }
             }
             Recipient::Unpublished(None) => {}
             Recipient::Call(call) => {
                 for room in sinks {
-                    room.send(SinkEvent { message: message.clone(), settles: None, failure: None });
+                    let (message, alerts) = (message.clone(), std::mem::take(&mut alerts));
+                    room.send(SinkEvent { message, settles: None, failure: None, alerts });
                 }
                 drop(message);
                 if let Some(event) = event {
@@ -175,14 +193,14 @@ impl Publisher {
                 }
             }
         }
+        alerts
     }
 
     /// Sends a shadow's event to its topic. A shadow reserves no room, so that it delays no stream.
     fn publish_shadow(&self, event: Arc<EmotionEvent>, topic: Option<&str>) {
         let Some(sink) = topic.and_then(|topic| self.shadow_topics.get(topic)) else { return };
         let message = SinkMessage::Event(event.clone());
-        let sink_event = SinkEvent { message, settles: None, failure: None };
-        if let Err(full) = sink.try_send(sink_event) {
+        if let Err(full) = sink.try_send(SinkEvent::unsettled(message)) {
             metrics::shadow_window(&event.model, "event_dropped");
             tracing::debug!(topic, "dropped an event of a shadow: {full}");
         }
@@ -190,8 +208,13 @@ impl Publisher {
 }
 
 /// Handles a window that the engine failed on twice: its call fails; for a window of a partition its sinks receive the failure, which becomes a dead letter,
-/// and its stream goes on.
-fn failed(events: &EventFactory, envelope: WindowEnvelope, source: EngineError, state: ChannelState) {
+/// and its stream goes on. Returns alerts that no sink of the window took.
+fn failed(
+    events: &EventFactory,
+    envelope: WindowEnvelope,
+    source: EngineError,
+    Counted { state, mut alerts }: Counted,
+) -> Vec<Arc<Alert>> {
     envelope.agreements.iter().for_each(|agreement| agreement.record_missing("failed"));
     if !matches!(envelope.recipient, Recipient::Shadow(_)) {
         metrics::window("failed");
@@ -214,8 +237,10 @@ fn failed(events: &EventFactory, envelope: WindowEnvelope, source: EngineError, 
             let mut settles = Some(SettledWindow { ticket, state });
             for room in sinks {
                 let (message, failure) = (message.clone(), Some(reason.clone()));
-                room.send(SinkEvent { message, settles: settles.take(), failure });
+                let alerts = std::mem::take(&mut alerts);
+                room.send(SinkEvent { message, settles: settles.take(), failure, alerts });
             }
         }
     }
+    alerts
 }

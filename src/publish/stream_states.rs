@@ -19,9 +19,14 @@ pub struct StreamStates {
 impl StreamStates {
     /// The state of a channel. A stream that is new here begins with the state that its info brings along.
     pub fn of(&mut self, stream: &Arc<StreamInfo>, channel: u32) -> &mut ChannelState {
+        self.of_stream(stream).of_mut(channel)
+    }
+
+    /// The states of all channels of a stream, to be changed.
+    pub fn of_stream(&mut self, stream: &Arc<StreamInfo>) -> &mut ChannelStates {
         let begin = || (stream.clone(), stream.channel_states.clone());
         let (_, states) = self.streams.entry(Arc::as_ptr(stream).addr()).or_insert_with(begin);
-        states.of_mut(channel)
+        states
     }
 
     /// The states of all channels of a stream.

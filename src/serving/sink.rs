@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::Recipient;
-use crate::proto::{CallSummary, EmotionEvent};
+use crate::proto::{Alert, CallSummary, EmotionEvent};
 use crate::stream::{ChannelState, Ticket};
 
 /// An event on its way to a sink.
@@ -25,6 +25,16 @@ pub struct SinkEvent {
     pub settles: Option<SettledWindow>,
     /// Why the window has no emotion, where the model failed on it.
     pub failure: Option<String>,
+    /// Alerts that the window, or the end of the call, has raised or cleared. Nothing settles before they are delivered too.
+    pub alerts: Vec<Arc<Alert>>,
+}
+
+impl SinkEvent {
+    /// Returns a message that settles nothing.
+    #[must_use]
+    pub fn unsettled(message: SinkMessage) -> Self {
+        Self { message, settles: None, failure: None, alerts: Vec::new() }
+    }
 }
 
 /// What a sink publishes.
@@ -34,6 +44,8 @@ pub enum SinkMessage {
     Event(Arc<EmotionEvent>),
     /// The summary of a call, with the ends of its streams, which settle once it is delivered.
     Call(Arc<CallSummary>, Vec<Ticket>),
+    /// An alert that the webhook did not accept, and why.
+    UndeliveredAlert(Arc<Alert>, String),
     /// Nothing: a window without an event, which settles at once.
     Nothing,
 }

@@ -13,7 +13,7 @@ use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ChannelTotals, LogitStatistics, RecentScores};
+use super::{AlertState, ChannelTotals, LogitStatistics, RecentScores};
 
 /// Key of the smoothing's state.
 const RECENT: &str = "recent";
@@ -21,6 +21,9 @@ const RECENT: &str = "recent";
 const LOGITS: &str = "logits";
 /// Key of the totals for the summary of the call.
 const CALL: &str = "call";
+
+/// Key of the state of alert rules.
+const ALERTS: &str = "alerts";
 
 /// State of all stages for one channel, after one window. Cheap to clone.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -31,6 +34,8 @@ pub struct ChannelState {
     pub logits: Option<Arc<LogitStatistics>>,
     /// What the summary of the call is computed from.
     pub call: Option<Arc<ChannelTotals>>,
+    /// The state of the alert rules.
+    pub alerts: Option<Arc<AlertState>>,
     /// State of stages that this version does not have, by key.
     pub unknown: Option<Arc<BTreeMap<String, Value>>>,
 }
@@ -87,6 +92,11 @@ impl Serialize for ChannelStates {
                 self.0.iter().map(|state| state.call.as_deref()).collect();
             map.serialize_entry(CALL, &call)?;
         }
+        if self.0.iter().any(|state| state.alerts.is_some()) {
+            let alerts: Vec<Option<&AlertState>> =
+                self.0.iter().map(|state| state.alerts.as_deref()).collect();
+            map.serialize_entry(ALERTS, &alerts)?;
+        }
         let unknown = || self.0.iter().map(|state| state.unknown.as_deref());
         let keys: BTreeSet<&String> = unknown().flatten().flat_map(BTreeMap::keys).collect();
         for key in keys {
@@ -118,6 +128,11 @@ impl TryFrom<BTreeMap<String, Value>> for ChannelStates {
                 let call: Vec<Option<ChannelTotals>> = serde_json::from_value(value)?;
                 for (channel, call) in (0..).zip(call) {
                     states.of_mut(channel).call = call.map(Arc::new);
+                }
+            } else if key == ALERTS {
+                let alerts: Vec<Option<AlertState>> = serde_json::from_value(value)?;
+                for (channel, alerts) in (0..).zip(alerts) {
+                    states.of_mut(channel).alerts = alerts.map(Arc::new);
                 }
             } else if let Value::Array(items) = value {
                 unknown.resize(unknown.len().max(items.len()), BTreeMap::new());

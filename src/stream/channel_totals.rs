@@ -66,7 +66,8 @@ pub struct LoudnessTotals {
     pub short_term: f32,
 }
 
-fn push(bytes: &mut Vec<u8>, mut value: u64) {
+/// Appends an integer in as few bytes as it needs.
+pub(super) fn push(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         bytes.push(value as u8 | 0x80);
         value >>= 7;
@@ -79,15 +80,15 @@ fn push_signed(bytes: &mut Vec<u8>, value: i64) {
 }
 
 /// Reads the integers that [`push`] has written.
-struct Integers(std::vec::IntoIter<u8>);
+pub(super) struct Integers(std::vec::IntoIter<u8>);
 
 impl Integers {
-    fn of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    pub fn of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let bytes = BASE64_STANDARD_NO_PAD.decode(String::deserialize(deserializer)?);
         Ok(Self(bytes.map_err(serde::de::Error::custom)?.into_iter()))
     }
 
-    fn next(&mut self) -> Option<u64> {
+    pub fn next(&mut self) -> Option<u64> {
         let (mut value, mut shift) = (0, 0);
         loop {
             let byte = self.0.next()?;

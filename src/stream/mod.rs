@@ -6,6 +6,7 @@
 //! Invariants: everything here is pure, without clock, channel or I/O. The windows of a stream depend on its audio only, never on how it was
 //! divided into chunks.
 
+mod alert_state;
 mod bounds;
 mod call;
 mod channel_state;
@@ -26,6 +27,7 @@ mod ticket;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use alert_state::{AlertState, AlertWindow, RuleState, Run};
 pub use bounds::{InputBounds, OutOfBounds, check_captured_at, check_chunk};
 pub use call::{EndReason, StreamCall, Summaries};
 pub use channel_state::{ChannelState, ChannelStates};

@@ -79,6 +79,7 @@ impl Segment {
         part: Range<usize>,
         emit: &mut dyn FnMut(Window),
     ) {
+        let channels = self.channels.len();
         for (number, (samples, channel)) in planar.iter().zip(&mut self.channels).enumerate() {
             let Channel { resampler, windower, activity, meter } = channel;
             let Scratch { channel: tables, resampled, speech, meter: meter_scratch, .. } = &mut *scratch;
@@ -87,7 +88,7 @@ impl Segment {
             let mut silence = SilenceCheck::new(&setup.gate, activity, speech, resampled);
             let mut measure = Measure::new(meter, meter_scratch, &setup.geometry, resampled);
             windower.push(tables, resampled, &mut |cut| {
-                let (silent, activity) = (silence.is_silent(&cut), measure.take(&cut));
+                let (silent, activity) = (silence.is_silent(&cut), measure.take(&cut, channels));
                 let cut = window(&setup.geometry, &self.plan, number, cut, Duration::ZERO);
                 emit(Window { silent, activity, ..cut });
             });
@@ -103,7 +104,8 @@ impl Segment {
         end: Duration,
         emit: &mut dyn FnMut(Window),
     ) -> Vec<u64> {
-        let mut next = Vec::with_capacity(self.channels.len());
+        let channels = self.channels.len();
+        let mut next = Vec::with_capacity(channels);
         for (number, channel) in self.channels.into_iter().enumerate() {
             let Channel { mut resampler, mut windower, mut activity, mut meter } = channel;
             let Scratch { channel: tables, resampled, speech, meter: meter_scratch, .. } = &mut *scratch;
@@ -112,7 +114,7 @@ impl Segment {
             let mut silence = SilenceCheck::new(&setup.gate, &mut activity, speech, resampled);
             let mut measure = Measure::new(&mut meter, meter_scratch, &setup.geometry, resampled);
             let mut emit_cut = |cut: CutWindow| {
-                let (silent, activity) = (silence.is_silent(&cut), measure.take(&cut));
+                let (silent, activity) = (silence.is_silent(&cut), measure.take(&cut, channels));
                 let cut = window(&setup.geometry, &self.plan, number, cut, end);
                 emit(Window { silent, activity, ..cut });
             };
@@ -170,8 +172,10 @@ impl<'a> Measure<'a> {
         Self { meter, geometry }
     }
 
-    fn take(&mut self, cut: &CutWindow) -> Option<Box<Activity>> {
+    /// Returns the activity of a window of a stream with this number of channels.
+    fn take(&mut self, cut: &CutWindow, channels: usize) -> Option<Box<Activity>> {
         let (meter, scratch) = self.meter.as_mut()?;
-        Some(Box::new(meter.take(scratch, self.geometry, (cut.index, cut.partial))))
+        let activity = meter.take(scratch, self.geometry, (cut.index, cut.partial));
+        Some(Box::new(Activity { channels: u32::try_from(channels).unwrap_or(u32::MAX), ..activity }))
     }
 }

@@ -32,6 +32,10 @@ mod names {
     pub const REJECTED_TOTAL: &str = "affectd_rejected_total";
     /// Audio of calls that was dropped.
     pub const INGEST_DROPPED_SECONDS_TOTAL: &str = "affectd_ingest_dropped_seconds_total";
+    /// Alerts that were raised.
+    pub const ALERTS_TOTAL: &str = "affectd_alerts_total";
+    /// Alerts by what the webhook did with them.
+    pub const WEBHOOK_ALERTS_TOTAL: &str = "affectd_webhook_alerts_total";
     /// Records sent to the dead-letter topic.
     pub const DEAD_LETTERS_TOTAL: &str = "affectd_dead_letters_total";
     /// Items that wait in front of a stage.
@@ -144,6 +148,8 @@ pub const METRICS: &[Metric] = &[
     metric(EVENTS_TOTAL, Counter, &[("emotion", &[])], Unit::Count, "Events published"),
     metric(REJECTED_TOTAL, Counter, &[("source", &[]), ("reason", &[])], Unit::Count, "Chunks or streams refused"),
     metric(INGEST_DROPPED_SECONDS_TOTAL, Counter, &[("source", Source::LIVE)], Unit::Seconds, "Whole seconds of audio that calls dropped because the engine did not keep up"),
+    metric(ALERTS_TOTAL, Counter, &[("rule", &[])], Unit::Count, "Alerts raised, by the name of their rule"),
+    metric(WEBHOOK_ALERTS_TOTAL, Counter, &[("outcome", &["delivered", "retried", "failed"])], Unit::Count, "Alerts that the webhook accepted, tries that are repeated, and alerts given up"),
     metric(DEAD_LETTERS_TOTAL, Counter, &[("reason", &[])], Unit::Count, "Records sent to the dead-letter topic"),
     metric(QUEUE_DEPTH, Level, &[("stage", &["shard", "batch", "publish"])], Unit::Count, "Items waiting in front of a stage"),
     metric(QUEUE_SECONDS, Histogram(LATENCY), &[("model", &[])], Unit::Seconds, "Time a window waits for its batch"),
@@ -273,6 +279,21 @@ pub fn window(outcome: &'static str) {
 pub fn event(emotion: &str, end_to_end: Duration) {
     counter!(EVENTS_TOTAL, "emotion" => emotion.to_owned()).increment(1);
     histogram!(END_TO_END_SECONDS).record(end_to_end);
+}
+
+/// Counts an alert that its rule has raised. The names of rules are part of the configuration.
+pub fn alert(rule: &str) {
+    counter!(ALERTS_TOTAL, "rule" => rule.to_owned()).increment(1);
+}
+
+/// Sets the alerts of a rule to 0 before it has raised any.
+pub fn alert_rule(rule: &str) {
+    counter!(ALERTS_TOTAL, "rule" => rule.to_owned()).absolute(0);
+}
+
+/// Counts an alert that the webhook has `delivered`, a try that is `retried`, or an alert that has `failed`.
+pub fn webhook_alert(outcome: &'static str) {
+    counter!(WEBHOOK_ALERTS_TOTAL, "outcome" => outcome).increment(1);
 }
 
 /// Counts a record that was sent to the dead-letter topic.

@@ -88,6 +88,7 @@ impl ActivityMeter {
                 .fold(0, |hash, sample| add_to_fingerprint(hash, u64::from(*sample as u16))),
             sounds: audio.iter().any(|sample| *sample != 0),
             end: milliseconds(end, rate),
+            channels: 1,
         }
     }
 

@@ -16,4 +16,6 @@ pub struct Activity {
     pub sounds: bool,
     /// End of the part, in milliseconds from the start of the stream.
     pub end: u64,
+    /// Number of channels of the stream.
+    pub channels: u32,
 }

@@ -20,5 +20,7 @@ mod features;
 mod load;
 mod page;
 mod readme;
+mod rules;
 mod send;
 mod telemetry;
+mod webhook_node;

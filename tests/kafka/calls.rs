@@ -10,12 +10,12 @@ use crate::support::daemon::Options;
 use crate::support::gated_talk::{PARTS, chunks, model};
 use crate::support::kafka::{Cluster, Record, Stored};
 
-fn options(cluster: &Cluster, folder: &Path, run: &str, vad: &str) -> Options {
+pub fn options(cluster: &Cluster, folder: &Path, run: &str, vad: &str) -> Options {
     let config = folder.join(format!("{run}.toml"));
     let text = format!(
         "[model]\npath = {:?}\n[vad]\nmode = {vad:?}\n[calls]\nlinger = \"200ms\"\n[kafka]\nbrokers = {:?}\n\
          group_id = {run:?}\ninput_topic = \"{run}.audio\"\noutput_topic = \"{run}.emotions\"\n\
-         calls_topic = \"{run}.calls\"\ndead_letter_topic = \"{run}.dead-letters\"\n\
+         calls_topic = \"{run}.calls\"\nalerts_topic = \"{run}.alerts\"\ndead_letter_topic = \"{run}.dead-letters\"\n\
          progress_topic = \"{run}.progress\"\ncommit_interval = \"100ms\"\n\
          [kafka.properties]\n\"session.timeout.ms\" = \"6000\"\n",
         model(folder),
@@ -25,15 +25,15 @@ fn options(cluster: &Cluster, folder: &Path, run: &str, vad: &str) -> Options {
     Options::new().config(config)
 }
 
-async fn topics(cluster: &Cluster, run: &str) {
-    for topic in ["audio", "emotions", "calls", "dead-letters"] {
+pub async fn topics(cluster: &Cluster, run: &str) {
+    for topic in ["audio", "emotions", "calls", "alerts", "dead-letters"] {
         cluster.create_topic(&format!("{run}.{topic}"), 1, &[]).await;
     }
     cluster.create_topic(&format!("{run}.progress"), 1, &[("cleanup.policy", "compact")]).await;
 }
 
 /// The talk as records of one call, with fixed times.
-fn records() -> Vec<Record> {
+pub fn records() -> Vec<Record> {
     let mut chunks = chunks(PARTS);
     let attributes = [("call_id".to_owned(), "talk".to_owned())].into();
     chunks[0] = AudioChunk { attributes, ..chunks[0].clone() };
@@ -47,7 +47,7 @@ fn summaries(stored: &[Stored]) -> Vec<CallSummary> {
     stored.iter().map(|record| CallSummary::decode(record.value.as_deref().unwrap()).unwrap()).collect()
 }
 
-async fn committed(cluster: &Cluster, run: &str, offset: i64) {
+pub async fn committed(cluster: &Cluster, run: &str, offset: i64) {
     let wait = async {
         let topic = format!("{run}.audio");
         while cluster.committed(run, &topic).await[&0].is_none_or(|at| at < offset) {}

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alerts;
 mod at_least_once;
 mod bad_records;
 mod calls;

@@ -96,7 +96,14 @@ fn pipeline(sinks: &StreamSinks) -> Pipeline {
 fn publish(scored: mpsc::Receiver<ScoredBatch<JobOrigin>>) {
     let options = Config::default().publish;
     let calls = Config::default().calls;
-    let calls = CallOutput { store: CallStore::new(&calls), options: calls, sink: None };
+    let calls = CallOutput {
+        store: CallStore::new(&calls),
+        options: calls,
+        sink: None,
+        alerts: Default::default(),
+        live: Default::default(),
+        webhook: None,
+    };
     let tap = affectd::publish::tap::EventTap::default();
     tokio::spawn(
         Publisher { options, shadow_topics: Default::default(), tap, live: Default::default(), calls }

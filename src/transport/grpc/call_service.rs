@@ -1,6 +1,6 @@
-//! The service `affectd.v1.CallService`: the summaries of ended calls.
+//! The service `affectd.v1.CallService`: the summaries of ended calls, and alerts.
 //!
-//! Input: requests. Output: summaries of the [`CallStore`]. Invariant: a watch ends with UNAVAILABLE when the daemon drains, so that it does not
+//! Input: requests. Output: summaries and alerts of the [`CallStore`]. Invariant: a watch ends with UNAVAILABLE when the daemon drains, so that it does not
 //! keep the connection open.
 
 use std::pin::Pin;
@@ -15,7 +15,8 @@ use tonic::{Request, Response, Status};
 use crate::calls::CallStore;
 use crate::proto::call_service_server::CallService;
 use crate::proto::{
-    CallSummary, GetCallRequest, ListCallsRequest, ListCallsResponse, WatchCallsRequest, WatchCallsResponse,
+    Alert, CallSummary, GetCallRequest, ListCallsRequest, ListCallsResponse, WatchAlertsRequest,
+    WatchAlertsResponse, WatchCallsRequest, WatchCallsResponse,
 };
 
 /// Summaries in a response where the request names no number.
@@ -38,11 +39,12 @@ impl Calls {
     }
 }
 
-type Watched = Pin<Box<dyn Stream<Item = Result<WatchCallsResponse, Status>> + Send>>;
+type Watched<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl CallService for Calls {
-    type WatchCallsStream = Watched;
+    type WatchCallsStream = Watched<WatchCallsResponse>;
+    type WatchAlertsStream = Watched<WatchAlertsResponse>;
 
     async fn get_call(&self, request: Request<GetCallRequest>) -> Result<Response<CallSummary>, Status> {
         let call_id = request.into_inner().call_id;
@@ -73,34 +75,65 @@ impl CallService for Calls {
         }))
     }
 
-    async fn watch_calls(&self, _: Request<WatchCallsRequest>) -> Result<Response<Watched>, Status> {
-        let watch = Watch { ended: self.store.watch(), draining: self.draining.clone() };
-        Ok(Response::new(Box::pin(futures::stream::unfold(Some(watch), next))))
+    async fn watch_calls(
+        &self,
+        _: Request<WatchCallsRequest>,
+    ) -> Result<Response<Self::WatchCallsStream>, Status> {
+        let watch = Watch { changes: self.store.watch(), draining: self.draining.clone() };
+        Ok(Response::new(watched(watch, |call: Arc<CallSummary>, missed| WatchCallsResponse {
+            call: Some(Arc::unwrap_or_clone(call)),
+            missed,
+        })))
+    }
+
+    async fn watch_alerts(
+        &self,
+        _: Request<WatchAlertsRequest>,
+    ) -> Result<Response<Self::WatchAlertsStream>, Status> {
+        let watch = Watch { changes: self.store.alerts().watch(), draining: self.draining.clone() };
+        Ok(Response::new(watched(watch, |alert: Arc<Alert>, missed| WatchAlertsResponse {
+            alert: Some(Arc::unwrap_or_clone(alert)),
+            missed,
+        })))
     }
 }
 
-struct Watch {
-    ended: broadcast::Receiver<Arc<CallSummary>>,
+struct Watch<T> {
+    changes: broadcast::Receiver<Arc<T>>,
     draining: CancellationToken,
 }
 
-async fn next(watch: Option<Watch>) -> Option<(Result<WatchCallsResponse, Status>, Option<Watch>)> {
-    let mut watch = watch?;
-    let mut missed = 0;
-    loop {
-        let summary = tokio::select! {
-            summary = watch.ended.recv() => summary,
-            () = watch.draining.cancelled() => {
-                return Some((Err(Status::unavailable("affectd is shutting down")), None));
+/// Returns the responses of a watch, each made of what has changed and of the number of changes that were missed before it.
+fn watched<T, R>(watch: Watch<T>, response: impl Fn(Arc<T>, u64) -> R + Copy + Send + 'static) -> Watched<R>
+where
+    T: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    let next = move |watch: Option<Watch<T>>| async move {
+        let mut watch = watch?;
+        match watch.next().await? {
+            Ok((changed, missed)) => Some((Ok(response(changed, missed)), Some(watch))),
+            Err(status) => Some((Err(status), None)),
+        }
+    };
+    Box::pin(futures::stream::unfold(Some(watch), next))
+}
+
+impl<T: Send + Sync + 'static> Watch<T> {
+    async fn next(&mut self) -> Option<Result<(Arc<T>, u64), Status>> {
+        let mut missed = 0;
+        loop {
+            let changed = tokio::select! {
+                changed = self.changes.recv() => changed,
+                () = self.draining.cancelled() => {
+                    return Some(Err(Status::unavailable("affectd is shutting down")));
+                }
+            };
+            match changed {
+                Ok(changed) => return Some(Ok((changed, missed))),
+                Err(RecvError::Lagged(count)) => missed += count,
+                Err(RecvError::Closed) => return None,
             }
-        };
-        match summary {
-            Ok(call) => {
-                let call = Some(Arc::unwrap_or_clone(call));
-                return Some((Ok(WatchCallsResponse { call, missed }), Some(watch)));
-            }
-            Err(RecvError::Lagged(count)) => missed += count,
-            Err(RecvError::Closed) => return None,
         }
     }
 }

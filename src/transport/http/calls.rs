@@ -1,6 +1,6 @@
-//! `/api/calls`: the summaries of ended calls as JSON.
+//! `/api/calls` and `/api/alerts`: the summaries of ended calls, and alerts, as JSON.
 //!
-//! Input: requests. Output: proto3 JSON of `affectd.v1.CallSummary` and `ListCallsResponse`, the same as gRPC returns.
+//! Input: requests. Output: proto3 JSON of `affectd.v1.CallSummary`, `ListCallsResponse` and `Alert`, the same as gRPC returns.
 
 use std::sync::Arc;
 
@@ -28,6 +28,13 @@ pub(super) async fn list(Shared(state): Shared<State>, Query(query): Query<ListQ
     let calls = page.calls.into_iter().map(Arc::unwrap_or_clone).collect();
     let next_page_token = page.next.map(|next| next.to_string()).unwrap_or_default();
     Json(ListCallsResponse { calls, next_page_token }).into_response()
+}
+
+/// Returns the alerts that are held, the one that changed last first.
+pub(super) async fn alerts(Shared(state): Shared<State>) -> Response {
+    let newest = state.calls.alerts().newest();
+    let alerts: Vec<&crate::proto::Alert> = newest.iter().map(AsRef::as_ref).collect();
+    Json(serde_json::json!({ "alerts": alerts })).into_response()
 }
 
 pub(super) async fn one(Shared(state): Shared<State>, Path(call_id): Path<String>) -> Response {

@@ -190,6 +190,7 @@ fn calls_api() -> Router<State> {
     Router::new()
         .route("/api/calls", get(calls::list))
         .route("/api/calls/{id}", get(calls::one))
+        .route("/api/alerts", get(calls::alerts))
         .route("/api/live", get(live::stream))
         .route("/api/live/{id}", get(live::call))
 }

@@ -1,0 +1,436 @@
+//! Makes a rule of the keys of an `[[alert]]`, and refuses keys that contradict each other.
+//!
+//! Input: [`AlertOptions`]. Output: a [`Rule`], or the [`Contradiction`]. Pure. Times are milliseconds.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::options::{AlertOptions, Kind, Priority};
+
+/// Windows that a value needs where `min_windows` is not set.
+const MIN_WINDOWS: u64 = 3;
+/// The longest name of a rule, in bytes.
+const LONGEST_NAME: usize = 64;
+
+/// The channels that a rule applies to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChannelChoice {
+    /// The channel with this name, or with this number where it has no name.
+    Named(String),
+    /// Each channel by itself.
+    Any,
+    /// Every analysed channel at once.
+    Both,
+    /// The call as a whole.
+    Call,
+}
+
+/// The part of the call that a rule applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// The first milliseconds.
+    First(u64),
+    /// The last milliseconds.
+    Last(u64),
+}
+
+/// The values that raise and clear an alert.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Threshold {
+    /// Whether values above raise an alert; else values below.
+    pub above: bool,
+    /// Values beyond it raise an alert.
+    pub raise: f64,
+    /// A value that is not beyond it clears the alert.
+    pub clear: f64,
+}
+
+impl Threshold {
+    /// Returns whether a value raises an alert.
+    #[must_use]
+    pub fn raises(&self, value: f64) -> bool {
+        if self.above { value > self.raise } else { value < self.raise }
+    }
+
+    /// Returns whether a value clears an alert.
+    #[must_use]
+    pub fn clears(&self, value: f64) -> bool {
+        if self.above { value <= self.clear } else { value >= self.clear }
+    }
+}
+
+/// A rule whose keys fit together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The priority of its alerts.
+    pub priority: Priority,
+    /// Its channels.
+    pub channel: ChannelChoice,
+    /// What it measures.
+    pub kind: Kind,
+    /// The emotion; empty for kinds without one.
+    pub emotion: String,
+    /// The values that raise and clear an alert.
+    pub threshold: Threshold,
+    /// How long the value must stay beyond the threshold.
+    pub hold: u64,
+    /// The time that the value is computed from; 0 for kinds without one.
+    pub within: u64,
+    /// The part of the call.
+    pub part: Part,
+    /// Analysed windows that a value needs.
+    pub min_windows: u64,
+    /// Time after an alert without another one.
+    pub cool_down: u64,
+}
+
+/// A key that does not fit the other keys of its rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contradiction {
+    /// The key.
+    pub key: &'static str,
+    /// What is allowed, to complete "expected …".
+    pub allowed: String,
+}
+
+fn no(key: &'static str, allowed: impl Into<String>) -> Contradiction {
+    Contradiction { key, allowed: allowed.into() }
+}
+
+/// What the keys of a kind must and may be.
+struct Shape {
+    /// Whether an emotion is named.
+    emotion: bool,
+    /// The lowest and the highest threshold; `None` for the kind whose threshold is `for`.
+    values: Option<(f64, f64)>,
+    within: bool,
+    /// Whether windows are counted.
+    windows: bool,
+    /// Whether the rule has a channel.
+    channel: bool,
+}
+
+impl Kind {
+    fn shape(self) -> Shape {
+        let shape =
+            |emotion, values, within, windows, channel| Shape { emotion, values, within, windows, channel };
+        match self {
+            Self::Emotion => shape(true, Some((0.0, 1.0)), false, true, true),
+            Self::Valence => shape(false, Some((-5.0, 5.0)), true, true, true),
+            Self::Share => shape(true, Some((0.0, 1.0)), true, true, true),
+            Self::Trend => shape(false, Some((-10.0, 10.0)), true, true, true),
+            Self::NonTalk => shape(false, None, false, false, false),
+            Self::Overlap => shape(false, Some((0.0, 1.0)), true, false, false),
+            Self::Interruptions => shape(false, Some((0.0, 1_000.0)), true, false, true),
+        }
+    }
+}
+
+impl Rule {
+    /// Makes the rule of an `[[alert]]`.
+    ///
+    /// # Errors
+    /// Returns the first key that is missing or contradicts another one.
+    pub fn new(options: &AlertOptions) -> Result<Self, Contradiction> {
+        let name = options.name.as_deref().ok_or_else(|| no("name", "a name of its own for each rule"))?;
+        if name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
+            return Err(no(
+                "name",
+                format!("text of at most {LONGEST_NAME} bytes without control characters"),
+            ));
+        }
+        let kind = options.kind.ok_or_else(|| no("kind", format!("one of {}", Kind::NAMES.join(", "))))?;
+        let shape = kind.shape();
+        check_presence(options, kind, &shape)?;
+        let threshold = match shape.values {
+            Some(range) => threshold(options, kind, range)?,
+            None => {
+                let seconds = options.hold.unwrap_or_default().as_secs_f64();
+                Threshold { above: true, raise: seconds, clear: seconds }
+            }
+        };
+        let rule = Self {
+            name: name.into(),
+            priority: options.priority,
+            channel: channel(options, &shape),
+            kind,
+            emotion: options.emotion.clone().unwrap_or_default(),
+            threshold,
+            hold: if shape.values.is_some() { options.hold.map_or(0, milliseconds) } else { 0 },
+            within: options.within.map_or(0, milliseconds),
+            part: part(options)?,
+            min_windows: options.min_windows.map_or(MIN_WINDOWS, |windows| windows as u64),
+            cool_down: milliseconds(options.cool_down),
+        };
+        rule.check_part(options)?;
+        Ok(rule)
+    }
+
+    /// Checks that the part of the call is long enough for the rule to apply in it.
+    fn check_part(&self, options: &AlertOptions) -> Result<(), Contradiction> {
+        let (key, length) = match self.part {
+            Part::Whole => return Ok(()),
+            Part::First(length) => ("first", length),
+            Part::Last(length) => ("last", length),
+        };
+        let silence = if self.kind == Kind::NonTalk { options.hold.map_or(0, milliseconds) } else { 0 };
+        let spans = if self.kind == Kind::Trend { self.within.saturating_mul(2) } else { self.within };
+        for (key_of_time, needed) in [("for", self.hold.max(silence)), ("within", spans)] {
+            if needed > length {
+                let what = if self.kind == Kind::Trend && key_of_time == "within" {
+                    "2 × within"
+                } else {
+                    key_of_time
+                };
+                return Err(no(key, format!("at least {what} ({})", Written(needed))));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether a value depends on several channels.
+    #[must_use]
+    pub fn spans_channels(&self) -> bool {
+        matches!(self.kind, Kind::NonTalk | Kind::Overlap | Kind::Interruptions)
+            || self.channel == ChannelChoice::Both
+    }
+
+    /// Returns whether the rule applies to a channel.
+    #[must_use]
+    pub fn applies_to(&self, channel_name: &str) -> bool {
+        match &self.channel {
+            ChannelChoice::Named(name) => name == channel_name,
+            ChannelChoice::Any => true,
+            ChannelChoice::Both | ChannelChoice::Call => false,
+        }
+    }
+}
+
+/// Checks that the keys are there that the kind needs, and no others.
+fn check_presence(options: &AlertOptions, kind: Kind, shape: &Shape) -> Result<(), Contradiction> {
+    let kind = kind.name();
+    let checks = [
+        ("emotion", options.emotion.is_some(), shape.emotion, shape.emotion),
+        ("within", options.within.is_some(), shape.within, shape.within),
+        ("for", options.hold.is_some(), shape.values.is_none(), true),
+        ("above", options.above.is_some(), false, shape.values.is_some()),
+        ("below", options.below.is_some(), false, shape.values.is_some()),
+        ("clear", options.clear.is_some(), false, shape.values.is_some()),
+        ("min_windows", options.min_windows.is_some(), false, shape.windows),
+        ("channel", options.channel.is_some(), false, shape.channel),
+    ];
+    for (key, present, needed, possible) in checks {
+        if present && !possible {
+            return Err(no(key, format!("no {key} beside kind = {kind:?}")));
+        }
+        if !present && needed {
+            let example = match key {
+                "emotion" => "a label of the model",
+                _ => "a time such as 30s",
+            };
+            return Err(no(key, format!("{example} beside kind = {kind:?}")));
+        }
+    }
+    Ok(())
+}
+
+fn threshold(
+    options: &AlertOptions,
+    kind: Kind,
+    (low, high): (f64, f64),
+) -> Result<Threshold, Contradiction> {
+    let (key, raise, above) = match (options.above, options.below) {
+        (Some(_), Some(_)) => return Err(no("below", "either above or below, not both")),
+        (None, None) => return Err(no("above", format!("above or below beside kind = {:?}", kind.name()))),
+        (Some(above), None) => ("above", above, true),
+        (None, Some(below)) => ("below", below, false),
+    };
+    // A value never lies beyond the end of its range.
+    let reachable = if above { raise >= low && raise < high } else { raise > low && raise <= high };
+    if !reachable {
+        let bounds =
+            if above { format!("from {low} to below {high}") } else { format!("above {low}, up to {high}") };
+        return Err(no(key, format!("a number {bounds} beside kind = {:?}", kind.name())));
+    }
+    let clear = options.clear.unwrap_or(raise);
+    let behind = if above { clear <= raise && clear >= low } else { clear >= raise && clear <= high };
+    if !behind {
+        let allowed = if above {
+            format!("a number from {low} to above = {raise}")
+        } else {
+            format!("a number from below = {raise} to {high}")
+        };
+        return Err(no("clear", allowed));
+    }
+    Ok(Threshold { above, raise, clear })
+}
+
+fn channel(options: &AlertOptions, shape: &Shape) -> ChannelChoice {
+    match options.channel.as_deref() {
+        _ if !shape.channel => ChannelChoice::Call,
+        None | Some("any") => ChannelChoice::Any,
+        Some("both") => ChannelChoice::Both,
+        Some(name) => ChannelChoice::Named(name.to_owned()),
+    }
+}
+
+fn part(options: &AlertOptions) -> Result<Part, Contradiction> {
+    match (options.first, options.last) {
+        (Some(_), Some(_)) => Err(no("last", "either first or last, not both")),
+        (Some(first), None) => Ok(Part::First(milliseconds(first))),
+        (None, Some(last)) => Ok(Part::Last(milliseconds(last))),
+        (None, None) => Ok(Part::Whole),
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds as people write them.
+struct Written(u64);
+
+impl fmt::Display for Written {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}s", self.0 as f64 / 1_000.0)
+    }
+}
+
+impl fmt::Display for Rule {
+    /// Writes the rule as a sentence, as in `customer: probability of anger above 0.7 for 5s`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.channel {
+            ChannelChoice::Named(name) => write!(out, "{name}: ")?,
+            ChannelChoice::Any => out.write_str("any channel: ")?,
+            ChannelChoice::Both => out.write_str("every analysed channel at once: ")?,
+            ChannelChoice::Call => out.write_str("call: ")?,
+        }
+        let within = Written(self.within);
+        match self.kind {
+            Kind::Emotion => write!(out, "probability of {}", self.emotion),
+            Kind::Valence => write!(out, "mean valence of the last {within}"),
+            Kind::Share => write!(out, "share of {} in the last {within}", self.emotion),
+            Kind::Trend => write!(out, "mean valence of the last {within} less that of the {within} before"),
+            Kind::NonTalk => return write!(out, "nobody speaks for {}s{}", self.threshold.raise, self.part),
+            Kind::Overlap => write!(out, "share of overlap in the last {within}"),
+            Kind::Interruptions => write!(out, "interruptions in the last {within}"),
+        }?;
+        let Threshold { above, raise, clear } = self.threshold;
+        write!(out, " {} {raise}", if above { "above" } else { "below" })?;
+        if self.hold > 0 {
+            write!(out, " for {}", Written(self.hold))?;
+        }
+        if clear != raise {
+            write!(out, ", cleared at {clear}")?;
+        }
+        write!(out, "{}", self.part)
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole => Ok(()),
+            Self::First(length) => write!(out, ", in the first {} of the call", Written(*length)),
+            Self::Last(length) => write!(out, ", in the last {} of the call", Written(*length)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn emotion() -> AlertOptions {
+        AlertOptions {
+            name: Some("angry".to_owned()),
+            kind: Some(Kind::Emotion),
+            emotion: Some("anger".to_owned()),
+            above: Some(0.7),
+            ..AlertOptions::default()
+        }
+    }
+
+    fn seconds(seconds: u64) -> Option<Duration> {
+        Some(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn keys_that_fit_make_a_rule_that_reads_as_a_sentence() {
+        let rule =
+            Rule::new(&AlertOptions { hold: seconds(5), clear: Some(0.5), first: seconds(60), ..emotion() })
+                .unwrap();
+        assert_eq!(
+            rule.to_string(),
+            "any channel: probability of anger above 0.7 for 5s, cleared at 0.5, in the first 60s of the call"
+        );
+        assert_eq!((rule.min_windows, rule.cool_down), (3, 60_000));
+        let non_talk = AlertOptions {
+            emotion: None,
+            above: None,
+            kind: Some(Kind::NonTalk),
+            hold: seconds(8),
+            ..emotion()
+        };
+        assert_eq!(Rule::new(&non_talk).unwrap().to_string(), "call: nobody speaks for 8s");
+    }
+
+    #[test]
+    fn contradictory_keys_are_refused_with_what_is_allowed() {
+        let valence = AlertOptions {
+            kind: Some(Kind::Valence),
+            emotion: None,
+            within: seconds(30),
+            above: None,
+            below: Some(-2.0),
+            ..emotion()
+        };
+        let overlap =
+            AlertOptions { kind: Some(Kind::Overlap), below: None, above: Some(0.2), ..valence.clone() };
+        let non_talk = AlertOptions {
+            kind: Some(Kind::NonTalk),
+            emotion: None,
+            above: None,
+            hold: seconds(8),
+            ..emotion()
+        };
+        Rule::new(&valence).unwrap();
+        Rule::new(&overlap).unwrap();
+        Rule::new(&non_talk).unwrap();
+        for (key, options) in [
+            ("name", AlertOptions { name: None, ..emotion() }),
+            ("name", AlertOptions { name: Some("n".repeat(65)), ..emotion() }),
+            ("kind", AlertOptions { kind: None, ..emotion() }),
+            ("emotion", AlertOptions { emotion: None, ..emotion() }),
+            ("emotion", AlertOptions { emotion: Some("anger".to_owned()), ..valence.clone() }),
+            ("above", AlertOptions { above: None, ..emotion() }),
+            ("below", AlertOptions { below: Some(0.1), ..emotion() }),
+            ("above", AlertOptions { above: Some(1.0), ..emotion() }),
+            ("above", AlertOptions { above: Some(-0.1), ..emotion() }),
+            ("below", AlertOptions { below: Some(-5.0), ..valence.clone() }),
+            ("clear", AlertOptions { clear: Some(0.8), ..emotion() }),
+            ("clear", AlertOptions { clear: Some(-3.0), ..valence.clone() }),
+            ("within", AlertOptions { within: None, ..valence.clone() }),
+            ("within", AlertOptions { within: seconds(3), ..emotion() }),
+            ("last", AlertOptions { first: seconds(9), last: seconds(9), ..emotion() }),
+            ("first", AlertOptions { first: seconds(9), ..valence.clone() }),
+            ("last", AlertOptions { last: seconds(4), hold: seconds(5), ..emotion() }),
+            ("first", AlertOptions { kind: Some(Kind::Trend), first: seconds(59), ..valence.clone() }),
+            ("first", AlertOptions { first: seconds(7), ..non_talk.clone() }),
+            ("for", AlertOptions { hold: None, ..non_talk.clone() }),
+            ("above", AlertOptions { above: Some(3.0), ..non_talk.clone() }),
+            ("channel", AlertOptions { channel: Some("customer".to_owned()), ..non_talk }),
+            ("channel", AlertOptions { channel: Some("any".to_owned()), ..overlap.clone() }),
+            ("min_windows", AlertOptions { min_windows: Some(2), ..overlap }),
+        ] {
+            let refused = Rule::new(&options).unwrap_err();
+            assert_eq!(refused.key, key, "{options:?}: {refused:?}");
+            assert!(!refused.allowed.is_empty());
+        }
+    }
+}

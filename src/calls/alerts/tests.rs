@@ -1,0 +1,472 @@
+//! One scripted stream for each kind of rule, and streams that are read again after a crash.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::options::{AlertOptions, Kind, Priority};
+use super::rule::Rule;
+use super::{AlertEvaluator, CLEARED, RAISED, Seen};
+use crate::calls::{Options, Valences, valence};
+use crate::proto::{Alert, EmotionEvent, EmotionScore};
+use crate::stream::{ChannelStates, CountedWindow, StreamCall, StreamInfo};
+
+/// Windows of 3 s every second.
+const LENGTH: u64 = 3_000;
+const HOP: u64 = 1_000;
+
+fn seconds(seconds: u64) -> Option<Duration> {
+    Some(Duration::from_secs(seconds))
+}
+
+fn options(kind: Kind) -> AlertOptions {
+    let (name, kind) = (Some("rule".to_owned()), Some(kind));
+    AlertOptions { name, kind, priority: Priority::High, ..AlertOptions::default() }
+}
+
+fn above(kind: Kind, above: f64) -> AlertOptions {
+    AlertOptions { above: Some(above), ..options(kind) }
+}
+
+fn anger(threshold: f64) -> AlertOptions {
+    AlertOptions { emotion: Some("anger".to_owned()), ..above(Kind::Emotion, threshold) }
+}
+
+fn evaluator(rules: &[AlertOptions]) -> AlertEvaluator {
+    AlertEvaluator::new(rules.iter().map(|options| Rule::new(options).unwrap()).collect())
+}
+
+/// The probability of anger in each window of a channel, `None` for a silent one; the rest is happiness.
+type Moods = Vec<Option<f32>>;
+
+/// A stream: the moods of its channels, and when each speaks, in milliseconds.
+#[derive(Debug, Clone, Default)]
+struct Script {
+    moods: Vec<Moods>,
+    speech: Vec<Vec<(u64, u64)>>,
+}
+
+fn stream(channels: usize) -> StreamInfo {
+    let stream_id: Arc<str> = "stream".into();
+    let names = ["customer", "agent", "third"];
+    StreamInfo {
+        stream_id: stream_id.clone(),
+        channel_names: names[..channels].iter().map(|name| (*name).to_owned()).collect(),
+        attributes: [("queue".to_owned(), "sales".to_owned())].into(),
+        call: Some(Arc::new(StreamCall::named("call".into(), "grpc"))),
+        ..StreamInfo::default()
+    }
+}
+
+fn event(channel: usize, index: usize, anger: f32) -> EmotionEvent {
+    let score =
+        |(emotion, probability): (&str, f32)| EmotionScore { emotion: emotion.to_owned(), probability };
+    let scores = [("anger", anger), ("happiness", 1.0 - anger)];
+    EmotionEvent {
+        event_id: uuid::Uuid::from_u64_pair(channel as u64, index as u64).to_string(),
+        emotion: if anger > 0.5 { "anger" } else { "happiness" }.to_owned(),
+        scores: scores.map(score).to_vec(),
+        ..EmotionEvent::default()
+    }
+}
+
+impl Script {
+    fn one(moods: &[Option<f32>]) -> Self {
+        Self { moods: vec![moods.to_vec()], speech: vec![Vec::new()] }
+    }
+
+    fn windows(&self) -> usize {
+        self.moods.iter().map(Vec::len).max().unwrap_or(0)
+    }
+
+    fn end(&self) -> u64 {
+        (self.windows() as u64).saturating_sub(1) * HOP + LENGTH
+    }
+
+    /// Counts one window of one channel as the publisher does, and evaluates the rules.
+    fn window(
+        &self,
+        evaluator: &AlertEvaluator,
+        states: &mut ChannelStates,
+        (stream, channel, index): (&StreamInfo, usize, usize),
+    ) -> Vec<Arc<Alert>> {
+        let mood = self.moods[channel][index];
+        let event = mood.map(|anger| event(channel, index, anger));
+        let (start, end) = (index as u64 * HOP, index as u64 * HOP + LENGTH);
+        let totals = Arc::make_mut(states.of_mut(channel as u32).call.get_or_insert_default());
+        totals.analysed = true;
+        let valence = event.as_ref().and_then(|event| Valences::new(&Options::default()).of(event));
+        totals.has_valence |= valence.is_some();
+        totals.emotions = vec!["anger".to_owned(), "happiness".to_owned()];
+        let emotion = event.as_ref().map(|event| u8::from(event.emotion == "happiness"));
+        totals.windows.push(CountedWindow {
+            start,
+            end,
+            emotion,
+            valence: valence::to_stored(valence.unwrap_or(0.0)),
+        });
+        totals.has_speech = true;
+        for (from, to) in &self.speech[channel] {
+            // The part of the speech that no earlier window has reported, in frames of 16 ms.
+            let (from, to) = ((*from).max(totals.end), (*to).min(end));
+            if from < to {
+                match totals.speech.last_mut() {
+                    Some(last) if from <= last.1 + 16 => last.1 = to,
+                    _ => totals.speech.push((from, to)),
+                }
+            }
+        }
+        totals.end = end;
+        (totals.sounds, totals.fingerprint) = (true, channel as u64);
+        let (channel, channels) = (channel as u32, self.moods.len() as u32);
+        evaluator.window(states, &Seen { stream, channel, channels, start, end, event: event.as_ref() })
+    }
+
+    /// All alerts of the stream, in order.
+    fn alerts(&self, evaluator: &AlertEvaluator) -> Vec<Alert> {
+        self.alerts_and_states(evaluator).0
+    }
+
+    fn alerts_and_states(&self, evaluator: &AlertEvaluator) -> (Vec<Alert>, ChannelStates) {
+        let (stream, mut states, mut alerts) =
+            (stream(self.moods.len()), ChannelStates::default(), Vec::new());
+        for index in 0..self.windows() {
+            for channel in 0..self.moods.len() {
+                alerts.extend(self.window(evaluator, &mut states, (&stream, channel, index)));
+            }
+        }
+        alerts.extend(evaluator.finish(&mut states, &stream, self.end()));
+        (alerts.into_iter().map(Arc::unwrap_or_clone).collect(), states)
+    }
+}
+
+fn ms(time: &Option<pbjson_types::Duration>) -> u64 {
+    time.as_ref().map_or(0, |time| time.seconds as u64 * 1_000 + time.nanos as u64 / 1_000_000)
+}
+
+/// State, start, time of the change.
+fn changes(alerts: &[Alert]) -> Vec<(&str, u64, u64)> {
+    let change = |alert: &'_ Alert| {
+        (ms(&alert.start), ms(if alert.state == RAISED { &alert.raised_at } else { &alert.end }))
+    };
+    let text = |alert: &Alert| if alert.state == RAISED { RAISED } else { CLEARED };
+    alerts.iter().map(|alert| (text(alert), change(alert).0, change(alert).1)).collect()
+}
+
+fn moods(parts: &[(usize, Option<f32>)]) -> Moods {
+    parts.iter().flat_map(|(count, mood)| std::iter::repeat_n(*mood, *count)).collect()
+}
+
+#[test]
+fn an_emotion_must_stay_above_the_threshold_for_the_whole_time() {
+    let angry = evaluator(&[AlertOptions { hold: seconds(6), clear: Some(0.4), ..anger(0.7) }]);
+    // Windows 2 to 4 last from 2 to 7 s, which is not 6 s; windows 7 to 12 last from 7 to 15 s.
+    let script = Script::one(&moods(&[
+        (2, Some(0.2)),
+        (3, Some(0.9)),
+        (2, Some(0.6)),
+        (6, Some(0.8)),
+        (2, Some(0.5)),
+        (2, Some(0.3)),
+    ]));
+    let alerts = script.alerts(&angry);
+    assert_eq!(changes(&alerts), [(RAISED, 7_000, 13_000), (CLEARED, 7_000, 18_000)]);
+    let raised = &alerts[0];
+    assert_eq!((raised.value, raised.threshold, raised.channel_name.as_str()), (0.8, 0.7, "customer"));
+    assert_eq!(
+        (raised.rule.as_str(), raised.priority.as_str(), raised.kind.as_str()),
+        ("rule", "high", "emotion")
+    );
+    assert_eq!((raised.call_id.as_str(), raised.stream_id.as_str()), ("call", "stream"));
+    assert_eq!(raised.attributes["queue"], "sales");
+    assert_eq!(raised.event_ids.len(), 6, "the events whose windows overlap the evidence: {raised:?}");
+    assert_eq!((alerts[1].alert_id.as_str(), alerts[1].value), (raised.alert_id.as_str(), 0.3));
+}
+
+#[test]
+fn a_silent_window_and_a_gap_interrupt_an_emotion_and_clear_nothing() {
+    let angry = evaluator(&[anger(0.7)]);
+    let script = Script::one(&moods(&[
+        (2, Some(0.9)),
+        (1, None),
+        (2, Some(0.9)),
+        (1, None),
+        (3, Some(0.9)),
+        (9, None),
+    ]));
+    let alerts = script.alerts(&angry);
+    assert_eq!(
+        changes(&alerts),
+        [(RAISED, 6_000, 11_000), (CLEARED, 6_000, 20_000)],
+        "cleared at the end of the call"
+    );
+    assert_eq!(alerts[1].value, alerts[0].value);
+}
+
+#[test]
+fn smoothed_scores_count_where_there_are_any() {
+    let angry = evaluator(&[AlertOptions { min_windows: Some(1), ..anger(0.7) }]);
+    let stream = stream(1);
+    let smoothed = EmotionEvent { smoothed_scores: event(0, 0, 0.2).scores, ..event(0, 0, 0.9) };
+    let seen =
+        |event| Seen { stream: &stream, channel: 0, channels: 1, start: 0, end: LENGTH, event: Some(event) };
+    assert!(angry.window(&mut ChannelStates::default(), &seen(&smoothed)).is_empty());
+    assert_eq!(angry.window(&mut ChannelStates::default(), &seen(&event(0, 0, 0.9))).len(), 1);
+}
+
+#[test]
+fn after_an_alert_its_rule_is_quiet_for_the_cool_down() {
+    let again = moods(&[(3, Some(0.9)), (1, Some(0.1)), (10, Some(0.9)), (1, Some(0.1)), (10, Some(0.9))]);
+    let quiet = evaluator(&[AlertOptions { cool_down: Duration::from_secs(15), ..anger(0.7) }]);
+    let raised = |alerts: Vec<Alert>| alerts.iter().filter(|alert| alert.state == RAISED).count();
+    assert_eq!(
+        changes(&Script::one(&again).alerts(&quiet))[2].2,
+        21_000,
+        "the first value 15 s after the end at 6 s"
+    );
+    let eager = evaluator(&[AlertOptions { cool_down: Duration::ZERO, ..anger(0.7) }]);
+    let alerts = Script::one(&again).alerts(&eager);
+    let ids: std::collections::BTreeSet<&str> = alerts.iter().map(|alert| alert.alert_id.as_str()).collect();
+    assert_eq!((ids.len(), raised(alerts.clone())), (3, 3));
+}
+
+#[test]
+fn the_mean_valence_falls_below_the_threshold_and_rises_again() {
+    let sad =
+        AlertOptions { below: Some(-2.0), clear: Some(0.0), within: seconds(10), ..options(Kind::Valence) };
+    let script = Script::one(&moods(&[(10, Some(0.1)), (15, Some(0.9)), (15, Some(0.1))]));
+    let alerts = script.alerts(&evaluator(&[sad]));
+    let found: Vec<&str> = alerts.iter().map(|alert| alert.state.as_str()).collect();
+    assert_eq!(found, [RAISED, CLEARED]);
+    assert!(alerts[0].value < -2.0 && alerts[0].value > -4.0, "valence = 5 × (0.1 − 0.9): {alerts:?}");
+    assert!(alerts[1].value >= 0.0 && alerts[0].event_ids.len() <= 20);
+    assert!((17_000..22_000).contains(&ms(&alerts[0].raised_at)), "{alerts:?}");
+}
+
+#[test]
+fn a_value_needs_enough_windows() {
+    let one =
+        AlertOptions { below: Some(4.9), within: seconds(9), min_windows: Some(5), ..options(Kind::Valence) };
+    let script = Script::one(&moods(&[(4, Some(0.9)), (4, None), (1, Some(0.9))]));
+    assert!(script.alerts(&evaluator(std::slice::from_ref(&one))).is_empty());
+    let enough = AlertOptions { min_windows: Some(4), ..one };
+    assert_eq!(script.alerts(&evaluator(&[enough]))[0].raised_at, Some(Duration::from_secs(6).into()));
+}
+
+#[test]
+fn a_share_is_that_of_the_analysed_time() {
+    let emotion = Some("anger".to_owned());
+    let share = AlertOptions { emotion, within: seconds(20), ..above(Kind::Share, 0.5) };
+    let script = Script::one(&moods(&[(10, Some(0.1)), (20, None), (4, Some(0.9)), (10, Some(0.1))]));
+    let alerts = script.alerts(&evaluator(&[share]));
+    assert_eq!(alerts.len(), 2, "{alerts:?}");
+    assert_eq!(alerts[0].value, 1.0, "silence counts for nothing");
+    assert_eq!(ms(&alerts[0].raised_at), 35_000, "with the third analysed window of the last 20 s");
+    assert!(alerts[1].value <= 0.5);
+}
+
+#[test]
+fn a_trend_compares_two_spans() {
+    let falling = AlertOptions { below: Some(-5.0), within: seconds(10), ..options(Kind::Trend) };
+    let script = Script::one(&moods(&[(20, Some(0.1)), (20, Some(0.9))]));
+    let alerts = script.alerts(&evaluator(&[falling]));
+    assert_eq!(alerts.iter().filter(|alert| alert.state == RAISED).count(), 1, "{alerts:?}");
+    assert!(ms(&alerts[0].raised_at) > 22_000 && alerts[0].value < -5.0);
+    assert!(
+        Script::one(&moods(&[(40, Some(0.9))]))
+            .alerts(&evaluator(&[AlertOptions {
+                below: Some(-0.1),
+                within: seconds(10),
+                ..options(Kind::Trend)
+            }]))
+            .is_empty(),
+        "the same mood all the time"
+    );
+}
+
+fn talk(customer: &[(u64, u64)], agent: &[(u64, u64)], windows: usize) -> Script {
+    let moods = vec![vec![Some(0.1); windows]; 2];
+    Script { moods, speech: vec![customer.to_vec(), agent.to_vec()] }
+}
+
+#[test]
+fn silence_of_everybody_raises_an_alert_and_speech_clears_it() {
+    let quiet = AlertOptions { hold: seconds(8), ..options(Kind::NonTalk) };
+    let script = talk(&[(0, 4_000), (20_000, 22_000)], &[(3_000, 6_000)], 22);
+    let alerts = script.alerts(&evaluator(&[quiet]));
+    assert_eq!(changes(&alerts), [(RAISED, 6_000, 14_000), (CLEARED, 6_000, 21_000)]);
+    assert_eq!((alerts[0].value, alerts[0].threshold, alerts[0].channel_name.as_str()), (8.0, 8.0, ""));
+}
+
+#[test]
+fn overlap_is_a_share_of_the_time_and_identical_channels_have_none() {
+    let both_speak = AlertOptions { within: seconds(10), ..above(Kind::Overlap, 0.3) };
+    let script = talk(&[(0, 12_000)], &[(6_000, 15_000)], 20);
+    let alerts = script.alerts(&evaluator(std::slice::from_ref(&both_speak)));
+    assert_eq!(changes(&alerts)[0], (RAISED, 6_000, 10_000));
+    assert!((alerts[0].value - 0.4).abs() < 1e-9, "{alerts:?}");
+    let rare = AlertOptions { above: None, below: Some(0.1), ..both_speak };
+    let alerts = script.alerts(&evaluator(&[rare]));
+    assert_eq!(
+        ms(&alerts[0].raised_at),
+        22_000,
+        "not before 10 s have passed, and while it is rare: {alerts:?}"
+    );
+}
+
+#[test]
+fn interruptions_count_for_the_channel_that_interrupts() {
+    let customer = [(0, 5_000), (10_000, 15_000), (20_000, 25_000)];
+    let agent = [(3_000, 9_000), (13_000, 19_000), (23_000, 28_000)];
+    let script = talk(&customer, &agent, 30);
+    let rule = AlertOptions { within: seconds(30), ..above(Kind::Interruptions, 2.0) };
+    let alerts = script.alerts(&evaluator(std::slice::from_ref(&rule)));
+    assert_eq!(alerts[0].channel_name, "agent");
+    assert_eq!((alerts[0].value, changes(&alerts)[0].1), (3.0, 3_000), "{alerts:?}");
+    let of_customer = AlertOptions { channel: Some("customer".to_owned()), ..rule };
+    assert!(script.alerts(&evaluator(&[of_customer])).is_empty());
+}
+
+#[test]
+fn both_means_every_analysed_channel_at_once() {
+    let rule = AlertOptions { channel: Some("both".to_owned()), ..anger(0.7) };
+    let one = Script { moods: vec![vec![Some(0.9); 9], vec![Some(0.2); 9]], speech: vec![vec![]; 2] };
+    assert!(one.alerts(&evaluator(std::slice::from_ref(&rule))).is_empty());
+    let mut two = one;
+    two.moods[1][3..].fill(Some(0.8));
+    let alerts = two.alerts(&evaluator(std::slice::from_ref(&rule)));
+    assert_eq!(changes(&alerts), [(RAISED, 3_000, 8_000), (CLEARED, 3_000, 11_000)]);
+    assert_eq!((alerts[0].channel_name.as_str(), alerts[0].value), ("both", 0.8));
+    let any = evaluator(&[anger(0.7)]);
+    let channels: Vec<String> = two.alerts(&any).into_iter().map(|alert| alert.channel_name).collect();
+    assert_eq!(channels[..2], ["customer", "agent"]);
+    let named = evaluator(&[AlertOptions { channel: Some("agent".to_owned()), ..anger(0.7) }]);
+    assert!(two.alerts(&named).iter().all(|alert| alert.channel_name == "agent"));
+}
+
+#[test]
+fn a_rule_on_a_part_of_the_call_ignores_the_rest() {
+    let angry = Script::one(&moods(&[(10, Some(0.9)), (20, Some(0.1)), (10, Some(0.9))]));
+    let first = evaluator(&[AlertOptions { first: seconds(20), ..anger(0.7) }]);
+    assert_eq!(changes(&angry.alerts(&first)), [(RAISED, 0, 5_000), (CLEARED, 0, 13_000)]);
+    let late = Script::one(&moods(&[(25, Some(0.1)), (10, Some(0.9))]));
+    assert!(late.alerts(&first).is_empty());
+    let last = evaluator(&[AlertOptions { last: seconds(10), ..anger(0.7) }]);
+    assert_eq!(changes(&angry.alerts(&last)), [(RAISED, 32_000, 37_000), (CLEARED, 32_000, 42_000)]);
+    let early = Script::one(&moods(&[(10, Some(0.9)), (20, Some(0.1))]));
+    assert!(early.alerts(&last).is_empty());
+    let still_angry = Script::one(&moods(&[(40, Some(0.9))]));
+    let first = changes(&still_angry.alerts(&first)).to_vec().into_iter().map(|it| it.2).collect::<Vec<_>>();
+    assert_eq!(first, [5_000, 21_000], "cleared where the part has ended");
+}
+
+#[test]
+fn the_summary_has_each_alert_once_in_its_last_state() {
+    let angry = evaluator(&[AlertOptions { cool_down: Duration::ZERO, ..anger(0.7) }]);
+    let script = Script::one(&moods(&[(5, Some(0.9)), (5, Some(0.1)), (5, Some(0.9))]));
+    let (alerts, states) = script.alerts_and_states(&angry);
+    let held = &states.of(0).alerts.unwrap().alerts;
+    assert_eq!((alerts.len(), held.len()), (4, 2));
+    assert!(held.iter().all(|alert| alert.state == CLEARED && alert.attributes.is_empty()));
+}
+
+fn all_kinds() -> AlertEvaluator {
+    let within = seconds(6);
+    let named = |name: &str, options: AlertOptions| AlertOptions {
+        name: Some(name.to_owned()),
+        cool_down: Duration::from_secs(2),
+        ..options
+    };
+    let emotion = Some("anger".to_owned());
+    evaluator(&[
+        named("emotion", AlertOptions { hold: seconds(4), ..anger(0.6) }),
+        named("both", AlertOptions { channel: Some("both".to_owned()), min_windows: Some(1), ..anger(0.5) }),
+        named("valence", AlertOptions { below: Some(-1.0), within, ..options(Kind::Valence) }),
+        named("share", AlertOptions { emotion, within, ..above(Kind::Share, 0.4) }),
+        named("trend", AlertOptions { within, ..above(Kind::Trend, 1.0) }),
+        named("silence", AlertOptions { hold: seconds(3), ..options(Kind::NonTalk) }),
+        named("overlap", AlertOptions { within, ..above(Kind::Overlap, 0.2) }),
+        named("interruptions", AlertOptions { within, ..above(Kind::Interruptions, 0.0) }),
+        named("last", AlertOptions { last: seconds(9), ..anger(0.5) }),
+    ])
+}
+
+fn script() -> impl Strategy<Value = Script> {
+    let mood = proptest::option::weighted(0.8, 0.0..1.0_f32);
+    let speech = proptest::collection::vec((0..2_500_u64, 100..3_000_u64), 0..12);
+    let channel = (proptest::collection::vec(mood, 25), speech);
+    (channel.clone(), channel).prop_map(|channels| {
+        let channels = [channels.0, channels.1];
+        let spans = |parts: &Vec<(u64, u64)>| {
+            let mut at = 0;
+            let span = |(gap, length): &(u64, u64)| {
+                // Whole frames of the detector.
+                let start = at + gap / 16 * 16 + 32;
+                at = start + length / 16 * 16;
+                (start, at)
+            };
+            parts.iter().map(span).collect()
+        };
+        Script {
+            moods: channels.iter().map(|(moods, _)| moods.clone()).collect(),
+            speech: channels.iter().map(|(_, parts)| spans(parts)).collect(),
+        }
+    })
+}
+
+proptest! {
+    /// At each crash, each channel goes on with the state of its last window that was delivered, which is behind the others by up to four windows.
+    #[test]
+    fn a_stream_that_is_read_again_has_the_same_alerts(
+        script in script(),
+        crashes in proptest::collection::vec((0..25_usize, 0..4_usize, 0..4_usize), 0..4),
+    ) {
+        let evaluator = all_kinds();
+        let (expected, expected_states) = script.alerts_and_states(&evaluator);
+        let stream = stream(2);
+        let mut delivered: Vec<Alert> = Vec::new();
+        // The states of each channel after each of its windows, with the alerts of that window.
+        let mut history: [Vec<(String, Vec<Arc<Alert>>)>; 2] = [Vec::new(), Vec::new()];
+        let mut states = ChannelStates::default();
+        let mut crashes: Vec<_> = crashes;
+        crashes.sort_unstable();
+        crashes.push((25, 0, 0));
+        for (until, one, other) in crashes {
+            let mut next = [history[0].len(), history[1].len()];
+            for index in 0..until {
+                for channel in 0..2 {
+                    if index >= next[channel] {
+                        let alerts = script.window(&evaluator, &mut states, (&stream, channel, index));
+                        let state = ChannelStates::new(vec![states.of(channel as u32)]);
+                        history[channel].push((serde_json::to_string(&state).unwrap(), alerts));
+                        next[channel] = index + 1;
+                    }
+                }
+            }
+            if until == 25 {
+                break;
+            }
+            // What was not delivered is lost, with its alerts.
+            for (channel, lost) in [one, other].into_iter().enumerate() {
+                let kept = history[channel].len().saturating_sub(lost);
+                history[channel].truncate(kept);
+                let json = history[channel].last().map(|(json, _)| json.clone());
+                let state: ChannelStates = json.map_or_else(ChannelStates::default, |json| serde_json::from_str(&json).unwrap());
+                *states.of_mut(channel as u32) = state.of(0);
+            }
+        }
+        for (_, alerts) in history.iter().flatten() {
+            delivered.extend(alerts.iter().map(|alert| Alert::clone(alert)));
+        }
+        delivered.extend(evaluator.finish(&mut states, &stream, script.end()).iter().map(|alert| Alert::clone(alert)));
+        let sorted = |alerts: &[Alert]| {
+            let mut all: Vec<String> = alerts.iter().map(|alert| serde_json::to_string(&Alert { attributes: [].into(), ..alert.clone() }).unwrap()).collect();
+            all.sort();
+            all
+        };
+        prop_assert_eq!(sorted(&delivered), sorted(&expected));
+        let held = |states: &ChannelStates| states.iter().flat_map(|state| state.alerts.clone().unwrap().alerts.clone()).collect::<Vec<_>>();
+        prop_assert_eq!(held(&states), held(&expected_states));
+    }
+}

@@ -1,0 +1,218 @@
+//! `affectd rules`: the rules of alerts, and the alerts that they would have raised on recordings.
+//!
+//! Input: the configuration with its `[[alert]]` rules, and recordings. Output: the rules as sentences, or alerts. Invariants: no network connection is
+//! opened; recordings are analysed by the daemon's code.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::analyze::Analyzer;
+use super::channels::ChannelArgs;
+use super::event_table::seconds;
+use super::recordings;
+use super::streams::first_of;
+use crate::calls::alerts::{AlertEvaluator, RAISED, Seen};
+use crate::calls::{Valences, count_window};
+use crate::config::{self, AlertRule, Config, LoadOptions, Loaded, Role};
+use crate::model::ModelSource;
+use crate::proto::Alert;
+use crate::publish::stream_states::StreamStates;
+use crate::serving::{Recipient, WindowEnvelope};
+use crate::stream::{StreamCall, StreamInfo};
+
+/// Arguments of `affectd rules`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// What to do with the rules.
+#[derive(Debug, clap::Subcommand)]
+pub enum Action {
+    /// Validate the rules and print each as a sentence, or the first error (exit code 64)
+    Check {
+        /// Configuration file with the rules [default: the configuration of the command]
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// The alerts that the rules raise and clear on recordings
+    Replay(ReplayArgs),
+}
+
+/// Arguments of `affectd rules replay`.
+#[derive(Debug, clap::Args)]
+pub struct ReplayArgs {
+    /// Recordings, folders of recordings, or - for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The format of the alerts
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: AlertFormat,
+    /// ONNX file [default: the configured model, else the built-in one]
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// The channel options.
+    #[command(flatten)]
+    pub channels: ChannelArgs,
+}
+
+/// The format of alerts on stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum AlertFormat {
+    /// Aligned columns
+    Table,
+    /// proto3 JSON, one alert per line
+    Jsonl,
+}
+
+/// Runs the command.
+pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
+    match args.action {
+        Action::Check { file: None } => check(&context.loaded),
+        Action::Check { file } => {
+            let environment = super::environment_variables();
+            check(&config::load(&LoadOptions { file, environment, flags: Vec::new() })?)
+        }
+        Action::Replay(args) => {
+            let config = context.loaded.config;
+            let replay = tokio::task::spawn_blocking(move || replay(&args, &config));
+            replay.await.context("the analysis panicked")?
+        }
+    }
+}
+
+fn check(loaded: &Loaded) -> anyhow::Result<()> {
+    let rules = &loaded.config.alerts;
+    check_labels(loaded)?;
+    let mut out = io::stdout().lock();
+    if rules.is_empty() {
+        writeln!(out, "no rules: the configuration has no [[alert]]")?;
+    }
+    for rule in rules {
+        writeln!(out, "{} ({}): {rule}", rule.name, rule.priority.name())?;
+    }
+    Ok(())
+}
+
+/// Checks that each emotion is a label of a model that serves.
+fn check_labels(loaded: &Loaded) -> anyhow::Result<()> {
+    let emotions: Vec<(usize, &AlertRule)> =
+        loaded.config.alerts.iter().enumerate().filter(|(_, rule)| !rule.emotion.is_empty()).collect();
+    if emotions.is_empty() {
+        return Ok(());
+    }
+    let mut labels: Vec<String> = Vec::new();
+    for model in loaded.config.models.iter().filter(|model| model.role == Role::Serving) {
+        labels.extend(ModelSource::configured(model.path.as_deref()).contract()?.labels);
+    }
+    for (index, rule) in emotions {
+        if !labels.contains(&rule.emotion) {
+            let allowed = format!("one of {} (rule {:?})", labels.join(", "), rule.name);
+            return Err(loaded.reject(&format!("alert.{index}.emotion"), allowed).into());
+        }
+    }
+    Ok(())
+}
+
+fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<()> {
+    if config.alerts.is_empty() {
+        let message = "no rules: set [[alert]] in the file of --config";
+        return Err(super::UsageError(message.to_owned()).into());
+    }
+    let mut analyzer = Analyzer::new(args.model.clone(), &args.channels.request(), config)?;
+    analyzer.setup.measured = true;
+    let mut replay = Replay {
+        alerts: AlertEvaluator::new(config.alerts.clone()),
+        valences: Valences::new(&config.calls),
+        out: AlertTable { format: args.format, has_header: false },
+    };
+    let mut failures = Vec::new();
+    for path in recordings::expand(&args.files)? {
+        match recordings::open(&path) {
+            Ok(file) => {
+                let info = analyzer.stream(&path);
+                let call = StreamCall::named(info.stream_id.clone(), "recording");
+                let info = Arc::new(StreamInfo { call: Some(Arc::new(call)), ..StreamInfo::clone(&info) });
+                let channels = u32::try_from(file.channels()).unwrap_or(u32::MAX);
+                let mut states = StreamStates::default();
+                let end = analyzer.file(&info, &file, &mut states, &mut |states, window, event| {
+                    let (_, envelope) =
+                        WindowEnvelope::seal(window, info.clone(), None, Recipient::Unpublished(None));
+                    replay.window(states, &envelope, (channels, event))
+                })?;
+                let end = u64::try_from(end.as_millis()).unwrap_or(u64::MAX);
+                let left = replay.alerts.finish(states.of_stream(&info), &info, end);
+                replay.print(&left)?;
+            }
+            Err(error) => failures.push(error),
+        }
+    }
+    first_of(failures)
+}
+
+/// The rules and what they have printed.
+struct Replay {
+    alerts: AlertEvaluator,
+    valences: Valences,
+    out: AlertTable,
+}
+
+impl Replay {
+    fn window(
+        &mut self,
+        states: &mut StreamStates,
+        envelope: &WindowEnvelope,
+        (channels, event): (u32, &crate::proto::EmotionEvent),
+    ) -> anyhow::Result<()> {
+        let milliseconds = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let states = states.of_stream(&envelope.stream);
+        count_window(states.of_mut(envelope.channel), envelope, Some(event), &self.valences);
+        let seen = Seen {
+            stream: &envelope.stream,
+            channel: envelope.channel,
+            channels: envelope.activity.as_deref().map_or(channels, |activity| activity.channels),
+            start: milliseconds(envelope.start),
+            end: milliseconds(envelope.end),
+            event: Some(event),
+        };
+        let alerts = self.alerts.window(states, &seen);
+        self.print(&alerts)
+    }
+
+    fn print(&mut self, alerts: &[Arc<Alert>]) -> anyhow::Result<()> {
+        alerts.iter().try_for_each(|alert| Ok(self.out.print(alert)?))
+    }
+}
+
+/// The writer of alerts, in one of the formats.
+struct AlertTable {
+    format: AlertFormat,
+    has_header: bool,
+}
+
+impl AlertTable {
+    fn print(&mut self, alert: &Alert) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        if self.format == AlertFormat::Jsonl {
+            return writeln!(out, "{}", serde_json::to_string(alert)?);
+        }
+        let row = |cells: [&str; 7]| {
+            let [time, state, priority, rule, call, channel, value] = cells;
+            format!("{time:>9}  {state:<7}  {priority:<8}  {rule:<20}  {call:<20}  {channel:<10}  {value}")
+        };
+        if !self.has_header {
+            self.has_header = true;
+            writeln!(out, "{}", row(["seconds", "state", "priority", "rule", "call", "channel", "value"]))?;
+        }
+        let changed = if alert.state == RAISED { alert.raised_at } else { alert.end };
+        let (time, value) = (format!("{:.1}", seconds(changed)), format!("{:.2}", alert.value));
+        let cells = [&time, &alert.state, &alert.priority, &alert.rule, &alert.call_id, &alert.channel_name];
+        let [time, state, priority, rule, call, channel] = cells.map(String::as_str);
+        writeln!(out, "{}", row([time, state, priority, rule, call, channel, &value]).trim_end())
+    }
+}

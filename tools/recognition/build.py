@@ -1,11 +1,11 @@
 """Builds the large speech-emotion model as one ONNX file that affectd runs as it is.
 
-Input: the folders of CREMA-D, which trains, and of EMO-DB and TESS, which calibrate. Output: the ONNX file, and on standard output the
-measures of the parts that chose and calibrated it. Invariants: neither the test speakers of CREMA-D nor EMO-DB nor TESS
-train; the temperature depends on 5 speakers of EMO-DB and on one of TESS. Windows and embeddings are cached in `--work`.
+Input: the folders of CREMA-D, which trains, and of EMO-DB, which calibrates. Output: the ONNX file, and on standard output the
+measures of the parts that calibrated it. Invariants: neither the test speakers of CREMA-D nor EMO-DB train; the temperature
+depends on the validation speakers of CREMA-D and on 5 speakers of EMO-DB. Windows and embeddings are cached in `--work`.
 
     pip install --no-deps -r requirements.txt
-    python build.py --crema-d DIR --emo-db DIR --tess DIR --work DIR --output speech-emotion-large.onnx
+    python build.py --crema-d DIR --emo-db DIR --work DIR --output speech-emotion-large.onnx
 """
 
 import argparse
@@ -23,7 +23,7 @@ import windows
 
 COPIES = range(5)  # of CREMA-D; copy 0 is the clips as they are
 PROVENANCE = {
-    "datasets": ["CREMA-D, rebuilt from log-mel spectrograms; EMO-DB and TESS for the temperature"], "protocol": "speaker-independent",
+    "datasets": ["CREMA-D, rebuilt from log-mel spectrograms; EMO-DB for the temperature"], "protocol": "speaker-independent",
     "metrics": {}, "trained_at": "2026-11-29T00:00:00Z",
 }  # fmt: skip
 
@@ -55,8 +55,8 @@ class Scored:
 
 
 def calibrated(network, options):
-    """Returns the calibration from the choosing speakers of all three corpora, and prints their measures."""
-    sets = [Scored(network, corpus, "validation", options) for corpus in ("crema-d", "emo-db", "tess")]
+    """Returns the calibration from the choosing speakers of both corpora, and prints their measures."""
+    sets = [Scored(network, corpus, "validation", options) for corpus in ("crema-d", "emo-db")]
     typical = np.median(calibration.distance(sets[0].embeddings))
     fitted = calibration.fit([(it.logits, it.embeddings, it.labels) for it in sets], typical)
     print("calibration: base {:.3f}, slope {:.3f}, typical distance {:.3f}".format(*fitted))
@@ -69,7 +69,6 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--crema-d", type=Path, metavar="DIR", required=True)
     parser.add_argument("--emo-db", type=Path, metavar="DIR", required=True)
-    parser.add_argument("--tess", type=Path, metavar="DIR", required=True)
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and batches (default: %(default)s)")
     parser.add_argument("--name", default="speech-emotion-large", help="name in the contract (default: %(default)s)")
     parser.add_argument("--version", default="1.0.0", help="version in the contract (default: %(default)s)")
@@ -77,7 +76,6 @@ def arguments():
     parser.add_argument("--output", type=Path, required=True, help="the ONNX file")
     options = parser.parse_args()
     options.roots = {"crema-d": options.crema_d, "noise": options.crema_d, "emo-db": options.emo_db}
-    options.roots["tess"] = options.tess
     return options
 
 

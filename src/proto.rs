@@ -4,6 +4,7 @@
 #![allow(clippy::all, clippy::allow_attributes, unused_qualifications, reason = "generated code")]
 
 pub mod codec;
+mod scores;
 mod timestamp;
 
 pub use timestamp::Timestamp;

@@ -23,15 +23,24 @@ pub fn sample_bytes(encoding: Encoding) -> Option<usize> {
 /// # Panics
 /// Panics for an encoding without a sample size (see [`sample_bytes`]).
 pub fn encode(channels: &[Vec<f32>], encoding: Encoding) -> Bytes {
+    let mut bytes = Vec::new();
+    encode_into(&mut bytes, channels, encoding);
+    bytes.into()
+}
+
+/// Interleaves channels of equal length, encodes them and appends them to `bytes`.
+///
+/// # Panics
+/// As [`encode`].
+pub fn encode_into(bytes: &mut Vec<u8>, channels: &[Vec<f32>], encoding: Encoding) {
     let width = sample_bytes(encoding).expect("the encoding holds samples");
     let frames = channels.first().map_or(0, Vec::len);
-    let mut bytes = Vec::with_capacity(frames * channels.len() * width);
+    bytes.reserve(frames * channels.len() * width);
     for frame in 0..frames {
         for channel in channels {
-            push(&mut bytes, channel[frame], encoding);
+            push(bytes, channel[frame], encoding);
         }
     }
-    bytes.into()
 }
 
 fn push(bytes: &mut Vec<u8>, sample: f32, encoding: Encoding) {

@@ -2,7 +2,7 @@
 //!
 //! In data order: [`AudioFormat`] describes the bytes of a chunk, [`decode`] converts them to one buffer per
 //! channel, [`ChannelLayout`] selects the channels, and [`Resampler`] converts them to the sample rate of the
-//! model. Whole files are decoded by [`decode_file`] and [`decode_bytes`].
+//! model. Whole files are decoded by [`decode_file`] and [`decode_bytes`], or block by block by [`AudioFile`].
 //!
 //! Invariants: samples are f32 with full scale ±1 from the decoder on; the phase of the resampler follows
 //! from the absolute sample index, so its output does not depend on how the audio was divided into chunks.

@@ -36,7 +36,10 @@ impl Valences {
             let is = |labels: &[String]| i32::from(labels.contains(label));
             f64::from(is(&self.positive) - is(&self.negative))
         };
-        let signs = event.scores.iter().map(|score| (sign(&score.emotion), f64::from(score.probability)));
+        let signs = event
+            .unsmoothed_scores()
+            .iter()
+            .map(|score| (sign(&score.emotion), f64::from(score.probability)));
         let (sum, known) = signs.fold((0.0, false), |(sum, known), (sign, probability)| {
             (sum + sign * probability, known || sign != 0.0)
         });

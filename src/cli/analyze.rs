@@ -3,25 +3,27 @@
 //! Input: recordings. Output: one line per window on stdout. Invariants: no network connection is opened.
 
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use prost::bytes::Bytes;
 
 use super::channels::ChannelArgs;
 use super::event_table::{EventTable, seconds, stdout_has_colour};
 use super::recordings;
 use super::streams::{EventFormat, first_of, print};
-use crate::audio::{AudioFormat, Encoding, Recording};
+use crate::audio::{AudioFile, AudioFormat, Encoding};
 use crate::batch;
 use crate::client::ChannelRequest;
-use crate::config::{Config, Engine, Smoothing};
+use crate::config::{Config, Engine};
 use crate::model::{Model, ModelSource, Prediction, Predictions, Session};
 use crate::proto::EmotionEvent;
 use crate::publish::EventFactory;
-use crate::publish::event::{Scores, WindowName};
-use crate::publish::smoothing::RawScores;
+use crate::publish::event::WindowName;
+use crate::publish::stages::Stages;
 use crate::publish::stream_states::StreamStates;
 use crate::stream::StreamInfo;
 use crate::stream::{Chunk, Scratch, StreamFrontEnd, StreamSetup};
@@ -69,12 +71,12 @@ fn analyze(args: Args, config: &Config) -> anyhow::Result<()> {
     let mut out = Timeline::new(args.format, &analyzer);
     let mut failures = Vec::new();
     for path in recordings::expand(&args.files)? {
-        match recordings::decode(&path) {
-            Ok(recording) => {
-                out.begin(&path, &recording)?;
+        match recordings::open(&path) {
+            Ok(file) => {
+                out.begin(&path, &file)?;
                 let info = analyzer.stream(&path);
                 let mut states = StreamStates::default();
-                analyzer.file(&info, &recording, &mut states, &mut |_, _, event| out.event(event))?;
+                analyzer.file(&info, &file, &mut states, &mut |_, _, event| out.event(event))?;
             }
             Err(error) => failures.push(error),
         }
@@ -89,7 +91,7 @@ pub(super) struct Analyzer {
     pub(super) setup: StreamSetup,
     scratch: Scratch,
     events: EventFactory,
-    smoothing: Option<Smoothing>,
+    stages: Stages,
     batch_size: usize,
 }
 
@@ -121,7 +123,7 @@ impl Analyzer {
             setup,
             scratch,
             events,
-            smoothing: config.publish.smoothing(),
+            stages: Stages::new(&config.publish),
             batch_size: config.batch.max_size.unwrap_or(batch::DEFAULT_SIZE).min(max_windows_per_run),
         })
     }
@@ -133,37 +135,37 @@ impl Analyzer {
         Arc::new(StreamInfo { stream_id, channel_names, ..StreamInfo::default() })
     }
 
-    /// Analyses one recording in batches of windows. Returns its length.
+    /// Analyses one recording in batches of windows, while it is decoded.
     pub(super) fn file(
         &mut self,
         info: &Arc<StreamInfo>,
-        recording: &Recording,
+        file: &AudioFile,
         states: &mut StreamStates,
         emit: Emit<'_>,
-    ) -> anyhow::Result<Duration> {
-        let mut chunks = chunks(recording)?.peekable();
-        let first = chunks.peek().context("a recording has samples")?;
-        let begun = StreamFrontEnd::begin(&self.setup, first);
+    ) -> anyhow::Result<()> {
+        let format = AudioFormat::new(Encoding::PcmF32Le, file.sample_rate_hz(), file.channels() as u32)?;
+        let mut chunk = Chunk { format: Some(format), ..Chunk::default() };
+        let begun = StreamFrontEnd::begin(&self.setup, &chunk);
         let mut stream = begun.with_context(|| info.stream_id.to_string())?;
-        let mut windows = Vec::new();
-        let mut count = 0;
-        for chunk in chunks {
+        let (mut windows, mut count) = (Vec::new(), 0);
+        chunks(file, |audio, is_last| {
+            chunk.audio = audio;
             stream.accept(&mut self.scratch, &chunk, &mut |window| windows.push(window))?;
-            if chunk.last {
+            if is_last {
                 stream.end(&mut self.scratch, &mut |window| windows.push(window))?;
             }
-            while windows.len() >= self.batch_size || (chunk.last && !windows.is_empty()) {
+            while windows.len() >= self.batch_size || (is_last && !windows.is_empty()) {
                 let rest = windows.split_off(windows.len().min(self.batch_size));
                 count += windows.len();
-                self.batch(info, windows, states, emit)?;
-                windows = rest;
+                let batch = std::mem::replace(&mut windows, rest);
+                self.batch(info, batch, states, emit)?;
             }
-        }
+            Ok(())
+        })?;
         if count == 0 {
             tracing::warn!("{}: shorter than the shortest window (window.min_length)", info.stream_id);
         }
-        let frames = recording.channels.first().map_or(0, Vec::len);
-        Ok(Duration::from_secs_f64(frames as f64 / f64::from(recording.sample_rate_hz)))
+        Ok(())
     }
 
     fn batch(
@@ -186,10 +188,9 @@ impl Analyzer {
             let row = if window.silent { None } else { Some(rows.next().context("a row for each window")?) };
             let Prediction { scores: row, values } = row.unwrap_or_default();
             let name = WindowName { owner: &info.owner, stream_id: &info.stream_id, channel, index, partial };
-            let raw = RawScores { segment: window.segment, labels: self.events.labels(), scores: &row };
             let state = states.of(info, channel);
-            let smoothed = self.smoothing.as_ref().map(|smoothing| smoothing.smooth_channel(state, raw));
-            let scores = Scores { raw: &row, smoothed: smoothed.as_deref(), values: &values };
+            let staged = self.stages.run(state, window.segment, (self.events.labels(), &row));
+            let scores = staged.scores(&row, &values);
             let channel_name = info.channel_name(channel).to_owned();
             let scored = self.events.scored(name, window.start..window.end, scores);
             emit(states, window, &EmotionEvent { channel_name, ..scored })?;
@@ -198,25 +199,24 @@ impl Analyzer {
     }
 }
 
-/// Returns the recording as chunks of 32-bit floats, so that no precision is lost. Each is made when it is needed,
-/// because all of them take as much memory as the recording.
-fn chunks(recording: &Recording) -> anyhow::Result<impl Iterator<Item = Chunk>> {
-    let Recording { sample_rate_hz, channels } = recording;
-    let count = u32::try_from(channels.len())?;
-    let format = Some(AudioFormat::new(Encoding::PcmF32Le, *sample_rate_hz, count)?);
-    let frames = channels.first().map_or(0, Vec::len);
-    let step = CHUNK.as_secs() as usize * *sample_rate_hz as usize;
-    Ok((0..frames).step_by(step).enumerate().map(move |(sequence, start)| {
-        let end = (start + step).min(frames);
-        let samples = (start..end).flat_map(|at| channels.iter().map(move |channel| channel[at]));
-        Chunk {
-            sequence: Some(sequence as u64),
-            format,
-            audio: samples.flat_map(f32::to_le_bytes).collect::<Vec<u8>>().into(),
-            last: end == frames,
-            ..Chunk::default()
+/// Decodes a file and passes it to `take` as chunks of 32-bit floats, so that no precision is lost, and whether each chunk
+/// is the last one. An error of `take` ends the decoding.
+fn chunks(file: &AudioFile, mut take: impl FnMut(Bytes, bool) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let step = CHUNK.as_secs() as usize * file.sample_rate_hz() as usize * file.channels() * size_of::<f32>();
+    let (mut audio, mut outcome) = (Vec::with_capacity(step), Ok(()));
+    let decoded = file.decode(&mut |block| {
+        let frames = block.first().map_or(0, Vec::len);
+        for sample in (0..frames).flat_map(|at| block.iter().map(move |channel| channel[at])) {
+            audio.extend_from_slice(&sample.to_le_bytes());
         }
-    }))
+        if audio.len() >= step {
+            outcome = take(std::mem::replace(&mut audio, Vec::with_capacity(step)).into(), false);
+        }
+        if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    decoded?;
+    outcome?;
+    take(audio.into(), true)
 }
 
 /// The writer of a timeline, in one of the formats.
@@ -242,13 +242,13 @@ impl Timeline {
         }
     }
 
-    fn begin(&mut self, path: &Path, recording: &Recording) -> io::Result<()> {
+    fn begin(&mut self, path: &Path, file: &AudioFile) -> io::Result<()> {
         self.table.begin();
         if self.format != TimelineFormat::Table {
             return Ok(());
         }
-        let (rate_hz, channels) = (recording.sample_rate_hz, recording.channels.len());
-        let length = recording.channels.first().map_or(0, Vec::len) as f64 / f64::from(rate_hz);
+        let (rate_hz, channels) = (file.sample_rate_hz(), file.channels());
+        let length = file.frames() as f64 / f64::from(rate_hz);
         let plural = if channels == 1 { "" } else { "s" };
         let name = recordings::name(path);
         writeln!(io::stdout(), "{name}: {length:.1} s, {rate_hz} Hz, {channels} channel{plural}")

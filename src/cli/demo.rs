@@ -29,8 +29,11 @@ const CHUNK: Duration = Duration::from_millis(100);
 /// The sample rate, in Hz, of recordings that are sent in µ-law.
 const TELEPHONE_HZ: u32 = 8_000;
 
-/// A note that is printed with the samples, because labels of synthetic speech say nothing about the model's accuracy.
-const ABOUT_SAMPLES: &str = "synthetic speech: the labels show that events flow, not the model's accuracy";
+/// What to look at in the events of the samples. Labels of synthetic speech say nothing about the model's accuracy.
+const ABOUT_SAMPLES: &str = "\
+synthetic speech: expect low confidence, and labels without a meaning.
+Look at call-stereo-mulaw, whose channels are analysed separately, and at
+muted-then-speech: its first 4 s are digital silence, which has no events.";
 
 /// Arguments of `affectd demo`.
 #[derive(Debug, clap::Args)]
@@ -145,7 +148,9 @@ fn summary(outcome: &StreamsOutcome) -> String {
 /// Returns the user's files, or the samples, as streams. Files with the same name get numbered stream ids.
 fn streams(files: &[PathBuf], channels: &ChannelRequest) -> anyhow::Result<Vec<NamedScript>> {
     let named_recordings = if files.is_empty() {
-        samples::recordings()?.into_iter().map(|(name, recording)| (name.to_owned(), recording)).collect()
+        let mut samples = samples::recordings()?;
+        samples.push(samples::muted()?);
+        samples.into_iter().map(|(name, recording)| (name.to_owned(), recording)).collect()
     } else {
         recordings::expand(files)?
             .iter()

@@ -3,7 +3,7 @@
 //! Input: a dataset, a split, and a model or a server. Output: the report on stdout, skipped clips with their reasons on
 //! stderr, and optionally the predictions as CSV. Invariants: progress is drawn only on a terminal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -19,10 +19,13 @@ use crate::client;
 use crate::config::Config;
 use crate::datasets::audit::{self, Audit, ClipProperties, FrameLength};
 use crate::datasets::{Clip, DatasetSpec, DatasetSplits, Pool, Split};
-use crate::evaluation::{Answers, EvaluationPlan, Perturbation};
+use crate::evaluation::{
+    Answers, EvaluationPlan, Metrics, NamedClip, Perturbation, Report, ScoredClip, StreamKind, adapt_streams,
+};
 use crate::model::Model;
 use crate::offline;
 use crate::proto::ClipResult;
+use crate::publish::Adaptation;
 
 /// Arguments of `affectd evaluate`.
 #[derive(Debug, clap::Args)]
@@ -58,6 +61,10 @@ pub struct Args {
     /// Apply this gain to every clip first, at 16 bits; samples beyond full scale are clipped
     #[arg(long, value_name = "DB", allow_negative_numbers = true, value_parser = gain)]
     pub gain_db: Option<f64>,
+    /// Chain the clips of each speaker to streams and report what publish.adaptation makes of them: mixed (all clips in
+    /// random order), neutral (the neutral clips first) or single (a stream for each emotion)
+    #[arg(long, value_name = "KIND")]
+    pub streams: Option<StreamKind>,
     /// The format of the report
     #[arg(long, value_enum, default_value = "table")]
     pub format: ReportFormat,
@@ -75,10 +82,14 @@ pub async fn run(mut args: Args, context: super::Context) -> anyhow::Result<()> 
     let config = context.loaded.config;
     let (clips, args) = tokio::task::spawn_blocking(move || anyhow::Ok((clips(&args)?, args))).await??;
     let mut record = ClipRecorder::new(clips.len() as u64, args.predictions)?;
+    let mut streams = args.streams.map(|kind| Streams::new(kind, &clips, &config));
     let perturbation = Arc::new(Perturbation::new(args.gain_db, args.telephone));
     let answers = Answers::only(&args.protocol.only_labels);
     let plan = EvaluationPlan { clips, perturbation: Arc::clone(&perturbation), answers };
-    let mut each = |result: &ClipResult| record.add(result);
+    let mut each = |result: &ClipResult| {
+        record.add(result);
+        streams.iter_mut().for_each(|streams| streams.add(result));
+    };
     let report = match args.server {
         Some(url) => {
             let server = grpc_server(&url)?;
@@ -97,12 +108,64 @@ pub async fn run(mut args: Args, context: super::Context) -> anyhow::Result<()> 
     if report.clips == 0 {
         anyhow::bail!("no clip could be scored: all {} were skipped", report.skipped);
     }
+    let adapted = streams.map(|streams| streams.report(&report, args.seed));
     let mut out = io::stdout().lock();
-    match args.format {
-        ReportFormat::Table => write!(out, "{report}")?,
-        ReportFormat::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+    match (args.format, adapted) {
+        (ReportFormat::Table, None) => write!(out, "{report}")?,
+        (ReportFormat::Table, Some((title, adapted))) => write!(out, "{report}\n\n{title}\n\n{adapted}")?,
+        (ReportFormat::Json, None) => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+        (ReportFormat::Json, Some((_, adapted))) => {
+            let both = serde_json::json!({"clips": report, "streams": adapted});
+            writeln!(out, "{}", serde_json::to_string_pretty(&both)?)?;
+        }
     }
     Ok(())
+}
+
+/// The clips of an evaluation that are chained to streams.
+struct Streams {
+    kind: StreamKind,
+    adaptation: Adaptation,
+    speakers: HashMap<String, Option<String>>,
+    /// With the name of the true label.
+    clips: Vec<(NamedClip, String)>,
+}
+
+impl Streams {
+    fn new(kind: StreamKind, clips: &[Clip], config: &Config) -> Self {
+        let speakers = clips.iter().map(|clip| (clip.id.clone(), clip.speaker.clone())).collect();
+        let adaptation = Adaptation { windows: config.publish.adaptation_windows };
+        Self { kind, adaptation, speakers, clips: Vec::new() }
+    }
+
+    fn add(&mut self, result: &ClipResult) {
+        if result.skipped.is_empty() {
+            let speaker = self.speakers.get(&result.id).cloned().flatten();
+            let probabilities = result.scores.iter().map(|score| score.probability).collect();
+            let clip = ScoredClip { truth: 0, probabilities, speaker };
+            self.clips.push((NamedClip { id: result.id.clone(), clip }, result.truth.clone()));
+        }
+    }
+
+    /// Returns a title and the report of the adapted clips, which `raw` is the report of without adaptation.
+    fn report(self, raw: &Report, seed: u64) -> (String, Report) {
+        let truth = |label: &str| raw.labels.iter().position(|known| known == label);
+        let clips = self.clips.into_iter().filter_map(|(mut named, label)| {
+            named.clip.truth = truth(&label)?;
+            Some(named)
+        });
+        let clips: Vec<NamedClip> = clips.collect();
+        let (adapted, streams) = adapt_streams(&clips, &raw.labels, (self.kind, seed), self.adaptation);
+        let kind = match self.kind {
+            StreamKind::Mixed => "of all emotions in random order",
+            StreamKind::Neutral => "that begin with the neutral clips",
+            StreamKind::Single => "of one emotion each",
+        };
+        let windows = self.adaptation.windows;
+        let title = format!("adapted, {streams} streams {kind} (publish.adaptation_windows = {windows}):");
+        let metrics = Metrics::of(&raw.labels, &adapted);
+        (title, Report::new(raw.model.clone(), raw.labels.clone(), metrics, raw.skipped, raw.seconds))
+    }
 }
 
 /// Returns the usable clips of the split, and prints to stderr which ones are left out. They are those that training

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::UsageError;
-use crate::audio::{self, Recording};
+use crate::audio::{self, AudioFile, DecodeLimit, Recording};
 
 /// The name that stands for standard input.
 const STDIN: &str = "-";
@@ -96,6 +96,17 @@ pub(super) fn decode(path: &Path) -> anyhow::Result<Recording> {
         return Ok(audio::decode_bytes(bytes(path)?, Some(&name(path)))?);
     }
     Ok(audio::decode_file(path)?)
+}
+
+/// Checks a file, or standard input up to its end, to be decoded block by block.
+///
+/// # Errors
+/// A file that cannot be read or decoded; the message begins with its name.
+pub(super) fn open(path: &Path) -> anyhow::Result<AudioFile> {
+    if is_stdin(path) {
+        return Ok(AudioFile::new(bytes(path)?.into(), &name(path), &DecodeLimit::NONE)?);
+    }
+    Ok(AudioFile::open(path)?)
 }
 
 /// Reads the bytes of a file, or of standard input up to its end.

@@ -5,13 +5,34 @@
 use crate::audio::{FileError, Recording, decode_bytes};
 
 macro_rules! samples {
-    ($($name:literal),+) => {
-        [$(($name, include_bytes!(concat!("../../deploy/samples/", $name, ".wav")))),+]
+    ($($name:literal = $file:literal),+) => {
+        [$(($name, include_bytes!(concat!("../../deploy/samples/", $file)))),+]
     };
 }
 
-/// The samples: name and bytes of a WAV file.
-const SAMPLES: [(&str, &[u8]); 5] = samples!["calm", "angry", "cheerful", "sad", "call-stereo-mulaw"];
+/// The samples: name and bytes of a WAV file. The names describe the voice, because a synthesiser has no emotion that a label
+/// could be compared with.
+const SAMPLES: [(&str, &[u8]); 5] = samples![
+    "slow-flat" = "calm.wav",
+    "fast-loud" = "angry.wav",
+    "high-lively" = "cheerful.wav",
+    "low-quiet" = "sad.wav",
+    "call-stereo-mulaw" = "call-stereo-mulaw.wav"
+];
+
+/// The seconds of digital silence before the speech of [`muted`].
+const MUTED_SECONDS: usize = 4;
+
+/// Returns the first sample behind digital silence, as a call that begins muted, and its name.
+pub(super) fn muted() -> Result<(&'static str, Recording), FileError> {
+    let (name, bytes) = SAMPLES[0];
+    let mut recording = decode_bytes(bytes, Some(name))?;
+    let silence = MUTED_SECONDS * recording.sample_rate_hz as usize;
+    for channel in &mut recording.channels {
+        channel.splice(..0, std::iter::repeat_n(0.0, silence));
+    }
+    Ok(("muted-then-speech", recording))
+}
 
 /// Decodes all samples, in order.
 pub(super) fn recordings() -> Result<Vec<(&'static str, Recording)>, FileError> {

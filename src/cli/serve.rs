@@ -119,7 +119,9 @@ fn check_windows(contract: &Contract, loaded: &Loaded) -> anyhow::Result<()> {
         }
         Err(SetupError::VoiceActivity { model, rate_hz }) => {
             let needed = vad::SAMPLE_RATE_HZ;
-            let allowed = format!("\"off\" with model {model} at {rate_hz} Hz, or a model at {needed} Hz");
+            let allowed = format!(
+                "\"off\" or \"digital-silence\" with model {model} at {rate_hz} Hz, or a model at {needed} Hz"
+            );
             Err(loaded.reject("vad.mode", allowed).into())
         }
         Err(error) => Err(error.into()),

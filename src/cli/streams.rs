@@ -4,18 +4,18 @@
 //! of one stream does not end another.
 
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use prost::bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::event_table::{EventTable, span, stdout_has_colour};
 use super::recordings;
-use crate::audio;
+use crate::audio::{encode_into, sample_bytes};
 use crate::client::{self, Channel, ChunkOptions, ClientError, Pace, Received, Script};
 use crate::proto::{EmotionEvent, Encoding};
 use crate::telemetry::percentile;
@@ -49,17 +49,21 @@ pub(super) struct StreamsOutcome {
     pub failures: Vec<anyhow::Error>,
 }
 
-/// Reads a file and cuts it into chunks.
+/// Reads a file and cuts it into chunks. Its samples are encoded while they are decoded.
 pub(super) fn script(path: &Path, options: &ChunkOptions) -> anyhow::Result<Script> {
+    let file = recordings::open(path)?;
+    let (rate_hz, channels) = (file.sample_rate_hz(), file.channels());
     if options.encoding == Encoding::File {
-        let bytes = Bytes::from(recordings::bytes(path)?);
-        let recording = audio::decode_bytes(&bytes, Some(&recordings::name(path)))?;
-        let frames = recording.channels.first().map_or(0, Vec::len);
-        let length = Duration::from_secs_f64(frames as f64 / f64::from(recording.sample_rate_hz));
-        return Ok(Script::of_file(&bytes, length, options));
+        let length = Duration::from_secs_f64(file.frames() as f64 / f64::from(rate_hz));
+        return Ok(Script::of_file(file.bytes(), length, options));
     }
-    let recording = recordings::decode(path)?;
-    Ok(Script::of_samples(&recording.channels, recording.sample_rate_hz, options))
+    let width = sample_bytes(options.encoding).context("the encoding holds samples")?;
+    let mut bytes = Vec::with_capacity(file.frames() * channels * width);
+    file.decode(&mut |block| {
+        encode_into(&mut bytes, block, options.encoding);
+        ControlFlow::Continue(())
+    })?;
+    Ok(Script::of_encoded(&bytes.into(), channels, rate_hz, options))
 }
 
 /// Sends all streams concurrently and prints their events, where a format is given, until the last stream has ended.

@@ -46,14 +46,21 @@ pub struct Script {
 impl Script {
     /// Cuts samples into chunks; `channels` holds one vector per channel, all of the same length.
     pub fn of_samples(channels: &[Vec<f32>], sample_rate_hz: u32, options: &ChunkOptions) -> Self {
-        let bytes = encode(channels, options.encoding);
+        Self::of_encoded(&encode(channels, options.encoding), channels.len(), sample_rate_hz, options)
+    }
+
+    /// Cuts interleaved samples of `channels` channels, in the encoding of `options`, into chunks.
+    ///
+    /// # Panics
+    /// Panics for an encoding without a sample size, and for no channels.
+    pub fn of_encoded(bytes: &Bytes, channels: usize, sample_rate_hz: u32, options: &ChunkOptions) -> Self {
         let format = AudioFormat {
             encoding: options.encoding.into(),
             sample_rate_hz,
-            channels: u32::try_from(channels.len()).expect("few channels"),
+            channels: u32::try_from(channels).expect("few channels"),
         };
-        let frame_bytes = channels.len() * sample_bytes(options.encoding).expect("checked by encode");
-        let frames = channels.first().map_or(0, Vec::len);
+        let frame_bytes = channels * sample_bytes(options.encoding).expect("the encoding holds samples");
+        let frames = bytes.len() / frame_bytes;
         let step = ((options.chunk.as_secs_f64() * f64::from(sample_rate_hz)).round() as usize).max(1);
         let mut script = Self::with_capacity(frames.div_ceil(step));
         for start in (0..frames.max(1)).step_by(step) {

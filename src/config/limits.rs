@@ -67,6 +67,10 @@ pub struct Limits {
     /// Longest time that a drain takes.
     #[serde(with = "As::<AnyDuration>")]
     pub grace_period: Duration,
+    /// Longest time that the windows of Kafka partitions which are revoked may take, before what is left is given up and read again by
+    /// the next reader.
+    #[serde(with = "As::<AnyDuration>")]
+    pub revoke_timeout: Duration,
     /// How threads share the cores on Linux: with `batch` a thread that wakes up waits until a core is free, which
     /// analyses more windows a second; with `normal` it may interrupt another thread at once.
     pub scheduling: Scheduling,
@@ -89,6 +93,7 @@ impl Default for Limits {
             shards: 0,
             shard_queue: 64,
             grace_period: Duration::from_secs(25),
+            revoke_timeout: Duration::from_secs(5),
             scheduling: Scheduling::Batch,
         }
     }

@@ -29,7 +29,7 @@ pub use crate::calls::alerts::Rule as AlertRule;
 pub use crate::evaluation::Options as Evaluation;
 pub use crate::kafka::{DeliveryMode, OnLostProgress, Options as Kafka, ValueFormat};
 pub use crate::model::{Device, EngineOptions as Engine};
-pub use crate::publish::{Options as Publish, Smoothing, SmoothingMethod};
+pub use crate::publish::{AdaptationMethod, Options as Publish, Smoothing, SmoothingMethod};
 pub use crate::security::{AuthOptions as Auth, ClientAuth, TlsOptions as Tls};
 pub use crate::serving::{ConfiguredModel as Model, Role};
 pub use crate::transport::grpc::Options as Grpc;

@@ -231,6 +231,7 @@ pub(super) fn reader(
         readiness: inputs.readiness.clone(),
         idle_timeout: config.audio.idle_timeout,
         grace_period: config.limits.grace_period,
+        revoke_timeout: config.limits.revoke_timeout,
     };
     let reader = Reader::new(kafka, links)?;
     Ok(Some(Task::spawn_blocking(move |stop| reader.run(&stop))))

@@ -21,7 +21,7 @@ pub use error::DatasetError;
 pub use files::{ExcludedFile, ExclusionReason};
 pub use labels::{LabelMap, LabelRule};
 pub use pool::{DatasetSplits, Pool};
-pub use protocol::Protocol;
+pub use protocol::{Protocol, order_of};
 pub use tess::Actress;
 
 /// One labelled recording.

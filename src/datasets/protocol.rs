@@ -213,6 +213,12 @@ fn by_clip(clips: &[PooledClip], seed: u64, test_stride: usize) -> Vec<Split> {
     splits
 }
 
+/// Returns the place of an id in the random order of a seed.
+#[must_use]
+pub fn order_of(seed: u64, id: &str) -> u64 {
+    hash(seed, id)
+}
+
 /// Hashes a text with FNV-1a, followed by the finalizer of MurmurHash3. The standard library's hasher was rejected,
 /// because it may change between releases and the splits must not.
 pub(super) fn hash(seed: u64, text: &str) -> u64 {

@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use rdkafka::Statistics;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -115,6 +116,10 @@ impl Shared {
 pub(super) struct Acknowledgements(pub Arc<Shared>);
 
 impl ClientContext for Acknowledgements {
+    fn stats(&self, statistics: Statistics) {
+        super::statistics::producer("events", &statistics);
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         outage::log(level, facility, text);
     }

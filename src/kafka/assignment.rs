@@ -21,12 +21,17 @@ use super::options::Options;
 use super::outage;
 use super::progress_log::ResolvedProgress;
 use super::progress_topic;
+use super::topics;
+use crate::telemetry::metrics;
 
 /// The first pause before partitions are loaded again, and the longest one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long a request to stop may go unseen.
 const STOP_SLICE: Duration = Duration::from_millis(50);
+/// How often, and how far apart, an end is requested again that lies before the committed offset: a broker that has just started may report an old one.
+const MOST_CHECKS: usize = 10;
+const CHECK_PAUSE: Duration = Duration::from_millis(300);
 /// Pause before the offsets of an open transaction are requested again.
 const OPEN_TRANSACTION: Duration = Duration::from_millis(100);
 
@@ -122,7 +127,7 @@ fn load_patiently(
     }
 }
 
-/// Requests the group's offsets, the first offsets of the partitions and the progress of their streams: each for all partitions at once.
+/// Requests the group's offsets, the first and the last offsets of the partitions and the progress of their streams: each for all partitions at once.
 fn load(
     kafka: &Options,
     consumer: &BaseConsumer<ReaderContext>,
@@ -131,33 +136,74 @@ fn load(
 ) -> Loaded {
     let topic = &kafka.input_topic;
     let numbers: Vec<i32> = partitions.elements().iter().map(|element| element.partition()).collect();
-    if numbers.is_empty() {
-        return Ok(Some(Vec::new()));
-    }
+    let Some(highest) = numbers.iter().max() else { return Ok(Some(Vec::new())) };
+    topics::ensure_progress_partitions(kafka, consumer, usize::try_from(highest + 1).unwrap_or(0))?;
     let Some(committed) = committed_offsets(kafka, consumer, &partitions, stop)? else { return Ok(None) };
-    let first_offsets = || broker(kafka, format!("read the first offsets of {topic}"));
-    let mut firsts = TopicPartitionList::new();
-    for number in &numbers {
-        firsts.add_partition_offset(topic, *number, Offset::Beginning).map_err(first_offsets())?;
-    }
-    // The protocol accepts "the beginning" in place of a time. That is one request for each leader; `fetch_watermarks` is one for each partition.
-    let firsts = consumer.offsets_for_times(firsts, REQUEST_TIMEOUT).map_err(first_offsets())?;
-    let (mut firsts_by_number, mut commits) = (BTreeMap::new(), BTreeMap::new());
+    let firsts = bounds(kafka, consumer, &numbers, Offset::Beginning)?;
+    let ends = ends(kafka, consumer, &numbers, &committed)?;
+    let mut found = BTreeMap::new();
     for number in numbers {
-        let unknown = || KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset);
-        let first = offset(&firsts, topic, number).ok_or_else(unknown).map_err(first_offsets())?;
-        let committed = still_there(number, committed_at(&committed, topic, number), first);
-        firsts_by_number.insert(number, first);
-        commits.insert(number, committed);
+        let committed = committed_at(&committed, topic, number);
+        let (first, end) = (firsts[&number], ends[&number]);
+        let gone = committed.offset.and_then(|committed| Gone::of(committed, first, end));
+        found.insert(number, FoundOffset { committed, gone });
     }
-    let Some(mut progress) = progress_topic::read(kafka, &commits, stop)? else { return Ok(None) };
-    let assigned = commits.into_iter().map(|(number, committed)| AssignedPartition {
-        number,
-        start: committed.offset.unwrap_or_else(|| firsts_by_number[&number]),
-        committed,
-        progress: progress.remove(&number).unwrap_or_default(),
+    let Some(mut progress) = progress_topic::read(kafka, &found, stop)? else { return Ok(None) };
+    let assigned = found.into_iter().map(|(number, FoundOffset { committed, gone })| {
+        gone.iter().for_each(|gone| gone.report(number));
+        let offset = committed.offset.filter(|_| gone.is_none());
+        AssignedPartition {
+            number,
+            start: offset.unwrap_or(firsts[&number]),
+            committed: Committed { offset, ..committed },
+            progress: progress.remove(&number).unwrap_or_default(),
+        }
     });
     Ok(Some(assigned.collect()))
+}
+
+/// Returns the ends of partitions. Those before a committed offset are requested some times more.
+fn ends(
+    kafka: &Options,
+    consumer: &BaseConsumer<ReaderContext>,
+    numbers: &[i32],
+    committed: &TopicPartitionList,
+) -> Result<BTreeMap<i32, i64>, KafkaFault> {
+    let mut ends = bounds(kafka, consumer, numbers, Offset::End)?;
+    for _ in 0..MOST_CHECKS {
+        let is_behind = |(number, end): (&i32, &i64)| {
+            offset(committed, &kafka.input_topic, *number).is_some_and(|committed| committed > *end)
+        };
+        if !ends.iter().any(is_behind) {
+            break;
+        }
+        std::thread::sleep(CHECK_PAUSE);
+        ends = bounds(kafka, consumer, numbers, Offset::End)?;
+    }
+    Ok(ends)
+}
+
+/// Returns the first offsets or the ends of partitions.
+fn bounds(
+    kafka: &Options,
+    consumer: &BaseConsumer<ReaderContext>,
+    numbers: &[i32],
+    bound: Offset,
+) -> Result<BTreeMap<i32, i64>, KafkaFault> {
+    let topic = &kafka.input_topic;
+    let fault = || broker(kafka, format!("read the first and last offsets of {topic}"));
+    let mut list = TopicPartitionList::new();
+    for number in numbers {
+        list.add_partition_offset(topic, *number, bound).map_err(fault())?;
+    }
+    // The protocol accepts "the beginning" in place of a time. That is one request for each leader; `fetch_watermarks` is one for each partition.
+    let found = consumer.offsets_for_times(list, REQUEST_TIMEOUT).map_err(fault())?;
+    let of = |number: &i32| {
+        let unknown = || KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset);
+        let found = offset(&found, topic, *number).ok_or_else(unknown).map_err(fault())?;
+        Ok((*number, found))
+    };
+    numbers.iter().map(of).collect()
 }
 
 /// Returns the offsets of the group; `None` where `stop` was cancelled. Offsets that are part of an open transaction are waited for: the one of a process
@@ -200,11 +246,59 @@ fn committed_at(list: &TopicPartitionList, topic: &str, partition: i32) -> Commi
     Committed { offset: offset(list, topic, partition), metadata: metadata.unwrap_or_default() }
 }
 
-/// Returns the committed offset unless its record is gone.
-fn still_there(partition: i32, committed: Committed, first: i64) -> Committed {
-    if let Some(offset) = committed.offset.filter(|offset| *offset < first) {
-        tracing::error!(partition, "records {offset} to {first} are gone: retention was too short");
-        return Committed { offset: None, ..committed };
+/// What the group has committed for a partition, and whether the records there are gone.
+#[derive(Debug)]
+pub(super) struct FoundOffset {
+    pub committed: Committed,
+    pub gone: Option<Gone>,
+}
+
+/// A committed offset that the partition does not have any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gone {
+    pub committed: i64,
+    /// The first record that is left.
+    pub first: i64,
+    /// Whether the partition ends before the offset: it was truncated, or its topic was created anew.
+    pub truncated: bool,
+}
+
+impl Gone {
+    /// Returns `None` where the partition, from `first` to `end`, has the offset.
+    fn of(committed: i64, first: i64, end: i64) -> Option<Self> {
+        let truncated = committed > end;
+        (truncated || committed < first).then_some(Self { committed, first, truncated })
     }
-    committed
+
+    /// Logs and counts that the partition is read from its first record.
+    fn report(self, partition: i32) {
+        let Self { committed, first, truncated } = self;
+        if truncated {
+            tracing::error!(
+                partition,
+                "the partition ends before the committed offset {committed}: it is read from {first}"
+            );
+            metrics::kafka_offset_reset("truncated", 0);
+        } else {
+            tracing::error!(
+                partition,
+                "records {committed} to {first} were deleted before they were read (retention)"
+            );
+            metrics::kafka_offset_reset("retention", u64::try_from(first - committed).unwrap_or(0));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_committed_offset_is_gone_before_the_first_record_and_behind_the_end() {
+        assert_eq!(Gone::of(10, 10, 10), None);
+        assert_eq!(Gone::of(15, 10, 20), None);
+        assert_eq!(Gone::of(20, 10, 20), None);
+        assert_eq!(Gone::of(9, 10, 20), Some(Gone { committed: 9, first: 10, truncated: false }));
+        assert_eq!(Gone::of(21, 10, 20), Some(Gone { committed: 21, first: 10, truncated: true }));
+    }
 }

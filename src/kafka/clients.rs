@@ -28,6 +28,8 @@ use super::secrets;
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often librdkafka reports its statistics, from which the lag is taken.
 const STATISTICS_INTERVAL_MS: &str = "5000";
+/// How often the clients read which topics and partitions there are: a partition that was added is read after that time.
+const METADATA_REFRESH_MS: &str = "30000";
 /// The largest record that is sent.
 pub(super) const MESSAGE_MAX_BYTES: &str = "10485760";
 /// Fetched records that wait in memory, for each partition, unless `kafka.properties` sets another bound. With librdkafka's default of 64 MiB a deep
@@ -35,6 +37,8 @@ pub(super) const MESSAGE_MAX_BYTES: &str = "10485760";
 const QUEUED_KBYTES: &str = "2048";
 /// How long the group waits for a member that does not answer. A start after a kill waits for that long, unless the members are static.
 const SESSION_TIMEOUT_MS: &str = "10000";
+/// How often a member of the group sends a heartbeat. Partitions move in two rebalances, each of which the members notice after at most that time.
+const HEARTBEAT_INTERVAL_MS: &str = "1000";
 /// How long a transaction may take. A partition whose owner died in a transaction is read on after that time.
 const TRANSACTION_TIMEOUT_MS: &str = "10000";
 /// How long the clients of the command line wait for an acknowledgement.
@@ -48,6 +52,15 @@ fn settings(kafka: &Options) -> ClientConfig {
     settings
 }
 
+/// Those of the clients that report statistics.
+fn measured(kafka: &Options) -> ClientConfig {
+    let mut settings = settings(kafka);
+    if settings.get("statistics.interval.ms").is_none() {
+        settings.set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
+    }
+    settings
+}
+
 /// Returns the consumer of the input topic, which has joined the group, and the events that it reports while it is polled.
 ///
 /// # Errors
@@ -55,26 +68,30 @@ fn settings(kafka: &Options) -> ClientConfig {
 pub(super) fn input_consumer(
     kafka: &Options,
 ) -> Result<(BaseConsumer<ReaderContext>, mpsc::Receiver<ConsumerEvent>), KafkaFault> {
-    let mut settings = settings(kafka);
+    let mut settings = measured(kafka);
     settings
         .set("group.id", &kafka.group_id)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "true")
         .set("isolation.level", "read_committed")
-        .set("auto.offset.reset", "earliest");
+        // A position that does not exist any more is handled by the reader, see `reset`.
+        .set("auto.offset.reset", "error");
+    if settings.get("topic.metadata.refresh.interval.ms").is_none() {
+        settings.set("topic.metadata.refresh.interval.ms", METADATA_REFRESH_MS);
+    }
     if settings.get("group.protocol").is_none_or(|protocol| protocol.eq_ignore_ascii_case("classic")) {
         settings.set("partition.assignment.strategy", "cooperative-sticky");
         // With the consumer protocol (KIP-848) the broker decides, and librdkafka refuses the property.
         if settings.get("session.timeout.ms").is_none() {
             settings.set("session.timeout.ms", SESSION_TIMEOUT_MS);
         }
+        if settings.get("heartbeat.interval.ms").is_none() {
+            settings.set("heartbeat.interval.ms", HEARTBEAT_INTERVAL_MS);
+        }
     }
     if !kafka.instance_id.is_empty() {
         settings.set("group.instance.id", &kafka.instance_id);
-    }
-    if settings.get("statistics.interval.ms").is_none() {
-        settings.set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
     }
     if settings.get("queued.max.messages.kbytes").is_none() {
         settings.set("queued.max.messages.kbytes", QUEUED_KBYTES);
@@ -98,16 +115,15 @@ pub(super) fn event_producer<C: ProducerContext>(
     kafka: &Options,
     context: C,
 ) -> Result<ThreadedProducer<C>, KafkaFault> {
-    let mut settings = settings(kafka);
+    let mut settings = measured(kafka);
     settings
         .set("enable.idempotence", "true")
+        // No limit: an event is sent until it is acknowledged or refused. A limit would end the wait for brokers that are away with a record that is then sent
+        // again anyway, behind later ones of its stream. Shutdown does not wait for it: what is left is read again.
         .set("message.timeout.ms", "0")
         .set("queue.buffering.max.messages", "10000")
         .set("linger.ms", "5");
-    if settings.get("message.max.bytes").is_none() {
-        // Above what brokers take by default, so that it is the topic that decides what is too large.
-        settings.set("message.max.bytes", MESSAGE_MAX_BYTES);
-    }
+    allow_large(&mut settings);
     settings.create_with_context(context).map_err(broker(kafka, "set up a producer"))
 }
 
@@ -120,12 +136,20 @@ pub(super) fn transactional_producer<C: ProducerContext>(
     transactional_id: &str,
     context: C,
 ) -> Result<ThreadedProducer<C>, KafkaFault> {
-    let mut settings = settings(kafka);
+    let mut settings = measured(kafka);
     settings.set("transactional.id", transactional_id).set("linger.ms", "1");
     if settings.get("transaction.timeout.ms").is_none() {
         settings.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
     }
+    allow_large(&mut settings);
     settings.create_with_context(context).map_err(broker(kafka, "set up the transactional producer"))
+}
+
+/// Allows records above what brokers take by default, so that it is the topic that decides what is too large.
+fn allow_large(settings: &mut ClientConfig) {
+    if settings.get("message.max.bytes").is_none() {
+        settings.set("message.max.bytes", MESSAGE_MAX_BYTES);
+    }
 }
 
 /// Returns the producer of progress records. Its records are few and a commit waits for them, so they do not linger.
@@ -136,9 +160,10 @@ pub(super) fn progress_producer<C: ProducerContext>(
     kafka: &Options,
     context: C,
 ) -> Result<ThreadedProducer<C>, KafkaFault> {
-    let mut settings = settings(kafka);
+    let mut settings = measured(kafka);
     settings
         .set("enable.idempotence", "true")
+        // No limit, for the same reason; the thread that waits for the acknowledgement is not waited for.
         .set("message.timeout.ms", "0")
         .set("linger.ms", "0")
         .set("compression.type", "zstd");
@@ -260,6 +285,7 @@ impl ReaderContext {
 
 impl ClientContext for ReaderContext {
     fn stats(&self, statistics: Statistics) {
+        super::statistics::brokers(&statistics);
         let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
         // -1 is librdkafka's partition for records without one; watermarks below 0 are not known yet.
         let known = partitions.filter(|partition| partition.partition >= 0 && partition.hi_offset >= 0);

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use rdkafka::consumer::ConsumerGroupMetadata;
 
 use super::commit_metadata::{CommitMetadata, RecordWriters};
+use super::outgoing::Content;
 use super::partition::Partition;
 use super::producer::Outgoing;
 use super::progress::Progress;
@@ -41,12 +42,12 @@ impl Commit {
 }
 
 impl Commit {
-    /// Replaces the largest event or dead letter, which the brokers refuse, by a smaller dead letter. One that is the smallest already is dropped.
-    pub(super) fn replace_largest(&mut self, dead_letter_topic: &str) {
-        let size = |record: &TransactionRecord| record.message.value.as_ref().map_or(0, Vec::len);
-        let largest = (0..self.records.len()).max_by_key(|index| size(&self.records[*index]));
-        let Some(index) = largest else { return };
+    /// Replaces an event or a dead letter that the brokers refuse by a smaller dead letter. One that is the smallest already is dropped.
+    pub(super) fn replace_refused(&mut self, index: usize, dead_letter_topic: &str) {
         let TransactionRecord { assignment, message } = self.records.remove(index);
+        if message.content == Content::Event {
+            metrics::dead_letter("event");
+        }
         let why = (Refusal::TooLarge, "the brokers refuse the record");
         match smaller(message, why, dead_letter_topic) {
             Ok(message) => {
@@ -106,8 +107,9 @@ pub enum CommitOutcome {
     Acknowledged,
     /// Nothing has become durable: the transaction was aborted. It is to be tried again while its partitions are assigned.
     Aborted,
-    /// Nothing has become durable, because the brokers refuse a record for what it holds. It is to be tried again with a smaller record in its place.
-    RecordRefused,
+    /// Nothing has become durable, because the brokers refuse the record with this index for what it holds. It is to be tried again with a smaller record
+    /// in its place.
+    RecordRefused(usize),
     /// The progress is acknowledged, the offsets are not: the broker may have applied them or not.
     Unacknowledged,
 }
@@ -134,11 +136,12 @@ impl Committer {
         self.begin(due)
     }
 
-    /// Ends idle segments. Those that only the clock can judge end once the returned commit, which has their progress, is acknowledged.
+    /// Ends idle segments, and lets the next commit close streams that are silent for long. Segments that only the clock can judge end once the returned commit, which has their progress, is acknowledged.
     ///
     /// One commit has the streams of all partitions: thousands that fall silent together cost one round trip.
     pub fn end_idle(&mut self, partitions: &mut BTreeMap<i32, Partition>) -> Option<Commit> {
         partitions.values_mut().for_each(Partition::end_idle_by_partition_time);
+        partitions.values_mut().for_each(Partition::close_silent);
         if self.under_way {
             return None;
         }
@@ -170,5 +173,65 @@ impl Committer {
                 partition.commit_completed(part, outcome);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::message::{Headers, OwnedHeaders};
+
+    use super::*;
+    use crate::kafka::producer::Settlement;
+
+    const ASSIGNMENT: Assignment = Assignment { partition: 0, number: 1 };
+
+    fn record(topic: &str, bytes: usize, content: Content) -> TransactionRecord {
+        let message = Outgoing {
+            topic: topic.to_owned(),
+            key: Some(b"call".to_vec()),
+            value: Some(vec![7; bytes]),
+            headers: OwnedHeaders::new(),
+            settlement: Box::new(Settlement::Nothing),
+            content,
+            suspect: false,
+        };
+        TransactionRecord { assignment: ASSIGNMENT, message }
+    }
+
+    /// Topic and size of the value of each record.
+    fn sizes(commit: &Commit) -> Vec<(String, Option<usize>)> {
+        let size = |record: &TransactionRecord| {
+            (record.message.topic.clone(), record.message.value.as_ref().map(Vec::len))
+        };
+        commit.records.iter().map(size).collect()
+    }
+
+    #[test]
+    fn a_record_that_is_refused_becomes_smaller_at_its_place_until_it_is_dropped() {
+        let records = [10, 900, 20].map(|bytes| record("events", bytes, Content::Event));
+        let mut commit = Commit { records: records.into(), ..Commit::default() };
+        let of = |middle: Option<(&str, Option<usize>)>| {
+            let middle = middle.map(|(topic, bytes)| (topic.to_owned(), bytes));
+            let (first, last) = (("events".to_owned(), Some(10)), ("events".to_owned(), Some(20)));
+            [Some(first), middle, Some(last)].into_iter().flatten().collect::<Vec<_>>()
+        };
+        commit.replace_refused(1, "letters");
+        assert_eq!(sizes(&commit), of(Some(("letters", None))), "a dead letter without the value");
+        let error = commit.records[1].message.headers.iter().find(|header| header.key == "affectd-error");
+        assert!(error.is_some(), "it has the reason");
+        commit.replace_refused(1, "letters");
+        assert_eq!(sizes(&commit), of(Some(("letters", None))), "its origin alone");
+        commit.replace_refused(1, "letters");
+        assert_eq!(sizes(&commit), of(None), "dropped");
+    }
+
+    #[test]
+    fn records_of_assignments_that_are_over_leave_the_transaction() {
+        let other = Assignment { partition: 0, number: 2 };
+        let kept = TransactionRecord { assignment: other, ..record("events", 1, Content::Event) };
+        let mut commit =
+            Commit { records: vec![record("events", 2, Content::Event), kept], ..Commit::default() };
+        commit.retain(|assignment| assignment == other);
+        assert_eq!(sizes(&commit), [("events".to_owned(), Some(1))]);
     }
 }

@@ -10,6 +10,7 @@ use super::fault::KafkaFault;
 use super::fetched::Fetched;
 use super::outage;
 use super::reader::Reader;
+use super::reset::is_out_of_range;
 use super::transaction_buffer::TransactionBuffer;
 
 /// Records of one partition in a round, and how much audio they have before the next one takes its turn.
@@ -59,7 +60,7 @@ impl Reader {
                         }
                     }
                     Some(Ok(Fetched::End)) => partition.end_reached(),
-                    Some(Err(error)) => errors.push(error),
+                    Some(Err(error)) => errors.push((number, error)),
                     None => {
                         self.turns.nothing_to_read(number);
                         break;
@@ -67,8 +68,17 @@ impl Reader {
                 }
             }
         }
-        errors.iter().try_for_each(|error| self.handle_error(error))?;
+        errors.iter().try_for_each(|(number, error)| self.handle_read_error(*number, error))?;
         Ok(remaining)
+    }
+
+    /// Handles an error that came through the queue of a partition.
+    fn handle_read_error(&mut self, number: i32, error: &KafkaError) -> Result<(), KafkaFault> {
+        if is_out_of_range(error) {
+            self.out_of_range.add(number);
+            return Ok(());
+        }
+        self.handle_error(error)
     }
 
     /// Logs an error of the consumer, which goes on by itself after all but fatal ones.

@@ -83,6 +83,25 @@ pub enum KafkaFault {
         /// The offset that the group has committed.
         committed: String,
     },
+    /// Records of open streams are gone.
+    #[error(
+        "read {topic}[{partition}] from offset {committed}: {why}, the first record is {first}, and {streams} streams were open at that offset; \
+         set kafka.on_lost_progress = \"restart\" to begin such streams anew"
+    )]
+    RecordsGone {
+        /// The input topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The offset that the group has committed.
+        committed: i64,
+        /// The first record that is left.
+        first: i64,
+        /// Why.
+        why: &'static str,
+        /// Streams that were open.
+        streams: usize,
+    },
     /// The progress topic is another group's.
     #[error(
         "use the progress topic {topic}: it holds progress of the group {other:?}, not {group:?}; give each group its own kafka.progress_topic"

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::idle_ends::IdleEnds;
 use super::partition_clock::{PartitionClock, ReadAt};
 use super::progress::{LaterEpoch, Progress, ProgressEntry, StreamState};
 use super::tracked_stream::{RecordState, TrackedRecord, TrackedStream};
@@ -20,7 +21,7 @@ use crate::window::WindowSpan;
 /// The offsets of one partition while it is assigned.
 #[derive(Debug)]
 pub struct OffsetTracker {
-    streams: HashMap<Arc<str>, TrackedStream>,
+    pub(super) streams: HashMap<Arc<str>, TrackedStream>,
     unsettled: BTreeSet<i64>,
     /// Records that may be read again, each with the partition's clock before it.
     clock_before: VecDeque<(i64, i64)>,
@@ -40,6 +41,8 @@ pub struct TrackedProgress {
     pub records: Vec<(Arc<str>, Progress)>,
     /// Streams that have ended below the offset; the topic forgets them once it is committed.
     pub ended: Vec<Arc<str>>,
+    /// Streams that the commit closes because they were silent for long.
+    pub closed: Vec<Arc<str>>,
     /// Streams with a progress record at the offset that have not ended below it.
     pub streams: usize,
 }
@@ -73,7 +76,7 @@ impl OffsetTracker {
                 position: state.map(StreamState::position),
                 begun_with: state.map(|state| (state.info(stream_id), state.format)),
                 last_read: ReadAt { timestamp: entry.last_timestamp, clock: clock - entry.silence_ms() },
-                idle_ends: entry.idle_ends.clone(),
+                idle_ends: IdleEnds::of_entry(entry),
                 acknowledged_windows: windows,
                 later_epochs: entry.later_epochs.clone(),
                 // It may have been written for an earlier offset; it fits this one.
@@ -101,6 +104,8 @@ impl OffsetTracker {
         if let Some((stream_id, span)) = stream {
             let stream = self.streams.entry(stream_id.clone()).or_default();
             let last_read_before = stream.last_read;
+            stream.closing = false;
+            stream.idle_ends.record_read(offset);
             stream.last_read = self.clock.read(last_read_before, timestamp);
             let state = RecordState::AtShard;
             stream.records.push_back(TrackedRecord { offset, last_read_before, span, state });
@@ -170,9 +175,14 @@ impl OffsetTracker {
     pub fn end_by_wall_time(&mut self, stream_id: &str) -> Option<Progress> {
         let stream = self.streams.get_mut(stream_id).filter(|stream| !stream.awaits_shard())?;
         stream.has_progress_record = true;
-        stream.idle_ends.push_back(stream.position.as_ref()?.position.position);
+        let EpochPosition { epoch, position } = stream.position.as_ref()?;
+        stream.idle_ends.push(*epoch, position.position);
         let kept = stream.acknowledged.clone().unwrap_or_else(|| ProgressEntry::not_begun(self.committed));
-        let kept = ProgressEntry { idle_ends: stream.idle_ends.clone(), ..kept };
+        let epoch = match &kept.state {
+            Some(_) => stream.idle_ends.open_at(self.committed.unwrap_or(self.start)),
+            None => stream.records.front().map(|record| record.offset),
+        };
+        let kept = stream.idle_ends.add_to(kept, epoch, |_| true);
         stream.acknowledged = Some(kept.clone());
         Some(Progress { acknowledged: None, next: kept })
     }
@@ -213,14 +223,21 @@ impl OffsetTracker {
         !self.streams.values().any(TrackedStream::is_in_flight)
     }
 
-    /// Returns the progress that belongs to a commit at `offset`, of every stream that it has changed for.
+    /// Returns the progress that belongs to a commit at `offset`, of every stream that it has changed for. `may_close`: whether the commit may close streams.
     #[must_use]
-    pub fn progress_at(&mut self, offset: i64) -> TrackedProgress {
+    pub fn progress_at(&mut self, offset: i64, may_close: bool) -> TrackedProgress {
         let clock = self.clock_at(offset);
         let mut progress = TrackedProgress::default();
         for (stream_id, stream) in &mut self.streams {
-            let next = stream.entry_at(offset, clock);
+            let closes = may_close && stream.closes_at(offset);
+            let next = match closes {
+                true => ProgressEntry::not_begun(Some(offset)),
+                false => stream.entry_at(offset, clock),
+            };
             stream.proposed = Some(next.clone());
+            if closes {
+                progress.closed.push(stream_id.clone());
+            }
             let unchanged = match &stream.acknowledged {
                 Some(acknowledged) => acknowledged.same_position(&next),
                 None => next.is_empty(),
@@ -233,7 +250,7 @@ impl OffsetTracker {
                 progress.records.push((stream_id.clone(), record));
             }
             if stream.has_progress_record {
-                match stream.is_over_at(offset) {
+                match closes || stream.is_over_at(offset) {
                     true => progress.ended.push(stream_id.clone()),
                     false => progress.streams += 1,
                 }
@@ -255,7 +272,7 @@ impl OffsetTracker {
         for stream in self.streams.values_mut() {
             // What was written, not what the stream looks like by now: the next commit compares with it to see what the topic lacks.
             let entry = stream.proposed.take().unwrap_or_else(|| stream.entry_at(offset, clock));
-            stream.idle_ends.clone_from(&entry.idle_ends);
+            stream.idle_ends.keep(&entry, offset);
             stream.acknowledged = Some(entry);
             while stream.records.front().is_some_and(|record| record.offset < offset) {
                 stream.records.pop_front();
@@ -303,6 +320,13 @@ impl OffsetTracker {
     pub fn resume(&self, stream_id: &str) -> Option<Resume> {
         let stream = self.streams.get(stream_id).filter(|stream| stream.records.is_empty())?;
         stream.acknowledged.as_ref().and_then(ProgressEntry::resume)
+    }
+
+    /// Returns the ends by wall time of the epoch that the chunk at `offset` opens; none where the chunk opens no epoch that an earlier reader has ended.
+    #[must_use]
+    pub fn later_idle_ends(&self, stream_id: &str, offset: i64) -> VecDeque<u64> {
+        let stream = self.streams.get(stream_id);
+        stream.map(|stream| stream.idle_ends.of_epoch(offset)).unwrap_or_default()
     }
 
     /// Returns the stream's format, where it is known.

@@ -44,6 +44,8 @@ pub struct Partition {
     pub(super) leaving: bool,
     /// Whether streams are about to end by wall time: nothing is read until they have.
     pub(super) ending_by_wall_time: bool,
+    /// Streams that the commit under way closes: nothing is read until it is acknowledged.
+    pub(super) closing: Vec<Arc<str>>,
     /// The offset of a commit that is under way or was not acknowledged. No other is tried before it.
     pub(super) pending_commit: Option<i64>,
     /// The name under which this assignment commits.
@@ -93,6 +95,7 @@ impl Partition {
             silence: Silence::new(idle_timeout),
             leaving: false,
             ending_by_wall_time: false,
+            closing: Vec::new(),
             pending_commit: None,
             writer,
             committed: committed.metadata,
@@ -120,10 +123,16 @@ impl Partition {
         self.leaving = true;
     }
 
+    /// Returns whether it is about to be released.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
     /// Returns whether records may be read now.
     #[must_use]
     pub fn is_readable(&self) -> bool {
-        !self.leaving && !self.ending_by_wall_time
+        !self.leaving && !self.ending_by_wall_time && self.closing.is_empty()
     }
 
     /// Notes that the partition was read to its end.
@@ -141,7 +150,8 @@ impl Partition {
     pub fn needs_end(&self, now: Instant) -> bool {
         self.is_readable()
             && self.silence.needs_end(self.tracker.next_offset())
-            && self.perhaps_idle().any(|stream_id| self.silence.may_be_silent(stream_id, now))
+            && (self.perhaps_idle().any(|stream_id| self.silence.may_be_silent(stream_id, now))
+                || self.tracker.without_segment().any(|stream_id| self.silence.may_be_over(stream_id, now)))
     }
 
     /// The streams with an open segment whose silence the records do not show.
@@ -161,15 +171,7 @@ impl Partition {
             Err(bad) => return Err(self.refuse(record, offset, timestamp, bad.to_string())),
         };
         let stream_id = audio.info.stream_id.clone();
-        let mut resume = self.tracker.resume(&stream_id);
-        let goes_on = resume.as_ref().is_some_and(|resume| resume.at.is_some());
-        // A resumed stream keeps the information of its progress record. What this record declares is compared with it in the shard.
-        let mut info = self.tracker.info(&stream_id).filter(|_| goes_on).unwrap_or(&audio.info).clone();
-        if let Some(later) = self.tracker.later_epoch(&stream_id, offset) {
-            let channel_states = later.channel_states.clone();
-            info = Arc::new(StreamInfo { channel_states, ..StreamInfo::clone(&info) });
-            resume.get_or_insert_default().published = Some(later.published());
-        }
+        let (mut resume, info) = self.resume(&audio.info, offset);
         let model = match self.model_for(&info, &audio) {
             Ok(model) => model,
             Err(refusal) => return Err(self.refuse(record, offset, timestamp, refusal.to_string())),
@@ -197,6 +199,25 @@ impl Partition {
         };
         self.outbox.push_back((stream_id, ShardMessage::Chunk(Box::new(envelope))));
         Ok(audio_ms)
+    }
+
+    /// Returns where the stream of a record goes on, if an earlier reader has read it, and what its events repeat.
+    fn resume(&self, declared: &Arc<StreamInfo>, offset: i64) -> (Option<Resume>, Arc<StreamInfo>) {
+        let stream_id = &declared.stream_id;
+        let mut resume = self.tracker.resume(stream_id);
+        let goes_on = resume.as_ref().is_some_and(|resume| resume.at.is_some());
+        // A resumed stream keeps the information of its progress record. What this record declares is compared with it in the shard.
+        let mut info = self.tracker.info(stream_id).filter(|_| goes_on).unwrap_or(declared).clone();
+        if let Some(later) = self.tracker.later_epoch(stream_id, offset) {
+            let channel_states = later.channel_states.clone();
+            info = Arc::new(StreamInfo { channel_states, ..StreamInfo::clone(&info) });
+            resume.get_or_insert_default().published = Some(later.published());
+        }
+        let idle_ends = self.tracker.later_idle_ends(stream_id, offset);
+        if !idle_ends.is_empty() {
+            resume.get_or_insert_default().idle_ends.extend(idle_ends);
+        }
+        (resume, info)
     }
 
     /// Returns the model of a stream, or why its record reaches no stream: a field out of bounds, or a model that is not served.
@@ -279,7 +300,7 @@ impl Partition {
 
     /// Ends a stream's segment, behind all chunks that were read.
     pub(super) fn end_segment(&mut self, stream_id: &Arc<str>) {
-        self.silence.forget(stream_id);
+        self.silence.segment_ended(stream_id);
         let key = StreamKey::Kafka(self.assignment, stream_id.clone());
         self.outbox.push_back((stream_id.clone(), ShardMessage::EndSegment { key, credits: None }));
     }

@@ -17,11 +17,10 @@ impl Partition {
     /// The silence counts up to the last report of the partition's end, and only once all records before that end are read: a broker that does not
     /// answer, or records that are fetched and not read, may hold chunks of the stream.
     pub fn wall_time_commit(&mut self) -> Option<PartitionCommit> {
-        let all_read = self.outbox.is_empty() && self.silence.is_end_read(self.tracker.next_offset());
         // After a commit with an unknown outcome, the record must go on naming both of its offsets.
         // A record of this writer counts only behind a commit of this writer.
         let may_write = self.has_committed() && self.pending_commit.is_none();
-        if !all_read || !self.is_readable() || !may_write {
+        if !self.is_all_read() || !may_write {
             return None;
         }
         let silent = self.perhaps_idle().filter(|stream_id| self.silence.is_silent(stream_id));
@@ -47,12 +46,16 @@ impl Partition {
         let advanced = advanced && self.tracker.has_read();
         // A reader that leaves names the windows that it has published above the offset, so that the next one does not repeat them.
         let publishes = (self.transactional || self.leaving) && self.has_published;
-        if !advanced && !publishes && self.pending_commit.is_none() && !self.needs_first_commit() {
+        let may_close = self.may_close();
+        let closes = may_close && self.tracker.closes_at(settled);
+        if !advanced && !publishes && !closes && self.pending_commit.is_none() && !self.needs_first_commit() {
             return None;
         }
         self.pending_commit = Some(settled);
         self.has_published = false;
-        let TrackedProgress { records, mut ended, streams } = self.tracker.progress_at(settled);
+        let TrackedProgress { records, mut ended, closed, streams } =
+            self.tracker.progress_at(settled, may_close);
+        self.closing = closed;
         let void = self.void.iter().filter(|stream_id| !self.tracker.has_progress_record(stream_id));
         ended.extend(void.cloned());
         let number = if self.has_committed() { self.committed.number + 1 } else { 1 };
@@ -95,6 +98,7 @@ impl Partition {
                 self.committed = commit.metadata;
                 self.void.clear();
                 self.tracker.commit_acknowledged(offset, &commit.ended);
+                self.forget_closed();
             }
             Some(_) => {}
         }

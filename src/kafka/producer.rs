@@ -7,9 +7,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use prost::Message;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
+use serde::Serialize;
 
 use super::acknowledgements::{Acknowledgements, InFlight, Shared};
 use super::outgoing::Content;
@@ -58,12 +60,25 @@ impl EventProducer {
         })
     }
 
+    /// Returns the value of a message, with its content type. One that JSON cannot represent is written in protobuf, which its header names.
+    fn value(&self, message: &(impl Message + Serialize)) -> (&'static str, Vec<u8>) {
+        if self.value_format == ValueFormat::Json {
+            match serde_json::to_vec(message) {
+                Ok(json) => return ("application/json", json),
+                Err(error) => {
+                    tracing::error!("an event cannot be written in JSON, and is written in protobuf: {error}")
+                }
+            }
+        }
+        ("application/protobuf", message.encode_to_vec())
+    }
+
     /// Returns the record of an event: key = stream, CloudEvents 1.0 attributes as headers (binary content mode).
     #[must_use]
     pub fn event(&self, event: &EmotionEvent) -> Outgoing {
         let time = event.published_at.as_ref().and_then(|at| serde_json::to_value(at).ok());
         let time = time.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
-        let (content_type, value) = self.encoded(event);
+        let (content_type, value) = self.value(event);
         let headers = [
             ("ce_specversion", "1.0"),
             ("ce_id", event.event_id.as_str()),
@@ -82,7 +97,7 @@ impl EventProducer {
     /// Returns the record of a call's summary: key = call, CloudEvents attributes as those of events.
     #[must_use]
     pub fn call(&self, summary: &CallSummary) -> Outgoing {
-        let (content_type, value) = self.encoded(summary);
+        let (content_type, value) = self.value(summary);
         let headers = [
             ("ce_specversion", "1.0"),
             ("ce_id", summary.summary_id.as_str()),
@@ -98,7 +113,7 @@ impl EventProducer {
     /// later cleared is two records.
     #[must_use]
     pub fn alert(&self, alert: &Alert) -> Outgoing {
-        let (content_type, value) = self.encoded(alert);
+        let (content_type, value) = self.value(alert);
         let id = format!("{}/{}", alert.alert_id, alert.state);
         let headers = [
             ("ce_specversion", "1.0"),
@@ -119,16 +134,6 @@ impl EventProducer {
         let headers = with(headers, refusal::REASON, "webhook");
         let letter = Outgoing { headers, content: Content::DeadLetter, ..message };
         letter.to_topic(&self.dead_letter_topic)
-    }
-
-    fn encoded<M: prost::Message + serde::Serialize>(&self, message: &M) -> (&'static str, Vec<u8>) {
-        match self.value_format {
-            ValueFormat::Protobuf => ("application/protobuf", message.encode_to_vec()),
-            ValueFormat::Json => {
-                let json = serde_json::to_vec(message);
-                ("application/json", json.expect("messages hold nothing that JSON cannot"))
-            }
-        }
     }
 
     /// Settles a window that gives no event.

@@ -49,6 +49,9 @@ pub struct ProgressEntry {
     /// Positions at which the stream ended by wall time, ascending. A replay ends it there too.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub idle_ends: VecDeque<u64>,
+    /// The same for epochs that begin at or behind the offset, by rising offset.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later_idle_ends: Vec<LaterIdleEnds>,
     /// Windows of epochs that begin at or behind the offset and are published already, by rising offset.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub later_epochs: Vec<LaterEpoch>,
@@ -56,6 +59,15 @@ pub struct ProgressEntry {
     pub last_timestamp: i64,
     /// The same, and the time that the partition's clock has advanced since, up to the offset. In older records the highest timestamp of the partition.
     pub highest_timestamp: i64,
+}
+
+/// Ends by wall time of an epoch whose first chunk is read again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaterIdleEnds {
+    /// Offset of the chunk that opens the epoch.
+    pub begins_at: i64,
+    /// The positions, ascending.
+    pub positions: VecDeque<u64>,
 }
 
 /// Published windows of an epoch whose first chunk is read again.
@@ -200,6 +212,7 @@ impl ProgressEntry {
             offset,
             state: None,
             idle_ends: VecDeque::new(),
+            later_idle_ends: Vec::new(),
             later_epochs: Vec::new(),
             last_timestamp: i64::MIN,
             highest_timestamp: i64::MIN,
@@ -217,7 +230,7 @@ impl ProgressEntry {
     #[must_use]
     pub fn needs_exact_offset(&self) -> bool {
         let has_segment = self.state.as_ref().is_some_and(|state| state.first_window.is_some());
-        has_segment || !self.later_epochs.is_empty()
+        has_segment || !self.later_epochs.is_empty() || !self.later_idle_ends.is_empty()
     }
 
     /// Returns whether the stream has neither begun before the offset nor published windows behind it.
@@ -229,8 +242,8 @@ impl ProgressEntry {
     /// Returns whether both describe the same position of the stream, whatever their offsets.
     #[must_use]
     pub fn same_position(&self, other: &Self) -> bool {
-        (&self.state, &self.idle_ends, &self.later_epochs)
-            == (&other.state, &other.idle_ends, &other.later_epochs)
+        (&self.state, &self.idle_ends, &self.later_idle_ends, &self.later_epochs)
+            == (&other.state, &other.idle_ends, &other.later_idle_ends, &other.later_epochs)
     }
 
     /// Returns where the stream goes on; `None` where it has not begun.

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
+use metrics::counter;
+use rdkafka::Statistics;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -17,6 +19,7 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedPro
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use tokio_util::sync::CancellationToken;
 
+use super::assignment::{FoundOffset, Gone};
 use super::clients::{self, QuietContext, REQUEST_TIMEOUT};
 use super::commit_metadata::{ACKNOWLEDGED_WRITER, Committed, RecordWriters, WRITER};
 use super::fault::{KafkaFault, LostProgress, broker};
@@ -24,6 +27,7 @@ use super::options::{OnLostProgress, Options};
 use super::outage;
 use super::progress::{Progress, ProgressRecord};
 use super::progress_log::{ProgressLog, ResolvedProgress};
+use crate::telemetry::metrics::KAFKA_LOST_PROGRESS_TOTAL;
 
 /// How long an acknowledgement may take before a warning is logged.
 const SLOW_WRITE: Duration = Duration::from_secs(10);
@@ -37,6 +41,10 @@ const READ_SLICE: Duration = Duration::from_millis(100);
 struct Acknowledgements(crossbeam_channel::Sender<Result<(), KafkaFault>>);
 
 impl ClientContext for Acknowledgements {
+    fn stats(&self, statistics: Statistics) {
+        super::statistics::producer("progress", &statistics);
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         outage::log(level, facility, text);
     }
@@ -176,27 +184,72 @@ pub(super) type PartitionProgress = BTreeMap<i32, ResolvedProgress>;
 /// A stream whose progress is lost, unless `kafka.on_lost_progress` is "restart": then its records are void.
 pub(super) fn read(
     kafka: &Options,
-    committed: &BTreeMap<i32, Committed>,
+    found: &BTreeMap<i32, FoundOffset>,
     stop: &CancellationToken,
 ) -> Result<Option<PartitionProgress>, KafkaFault> {
-    let numbers: Vec<i32> = committed.keys().copied().collect();
+    let numbers: Vec<i32> = found.keys().copied().collect();
     let Some(mut logs) = read_logs(kafka, &numbers, stop)? else { return Ok(None) };
     let mut progress = PartitionProgress::new();
-    for (partition, committed) in committed {
+    for (partition, FoundOffset { committed, gone }) in found {
         let mut resolved = logs.remove(partition).unwrap_or_default().resolve(committed);
         if kafka.on_lost_progress == OnLostProgress::Fail {
+            gone.as_ref().map_or(Ok(()), |gone| check_gone(kafka, *partition, gone, &resolved))?;
             check(kafka, *partition, committed, &resolved)?;
+        }
+        if gone.is_some() {
+            begin_anew(*partition, &mut resolved);
         }
         if resolved.missing > 0 {
             tracing::warn!(partition, streams = resolved.missing, "progress is lost: the streams begin anew");
+            counter!(KAFKA_LOST_PROGRESS_TOTAL).increment(resolved.missing as u64);
         }
         for (stream_id, _) in std::mem::take(&mut resolved.lost) {
             tracing::warn!(%stream_id, partition, "progress is lost: the stream begins anew");
+            counter!(KAFKA_LOST_PROGRESS_TOTAL).increment(1);
             resolved.void.push(stream_id);
         }
         progress.insert(*partition, resolved);
     }
     Ok(Some(progress))
+}
+
+/// Makes the progress of all streams void: the records at their positions are gone.
+fn begin_anew(partition: i32, resolved: &mut ResolvedProgress) {
+    for (stream_id, entry) in std::mem::take(&mut resolved.open) {
+        if !entry.is_empty() {
+            tracing::warn!(%stream_id, partition, "records are gone: the stream begins anew");
+            counter!(KAFKA_LOST_PROGRESS_TOTAL).increment(1);
+        }
+        resolved.void.push(stream_id);
+    }
+}
+
+/// Returns an error where streams are open whose next records are gone.
+fn check_gone(
+    kafka: &Options,
+    partition: i32,
+    gone: &Gone,
+    resolved: &ResolvedProgress,
+) -> Result<(), KafkaFault> {
+    let open = resolved.open.values().filter(|entry| !entry.is_empty()).count();
+    let streams = open + resolved.lost.len() + resolved.missing;
+    let Gone { committed, first, truncated } = *gone;
+    let why = if truncated {
+        "the partition was truncated or its topic created anew"
+    } else {
+        "retention was too short"
+    };
+    if streams == 0 {
+        return Ok(());
+    }
+    Err(KafkaFault::RecordsGone {
+        topic: kafka.input_topic.clone(),
+        partition,
+        committed,
+        first,
+        why,
+        streams,
+    })
 }
 
 /// Returns an error where the progress of a stream is lost.

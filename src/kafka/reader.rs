@@ -26,7 +26,9 @@ use super::options::Options;
 use super::partition::Partition;
 use super::partition_end::PartitionEnds;
 use super::producer::{EventProducer, ForTransaction};
+use super::reader_commit::FIRST_RETRY;
 use super::rebalance::{LAST_COMMIT, Leaving};
+use super::reset::OutOfRange;
 use super::transaction::ExactlyOnce;
 use super::transaction_buffer::TransactionBuffer;
 use super::turns::Turns;
@@ -66,8 +68,10 @@ pub struct ReaderLinks {
     pub readiness: Readiness,
     /// How long a stream may be silent.
     pub idle_timeout: Duration,
-    /// How long releasing a partition may take.
+    /// How long a drain may take.
     pub grace_period: Duration,
+    /// How long the windows of revoked partitions may take.
+    pub revoke_timeout: Duration,
 }
 
 /// The reader's state.
@@ -81,6 +85,7 @@ pub struct Reader {
     /// An assignment whose offsets and progress are not known yet.
     pub(super) loading: Option<AssignmentLoader>,
     pub(super) leaving: VecDeque<Leaving>,
+    pub(super) out_of_range: OutOfRange,
     pub(super) committer: Committer,
     /// When the commit that is under way was started.
     pub(super) commit_started: Instant,
@@ -93,6 +98,8 @@ pub struct Reader {
     pub(super) transaction: Option<TransactionBuffer>,
     /// A commit that was aborted and is tried again, and when.
     pub(super) retry: Option<(Commit, Instant)>,
+    /// The pause before the next commit that is aborted is tried again.
+    pub(super) retry_pause: Duration,
     /// When the last commit was started.
     pub(super) committed: Instant,
     /// Shards that have no room yet for the message that a partition was released.
@@ -139,6 +146,8 @@ impl Reader {
             process,
             transaction,
             retry: None,
+            retry_pause: FIRST_RETRY,
+            out_of_range: OutOfRange::default(),
             committed: Instant::now(),
             assignments: 0,
             turns: Turns::default(),
@@ -169,6 +178,7 @@ impl Reader {
     fn step(&mut self) -> Result<(), KafkaFault> {
         self.handle_consumer_events()?;
         self.handle_delivered()?;
+        self.reload_out_of_range()?;
         for (number, end) in self.ends.answer() {
             if let Some(partition) = self.partitions.get_mut(&number) {
                 partition.end_reported(end);

@@ -11,20 +11,29 @@ use super::commit::{Commit, CommitOutcome, GroupMember};
 use super::fault::KafkaFault;
 use super::reader::Reader;
 
-/// Pause before an aborted transaction is tried again.
-const RETRY: Duration = Duration::from_millis(100);
+/// The first pause before an aborted transaction is tried again, and the longest one.
+pub(super) const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
 impl Reader {
     /// Notes the outcomes of commits, and tries an aborted one again.
     pub(super) fn handle_delivered(&mut self) -> Result<(), KafkaFault> {
         while let Some((mut commit, outcome)) = self.delivery.delivered()? {
             match outcome {
-                CommitOutcome::RecordRefused => {
-                    commit.replace_largest(&self.kafka.dead_letter_topic);
-                    self.retry = Some((commit, Instant::now() + RETRY));
+                CommitOutcome::RecordRefused(index) => {
+                    commit.replace_refused(index, &self.kafka.dead_letter_topic);
+                    self.retry = Some((commit, Instant::now() + FIRST_RETRY));
                 }
-                CommitOutcome::Aborted => self.retry = Some((commit, Instant::now() + RETRY)),
-                _ => self.committer.complete(&mut self.partitions, commit, outcome),
+                CommitOutcome::Aborted => {
+                    let waits = self.draining || !self.leaving.is_empty();
+                    let pause = if waits { FIRST_RETRY } else { self.retry_pause };
+                    self.retry = Some((commit, Instant::now() + pause));
+                    self.retry_pause = (self.retry_pause * 2).min(LONGEST_RETRY);
+                }
+                _ => {
+                    self.retry_pause = FIRST_RETRY;
+                    self.committer.complete(&mut self.partitions, commit, outcome);
+                }
             }
         }
         if let Some((mut commit, _)) = self.retry.take_if(|(_, at)| *at <= Instant::now()) {
@@ -97,7 +106,7 @@ impl Reader {
             commit.member = self.consumer.group_metadata().map(GroupMember);
             // Checked after the member was read: a member that was excluded has no generation, and the coordinator would accept its offsets.
             if commit.member.is_none() || self.consumer.assignment_lost() {
-                self.retry = Some((commit, Instant::now() + RETRY));
+                self.retry = Some((commit, Instant::now() + FIRST_RETRY));
                 return Ok(());
             }
         }

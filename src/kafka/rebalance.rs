@@ -16,7 +16,7 @@ use super::reader::Reader;
 use crate::stream::Assignment;
 use crate::telemetry::metrics;
 
-/// How long past the grace period the last commit of partitions may take.
+/// How long past the time for its windows the last commit of partitions may take.
 pub(super) const LAST_COMMIT: Duration = Duration::from_secs(5);
 
 /// Partitions that are about to be released.
@@ -63,7 +63,9 @@ impl Reader {
             let added = starts.add_partition_offset(&self.kafka.input_topic, number, start);
             added.map_err(broker(&self.kafka, "assign a partition"))?;
         }
-        metrics::kafka_rebalance("assigned");
+        if !self.out_of_range.loaded() {
+            metrics::kafka_rebalance("assigned");
+        }
         self.consumer.incremental_assign(&starts).map_err(broker(&self.kafka, "assign partitions"))?;
         self.links.readiness.met("kafka");
         Ok(())
@@ -101,7 +103,7 @@ impl Reader {
                 partition.leave();
             }
         }
-        let deadline = Instant::now() + self.links.grace_period;
+        let deadline = Instant::now() + self.links.revoke_timeout;
         self.leaving.push_back(Leaving { partitions, numbers, deadline, committing: false });
     }
 
@@ -131,19 +133,22 @@ impl Reader {
 
     fn release_first(&mut self, drained: bool) -> Result<(), KafkaFault> {
         let Some(Leaving { partitions, numbers, .. }) = self.leaving.pop_front() else { return Ok(()) };
-        for number in &numbers {
-            if let Some(partition) = self.partitions.remove(number) {
-                let assignment = partition.assignment();
-                self.transaction.iter_mut().for_each(|transaction| transaction.forget(assignment));
-                let shards = self.links.shards.iter().cloned();
-                self.pending_forgets.extend(shards.map(|shard| (shard, assignment)));
-            }
-            self.fetched.close(*number);
-            metrics::kafka_lag_removed(*number);
-        }
+        numbers.iter().for_each(|number| self.forget_partition(*number));
         self.consumer.incremental_unassign(&partitions).map_err(broker(&self.kafka, "release partitions"))?;
         tracing::info!(partitions = ?numbers, settled = drained, "partitions released");
         Ok(())
+    }
+
+    /// Drops all state of a partition.
+    pub(super) fn forget_partition(&mut self, number: i32) {
+        if let Some(partition) = self.partitions.remove(&number) {
+            let assignment = partition.assignment();
+            self.transaction.iter_mut().for_each(|transaction| transaction.forget(assignment));
+            let shards = self.links.shards.iter().cloned();
+            self.pending_forgets.extend(shards.map(|shard| (shard, assignment)));
+        }
+        self.fetched.close(number);
+        metrics::kafka_lag_removed(number);
     }
 
     /// Reports the records between the lowest unsettled offset of each partition and its end.

@@ -10,16 +10,28 @@ use std::time::{Duration, Instant};
 
 use super::partition_end::PartitionEnd;
 
+/// A stream is over after this multiple of the idle timeout.
+pub(super) const OVER_AFTER: u32 = 4;
+
 /// The silence of the streams of one partition.
 #[derive(Debug)]
 pub(super) struct Silence {
     idle_timeout: Duration,
+    /// When the partition was assigned: streams that were not read since are silent since then.
+    opened: Instant,
     /// When the last record of each stream was read.
-    last_read: HashMap<Arc<str>, Instant>,
+    last_read: HashMap<Arc<str>, LastRead>,
     /// The last report of the partition's end that was not replaced.
     end: Option<ReportedEnd>,
     /// Whether librdkafka has reported the end since the last record.
     at_end: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct LastRead {
+    at: Instant,
+    /// Whether the segment has ended since.
+    segment_ended: bool,
 }
 
 #[derive(Debug)]
@@ -31,7 +43,7 @@ struct ReportedEnd {
 
 impl Silence {
     pub fn new(idle_timeout: Duration) -> Self {
-        Self { idle_timeout, last_read: HashMap::new(), end: None, at_end: false }
+        Self { idle_timeout, opened: Instant::now(), last_read: HashMap::new(), end: None, at_end: false }
     }
 
     /// Notes that a record arrived, of whatever stream.
@@ -41,10 +53,15 @@ impl Silence {
 
     /// Notes that a record of a stream was read.
     pub fn stream_read(&mut self, stream_id: &Arc<str>, now: Instant) {
-        self.last_read.insert(stream_id.clone(), now);
+        self.last_read.insert(stream_id.clone(), LastRead { at: now, segment_ended: false });
     }
 
-    /// Forgets a stream without an open segment.
+    /// Notes that the segment of a stream has ended.
+    pub fn segment_ended(&mut self, stream_id: &Arc<str>) {
+        self.last_read.get_mut(stream_id).iter_mut().for_each(|read| read.segment_ended = true);
+    }
+
+    /// Forgets a stream that has ended.
     pub fn forget(&mut self, stream_id: &Arc<str>) {
         self.last_read.remove(stream_id);
     }
@@ -93,12 +110,26 @@ impl Silence {
         self.end.as_ref().is_some_and(|reported| self.silent_at(stream_id, reported.end.requested_at))
     }
 
-    /// The silence begins anew when the brokers answer again after an outage, since the senders could write nothing meanwhile.
     fn silent_at(&self, stream_id: &Arc<str>, at: Instant) -> bool {
-        let Some(read) = self.last_read.get(stream_id) else { return false };
+        let read = self.last_read.get(stream_id).filter(|read| !read.segment_ended);
+        read.is_some_and(|read| self.silence(read.at, at) > self.idle_timeout)
+    }
+
+    /// Returns whether a stream without an open segment may have been silent at `now` for so long that it is over.
+    pub fn may_be_over(&self, stream_id: &Arc<str>, now: Instant) -> bool {
+        let read = self.last_read.get(stream_id).map_or(self.opened, |read| read.at);
+        self.silence(read, now) > self.idle_timeout * OVER_AFTER
+    }
+
+    /// Returns whether a stream without an open segment was over at the last report of the end.
+    pub fn is_over(&self, stream_id: &Arc<str>) -> bool {
+        self.end.as_ref().is_some_and(|reported| self.may_be_over(stream_id, reported.end.requested_at))
+    }
+
+    /// The silence begins anew when the brokers answer again after an outage, since the senders could write nothing meanwhile.
+    fn silence(&self, read: Instant, at: Instant) -> Duration {
         let answering_since = self.end.as_ref().and_then(|reported| reported.end.answering_since);
-        let since = answering_since.map_or(*read, |since| since.max(*read));
-        at.saturating_duration_since(since) > self.idle_timeout
+        at.saturating_duration_since(answering_since.map_or(read, |since| since.max(read)))
     }
 }
 

@@ -3,13 +3,19 @@
 //! Input: their names from the configuration. Output: topics that exist and fit together, created where that is allowed. Blocks its task for a few
 //! requests to the brokers.
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::clients::{self, QuietContext, REQUEST_TIMEOUT};
 use super::fault::{KafkaFault, broker};
 use super::options::Options;
 
+/// How often, and how far apart, it is checked whether partitions were added.
+const MOST_CHECKS: usize = 100;
+const CHECK_PAUSE: Duration = Duration::from_millis(100);
 /// How long the progress topic keeps every record, in ms.
 const COMPACTION_LAG_MS: &str = "3600000";
 
@@ -24,12 +30,66 @@ pub async fn ensure_topics(kafka: &Options, others: &[String]) -> Result<(), Kaf
         ensure_topic(kafka, &admin, topic, input, false).await?;
     }
     ensure_topic(kafka, &admin, &kafka.dead_letter_topic, 1, false).await?;
-    let found = ensure_topic(kafka, &admin, &kafka.progress_topic, input, true).await?;
-    if found != input {
-        let (progress, input_topic) = (kafka.progress_topic.clone(), kafka.input_topic.clone());
-        return Err(KafkaFault::Partitions { progress, found, input: input_topic, wanted: input });
+    let found = ensure_progress(kafka, &admin, input).await?;
+    if found > input {
+        return Err(other_number(kafka, found, input));
     }
     Ok(())
+}
+
+fn other_number(kafka: &Options, found: usize, wanted: usize) -> KafkaFault {
+    let (progress, input) = (kafka.progress_topic.clone(), kafka.input_topic.clone());
+    KafkaFault::Partitions { progress, found, input, wanted }
+}
+
+/// Ensures that the progress topic has at least `wanted` partitions, and returns how many it has. Partitions are added where `kafka.create_topics` allows it:
+/// the input has got some.
+async fn ensure_progress(
+    kafka: &Options,
+    admin: &AdminClient<QuietContext>,
+    wanted: usize,
+) -> Result<usize, KafkaFault> {
+    let topic = &kafka.progress_topic;
+    let found = ensure_topic(kafka, admin, topic, wanted, true).await?;
+    if found >= wanted {
+        return Ok(found);
+    }
+    if !kafka.create_topics {
+        return Err(other_number(kafka, found, wanted));
+    }
+    tracing::info!(topic, found, partitions = wanted, "adding partitions to the progress topic");
+    let options = AdminOptions::new().operation_timeout(Some(REQUEST_TIMEOUT));
+    let grown = admin.create_partitions([&NewPartitions::new(topic, wanted)], &options).await;
+    grown.map_err(broker(kafka, format!("add partitions to {topic}")))?;
+    // Another daemon may have added them meanwhile, which is an error of this request. The brokers report them a moment later.
+    for _ in 0..MOST_CHECKS {
+        let found = partitions_of(kafka, admin, topic)?.unwrap_or(0);
+        if found >= wanted {
+            return Ok(found);
+        }
+        tokio::time::sleep(CHECK_PAUSE).await;
+    }
+    Err(other_number(kafka, found, wanted))
+}
+
+/// Ensures that the progress topic has at least `wanted` partitions, for a thread without a runtime; blocks it for a few requests.
+///
+/// # Errors
+/// See [`KafkaFault`].
+pub(super) fn ensure_progress_partitions(
+    kafka: &Options,
+    consumer: &BaseConsumer<impl ConsumerContext>,
+    wanted: usize,
+) -> Result<(), KafkaFault> {
+    let topic = &kafka.progress_topic;
+    let described = consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT);
+    let described = described.map_err(broker(kafka, format!("describe the topic {topic}")))?;
+    let found = described.topics().iter().find(|found| found.name() == topic && found.error().is_none());
+    if found.is_some_and(|found| found.partitions().len() >= wanted) {
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    runtime.block_on(async { ensure_progress(kafka, &clients::admin(kafka)?, wanted).await }).map(|_| ())
 }
 
 /// Returns the number of partitions of `topic`, which is created with `partitions` of them where it is missing.

@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::idle_ends::IdleEnds;
 use super::partition_clock::ReadAt;
 use super::progress::{AcknowledgedWindows, LaterEpoch, ProgressEntry, StreamState};
 use crate::audio::AudioFormat;
@@ -62,8 +63,8 @@ pub(super) struct TrackedStream {
     pub begun_with: Option<(Arc<StreamInfo>, AudioFormat)>,
     /// When it was last read, by its own timestamps and by the partition's clock.
     pub last_read: ReadAt,
-    /// Positions at which it ended by wall time, ascending.
-    pub idle_ends: VecDeque<u64>,
+    /// Positions at which it ended by wall time.
+    pub idle_ends: IdleEnds,
     /// The entry of the last acknowledged commit.
     pub acknowledged: Option<ProgressEntry>,
     /// The entry of the commit that is under way.
@@ -76,6 +77,8 @@ pub(super) struct TrackedStream {
     pub later_epochs: Vec<LaterEpoch>,
     /// The last window of each channel before the lowest one that is not acknowledged, and any behind that.
     pub acknowledged_windows: AcknowledgedWindows,
+    /// Whether it has been silent for so long that a commit closes it.
+    pub closing: bool,
 }
 
 impl TrackedStream {
@@ -117,15 +120,19 @@ impl TrackedStream {
         let sample = state.as_ref().map_or(0, |state| state.position);
         let closed = state.as_ref().is_some_and(|state| state.first_window.is_none());
         let last_read = first.map_or(self.last_read, |record| record.last_read_before);
-        let is_ahead = |end: &&u64| **end > sample || (**end == sample && !closed);
-        ProgressEntry {
-            offset: Some(offset),
-            idle_ends: self.idle_ends.iter().filter(is_ahead).copied().collect(),
+        let is_ahead = |end: &u64| *end > sample || (*end == sample && !closed);
+        let epoch = match &state {
+            Some(_) => position.map(|position| position.epoch),
+            None => first.map(|record| record.offset),
+        };
+        let entry = ProgressEntry {
             state,
             later_epochs: self.later_epochs_at(offset),
             last_timestamp: last_read.timestamp,
             highest_timestamp: last_read.timestamp.saturating_add(clock - last_read.clock),
-        }
+            ..ProgressEntry::not_begun(Some(offset))
+        };
+        self.idle_ends.add_to(entry, epoch, is_ahead)
     }
 
     /// Notes that a window's event is acknowledged.

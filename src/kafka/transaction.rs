@@ -9,11 +9,13 @@
 //! group: the metadata of an offset commit has the writer and the number of the commit.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use metrics::counter;
+use metrics::{counter, histogram};
+use rdkafka::Statistics;
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
@@ -25,9 +27,12 @@ use super::commit_metadata::CommitMetadata;
 use super::delivery::{Delivery, progress_writes, tombstones};
 use super::fault::{KafkaFault, broker};
 use super::options::Options;
+use super::outage;
 use super::producer::Outgoing;
 use super::refusal::Refusal;
-use crate::telemetry::metrics::{KAFKA_COMMITS_TOTAL, KAFKA_TRANSACTIONS_ABORTED_TOTAL};
+use crate::telemetry::metrics::{
+    KAFKA_COMMITS_TOTAL, KAFKA_TRANSACTION_SECONDS, KAFKA_TRANSACTIONS_ABORTED_TOTAL,
+};
 
 /// How long a step of a transaction waits before it is checked again.
 const SLICE: Duration = Duration::from_millis(1);
@@ -41,7 +46,19 @@ const ABORTS: usize = 3;
 /// Counts acknowledgements, from the producer's own thread.
 struct Acknowledgements(Sender<Option<KafkaError>>);
 
-impl ClientContext for Acknowledgements {}
+impl ClientContext for Acknowledgements {
+    fn stats(&self, statistics: Statistics) {
+        super::statistics::producer("transactions", &statistics);
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        outage::log(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        outage::error(&error, reason);
+    }
+}
 
 impl ProducerContext for Acknowledgements {
     type DeliveryOpaque = ();
@@ -69,6 +86,11 @@ pub(super) struct ExactlyOnce {
     acknowledged: Receiver<Option<KafkaError>>,
     /// Producers since the last commit.
     replacements: usize,
+    /// Whether the next transaction sends each record alone, because one of the last was refused: its batch may have been too large, and it is not known
+    /// which record of a batch the brokers refuse.
+    one_by_one: bool,
+    /// The record of a transaction with `one_by_one` that is not acknowledged yet.
+    current: Option<usize>,
 }
 
 impl ExactlyOnce {
@@ -89,7 +111,16 @@ impl ExactlyOnce {
         };
         let transactional_id = format!("{}-{instance}", kafka.group_id);
         let (producer, acknowledged) = connect(kafka, &transactional_id)?;
-        Ok(Self { kafka: kafka.clone(), consumer, transactional_id, producer, acknowledged, replacements: 0 })
+        Ok(Self {
+            kafka: kafka.clone(),
+            consumer,
+            transactional_id,
+            producer,
+            acknowledged,
+            replacements: 0,
+            one_by_one: false,
+            current: None,
+        })
     }
 
     /// Registers the producer, which ends a transaction that an earlier one of the same id has left. Brokers that are away are waited for.
@@ -114,7 +145,7 @@ impl ExactlyOnce {
     }
 
     /// Runs one transaction. The second value of an error says whether it may have been committed.
-    fn run(&self, commit: &Commit) -> Result<(), (Failure, bool)> {
+    fn run(&mut self, commit: &Commit) -> Result<(), (Failure, bool)> {
         let before = |failure| (failure, false);
         self.producer.begin_transaction().map_err(|error| before(classify(error)))?;
         let sent = self.send(commit).map_err(before)?;
@@ -123,19 +154,25 @@ impl ExactlyOnce {
         self.commit().map_err(|failure| (failure, true))
     }
 
-    /// Puts all records into the producer's queue and returns how many they are.
-    fn send(&self, commit: &Commit) -> Result<usize, Failure> {
+    /// Puts all records into the producer's queue and returns how many of them are not acknowledged yet.
+    fn send(&mut self, commit: &Commit) -> Result<usize, Failure> {
         let mut sent = 0;
-        for record in &commit.records {
+        for (index, record) in commit.records.iter().enumerate() {
             let Outgoing { topic, key, value, headers, .. } = &record.message;
             let send = || {
                 let record = BaseRecord::<[u8], [u8]>::to(topic).headers(headers.clone());
                 let (key, payload) = (key.as_deref(), value.as_deref());
                 BaseRecord { key, payload, ..record }
             };
+            self.current = Some(index).filter(|_| self.one_by_one);
             self.send_one(send)?;
-            sent += 1;
+            if self.one_by_one {
+                self.wait_for(1)?;
+            } else {
+                sent += 1;
+            }
         }
+        self.current = None;
         for write in progress_writes(commit).chain(tombstones(commit)) {
             let value = write.value(&self.kafka.group_id);
             self.send_one(|| write.record(&self.kafka.progress_topic, value.as_deref()))?;
@@ -239,6 +276,22 @@ impl ExactlyOnce {
         false
     }
 
+    /// Returns the outcome of an aborted transaction. Where a record was refused for what it holds, the next transaction finds out which.
+    fn after_abort(&mut self, error: KafkaError) -> Result<CommitOutcome, KafkaFault> {
+        let is_record = matches!(Refusal::of(&error), Refusal::TooLarge | Refusal::Unwritable);
+        let found = self.current.take();
+        match (is_record, self.one_by_one, found) {
+            (true, true, Some(index)) => Ok(CommitOutcome::RecordRefused(index)),
+            // All events and dead letters were acknowledged, so it is progress that is refused.
+            (true, true, None) => Err(self.fault("write progress in a transaction of", error)),
+            (true, false, _) => {
+                self.one_by_one = true;
+                Ok(CommitOutcome::Aborted)
+            }
+            (false, ..) => Ok(CommitOutcome::Aborted),
+        }
+    }
+
     /// Replaces the producer, which ends the transaction of the old one.
     fn replace(&mut self, error: KafkaError) -> Result<(), KafkaFault> {
         self.replacements += 1;
@@ -286,9 +339,12 @@ impl Delivery for ExactlyOnce {
     }
 
     fn deliver(&mut self, commit: &Commit) -> Result<CommitOutcome, KafkaFault> {
-        let (failure, may_be_committed) = match self.run(commit) {
+        let started = Instant::now();
+        let ran = self.run(commit);
+        histogram!(KAFKA_TRANSACTION_SECONDS).record(started.elapsed());
+        let (failure, may_be_committed) = match ran {
             Ok(()) => {
-                self.replacements = 0;
+                (self.replacements, self.one_by_one) = (0, false);
                 counter!(KAFKA_COMMITS_TOTAL).increment(1);
                 return Ok(CommitOutcome::Acknowledged);
             }
@@ -297,10 +353,9 @@ impl Delivery for ExactlyOnce {
         counter!(KAFKA_TRANSACTIONS_ABORTED_TOTAL).increment(1);
         let error = match failure {
             Failure::Abort(error) => {
-                tracing::warn!("a transaction is aborted and tried again: {error}");
-                let is_record = matches!(Refusal::of(&error), Refusal::TooLarge | Refusal::Unwritable);
+                outage::report(&format!("a transaction is aborted and tried again: {error}"));
                 if self.abort() {
-                    return Ok(if is_record { CommitOutcome::RecordRefused } else { CommitOutcome::Aborted });
+                    return self.after_abort(error);
                 }
                 error
             }

@@ -18,6 +18,14 @@ pub struct Timestamp {
     pub nanos: i32,
 }
 
+impl Timestamp {
+    /// Returns the milliseconds since 1970; the nearest 64-bit number where a message has a time beyond.
+    #[must_use]
+    pub fn milliseconds(&self) -> i64 {
+        self.seconds.saturating_mul(1_000).saturating_add(i64::from(self.nanos) / 1_000_000)
+    }
+}
+
 impl Serialize for Timestamp {
     /// # Errors
     /// A time that chrono cannot represent.

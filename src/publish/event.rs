@@ -70,6 +70,8 @@ impl EventFactories {
 pub struct Scores<'a> {
     /// The model's own: one for each label.
     pub raw: &'a [f32],
+    /// The same adapted to the stream: where there are any, they decide the emotion, unless they are smoothed.
+    pub adapted: Option<&'a [f32]>,
     /// The same smoothed: where there are any, they decide the emotion.
     pub smoothed: Option<&'a [f32]>,
     /// The model's real values: one for each name in its contract's `values`.
@@ -167,6 +169,7 @@ impl EventFactory {
             emotion: emotion.to_owned(),
             confidence,
             scores: self.labelled(scores.raw),
+            adapted_scores: scores.adapted.map(|adapted| self.labelled(adapted)).unwrap_or_default(),
             smoothed_scores: scores.smoothed.map(|smoothed| self.labelled(smoothed)).unwrap_or_default(),
             values: self.named(scores.values),
             model: self.model.clone(),
@@ -177,7 +180,7 @@ impl EventFactory {
 
     /// The best label, if its score is high enough, and the score. Among equal smoothed scores the higher raw score decides.
     fn decide(&self, scores: Scores<'_>) -> (&str, f32) {
-        let decisive = scores.smoothed.unwrap_or(scores.raw);
+        let decisive = scores.smoothed.or(scores.adapted).unwrap_or(scores.raw);
         let ranked = self.labels.iter().zip(decisive.iter().zip(scores.raw));
         let order = |(_, a): &(_, (&f32, &f32)), (_, b): &(_, (&f32, &f32))| {
             a.0.total_cmp(b.0).then_with(|| a.1.total_cmp(b.1))
@@ -233,7 +236,7 @@ mod tests {
         for (scores, emotion, confidence) in
             [([0.6, 0.4], "anger", 0.6), ([0.59, 0.41], UNCERTAIN, 0.59), ([0.1, 0.9], "sadness", 0.9)]
         {
-            let scores = Scores { raw: &scores, smoothed: None, values: &[] };
+            let scores = Scores { raw: &scores, adapted: None, smoothed: None, values: &[] };
             let event = factory("1").scored(name, time.clone(), scores);
             assert_eq!((event.emotion.as_str(), event.confidence), (emotion, confidence));
             assert_eq!(probabilities(&event.scores), scores.raw);
@@ -247,7 +250,7 @@ mod tests {
         let event = factory("1").scored(
             name,
             Duration::ZERO..Duration::from_secs(3),
-            Scores { raw: &[], smoothed: None, values: &[] },
+            Scores { raw: &[], adapted: None, smoothed: None, values: &[] },
         );
         assert_eq!((event.emotion.as_str(), event.confidence, event.scores.len()), (SILENCE, 0.0, 0));
         assert_eq!(event.event_id, factory("1").event_id(name).to_string());
@@ -263,7 +266,7 @@ mod tests {
             // Equal smoothed scores: the window itself favours anger.
             ([0.65, 0.65], "anger", 0.65),
         ] {
-            let scores = Scores { raw: &raw, smoothed: Some(&smoothed), values: &[] };
+            let scores = Scores { raw: &raw, adapted: None, smoothed: Some(&smoothed), values: &[] };
             let event = factory("1").scored(name, Duration::ZERO..Duration::from_secs(3), scores);
             assert_eq!((event.emotion.as_str(), event.confidence), (emotion, confidence));
             assert_eq!(probabilities(&event.scores), raw);
@@ -274,7 +277,7 @@ mod tests {
     #[test]
     fn values_have_the_names_of_the_contract() {
         let name = WindowName { owner: "", stream_id: "call", channel: 0, index: 0, partial: false };
-        let scores = Scores { raw: &[0.9, 0.1], smoothed: None, values: &[0.25, -0.5] };
+        let scores = Scores { raw: &[0.9, 0.1], adapted: None, smoothed: None, values: &[0.25, -0.5] };
         let event = factory("1").scored(name, Duration::ZERO..Duration::from_secs(3), scores);
         let found: Vec<_> = event.values.iter().map(|value| (value.name.as_str(), value.value)).collect();
         assert_eq!(found, [("arousal", 0.25), ("valence", -0.5)]);

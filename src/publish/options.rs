@@ -5,6 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Adaptation;
 use crate::options::{As, Count, OrOff, Share, choice};
 
 /// How events are decided and published.
@@ -16,6 +17,12 @@ pub struct Options {
     /// Best probability below which a window is published as uncertain; its scores stay.
     #[serde(with = "As::<Share>")]
     pub uncertain_below: f64,
+    /// How the scores of a window are adapted to those of its channel so far; the scores of a window stay.
+    #[serde(with = "As::<OrOff<AdaptationMethod>>")]
+    pub adaptation: Option<AdaptationMethod>,
+    /// Windows by which the running mean of a channel is shrunk towards that of a balanced one.
+    #[serde(with = "As::<Count<1, 10_000>>")]
+    pub adaptation_windows: usize,
     /// How emotion and confidence are smoothed over the last windows of a channel; the scores of a window stay.
     #[serde(with = "As::<OrOff<SmoothingMethod>>")]
     pub smoothing: Option<SmoothingMethod>,
@@ -26,11 +33,24 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { kafka_for_grpc: true, uncertain_below: 0.0, smoothing: None, smoothing_windows: 5 }
+        Self {
+            kafka_for_grpc: true,
+            uncertain_below: 0.0,
+            adaptation: None,
+            adaptation_windows: 12,
+            smoothing: None,
+            smoothing_windows: 5,
+        }
     }
 }
 
 impl Options {
+    /// Returns the adaptation; `None` where it is off.
+    #[must_use]
+    pub fn adaptation(&self) -> Option<Adaptation> {
+        self.adaptation.map(|AdaptationMethod::RunningMean| Adaptation { windows: self.adaptation_windows })
+    }
+
     /// Returns the smoothing; `None` where it is off.
     #[must_use]
     pub fn smoothing(&self) -> Option<Smoothing> {
@@ -45,6 +65,14 @@ pub struct Smoothing {
     pub method: SmoothingMethod,
     /// Windows of a channel that count, the newest one included; at least 1.
     pub windows: usize,
+}
+
+choice! {
+    /// Values of `publish.adaptation` beside `off`.
+    pub enum AdaptationMethod {
+        /// The running mean of the logits is removed.
+        RunningMean = "running-mean",
+    }
 }
 
 choice! {

@@ -13,7 +13,7 @@ use super::Options;
 use super::call_stage::{CallOutput, CallStage};
 use super::event::{EventFactories, EventFactory, Scores, now};
 use super::live::LiveTap;
-use super::smoothing::RawScores;
+use super::stages::{Staged, Stages};
 use super::stream_states::StreamStates;
 use super::tap::EventTap;
 use crate::batch::{Scored, ScoredBatch};
@@ -101,7 +101,7 @@ impl Publisher {
         envelope: &WindowEnvelope,
     ) -> Counted {
         let WindowEnvelope { stream, channel, .. } = envelope;
-        if self.options.smoothing().is_none() && envelope.activity.is_none() {
+        if Stages::new(&self.options).is_empty() && envelope.activity.is_none() {
             return Counted { state: stream.channel_states.of(*channel), alerts: Vec::new() };
         }
         let states = states.of_stream(stream);
@@ -116,11 +116,11 @@ impl Publisher {
         events: &EventFactory,
         (envelope, prediction): (WindowEnvelope, Prediction),
     ) -> Vec<Arc<Alert>> {
-        let smoothing = self.options.smoothing();
-        if smoothing.is_none() && envelope.activity.is_none() {
+        let stages = Stages::new(&self.options);
+        if stages.is_empty() && envelope.activity.is_none() {
             // No stage is on: the state that another reader left goes on unchanged.
             let state = envelope.stream.channel_states.of(envelope.channel);
-            let event = Self::event(events, &envelope, &prediction, None);
+            let event = Self::event(events, &envelope, &prediction, &Staged::default());
             return self.publish(envelope, Some(event), Counted { state, alerts: Vec::new() });
         }
         let states = states.of_stream(&envelope.stream);
@@ -128,10 +128,8 @@ impl Publisher {
         let event = match envelope.recipient {
             Recipient::Unpublished(_) => None,
             _ => {
-                let Prediction { scores, .. } = &prediction;
-                let raw = RawScores { segment: envelope.segment, labels: events.labels(), scores };
-                let smoothed = smoothing.map(|smoothing| smoothing.smooth_channel(state, raw));
-                Some(Self::event(events, &envelope, &prediction, smoothed.as_deref()))
+                let staged = stages.run(state, envelope.segment, (events.labels(), &prediction.scores));
+                Some(Self::event(events, &envelope, &prediction, &staged))
             }
         };
         let alerts = calls.count(states, &envelope, event.as_ref());
@@ -143,9 +141,9 @@ impl Publisher {
         events: &EventFactory,
         envelope: &WindowEnvelope,
         Prediction { scores: raw, values }: &Prediction,
-        smoothed: Option<&[f32]>,
+        staged: &Staged,
     ) -> EmotionEvent {
-        let event = events.event(envelope, Scores { raw, smoothed, values }, now());
+        let event = events.event(envelope, staged.scores(raw, values), now());
         envelope.agreements.iter().for_each(|agreement| agreement.record(&event.emotion));
         if !matches!(envelope.recipient, Recipient::Shadow(_)) {
             metrics::window(if raw.is_empty() { "silent" } else { "published" });
@@ -222,7 +220,7 @@ fn failed(
         metrics::window("failed");
     }
     let index = envelope.index;
-    let nothing = Scores { raw: &[], smoothed: None, values: &[] };
+    let nothing = Scores { raw: &[], adapted: None, smoothed: None, values: &[] };
     let undecided = EmotionEvent { emotion: String::new(), ..events.event(&envelope, nothing, now()) };
     let sinks = envelope.sinks.into_iter();
     match envelope.recipient {

@@ -368,10 +368,7 @@ fn resolved(envelope: &ChunkEnvelope) -> Arc<StreamInfo> {
         return info.clone();
     }
     let channels = info.channels.or(Some(model.setup.channels.policy));
-    let started_at = info.started_at.or(envelope.captured_at.as_ref().map(milliseconds));
+    let started_at =
+        info.started_at.or(envelope.captured_at.as_ref().map(crate::proto::Timestamp::milliseconds));
     Arc::new(StreamInfo { channels, call, started_at, ..StreamInfo::clone(info) })
-}
-
-fn milliseconds(time: &crate::proto::Timestamp) -> i64 {
-    time.seconds * 1_000 + i64::from(time.nanos) / 1_000_000
 }

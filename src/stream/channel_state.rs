@@ -13,10 +13,12 @@ use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AlertState, ChannelTotals, RecentScores};
+use super::{AlertState, ChannelTotals, LogitStatistics, RecentScores};
 
 /// Key of the smoothing's state.
 const RECENT: &str = "recent";
+/// Key of the adaptation's state.
+const LOGITS: &str = "logits";
 /// Key of the totals for the summary of the call.
 const CALL: &str = "call";
 
@@ -28,6 +30,8 @@ const ALERTS: &str = "alerts";
 pub struct ChannelState {
     /// The scores that the channel's next window is smoothed with.
     pub recent: Option<Arc<RecentScores>>,
+    /// What the channel's next window is adapted with.
+    pub logits: Option<Arc<LogitStatistics>>,
     /// What the summary of the call is computed from.
     pub call: Option<Arc<ChannelTotals>>,
     /// The state of the alert rules.
@@ -78,6 +82,11 @@ impl Serialize for ChannelStates {
                 self.0.iter().map(|state| state.recent.as_deref()).collect();
             map.serialize_entry(RECENT, &recent)?;
         }
+        if self.0.iter().any(|state| state.logits.is_some()) {
+            let logits: Vec<Option<&LogitStatistics>> =
+                self.0.iter().map(|state| state.logits.as_deref()).collect();
+            map.serialize_entry(LOGITS, &logits)?;
+        }
         if self.0.iter().any(|state| state.call.is_some()) {
             let call: Vec<Option<&ChannelTotals>> =
                 self.0.iter().map(|state| state.call.as_deref()).collect();
@@ -109,6 +118,11 @@ impl TryFrom<BTreeMap<String, Value>> for ChannelStates {
                 let recent: Vec<Option<RecentScores>> = serde_json::from_value(value)?;
                 for (channel, recent) in (0..).zip(recent) {
                     states.of_mut(channel).recent = recent.map(Arc::new);
+                }
+            } else if key == LOGITS {
+                let logits: Vec<Option<LogitStatistics>> = serde_json::from_value(value)?;
+                for (channel, logits) in (0..).zip(logits) {
+                    states.of_mut(channel).logits = logits.map(Arc::new);
                 }
             } else if key == CALL {
                 let call: Vec<Option<ChannelTotals>> = serde_json::from_value(value)?;
@@ -160,12 +174,12 @@ mod tests {
 
     #[test]
     fn the_state_of_unknown_stages_is_carried_along() {
-        let json = r#"{"adaptation":[{"mean":[0.5,1.5]},null,3]}"#;
+        let json = r#"{"prosody":[{"mean":[0.5,1.5]},null,3]}"#;
         let mut states: ChannelStates = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::to_string(&states).unwrap(), json);
         states.of_mut(1).recent = Some(Arc::new(recent()));
         let json = serde_json::to_value(&states).unwrap();
-        assert_eq!(json["adaptation"], serde_json::json!([{"mean": [0.5, 1.5]}, null, 3]));
+        assert_eq!(json["prosody"], serde_json::json!([{"mean": [0.5, 1.5]}, null, 3]));
         assert!(json["recent"][1].is_object() && json["recent"][0].is_null(), "{json}");
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{BadChunk, ChannelStates, StreamCall};
 use crate::audio::{BadAudio, ChannelLayout, ChannelPolicy};
-use crate::proto::AudioChunk;
+use crate::proto::{AudioChunk, Timestamp};
 
 /// What every event of a stream repeats.
 #[derive(Debug, Clone, Default)]
@@ -55,10 +55,7 @@ impl StreamInfo {
             channels: ChannelPolicy::from_proto(message.channels)?,
             model: std::mem::take(&mut message.model),
             channel_names: std::mem::take(&mut message.channel_names),
-            started_at: message
-                .captured_at
-                .as_ref()
-                .map(|at| at.seconds * 1_000 + i64::from(at.nanos) / 1_000_000),
+            started_at: message.captured_at.as_ref().map(Timestamp::milliseconds),
             ..Self::default()
         })
     }

@@ -15,6 +15,7 @@ mod chunk;
 mod collected_file;
 mod front_end;
 mod info;
+mod logit_statistics;
 mod memory;
 mod position;
 mod recent_scores;
@@ -35,6 +36,7 @@ pub use chunk::{BadChunk, Chunk, ChunkOutcome, FURTHEST_SAMPLE};
 pub use collected_file::CollectedFile;
 pub use front_end::StreamFrontEnd;
 pub use info::{Declared, StreamInfo};
+pub use logit_statistics::LogitStatistics;
 pub use memory::{MemoryBudget, MemoryReservation, OutOfMemory};
 pub use position::{PublishedWindows, Resume, ResumePoint, StreamPosition};
 pub use recent_scores::RecentScores;
@@ -57,7 +59,7 @@ pub enum SetupError {
     Geometry(#[from] GeometryError),
     /// Voice activity detection does not support the sample rate of the model.
     #[error(
-        "use vad.mode = \"gate\" with model {model} at {rate_hz} Hz: allowed is a model at {} Hz, or \"off\"",
+        "use vad.mode = \"gate\" with model {model} at {rate_hz} Hz: allowed is a model at {} Hz, or \"off\" or \"digital-silence\"",
         vad::SAMPLE_RATE_HZ
     )]
     VoiceActivity {

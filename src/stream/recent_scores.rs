@@ -20,10 +20,10 @@ pub struct RecentScores {
     pub scores: Vec<f32>,
 }
 
-fn write_labels<S: Serializer>(labels: &Arc<[String]>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn write_labels<S: Serializer>(labels: &Arc<[String]>, serializer: S) -> Result<S::Ok, S::Error> {
     labels.as_ref().serialize(serializer)
 }
 
-fn read_labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[String]>, D::Error> {
+pub(super) fn read_labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[String]>, D::Error> {
     Vec::<String>::deserialize(deserializer).map(Arc::from)
 }

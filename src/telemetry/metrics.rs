@@ -60,6 +60,20 @@ mod names {
     pub const KAFKA_COMMIT_SECONDS: &str = "affectd_kafka_commit_seconds";
     /// Transactions that were aborted.
     pub const KAFKA_TRANSACTIONS_ABORTED_TOTAL: &str = "affectd_kafka_transactions_aborted_total";
+    /// Duration of a transaction, whether committed or aborted.
+    pub const KAFKA_TRANSACTION_SECONDS: &str = "affectd_kafka_transaction_seconds";
+    /// Positions in the input that did not exist any more.
+    pub const KAFKA_OFFSET_RESETS_TOTAL: &str = "affectd_kafka_offset_resets_total";
+    /// Records of the input that were gone before they were read.
+    pub const KAFKA_SKIPPED_RECORDS_TOTAL: &str = "affectd_kafka_skipped_records_total";
+    /// Streams that began anew because their progress was lost.
+    pub const KAFKA_LOST_PROGRESS_TOTAL: &str = "affectd_kafka_lost_progress_total";
+    /// Records that a producer holds.
+    pub const KAFKA_PRODUCER_QUEUE_RECORDS: &str = "affectd_kafka_producer_queue_records";
+    /// Bytes of the records that a producer holds.
+    pub const KAFKA_PRODUCER_QUEUE_BYTES: &str = "affectd_kafka_producer_queue_bytes";
+    /// Brokers by the state of the connection.
+    pub const KAFKA_BROKERS: &str = "affectd_kafka_brokers";
     /// Changes of the partitions of this daemon.
     pub const KAFKA_REBALANCES_TOTAL: &str = "affectd_kafka_rebalances_total";
     /// Models in use: 1.
@@ -148,6 +162,13 @@ pub const METRICS: &[Metric] = &[
     metric(KAFKA_REFUSED_TOTAL, Counter, &[("outcome", &["retried", "reduced", "dropped"])], Unit::Count, "Events and dead letters that the brokers refused, by what was done with them"),
     metric(KAFKA_COMMIT_SECONDS, Histogram(LATENCY), &[], Unit::Seconds, "Time of one commit; exactly once, of one transaction"),
     metric(KAFKA_TRANSACTIONS_ABORTED_TOTAL, Counter, &[], Unit::Count, "Transactions that were aborted and are tried again"),
+    metric(KAFKA_TRANSACTION_SECONDS, Histogram(LATENCY), &[], Unit::Seconds, "Time of one transaction, committed or aborted"),
+    metric(KAFKA_OFFSET_RESETS_TOTAL, Counter, &[("reason", &["retention", "truncated"])], Unit::Count, "Partitions read from another offset, because the next record was deleted (retention) or the topic ended before it (truncated)"),
+    metric(KAFKA_SKIPPED_RECORDS_TOTAL, Counter, &[], Unit::Count, "Records of the input that were deleted before they were read"),
+    metric(KAFKA_LOST_PROGRESS_TOTAL, Counter, &[], Unit::Count, "Streams that began anew because their progress was lost"),
+    metric(KAFKA_PRODUCER_QUEUE_RECORDS, Level, &[("producer", &[])], Unit::Count, "Records that a producer holds, not sent or not acknowledged"),
+    metric(KAFKA_PRODUCER_QUEUE_BYTES, Level, &[("producer", &[])], Unit::Bytes, "Bytes of the records that a producer holds"),
+    metric(KAFKA_BROKERS, Level, &[("state", &["up", "down", "connecting"])], Unit::Count, "Brokers by the state of the input consumer's connection"),
     metric(KAFKA_REBALANCES_TOTAL, Counter, &[("kind", &["assigned", "revoked", "lost"])], Unit::Count, "Changes of the partitions that this daemon reads"),
     metric(MODEL_INFO, Level, &[("name", &[]), ("version", &[]), ("engine", &[]), ("device", &[])], Unit::Count, "Models in use: 1"),
     metric(SHADOW_WINDOWS_TOTAL, Counter, &[("model", &[]), ("outcome", &[])], Unit::Count, "Windows that a shadow saw, by whether it named the default model's emotion"),
@@ -288,6 +309,12 @@ pub fn kafka_refused(outcome: &'static str) {
 /// Counts a change of the partitions of this daemon: assigned, revoked or lost.
 pub fn kafka_rebalance(kind: &'static str) {
     counter!(KAFKA_REBALANCES_TOTAL, "kind" => kind).increment(1);
+}
+
+/// Counts a partition whose next record is gone for `retention` or `truncated`, and the records that were skipped.
+pub fn kafka_offset_reset(reason: &'static str, skipped: u64) {
+    counter!(KAFKA_OFFSET_RESETS_TOTAL, "reason" => reason).increment(1);
+    counter!(KAFKA_SKIPPED_RECORDS_TOTAL).increment(skipped);
 }
 
 /// Sets the number of records between the committed position and the end of a partition.

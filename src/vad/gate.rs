@@ -29,6 +29,8 @@ pub struct Gate {
     pub(super) length: u64,
     /// Samples from one window to the next.
     pub(super) hop: u64,
+    /// Whether a detector of speech decides. If not, only digital silence is silent.
+    pub(super) detects_speech: bool,
     /// Windows from the start of one block to the start of the next block of the same window.
     pub(super) block_hops: u64,
 }
@@ -37,12 +39,13 @@ impl Gate {
     /// Creates the gate that is configured; `None` where `vad.mode` is `off`.
     ///
     /// # Errors
-    /// The model's sample rate, where it is not [`SAMPLE_RATE_HZ`].
+    /// The model's sample rate, where it is not [`SAMPLE_RATE_HZ`] and speech is detected.
     pub fn new(vad: &Options, geometry: &WindowGeometry) -> Result<Option<Self>, u32> {
         if vad.mode == Mode::Off {
             return Ok(None);
         }
-        if geometry.sample_rate_hz != SAMPLE_RATE_HZ {
+        let detects_speech = vad.mode == Mode::Gate;
+        if detects_speech && geometry.sample_rate_hz != SAMPLE_RATE_HZ {
             return Err(geometry.sample_rate_hz);
         }
         // A block never needs to be longer than its window.
@@ -52,6 +55,7 @@ impl Gate {
             publish_silence: vad.publish_silence,
             length: geometry.length,
             hop: geometry.hop,
+            detects_speech,
             block_hops,
         }))
     }
@@ -66,6 +70,15 @@ impl Gate {
     #[must_use]
     pub fn window_hop(&self) -> u64 {
         self.hop
+    }
+
+    /// Returns the samples of the blocks whose levels are kept: the largest ones that windows begin and end with.
+    pub(super) fn level_samples(&self) -> u64 {
+        let (mut divisor, mut rest) = (self.length, self.hop);
+        while rest > 0 {
+            (divisor, rest) = (rest, divisor % rest);
+        }
+        divisor.max(1)
     }
 
     /// Returns the smallest number of frames of speech with which a window of `frames` frames is not silent.
@@ -153,6 +166,14 @@ mod tests {
             (255, 0),
         ] {
             assert_eq!(gate.frames_in(samples), frames, "{samples}");
+        }
+    }
+
+    #[test]
+    fn levels_are_kept_of_the_largest_blocks_that_windows_share() {
+        for (length, hop, samples) in [(48_000, 16_000, 16_000), (48_000, 20_000, 4_000), (48_000, 160, 160)]
+        {
+            assert_eq!(gate(length, hop).level_samples(), samples, "{length} every {hop}");
         }
     }
 

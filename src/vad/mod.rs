@@ -1,8 +1,9 @@
-//! Voice activity detection: whether a window has too little speech.
+//! Voice activity detection: whether a window is digital silence or has too little speech.
 //!
 //! In data order: `gate` holds the configuration and the division of windows into blocks, `voice_activity` follows
 //! one channel window by window, `speech_counter` counts the frames of speech in one block, `detector`
-//! classifies one frame after the other, and `tones` and `keys` find the frames that are call sounds or melodies.
+//! classifies one frame after the other, `tones` and `keys` find the frames that are call sounds or melodies, and
+//! `levels` finds digital silence.
 //!
 //! Input: the samples of one channel at the model's rate.
 //! Output: for each window, whether it is silent.
@@ -46,6 +47,7 @@
 mod detector;
 mod gate;
 mod keys;
+mod levels;
 mod meter;
 mod options;
 mod speech_counter;

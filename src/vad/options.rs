@@ -11,9 +11,10 @@ use crate::options::{As, Share, choice};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Whether windows with too little speech are skipped; `gate` needs a model at 16 kHz.
+    /// Which windows are silent and skipped: `digital-silence` those whose samples barely differ, `gate` (models at 16 kHz)
+    /// also those with too little speech.
     pub mode: Mode,
-    /// Share of speech below which a window is silent.
+    /// Share of speech below which a window is silent, with `gate`.
     #[serde(with = "As::<Share>")]
     pub min_speech: f64,
     /// Whether each silent window is published as an event with the emotion "silence".
@@ -22,7 +23,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { mode: Mode::Off, min_speech: 0.1, publish_silence: false }
+        Self { mode: Mode::DigitalSilence, min_speech: 0.1, publish_silence: false }
     }
 }
 
@@ -31,7 +32,9 @@ choice! {
     pub enum Mode {
         /// The model analyses every window.
         Off = "off",
-        /// Silent windows are skipped: the model does not analyse them.
+        /// Windows of digital silence are skipped.
+        DigitalSilence = "digital-silence",
+        /// Windows of digital silence and those with too little speech are skipped.
         Gate = "gate",
     }
 }

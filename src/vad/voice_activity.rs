@@ -3,11 +3,13 @@
 //! Input: the samples of the channel at the model's rate, without a gap.
 //! Output: for each window, in order, whether it is silent.
 //! Invariants: a decision depends on the samples of its window only. Samples are kept from the start of the
-//! next window on, so a channel needs two bytes for each sample of a window: 96 kB for 3 s.
+//! next window on, so a channel needs two bytes for each sample of a window: 96 kB for 3 s;
+//! where only digital silence is silent, no samples are kept.
 
 use std::collections::VecDeque;
 
 use super::detector::{FRAME_SAMPLES, to_16_bits};
+use super::levels::Levels;
 use super::{Gate, SpeechCounter};
 
 /// The voice activity of one channel in one segment of audio.
@@ -18,7 +20,9 @@ pub struct VoiceActivity {
     /// Absolute index of the first sample of `samples`. It lies before the next window's start until that sample
     /// has been accepted.
     start: u64,
+    /// Empty where only digital silence is silent.
     samples: Vec<i16>,
+    levels: Levels,
     /// Frames of speech in the whole block that begins with each window, from the next window on; `None` where it
     /// has not been counted.
     blocks: VecDeque<Option<usize>>,
@@ -29,11 +33,21 @@ impl VoiceActivity {
     /// the first window that will be requested; it begins at or after `origin`.
     #[must_use]
     pub fn new(origin: u64, first_window: u64) -> Self {
-        Self { next_window: first_window, start: origin, samples: Vec::new(), blocks: VecDeque::new() }
+        Self {
+            next_window: first_window,
+            start: origin,
+            samples: Vec::new(),
+            levels: Levels::new(origin),
+            blocks: VecDeque::new(),
+        }
     }
 
     /// Accepts the next samples.
     pub fn push(&mut self, gate: &Gate, samples: &[f32]) {
+        if !gate.detects_speech {
+            let block = gate.level_samples();
+            return self.levels.push(block, self.next_window * gate.hop / block, samples);
+        }
         let unused = (self.next_window * gate.hop).saturating_sub(self.start);
         let unused = usize::try_from(unused).unwrap_or(usize::MAX);
         let dropped = unused.min(self.samples.len());
@@ -54,13 +68,17 @@ impl VoiceActivity {
         }
     }
 
-    /// Returns whether window `index`, all of whose samples must have been accepted, contains too little speech.
-    /// A window that is too short to classify is not silent.
+    /// Returns whether window `index`, all of whose samples must have been accepted, is digital silence or, where speech is
+    /// detected, contains too little of it. A window that is too short to classify is not silent.
     ///
     /// Every window must be requested once, in order; a partial window must be the last one.
     pub fn is_silent(&mut self, gate: &Gate, counter: &mut SpeechCounter, index: u64, partial: bool) -> bool {
         self.blocks.drain(..self.blocks.len().min((index - self.next_window) as usize));
         self.next_window = index + 1;
+        if !gate.detects_speech {
+            let block = gate.level_samples();
+            return self.levels.are_silent(index * gate.hop / block, gate.length / block);
+        }
         let from = (index * gate.hop).saturating_sub(self.start) as usize;
         let samples = self.samples.get(from..).unwrap_or_default();
         let samples = if partial { samples } else { &samples[..samples.len().min(gate.length as usize)] };

@@ -3,7 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use affectd::audio::{FileProblem, decode_file};
+use affectd::audio::FileProblem;
+
+use crate::both_ways::decode_file;
 
 /// What a file is read as.
 enum Right {

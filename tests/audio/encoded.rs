@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use affectd::audio::{FileProblem, Recording, decode_bytes};
+use affectd::audio::{FileProblem, Recording};
 
+use crate::both_ways::decode_bytes;
 use crate::readings::{Reading, readings};
 
 fn folder() -> PathBuf {

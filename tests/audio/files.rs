@@ -3,9 +3,10 @@
 use std::f32::consts::TAU;
 use std::path::{Path, PathBuf};
 
-use affectd::audio::{FileProblem, Recording, decode_bytes, decode_file};
+use affectd::audio::{FileProblem, Recording};
 use proptest::prelude::*;
 
+use crate::both_ways::{decode_bytes, decode_file};
 use crate::support::decoder_entries::file_fixture::{
     A_LAW, FLOAT, MU_LAW, PCM, extensible, wav, with_checksums,
 };

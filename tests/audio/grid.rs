@@ -1,8 +1,9 @@
 //! Uncompressed files of every container, encoding, number of channels and declared length, whole, cut, and between
 //! other bytes.
 
-use affectd::audio::{FileProblem, Recording, decode_bytes};
+use affectd::audio::{FileProblem, Recording};
 
+use crate::both_ways::decode_bytes;
 use crate::pcm_files::{CONTAINERS, Container, ENCODINGS, Encoding, Length, PcmFile};
 use crate::readings::readings;
 

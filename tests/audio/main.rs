@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod both_ways;
 mod cases;
 mod encoded;
 mod file_streams;

@@ -38,7 +38,7 @@ fn defaults_are_as_documented() {
     assert_eq!(config.kafka, None);
     assert_eq!(config.audio.idle_timeout, Duration::from_secs(30));
     assert_eq!(config.batch.max_delay, Duration::ZERO);
-    let vad = config::Vad { mode: config::VadMode::Off, min_speech: 0.1, publish_silence: false };
+    let vad = config::Vad { mode: config::VadMode::DigitalSilence, min_speech: 0.1, publish_silence: false };
     assert_eq!(config.vad, vad);
     assert_eq!(config.limits.grace_period, Duration::from_secs(25));
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use affectd::config::{
-    self, ClientAuth, DeliveryMode, Device, LoadOptions, OnLostProgress, Scheduling, SmoothingMethod,
-    ValueFormat,
+    self, AdaptationMethod, ClientAuth, DeliveryMode, Device, LoadOptions, OnLostProgress, Scheduling,
+    SmoothingMethod, ValueFormat,
 };
 use affectd::stream::Summaries;
 use affectd::{audio, vad};
@@ -197,10 +197,11 @@ fn every_word_of_every_choice_is_read_and_shown_as_it_is_written() {
         Scheduling,
         ClientAuth,
         DeliveryMode,
+        AdaptationMethod,
         Summaries
     );
-    // The word `off` of smoothing is the absence of a method.
-    assert_eq!(words, known + 1);
+    // The word `off` of adaptation and of smoothing is the absence of a method.
+    assert_eq!(words, known + 2);
 }
 
 proptest! {

@@ -51,13 +51,25 @@ async fn the_demo_shows_events_of_every_sample_and_a_summary() {
     let output = run(&tiny(&folder), &["demo", "--speed", "max"]).await;
     assert!(output.status.success(), "{}", text(&output.stderr));
     let stdout = text(&output.stdout);
-    for name in ["calm", "angry", "cheerful", "sad", "call-stereo-mulaw"] {
+    for name in
+        ["slow-flat", "fast-loud", "high-lively", "low-quiet", "call-stereo-mulaw", "muted-then-speech"]
+    {
         assert!(stdout.contains(&format!("  {name}  ")), "{name} is missing in {stdout}");
     }
-    assert!(stdout.contains("44.8 s of audio") && stdout.contains("× real time; latency p50"), "{stdout}");
+    assert!(stdout.contains("56.3 s of audio") && stdout.contains("× real time; latency p50"), "{stdout}");
     assert!(stdout.lines().all(|line| line.chars().count() <= 80), "{stdout}");
     assert!(!stdout.contains('\x1b'), "a pipe gets no colours");
     assert_eq!(text(&output.stderr), "");
+}
+
+#[tokio::test]
+async fn digital_silence_of_the_demo_has_no_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = events(&run(&tiny(&folder), &["demo", "--speed", "max", "--format", "jsonl"]).await);
+    let muted = found.iter().filter(|event| event.stream_id == "muted-then-speech");
+    let first = muted.map(|event| event.window_index).min().unwrap();
+    // Windows of 1 s every 0.5 s. The resampler reaches a little into the last window before 4 s.
+    assert!((6..=7).contains(&first), "the first event is that of window {first}");
 }
 
 #[tokio::test]

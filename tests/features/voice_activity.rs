@@ -174,12 +174,39 @@ fn a_rate_that_the_detector_does_not_support_is_refused_by_name() {
     let telephone = affectd::model::Contract { sample_rate_hz: 8_000, ..contract() };
     let mut setup = setup_with(&Config::default().window);
     setup.geometry.sample_rate_hz = 8_000;
-    let off = setup.clone().gated(&telephone, &Config::default().vad).expect("off fits every model");
-    assert_eq!(off.gate, None);
+    let off = Vad { mode: VadMode::Off, ..Config::default().vad };
+    assert_eq!(setup.clone().gated(&telephone, &off).expect("off fits every model").gate, None);
+    let silence = setup.clone().gated(&telephone, &Config::default().vad);
+    assert!(silence.expect("digital silence has no rate").gate.is_some());
     let error = setup.gated(&telephone, &Vad { mode: VadMode::Gate, ..Config::default().vad }).unwrap_err();
     assert!(matches!(error, SetupError::VoiceActivity { rate_hz: 8_000, .. }));
     let text = error.to_string();
     assert!(text.contains("vad.mode") && text.contains("8000 Hz") && text.contains("16000 Hz"), "{text}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Loud audio, then digital silence from second `from` to second `to`, then loud audio again; windows of 3 s every second.
+    #[test]
+    fn by_default_the_windows_inside_digital_silence_are_silent_in_any_chunks(
+        from in 0..6_u64,
+        length in 0..9_u64,
+        sizes in prop::collection::vec(1..40_000_usize, 1..5),
+        half in any::<bool>(),
+    ) {
+        let loud = |seconds: u64| (0..seconds * SECOND as u64).map(|at| if at % 9 < 4 { 0.1 } else { -0.1 });
+        let step = 1.0 / 32_768.0;
+        let quiet = (0..length * SECOND as u64).map(|at| if at % 2 == 0 { 9.0 * step } else { 7.0 * step });
+        let mut audio: Vec<f32> = loud(from).chain(quiet).chain(loud(2)).collect();
+        audio.truncate(audio.len() - if half { SECOND / 2 } else { 0 });
+        let setup = setup_with(&Config::default().window).gated(&contract(), &Config::default().vad).unwrap();
+        let found = silent(&setup, &audio, (0, 0), &sizes, SECOND as u64);
+        let inside = |window: usize| (from..=(from + length).saturating_sub(3)).contains(&(window as u64));
+        for (window, silent) in found.into_iter().enumerate() {
+            prop_assert_eq!(silent, length >= 3 && inside(window), "window {}", window);
+        }
+    }
 }
 
 /// Index, channel, partial or not, silent or not, by channel.

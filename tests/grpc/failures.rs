@@ -22,6 +22,7 @@ async fn a_failed_window_ends_its_own_call_and_other_calls_complete() {
     let path = brittle(folder.path());
     // Batches are larger than one window, so that failing windows share them with good ones.
     let options = Options::new().set("model.path", path.to_str().unwrap()).set("batch.max_delay", "50ms");
+    let options = options.set("vad.mode", "off");
     let daemon = options.start().await;
     let channel = connect(&daemon).await;
     let good = (0..8).map(|number| {
@@ -43,7 +44,8 @@ async fn a_failed_window_ends_its_own_call_and_other_calls_complete() {
 async fn sessions_that_fail_repeatedly_are_recreated() {
     let folder = tempfile::tempdir().unwrap();
     let path = brittle(folder.path());
-    let daemon = Options::new().set("model.path", path.to_str().unwrap()).start().await;
+    let options = Options::new().set("model.path", path.to_str().unwrap()).set("vad.mode", "off");
+    let daemon = options.start().await;
     let channel = connect(&daemon).await;
     for number in 0..BROKEN_AFTER {
         let call = chunk(&format!("bad-{number}"), telephone(), silence(8_000));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use affectd::model::{Layout, Output};
 
-use crate::support::call_fixture::{bounded, connect, recognize};
+use crate::support::call_fixture::{bounded, chunk, connect, last, noise, recognize, telephone, tiny};
 use crate::support::daemon::{Daemon, Options, affectd};
 use crate::support::gated_talk::{PARTS, chunks, model, speech_windows, windows};
 use crate::support::model_fixture;
@@ -44,6 +44,18 @@ async fn over_grpc_only_windows_of_speech_give_events() {
     // Three times as many silent windows as a call has credits: all credits are returned, or the call would never end.
     let quiet = recognize(&channel, chunks(&[Silence(120_000)])).await.good();
     assert_eq!(quiet, []);
+}
+
+#[tokio::test]
+async fn by_default_digital_silence_gives_no_event() {
+    let (_folder, options) = tiny();
+    let daemon = options.start().await;
+    let channel = connect(&daemon).await;
+    // Windows of 1 s every 0.5 s; the first two contain noise.
+    let audio = [noise(8_000, 1), vec![0xff; 16_000]].concat();
+    let events = recognize(&channel, vec![last(chunk("call", telephone(), audio))]).await.good();
+    assert_eq!(events.iter().map(|event| event.window_index).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(metric(&daemon, "affectd_windows_total{outcome=\"silent\"}").await, 3.0);
 }
 
 #[tokio::test]
@@ -149,7 +161,7 @@ async fn an_invalid_gate_or_one_that_does_not_fit_the_model_is_a_configuration_e
     let path = format!("model.path={}", telephone.display());
     for (setting, wanted) in [
         ("vad.mode=gate", &["`vad.mode`: \"gate\"", "8000 Hz", "\"off\"", "16000 Hz"][..]),
-        ("vad.mode=on", &["`vad.mode`: \"on\"", "one of off, gate"]),
+        ("vad.mode=on", &["`vad.mode`: \"on\"", "one of off, digital-silence, gate"]),
         ("vad.min_speech=1.5", &["`vad.min_speech`", "1.5", "a number from 0 to 1"]),
         ("vad.publish_silence=maybe", &["`vad.publish_silence`: \"maybe\"", "true or false"]),
     ] {

@@ -9,7 +9,7 @@ use affectd::stream::Chunk;
 use proptest::prelude::*;
 
 use crate::support::partition_fixture::{
-    Broker, BrokerOutcome, Event, Gating, IDLE_MS, Input, Reader, run, setup,
+    Broker, BrokerOutcome, Event, Gating, IDLE_MS, Input, Published, Reader, run, setup,
 };
 use crate::support::speech_fixture::Part::{Silence, Speech};
 use crate::support::speech_fixture::talk;
@@ -204,6 +204,35 @@ fn a_partition_is_not_read_while_a_stream_ends_by_wall_time() {
     assert_eq!(reader.pending.len(), 1, "the partial window");
     assert_eq!(broker.progress("call").next.idle_ends, [6_000]);
     assert!(!reader.fall_silent(&mut broker), "it has ended");
+}
+
+/// A stream id that is used again has positions of its own: those at which the second stream ended are not those of the first.
+#[test]
+fn an_end_by_wall_time_is_repeated_in_the_stream_that_ended_and_in_no_other_with_its_id() {
+    let input = |samples, last| Input { stream_id: "call".into(), chunk: chunk(samples, last), timestamp: 0 };
+    // The first stream goes past the position at which the second one ends.
+    let inputs = [input(8_000, false), input(8_000, true), input(6_000, false), input(7_000, true)];
+    let setup = setup(Gating::Off);
+    let published = |crash: bool| {
+        let mut broker = Broker::exactly_once();
+        let (mut reader, _) = Reader::start(&setup, &mut broker);
+        (0..3).for_each(|offset| reader.take(offset, &inputs[offset as usize]));
+        assert!(reader.fall_silent(&mut broker));
+        reader.finish_commit(&mut broker, BrokerOutcome::Acknowledged);
+        reader.catch_up();
+        let mut from = 3;
+        if crash {
+            // No window is acknowledged, so all is read again.
+            (reader, from) = Reader::start(&setup, &mut broker);
+            assert_eq!(from, 0);
+        }
+        (from..4).for_each(|offset| reader.take(offset as i64, &inputs[offset]));
+        let mut none = Published::default();
+        reader.acknowledge_all(&mut none);
+        reader.commit(&mut broker, BrokerOutcome::Acknowledged);
+        broker.publications.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(published(true), published(false));
 }
 
 /// Streams that fall silent together end with one commit. After a commit with an unknown outcome none of them ends: its record could not name the offset

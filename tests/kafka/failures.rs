@@ -25,7 +25,7 @@ async fn a_window_that_the_model_fails_on_becomes_a_dead_letter_and_its_stream_g
     let path = brittle(folder.path());
     let config = folder.path().join("affectd.toml");
     let text = format!(
-        "[model]\npath = {path:?}\n[limits]\ngrace_period = \"1s\"\n\
+        "[model]\npath = {path:?}\n[vad]\nmode = \"off\"\n[limits]\ngrace_period = \"1s\"\n\
          [kafka]\nbrokers = {:?}\ncommit_interval = \"50ms\"\n[kafka.properties]\n\"session.timeout.ms\" = \"6000\"\n",
         cluster.brokers
     );

@@ -7,8 +7,9 @@ use std::time::Duration;
 use affectd::model::{Layout, Output};
 
 use super::crash::{assert_alike, by_id, difference, names, options, records, topics};
+use crate::support::call_fixture::metrics_reach;
 use crate::support::daemon::{Daemon, Options};
-use crate::support::kafka::{Cluster, Kind, Stored};
+use crate::support::kafka::{Cluster, Kind, Record, Stored};
 use crate::support::model_fixture;
 use crate::support::streams::{Call, Name, calls};
 
@@ -171,6 +172,36 @@ async fn the_consumer_protocol_shares_partitions_exactly_once() {
     assert_eq!(published.len(), fixture.expected.len(), "each window once");
     stop(&mut first).await;
     stop(&mut second).await;
+}
+
+/// The brokers refuse a batch as a whole. Its records are not to blame: each is sent alone then, and none becomes a dead letter.
+#[tokio::test]
+async fn a_batch_that_is_too_large_for_the_topic_costs_no_event() {
+    let cluster = Cluster::start().await;
+    if cluster.kind == Kind::Mock {
+        eprintln!("not run: topics of the mock cluster have no limits");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    model_fixture::tiny(folder.path(), Layout::Ntc, Output::Logits);
+    cluster.create_topic("batch.audio", 1, &[]).await;
+    cluster.create_topic("batch.emotions", 1, &[("max.message.bytes", "3000")]).await;
+    cluster.create_topic("batch.dead-letters", 1, &[]).await;
+    cluster.create_topic("batch.progress", 1, &[("cleanup.policy", "compact")]).await;
+    let second = |number: u32| {
+        let record = Record::new("call", vec![0x55; 8_000]).header("content-type", "audio/PCMU;rate=8000");
+        if number == 59 { record.header("affectd-last", "true") } else { record }
+    };
+    cluster.produce("batch.audio", &(0..60).map(second).collect::<Vec<_>>()).await;
+    let options = options(&cluster, folder.path(), "batch").set("kafka.delivery", "exactly-once");
+    let mut daemon = options.set("kafka.transaction_interval", "1s").start().await;
+    // A window of a second every half second.
+    cluster.read_until("batch.emotions", PATIENCE, |events| events.len() >= 119).await;
+    let aborted = |text: &str| !text.contains("affectd_kafka_transactions_aborted_total 0");
+    metrics_reach(&daemon, aborted).await;
+    stop(&mut daemon).await;
+    assert_eq!(cluster.read("batch.emotions").await.len(), 119);
+    assert!(cluster.read("batch.dead-letters").await.is_empty());
 }
 
 fn signal(daemon: &Daemon, signal: &str) {

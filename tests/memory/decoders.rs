@@ -37,7 +37,7 @@ fn quiet_while_measured() {
 
 /// Runs `task` and returns the most bytes that it held at once. A panic that a decoder catches prints nothing, because the
 /// backtrace of the message takes more memory than the decoder.
-fn peak(task: impl FnOnce()) -> usize {
+pub fn peak(task: impl FnOnce()) -> usize {
     quiet_while_measured();
     MEASURED.set(true);
     let mut outcome = Ok(());
@@ -47,7 +47,7 @@ fn peak(task: impl FnOnce()) -> usize {
     taken.bytes_max as usize
 }
 
-fn golden(name: &str) -> Vec<u8> {
+pub fn golden(name: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)).unwrap()
 }
 

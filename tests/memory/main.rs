@@ -8,4 +8,5 @@
 mod support;
 
 mod allocations;
+mod audio_files;
 mod decoders;

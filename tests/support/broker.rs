@@ -94,7 +94,12 @@ impl Real {
         writeln!(stdin, "{command}").expect("the script reads commands");
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("a line of text");
-        assert_eq!(line.trim(), format!("done {command}"));
+        if line.trim() != format!("done {command}") {
+            let mut reason = String::new();
+            let stderr = self.process.stderr.take();
+            stderr.map(|mut stderr| stderr.read_to_string(&mut reason).expect("text"));
+            panic!("the broker does not {command}: {line}{reason}");
+        }
     }
 }
 

@@ -7,7 +7,12 @@
 #[path = "file_fixture.rs"]
 pub mod file_fixture;
 
-use affectd::audio::{AudioFormat, CHANNELS, Encoding, Planar, SAMPLE_RATES_HZ, decode, decode_bytes};
+use std::ops::ControlFlow;
+
+use affectd::audio::{
+    AudioFile, AudioFormat, CHANNELS, DecodeLimit, Encoding, Planar, Recording, SAMPLE_RATES_HZ, decode,
+    decode_bytes,
+};
 use affectd::config::{self, Config};
 use affectd::kafka::RawRecord;
 use affectd::model::Contract;
@@ -76,7 +81,27 @@ pub fn file(bytes: &[u8]) {
         let samples = recording.channels[0].len();
         assert!(samples > 0 && recording.channels.iter().all(|channel| channel.len() == samples));
         assert!(recording.channels.iter().flatten().all(|sample| sample.is_finite()));
+        same_in_blocks(bytes, &recording);
     }
+}
+
+/// Decodes a file block by block and compares the samples with those of `recording`.
+fn same_in_blocks(bytes: &[u8], recording: &Recording) {
+    let file = AudioFile::new(bytes.to_vec().into(), "file", &DecodeLimit::NONE).expect("the file is valid");
+    assert_eq!(
+        (file.sample_rate_hz(), file.channels()),
+        (recording.sample_rate_hz, recording.channels.len())
+    );
+    let mut at = 0;
+    let decoded = file.decode(&mut |block| {
+        for (channel, block) in recording.channels.iter().zip(block) {
+            assert_eq!(&channel[at..at + block.len()], &block[..]);
+        }
+        at += block[0].len();
+        ControlFlow::Continue(())
+    });
+    decoded.expect("the file is valid");
+    assert_eq!(at, recording.channels[0].len());
 }
 
 /// An Ogg file whose pages have valid checksums; with wrong ones the decoder would reject every page.

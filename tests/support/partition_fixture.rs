@@ -126,6 +126,12 @@ impl Broker {
         parse(newest.2.as_ref().unwrap())
     }
 
+    /// Returns whether the newest record of a stream is a tombstone.
+    pub fn is_deleted(&self, stream_id: &str) -> bool {
+        let newest = self.progress.iter().rfind(|(id, ..)| **id == *stream_id);
+        newest.is_some_and(|(.., value)| value.is_none())
+    }
+
     /// The newest record of a stream; `None` before its first one.
     pub fn progress_or_none(&self, stream_id: &str) -> Option<Progress> {
         self.progress.iter().any(|(id, ..)| **id == *stream_id).then(|| self.progress(stream_id))
@@ -441,7 +447,12 @@ impl Reader {
 
     /// Lets the broker report, after more than the timeout, that the partition holds nothing more.
     pub fn silence_passes(&mut self) {
-        let later = Instant::now() + Duration::from_millis(2 * IDLE_MS as u64);
+        self.silence_lasts(2);
+    }
+
+    /// Lets the broker report, after so many timeouts, that the partition holds nothing more.
+    pub fn silence_lasts(&mut self, timeouts: u32) {
+        let later = Instant::now() + Duration::from_millis(IDLE_MS as u64) * timeouts;
         let end = PartitionEnd { requested_at: later, offset: 0, answering_since: None };
         self.partition().end_reported(end);
     }
@@ -460,12 +471,28 @@ impl Reader {
         self.commit.is_some()
     }
 
+    /// Lets the next commit close streams that were silent for several timeouts.
+    pub fn close_silent(&mut self, timeouts: u32) {
+        self.silence_lasts(timeouts);
+        assert!(self.committer.end_idle(&mut self.partitions).is_none(), "no segment is open");
+    }
+
+    /// Acknowledges every window that is pending.
+    pub fn acknowledge_all(&mut self, published: &mut Published) {
+        while !self.pending.is_empty() {
+            self.acknowledge(0, published);
+        }
+    }
+
+    /// Returns whether a commit is under way.
+    pub fn is_committing(&self) -> bool {
+        self.commit.is_some()
+    }
+
     /// Acknowledges and commits all there is.
     fn finish(mut self, broker: &mut Broker) {
         self.catch_up();
-        while !self.pending.is_empty() {
-            self.acknowledge(0, &mut broker.published);
-        }
+        self.acknowledge_all(&mut broker.published);
         // What is under way, then a commit with an unknown outcome, then the last one.
         self.finish_commit(broker, BrokerOutcome::Acknowledged);
         self.commit(broker, BrokerOutcome::Acknowledged);

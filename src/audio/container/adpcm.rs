@@ -1,17 +1,17 @@
 //! ADPCM in WAV: the variants of the IMA and of Microsoft.
 //!
 //! Input: blocks of the size that the format chunk declares; the last one may be incomplete.
-//! Output: a [`Recording`].
+//! Output: a [`Decoded`].
 //! Invariants: a number of samples that another chunk declares is used only where it ends within the last block.
 
 use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_ADPCM_IMA_WAV, CODEC_ID_ADPCM_MS};
 
-use super::super::{DecodeLimit, FileProblem, Recording};
+use super::super::FileProblem;
 use super::packets::{Packets, discrete};
 use super::recorder::{Recorder, check_format};
 use super::wave_format::WaveFormat;
-use super::{malformed, unsupported};
+use super::{Decoded, malformed, unsupported};
 
 /// The predictor coefficients that every file of Microsoft's variant declares. The decoder has no others.
 const COEFFICIENTS: [[i16; 2]; 7] =
@@ -26,8 +26,8 @@ pub(super) fn decode(
     is_microsoft: bool,
     audio: &[u8],
     samples: Option<usize>,
-    limit: &DecodeLimit,
-) -> Result<Recording, FileProblem> {
+    mut recorder: Recorder<'_>,
+) -> Result<Decoded, FileProblem> {
     check_format(format.rate_hz, format.channels)?;
     if format.channels > 2 {
         return Err(unsupported(format!("ADPCM of {} channels in WAV", format.channels)));
@@ -40,7 +40,6 @@ pub(super) fn decode(
         return Err(malformed(&format!("its blocks of {} bytes are too small for ADPCM", format.block)));
     }
     let mut packets = packets(format, is_microsoft, whole)?;
-    let mut recorder = Recorder::new(limit);
     let mut padded = vec![0; format.block];
     let mut missing = 0;
     for block in audio.chunks(format.block) {

@@ -1,15 +1,15 @@
 //! Reader of AAC in ADTS, which has no container: frames follow each other.
 //!
 //! Input: the bytes of a file.
-//! Output: a [`Recording`].
+//! Output: a [`Decoded`].
 //! Invariants: every frame up to the end of the data is decoded.
 
 use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
 
-use super::super::{DecodeLimit, FileProblem, Recording};
+use super::super::FileProblem;
 use super::packets::Packets;
 use super::recorder::{Recorder, check_format, format_change};
-use super::{malformed, tags, unsupported};
+use super::{Decoded, malformed, tags, unsupported};
 
 /// The rates that a header numbers, in hertz.
 const RATES_HZ: [u32; 13] =
@@ -59,11 +59,11 @@ pub(super) fn begins(bytes: &[u8]) -> bool {
     bytes.get(header.bytes..).is_some_and(|rest| rest.is_empty() || Header::read(rest).is_some())
 }
 
-/// Decodes frames within `limit`.
+/// Decodes frames into `recorder`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
+pub(super) fn decode(bytes: &[u8], mut recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
     let mut rest = bytes;
     let first = Header::read(rest).ok_or_else(|| malformed("it holds no ADTS frames"))?;
     if first.object != 2 {
@@ -78,7 +78,6 @@ pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, Fil
     let config = u16::from(first.object) << 11 | u16::from(first.rate) << 7 | u16::from(first.channels) << 3;
     let format = (RATES_HZ[usize::from(first.rate)], channels);
     let mut packets = Packets::new(CODEC_ID_AAC, format, &config.to_be_bytes())?;
-    let mut recorder = Recorder::new(limit);
     while !tags::only_tags(rest) {
         let at = bytes.len() - rest.len();
         if tags::tag(rest) > 0 {

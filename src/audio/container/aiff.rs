@@ -1,18 +1,19 @@
 //! Reader of AIFF and AIFC.
 //!
 //! Input: the bytes of a file.
-//! Output: a [`Recording`].
+//! Output: a [`Decoded`].
 //! Invariants: an encoding that is not supported is refused by its name.
 
-use super::super::{DecodeLimit, FileProblem, Recording};
+use super::super::FileProblem;
 use super::pcm::{Layout, Numbers};
-use super::{malformed, tags, unsupported};
+use super::recorder::Recorder;
+use super::{Decoded, malformed, tags, unsupported};
 
-/// Decodes a file within `limit`.
+/// Decodes a file into `recorder`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
+pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
     let mut rest = bytes.get(12..).unwrap_or_default();
     let (mut common, mut sound) = (None, None);
     while let Some((header, behind)) = rest.split_first_chunk::<8>() {
@@ -47,7 +48,7 @@ pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, Fil
         let (declared, present) = (promised as u64, audio.len() as u64);
         return Err(FileProblem::Truncated { declared, present, unit: "bytes" });
     }
-    layout.decode(audio, limit)
+    layout.decode(audio, recorder)
 }
 
 /// Refuses bytes behind the sound, of `declared` bytes, that may be audio.

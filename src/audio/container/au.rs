@@ -1,18 +1,19 @@
 //! Reader of Sun AU.
 //!
 //! Input: the bytes of a file.
-//! Output: a [`Recording`].
+//! Output: a [`Decoded`].
 //! Invariants: an encoding that is not supported is refused by its name.
 
-use super::super::{DecodeLimit, FileProblem, Recording};
+use super::super::FileProblem;
 use super::pcm::{Layout, Numbers};
-use super::{malformed, tags, unsupported};
+use super::recorder::Recorder;
+use super::{Decoded, malformed, tags, unsupported};
 
-/// Decodes a file within `limit`.
+/// Decodes a file into `recorder`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
+pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
     let header = bytes.get(4..24).ok_or_else(|| malformed("the file ends within its header"))?;
     let field = |index: usize| {
         let (words, _) = header.as_chunks::<4>();
@@ -34,7 +35,7 @@ pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, Fil
     let declared = field(1) as usize;
     // A length that no accepted file can have, or zero, was written in advance.
     if declared == 0 || (declared >= 1 << 30 && declared > audio.len()) {
-        return layout.decode(audio, limit);
+        return layout.decode(audio, recorder);
     }
     let Some((samples, behind)) = audio.split_at_checked(declared) else {
         let (declared, present) = (declared as u64, audio.len() as u64);
@@ -46,5 +47,5 @@ pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, Fil
             behind.len()
         )));
     }
-    layout.decode(samples, limit)
+    layout.decode(samples, recorder)
 }

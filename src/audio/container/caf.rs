@@ -1,18 +1,19 @@
 //! Reader of the Core Audio Format with uncompressed samples.
 //!
 //! Input: the bytes of a file.
-//! Output: a [`Recording`].
+//! Output: a [`Decoded`].
 //! Invariants: an encoding that is not supported is refused by its name.
 
-use super::super::{DecodeLimit, FileProblem, Recording};
+use super::super::FileProblem;
 use super::pcm::{Layout, Numbers};
-use super::{malformed, tags, unsupported};
+use super::recorder::Recorder;
+use super::{Decoded, malformed, tags, unsupported};
 
-/// Decodes a file within `limit`.
+/// Decodes a file into `recorder`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
+pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
     let mut rest = bytes.get(8..).unwrap_or_default();
     let mut description = None;
     loop {
@@ -44,7 +45,7 @@ pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, Fil
                     )));
                 }
                 // A number of edits of four bytes precedes the samples.
-                return layout.decode(audio.get(4..).unwrap_or_default(), limit);
+                return layout.decode(audio.get(4..).unwrap_or_default(), recorder);
             }
             _ => {}
         }

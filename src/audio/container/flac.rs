@@ -1,17 +1,17 @@
 //! Reader of native FLAC (RFC 9639).
 //!
 //! Input: the bytes of a file.
-//! Output: a [`Recording`].
+//! Output: a [`Decoded`].
 //! Invariants: the end of a frame is where its checksum is right and its decoder succeeds, so that neither the
 //! block sizes nor the number of samples that the header declares are needed.
 
 use symphonia::core::codecs::audio::well_known::CODEC_ID_FLAC;
 
-use super::super::{DecodeLimit, FileProblem, Recording};
+use super::super::FileProblem;
 use super::checksum::{crc_8, crc_16};
 use super::packets::Packets;
 use super::recorder::{Recorder, check_format, format_change};
-use super::{malformed, tags};
+use super::{Decoded, malformed, tags};
 
 /// The most ends of one frame that are tried where no frame follows.
 const TRIALS: usize = 64;
@@ -28,14 +28,13 @@ struct Info {
     header: [u8; 34],
 }
 
-/// Decodes a file within `limit`.
+/// Decodes a file into `recorder`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
+pub(super) fn decode(bytes: &[u8], mut recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
     let (info, mut rest) = metadata(bytes)?;
     let mut packets = decoder(&info.header)?;
-    let mut recorder = Recorder::new(limit);
     let (mut first_block, mut last_block) = (0, 0);
     while let Some(header) = FrameHeader::read(rest) {
         if header.channels != info.channels {
@@ -153,7 +152,7 @@ fn frame(
     bytes: &[u8],
     header: &FrameHeader,
     packets: &mut Packets,
-    recorder: &mut Recorder,
+    recorder: &mut Recorder<'_>,
 ) -> Result<Option<usize>, FileProblem> {
     let (mut crc, mut trials) = (0, 0);
     for (index, byte) in bytes.iter().enumerate() {

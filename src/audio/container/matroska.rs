@@ -1,28 +1,28 @@
 //! Reader of Matroska and WebM (RFC 9559) with one track of audio.
 //!
 //! Input: the bytes of a file.
-//! Output: a [`Recording`].
+//! Output: a [`Decoded`].
 //! Invariants: segments and clusters of unknown length, as browsers and other live sources write them, end with
 //! the file. Every block of the track is decoded; tracks of pictures and text are ignored.
 
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_VORBIS};
 
-use super::super::{DecodeLimit, FileProblem, Recording};
+use super::super::FileProblem;
 use super::ebml::{self, Element, id};
 use super::ogg::check_vorbis_channels;
 use super::packets::Packets;
 use super::recorder::Recorder;
-use super::{flac, malformed, tags, unsupported};
+use super::{Decoded, flac, malformed, tags, unsupported};
 
 /// The most samples per channel at the end of a block that are padding.
 const PADDING: u64 = 8_192;
 
-/// Decodes a file within `limit`.
+/// Decodes a file into `recorder`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
-    let mut reader = Reader { recorder: Recorder::new(limit), track: None, on_block: 0, has_header: false };
+pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
+    let mut reader = Reader { recorder, track: None, on_block: 0, has_header: false };
     let mut rest = bytes;
     while !tags::only_tags(rest) {
         let at = bytes.len() - rest.len();
@@ -49,8 +49,8 @@ pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, Fil
 }
 
 /// The state of the file.
-struct Reader {
-    recorder: Recorder,
+struct Reader<'a> {
+    recorder: Recorder<'a>,
     track: Option<Track>,
     /// Samples per channel of the last block.
     on_block: usize,
@@ -64,7 +64,7 @@ struct Track {
     rate_hz: u32,
 }
 
-impl Reader {
+impl Reader<'_> {
     /// Handles an element without elements that matter here, or a description of a track.
     fn element(&mut self, element: u32, contents: &[u8]) -> Result<(), FileProblem> {
         match element {

@@ -1,7 +1,7 @@
 //! The containers of audio files: recognition, and one module for each family.
 //!
 //! Input: the bytes of a file.
-//! Output: a [`Recording`], or the problem of the file.
+//! Output: a [`Decoded`], or the problem of the file.
 //! Invariants: audio is decoded to the end of the data, whatever lengths a header declares. Samples are removed
 //! only where a tag or a position proves that they are no audio. Bytes that remain are tags or padding; for
 //! all others the file is refused.
@@ -12,6 +12,7 @@ mod aiff;
 mod au;
 mod caf;
 mod checksum;
+mod decoded;
 mod ebml;
 mod flac;
 mod granules;
@@ -32,27 +33,29 @@ mod sphere;
 mod tags;
 mod wave_format;
 
+pub(super) use decoded::Decoded;
 pub(super) use kind::Kind;
+pub(super) use recorder::Recorder;
 
-use super::{DecodeLimit, FileProblem, Recording};
+use super::FileProblem;
 
-/// Decodes the bytes of a file of a known kind within `limit`.
+/// Decodes the bytes of a file of a known kind into `recorder`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(kind: Kind, bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
+pub(super) fn decode(kind: Kind, bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
     match kind {
-        Kind::Riff => riff::decode(bytes, limit),
-        Kind::Aiff => aiff::decode(bytes, limit),
-        Kind::Au => au::decode(bytes, limit),
-        Kind::Caf => caf::decode(bytes, limit),
-        Kind::Sphere => sphere::decode(bytes, limit),
-        Kind::Flac => flac::decode(bytes, limit),
-        Kind::Ogg => ogg::decode(bytes, limit),
-        Kind::Mpeg => mpeg::decode(bytes, limit),
-        Kind::Adts => adts::decode(bytes, limit),
-        Kind::Matroska => matroska::decode(bytes, limit),
-        Kind::Mp4 => mp4::decode(bytes, limit),
+        Kind::Riff => riff::decode(bytes, recorder),
+        Kind::Aiff => aiff::decode(bytes, recorder),
+        Kind::Au => au::decode(bytes, recorder),
+        Kind::Caf => caf::decode(bytes, recorder),
+        Kind::Sphere => sphere::decode(bytes, recorder),
+        Kind::Flac => flac::decode(bytes, recorder),
+        Kind::Ogg => ogg::decode(bytes, recorder),
+        Kind::Mpeg => mpeg::decode(bytes, recorder),
+        Kind::Adts => adts::decode(bytes, recorder),
+        Kind::Matroska => matroska::decode(bytes, recorder),
+        Kind::Mp4 => mp4::decode(bytes, recorder),
         Kind::Named(format) => Err(unsupported(format)),
     }
 }

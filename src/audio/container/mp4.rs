@@ -1,7 +1,7 @@
 //! Reader of MP4, M4A and QuickTime with AAC-LC, Apple Lossless or PCM.
 //!
 //! Input: the bytes of a file.
-//! Output: a [`Recording`] without the delay of the encoder where an edit list declares it.
+//! Output: a [`Decoded`] without the delay of the encoder where an edit list declares it.
 //! Invariants: the container is read by symphonia; a file with several audio tracks is refused.
 
 use std::io::Cursor;
@@ -12,16 +12,16 @@ use symphonia::core::formats::{FormatOptions, FormatReader};
 use symphonia::core::io::{MediaSourceStream, ReadBytes};
 use symphonia::default::formats::IsoMp4Reader;
 
-use super::super::{DecodeLimit, FileProblem, Recording};
+use super::super::FileProblem;
 use super::packets::{Packets, failure};
 use super::recorder::Recorder;
-use super::{malformed, mp4_edit, unsupported};
+use super::{Decoded, malformed, mp4_edit, unsupported};
 
-/// Decodes a file within `limit`.
+/// Decodes a file into `recorder`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
+pub(super) fn decode(bytes: &[u8], mut recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
     if mp4_edit::recordings(bytes) > 1 {
         return Err(malformed(
             "several recordings in one file are not supported: send them as files of their own",
@@ -43,7 +43,6 @@ pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, Fil
     let parameters = parameters.ok_or_else(|| malformed("its codec is unknown"))?;
     let (id, declared) = (track.id, track.num_frames);
     let mut packets = decoder(parameters)?;
-    let mut recorder = Recorder::new(limit);
     while let Some(packet) = container.next_packet().map_err(failure)? {
         if packet.track_id == id {
             let block = packets.decode(&packet.data)?;

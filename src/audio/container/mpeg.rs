@@ -1,18 +1,18 @@
 //! Reader of MPEG audio of layers I to III, which has no container: frames follow each other.
 //!
 //! Input: the bytes of a file, or of the data chunk of a WAV file.
-//! Output: a [`Recording`].
+//! Output: a [`Decoded`].
 //! Invariants: every frame up to the end of the data is decoded, whatever a tag declares. The tag of LAME removes
 //! the delay of the encoder at the start, and the padding at the end only where its counts agree with the file.
 
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3};
 
-use super::super::{DecodeLimit, FileProblem, Recording};
+use super::super::FileProblem;
 use super::mpeg_header::{FrameFormat, FrameHeader};
 use super::mpeg_tag::Tag;
 use super::packets::Packets;
 use super::recorder::{Recorder, format_change};
-use super::{malformed, tags, unsupported};
+use super::{Decoded, malformed, tags, unsupported};
 
 /// Samples that every decoder of layer III delays its output by.
 const DECODER_DELAY: usize = 529;
@@ -31,11 +31,11 @@ pub(super) fn occurs(bytes: &[u8]) -> bool {
     find(bytes, None).is_some()
 }
 
-/// Decodes frames within `limit`.
+/// Decodes frames into `recorder`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
+pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
     let mut start = 0;
     while let length @ 1.. = tags::tag(&bytes[start..]) {
         start += length;
@@ -49,7 +49,7 @@ pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, Fil
     };
     let start = start + first;
     let format = FrameHeader::read(&bytes[start..]).expect("a header was found here").format;
-    let mut frames = Frames::new(format, start, limit)?;
+    let mut frames = Frames::new(format, start, recorder)?;
     frames.read(bytes)?;
     frames.finish(bytes)
 }
@@ -80,9 +80,9 @@ fn is_run(bytes: &[u8], format: FrameFormat, count: usize) -> bool {
 }
 
 /// The state of one decoding.
-struct Frames {
+struct Frames<'a> {
     packets: Packets,
-    recorder: Recorder,
+    recorder: Recorder<'a>,
     format: FrameFormat,
     /// The position of the next frame.
     at: usize,
@@ -98,11 +98,10 @@ struct Frames {
     tag: Option<Tag>,
 }
 
-impl Frames {
-    fn new(format: FrameFormat, first: usize, limit: &DecodeLimit) -> Result<Self, FileProblem> {
+impl<'a> Frames<'a> {
+    fn new(format: FrameFormat, first: usize, recorder: Recorder<'a>) -> Result<Self, FileProblem> {
         let codec = [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3][usize::from(format.layer) - 1];
         let packets = Packets::new(codec, (format.rate_hz, if format.is_mono { 1 } else { 2 }), &[])?;
-        let recorder = Recorder::new(limit);
         Ok(Self {
             packets,
             recorder,
@@ -241,7 +240,7 @@ impl Frames {
     }
 
     /// Removes what the tag proves to be no audio.
-    fn finish(mut self, bytes: &[u8]) -> Result<Recording, FileProblem> {
+    fn finish(mut self, bytes: &[u8]) -> Result<Decoded, FileProblem> {
         let Some(tag) = self.tag else { return self.recorder.finish() };
         // The bytes of a tag that was completed end with the last frame.
         let span = (self.end - self.first) as u64;

@@ -1,27 +1,27 @@
 //! Reader of Ogg with Vorbis, Opus or FLAC, also of several recordings in a row (chained streams).
 //!
 //! Input: the bytes of a file.
-//! Output: a [`Recording`]; recordings in a row that have one format are joined.
+//! Output: a [`Decoded`]; recordings in a row that have one format are joined.
 //! Invariants: every packet up to the end of the data is decoded. A flag for the end of the stream is not
 //! needed. Padding at the end is removed only where that flag and the positions of the pages prove it.
 
 use std::borrow::Cow;
 
-use super::super::{DecodeLimit, FileProblem, Recording};
+use super::super::FileProblem;
 use super::granules::Granules;
 use super::ogg_page::{NoPage, Page};
 use super::packets::Packets;
 use super::recorder::{Recorder, check_format};
-use super::{flac, malformed, unsupported};
+use super::{Decoded, flac, malformed, unsupported};
 
 use symphonia::core::codecs::audio::well_known::CODEC_ID_VORBIS;
 
-/// Decodes a file within `limit`.
+/// Decodes a file into `recorder`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
-    let mut file = File { recorder: Recorder::new(limit), stream: None, others: Vec::new() };
+pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
+    let mut file = File { recorder, stream: None, others: Vec::new() };
     let mut at = 0;
     let mut is_gap = false;
     while at < bytes.len() {
@@ -53,15 +53,15 @@ pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, Fil
 }
 
 /// The state of the file.
-struct File {
-    recorder: Recorder,
+struct File<'a> {
+    recorder: Recorder<'a>,
     /// The stream that is being decoded.
     stream: Option<Stream>,
     /// The names of streams that are not decoded: pictures, indexes and codecs that are not supported.
     others: Vec<Cow<'static, str>>,
 }
 
-impl File {
+impl File<'_> {
     /// Reads one page. `is_gap` states whether bytes that are no page precede it.
     fn page(&mut self, page: &Page<'_>, is_gap: bool) -> Result<(), FileProblem> {
         if page.is_first {
@@ -201,7 +201,7 @@ impl Stream {
     }
 
     /// Decodes the packets of a page.
-    fn read(&mut self, page: &Page<'_>, recorder: &mut Recorder) -> Result<(), FileProblem> {
+    fn read(&mut self, page: &Page<'_>, recorder: &mut Recorder<'_>) -> Result<(), FileProblem> {
         let before = recorder.frames();
         if !page.is_continued && !self.part.is_empty() {
             return Err(malformed("an Ogg packet has no end"));
@@ -239,7 +239,7 @@ impl Stream {
         }
     }
 
-    fn packet(&mut self, packet: &[u8], recorder: &mut Recorder) -> Result<(), FileProblem> {
+    fn packet(&mut self, packet: &[u8], recorder: &mut Recorder<'_>) -> Result<(), FileProblem> {
         if self.headers > 0 {
             self.headers -= 1;
             if self.codec == Codec::Vorbis && self.headers == 0 {

@@ -1,14 +1,17 @@
 //! Uncompressed samples of any width and byte order.
 //!
 //! Input: the bytes of interleaved samples and their layout.
-//! Output: a [`Recording`] with full scale ±1.
+//! Output: a [`Decoded`] with full scale ±1.
 //! Invariants: an incomplete sample frame at the end is dropped, because programs that are interrupted while
 //! they record leave one; every whole frame is decoded.
 
+use super::super::FileProblem;
 use super::super::g711::{A_LAW, MU_LAW};
-use super::super::{DecodeLimit, FileProblem, Recording};
-use super::recorder::check_format;
-use super::{malformed, unsupported};
+use super::recorder::{Recorder, check_format};
+use super::{Decoded, malformed, unsupported};
+
+/// Samples per channel that are decoded at a time.
+const BLOCK: usize = 8_192;
 
 /// What the bytes of a sample stand for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,50 +42,62 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Decodes `audio` within `limit`.
+    /// Decodes `audio` into `recorder`.
     ///
     /// # Errors
     /// A rate, a number of channels or a width that is not supported; no whole sample frame; too many samples.
-    pub(super) fn decode(&self, audio: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
+    pub(super) fn decode(&self, audio: &[u8], mut recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
         check_format(self.rate_hz, self.channels)?;
         let frames = audio.len() / (self.bytes * self.channels).max(1);
         if frames == 0 {
             return Err(FileProblem::NoSamples);
         }
-        limit.check(self.rate_hz, self.channels, frames)?;
-        let audio = &audio[..frames * self.channels * self.bytes];
+        recorder.expect(self.rate_hz, self.channels, frames)?;
+        let block = BLOCK * self.channels * self.bytes;
+        let mut planar = vec![Vec::with_capacity(BLOCK.min(frames)); self.channels];
+        for audio in audio[..frames * self.channels * self.bytes].chunks(block) {
+            self.block(audio, &mut planar)?;
+            recorder.append(self.rate_hz, &planar)?;
+        }
+        recorder.finish()
+    }
+
+    /// Decodes whole sample frames into one buffer per channel.
+    fn block(&self, audio: &[u8], out: &mut [Vec<f32>]) -> Result<(), FileProblem> {
         let (big, shift) = (self.big_endian, self.shift);
-        let channels = match (self.numbers, self.bytes) {
-            (Numbers::MuLaw, 1) => self.planar(audio, |[byte]| MU_LAW[usize::from(byte)]),
-            (Numbers::ALaw, 1) => self.planar(audio, |[byte]| A_LAW[usize::from(byte)]),
-            (Numbers::Unsigned, 1) => self.planar(audio, |[byte]| high(0, [byte ^ 0x80, 0, 0, 0])),
-            (Numbers::Signed, 1) => self.planar(audio, |[byte]| high(shift, [byte, 0, 0, 0])),
-            (Numbers::Signed, 2) => self.planar(audio, |bytes| {
+        match (self.numbers, self.bytes) {
+            (Numbers::MuLaw, 1) => planar(audio, out, |[byte]| MU_LAW[usize::from(byte)]),
+            (Numbers::ALaw, 1) => planar(audio, out, |[byte]| A_LAW[usize::from(byte)]),
+            (Numbers::Unsigned, 1) => planar(audio, out, |[byte]| high(0, [byte ^ 0x80, 0, 0, 0])),
+            (Numbers::Signed, 1) => planar(audio, out, |[byte]| high(shift, [byte, 0, 0, 0])),
+            (Numbers::Signed, 2) => planar(audio, out, |bytes| {
                 let [a, b] = big_endian(big, bytes);
                 high(shift, [a, b, 0, 0])
             }),
-            (Numbers::Signed, 3) => self.planar(audio, |bytes| {
+            (Numbers::Signed, 3) => planar(audio, out, |bytes| {
                 let [a, b, c] = big_endian(big, bytes);
                 high(shift, [a, b, c, 0])
             }),
-            (Numbers::Signed, 4) => self.planar(audio, |bytes| high(shift, big_endian(big, bytes))),
-            (Numbers::Float, 4) => self.planar(audio, |bytes| f32::from_be_bytes(big_endian(big, bytes))),
+            (Numbers::Signed, 4) => planar(audio, out, |bytes| high(shift, big_endian(big, bytes))),
+            (Numbers::Float, 4) => planar(audio, out, |bytes| f32::from_be_bytes(big_endian(big, bytes))),
             (Numbers::Float, 8) => {
-                self.planar(audio, |bytes| f64::from_be_bytes(big_endian(big, bytes)) as f32)
+                planar(audio, out, |bytes| f64::from_be_bytes(big_endian(big, bytes)) as f32);
             }
             (numbers, bytes) => {
                 return Err(unsupported(format!("audio with {numbers:?} samples of {} bits", 8 * bytes)));
             }
-        };
-        Ok(Recording { sample_rate_hz: self.rate_hz, channels })
+        }
+        Ok(())
     }
+}
 
-    /// Deinterleaves samples of `N` bytes and converts each with `sample`.
-    fn planar<const N: usize>(&self, audio: &[u8], sample: impl Fn([u8; N]) -> f32) -> Vec<Vec<f32>> {
-        let (samples, _) = audio.as_chunks::<N>();
-        let count = self.channels;
-        let one = |channel| samples.iter().skip(channel).step_by(count).map(|bytes| sample(*bytes)).collect();
-        (0..count).map(one).collect()
+/// Deinterleaves samples of `N` bytes into one buffer per channel, and converts each with `sample`.
+fn planar<const N: usize>(audio: &[u8], out: &mut [Vec<f32>], sample: impl Fn([u8; N]) -> f32) {
+    let (samples, _) = audio.as_chunks::<N>();
+    let count = out.len();
+    for (channel, out) in out.iter_mut().enumerate() {
+        out.clear();
+        out.extend(samples.iter().skip(channel).step_by(count).map(|bytes| sample(*bytes)));
     }
 }
 

@@ -1,73 +1,140 @@
-//! Collects decoded packets into one recording.
+//! Receives decoded packets, and stores, counts or passes on the samples that belong to the recording.
 //!
-//! Input: decoded packets, one buffer per channel.
-//! Output: a [`Recording`] within a [`DecodeLimit`].
-//! Invariants: rate and number of channels are within the limits and do not change within a recording.
+//! Input: decoded packets, one buffer per channel, and the samples to be removed from either end.
+//! Output: a [`Decoded`] within a [`DecodeLimit`].
+//! Invariants: rate and number of channels are within the limits and do not change within a recording. A file that is decoded
+//! twice is decoded in the same way, so the ranges that the first pass counts are those that the second one passes on.
 
+use std::ops::{ControlFlow, Range};
+
+use super::super::decode::is_valid_sample;
 use super::super::format::{check_channels, check_sample_rate};
-use super::super::{DecodeLimit, FileProblem, Recording};
+use super::super::{DecodeLimit, FileProblem};
+use super::Decoded;
 use super::malformed;
 
-/// The samples that were decoded so far.
-pub(in crate::audio) struct Recorder {
-    recording: Recording,
+/// Receives blocks of a recording, one buffer of equal length per channel, and decides whether decoding goes on.
+pub(in crate::audio) type Blocks<'a> = &'a mut dyn FnMut(&[Vec<f32>]) -> ControlFlow<()>;
+
+/// The samples that were decoded so far, and what becomes of them.
+pub(in crate::audio) struct Recorder<'a> {
     limit: DecodeLimit,
+    decoded: Decoded,
+    /// Samples per channel that were appended, those that were removed again included.
+    appended: usize,
+    output: Output<'a>,
 }
 
-impl Recorder {
-    /// Creates an empty recording that may grow to `limit`.
-    pub(in crate::audio) fn new(limit: &DecodeLimit) -> Self {
-        Self { recording: Recording { sample_rate_hz: 0, channels: Vec::new() }, limit: limit.clone() }
+/// What becomes of the samples.
+enum Output<'a> {
+    Store,
+    Count {
+        /// The first value that is no sample: its index within all appended samples, its channel and itself.
+        invalid: Option<(usize, usize, f32)>,
+    },
+    Pass {
+        /// The ranges of the recording, which an earlier pass has counted.
+        kept: &'a [Range<usize>],
+        blocks: Blocks<'a>,
+        /// A part of a block, where not all of it belongs to the recording.
+        part: Vec<Vec<f32>>,
+    },
+}
+
+impl<'a> Recorder<'a> {
+    /// Creates a recorder that stores up to `limit`.
+    pub(in crate::audio) fn storing(limit: &DecodeLimit) -> Self {
+        Self::new(limit, Output::Store)
     }
 
-    /// Returns the samples per channel that were appended.
+    /// Creates a recorder that counts up to `limit` and stores nothing.
+    pub(in crate::audio) fn counting(limit: &DecodeLimit) -> Self {
+        Self::new(limit, Output::Count { invalid: None })
+    }
+
+    /// Creates a recorder that passes the samples in `kept` to `blocks`, until that returns [`ControlFlow::Break`].
+    pub(in crate::audio) fn passing(kept: &'a [Range<usize>], blocks: Blocks<'a>) -> Self {
+        Self::new(&DecodeLimit::NONE, Output::Pass { kept, blocks, part: Vec::new() })
+    }
+
+    fn new(limit: &DecodeLimit, output: Output<'a>) -> Self {
+        Self { limit: limit.clone(), decoded: Decoded::default(), appended: 0, output }
+    }
+
+    /// Returns the samples per channel that were appended and not removed.
     pub(in crate::audio) fn frames(&self) -> usize {
-        self.recording.channels.first().map_or(0, Vec::len)
+        self.decoded.frames
     }
 
     /// Returns the samples per second of one channel; zero where nothing was appended.
     pub(in crate::audio) fn rate_hz(&self) -> u32 {
-        self.recording.sample_rate_hz
+        self.decoded.rate_hz
+    }
+
+    /// Declares a recording of `frames` samples per channel before the first of them are appended.
+    ///
+    /// # Errors
+    /// A rate or a number of channels outside the limits; a recording beyond its limit.
+    pub(in crate::audio) fn expect(
+        &mut self,
+        rate_hz: u32,
+        channels: usize,
+        frames: usize,
+    ) -> Result<(), FileProblem> {
+        self.check_format(rate_hz, channels)?;
+        self.limit.check(rate_hz, channels, frames)?;
+        if matches!(self.output, Output::Store) {
+            self.decoded.channels.iter_mut().for_each(|channel| channel.reserve_exact(frames));
+        }
+        Ok(())
     }
 
     /// Appends one buffer of equal length per channel.
     ///
     /// # Errors
-    /// A rate or a number of channels outside the limits or unlike the one before; a recording that grows
-    /// beyond its limit.
+    /// A rate or a number of channels outside the limits or unlike the one before; a recording that grows beyond its limit;
+    /// [`FileProblem::Abandoned`] where the recipient needs no more blocks.
     pub(in crate::audio) fn append(
         &mut self,
         rate_hz: u32,
         channels: &[Vec<f32>],
     ) -> Result<(), FileProblem> {
-        let recording = &mut self.recording;
-        if recording.channels.is_empty() {
-            check_format(rate_hz, channels.len())?;
-            *recording = Recording { sample_rate_hz: rate_hz, channels: vec![Vec::new(); channels.len()] };
+        self.check_format(rate_hz, channels.len())?;
+        let frames = channels[0].len();
+        self.limit.check(rate_hz, channels.len(), self.frames() + frames)?;
+        let range = self.appended..self.appended + frames;
+        match &mut self.output {
+            Output::Store => {
+                for (channel, block) in self.decoded.channels.iter_mut().zip(channels) {
+                    channel.extend_from_slice(block);
+                }
+            }
+            Output::Count { invalid } => {
+                *invalid = invalid.or_else(|| {
+                    let (index, channel, value) = first_invalid(channels)?;
+                    Some((range.start + index, channel, value))
+                });
+            }
+            Output::Pass { kept, blocks, part } => pass(kept, range.clone(), channels, part, blocks)?,
         }
-        if (recording.sample_rate_hz, recording.channels.len()) != (rate_hz, channels.len()) {
-            return Err(format_change());
-        }
-        let frames = recording.channels[0].len() + channels[0].len();
-        self.limit.check(rate_hz, channels.len(), frames)?;
-        for (channel, block) in recording.channels.iter_mut().zip(channels) {
-            channel.extend_from_slice(block);
-        }
+        self.appended = range.end;
+        self.decoded.keep(range);
         Ok(())
     }
 
     /// Appends `frames` zeros to every channel; nothing where no packet was appended before.
     ///
     /// # Errors
-    /// A recording that grows beyond its limit.
+    /// As [`Self::append`].
     pub(in crate::audio) fn append_silence(&mut self, frames: usize) -> Result<(), FileProblem> {
-        let silence = vec![vec![0.0; frames]; self.recording.channels.len()];
-        if silence.is_empty() { Ok(()) } else { self.append(self.recording.sample_rate_hz, &silence) }
+        let silence = vec![vec![0.0; frames]; self.decoded.count];
+        if silence.is_empty() { Ok(()) } else { self.append(self.decoded.rate_hz, &silence) }
     }
 
     /// Removes `start` samples from the beginning and `end` samples from the end of every channel.
     pub(in crate::audio) fn trim(&mut self, start: usize, end: usize) {
-        for channel in &mut self.recording.channels {
+        self.decoded.trim(start, end);
+        for channel in &mut self.decoded.channels {
             channel.truncate(channel.len().saturating_sub(end));
             channel.drain(..start.min(channel.len()));
         }
@@ -76,10 +143,68 @@ impl Recorder {
     /// Returns the recording.
     ///
     /// # Errors
-    /// [`FileProblem::NoSamples`] where it is empty.
-    pub(in crate::audio) fn finish(self) -> Result<Recording, FileProblem> {
-        if self.frames() == 0 { Err(FileProblem::NoSamples) } else { Ok(self.recording) }
+    /// [`FileProblem::NoSamples`] where it is empty; [`FileProblem::NotASample`] where it holds a value that is no sample and
+    /// its samples are not passed on.
+    pub(in crate::audio) fn finish(self) -> Result<Decoded, FileProblem> {
+        let decoded = self.decoded;
+        if decoded.frames == 0 {
+            return Err(FileProblem::NoSamples);
+        }
+        let invalid = match self.output {
+            Output::Store => first_invalid(&decoded.channels),
+            Output::Count { invalid } => invalid
+                .and_then(|(appended, channel, value)| Some((decoded.index_of(appended)?, channel, value))),
+            Output::Pass { .. } => None,
+        };
+        match invalid {
+            Some((index, channel, value)) => Err(FileProblem::NotASample { index, channel, value }),
+            None => Ok(decoded),
+        }
     }
+
+    /// Notes the format of the first packet, and compares that of a later one with it.
+    fn check_format(&mut self, rate_hz: u32, channels: usize) -> Result<(), FileProblem> {
+        let decoded = &mut self.decoded;
+        if decoded.count == 0 {
+            check_format(rate_hz, channels)?;
+            *decoded = Decoded { rate_hz, count: channels, ..Decoded::default() };
+            decoded.channels.resize_with(channels, Vec::new);
+        }
+        if (decoded.rate_hz, decoded.count) == (rate_hz, channels) { Ok(()) } else { Err(format_change()) }
+    }
+}
+
+/// Passes on the parts of a block that lie in `kept`. `range` is that of the block.
+fn pass(
+    kept: &[Range<usize>],
+    range: Range<usize>,
+    block: &[Vec<f32>],
+    part: &mut Vec<Vec<f32>>,
+    blocks: &mut dyn FnMut(&[Vec<f32>]) -> ControlFlow<()>,
+) -> Result<(), FileProblem> {
+    let first = kept.partition_point(|kept| kept.end <= range.start);
+    for kept in kept[first..].iter().take_while(|kept| kept.start < range.end) {
+        let common = kept.start.max(range.start) - range.start..kept.end.min(range.end) - range.start;
+        let goes_on = if common.len() == range.len() {
+            blocks(block)
+        } else {
+            part.clear();
+            part.extend(block.iter().map(|channel| channel[common.clone()].to_vec()));
+            blocks(part)
+        };
+        if goes_on.is_break() {
+            return Err(FileProblem::Abandoned);
+        }
+    }
+    Ok(())
+}
+
+/// Returns the first value of the first channel that has one that is no sample: its index, its channel and itself.
+fn first_invalid(channels: &[Vec<f32>]) -> Option<(usize, usize, f32)> {
+    channels.iter().enumerate().find_map(|(channel, samples)| {
+        let index = samples.iter().position(|value| !is_valid_sample(*value))?;
+        Some((index, channel, samples[index]))
+    })
 }
 
 /// Refuses a sample rate or a number of channels outside the limits.
@@ -95,4 +220,52 @@ pub(super) fn format_change() -> FileProblem {
         "its sample rate or number of channels changes within the file: send its parts as files of their own, or \
          convert it to WAV, for instance with `ffmpeg -i FILE out.wav`",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Appends blocks of 5, 3 and 4 samples, where samples are removed behind the second one and at the end.
+    fn record(mut recorder: Recorder<'_>) -> Decoded {
+        let block =
+            |range: Range<u8>| [range.clone().map(f32::from).collect(), range.map(f32::from).collect()];
+        recorder.append(8_000, &block(0..5)).unwrap();
+        recorder.append(8_000, &block(5..8)).unwrap();
+        recorder.trim(0, 2);
+        assert_eq!(recorder.frames(), 6);
+        recorder.append(8_000, &block(8..12)).unwrap();
+        recorder.trim(1, 1);
+        recorder.finish().unwrap()
+    }
+
+    #[test]
+    fn both_passes_keep_what_a_stored_recording_keeps() {
+        let stored = record(Recorder::storing(&DecodeLimit::NONE));
+        assert_eq!(stored.channels[0], [1.0, 2.0, 3.0, 4.0, 5.0, 8.0, 9.0, 10.0]);
+        let counted = record(Recorder::counting(&DecodeLimit::NONE));
+        assert_eq!((&counted.kept[..], counted.frames), (&[1..6, 8..11][..], 8));
+        let mut passed = vec![Vec::new(); 2];
+        let mut blocks = |block: &[Vec<f32>]| {
+            passed.iter_mut().zip(block).for_each(|(all, block)| all.extend_from_slice(block));
+            ControlFlow::Continue(())
+        };
+        record(Recorder::passing(&counted.kept, &mut blocks));
+        assert_eq!(passed, stored.channels);
+    }
+
+    #[test]
+    fn a_recipient_that_needs_no_more_blocks_ends_the_decoding() {
+        let mut stop = |_: &[Vec<f32>]| ControlFlow::Break(());
+        let mut recorder = Recorder::passing(std::slice::from_ref(&(0..2)), &mut stop);
+        assert_eq!(recorder.append(8_000, &[vec![0.0; 2]]), Err(FileProblem::Abandoned));
+    }
+
+    #[test]
+    fn more_samples_are_removed_than_there_are() {
+        let mut recorder = Recorder::counting(&DecodeLimit::NONE);
+        recorder.append(8_000, &[vec![0.0; 2]]).unwrap();
+        recorder.trim(1, 9);
+        assert_eq!(recorder.finish().unwrap_err(), FileProblem::NoSamples);
+    }
 }

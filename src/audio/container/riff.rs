@@ -5,9 +5,10 @@
 //! Invariants: the declared length of the data chunk is compared with the length of the file. A length that is
 //! a placeholder counts as the rest of the file; any other contradiction is an error.
 
-use super::super::{DecodeLimit, FileProblem, Recording};
+use super::super::FileProblem;
+use super::recorder::Recorder;
 use super::wave_format::WaveFormat;
-use super::{malformed, tags, unsupported};
+use super::{Decoded, malformed, tags, unsupported};
 
 /// The shortest declared length, in bytes, that is a placeholder where the file holds less. No accepted file is
 /// that long, and recorders and pipes write such values (2e9, 2³¹, 2³² - 37, 2³² - 1) in advance.
@@ -67,11 +68,11 @@ impl Flavour {
     }
 }
 
-/// Decodes a file of the RIFF family into at most `limit` samples, summed over all channels.
+/// Decodes a file of the RIFF family into `recorder`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
+pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
     let (flavour, mut rest) = match bytes {
         [b'r', ..] => (Flavour::Wave64, bytes.get(40..).unwrap_or_default()),
         [_, _, _, b'X', ..] => (Flavour::Rifx, bytes.get(12..).unwrap_or_default()),
@@ -90,7 +91,7 @@ pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, Fil
                 let declared = long_length.filter(|_| chunk.declared == u64::from(u32::MAX));
                 let declared = declared.unwrap_or(chunk.declared);
                 let audio = data(flavour, declared, chunk.rest, bytes.len())?;
-                return format.decode(audio, samples, limit);
+                return format.decode(audio, samples, recorder);
             }
             b"fmt " => format = Some(WaveFormat::read(body, flavour == Flavour::Rifx)?),
             b"ds64" => {

@@ -1,18 +1,19 @@
 //! Reader of NIST SPHERE with uncompressed samples.
 //!
 //! Input: the bytes of a file: a header of text, then samples.
-//! Output: a [`Recording`].
+//! Output: a [`Decoded`].
 //! Invariants: an encoding that is not supported is refused by its name.
 
-use super::super::{DecodeLimit, FileProblem, Recording};
+use super::super::FileProblem;
 use super::pcm::{Layout, Numbers};
-use super::{malformed, tags, unsupported};
+use super::recorder::Recorder;
+use super::{Decoded, malformed, tags, unsupported};
 
-/// Decodes a file within `limit`.
+/// Decodes a file into `recorder`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
+pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
     let length = bytes.get(8..16).map(|length| String::from_utf8_lossy(length).trim().parse::<usize>());
     let Some(Ok(length)) = length else { return Err(malformed("its header declares no length")) };
     let (header, audio) =
@@ -42,8 +43,10 @@ pub(super) fn decode(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, Fil
         return Err(FileProblem::Truncated { declared, present, unit: "bytes" });
     }
     match audio.get(promised..) {
-        Some(behind) if promised > 0 && tags::only_tags(behind) => layout.decode(&audio[..promised], limit),
-        _ => layout.decode(audio, limit),
+        Some(behind) if promised > 0 && tags::only_tags(behind) => {
+            layout.decode(&audio[..promised], recorder)
+        }
+        _ => layout.decode(audio, recorder),
     }
 }
 

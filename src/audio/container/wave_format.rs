@@ -1,12 +1,13 @@
 //! The format chunk of WAV files (WAVEFORMATEX and WAVEFORMATEXTENSIBLE), and the decoder that it selects.
 //!
 //! Input: the contents of the format chunk, and those of the data chunk.
-//! Output: a [`Recording`].
+//! Output: a [`Decoded`].
 //! Invariants: an encoding that is not supported is refused by its name.
 
-use super::super::{DecodeLimit, FileProblem, Recording};
+use super::super::FileProblem;
 use super::pcm::{Layout, Numbers, padding};
-use super::{adpcm, malformed, mpeg, unsupported};
+use super::recorder::Recorder;
+use super::{Decoded, adpcm, malformed, mpeg, unsupported};
 
 /// The format tag of WAVEFORMATEXTENSIBLE, which gives the real format in a GUID further on.
 const EXTENSIBLE: u16 = 0xfffe;
@@ -79,16 +80,16 @@ impl WaveFormat {
         &self,
         audio: &[u8],
         samples: Option<usize>,
-        limit: &DecodeLimit,
-    ) -> Result<Recording, FileProblem> {
+        recorder: Recorder<'_>,
+    ) -> Result<Decoded, FileProblem> {
         let numbers = match self.tag {
             0x0001 if self.bits <= 8 => Numbers::Unsigned,
             0x0001 => Numbers::Signed,
             0x0003 => Numbers::Float,
             0x0006 => Numbers::ALaw,
             0x0007 => Numbers::MuLaw,
-            0x0002 | 0x0011 => return adpcm::decode(self, self.tag == 0x0002, audio, samples, limit),
-            0x0050 | 0x0055 => return mpeg::decode(audio, limit),
+            0x0002 | 0x0011 => return adpcm::decode(self, self.tag == 0x0002, audio, samples, recorder),
+            0x0050 | 0x0055 => return mpeg::decode(audio, recorder),
             tag => return Err(unsupported(name(tag))),
         };
         let bytes = self.sample_bytes()?;
@@ -103,7 +104,7 @@ impl WaveFormat {
         if numbers == Numbers::Signed && bytes <= 4 {
             layout.shift = padding(self.bits, bytes, self.is_big, audio)?;
         }
-        layout.decode(audio, limit)
+        layout.decode(audio, recorder)
     }
 
     /// Returns the bytes of one sample of one channel. The bits and the bytes of a sample frame both declare

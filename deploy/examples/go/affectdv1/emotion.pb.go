@@ -95,7 +95,8 @@ type EmotionEvent struct {
 	Start *durationpb.Duration `protobuf:"bytes,5,opt,name=start,proto3" json:"start,omitempty"`
 	// End of the window, measured from the start of the stream.
 	End *durationpb.Duration `protobuf:"bytes,6,opt,name=end,proto3" json:"end,omitempty"`
-	// The label with the highest probability in `smoothed_scores`, or in `scores` if smoothing is off; "uncertain" if that
+	// The label with the highest probability in `smoothed_scores`; in `adapted_scores` if smoothing is off, and in `scores`
+	// if adaptation is off too; "uncertain" if that
 	// probability is lower than publish.uncertain_below; "silence" if the window contained too little speech.
 	Emotion string `protobuf:"bytes,7,opt,name=emotion,proto3" json:"emotion,omitempty"`
 	// The probability of that label; 0 for "silence".
@@ -114,8 +115,10 @@ type EmotionEvent struct {
 	Partial bool `protobuf:"varint,14,opt,name=partial,proto3" json:"partial,omitempty"`
 	// The name of the channel, if the stream's first chunk gave one.
 	ChannelName string `protobuf:"bytes,15,opt,name=channel_name,json=channelName,proto3" json:"channel_name,omitempty"`
-	// `scores` smoothed over the last windows of the channel, in the same order; empty if smoothing is off.
+	// The scores, adapted where adaptation is on, smoothed over the last windows of the channel, in the same order; empty if smoothing is off.
 	SmoothedScores []*EmotionScore `protobuf:"bytes,16,rep,name=smoothed_scores,json=smoothedScores,proto3" json:"smoothed_scores,omitempty"`
+	// `scores` adapted to those of the channel so far, in the same order; empty if adaptation is off.
+	AdaptedScores []*EmotionScore `protobuf:"bytes,18,rep,name=adapted_scores,json=adaptedScores,proto3" json:"adapted_scores,omitempty"`
 	// Real values of the window, such as arousal and valence, in the model's order; empty where the model gives none.
 	Values        []*EmotionValue `protobuf:"bytes,17,rep,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -264,6 +267,13 @@ func (x *EmotionEvent) GetSmoothedScores() []*EmotionScore {
 	return nil
 }
 
+func (x *EmotionEvent) GetAdaptedScores() []*EmotionScore {
+	if x != nil {
+		return x.AdaptedScores
+	}
+	return nil
+}
+
 func (x *EmotionEvent) GetValues() []*EmotionValue {
 	if x != nil {
 		return x.Values
@@ -332,7 +342,7 @@ const file_affectd_v1_emotion_proto_rawDesc = "" +
 	"affectd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"J\n" +
 	"\fEmotionScore\x12\x18\n" +
 	"\aemotion\x18\x01 \x01(\tR\aemotion\x12 \n" +
-	"\vprobability\x18\x02 \x01(\x02R\vprobability\"\x9a\x06\n" +
+	"\vprobability\x18\x02 \x01(\x02R\vprobability\"\xdb\x06\n" +
 	"\fEmotionEvent\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1b\n" +
 	"\tstream_id\x18\x02 \x01(\tR\bstreamId\x12\x18\n" +
@@ -355,7 +365,8 @@ const file_affectd_v1_emotion_proto_rawDesc = "" +
 	"\fpublished_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\vpublishedAt\x12\x18\n" +
 	"\apartial\x18\x0e \x01(\bR\apartial\x12!\n" +
 	"\fchannel_name\x18\x0f \x01(\tR\vchannelName\x12A\n" +
-	"\x0fsmoothed_scores\x18\x10 \x03(\v2\x18.affectd.v1.EmotionScoreR\x0esmoothedScores\x120\n" +
+	"\x0fsmoothed_scores\x18\x10 \x03(\v2\x18.affectd.v1.EmotionScoreR\x0esmoothedScores\x12?\n" +
+	"\x0eadapted_scores\x18\x12 \x03(\v2\x18.affectd.v1.EmotionScoreR\radaptedScores\x120\n" +
 	"\x06values\x18\x11 \x03(\v2\x18.affectd.v1.EmotionValueR\x06values\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -393,12 +404,13 @@ var file_affectd_v1_emotion_proto_depIdxs = []int32{
 	5, // 4: affectd.v1.EmotionEvent.captured_at:type_name -> google.protobuf.Timestamp
 	5, // 5: affectd.v1.EmotionEvent.published_at:type_name -> google.protobuf.Timestamp
 	0, // 6: affectd.v1.EmotionEvent.smoothed_scores:type_name -> affectd.v1.EmotionScore
-	2, // 7: affectd.v1.EmotionEvent.values:type_name -> affectd.v1.EmotionValue
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	0, // 7: affectd.v1.EmotionEvent.adapted_scores:type_name -> affectd.v1.EmotionScore
+	2, // 8: affectd.v1.EmotionEvent.values:type_name -> affectd.v1.EmotionValue
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_affectd_v1_emotion_proto_init() }

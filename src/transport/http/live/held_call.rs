@@ -93,7 +93,10 @@ impl HeldCall {
         if self.streams.len() >= MOST_STREAMS {
             return None;
         }
-        let since = self.started_at.zip(stream.started_at).map_or(0, |(first, this)| (this - first).max(0));
+        let since = self
+            .started_at
+            .zip(stream.started_at)
+            .map_or(0, |(first, this)| this.saturating_sub(first).max(0));
         let ended = !self.streams.is_empty() && self.streams.values().all(|stream| !stream.open);
         let ends = self.windows.iter().filter_map(|windows| windows.back()).map(|window| window.end);
         let behind = if ended { ends.fold(0.0, f32::max) } else { 0.0 };
@@ -170,10 +173,7 @@ fn describe(channel: &mut ChannelView, window: &LiveWindow) -> bool {
 
 fn window_view(window: &LiveWindow, offset: f32, valence: Option<f64>) -> WindowView {
     let event = window.event.as_deref();
-    let scores = event.map_or(&[][..], |event| match event.smoothed_scores.is_empty() {
-        true => &event.scores,
-        false => &event.smoothed_scores,
-    });
+    let scores = event.map_or(&[][..], |event| event.deciding_scores());
     WindowView {
         start: offset + window.start.as_secs_f32(),
         end: offset + window.end.as_secs_f32(),

@@ -124,12 +124,10 @@ pub(super) struct ValenceLabels {
     pub negative: Vec<String>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde requires")]
 fn hundredths<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((f64::from(*value) * 100.0).round() / 100.0)
 }
 
-#[expect(clippy::ref_option, reason = "the signature that serde requires")]
 fn some_hundredths<S: Serializer>(value: &Option<f32>, serializer: S) -> Result<S::Ok, S::Error> {
     match value {
         Some(value) => hundredths(value, serializer),

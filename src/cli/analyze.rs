@@ -135,14 +135,14 @@ impl Analyzer {
         Arc::new(StreamInfo { stream_id, channel_names, ..StreamInfo::default() })
     }
 
-    /// Analyses one recording in batches of windows, while it is decoded. Returns its length.
+    /// Analyses one recording in batches of windows, while it is decoded.
     pub(super) fn file(
         &mut self,
         info: &Arc<StreamInfo>,
         file: &AudioFile,
         states: &mut StreamStates,
         emit: Emit<'_>,
-    ) -> anyhow::Result<Duration> {
+    ) -> anyhow::Result<()> {
         let format = AudioFormat::new(Encoding::PcmF32Le, file.sample_rate_hz(), file.channels() as u32)?;
         let mut chunk = Chunk { format: Some(format), ..Chunk::default() };
         let begun = StreamFrontEnd::begin(&self.setup, &chunk);
@@ -156,8 +156,8 @@ impl Analyzer {
             }
             while windows.len() >= self.batch_size || (is_last && !windows.is_empty()) {
                 let rest = windows.split_off(windows.len().min(self.batch_size));
+                count += windows.len();
                 let batch = std::mem::replace(&mut windows, rest);
-                count += batch.len();
                 self.batch(info, batch, states, emit)?;
             }
             Ok(())
@@ -165,7 +165,7 @@ impl Analyzer {
         if count == 0 {
             tracing::warn!("{}: shorter than the shortest window (window.min_length)", info.stream_id);
         }
-        Ok(Duration::from_secs_f64(file.frames() as f64 / f64::from(file.sample_rate_hz())))
+        Ok(())
     }
 
     fn batch(

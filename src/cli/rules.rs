@@ -4,7 +4,7 @@
 //! opened; recordings are analysed by the daemon's code.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -14,6 +14,7 @@ use super::channels::ChannelArgs;
 use super::event_table::seconds;
 use super::recordings;
 use super::streams::first_of;
+use crate::audio::AudioFile;
 use crate::calls::alerts::{AlertEvaluator, RAISED, Seen};
 use crate::calls::{Valences, count_window};
 use crate::config::{self, AlertRule, Config, LoadOptions, Loaded, Role};
@@ -134,21 +135,7 @@ fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<()> {
     let mut failures = Vec::new();
     for path in recordings::expand(&args.files)? {
         match recordings::open(&path) {
-            Ok(file) => {
-                let info = analyzer.stream(&path);
-                let call = StreamCall::named(info.stream_id.clone(), "recording");
-                let info = Arc::new(StreamInfo { call: Some(Arc::new(call)), ..StreamInfo::clone(&info) });
-                let channels = u32::try_from(file.channels()).unwrap_or(u32::MAX);
-                let mut states = StreamStates::default();
-                let end = analyzer.file(&info, &file, &mut states, &mut |states, window, event| {
-                    let (_, envelope) =
-                        WindowEnvelope::seal(window, info.clone(), None, Recipient::Unpublished(None));
-                    replay.window(states, &envelope, (channels, event))
-                })?;
-                let end = u64::try_from(end.as_millis()).unwrap_or(u64::MAX);
-                let left = replay.alerts.finish(states.of_stream(&info), &info, end);
-                replay.print(&left)?;
-            }
+            Ok(file) => replay.file(&mut analyzer, &path, &file)?,
             Err(error) => failures.push(error),
         }
     }
@@ -163,25 +150,24 @@ struct Replay {
 }
 
 impl Replay {
-    fn window(
-        &mut self,
-        states: &mut StreamStates,
-        envelope: &WindowEnvelope,
-        (channels, event): (u32, &crate::proto::EmotionEvent),
-    ) -> anyhow::Result<()> {
-        let milliseconds = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let states = states.of_stream(&envelope.stream);
-        count_window(states.of_mut(envelope.channel), envelope, Some(event), &self.valences);
-        let seen = Seen {
-            stream: &envelope.stream,
-            channel: envelope.channel,
-            channels: envelope.activity.as_deref().map_or(channels, |activity| activity.channels),
-            start: milliseconds(envelope.start),
-            end: milliseconds(envelope.end),
-            event: Some(event),
-        };
-        let alerts = self.alerts.window(states, &seen);
-        self.print(&alerts)
+    /// Prints the alerts of one recording, which is a call of one stream.
+    fn file(&mut self, analyzer: &mut Analyzer, path: &Path, file: &AudioFile) -> anyhow::Result<()> {
+        let info = analyzer.stream(path);
+        let call = StreamCall::named(info.stream_id.clone(), "recording");
+        let info = Arc::new(StreamInfo { call: Some(Arc::new(call)), ..StreamInfo::clone(&info) });
+        let mut states = StreamStates::default();
+        analyzer.file(&info, file, &mut states, &mut |states, window, event| {
+            let recipient = Recipient::Unpublished(None);
+            let (_, envelope) = WindowEnvelope::seal(window, info.clone(), None, recipient);
+            let states = states.of_stream(&info);
+            count_window(states.of_mut(envelope.channel), &envelope, Some(event), &self.valences);
+            let seen = Seen::of(&envelope, Some(event));
+            let alerts = seen.map_or_else(Vec::new, |seen| self.alerts.window(states, &seen));
+            self.print(&alerts)
+        })?;
+        let end = file.frames() as u64 * 1_000 / u64::from(file.sample_rate_hz());
+        let left = self.alerts.finish(states.of_stream(&info), &info, end);
+        self.print(&left)
     }
 
     fn print(&mut self, alerts: &[Arc<Alert>]) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use prost::Message;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
@@ -60,14 +61,12 @@ impl EventProducer {
     }
 
     /// Returns the value of a message, with its content type. One that JSON cannot represent is written in protobuf, which its header names.
-    fn encoded(&self, message: &(impl prost::Message + Serialize)) -> (&'static str, Vec<u8>) {
+    fn value(&self, message: &(impl Message + Serialize)) -> (&'static str, Vec<u8>) {
         if self.value_format == ValueFormat::Json {
             match serde_json::to_vec(message) {
                 Ok(json) => return ("application/json", json),
                 Err(error) => {
-                    tracing::error!(
-                        "a message cannot be written in JSON, and is written in protobuf: {error}"
-                    )
+                    tracing::error!("an event cannot be written in JSON, and is written in protobuf: {error}")
                 }
             }
         }
@@ -79,7 +78,7 @@ impl EventProducer {
     pub fn event(&self, event: &EmotionEvent) -> Outgoing {
         let time = event.published_at.as_ref().and_then(|at| serde_json::to_value(at).ok());
         let time = time.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
-        let (content_type, value) = self.encoded(event);
+        let (content_type, value) = self.value(event);
         let headers = [
             ("ce_specversion", "1.0"),
             ("ce_id", event.event_id.as_str()),
@@ -98,7 +97,7 @@ impl EventProducer {
     /// Returns the record of a call's summary: key = call, CloudEvents attributes as those of events.
     #[must_use]
     pub fn call(&self, summary: &CallSummary) -> Outgoing {
-        let (content_type, value) = self.encoded(summary);
+        let (content_type, value) = self.value(summary);
         let headers = [
             ("ce_specversion", "1.0"),
             ("ce_id", summary.summary_id.as_str()),
@@ -114,7 +113,7 @@ impl EventProducer {
     /// later cleared is two records.
     #[must_use]
     pub fn alert(&self, alert: &Alert) -> Outgoing {
-        let (content_type, value) = self.encoded(alert);
+        let (content_type, value) = self.value(alert);
         let id = format!("{}/{}", alert.alert_id, alert.state);
         let headers = [
             ("ce_specversion", "1.0"),

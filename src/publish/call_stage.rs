@@ -64,19 +64,11 @@ impl CallStage {
         envelope: &WindowEnvelope,
         event: Option<&EmotionEvent>,
     ) -> Vec<Arc<Alert>> {
-        let Some(activity) = envelope.activity.as_deref() else { return Vec::new() };
         count_window(states.of_mut(envelope.channel), envelope, event, &self.valences);
         if matches!(envelope.recipient, Recipient::Shadow(_)) {
             return Vec::new();
         }
-        let seen = Seen {
-            stream: &envelope.stream,
-            channel: envelope.channel,
-            channels: activity.channels,
-            start: milliseconds(envelope.start),
-            end: milliseconds(envelope.end),
-            event,
-        };
+        let Some(seen) = Seen::of(envelope, event) else { return Vec::new() };
         let alerts = self.output.alerts.window(states, &seen);
         self.announce(&alerts);
         alerts

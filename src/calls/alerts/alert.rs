@@ -29,7 +29,9 @@ pub(super) fn new_alert(
     let call_id = stream.call.as_ref().map_or(&stream.stream_id, |call| &call.call_id);
     // The lengths in front make the texts of any two alerts differ; no event's and no summary's text begins like this.
     let id = format!(
-        "alert:{}:{call_id}/{}:{}/{}:{}/{}:{channel_name}/{first_evidence}",
+        "alert:{}:{}/{}:{call_id}/{}:{}/{}:{}/{}:{channel_name}/{first_evidence}",
+        stream.owner.len(),
+        stream.owner,
         call_id.len(),
         rule.name.len(),
         rule.name,

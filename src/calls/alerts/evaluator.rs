@@ -9,20 +9,17 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::alert::{CLEARED, MOST_EVENTS, RAISED, new_alert};
-use super::machine::{Change, step};
+use super::alert::{CLEARED, MOST_EVENTS, RAISED};
+use super::change::{Place, alerts_of, apply, channel_name, close, published};
 use super::reading::{Reading, Times, Track, of_call, of_channel};
-use super::rule::{ChannelChoice, Part, Rule};
+use super::rule::{Part, Rule};
 use crate::proto::{Alert, EmotionEvent};
-use crate::stream::{
-    AlertState, AlertWindow, ChannelState, ChannelStates, ChannelTotals, RuleState, StreamInfo,
-};
-
-/// Alerts of one channel that its state holds for the summary; the oldest that are cleared give way to new ones.
-const MOST_ALERTS: usize = 100;
+use crate::serving::WindowEnvelope;
+use crate::stream::{AlertState, AlertWindow, ChannelState, ChannelStates, ChannelTotals, StreamInfo};
 
 /// A window that its channel has counted. Times are milliseconds from the start of the stream.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +38,22 @@ pub struct Seen<'a> {
     pub event: Option<&'a EmotionEvent>,
 }
 
+impl<'a> Seen<'a> {
+    /// Returns a window with its event; `None` where nothing is measured, because the stream is part of no call.
+    #[must_use]
+    pub fn of(envelope: &'a WindowEnvelope, event: Option<&'a EmotionEvent>) -> Option<Self> {
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Some(Self {
+            stream: &envelope.stream,
+            channel: envelope.channel,
+            channels: envelope.activity.as_deref()?.channels,
+            start: milliseconds(envelope.start),
+            end: milliseconds(envelope.end),
+            event,
+        })
+    }
+}
+
 /// The rules of all calls. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct AlertEvaluator {
@@ -49,16 +62,6 @@ pub struct AlertEvaluator {
     emotions: Vec<String>,
     /// How long the probabilities of a window are needed.
     horizon: u64,
-}
-
-/// Where a rule is evaluated, and the state that it has there.
-struct Place<'a> {
-    rule: &'a Rule,
-    /// The channel whose state holds that of the rule.
-    holder: u32,
-    /// The channel that the alert concerns; `None` for several.
-    channel: Option<u32>,
-    at: u64,
 }
 
 impl AlertEvaluator {
@@ -145,7 +148,8 @@ impl AlertEvaluator {
         }
         state.end = state.end.max(seen.end);
         let Some(event) = seen.event.filter(|event| !event.scores.is_empty()) else { return };
-        let scores = if event.smoothed_scores.is_empty() { &event.scores } else { &event.smoothed_scores };
+        let stages = [&event.smoothed_scores, &event.adapted_scores];
+        let scores = stages.into_iter().find(|scores| !scores.is_empty()).unwrap_or(&event.scores);
         let probability = |emotion: &String| {
             let score = scores.iter().find(|score| score.emotion == *emotion);
             score.map_or(0, |score| (f64::from(score.probability).clamp(0.0, 1.0) * 1e6).round() as u32)
@@ -244,98 +248,4 @@ fn with_track<T>(
         totals: state.call.as_deref().unwrap_or(&no_totals),
         state: state.alerts.as_deref().unwrap_or(&no_state),
     })
-}
-
-fn alerts_of(states: &mut ChannelStates, channel: u32) -> &mut AlertState {
-    Arc::make_mut(states.of_mut(channel).alerts.get_or_insert_default())
-}
-
-/// Returns the name of a channel, or its number where it has none.
-pub(super) fn channel_name(stream: &StreamInfo, channel: u32) -> String {
-    match stream.channel_name(channel) {
-        "" => channel.to_string(),
-        name => name.to_owned(),
-    }
-}
-
-/// Passes a value to the state machine of its rule, and returns the alert that it raises or clears.
-fn apply(
-    states: &mut ChannelStates,
-    stream: &StreamInfo,
-    place: &Place<'_>,
-    reading: Option<Reading>,
-) -> Option<Arc<Alert>> {
-    let key = match place.channel {
-        Some(channel) => format!("{channel}:{}", place.rule.name),
-        None => format!("*:{}", place.rule.name),
-    };
-    let known = states.of(place.holder).alerts.is_some_and(|state| state.rules.contains_key(&key));
-    if reading.is_none() && !known {
-        return None;
-    }
-    let state: &mut RuleState = alerts_of(states, place.holder).rules.entry(key.clone()).or_default();
-    match step(place.rule, state, reading, place.at)? {
-        Change::Raise { value, start, first_evidence } => {
-            let name = match (place.channel, &place.rule.channel) {
-                (Some(channel), _) => channel_name(stream, channel),
-                (None, ChannelChoice::Both) => "both".to_owned(),
-                (None, _) => String::new(),
-            };
-            let mut alert = new_alert(place.rule, stream, name, first_evidence);
-            (alert.value, alert.start, alert.raised_at) = (rounded(value), time(start), time(place.at));
-            alert.event_ids = event_ids(states, place.channel, (start, place.at));
-            let holder = alerts_of(states, place.holder);
-            holder.rules.entry(key).or_default().raised = Some(alert.alert_id.clone());
-            if holder.alerts.len() >= MOST_ALERTS
-                && let Some(oldest) = holder.alerts.iter().position(|it| it.state == CLEARED)
-            {
-                holder.alerts.remove(oldest);
-            }
-            let changed = published(&alert, stream);
-            holder.alerts.push(alert);
-            Some(changed)
-        }
-        Change::Clear { value } => {
-            let id = state.raised.take()?;
-            let alert =
-                alerts_of(states, place.holder).alerts.iter_mut().rev().find(|it| it.alert_id == id)?;
-            close(alert, value, place.at);
-            Some(published(alert, stream))
-        }
-    }
-}
-
-fn close(alert: &mut Alert, value: Option<f64>, at: u64) {
-    CLEARED.clone_into(&mut alert.state);
-    alert.end = time(at);
-    alert.value = value.map_or(alert.value, rounded);
-}
-
-/// Returns the alert with the attributes of its stream, which the state does not hold.
-fn published(alert: &Alert, stream: &StreamInfo) -> Arc<Alert> {
-    Arc::new(Alert { attributes: stream.attributes.clone(), ..alert.clone() })
-}
-
-/// Returns the ids of the newest events of the evidence in order: of one channel, or of all.
-fn event_ids(states: &ChannelStates, channel: Option<u32>, (start, at): (u64, u64)) -> Vec<String> {
-    let states =
-        (0..).zip(states.iter()).filter(|(number, _)| channel.is_none_or(|channel| channel == *number));
-    let mut windows: Vec<(u64, u32, Uuid)> = Vec::new();
-    for (number, state) in states {
-        let all = state.alerts.iter().flat_map(|it| &it.windows);
-        let inside = all.filter(|window| window.end > start && window.end <= at);
-        windows.extend(inside.map(|window| (window.end, number, window.event_id)));
-    }
-    windows.sort_unstable();
-    let older = windows.len().saturating_sub(MOST_EVENTS);
-    windows[older..].iter().map(|(_, _, id)| id.to_string()).collect()
-}
-
-/// Returns the value in millionths, so that JSON brings it back exactly.
-fn rounded(value: f64) -> f64 {
-    (value * 1e6).round() / 1e6
-}
-
-fn time(milliseconds: u64) -> Option<pbjson_types::Duration> {
-    Some(std::time::Duration::from_millis(milliseconds).into())
 }

@@ -2,18 +2,22 @@
 //!
 //! Input: the windows of streams as their channels count them. Output: an [`crate::proto::Alert`] when a rule begins to apply and when it no longer
 //! does. In data order: `options` (the keys) → `rule` (keys that fit together) → `reading` (the value of a rule at one time) → `machine` (when values
-//! raise and clear an alert) → `evaluator` (which rules a window concerns, and where their state is held).
+//! raise and clear an alert) → `change` (the alert and the state that holds it) → `evaluator` (which rules a window concerns, and where their state is held).
 //!
 //! Invariants: pure. An alert depends on the windows of its stream alone, so a stream that is read again after a crash has the same alerts with the
 //! same ids.
 
 mod alert;
+mod change;
 mod evaluator;
 mod log;
 mod machine;
 mod options;
 mod reading;
 mod rule;
+#[cfg(test)]
+mod rule_tests;
+mod sentence;
 #[cfg(test)]
 mod tests;
 

@@ -2,11 +2,11 @@
 //!
 //! Input: [`AlertOptions`]. Output: a [`Rule`], or the [`Contradiction`]. Pure. Times are milliseconds.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::options::{AlertOptions, Kind, Priority};
+use super::sentence::Written;
 
 /// Windows that a value needs where `min_windows` is not set.
 const MIN_WINDOWS: u64 = 3;
@@ -290,147 +290,4 @@ fn part(options: &AlertOptions) -> Result<Part, Contradiction> {
 
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Milliseconds as people write them.
-struct Written(u64);
-
-impl fmt::Display for Written {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}s", self.0 as f64 / 1_000.0)
-    }
-}
-
-impl fmt::Display for Rule {
-    /// Writes the rule as a sentence, as in `customer: probability of anger above 0.7 for 5s`.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.channel {
-            ChannelChoice::Named(name) => write!(out, "{name}: ")?,
-            ChannelChoice::Any => out.write_str("any channel: ")?,
-            ChannelChoice::Both => out.write_str("every analysed channel at once: ")?,
-            ChannelChoice::Call => out.write_str("call: ")?,
-        }
-        let within = Written(self.within);
-        match self.kind {
-            Kind::Emotion => write!(out, "probability of {}", self.emotion),
-            Kind::Valence => write!(out, "mean valence of the last {within}"),
-            Kind::Share => write!(out, "share of {} in the last {within}", self.emotion),
-            Kind::Trend => write!(out, "mean valence of the last {within} less that of the {within} before"),
-            Kind::NonTalk => return write!(out, "nobody speaks for {}s{}", self.threshold.raise, self.part),
-            Kind::Overlap => write!(out, "share of overlap in the last {within}"),
-            Kind::Interruptions => write!(out, "interruptions in the last {within}"),
-        }?;
-        let Threshold { above, raise, clear } = self.threshold;
-        write!(out, " {} {raise}", if above { "above" } else { "below" })?;
-        if self.hold > 0 {
-            write!(out, " for {}", Written(self.hold))?;
-        }
-        if clear != raise {
-            write!(out, ", cleared at {clear}")?;
-        }
-        write!(out, "{}", self.part)
-    }
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Whole => Ok(()),
-            Self::First(length) => write!(out, ", in the first {} of the call", Written(*length)),
-            Self::Last(length) => write!(out, ", in the last {} of the call", Written(*length)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn emotion() -> AlertOptions {
-        AlertOptions {
-            name: Some("angry".to_owned()),
-            kind: Some(Kind::Emotion),
-            emotion: Some("anger".to_owned()),
-            above: Some(0.7),
-            ..AlertOptions::default()
-        }
-    }
-
-    fn seconds(seconds: u64) -> Option<Duration> {
-        Some(Duration::from_secs(seconds))
-    }
-
-    #[test]
-    fn keys_that_fit_make_a_rule_that_reads_as_a_sentence() {
-        let rule =
-            Rule::new(&AlertOptions { hold: seconds(5), clear: Some(0.5), first: seconds(60), ..emotion() })
-                .unwrap();
-        assert_eq!(
-            rule.to_string(),
-            "any channel: probability of anger above 0.7 for 5s, cleared at 0.5, in the first 60s of the call"
-        );
-        assert_eq!((rule.min_windows, rule.cool_down), (3, 60_000));
-        let non_talk = AlertOptions {
-            emotion: None,
-            above: None,
-            kind: Some(Kind::NonTalk),
-            hold: seconds(8),
-            ..emotion()
-        };
-        assert_eq!(Rule::new(&non_talk).unwrap().to_string(), "call: nobody speaks for 8s");
-    }
-
-    #[test]
-    fn contradictory_keys_are_refused_with_what_is_allowed() {
-        let valence = AlertOptions {
-            kind: Some(Kind::Valence),
-            emotion: None,
-            within: seconds(30),
-            above: None,
-            below: Some(-2.0),
-            ..emotion()
-        };
-        let overlap =
-            AlertOptions { kind: Some(Kind::Overlap), below: None, above: Some(0.2), ..valence.clone() };
-        let non_talk = AlertOptions {
-            kind: Some(Kind::NonTalk),
-            emotion: None,
-            above: None,
-            hold: seconds(8),
-            ..emotion()
-        };
-        Rule::new(&valence).unwrap();
-        Rule::new(&overlap).unwrap();
-        Rule::new(&non_talk).unwrap();
-        for (key, options) in [
-            ("name", AlertOptions { name: None, ..emotion() }),
-            ("name", AlertOptions { name: Some("n".repeat(65)), ..emotion() }),
-            ("kind", AlertOptions { kind: None, ..emotion() }),
-            ("emotion", AlertOptions { emotion: None, ..emotion() }),
-            ("emotion", AlertOptions { emotion: Some("anger".to_owned()), ..valence.clone() }),
-            ("above", AlertOptions { above: None, ..emotion() }),
-            ("below", AlertOptions { below: Some(0.1), ..emotion() }),
-            ("above", AlertOptions { above: Some(1.0), ..emotion() }),
-            ("above", AlertOptions { above: Some(-0.1), ..emotion() }),
-            ("below", AlertOptions { below: Some(-5.0), ..valence.clone() }),
-            ("clear", AlertOptions { clear: Some(0.8), ..emotion() }),
-            ("clear", AlertOptions { clear: Some(-3.0), ..valence.clone() }),
-            ("within", AlertOptions { within: None, ..valence.clone() }),
-            ("within", AlertOptions { within: seconds(3), ..emotion() }),
-            ("last", AlertOptions { first: seconds(9), last: seconds(9), ..emotion() }),
-            ("first", AlertOptions { first: seconds(9), ..valence.clone() }),
-            ("last", AlertOptions { last: seconds(4), hold: seconds(5), ..emotion() }),
-            ("first", AlertOptions { kind: Some(Kind::Trend), first: seconds(59), ..valence.clone() }),
-            ("first", AlertOptions { first: seconds(7), ..non_talk.clone() }),
-            ("for", AlertOptions { hold: None, ..non_talk.clone() }),
-            ("above", AlertOptions { above: Some(3.0), ..non_talk.clone() }),
-            ("channel", AlertOptions { channel: Some("customer".to_owned()), ..non_talk }),
-            ("channel", AlertOptions { channel: Some("any".to_owned()), ..overlap.clone() }),
-            ("min_windows", AlertOptions { min_windows: Some(2), ..overlap }),
-        ] {
-            let refused = Rule::new(&options).unwrap_err();
-            assert_eq!(refused.key, key, "{options:?}: {refused:?}");
-            assert!(!refused.allowed.is_empty());
-        }
-    }
 }

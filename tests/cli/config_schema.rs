@@ -39,7 +39,6 @@ fn violates(keyword: &str, rule: &Json, schema: &Json, value: &Json) -> bool {
         "$schema" | "title" | "description" | "default" | "examples" | "x-allowed" | "x-secret" => false,
         // See `inner`.
         // Marks values that are not shown.
-        "x-secret" => false,
         "properties" | "items" => false,
         "type" if rule.is_array() => !rules().iter().any(|name| is_of_type(name, value)),
         "type" => !is_of_type(rule, value),

@@ -8,7 +8,7 @@ use affectd::proto::EmotionEvent;
 use prost::Message;
 
 use crate::support::acl;
-use crate::support::call_fixture::metrics_reach;
+use crate::support::call_fixture::{logs, metrics_reach};
 use crate::support::daemon::Options;
 use crate::support::kafka::{Cluster, Kind, Record, Stored};
 use crate::support::model_fixture;
@@ -51,8 +51,8 @@ async fn partitions_are_released_after_the_revoke_timeout_although_the_output_re
     .await;
 
     let second = options.start().await;
-    assert!(first.log().contains("settled=false"), "{}", first.log());
-    assert!(second.log().contains("partition assigned"), "{}", second.log());
+    logs(&first, "settled=false").await;
+    logs(&second, "partition assigned").await;
     acl::allow_writes(&cluster.brokers, "affectd.emotions");
     let all = |events: &[Stored]| {
         let decode = |record: &Stored| EmotionEvent::decode(record.value.as_deref().unwrap()).unwrap();

@@ -27,6 +27,16 @@ pub async fn bounded<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
+/// Waits until the log of a daemon contains `text`.
+pub async fn logs(daemon: &Daemon, text: &str) {
+    let logged = async {
+        while !daemon.log().contains(text) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    bounded(text, logged).await;
+}
+
 /// Options of a daemon with the tiny model (1 s windows every 0.5 s at 8 kHz), whose partial windows hold at least 0.25 s. The
 /// folder holds the model.
 pub fn tiny() -> (tempfile::TempDir, Options) {

@@ -31,7 +31,7 @@ const TELEPHONE_HZ: u32 = 8_000;
 
 /// What to look at in the events of the samples. Labels of synthetic speech say nothing about the model's accuracy.
 const ABOUT_SAMPLES: &str = "\
-synthetic speech: expect low confidence, and labels without a meaning.
+synthetic speech: the labels have no meaning, however confident they are.
 Look at call-stereo-mulaw, whose channels are analysed separately, and at
 muted-then-speech: its first 4 s are digital silence, which has no events.";
 

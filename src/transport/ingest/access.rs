@@ -90,7 +90,7 @@ impl Access {
 
     /// Checks the API key and the signature of an AudioHook request; neither is needed on loopback where that is configured.
     pub(super) fn check_audiohook(&self, target: &str, headers: &HeaderMap) -> Result<(), SignatureError> {
-        if self.loopback && self.options.insecure_loopback {
+        if self.needs_no_secret(headers) {
             return Ok(());
         }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -98,15 +98,29 @@ impl Access {
         verify(target, headers, &self.options.audiohook_keys, now)
     }
 
+    /// Returns whether a request is accepted as it is: on loopback, where that is configured, and not from a page of another site. A browser connects to
+    /// loopback for any page, and names the page's origin.
+    fn needs_no_secret(&self, headers: &HeaderMap) -> bool {
+        self.loopback && self.options.insecure_loopback && is_of_own_origin(headers)
+    }
+
     /// Returns whether a request has a token of `ingest.tokens`, or needs none on loopback.
     fn allows(&self, headers: &HeaderMap, query: &HashMap<String, String>) -> bool {
-        if self.loopback && self.options.insecure_loopback {
+        if self.needs_no_secret(headers) {
             return true;
         }
         let given = token(headers).or_else(|| query.get("token").cloned());
         let equal = |given: &str, token: &String| bool::from(given.as_bytes().ct_eq(token.as_bytes()));
         given.is_some_and(|given| self.options.tokens.iter().any(|token| equal(&given, token)))
     }
+}
+
+/// Returns whether a request has no `Origin`, or that of this server (RFC 6455, section 10.2).
+fn is_of_own_origin(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    origin.zip(host).is_some_and(|((_, origin), host)| origin.eq_ignore_ascii_case(host))
 }
 
 /// Returns the token of `Authorization: Token X` or `Bearer X`, or of `Sec-WebSocket-Protocol: token, X`.
@@ -157,5 +171,17 @@ mod tests {
         let options = Options { insecure_loopback: true, ..Options::default() };
         assert!(allowed(&options, true, &[], "") && !allowed(&options, false, &[], ""));
         assert!(!allowed(&Options::default(), true, &[], ""));
+    }
+
+    #[test]
+    fn pages_of_other_sites_need_a_token_on_loopback_too() {
+        let options =
+            Options { insecure_loopback: true, tokens: vec!["one".to_owned()], ..Options::default() };
+        let from = |origin| [(header::HOST, "127.0.0.1:8080"), (header::ORIGIN, origin)];
+        assert!(allowed(&options, true, &from("http://127.0.0.1:8080"), ""));
+        for other in ["https://example.com", "http://127.0.0.1:3000", "null"] {
+            assert!(!allowed(&options, true, &from(other), ""), "{other}");
+            assert!(allowed(&options, true, &from(other), "one"), "{other}");
+        }
     }
 }

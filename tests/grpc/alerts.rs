@@ -10,7 +10,7 @@ use crate::support::gated_talk::model;
 use crate::support::speech_fixture::Part::{Silence, Speech};
 use crate::support::speech_fixture::{pcm16, talk};
 
-/// A daemon with one rule on silence and one that any analysed window satisfies.
+/// A daemon with one rule on silence and one that the tiny model satisfies with every analysed window.
 fn options(folder: &std::path::Path) -> Options {
     let options = Options::new().set("model.path", model(folder).to_str().unwrap());
     let options = options.set("engine.device", "cpu").set("calls.linger", "100ms").set("vad.mode", "gate");
@@ -18,11 +18,11 @@ fn options(folder: &std::path::Path) -> Options {
         ("0.name", "quiet"),
         ("0.kind", "non_talk"),
         ("0.for", "3s"),
-        ("1.name", "some anger"),
+        ("1.name", "calm"),
         ("1.priority", "high"),
         ("1.kind", "emotion"),
         ("1.emotion", "anger"),
-        ("1.above", "0"),
+        ("1.below", "0.5"),
         ("1.channel", "customer"),
     ];
     rules.iter().fold(options, |options, (key, value)| options.set(&format!("alert.{key}"), value))
@@ -58,8 +58,7 @@ async fn alerts_of_a_call_are_watched_listed_counted_and_part_of_the_summary() {
         assert_eq!(response.missed, 0);
         alerts.extend(response.alert);
     }
-    let expected =
-        [("some anger", "raised"), ("quiet", "raised"), ("quiet", "cleared"), ("some anger", "cleared")];
+    let expected = [("calm", "raised"), ("quiet", "raised"), ("quiet", "cleared"), ("calm", "cleared")];
     assert_eq!(names(&alerts), expected);
     let (anger, quiet) = (&alerts[0], &alerts[1]);
     assert_eq!((anger.call_id.as_str(), anger.stream_id.as_str()), ("call", "stream"));
@@ -78,7 +77,7 @@ async fn alerts_of_a_call_are_watched_listed_counted_and_part_of_the_summary() {
         }
     };
     let summary = bounded("the summary", summary).await;
-    assert_eq!(names(&summary.alerts), [("some anger", "cleared"), ("quiet", "cleared")]);
+    assert_eq!(names(&summary.alerts), [("calm", "cleared"), ("quiet", "cleared")]);
     let ids = |alert: &Alert| alert.alert_id.clone();
     assert_eq!(
         summary.alerts.iter().map(ids).collect::<Vec<_>>(),
@@ -125,7 +124,6 @@ async fn the_webhook_receives_each_change() {
         types
     });
     recognize(&connection, chunks()).await.good();
-    let expected =
-        ["quiet alert.cleared", "quiet alert.raised", "some anger alert.cleared", "some anger alert.raised"];
+    let expected = ["quiet alert.cleared", "quiet alert.raised", "calm alert.cleared", "calm alert.raised"];
     assert_eq!(bounded("the requests", received).await.unwrap(), expected);
 }

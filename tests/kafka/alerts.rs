@@ -9,13 +9,13 @@ use super::calls::{committed, options, records, topics};
 use crate::support::daemon::Options;
 use crate::support::kafka::{Cluster, Kind, Stored};
 
-/// A rule that every third analysed window satisfies, and one on the silence in the middle of the talk.
+/// A rule that the tiny model satisfies with every analysed window, and one on the silence in the middle of the talk.
 fn with_rules(options: Options) -> Options {
     let rules = [
-        ("0.name", "some anger"),
+        ("0.name", "calm"),
         ("0.kind", "emotion"),
         ("0.emotion", "anger"),
-        ("0.above", "0"),
+        ("0.below", "0.5"),
         ("0.for", "1s"),
         ("1.name", "quiet"),
         ("1.kind", "non_talk"),

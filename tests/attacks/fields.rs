@@ -7,7 +7,7 @@ use affectd::proto::{AudioChunk, Encoding};
 use tonic::{Code, Request};
 
 use crate::support::call_fixture::{
-    Call, chunk, connect, format, last, more, noise, recognize, telephone, tiny,
+    Call, chunk, connect, format, last, logs, more, noise, recognize, telephone, tiny,
 };
 use crate::support::raw_codec::{RawBytes, RawCodec};
 use crate::support::victim::Victim;
@@ -67,6 +67,7 @@ async fn text_of_a_client_cannot_forge_a_log_line() {
     let id = "a\n2026-01-01T00:00:00Z ERROR forged\r\u{1b}[2J\u{202e}";
     let wav = [b"RIFF\x24\0\0\0WAVEfmt ".as_slice(), &noise(800, 1)].concat();
     recognize(&connect(&daemon).await, vec![last(chunk(id, telephone(), wav))]).await.good();
+    logs(&daemon, "header of a WAV file").await;
     let log = daemon.log();
     let line = log.lines().find(|line| line.contains("header of a WAV file")).unwrap();
     assert!(line.contains(r"a\n2026-01-01T00:00:00Z ERROR forged\r\u001b[2J\u202e"), "{line}");

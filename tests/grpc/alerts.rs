@@ -124,6 +124,6 @@ async fn the_webhook_receives_each_change() {
         types
     });
     recognize(&connection, chunks()).await.good();
-    let expected = ["quiet alert.cleared", "quiet alert.raised", "calm alert.cleared", "calm alert.raised"];
+    let expected = ["calm alert.cleared", "calm alert.raised", "quiet alert.cleared", "quiet alert.raised"];
     assert_eq!(bounded("the requests", received).await.unwrap(), expected);
 }

@@ -188,17 +188,16 @@ impl AlertTable {
             return writeln!(out, "{}", serde_json::to_string(alert)?);
         }
         let row = |cells: [&str; 7]| {
-            let [time, state, priority, rule, call, channel, value] = cells;
-            format!("{time:>9}  {state:<7}  {priority:<8}  {rule:<20}  {call:<20}  {channel:<10}  {value}")
+            let [time, state, priority, rule, channel, value, call] = cells;
+            format!("{time:>9}  {state:<7}  {priority:<8}  {rule:<20}  {channel:<10}  {value:>6}  {call}")
         };
         if !self.has_header {
             self.has_header = true;
-            writeln!(out, "{}", row(["seconds", "state", "priority", "rule", "call", "channel", "value"]))?;
+            writeln!(out, "{}", row(["seconds", "state", "priority", "rule", "channel", "value", "call"]))?;
         }
+        let Alert { state, priority, rule, channel_name, call_id, .. } = alert;
         let changed = if alert.state == RAISED { alert.raised_at } else { alert.end };
         let (time, value) = (format!("{:.1}", seconds(changed)), format!("{:.2}", alert.value));
-        let cells = [&time, &alert.state, &alert.priority, &alert.rule, &alert.call_id, &alert.channel_name];
-        let [time, state, priority, rule, call, channel] = cells.map(String::as_str);
-        writeln!(out, "{}", row([time, state, priority, rule, call, channel, &value]).trim_end())
+        writeln!(out, "{}", row([&time, state, priority, rule, channel_name, &value, call_id]))
     }
 }

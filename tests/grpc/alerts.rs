@@ -1,10 +1,18 @@
 //! Alerts of a daemon over gRPC, HTTP, metrics, the summary and a webhook.
 
+use std::sync::Arc;
+
 use affectd::proto::call_service_client::CallServiceClient;
 use affectd::proto::{Alert, AudioChunk, CallSummary, Encoding, WatchAlertsRequest};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::call_fixture::{bounded, chunk, connect, format, last, metric, more, recognize};
+use crate::support::call_fixture::{
+    bounded, chunk, connect, format, last, metric, metric_reaches, more, recognize,
+};
+use crate::support::certificates::{Authority, Certificate};
 use crate::support::daemon::Options;
 use crate::support::gated_talk::model;
 use crate::support::speech_fixture::Part::{Silence, Speech};
@@ -124,6 +132,48 @@ async fn the_webhook_receives_each_change() {
         types
     });
     recognize(&connection, chunks()).await.good();
-    let expected = ["quiet alert.cleared", "quiet alert.raised", "calm alert.cleared", "calm alert.raised"];
+    let expected = ["calm alert.cleared", "calm alert.raised", "quiet alert.cleared", "quiet alert.raised"];
     assert_eq!(bounded("the requests", received).await.unwrap(), expected);
+}
+
+/// A server side of TLS with this certificate.
+fn acceptor(certificate: &Certificate) -> tokio_rustls::TlsAcceptor {
+    let certificates =
+        CertificateDer::pem_file_iter(&certificate.cert).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(&certificate.key).unwrap();
+    let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    Arc::new(builder.with_single_cert(certificates, key).unwrap()).into()
+}
+
+#[tokio::test]
+async fn a_webhook_over_https_needs_a_certificate_that_the_system_trusts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (trusted, other) = (Authority::new(folder.path(), "trusted"), Authority::new(folder.path(), "other"));
+    let acceptor = acceptor(&trusted.sign(folder.path(), "receiver"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}/hook", listener.local_addr().unwrap().port());
+    let (sender, mut requests) = tokio::sync::mpsc::unbounded_channel();
+    let server = tokio::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            let Ok(mut socket) = acceptor.accept(socket).await else { continue };
+            let mut first = [0; 4];
+            socket.read_exact(&mut first).await.unwrap();
+            sender.send(first).unwrap();
+            socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            let mut rest = Vec::new();
+            let _ = socket.read_to_end(&mut rest).await;
+        }
+    });
+    for (authority, outcome) in [(&other, "retried"), (&trusted, "delivered")] {
+        let options = options(folder.path()).set("webhook.url", &url);
+        let options = options.set("webhook.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        let daemon = options.env("SSL_CERT_FILE", authority.file.to_str().unwrap()).start().await;
+        recognize(&connect(&daemon).await, chunks()).await.good();
+        let series = format!("affectd_webhook_alerts_total{{outcome=\"{outcome}\"}}");
+        metric_reaches(&daemon, &series, |count| count >= 1.0).await;
+        assert_eq!(requests.try_recv().is_ok(), outcome == "delivered");
+    }
+    server.abort();
 }

@@ -1,12 +1,15 @@
 //! Alerts over Kafka: after crashes the same ones with the same ids, and none is lost.
 
 use std::path::Path;
+use std::time::Duration;
 
 use affectd::proto::{Alert, CallSummary};
 use prost::Message;
 
 use super::calls::{committed, options, records, topics};
+use crate::support::call_fixture::{connect, recognize};
 use crate::support::daemon::Options;
+use crate::support::gated_talk::{PARTS, chunks};
 use crate::support::kafka::{Cluster, Kind, Stored};
 
 /// A rule that the tiny model satisfies with every analysed window, and one on the silence in the middle of the talk.
@@ -92,4 +95,26 @@ async fn alerts_after_crashes_are_the_same_and_none_is_lost() {
         );
     }
     check(folder.path(), &cluster, "exactly-once").await;
+}
+
+/// No offset depends on a call over gRPC, so it is part of no transaction.
+#[tokio::test]
+async fn a_call_over_grpc_has_its_summary_and_alerts_beside_transactions() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cluster, run) = (Cluster::start().await, "grpc-beside-transactions");
+    topics(&cluster, run).await;
+    let options = with_rules(options(&cluster, folder.path(), run, "gate"));
+    let mut daemon = options.set("kafka.delivery", "exactly-once").start().await;
+    let mut chunks = chunks(PARTS);
+    chunks[0].attributes.insert("call_id".to_owned(), "talk".to_owned());
+    recognize(&connect(&daemon).await, chunks).await.good();
+    let enough = |records: &[Stored]| !records.is_empty();
+    let calls = cluster.read_until(&format!("{run}.calls"), Duration::from_secs(60), enough).await;
+    let summary = CallSummary::decode(calls[0].value.as_deref().unwrap()).unwrap();
+    daemon.terminate();
+    assert!(daemon.ended().await.success(), "{}", daemon.log());
+    let stored = alerts(&cluster.read(&format!("{run}.alerts")).await);
+    assert!(stored.len() >= 4, "{stored:?}");
+    let cleared: Vec<Alert> = stored.into_iter().filter(|alert| alert.state == "cleared").collect();
+    assert_eq!(once(cleared), once(summary.alerts));
 }

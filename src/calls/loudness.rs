@@ -24,7 +24,7 @@ fn energy(lufs: f64) -> f64 {
     10_f64.powf((lufs + 0.691) / 10.0)
 }
 
-/// Adds the energies of the next stretches of 100 ms.
+/// Adds the energies of the next periods of 100 ms.
 pub fn add(totals: &mut LoudnessTotals, energies: &[f32]) {
     for next in energies {
         totals.recent.push(*next);

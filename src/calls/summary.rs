@@ -215,13 +215,13 @@ impl Channel {
         let shares = self.emotions.iter().cloned().zip(valence::shares(windows, self.emotions.len()));
         let shares: Vec<_> = shares.map(|(emotion, share)| proto::EmotionShare { emotion, share }).collect();
         let largest = shares.iter().filter(|it| it.share > 0.0).max_by(|a, b| a.share.total_cmp(&b.share));
-        let (longest, changes) = valence::stretches(windows);
+        let (longest, changes) = valence::periods(windows);
         let known = self.has_valence;
         let mut summary = proto::ChannelSummary {
             windows: windows.len() as u64,
             dominant_emotion: largest.map(|it| it.emotion.clone()).unwrap_or_default(),
             emotion_shares: shares,
-            longest: longest.map(|it| proto::EmotionStretch {
+            longest: longest.map(|it| proto::EmotionPeriod {
                 emotion: name(it.emotion),
                 start: Some(time(it.start)),
                 end: Some(time(it.end)),

@@ -1,8 +1,8 @@
 //! Who speaks when: talk time, overlap, interruptions, and times in which nobody speaks.
 //!
-//! Input: the stretches of speech of each channel. Output: figures of the call. Pure. Times are milliseconds from one common start.
+//! Input: the periods of speech of each channel. Output: figures of the call. Pure. Times are milliseconds from one common start.
 
-/// A stretch of time: start and end in milliseconds.
+/// A period of time: start and end in milliseconds.
 pub type Span = (u64, u64);
 
 /// Shorter pieces of speech are dropped.
@@ -85,7 +85,7 @@ pub fn non_talk(channels: &[Vec<Span>], duration: u64, min: u64) -> Vec<Span> {
     starts.zip(ends).filter(|(start, end)| *end >= start + min).collect()
 }
 
-/// Returns the interruptions in order: a stretch of speech that begins while another channel speaks and overlaps it for more than 0.5 s. Of
+/// Returns the interruptions in order: a period of speech that begins while another channel speaks and overlaps it for more than 0.5 s. Of
 /// several channels that speak already, the one that began first is interrupted.
 #[must_use]
 pub fn interruptions(channels: &[Vec<Span>]) -> Vec<Interruption> {

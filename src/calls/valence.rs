@@ -1,4 +1,4 @@
-//! The emotions of one channel over a call: shares, the longest stretch, changes, valence.
+//! The emotions of one channel over a call: shares, the longest period, changes, valence.
 //!
 //! Input: the windows of the channel in order. Output: figures of the channel. Pure. Times are milliseconds from the start of the call.
 //!
@@ -21,7 +21,7 @@ pub struct Weighed {
 
 /// The longest time without a change of emotion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stretch {
+pub struct Period {
     /// Index of the emotion.
     pub emotion: u8,
     /// Start in milliseconds.
@@ -55,19 +55,19 @@ pub fn shares(windows: &[Weighed], emotions: usize) -> Vec<f64> {
     times.into_iter().map(|time| if total == 0 { 0.0 } else { time as f64 / total as f64 }).collect()
 }
 
-/// Returns the longest stretch of one emotion, and how often the emotion changes. A pause ends a stretch and is no change.
+/// Returns the longest period of one emotion, and how often the emotion changes. A pause ends a period and is no change.
 #[must_use]
-pub fn stretches(windows: &[Weighed]) -> (Option<Stretch>, u64) {
-    let (mut longest, mut current, mut changes): (Option<Stretch>, Option<Stretch>, u64) = (None, None, 0);
+pub fn periods(windows: &[Weighed]) -> (Option<Period>, u64) {
+    let (mut longest, mut current, mut changes): (Option<Period>, Option<Period>, u64) = (None, None, 0);
     for Weighed { window, weight } in windows {
         let Some(emotion) = window.emotion else { continue };
         let (start, end) = (window.start, window.start + weight);
         changes += u64::from(current.is_some_and(|before| before.emotion != emotion));
         current = Some(match current {
-            Some(before) if before.emotion == emotion && before.end == start => Stretch { end, ..before },
-            _ => Stretch { emotion, start, end },
+            Some(before) if before.emotion == emotion && before.end == start => Period { end, ..before },
+            _ => Period { emotion, start, end },
         });
-        let length = |stretch: &Stretch| stretch.end - stretch.start;
+        let length = |period: &Period| period.end - period.start;
         if longest.as_ref().map(length) < current.as_ref().map(length) {
             longest = current;
         }
@@ -127,18 +127,18 @@ mod tests {
     }
 
     #[test]
-    fn silent_windows_count_for_nothing_and_end_a_stretch() {
+    fn silent_windows_count_for_nothing_and_end_a_period() {
         let windows: Vec<CountedWindow> = [Some(0), Some(0), None, Some(0), Some(1)]
             .into_iter()
             .zip(0..)
             .map(|(emotion, at)| window(at * 1_000, emotion, 2.0))
             .collect();
-        let (longest, changes) = stretches(&weighed(&windows));
-        assert_eq!(longest, Some(Stretch { emotion: 1, start: 4_000, end: 7_000 }));
+        let (longest, changes) = periods(&weighed(&windows));
+        assert_eq!(longest, Some(Period { emotion: 1, start: 4_000, end: 7_000 }));
         assert_eq!(changes, 1);
-        let first_part = stretches(&weighed(&windows[..4])).0;
+        let first_part = periods(&weighed(&windows[..4])).0;
         assert_eq!(first_part.map(|it| (it.start, it.end)), Some((3_000, 6_000)));
-        assert_eq!(stretches(&[]), (None, 0));
+        assert_eq!(periods(&[]), (None, 0));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the summary of a call is computed from, for one channel of a stream.
 //!
 //! Input: nothing. Output: plain values, part of the stream's progress record. Lists that grow with the call are written as variable-length
-//! integers in base64: five bytes a window, four a stretch of speech.
+//! integers in base64: five bytes a window, four a period of speech.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ pub struct ChannelTotals {
     pub windows: Vec<CountedWindow>,
     /// Whether speech was detected at all.
     pub has_speech: bool,
-    /// Start and end of each stretch of speech in milliseconds, as the detector found them.
+    /// Start and end of each period of speech in milliseconds, as the detector found them.
     #[serde(serialize_with = "write_speech", deserialize_with = "read_speech")]
     pub speech: Vec<(u64, u64)>,
     /// The totals of loudness.
@@ -58,7 +58,7 @@ pub struct ChannelTotals {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LoudnessTotals {
-    /// Energies of the last 29 stretches of 100 ms.
+    /// Energies of the last 29 periods of 100 ms.
     pub recent: Vec<f32>,
     /// Number of blocks of 400 ms by loudness: the key is in tenths of an LU above −70 LUFS.
     pub blocks: BTreeMap<u16, u64>,

@@ -121,14 +121,14 @@ fn milliseconds(sample: u64, rate: u32) -> u64 {
     sample * 1_000 / u64::from(rate)
 }
 
-/// Returns the stretches of speech in `audio`, which begins at the absolute sample `from`.
+/// Returns the periods of speech in `audio`, which begins at the absolute sample `from`.
 fn speech(detector: &mut Detector, lead: &[i16], audio: &[i16], from: u64) -> Vec<(u64, u64)> {
     detector.reset();
     // Without audio before it, the detector is prepared with the beginning of the audio itself.
     let lead = if lead.len() < FRAME_SAMPLES { &audio[..audio.len().min(LEAD as usize)] } else { lead };
     let skip = lead.len() % FRAME_SAMPLES;
     lead[skip..].chunks_exact(FRAME_SAMPLES).for_each(|frame| _ = detector.is_speech(frame));
-    let mut stretches: Vec<(u64, u64)> = Vec::new();
+    let mut periods: Vec<(u64, u64)> = Vec::new();
     for (number, frame) in (0_u64..).zip(audio.chunks_exact(FRAME_SAMPLES)) {
         if !detector.is_speech(frame) {
             continue;
@@ -136,12 +136,12 @@ fn speech(detector: &mut Detector, lead: &[i16], audio: &[i16], from: u64) -> Ve
         let start = from + number * FRAME_SAMPLES as u64;
         let end = start + FRAME_SAMPLES as u64;
         let (start, end) = (milliseconds(start, SAMPLE_RATE_HZ), milliseconds(end, SAMPLE_RATE_HZ));
-        match stretches.last_mut() {
+        match periods.last_mut() {
             Some(last) if last.1 == start => last.1 = end,
-            _ => stretches.push((start, end)),
+            _ => periods.push((start, end)),
         }
     }
-    stretches
+    periods
 }
 
 /// Returns the K-weighted energy of each complete 100 ms of `audio`.

@@ -5,7 +5,7 @@
 /// Speech and loudness of the part of a window that no earlier window of its segment has reported.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Activity {
-    /// Start and end of each stretch of speech, in milliseconds from the start of the stream, in order and apart; `None` where the
+    /// Start and end of each period of speech, in milliseconds from the start of the stream, in order and apart; `None` where the
     /// detector does not support the model's sample rate.
     pub speech: Option<Vec<(u64, u64)>>,
     /// The K-weighted energy of each 100 ms (ITU-R BS.1770), with full scale 1.

@@ -14,7 +14,7 @@ use super::rule::{ChannelChoice, Rule};
 use crate::proto::Alert;
 use crate::stream::{AlertState, ChannelStates, RuleState, StreamInfo};
 
-/// Alerts of one channel that its state holds for the summary; the oldest that are cleared give way to new ones.
+/// Alerts of one channel that its state holds for the summary; new ones replace the oldest that are cleared.
 const MOST_ALERTS: usize = 100;
 
 /// Where a rule is evaluated, and the state that it has there.

@@ -13,6 +13,7 @@ mod ingest;
 mod keys;
 mod layers;
 mod limits;
+mod secrets;
 mod security;
 mod values;
 

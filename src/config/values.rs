@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json};
 use super::file::File;
 use super::keys::{KAFKA_PROPERTIES, Key, alert_keys, as_text, keys, model_keys, nearest};
 use super::layers::Raw;
-use super::{ConfigError, Setting, ValueOrigin};
+use super::{ConfigError, Setting, ValueOrigin, secrets};
 use crate::calls::alerts::AlertOptions;
 use crate::kafka::{MASK, Properties, RESERVED_PROPERTIES, ValueSource, is_secret};
 use crate::options::{Form, SECRET};
@@ -32,7 +32,7 @@ pub(super) struct Values {
     pub settings: Vec<Setting>,
 }
 
-type RawValues = BTreeMap<String, Raw>;
+pub(super) type RawValues = BTreeMap<String, Raw>;
 type Object = Map<String, Json>;
 
 impl Values {
@@ -47,7 +47,7 @@ impl Values {
         let mut sections = Object::new();
         for key in keys() {
             let (section, name) = key.name.split_once('.').expect("every key has a section");
-            let given = raw.remove(&key.name);
+            let given = secrets::take(&mut raw, key, environment)?;
             if section == "model" && several {
                 refuse_beside_list(&key.name, given)?;
             } else if section == "model" {
@@ -144,7 +144,7 @@ impl Values {
         let value = kind.to_string();
         let (property, value, shown) = match ValueSource::of(&property) {
             Some((property, source)) => {
-                let read = read_value(source, &value, environment);
+                let read = secrets::read(source, &value, environment);
                 let read = read.map_err(|allowed| reject(&key, &kind, &origin, &allowed))?;
                 (property.to_owned(), read, value)
             }
@@ -222,28 +222,8 @@ fn refuse_beside_list(key: &str, given: Option<Raw>) -> Result<(), ConfigError> 
     }
 }
 
-/// Reads the value of a property from a file, without the line break at its end, or from a variable.
-///
-/// # Errors
-/// What is allowed instead.
-fn read_value(source: ValueSource, name: &str, environment: &[(String, String)]) -> Result<String, String> {
-    match source {
-        ValueSource::File => {
-            let text =
-                std::fs::read_to_string(name).map_err(|error| format!("a file with text ({error})"))?;
-            Ok(text.strip_suffix('\n').map_or(text.as_str(), |line| line.trim_end_matches('\r')).to_owned())
-        }
-        ValueSource::Environment => {
-            let found = environment.iter().find(|(variable, _)| variable == name);
-            found
-                .map(|(_, value)| value.clone())
-                .ok_or_else(|| "the name of a variable that is set".to_owned())
-        }
-    }
-}
-
 /// Returns the error for a value that its key does not allow.
-fn reject(key: &str, kind: &ValueKind, origin: &ValueOrigin, allowed: &str) -> ConfigError {
+pub(super) fn reject(key: &str, kind: &ValueKind, origin: &ValueOrigin, allowed: &str) -> ConfigError {
     let value = match kind {
         _ if key.strip_prefix(KAFKA_PROPERTIES).is_some_and(is_secret_value) => MASK.to_owned(),
         ValueKind::String(text) => format!("{text:?}"),
@@ -254,7 +234,7 @@ fn reject(key: &str, kind: &ValueKind, origin: &ValueOrigin, allowed: &str) -> C
 }
 
 /// Returns whether the values of a key are not shown.
-fn is_masked(key: &Key) -> bool {
+pub(super) fn is_masked(key: &Key) -> bool {
     key.schema[SECRET] == true
 }
 

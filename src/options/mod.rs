@@ -24,7 +24,7 @@ pub(crate) use choice::choice;
 pub use choice::{OneOf, OrOff};
 pub use duration::{AnyDuration, PositiveDuration};
 pub use number::{Count, CountOrAuto, Number, Share};
-pub use text::{Address, FilePath, Names, SECRET, SecretText, Secrets, Text, Topic};
+pub use text::{Address, FilePath, Names, SECRET, SecretText, Secrets, Text, Topic, secret, secret_allowed};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

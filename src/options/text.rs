@@ -147,23 +147,39 @@ impl Form for Names {
     }
 }
 
-/// A list of secrets, which `config print` masks.
-pub struct Secrets;
-
 /// Annotation in a schema of values that are not shown.
 pub const SECRET: &str = "x-secret";
+
+/// Returns the schema of a secret: the value itself, or a table that names the file or the environment variable which it is read
+/// from.
+#[must_use]
+pub fn secret(schema: Json) -> Json {
+    let source = |name: &str| {
+        json!({
+            "type": "object", "properties": {name: Text::schema()}, "required": [name], "additionalProperties": false,
+        })
+    };
+    json!({"anyOf": [schema, source("file"), source("env")], SECRET: true})
+}
+
+/// Describes the allowed values of a secret.
+#[must_use]
+pub fn secret_allowed(value: &str) -> String {
+    format!("{value}, or one of {{ file = \"...\" }} and {{ env = \"...\" }}")
+}
+
+/// A list of secrets, which `config print` masks.
+pub struct Secrets;
 
 impl Form for Secrets {
     type Value = Vec<String>;
 
     fn allowed() -> String {
-        Names::allowed()
+        secret_allowed(&Names::allowed())
     }
 
     fn schema() -> Json {
-        let mut schema = Names::schema();
-        schema[SECRET] = true.into();
-        schema
+        secret(Names::schema())
     }
 
     fn read(json: &Json) -> Option<Vec<String>> {
@@ -182,13 +198,11 @@ impl Form for SecretText {
     type Value = String;
 
     fn allowed() -> String {
-        Text::allowed()
+        secret_allowed(&Text::allowed())
     }
 
     fn schema() -> Json {
-        let mut schema = Text::schema();
-        schema[SECRET] = true.into();
-        schema
+        secret(Text::schema())
     }
 
     fn read(json: &Json) -> Option<String> {

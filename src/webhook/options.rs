@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use crate::options::{As, Form, Optional, PositiveDuration, SECRET, Text};
+use crate::options::{As, Form, Optional, PositiveDuration, Text, secret, secret_allowed};
 
 /// The webhook of alerts. It is on where `url` is set, beside `secret`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -77,13 +77,11 @@ impl Form for SigningSecret {
     type Value = String;
 
     fn allowed() -> String {
-        format!("{PREFIX} and 24 to 64 bytes in base64")
+        secret_allowed(&format!("{PREFIX} and 24 to 64 bytes in base64"))
     }
 
     fn schema() -> Json {
-        let mut schema = json!({"type": "string", "pattern": format!("^{PREFIX}[A-Za-z0-9+/]+=*$")});
-        schema[SECRET] = true.into();
-        schema
+        secret(json!({"type": "string", "pattern": format!("^{PREFIX}[A-Za-z0-9+/]+=*$")}))
     }
 
     fn read(json: &Json) -> Option<String> {

@@ -187,6 +187,51 @@ fn secrets_are_read_from_files_and_variables_and_never_shown() {
 }
 
 #[test]
+fn every_secret_may_be_in_a_file_or_a_variable() {
+    let tokens = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(tokens.path(), "token-one\ntoken-two\n").unwrap();
+    let path = tokens.path().display();
+    let text = format!(
+        "[ingest]\npublic_url = 'https://voice.example.com'\ntokens = {{ file = '{path}' }}\n[ingest.twilio]\nauth_tokens = {{ env = 'TWILIO' }}\n\
+         [ingest.audiohook]\nkeys = {{ env = 'AUDIOHOOK' }}\n[privacy]\nhash = ['ani']\nkey = {{ env = 'PRIVACY' }}\n\
+         [webhook]\nurl = 'https://example.com/'\nsecret = {{ env = 'WEBHOOK' }}\n"
+    );
+    let (_file, mut options) = with_file(&text);
+    let webhook = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let variables =
+        [("TWILIO", "a,b"), ("AUDIOHOOK", "key:c2VjcmV0"), ("PRIVACY", "pepper"), ("WEBHOOK", webhook)];
+    options.environment = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let loaded = config::load(&options).unwrap();
+    assert_eq!(loaded.config.ingest.tokens, ["token-one", "token-two"]);
+    assert_eq!(loaded.config.ingest.twilio_auth_tokens, ["a", "b"]);
+    assert_eq!(loaded.config.ingest.audiohook_keys[0].secret, b"secret");
+    assert_eq!(loaded.config.privacy.key.as_deref(), Some("pepper"));
+    assert_eq!(loaded.config.webhook.secret.as_deref(), Some(webhook));
+    let shown = format!("{:?}", loaded.settings);
+    for hidden in ["token-one", "c2VjcmV0", "pepper", webhook] {
+        assert!(!shown.contains(hidden), "{shown}");
+    }
+    // A later layer counts, whichever way it gives the value.
+    options.environment.push(("AFFECTD__INGEST__TOKENS".into(), "direct".into()));
+    assert_eq!(config::load(&options).unwrap().config.ingest.tokens, ["direct"]);
+}
+
+#[test]
+fn a_secret_whose_source_is_wrong_is_refused_by_name() {
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    let empty = empty.path().display().to_string();
+    for (key, value, expected) in [
+        ("ingest.tokens.file", "/nowhere/tokens", "No such file"),
+        ("ingest.tokens.file", &empty, "not empty"),
+        ("privacy.key.env", "UNSET", "a variable that is set"),
+        ("ingest.analyse.file", "/nowhere", "unknown"),
+    ] {
+        let error = error_of(&with_flags(&[(key, value)]));
+        assert!(error.contains(key) && error.contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn the_example_file_holds_every_key_with_its_default() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/config.toml");
     let options = LoadOptions { file: Some(path.into()), ..Default::default() };

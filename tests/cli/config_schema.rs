@@ -45,6 +45,9 @@ fn violates(keyword: &str, rule: &Json, schema: &Json, value: &Json) -> bool {
         "enum" => !rules().contains(value),
         "oneOf" => rules().iter().filter(matches).count() != 1,
         "anyOf" => !rules().iter().any(|rule| matches(&rule)),
+        "required" => {
+            rules().iter().any(|name| value.get(name.as_str().unwrap()).is_none() && value.is_object())
+        }
         "not" => matches(&rule),
         "minimum" => value.as_f64().is_some_and(|number| number < rule.as_f64().unwrap()),
         "maximum" => value.as_f64().is_some_and(|number| number > rule.as_f64().unwrap()),

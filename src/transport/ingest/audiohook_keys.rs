@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value as Json;
 
-use crate::options::{Form, Names, SECRET};
+use crate::options::{Form, Names, secret, secret_allowed};
 
 /// An API key, which each request names, and the secret that signs it.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,14 +45,13 @@ impl Form for ApiKeys {
     type Value = Vec<ApiKey>;
 
     fn allowed() -> String {
-        "a list of \"KEY:SECRET\", with each secret in base64, or empty for requests that are not signed"
-            .to_owned()
+        secret_allowed(
+            "a list of \"KEY:SECRET\", with each secret in base64, or empty for requests that are not signed",
+        )
     }
 
     fn schema() -> Json {
-        let mut schema = Names::schema();
-        schema[SECRET] = true.into();
-        schema
+        secret(Names::schema())
     }
 
     fn read(json: &Json) -> Option<Vec<ApiKey>> {

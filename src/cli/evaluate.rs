@@ -30,7 +30,7 @@ use crate::publish::Adaptation;
 /// Arguments of `affectd evaluate`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Labelled data: tess:DIR, crema-d:DIR or manifest:FILE.csv
+    /// Labelled data: tess:, crema-d:, emo-db:, ravdess: or savee:DIR, or manifest:FILE.csv
     #[arg(long, value_name = "NAME:PATH")]
     pub data: DatasetSpec,
     /// The split to evaluate: train, validation, test or all

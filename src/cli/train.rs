@@ -37,7 +37,7 @@ use crate::train::{Identity, Training};
 /// Arguments of `affectd train`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Labelled clips: tess:DIR, crema-d:DIR or manifest:FILE.csv; repeatable
+    /// Labelled clips: tess:, crema-d:, emo-db:, ravdess: or savee:DIR, or manifest:FILE.csv; repeatable
     #[arg(long, required = true, value_name = "NAME:PATH", value_parser = DatasetSpec::parse)]
     data: Vec<DatasetSpec>,
     /// The architecture of the network

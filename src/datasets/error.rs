@@ -15,7 +15,7 @@ pub enum DatasetError {
     #[error("dataset `{0}` is not NAME:PATH, for instance crema-d:data/crema-d")]
     Spec(String),
     /// The dataset name is unknown.
-    #[error("dataset name `{0}` is unknown (allowed: tess, crema-d, manifest)")]
+    #[error("dataset name `{0}` is unknown (allowed: tess, crema-d, emo-db, ravdess, savee, manifest)")]
     UnknownName(String),
     /// The split name is unknown.
     #[error("split `{0}` is unknown (allowed: train, validation, test, all)")]

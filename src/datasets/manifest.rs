@@ -121,7 +121,7 @@ fn resolve(folder: &Path, path: &str) -> Option<PathBuf> {
 
 /// Splits the clips by speaker, in an order that depends only on the speakers' names. A clip without a speaker counts as
 /// a speaker of its own. With fewer than three speakers all clips are training clips.
-fn split(clips: Vec<Clip>) -> Vec<Member> {
+pub(super) fn split(clips: Vec<Clip>) -> Vec<Member> {
     let group = |clip: &Clip| clip.speaker.clone().unwrap_or_else(|| clip.id.clone());
     let mut groups: Vec<String> = clips.iter().map(group).collect();
     groups.sort_by_key(|name| (hash(0, name), name.clone()));

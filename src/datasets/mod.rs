@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod labels;
 mod manifest;
+mod named;
 mod pool;
 mod protocol;
 mod tess;
@@ -44,11 +45,17 @@ pub enum DatasetName {
     Tess,
     /// Crowd-sourced Emotional Multimodal Actors Dataset: 91 actors, six emotions.
     CremaD,
+    /// Berlin Database of Emotional Speech: ten German actors, seven emotions.
+    EmoDb,
+    /// Ryerson Audio-Visual Database of Emotional Speech and Song: 24 actors, eight emotions; its speech.
+    Ravdess,
+    /// Surrey Audio-Visual Expressed Emotion: four speakers, seven emotions.
+    Savee,
     /// A CSV file with rows `path,label[,speaker]`.
     Manifest,
 }
 
-/// A dataset specification of the command line: `tess:DIR`, `crema-d:DIR` or `manifest:FILE.csv`.
+/// A dataset specification of the command line, such as `tess:DIR` or `manifest:FILE.csv`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatasetSpec {
     /// The dataset.
@@ -83,6 +90,9 @@ impl DatasetSpec {
         let name = match name {
             "tess" => DatasetName::Tess,
             "crema-d" => DatasetName::CremaD,
+            "emo-db" => DatasetName::EmoDb,
+            "ravdess" => DatasetName::Ravdess,
+            "savee" => DatasetName::Savee,
             "manifest" => DatasetName::Manifest,
             other => return Err(DatasetError::UnknownName(other.to_owned())),
         };
@@ -97,6 +107,9 @@ impl DatasetSpec {
         match self.name {
             DatasetName::CremaD => "CREMA-D",
             DatasetName::Tess => "TESS",
+            DatasetName::EmoDb => "EMO-DB",
+            DatasetName::Ravdess => "RAVDESS",
+            DatasetName::Savee => "SAVEE",
             DatasetName::Manifest => "manifest",
         }
     }
@@ -109,7 +122,9 @@ impl DatasetSpec {
                 let test = self.test_actress;
                 format!("TESS, across actresses (train {}, test {test})", test.other())
             }
-            DatasetName::Manifest => "manifest, speaker-independent".into(),
+            DatasetName::EmoDb | DatasetName::Ravdess | DatasetName::Savee | DatasetName::Manifest => {
+                format!("{}, speaker-independent", self.title())
+            }
         }
     }
 }

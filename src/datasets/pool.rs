@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Clip, DatasetError, DatasetName, DatasetSpec, ExcludedFile, ExclusionReason, LabelMap};
 use super::{Listing, Protocol, Split};
-use super::{crema_d, manifest, tess};
+use super::{crema_d, manifest, named, tess};
 
 /// A clip before it is assigned to a split.
 #[derive(Debug, Clone)]
@@ -174,6 +174,9 @@ fn find(spec: &DatasetSpec) -> Result<(Listing, &'static str), DatasetError> {
     Ok(match spec.name {
         DatasetName::Tess => (tess::find(&spec.path, spec.test_actress)?, tess::PATTERN),
         DatasetName::CremaD => (crema_d::find(&spec.path)?, crema_d::PATTERN),
+        DatasetName::EmoDb => (named::find(&spec.path, &named::EMO_DB)?, named::EMO_DB.pattern),
+        DatasetName::Ravdess => (named::find(&spec.path, &named::RAVDESS)?, named::RAVDESS.pattern),
+        DatasetName::Savee => (named::find(&spec.path, &named::SAVEE)?, named::SAVEE.pattern),
         DatasetName::Manifest => (manifest::find(&spec.path)?, manifest::EXPECTED),
     })
 }

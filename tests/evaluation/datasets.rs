@@ -33,8 +33,11 @@ fn real(folder: &str) -> Option<PathBuf> {
 
 #[test]
 fn an_unknown_dataset_is_refused_with_the_allowed_names() {
-    let error = DatasetSpec::parse("ravdess:/x").unwrap_err().to_string();
-    assert!(error.contains("ravdess") && error.contains("tess, crema-d, manifest"), "{error}");
+    let error = DatasetSpec::parse("iemocap:/x").unwrap_err().to_string();
+    assert!(
+        error.contains("iemocap") && error.contains("tess, crema-d, emo-db, ravdess, savee, manifest"),
+        "{error}"
+    );
     assert!(matches!(DatasetSpec::parse("tess"), Err(DatasetError::Spec(_))));
     assert!(matches!(DatasetSpec::parse("tess:"), Err(DatasetError::Spec(_))));
     let error = "dev".parse::<Split>().unwrap_err().to_string();
@@ -113,6 +116,18 @@ fn tess_tests_on_the_actress_that_is_not_in_training() {
         assert_eq!(speakers(&parts[2]), BTreeSet::from([test.to_owned()]));
     }
     assert!("XAF".parse::<Actress>().unwrap_err().to_string().contains("OAF, YAF"));
+}
+
+#[test]
+fn emo_db_on_disk_has_its_published_counts_and_splits_by_speaker() {
+    let Some(path) = real("emo-db") else { return };
+    let clips = |split| load(&spec("emo-db", &path), split).unwrap();
+    let all = clips(Split::All);
+    let of = |emotion: &str| all.iter().filter(|clip| clip.emotion == emotion).count();
+    assert_eq!((all.len(), speakers(&all).len()), (535, 10));
+    assert_eq!((of("anger"), of("boredom"), of("disgust"), of("neutral")), (127, 81, 46, 79));
+    let (train, test) = (speakers(&clips(Split::Train)), speakers(&clips(Split::Test)));
+    assert!(!test.is_empty() && train.is_disjoint(&test), "{train:?} {test:?}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ import torch
 import large
 import whisper
 import windows
+from features import LARGE
 
 
 def network(roots, work, **sizes):
@@ -17,7 +18,7 @@ def network(roots, work, **sizes):
     result = large.Large(whisper.read(whisper.default_path()), **sizes).eval()
     path = work / "profile.npy"
     if not path.exists():
-        parts = [windows.load("crema-d", roots, copy, work) for copy in (1, 2)]
+        parts = [windows.load("crema-d", roots, LARGE, copy, work) for copy in (1, 2)]
         result.prepare(torch.from_numpy(np.concatenate([part["cells"][::20] for part in parts]).astype(np.float32)))
         np.save(path, result.profile.numpy())
     result.profile.copy_(torch.from_numpy(np.load(path)))
@@ -27,7 +28,7 @@ def network(roots, work, **sizes):
 @torch.no_grad()
 def load(encoder, corpus, roots, copy, work, size=32):
     """Returns the windows' file and their embeddings, which are computed once."""
-    file, path = windows.load(corpus, roots, copy, work), work / f"embeddings_{corpus}_{copy}.npy"
+    file, path = windows.load(corpus, roots, LARGE, copy, work), work / f"embeddings_{corpus}_{copy}.npy"
     if not path.exists():
         cells, found = file["cells"], []
         for at in range(0, len(cells), size):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import corpora
-from features import FRONT, HOP, RATE, WINDOW
+from features import HOP, RATE, WINDOW
 
 IR_VERSION = 8
 
@@ -31,20 +31,20 @@ class Calibrated(nn.Module):
         return torch.softmax(logits / torch.exp(base + slope * torch.relu(distance)), 1)
 
 
-def contract(name, version, provenance):
+def contract(front, name, version, provenance):
     """Returns the contract of the model."""
     return {
         "schema": 1, "name": name, "version": version, "labels": corpora.LABELS,
-        "input": "log_mel", "layout": "NTC", "output": "probabilities",
-        "sample_rate_hz": RATE, "window": {"length_samples": WINDOW, "hop_samples": HOP}, "frames": FRONT.frames,
-        "mfcc": FRONT.contract(), "temperature": 1.0, "provenance": provenance,
+        "input": front.input, "layout": "NTC", "output": "probabilities",
+        "sample_rate_hz": RATE, "window": {"length_samples": WINDOW, "hop_samples": HOP}, "frames": front.frames,
+        "mfcc": front.contract(), "temperature": 1.0, "provenance": provenance,
     }  # fmt: skip
 
 
-def write(path, network, calibration, described):
+def write(path, front, network, calibration, described):
     """Writes the model; `described` is the contract."""
     model = Calibrated(network, calibration).eval()
-    example = torch.randn(2, FRONT.frames, FRONT.bands)
+    example = torch.randn(2, front.frames, front.bands)
     torch.onnx.export(
         model, (example,), path, input_names=["features"], output_names=["probabilities"], opset_version=17,
         dynamic_axes={"features": {0: "batch"}, "probabilities": {0: "batch"}}, dynamo=False,

@@ -1,7 +1,7 @@
-"""Log-mel windows as affectd computes them.
+"""Log-mel windows as affectd computes them, for both networks.
 
 Input: samples at 16 kHz, full scale 1. Output: windows `[frames, bands]` of natural logarithms, rows of exactly 0.0 where the
-window has no audio. Invariants: the front end is that of `Front.contract`; every frame depends on its own samples only.
+window has no audio. Invariants: the front ends are those of `Front.contract`; every frame depends on its own samples only.
 """
 
 import numpy as np
@@ -12,7 +12,8 @@ RATE, WINDOW, HOP, SHIFT, LENGTH, FLOOR = 16000, 48000, 16000, 160, 400, 1e-10
 class Front:
     """A log-mel front end with `bands` bands between `low` and `high` Hz."""
 
-    def __init__(self, fft, bands, low, high):
+    def __init__(self, name, input, fft, bands, low, high):
+        self.name, self.input = name, input
         self.fft, self.bands, self.low, self.high = fft, bands, low, high
         self.frames = 1 + (WINDOW - fft) // SHIFT
         before = (fft - LENGTH) // 2
@@ -53,7 +54,9 @@ class Front:
         }  # fmt: skip
 
 
-FRONT = Front(400, 80, 0.0, 8000.0)
+LARGE = Front("large", "log_mel", 400, 80, 0.0, 8000.0)
+SMALL = Front("small", "mfcc", 512, 64, 20.0, 7400.0)
+FRONTS = {front.name: front for front in (LARGE, SMALL)}
 
 
 def starts(count):

@@ -33,7 +33,7 @@ def decades(features):
 def cleaned(cells, valid):
     """Subtracts each band's noise floor, the least smoothed power (Boll, 1979)."""
     power = power10(cells) * valid
-    smooth = F.avg_pool1d(power.transpose(1, 2), SMOOTHING, 1, SMOOTHING // 2, count_include_pad=False).transpose(1, 2)
+    smooth = F.avg_pool2d(power.unsqueeze(1), (SMOOTHING, 1), 1, (SMOOTHING // 2, 0), count_include_pad=False).squeeze(1)
     floor = (smooth * valid + 1e30 * (1 - valid)).amin(1, keepdim=True)
     return torch.log10(torch.maximum(power - SUBTRACTED * floor, power * LEAST) + 1e-13)
 

@@ -1,8 +1,8 @@
 """The cache of log-mel windows: clips as they are, and random variants of them.
 
-Input: the folder of a corpus, the number of a copy. Output: an `.npz` file with the windows (16-bit floats), labels,
+Input: a front end, the folder of a corpus, the number of a copy. Output: an `.npz` file with the windows (16-bit floats), labels,
 clips, speakers and parts. Invariants: copy 0 is the clips as they are; other copies hold one random variant of each clip
-that may train; the same corpus and copy give the same file.
+that may train, the same variant for every front end; the same front end, corpus and copy give the same file.
 """
 
 from concurrent.futures import ProcessPoolExecutor
@@ -12,10 +12,10 @@ import numpy as np
 
 import augment
 import corpora
-from features import FRONT, starts
+from features import starts
 
 
-def variant(clip, copy, rooms, voices):
+def variant(clip, front, copy, rooms, voices):
     """Returns the windows of one clip."""
     samples = corpora.samples(clip)
     if copy:
@@ -26,23 +26,23 @@ def variant(clip, copy, rooms, voices):
         first = [int(rng.integers(0, max(1, len(samples) - 48000 + 1)))]
     else:
         first = starts(len(samples))
-    return [FRONT.log_mel(samples[at:]).astype(np.float16) for at in first]
+    return [front.log_mel(samples[at:]).astype(np.float16) for at in first]
 
 
-def build(corpus, root, copy, path, processes=2):
+def build(corpus, root, front, copy, path, processes=2):
     clips = [clip for clip in corpora.READERS[corpus](root) if not copy or clip.part == "train" or corpus != "crema-d"]
     rng = np.random.default_rng([copy, len(corpus)])
     rooms = [augment.room(rng) for _ in range(200)] if copy else []
     voices = [corpora.samples(clips[at]) for at in rng.integers(0, len(clips), 200)] if copy else []
     with ProcessPoolExecutor(processes) as pool:
-        found = list(pool.map(partial(variant, copy=copy, rooms=rooms, voices=voices), clips, chunksize=50))
+        found = list(pool.map(partial(variant, front=front, copy=copy, rooms=rooms, voices=voices), clips, chunksize=50))
     index = np.repeat(np.arange(len(clips)), [len(windows) for windows in found])
     cells = np.stack([window for windows in found for window in windows])
     of = lambda field: np.array([getattr(clips[at], field) for at in index])
     np.savez(path, cells=cells, clip=index, label=of("label"), speaker=of("speaker"), part=of("part"))
 
 
-def build_noise(root, copy, path, count=600):
+def build_noise(root, front, copy, path, count=600):
     """Writes windows without speech, with the label -1; the babble is mixed from training speakers of CREMA-D."""
     clips = [clip for clip in corpora.crema_d(root) if clip.part == "train"]
     rng = np.random.default_rng([copy, 77])
@@ -52,17 +52,17 @@ def build_noise(root, copy, path, count=600):
         samples = augment.no_speech(rng, voices)
         samples = augment.equalized(rng, samples) if rng.random() < 0.4 else samples
         samples = samples / np.abs(samples).max() * 10 ** rng.uniform(-1.5, 0)
-        found.append(FRONT.log_mel(samples).astype(np.float16))
+        found.append(front.log_mel(samples).astype(np.float16))
     index, empty = np.arange(count), np.full(count, "")
     np.savez(path, cells=np.stack(found), clip=index, label=np.full(count, -1), speaker=empty, part=np.full(count, "train"))
 
 
-def load(corpus, roots, copy, cache):
+def load(corpus, roots, front, copy, cache):
     """Returns the file of one copy, which is built once; the root of `noise` is that of CREMA-D."""
-    path = cache / f"windows_{corpus}_{copy}.npz"
+    path = cache / f"windows_{front.name}_{corpus}_{copy}.npz"
     if not path.exists():
         builder = build_noise if corpus == "noise" else partial(build, corpus)
-        builder(roots[corpus], copy, path)
+        builder(roots[corpus], front, copy, path)
     return np.load(path)
 
 

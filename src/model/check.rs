@@ -17,6 +17,8 @@ const MAX_NAMES: usize = 1_000;
 const MAX_SAMPLES: usize = 9_600_000;
 /// The longest name, in bytes.
 const MAX_NAME_BYTES: usize = 256;
+/// The most values of one window: 64 MiB of 32-bit floats, a thousand times a window of the built-in model.
+const MAX_WINDOW_VALUES: usize = 1 << 24;
 
 /// Why a JSON text is not a valid contract.
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +126,10 @@ impl Contract {
         let frames = 1 + (length - mfcc.n_fft) / mfcc.hop_length;
         let allowed = format!("{frames}, which is 1 + ({length} - {}) / {}", mfcc.n_fft, mfcc.hop_length);
         let found = self.frames.map_or("absent".to_owned(), |frames| frames.to_string());
-        require(self.frames == Some(frames), "frames", found, &allowed)
+        require(self.frames == Some(frames), "frames", found, &allowed)?;
+        let (coefficients, most) = (self.coefficients(), MAX_WINDOW_VALUES);
+        let allowed = format!("at most {most} values a window, and {coefficients} coefficients make more");
+        require(frames.saturating_mul(coefficients) <= most, "frames", frames, &allowed)
     }
 
     /// Returns the number of values in one row of the graph's input, deltas included; 1 for a waveform.

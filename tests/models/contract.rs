@@ -91,6 +91,29 @@ fn other_invalid_entries_are_refused_by_name() {
 }
 
 #[test]
+fn a_contract_beyond_the_upper_limits_is_refused_by_name() {
+    let many: Vec<String> = (0..1_000_000).map(|number| number.to_string()).collect();
+    let cases: [(&str, Value, &str); 6] = [
+        ("/labels", json!(many), "labels = 1000000"),
+        ("/name", json!("n".repeat(257)), "name = 257 bytes: must be at most 256 bytes"),
+        ("/window/length_samples", json!(1_u64 << 40), "must be at most 9600000"),
+        ("/window/hop_samples", json!(1_u64 << 40), "must be at most 9600000"),
+        ("/mfcc/n_fft", json!(1_u64 << 40), "mfcc.n_fft = 1099511627776: must be from 2 to 65536"),
+        ("/mfcc/n_mels", json!(1_u64 << 40), "mfcc.n_mels = 1099511627776: must be from 1 to 1024"),
+    ];
+    for (entry, value, expected) in cases {
+        let message = refusal(|it| *it.pointer_mut(entry).unwrap() = value);
+        assert!(message.contains(expected) && message.len() < 300, "{entry}: {message}");
+    }
+    // Each entry is allowed, and all of them together are too much.
+    let product = refusal(|it| {
+        (it["mfcc"]["hop_length"], it["window"]["hop_samples"]) = (json!(1), json!(8_000_000));
+        (it["window"]["length_samples"], it["frames"]) = (json!(8_000_000), json!(8_000_000 - 256 + 1));
+    });
+    assert!(product.contains("frames = 7999745: must be at most 16777216 values a window"), "{product}");
+}
+
+#[test]
 fn a_front_end_that_needs_samples_outside_the_window_is_refused_by_name() {
     assert!(refusal(|it| it["mfcc"]["center"] = json!(true)).contains("mfcc.center = true: must be false"));
     assert!(refusal(|it| it["mfcc"]["top_db"] = json!(80.0)).contains("mfcc.top_db = 80.0: must be absent"));

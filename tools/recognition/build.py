@@ -55,14 +55,16 @@ class Scored:
 
 
 def calibrated(network, options):
-    """Returns the calibration from the choosing speakers of both corpora, and prints their measures."""
-    sets = [Scored(network, corpus, "validation", options) for corpus in ("crema-d", "emo-db")]
-    typical = np.median(calibration.distance(sets[0].embeddings))
-    fitted = calibration.fit([(it.logits, it.embeddings, it.labels) for it in sets], typical)
+    """Returns the calibration, the domain and the mean logits from the choosing speakers of both corpora, and prints their measures."""
+    parts = [Scored(network, corpus, "validation", options) for corpus in ("crema-d", "emo-db")]
+    sets = [(it.logits, it.embeddings, it.labels) for it in parts]
+    typical = np.median(calibration.distance(parts[0].embeddings))
+    fitted, domain = calibration.fit(sets, typical), calibration.domain(sets)
     print("calibration: base {:.3f}, slope {:.3f}, typical distance {:.3f}".format(*fitted))
-    for scored in sets:
+    print("out-of-domain score: 0.5 at distance {:.3f}, scale {:.3f}".format(*domain))
+    for scored in parts:
         scored.report(fitted)
-    return fitted
+    return fitted, domain, calibration.mean_logits(fitted, sets)
 
 
 def arguments():
@@ -83,9 +85,9 @@ def main():
     options = arguments()
     options.work.mkdir(parents=True, exist_ok=True)
     network = large_network(options)
-    fitted = calibrated(network.eval(), options)
-    described = export.contract(options.name, options.version, {**PROVENANCE, "seed": options.seed})
-    export.write(options.output, network, fitted, described)
+    fitted, domain, mean_logits = calibrated(network.eval(), options)
+    described = export.contract(options.name, options.version, {**PROVENANCE, "seed": options.seed}, mean_logits)
+    export.write(options.output, network, fitted, domain, described)
     print(f"{options.output}: {options.output.stat().st_size / 1e6:.1f} MB")
 
 

@@ -1,7 +1,8 @@
-"""The temperature of the probabilities, which grows with the distance of a window from the training data.
+"""Calibration: the temperature of the probabilities, which grows with the distance of a window from the training data, the
+out-of-domain score, and the mean logits for the adaptation to a stream.
 
-Input: logits, embeddings and labels of recordings that did not train the network which scored them. Output: base, slope and typical distance
-of `export.Calibrated`. Invariants: each set of recordings weighs the same, whatever its size; the slope is not negative.
+Input: logits, embeddings and labels of recordings that did not train the network which scored them. Output: base, slope and typical distance,
+and middle and scale of the out-of-domain score, of `export.Calibrated`. Invariants: each set of recordings weighs the same, whatever its size; the slope is not negative.
 """
 
 import numpy as np
@@ -33,3 +34,21 @@ def fit(sets, typical):
 
     base, slope = minimize(loss, [0.0, 0.1], method="L-BFGS-B", bounds=[(-2, 3), (0, 4)]).x
     return float(base), float(slope), float(typical)
+
+
+def domain(sets):
+    """Returns middle and scale of the out-of-domain score: 0.5 at the distance below which 95 % of `sets` lie, 0.05 at their median."""
+    distances = [distance(embeddings) for _, embeddings, _ in sets]
+    values = np.concatenate(distances)
+    weights = np.concatenate([np.full(len(it), 1 / len(it)) for it in distances])
+    median, middle = np.quantile(values, [0.5, 0.95], weights=weights, method="inverted_cdf")
+    return float(middle), float(max(middle - median, 1e-3) / np.log(19))
+
+
+def mean_logits(calibration, sets):
+    """Returns the mean over `sets` of each label's logit: the logarithm of its probability, at least 0.0001, less the mean over the labels."""
+    means = []
+    for logits, embeddings, _ in sets:
+        logarithms = np.log(np.maximum(probabilities(calibration, logits, embeddings), 1e-4))
+        means.append((logarithms - logarithms.mean(1, keepdims=True)).mean(0))
+    return np.mean(means, 0)

@@ -154,7 +154,7 @@ fn infer<O>(
         seconds.record(start.elapsed());
         result.unwrap_or_else(|_| Err(EngineError::Run("the session panicked".to_owned())))?;
         if !part.divides_into(windows) {
-            let found = part.scores.len() + part.values.len();
+            let found = part.scores.len() + part.values.len() + part.out_of_domain.len();
             return Err(EngineError::Run(format!("{found} output values for {windows} windows")));
         }
         out.append(part);

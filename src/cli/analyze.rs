@@ -19,7 +19,7 @@ use crate::audio::{AudioFile, AudioFormat, Encoding};
 use crate::batch;
 use crate::client::ChannelRequest;
 use crate::config::{Config, Engine};
-use crate::model::{Model, ModelSource, Prediction, Predictions, Session};
+use crate::model::{Model, ModelSource, Predictions, Session};
 use crate::proto::EmotionEvent;
 use crate::publish::EventFactory;
 use crate::publish::event::WindowName;
@@ -186,11 +186,12 @@ impl Analyzer {
         for window in windows {
             let Window { channel, index, partial, .. } = window;
             let row = if window.silent { None } else { Some(rows.next().context("a row for each window")?) };
-            let Prediction { scores: row, values } = row.unwrap_or_default();
+            let prediction = row.unwrap_or_default();
             let name = WindowName { owner: &info.owner, stream_id: &info.stream_id, channel, index, partial };
             let state = states.of(info, channel);
-            let staged = self.stages.run(state, window.segment, (self.events.labels(), &row));
-            let scores = staged.scores(&row, &values);
+            let labelled = (self.events.labels(), prediction.scores.as_slice());
+            let staged = self.stages.run(state, window.segment, labelled);
+            let scores = staged.scores(&prediction);
             let channel_name = info.channel_name(channel).to_owned();
             let scored = self.events.scored(name, window.start..window.end, scores);
             emit(states, window, &EmotionEvent { channel_name, ..scored })?;

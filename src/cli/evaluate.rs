@@ -25,7 +25,7 @@ use crate::evaluation::{
 use crate::model::Model;
 use crate::offline;
 use crate::proto::ClipResult;
-use crate::publish::Adaptation;
+use crate::publish::{Adaptation, TrainedLabels};
 
 /// Arguments of `affectd evaluate`.
 #[derive(Debug, clap::Args)]
@@ -85,20 +85,21 @@ pub async fn run(mut args: Args, context: super::Context) -> anyhow::Result<()> 
     let mut streams = args.streams.map(|kind| Streams::new(kind, &clips, &config));
     let perturbation = Arc::new(Perturbation::new(args.gain_db, args.telephone));
     let answers = Answers::only(&args.protocol.only_labels);
-    let plan = EvaluationPlan { clips, perturbation: Arc::clone(&perturbation), answers };
+    let plan = EvaluationPlan { clips, perturbation: Arc::clone(&perturbation), answers: answers.clone() };
     let mut each = |result: &ClipResult| {
         record.add(result);
         streams.iter_mut().for_each(|streams| streams.add(result));
     };
-    let report = match args.server {
+    let (report, contract) = match args.server {
         Some(url) => {
             let server = grpc_server(&url)?;
             let channel = client::connect(&server, &args.connection.credentials(&server)?).await?;
-            client::evaluation::evaluate(&server, channel, plan, &mut each).await?
+            (client::evaluation::evaluate(&server, channel, plan, &mut each).await?, None)
         }
         None => {
             let model = load_model(args.model, &config).await?;
-            offline::evaluation::evaluate(model, &config, plan, &mut each).await?
+            let contract = Some(model.contract.clone());
+            (offline::evaluation::evaluate(model, &config, plan, &mut each).await?, contract)
         }
     };
     record.finish()?;
@@ -108,7 +109,10 @@ pub async fn run(mut args: Args, context: super::Context) -> anyhow::Result<()> 
     if report.clips == 0 {
         anyhow::bail!("no clip could be scored: all {} were skipped", report.skipped);
     }
-    let adapted = streams.map(|streams| streams.report(&report, args.seed));
+    let trained = contract.as_ref().and_then(|contract| contract.adaptation.as_ref());
+    let mean_logits =
+        trained.map_or_else(Vec::new, |it| answers.restricted_logits(&report.labels, &it.mean_logits));
+    let adapted = streams.map(|streams| streams.report(&report, &mean_logits, args.seed));
     let mut out = io::stdout().lock();
     match (args.format, adapted) {
         (ReportFormat::Table, None) => write!(out, "{report}")?,
@@ -147,15 +151,17 @@ impl Streams {
         }
     }
 
-    /// Returns a title and the report of the adapted clips, which `raw` is the report of without adaptation.
-    fn report(self, raw: &Report, seed: u64) -> (String, Report) {
+    /// Returns a title and the report of the adapted clips, which `raw` is the report of without adaptation. `mean_logits` are those of the model's training
+    /// data, where they are known.
+    fn report(self, raw: &Report, mean_logits: &[f32], seed: u64) -> (String, Report) {
         let truth = |label: &str| raw.labels.iter().position(|known| known == label);
         let clips = self.clips.into_iter().filter_map(|(mut named, label)| {
             named.clip.truth = truth(&label)?;
             Some(named)
         });
         let clips: Vec<NamedClip> = clips.collect();
-        let (adapted, streams) = adapt_streams(&clips, &raw.labels, (self.kind, seed), self.adaptation);
+        let labels = TrainedLabels { names: &raw.labels.clone().into(), mean_logits };
+        let (adapted, streams) = adapt_streams(&clips, labels, (self.kind, seed), self.adaptation);
         let kind = match self.kind {
             StreamKind::Mixed => "of all emotions in random order",
             StreamKind::Neutral => "that begin with the neutral clips",

@@ -10,7 +10,7 @@ use comfy_table::{Table, presets};
 use serde_json::json;
 
 use crate::config;
-use crate::model::{Contract, Model, ModelSource};
+use crate::model::{Contract, Model, ModelSource, OutOfDomain, TrainingLogits};
 
 /// Arguments of `affectd model`.
 #[derive(Debug, clap::Args)]
@@ -89,18 +89,19 @@ async fn verify(source: ModelSource, format: ReportFormat, engine: config::Engin
         ReportFormat::Json => {
             let verdict = json!({
                 "ok": true, "model": model.contract.full_name(), "file": name, "engine": model.engine,
-                "library": library.to_string(), "device": model.device,
+                "library": library.to_string(), "device": model.device, "ood": model.contract.out_of_domain,
             });
             writeln!(out, "{verdict:#}")?;
         }
         ReportFormat::Table => {
-            let rows = [
+            let mut rows = vec![
                 ("model", model.contract.full_name()),
                 ("file", name),
                 ("graph", "matches the contract; a warm-up batch ran".to_owned()),
                 ("engine", format!("{} ({library})", model.engine)),
                 ("device", model.device),
             ];
+            rows.extend(out_of_domain(&model.contract));
             write!(out, "{}", table(&rows))?;
         }
     }
@@ -152,6 +153,11 @@ fn describe(source: &ModelSource, contract: &Contract) -> Vec<(&'static str, Str
             ),
         ));
     }
+    rows.extend(out_of_domain(contract));
+    if let Some(TrainingLogits { mean_logits }) = &contract.adaptation {
+        let logits: Vec<String> = mean_logits.iter().map(|logit| format!("{logit:.3}")).collect();
+        rows.push(("adaptation", format!("towards the mean logits {}", logits.join(", "))));
+    }
     let known = [
         ("data", provenance.datasets.join(", ")),
         ("protocol", provenance.protocol.clone()),
@@ -160,6 +166,12 @@ fn describe(source: &ModelSource, contract: &Contract) -> Vec<(&'static str, Str
     ];
     rows.extend(known.into_iter().filter(|(_, value)| !value.is_empty()));
     rows
+}
+
+/// Returns the row about the out-of-domain score, if the model has one.
+fn out_of_domain(contract: &Contract) -> Option<(&'static str, String)> {
+    let OutOfDomain { threshold } = contract.out_of_domain?;
+    Some(("out of domain", format!("windows with an output \"ood\" above {threshold}")))
 }
 
 fn table(rows: &[(&str, String)]) -> String {

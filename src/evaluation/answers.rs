@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::publish::adaptation;
+
 /// The labels that a prediction can have; without a restriction these are all labels of the model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answers(BTreeSet<String>);
@@ -42,6 +44,19 @@ impl Answers {
                 (true, false) => 1.0 / count as f32,
             };
         }
+    }
+}
+
+impl Answers {
+    /// Returns the logits of the accepted labels: those of the restricted probabilities that `logits` stand for.
+    #[must_use]
+    pub fn restricted_logits(&self, labels: &[String], logits: &[f32]) -> Vec<f32> {
+        if !self.are_restricted() {
+            return logits.to_vec();
+        }
+        let mut probabilities = adaptation::probabilities(logits);
+        self.restrict(labels, &mut probabilities);
+        adaptation::logits(&probabilities)
     }
 }
 

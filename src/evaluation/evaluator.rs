@@ -164,6 +164,7 @@ impl<O: From<ReplyOrigin>> Evaluator<O> {
         let mut mean = Prediction {
             scores: vec![0.0; self.contract.labels.len()],
             values: vec![0.0; self.contract.values.len()],
+            out_of_domain: self.contract.out_of_domain.map(|_| 0.0),
         };
         let mut count = 0.0;
         let predictions = ReceiverStream::new(windows).map(|features| self.predict_window(features));
@@ -172,8 +173,11 @@ impl<O: From<ReplyOrigin>> Evaluator<O> {
             count += 1.0;
             add(&mut mean.scores, prediction.scores);
             add(&mut mean.values, prediction.values);
+            mean.out_of_domain =
+                mean.out_of_domain.zip(prediction.out_of_domain).map(|(sum, score)| sum + score);
         }
-        mean.scores.iter_mut().chain(&mut mean.values).for_each(|sum| *sum /= count);
+        let sums = mean.scores.iter_mut().chain(&mut mean.values).chain(&mut mean.out_of_domain);
+        sums.for_each(|sum| *sum /= count);
         Ok(mean)
     }
 

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use super::ScoredClip;
 use crate::datasets::order_of;
-use crate::publish::Adaptation;
+use crate::publish::{Adaptation, TrainedLabels};
 
 /// Which clips of a speaker form a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,17 +47,17 @@ pub struct NamedClip {
 #[must_use]
 pub fn adapt_streams(
     clips: &[NamedClip],
-    labels: &[String],
+    labels: TrainedLabels<'_>,
     (kind, seed): (StreamKind, u64),
     adaptation: Adaptation,
 ) -> (Vec<ScoredClip>, usize) {
     let mut adapted: Vec<ScoredClip> = clips.iter().map(|named| named.clip.clone()).collect();
-    let streams = streams(clips, labels, kind, seed);
+    let streams = streams(clips, labels.names, kind, seed);
     for stream in streams.values() {
-        let (labels, mut state) = (labels.into(), None);
+        let mut state = None;
         for at in stream {
             let clip = &mut adapted[*at];
-            let (probabilities, next) = adaptation.adapt(state.as_ref(), &labels, &clip.probabilities);
+            let (probabilities, next) = adaptation.adapt(state.as_ref(), labels, &clip.probabilities);
             (clip.probabilities, state) = (probabilities, Some(next));
         }
     }
@@ -88,6 +88,8 @@ fn streams(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn clip(id: &str, speaker: &str, truth: usize, probabilities: [f32; 2]) -> NamedClip {
@@ -95,8 +97,13 @@ mod tests {
         NamedClip { id: id.to_owned(), clip: ScoredClip { truth, probabilities, speaker } }
     }
 
-    fn labels() -> Vec<String> {
-        ["neutral", "sadness"].map(str::to_owned).to_vec()
+    fn labels() -> Arc<[String]> {
+        ["neutral", "sadness"].map(str::to_owned).into()
+    }
+
+    fn adapted(clips: &[NamedClip], kind: StreamKind) -> (Vec<ScoredClip>, usize) {
+        let labels = TrainedLabels { names: &labels(), mean_logits: &[] };
+        adapt_streams(clips, labels, (kind, 0), Adaptation { windows: 4 })
     }
 
     fn clips() -> Vec<NamedClip> {
@@ -132,9 +139,8 @@ mod tests {
             |clips: &[ScoredClip]| clips.iter().filter(|clip| clip.prediction() == clip.truth).count();
         let raw: Vec<ScoredClip> = clips().into_iter().map(|named| named.clip).collect();
         assert_eq!(right(&raw), 20, "the model answers neutral throughout");
-        let adapt = |kind| adapt_streams(&clips(), &labels(), (kind, 0), Adaptation { windows: 4 }).0;
-        assert!(right(&adapt(StreamKind::Mixed)) > 26);
-        assert_eq!(right(&adapt(StreamKind::Single)), 20);
+        assert!(right(&adapted(&clips(), StreamKind::Mixed).0) > 26);
+        assert_eq!(right(&adapted(&clips(), StreamKind::Single).0), 20);
     }
 
     #[test]
@@ -146,8 +152,7 @@ mod tests {
                 named
             })
             .collect();
-        let (adapted, count) =
-            adapt_streams(&alone, &labels(), (StreamKind::Mixed, 0), Adaptation { windows: 4 });
+        let (adapted, count) = adapted(&alone, StreamKind::Mixed);
         assert_eq!(count, 40);
         for (before, after) in alone.iter().zip(&adapted) {
             assert!((before.clip.probabilities[0] - after.probabilities[0]).abs() < 1e-6);

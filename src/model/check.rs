@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use super::{Contract, Input, Layout};
+use super::{Contract, Input, Layout, OutOfDomain, TrainingLogits};
 use crate::features::{MfccOptions, OptionsError};
 
 /// The version of the contract's JSON schema that this program reads and writes.
@@ -85,6 +85,7 @@ impl Contract {
         check_names("values", &self.values)?;
         let temperature = self.temperature;
         require(temperature.is_finite() && temperature > 0.0, "temperature", temperature, "above 0")?;
+        self.check_training_statistics()?;
         let rate = self.sample_rate_hz;
         require((1_000..=192_000).contains(&rate), "sample_rate_hz", rate, "1000 to 192000")?;
         let window = self.window;
@@ -105,6 +106,19 @@ impl Contract {
             (None, _) => require(false, "mfcc", "absent", "present, because input is not \"waveform\""),
             (Some(mfcc), _) => self.check_frames(mfcc),
         }
+    }
+
+    /// Validates the entries that describe the training data for decisions about a stream.
+    fn check_training_statistics(&self) -> Result<(), ContractError> {
+        if let Some(OutOfDomain { threshold }) = self.out_of_domain {
+            require(threshold.is_finite(), "ood.threshold", threshold, "a finite 32-bit number")?;
+        }
+        let Some(TrainingLogits { mean_logits }) = &self.adaptation else { return Ok(()) };
+        let (key, labels) = ("adaptation.mean_logits", self.labels.len());
+        let found = format!("{} numbers", mean_logits.len());
+        require(mean_logits.len() == labels, key, found, &format!("{labels} numbers, one for each label"))?;
+        let not_finite = mean_logits.iter().find(|logit| !logit.is_finite());
+        not_finite.map_or(Ok(()), |logit| require(false, key, logit, "finite 32-bit numbers"))
     }
 
     fn check_frames(&self, mfcc: &MfccOptions) -> Result<(), ContractError> {

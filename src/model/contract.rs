@@ -44,6 +44,12 @@ pub struct Contract {
     /// applied it already.
     #[serde(default = "one")]
     pub temperature: f64,
+    /// How the graph's output `ood` is judged; absent for models without that output.
+    #[serde(default, rename = "ood", skip_serializing_if = "Option::is_none")]
+    pub out_of_domain: Option<OutOfDomain>,
+    /// What the adaptation to a stream needs of the training data; absent where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adaptation: Option<TrainingLogits>,
     /// The training data of the model and its scores.
     #[serde(default)]
     pub provenance: Provenance,
@@ -104,6 +110,22 @@ pub struct WindowShape {
     pub length_samples: usize,
     /// The number of samples from the start of one window to the start of the next.
     pub hop_samples: usize,
+}
+
+/// How the out-of-domain score of a window is judged. The score is the graph's output `ood`, `[batch]` or `[batch, 1]`: the larger it is, the less the
+/// window resembles the training data.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct OutOfDomain {
+    /// A window with a higher score is out of domain.
+    pub threshold: f32,
+}
+
+/// The logits of the training data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainingLogits {
+    /// The mean logit of each label. The logit of a label is the natural logarithm of its probability, which counts as at least 0.0001, less the mean of
+    /// these logarithms over the labels of the window.
+    pub mean_logits: Vec<f32>,
 }
 
 /// The training data of a model and its scores.

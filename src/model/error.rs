@@ -112,12 +112,12 @@ pub enum EngineError {
         /// The number of values that the caller passed.
         found: usize,
     },
-    /// The output holds a value that is not finite.
+    /// An output holds a value that is not finite.
     #[error("run the model: {value} for {label:?} in window {window} of the batch")]
     NotFinite {
         /// The window's index in the batch.
         window: usize,
-        /// The label whose value is not finite.
+        /// The label whose value is not finite; `ood` for the out-of-domain score.
         label: String,
         /// The value: NaN or an infinity.
         value: String,

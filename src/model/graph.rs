@@ -7,6 +7,9 @@ use ort::value::{Outlet, TensorElementType, ValueType};
 
 use super::{Contract, Layout, Output};
 
+/// The name of the output of the out-of-domain score, and of its entry in the contract.
+pub(super) const OUT_OF_DOMAIN: &str = "ood";
+
 /// What a session needs to know of the graph's input and output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ports {
@@ -14,6 +17,8 @@ pub(super) struct Ports {
     pub output: String,
     /// The output of real values; `None` where the contract names none.
     pub values: Option<String>,
+    /// The output of the out-of-domain score; `None` where the contract has no threshold for it.
+    pub out_of_domain: Option<String>,
     /// The sizes of the input's axes after the batch axis.
     pub window_shape: Vec<usize>,
     /// Whether the graph runs one window at a time, because its batch axis has the fixed size 1.
@@ -41,14 +46,24 @@ pub(super) fn match_ports(
             Some(port)
         }
     };
+    let out_of_domain = match contract.out_of_domain {
+        None => None,
+        Some(_) => {
+            let port = named(outputs, OUT_OF_DOMAIN)?;
+            check_port(port, "output", &[vec![1], vec![]], OUT_OF_DOMAIN)?;
+            Some(port)
+        }
+    };
     let one_window = fixed_batch(input) == Some(1);
-    let fixed = std::iter::once(output).chain(values).find(|port| fixed_batch(port).is_some());
+    let mut used = std::iter::once(output).chain(values).chain(out_of_domain);
+    let fixed = used.find(|port| fixed_batch(port).is_some());
     if let Some(port) = fixed.filter(|_| !one_window) {
         return Err(format!("output {:?} has a fixed batch size and the input has not", port.name()));
     }
     let (input, output) = (input.name().to_owned(), output.name().to_owned());
     let values = values.map(|port| port.name().to_owned());
-    Ok(Ports { input, output, values, window_shape, one_window })
+    let out_of_domain = out_of_domain.map(|port| port.name().to_owned());
+    Ok(Ports { input, output, values, out_of_domain, window_shape, one_window })
 }
 
 /// Returns the shapes of one window that hold its values in the order of the contract's layout. The first one is the

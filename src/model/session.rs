@@ -1,8 +1,8 @@
 //! One loaded graph on one thread: features in, predictions out.
 //!
-//! Input: a batch of windows as the front end computes them, `[batch, frames, coefficients]`. Output: `[batch, labels]` probabilities and
-//! `[batch, values]` real values, in the buffers of the caller. Layout, logits and temperature are handled here. Invariant: no output is NaN
-//! or infinite.
+//! Input: a batch of windows as the front end computes them, `[batch, frames, coefficients]`. Output: `[batch, labels]` probabilities,
+//! `[batch, values]` real values and `[batch]` out-of-domain scores, in the buffers of the caller. Layout, logits and temperature are handled here.
+//! Invariant: no output is NaN or infinite.
 
 use std::sync::Arc;
 
@@ -58,19 +58,20 @@ impl Session {
         &self.contract
     }
 
-    /// Runs `batch` windows as [`Self::predict`] does; `scores` becomes `[batch, labels]` and keeps its allocation. Values are dropped.
+    /// Runs `batch` windows as [`Self::predict`] does; `scores` becomes `[batch, labels]` and keeps its allocation. Values and
+    /// out-of-domain scores are dropped.
     ///
     /// # Errors
     /// As [`Self::predict`].
     pub fn run(&mut self, features: &[f32], batch: usize, scores: &mut Vec<f32>) -> Result<(), EngineError> {
-        let mut out = Predictions { scores: std::mem::take(scores), values: Vec::new() };
+        let mut out = Predictions { scores: std::mem::take(scores), ..Predictions::default() };
         let outcome = self.predict(features, batch, &mut out);
         *scores = out.scores;
         outcome
     }
 
-    /// Runs `batch` windows: `features` is `[batch, frames, coefficients]`, `out` becomes `[batch, labels]` probabilities and
-    /// `[batch, values]` real values, and keeps its allocations. A graph with a fixed batch size of 1 runs once per window.
+    /// Runs `batch` windows: `features` is `[batch, frames, coefficients]`, `out` becomes `[batch, labels]` probabilities,
+    /// `[batch, values]` real values and `[batch]` out-of-domain scores, and keeps its allocations. A graph with a fixed batch size of 1 runs once per window.
     ///
     /// # Errors
     /// Returns an error for a wrong number of values, a failure of ONNX Runtime, and an output that is not finite; `out` is
@@ -132,6 +133,9 @@ impl Session {
         append(&self.ports.output, &self.contract.labels, &mut out.scores)?;
         if let Some(port) = &self.ports.values {
             append(port, &self.contract.values, &mut out.values)?;
+        }
+        if let Some(port) = &self.ports.out_of_domain {
+            append(port, std::slice::from_ref(port), &mut out.out_of_domain)?;
         }
         Ok(())
     }

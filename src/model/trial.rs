@@ -2,13 +2,15 @@
 //!
 //! Input: a session. Output: nothing, or the first difference that was found. Invariants: the trial runs each window
 //! alone, the first one twice, and all of them beside each other in two orders; every label may differ by
-//! [`TOLERANCE`] at most (beside other windows by [`QUANTISED_TOLERANCE`] in a quantised graph).
+//! [`TOLERANCE`] at most (beside other windows by [`QUANTISED_TOLERANCE`] in a quantised graph). An out-of-domain score,
+//! which has any scale, may differ by the same share of its size where that is above 1.
 //!
 //! Batches are formed from whatever windows wait at the same moment. Where windows of a batch influence each other, or a
 //! graph draws random numbers, an event cannot be reproduced, and a window that is replayed after a restart gets other
 //! probabilities under the same event id.
 
-use super::{Contract, EngineError, Input, Session};
+use super::graph::OUT_OF_DOMAIN;
+use super::{Contract, EngineError, Input, Prediction, Predictions, Session};
 use crate::features::{FrameKind, FrontEnd, features_with_deltas};
 
 /// The largest difference of a probability between two runs of the same window.
@@ -22,11 +24,11 @@ pub(super) const QUANTISED_TOLERANCE: f32 = 0.02;
 /// A window whose result is not reproducible.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Difference {
-    /// The label with the largest difference.
+    /// The label with the largest difference, or `ood`.
     pub label: String,
-    /// The probability in the first run, in which the window is alone.
+    /// The probability, or the out-of-domain score, in the first run, in which the window is alone.
     pub alone: f32,
-    /// The probability in the other run.
+    /// The same in the other run.
     pub other: f32,
     /// Whether the window is alone in the other run too, so that the difference is due to chance.
     pub by_chance: bool,
@@ -59,36 +61,38 @@ pub(super) fn first_difference(
     session: &mut Session,
     beside_others: f32,
 ) -> Result<Option<Difference>, EngineError> {
-    let labels = session.contract().labels.clone();
+    let mut names = session.contract().labels.clone();
+    names.extend(session.contract().out_of_domain.map(|_| OUT_OF_DOMAIN.to_owned()));
     let mut windows = Vec::new();
     for features in probes(session.contract()) {
         match run(session, &[&features]) {
-            Ok(alone) => windows.push((features, alone)),
+            Ok(alone) => windows.push((features, alone.concat())),
             Err(EngineError::NotFinite { .. }) => {}
             Err(error) => return Err(error),
         }
     }
     let difference = |alone: &[f32], other: &[f32], by_chance| {
-        let gap = |at: &usize| (alone[*at] - other[*at]).abs();
-        let at = (0..labels.len()).max_by(|a, b| gap(a).total_cmp(&gap(b)))?;
+        // Probabilities are at most 1; only an out-of-domain score is larger.
+        let gap = |at: &usize| (alone[*at] - other[*at]).abs() / alone[*at].abs().max(1.0);
+        let at = (0..names.len()).max_by(|a, b| gap(a).total_cmp(&gap(b)))?;
         let allowed = if by_chance { TOLERANCE } else { beside_others };
         (gap(&at) > allowed).then(|| Difference {
-            label: labels[at].clone(),
+            label: names[at].clone(),
             alone: alone[at],
             other: other[at],
             by_chance,
-            allowed,
+            allowed: allowed * alone[at].abs().max(1.0),
         })
     };
     if let Some((features, alone)) = windows.first()
-        && let Some(found) = difference(alone, &run(session, &[features])?, true)
+        && let Some(found) = difference(alone, &run(session, &[features])?.concat(), true)
     {
         return Ok(Some(found));
     }
     for _ in 0..2 {
         let batch: Vec<&[f32]> = windows.iter().map(|(features, _)| features.as_slice()).collect();
         let together = if batch.is_empty() { Vec::new() } else { run(session, &batch)? };
-        for ((_, alone), other) in windows.iter().zip(together.chunks_exact(labels.len())) {
+        for ((_, alone), other) in windows.iter().zip(&together) {
             if let Some(found) = difference(alone, other, false) {
                 return Ok(Some(found));
             }
@@ -100,10 +104,12 @@ pub(super) fn first_difference(
     Ok(None)
 }
 
-fn run(session: &mut Session, windows: &[&[f32]]) -> Result<Vec<f32>, EngineError> {
-    let mut probabilities = Vec::new();
-    session.run(&windows.concat(), windows.len(), &mut probabilities)?;
-    Ok(probabilities)
+/// Returns the probabilities of each window, followed by its out-of-domain score where the model has one.
+fn run(session: &mut Session, windows: &[&[f32]]) -> Result<Vec<Vec<f32>>, EngineError> {
+    let mut out = Predictions::default();
+    session.predict(&windows.concat(), windows.len(), &mut out)?;
+    let row = |row: Prediction| row.scores.into_iter().chain(row.out_of_domain).collect();
+    Ok(out.rows(windows.len()).map(row).collect())
 }
 
 /// Returns the windows of the trial: the values of the warm-up, and the features of two sounds of different level and

@@ -5,8 +5,9 @@
 //! depends on the windows before it alone, so a replay of the stream gives the same.
 //!
 //! The logit `z` of a label is the logarithm of its probability, less the mean over the labels. With `n` windows so far, the present one included, their mean
-//! `m` and variance `v` (averaged over the labels), the adapted logits are `z − g · n / (n + K) · m`: the mean is shrunk towards 0 by `K` windows
-//! (`publish.adaptation_windows`). For a linear head this equals removing a shrunk running mean of its features.
+//! `m` and variance `v` (averaged over the labels), the adapted logits are `z − g · n / (n + K) · (m − m₀)`: the mean is shrunk by `K` windows
+//! (`publish.adaptation_windows`) towards `m₀`, that of the training data, which the model's contract gives, or 0. A stream whose mean is `m₀` is not changed.
+//! For a linear head this equals removing a shrunk running mean of its features.
 //!
 //! The guard `g = min(1, v / V) · (n − 1) / (n + 7)` keeps a stream that holds one emotion from being turned around: its logits vary half as much as those of
 //! a stream of several emotions, and while few windows are known nothing is removed. `V` is the variance of streams of mixed emotions.
@@ -29,6 +30,15 @@ pub struct Adaptation {
     pub windows: usize,
 }
 
+/// The labels of a model, and what it learnt them from.
+#[derive(Debug, Clone, Copy)]
+pub struct TrainedLabels<'a> {
+    /// The labels.
+    pub names: &'a Arc<[String]>,
+    /// The mean logit of each label over the training data, `m₀`; empty where it is not known, which counts as 0.
+    pub mean_logits: &'a [f32],
+}
+
 impl Adaptation {
     /// Adapts a channel's next window and updates the channel's state. Returns one probability for each label; nothing for a silent window, which has no
     /// scores and changes no state.
@@ -36,7 +46,7 @@ impl Adaptation {
     pub fn adapt_channel(
         &self,
         state: &mut ChannelState,
-        labels: &Arc<[String]>,
+        labels: TrainedLabels<'_>,
         scores: &[f32],
     ) -> Vec<f32> {
         if scores.is_empty() {
@@ -52,12 +62,12 @@ impl Adaptation {
     pub fn adapt(
         &self,
         before: Option<&LogitStatistics>,
-        labels: &Arc<[String]>,
+        TrainedLabels { names, mean_logits }: TrainedLabels<'_>,
         scores: &[f32],
     ) -> (Vec<f32>, LogitStatistics) {
-        let before = before.filter(|before| before.labels == *labels && before.means.len() == scores.len());
+        let before = before.filter(|before| before.labels == *names && before.means.len() == scores.len());
         let mut statistics = before.cloned().unwrap_or_else(|| LogitStatistics {
-            labels: labels.clone(),
+            labels: names.clone(),
             windows: 0,
             means: vec![0.0; scores.len()],
             deviations: 0.0,
@@ -65,7 +75,10 @@ impl Adaptation {
         let logits = logits(scores);
         add(&mut statistics, &logits);
         let weight = self.weight(&statistics);
-        let adapted = logits.iter().zip(&statistics.means).map(|(logit, mean)| logit - weight * mean);
+        let trained = mean_logits.iter().copied().chain(std::iter::repeat(0.0));
+        let means = statistics.means.iter().zip(trained);
+        let adapted =
+            logits.iter().zip(means).map(|(logit, (mean, trained))| logit - weight * (mean - trained));
         (probabilities(&adapted.collect::<Vec<f32>>()), statistics)
     }
 
@@ -82,14 +95,17 @@ impl Adaptation {
     }
 }
 
-fn logits(scores: &[f32]) -> Vec<f32> {
+/// Returns the logits of a window's probabilities, whose mean is 0.
+#[must_use]
+pub fn logits(scores: &[f32]) -> Vec<f32> {
     let logs: Vec<f32> = scores.iter().map(|score| score.max(SMALLEST).ln()).collect();
     let mean = logs.iter().sum::<f32>() / logs.len() as f32;
     logs.into_iter().map(|log| log - mean).collect()
 }
 
-/// Softmax.
-fn probabilities(logits: &[f32]) -> Vec<f32> {
+/// Returns the probabilities of logits (softmax).
+#[must_use]
+pub fn probabilities(logits: &[f32]) -> Vec<f32> {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let exponentials: Vec<f32> = logits.iter().map(|logit| (logit - most).exp()).collect();
     let sum: f32 = exponentials.iter().sum();
@@ -115,14 +131,25 @@ mod tests {
 
     const MIXED: [[f32; 3]; 4] = [[0.9, 0.07, 0.03], [0.5, 0.45, 0.05], [0.9, 0.02, 0.08], [0.5, 0.05, 0.45]];
 
-    fn labels() -> Arc<[String]> {
+    fn names() -> Arc<[String]> {
         ["anger", "fear", "sadness"].iter().map(|label| (*label).to_owned()).collect()
+    }
+
+    /// The labels of a model whose training data is not known.
+    fn untrained(names: &Arc<[String]>) -> TrainedLabels<'_> {
+        TrainedLabels { names, mean_logits: &[] }
     }
 
     /// Adapts windows of one channel after the other.
     fn adapted(windows: &[[f32; 3]]) -> Vec<Vec<f32>> {
-        let (adaptation, labels, mut state) = (Adaptation { windows: 12 }, labels(), ChannelState::default());
-        windows.iter().map(|scores| adaptation.adapt_channel(&mut state, &labels, scores)).collect()
+        adapted_towards(&[], windows)
+    }
+
+    /// The same for a model with these mean logits.
+    fn adapted_towards(mean_logits: &[f32], windows: &[[f32; 3]]) -> Vec<Vec<f32>> {
+        let (adaptation, names, mut state) = (Adaptation { windows: 12 }, names(), ChannelState::default());
+        let labels = TrainedLabels { names: &names, mean_logits };
+        windows.iter().map(|scores| adaptation.adapt_channel(&mut state, labels, scores)).collect()
     }
 
     fn best(scores: &[f32]) -> usize {
@@ -162,6 +189,23 @@ mod tests {
     }
 
     #[test]
+    fn the_mean_is_shrunk_towards_that_of_the_training_data() {
+        let windows: Vec<[f32; 3]> = MIXED.iter().copied().cycle().take(200).collect();
+        let all: Vec<Vec<f32>> = windows.iter().map(|scores| logits(scores)).collect();
+        let mean = |label: usize| all.iter().map(|logits| logits[label]).sum::<f32>() / 200.0;
+        let own = [mean(0), mean(1), mean(2)];
+        let unchanged =
+            |found: &[f32], raw: &[f32; 3]| found.iter().zip(raw).all(|(a, b)| (a - b).abs() < 1e-3);
+        let last = &adapted_towards(&own, &windows)[199];
+        assert!(unchanged(last, &windows[199]), "a stream like the training data is not changed: {last:?}");
+        assert!(!unchanged(&adapted(&windows)[199], &windows[199]));
+        let raised = adapted_towards(&[own[0], own[1] + 3.0, own[2]], &windows);
+        let raw = &windows[199];
+        assert!(raised[199][1] > raw[1] + 0.1, "a label that was frequent in training is raised: {raised:?}");
+        assert!(unchanged(&raised[0], &windows[0]), "nothing is known before the second window");
+    }
+
+    #[test]
     fn a_stream_of_one_emotion_keeps_its_label() {
         let windows: Vec<[f32; 3]> =
             (0..200).map(|at| if at % 2 == 0 { [0.7, 0.2, 0.1] } else { [0.65, 0.2, 0.15] }).collect();
@@ -170,23 +214,23 @@ mod tests {
 
     #[test]
     fn silent_windows_change_nothing_and_other_labels_start_afresh() {
-        let (adaptation, labels, mut state) = (Adaptation { windows: 12 }, labels(), ChannelState::default());
+        let (adaptation, names, mut state) = (Adaptation { windows: 12 }, names(), ChannelState::default());
         for scores in MIXED {
-            let _ = adaptation.adapt_channel(&mut state, &labels, &scores);
+            let _ = adaptation.adapt_channel(&mut state, untrained(&names), &scores);
         }
         let before = state.clone();
-        assert!(adaptation.adapt_channel(&mut state, &labels, &[]).is_empty());
+        assert!(adaptation.adapt_channel(&mut state, untrained(&names), &[]).is_empty());
         assert_eq!(state, before);
         let others: Arc<[String]> = ["a", "b", "c"].iter().map(|label| (*label).to_owned()).collect();
-        let (scores, next) = adaptation.adapt(state.logits.as_deref(), &others, &[0.2, 0.3, 0.5]);
+        let (scores, next) = adaptation.adapt(state.logits.as_deref(), untrained(&others), &[0.2, 0.3, 0.5]);
         assert!((scores[2] - 0.5).abs() < 1e-6 && next.windows == 1);
     }
 
     #[test]
     fn json_brings_the_same_statistics_back() {
-        let (adaptation, labels, mut state) = (Adaptation { windows: 12 }, labels(), ChannelState::default());
+        let (adaptation, names, mut state) = (Adaptation { windows: 12 }, names(), ChannelState::default());
         for scores in MIXED {
-            let _ = adaptation.adapt_channel(&mut state, &labels, &scores);
+            let _ = adaptation.adapt_channel(&mut state, untrained(&names), &scores);
         }
         let statistics = state.logits.as_deref().unwrap();
         let json = serde_json::to_string(statistics).unwrap();

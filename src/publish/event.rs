@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::proto::Timestamp;
 use uuid::Uuid;
 
-use super::Options;
+use super::{Options, TrainedLabels};
 use crate::model::Contract;
 use crate::proto::{EmotionEvent, EmotionScore, EmotionValue};
 use crate::serving::WindowEnvelope;
@@ -22,6 +22,10 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x8037_025d_6c45_53c9_8713_b0c0_9f48_c52
 #[derive(Debug, Clone)]
 pub struct EventFactory {
     labels: Arc<[String]>,
+    /// The mean logits of the model's training data; empty where they are not known.
+    mean_logits: Vec<f32>,
+    /// The model's out-of-domain threshold; `None` for models without such a score.
+    out_of_domain_above: Option<f32>,
     /// Names of the model's real values.
     values: Arc<[String]>,
     /// Name and version, as in `crema-d-cnn@1.0.0`.
@@ -65,8 +69,8 @@ impl EventFactories {
     }
 }
 
-/// The scores and values of a window.
-#[derive(Debug, Clone, Copy)]
+/// The scores and values of a window. All are empty for a window that did not reach the model.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Scores<'a> {
     /// The model's own: one for each label.
     pub raw: &'a [f32],
@@ -76,6 +80,8 @@ pub struct Scores<'a> {
     pub smoothed: Option<&'a [f32]>,
     /// The model's real values: one for each name in its contract's `values`.
     pub values: &'a [f32],
+    /// The model's out-of-domain score.
+    pub out_of_domain: Option<f32>,
 }
 
 /// Identifies a window of a stream.
@@ -99,6 +105,8 @@ impl EventFactory {
     pub fn new(contract: &Contract, decision: &Options) -> Self {
         Self {
             labels: contract.labels.clone().into(),
+            mean_logits: contract.adaptation.as_ref().map_or_else(Vec::new, |it| it.mean_logits.clone()),
+            out_of_domain_above: contract.out_of_domain.map(|it| it.threshold),
             values: contract.values.clone().into(),
             model: format!("{}@{}", contract.name, contract.version),
             uncertain_below: decision.uncertain_below as f32,
@@ -107,8 +115,14 @@ impl EventFactory {
 
     /// The model's labels.
     #[must_use]
-    pub fn labels(&self) -> &Arc<[String]> {
-        &self.labels
+    pub fn labels(&self) -> TrainedLabels<'_> {
+        TrainedLabels { names: &self.labels, mean_logits: &self.mean_logits }
+    }
+
+    /// The out-of-domain score above which a window does not resemble the training data; `None` for models without such a score.
+    #[must_use]
+    pub fn out_of_domain_above(&self) -> Option<f32> {
+        self.out_of_domain_above
     }
 
     /// The model's name and version.
@@ -172,6 +186,7 @@ impl EventFactory {
             adapted_scores: scores.adapted.map(|adapted| self.labelled(adapted)).unwrap_or_default(),
             smoothed_scores: scores.smoothed.map(|smoothed| self.labelled(smoothed)).unwrap_or_default(),
             values: self.named(scores.values),
+            out_of_domain_score: scores.out_of_domain,
             model: self.model.clone(),
             partial: name.partial,
             ..EmotionEvent::default()
@@ -221,7 +236,15 @@ mod tests {
     fn factory(version: &str) -> EventFactory {
         let labels = ["anger".to_owned(), "sadness".to_owned()].into();
         let values = ["arousal".to_owned(), "valence".to_owned()].into();
-        EventFactory { labels, values, model: format!("m@{version}"), uncertain_below: 0.6 }
+        let (model, uncertain_below) = (format!("m@{version}"), 0.6);
+        EventFactory {
+            labels,
+            values,
+            model,
+            uncertain_below,
+            mean_logits: Vec::new(),
+            out_of_domain_above: Some(1.0),
+        }
     }
 
     #[test]
@@ -236,7 +259,7 @@ mod tests {
         for (scores, emotion, confidence) in
             [([0.6, 0.4], "anger", 0.6), ([0.59, 0.41], UNCERTAIN, 0.59), ([0.1, 0.9], "sadness", 0.9)]
         {
-            let scores = Scores { raw: &scores, adapted: None, smoothed: None, values: &[] };
+            let scores = Scores { raw: &scores, ..Scores::default() };
             let event = factory("1").scored(name, time.clone(), scores);
             assert_eq!((event.emotion.as_str(), event.confidence), (emotion, confidence));
             assert_eq!(probabilities(&event.scores), scores.raw);
@@ -247,11 +270,7 @@ mod tests {
     #[test]
     fn a_window_without_a_prediction_is_silence() {
         let name = WindowName { owner: "", stream_id: "call", channel: 0, index: 0, partial: false };
-        let event = factory("1").scored(
-            name,
-            Duration::ZERO..Duration::from_secs(3),
-            Scores { raw: &[], adapted: None, smoothed: None, values: &[] },
-        );
+        let event = factory("1").scored(name, Duration::ZERO..Duration::from_secs(3), Scores::default());
         assert_eq!((event.emotion.as_str(), event.confidence, event.scores.len()), (SILENCE, 0.0, 0));
         assert_eq!(event.event_id, factory("1").event_id(name).to_string());
     }
@@ -266,7 +285,7 @@ mod tests {
             // Equal smoothed scores: the window itself favours anger.
             ([0.65, 0.65], "anger", 0.65),
         ] {
-            let scores = Scores { raw: &raw, adapted: None, smoothed: Some(&smoothed), values: &[] };
+            let scores = Scores { raw: &raw, smoothed: Some(&smoothed), ..Scores::default() };
             let event = factory("1").scored(name, Duration::ZERO..Duration::from_secs(3), scores);
             assert_eq!((event.emotion.as_str(), event.confidence), (emotion, confidence));
             assert_eq!(probabilities(&event.scores), raw);
@@ -275,13 +294,15 @@ mod tests {
     }
 
     #[test]
-    fn values_have_the_names_of_the_contract() {
+    fn values_have_the_names_of_the_contract_and_the_out_of_domain_score_stands_beside() {
         let name = WindowName { owner: "", stream_id: "call", channel: 0, index: 0, partial: false };
-        let scores = Scores { raw: &[0.9, 0.1], adapted: None, smoothed: None, values: &[0.25, -0.5] };
+        let scores =
+            Scores { raw: &[0.9, 0.1], values: &[0.25, -0.5], out_of_domain: Some(1.5), ..Scores::default() };
         let event = factory("1").scored(name, Duration::ZERO..Duration::from_secs(3), scores);
         let found: Vec<_> = event.values.iter().map(|value| (value.name.as_str(), value.value)).collect();
         assert_eq!(found, [("arousal", 0.25), ("valence", -0.5)]);
         assert_eq!((event.emotion.as_str(), event.confidence), ("anger", 0.9));
+        assert_eq!(event.out_of_domain_score, Some(1.5));
     }
 
     fn probabilities(scores: &[EmotionScore]) -> Vec<f32> {

@@ -2,11 +2,13 @@
 //!
 //! Input: values that serde reads. Output: how the emotion of a window is decided and where its event is published.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Adaptation;
-use crate::options::{As, Count, OrOff, Share, choice};
+use crate::options::{AnyDuration, As, Count, OrOff, Share, choice};
 
 /// How events are decided and published.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,10 +19,13 @@ pub struct Options {
     /// Best probability below which a window is published as uncertain; its scores stay.
     #[serde(with = "As::<Share>")]
     pub uncertain_below: f64,
+    /// Time of a channel's analysed windows above the model's out-of-domain threshold after which the stream counts as out of domain and is logged.
+    #[serde(with = "As::<AnyDuration>")]
+    pub out_of_domain_after: Duration,
     /// How the scores of a window are adapted to those of its channel so far; the scores of a window stay.
     #[serde(with = "As::<OrOff<AdaptationMethod>>")]
     pub adaptation: Option<AdaptationMethod>,
-    /// Windows by which the running mean of a channel is shrunk towards that of a balanced one.
+    /// Windows by which the running mean of a channel is shrunk towards that of the training data.
     #[serde(with = "As::<Count<1, 10_000>>")]
     pub adaptation_windows: usize,
     /// How emotion and confidence are smoothed over the last windows of a channel; the scores of a window stay.
@@ -36,6 +41,7 @@ impl Default for Options {
         Self {
             kafka_for_grpc: true,
             uncertain_below: 0.0,
+            out_of_domain_after: Duration::from_secs(30),
             adaptation: None,
             adaptation_windows: 12,
             smoothing: None,

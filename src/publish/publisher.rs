@@ -13,6 +13,7 @@ use super::Options;
 use super::call_stage::{CallOutput, CallStage};
 use super::event::{EventFactories, EventFactory, Scores, now};
 use super::live::LiveTap;
+use super::out_of_domain::OutOfDomainStreams;
 use super::stages::{Staged, Stages};
 use super::stream_states::StreamStates;
 use super::tap::EventTap;
@@ -54,6 +55,7 @@ impl Publisher {
         let mut factories = EventFactories::new(self.options.clone());
         let mut states = StreamStates::default();
         let mut calls = CallStage::new(self.calls.clone());
+        let mut out_of_domain = OutOfDomainStreams::new(self.options.out_of_domain_after);
         loop {
             let next = tokio::select! {
                 biased;
@@ -75,16 +77,18 @@ impl Publisher {
                     }
                     (JobOrigin::StreamEnd(stream), _) => {
                         states.end(&stream);
+                        out_of_domain.end(&stream);
                         calls.leave(&stream);
                         self.live.ended(&stream);
                     }
                     (JobOrigin::Window(envelope), Ok(prediction)) => {
                         let window = (*envelope, prediction);
-                        let left = self.window((&mut states, &calls), &events, window);
+                        let stages = (&mut states, &mut out_of_domain, &calls);
+                        let left = self.window(stages, &events, window);
                         calls.publish_alerts(left);
                     }
                     (JobOrigin::Window(envelope), Err(error)) => {
-                        let counted = self.without_prediction((&mut states, &calls), &envelope);
+                        let counted = self.without_prediction((&mut states, &calls), &events, &envelope);
                         let left = failed(&events, *envelope, error, counted);
                         calls.publish_alerts(left);
                     }
@@ -98,10 +102,11 @@ impl Publisher {
     fn without_prediction(
         &self,
         (states, calls): (&mut StreamStates, &CallStage),
+        events: &EventFactory,
         envelope: &WindowEnvelope,
     ) -> Counted {
         let WindowEnvelope { stream, channel, .. } = envelope;
-        if Stages::new(&self.options).is_empty() && envelope.activity.is_none() {
+        if self.is_stateless(states, events, envelope) {
             return Counted { state: stream.channel_states.of(*channel), alerts: Vec::new() };
         }
         let states = states.of_stream(stream);
@@ -109,21 +114,29 @@ impl Publisher {
         Counted { state: states.of(*channel), alerts }
     }
 
+    /// Whether no stage is on for the stream of a window, so that the state that another reader left goes on unchanged.
+    fn is_stateless(&self, states: &StreamStates, events: &EventFactory, envelope: &WindowEnvelope) -> bool {
+        Stages::new(&self.options).is_empty()
+            && envelope.activity.is_none()
+            && events.out_of_domain_above().is_none()
+            && !states.contains(&envelope.stream)
+    }
+
     /// Runs the stages behind the model on a window, and publishes its event. Returns alerts that no sink of the window took.
     fn window(
         &self,
-        (states, calls): (&mut StreamStates, &CallStage),
+        (states, out_of_domain, calls): (&mut StreamStates, &mut OutOfDomainStreams, &CallStage),
         events: &EventFactory,
         (envelope, prediction): (WindowEnvelope, Prediction),
     ) -> Vec<Arc<Alert>> {
         let stages = Stages::new(&self.options);
-        if stages.is_empty() && envelope.activity.is_none() {
-            // No stage is on: the state that another reader left goes on unchanged.
+        if self.is_stateless(states, events, &envelope) {
             let state = envelope.stream.channel_states.of(envelope.channel);
             let event = Self::event(events, &envelope, &prediction, &Staged::default());
             return self.publish(envelope, Some(event), Counted { state, alerts: Vec::new() });
         }
         let states = states.of_stream(&envelope.stream);
+        out_of_domain.window(states, &envelope, events, &prediction);
         let state = states.of_mut(envelope.channel);
         let event = match envelope.recipient {
             Recipient::Unpublished(_) => None,
@@ -140,13 +153,13 @@ impl Publisher {
     fn event(
         events: &EventFactory,
         envelope: &WindowEnvelope,
-        Prediction { scores: raw, values }: &Prediction,
+        prediction: &Prediction,
         staged: &Staged,
     ) -> EmotionEvent {
-        let event = events.event(envelope, staged.scores(raw, values), now());
+        let event = events.event(envelope, staged.scores(prediction), now());
         envelope.agreements.iter().for_each(|agreement| agreement.record(&event.emotion));
         if !matches!(envelope.recipient, Recipient::Shadow(_)) {
-            metrics::window(if raw.is_empty() { "silent" } else { "published" });
+            metrics::window(if prediction.scores.is_empty() { "silent" } else { "published" });
             metrics::event(&event.emotion, envelope.completed_at.elapsed());
         }
         event
@@ -220,8 +233,8 @@ fn failed(
         metrics::window("failed");
     }
     let index = envelope.index;
-    let nothing = Scores { raw: &[], adapted: None, smoothed: None, values: &[] };
-    let undecided = EmotionEvent { emotion: String::new(), ..events.event(&envelope, nothing, now()) };
+    let event = events.event(&envelope, Scores::default(), now());
+    let undecided = EmotionEvent { emotion: String::new(), ..event };
     let sinks = envelope.sinks.into_iter();
     match envelope.recipient {
         Recipient::Call(call) => {

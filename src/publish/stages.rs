@@ -2,12 +2,12 @@
 //!
 //! Input: the raw scores of a window, and its channel's state. Output: the scores of each stage that is on. Pure.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Scores;
 use super::smoothing::RawScores;
-use super::{Adaptation, Options, Smoothing};
+use super::{Adaptation, Options, Smoothing, TrainedLabels};
+use crate::model::Prediction;
 use crate::stream::ChannelState;
 
 /// The stages that are on.
@@ -43,11 +43,11 @@ impl Stages {
         &self,
         state: &mut ChannelState,
         segment: Duration,
-        (labels, raw): (&Arc<[String]>, &[f32]),
+        (labels, raw): (TrainedLabels<'_>, &[f32]),
     ) -> Staged {
         let adapted = self.adaptation.map(|adaptation| adaptation.adapt_channel(state, labels, raw));
         let scores = adapted.as_deref().unwrap_or(raw);
-        let window = RawScores { segment, labels, scores };
+        let window = RawScores { segment, labels: labels.names, scores };
         let smoothed = self.smoothing.map(|smoothing| smoothing.smooth_channel(state, window));
         Staged { adapted, smoothed }
     }
@@ -56,7 +56,14 @@ impl Stages {
 impl Staged {
     /// Returns all scores of the window.
     #[must_use]
-    pub fn scores<'a>(&'a self, raw: &'a [f32], values: &'a [f32]) -> Scores<'a> {
-        Scores { raw, adapted: self.adapted.as_deref(), smoothed: self.smoothed.as_deref(), values }
+    pub fn scores<'a>(&'a self, prediction: &'a Prediction) -> Scores<'a> {
+        let Prediction { scores: raw, values, out_of_domain } = prediction;
+        Scores {
+            raw,
+            adapted: self.adapted.as_deref(),
+            smoothed: self.smoothed.as_deref(),
+            values,
+            out_of_domain: *out_of_domain,
+        }
     }
 }

@@ -36,6 +36,12 @@ impl StreamStates {
         states.unwrap_or(&stream.channel_states).clone()
     }
 
+    /// Whether a stream has state here.
+    #[must_use]
+    pub fn contains(&self, stream: &Arc<StreamInfo>) -> bool {
+        self.streams.contains_key(&Arc::as_ptr(stream).addr())
+    }
+
     /// Drops the state of a stream that has ended.
     pub fn end(&mut self, stream: &Arc<StreamInfo>) {
         self.streams.remove(&Arc::as_ptr(stream).addr());

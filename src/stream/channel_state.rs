@@ -13,7 +13,7 @@ use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AlertState, ChannelTotals, LogitStatistics, RecentScores};
+use super::{AlertState, ChannelTotals, LogitStatistics, OutOfDomainState, RecentScores};
 
 /// Key of the smoothing's state.
 const RECENT: &str = "recent";
@@ -21,9 +21,10 @@ const RECENT: &str = "recent";
 const LOGITS: &str = "logits";
 /// Key of the totals for the summary of the call.
 const CALL: &str = "call";
-
 /// Key of the state of alert rules.
 const ALERTS: &str = "alerts";
+/// Key of the state of the out-of-domain judgement.
+const OUT_OF_DOMAIN: &str = "outOfDomain";
 
 /// State of all stages for one channel, after one window. Cheap to clone.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -36,6 +37,8 @@ pub struct ChannelState {
     pub call: Option<Arc<ChannelTotals>>,
     /// The state of the alert rules.
     pub alerts: Option<Arc<AlertState>>,
+    /// The windows above the model's out-of-domain threshold; `None` where the newest window that reached the model is not.
+    pub out_of_domain: Option<OutOfDomainState>,
     /// State of stages that this version does not have, by key.
     pub unknown: Option<Arc<BTreeMap<String, Value>>>,
 }
@@ -97,6 +100,10 @@ impl Serialize for ChannelStates {
                 self.0.iter().map(|state| state.alerts.as_deref()).collect();
             map.serialize_entry(ALERTS, &alerts)?;
         }
+        if self.0.iter().any(|state| state.out_of_domain.is_some()) {
+            let out_of_domain: Vec<_> = self.0.iter().map(|state| state.out_of_domain).collect();
+            map.serialize_entry(OUT_OF_DOMAIN, &out_of_domain)?;
+        }
         let unknown = || self.0.iter().map(|state| state.unknown.as_deref());
         let keys: BTreeSet<&String> = unknown().flatten().flat_map(BTreeMap::keys).collect();
         for key in keys {
@@ -133,6 +140,11 @@ impl TryFrom<BTreeMap<String, Value>> for ChannelStates {
                 let alerts: Vec<Option<AlertState>> = serde_json::from_value(value)?;
                 for (channel, alerts) in (0..).zip(alerts) {
                     states.of_mut(channel).alerts = alerts.map(Arc::new);
+                }
+            } else if key == OUT_OF_DOMAIN {
+                let out_of_domain: Vec<Option<OutOfDomainState>> = serde_json::from_value(value)?;
+                for (channel, out_of_domain) in (0..).zip(out_of_domain) {
+                    states.of_mut(channel).out_of_domain = out_of_domain;
                 }
             } else if let Value::Array(items) = value {
                 unknown.resize(unknown.len().max(items.len()), BTreeMap::new());

@@ -78,6 +78,8 @@ mod names {
     pub const KAFKA_REBALANCES_TOTAL: &str = "affectd_kafka_rebalances_total";
     /// Models in use: 1.
     pub const MODEL_INFO: &str = "affectd_model_info";
+    /// Streams whose audio does not resemble the training data.
+    pub const OUT_OF_DOMAIN_STREAMS: &str = "affectd_out_of_domain_streams";
     /// Windows that a shadow model analysed.
     pub const SHADOW_WINDOWS_TOTAL: &str = "affectd_shadow_windows_total";
     /// Requests that were not authorised.
@@ -171,6 +173,7 @@ pub const METRICS: &[Metric] = &[
     metric(KAFKA_BROKERS, Level, &[("state", &["up", "down", "connecting"])], Unit::Count, "Brokers by the state of the input consumer's connection"),
     metric(KAFKA_REBALANCES_TOTAL, Counter, &[("kind", &["assigned", "revoked", "lost"])], Unit::Count, "Changes of the partitions that this daemon reads"),
     metric(MODEL_INFO, Level, &[("name", &[]), ("version", &[]), ("engine", &[]), ("device", &[])], Unit::Count, "Models in use: 1"),
+    metric(OUT_OF_DOMAIN_STREAMS, Level, &[], Unit::Count, "Open streams whose audio has not resembled the model's training data for publish.out_of_domain_after"),
     metric(SHADOW_WINDOWS_TOTAL, Counter, &[("model", &[]), ("outcome", &[])], Unit::Count, "Windows that a shadow saw, by whether it named the default model's emotion"),
     metric(MODEL_RELOADS_TOTAL, Counter, &[("outcome", &["ok", "failed"])], Unit::Count, "Attempts to load another model"),
     metric(TLS_HANDSHAKES_FAILED_TOTAL, Counter, &[("reason", &["error", "timeout"])], Unit::Count, "TLS handshakes of clients that failed"),
@@ -335,6 +338,11 @@ pub fn kafka_lag_removed(partition: i32) {
 pub fn render(handle: &PrometheusHandle) -> String {
     let text = handle.render();
     text.split_inclusive('\n').filter(|line| !line.trim_end().ends_with(" NaN")).collect()
+}
+
+/// Sets the number of streams that are out of domain.
+pub fn out_of_domain_streams(streams: usize) {
+    gauge!(OUT_OF_DOMAIN_STREAMS).set(streams as f64);
 }
 
 /// Counts a window of a shadow model as `agreed`, `disagreed`, `dropped` or `failed`.

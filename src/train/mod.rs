@@ -224,6 +224,8 @@ impl Trained {
             frames: Some(recipe.frames()),
             mfcc: Some(recipe.mfcc.clone()),
             temperature: self.fitted.temperature,
+            out_of_domain: None,
+            adaptation: None,
             provenance: self.training.selection.provenance(
                 identity,
                 &self.fitted.validation,

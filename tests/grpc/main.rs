@@ -21,6 +21,7 @@ mod endings;
 mod failures;
 mod live;
 mod models;
+mod out_of_domain;
 mod recognize;
 mod slow_client;
 mod smoothing;

@@ -22,6 +22,7 @@ mod lag;
 mod load;
 mod models;
 mod other_clients;
+mod out_of_domain;
 mod outage;
 mod progress;
 mod rebalance;

@@ -2,10 +2,10 @@
 
 use std::process::{Command, Output};
 
-use affectd::model::{Contract, Layout, Output as Kind};
+use affectd::model::{Contract, Layout, Output as Kind, TrainingLogits};
 use prost::Message;
 
-use crate::support::model_fixture::{contract, graph, tiny, write};
+use crate::support::model_fixture::{contract, graph, tiny, with_out_of_domain, write};
 
 fn affectd(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_affectd"));
@@ -38,6 +38,28 @@ fn inspect_shows_the_contract() {
     {
         assert!(table.contains(expected), "{expected}: {table}");
     }
+}
+
+#[test]
+fn the_out_of_domain_threshold_and_the_mean_logits_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut contract, graph) = with_out_of_domain(1.25);
+    contract.adaptation = Some(TrainingLogits { mean_logits: vec![0.5, -0.75, 0.25] });
+    let path = write(folder.path(), graph, &contract);
+    let path = path.to_str().unwrap();
+    let table = String::from_utf8(affectd(&["model", "inspect", path]).stdout).unwrap();
+    assert!(table.contains("windows with an output \"ood\" above 1.25"), "{table}");
+    assert!(table.contains("0.500, -0.750, 0.250"), "{table}");
+    let json = affectd(&["model", "inspect", path, "--format", "json"]);
+    assert_eq!(Contract::parse(std::str::from_utf8(&json.stdout).unwrap()).unwrap(), contract);
+
+    let device = ["--set", "engine.device=cpu"];
+    let table = affectd(&[&["model", "verify", path], &device[..]].concat());
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(table.contains("windows with an output \"ood\" above 1.25"), "{table}");
+    let json = affectd(&[&["model", "verify", path, "--format", "json"], &device[..]].concat());
+    let verdict: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(verdict["ood"]["threshold"], 1.25);
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn labels_must_be_unique() {
 
 #[test]
 fn other_invalid_entries_are_refused_by_name() {
-    let cases: [(&str, Value, &str); 8] = [
+    let cases: [(&str, Value, &str); 12] = [
         ("/schema", json!(2), "schema = 2: must be 1"),
         ("/temperature", json!(0.0), "temperature = 0: must be above 0"),
         ("/layout", json!("NS"), "layout = NS: must be NTC"),
@@ -83,9 +83,24 @@ fn other_invalid_entries_are_refused_by_name() {
         ("/mfcc/n_mfcc", json!(0), "mfcc.n_mfcc = 0: must be above 0"),
         ("/mfcc/f_max_hz", json!(5000.0), "mfcc.f_max_hz = 5000: must be at most 4000"),
         ("/output", json!("values"), "unknown variant `values`"),
+        ("/ood", json!({}), "missing field `threshold`"),
+        ("/ood", json!({"threshold": 1e39}), "ood.threshold = inf: must be a finite 32-bit number"),
+        (
+            "/adaptation",
+            json!({"mean_logits": [0.0, 0.0]}),
+            "adaptation.mean_logits = 2 numbers: must be 3 numbers, one for each label",
+        ),
+        (
+            "/adaptation",
+            json!({"mean_logits": [0.0, -1e300, 0.0]}),
+            "adaptation.mean_logits = -inf: must be finite 32-bit numbers",
+        ),
     ];
     for (entry, value, expected) in cases {
-        let message = refusal(|it| *it.pointer_mut(entry).unwrap() = value);
+        let message = refusal(|it| match it.pointer_mut(entry) {
+            Some(present) => *present = value,
+            None => it[&entry[1..]] = value,
+        });
         assert!(message.contains(expected), "{entry}: {message}");
     }
 }

@@ -77,6 +77,19 @@ pub fn noise(bytes: usize, seed: u64) -> Vec<u8> {
     std::iter::repeat_with(next).take(bytes).collect()
 }
 
+/// Loud µ-law noise, above [`OUT_OF_DOMAIN_LEVEL`] of the tiny model's first coefficient.
+pub fn loud(bytes: usize, seed: u64) -> Vec<u8> {
+    noise(bytes, seed).into_iter().map(|byte| byte & 0x8f).collect()
+}
+
+/// Soft µ-law noise, below [`OUT_OF_DOMAIN_LEVEL`], but no digital silence.
+pub fn soft(bytes: usize, seed: u64) -> Vec<u8> {
+    noise(bytes, seed).into_iter().map(|byte| byte | 0x70).collect()
+}
+
+/// A value of the tiny model's first coefficient between those of [`loud`] and [`soft`].
+pub const OUT_OF_DOMAIN_LEVEL: f32 = -25.0;
+
 /// A first chunk.
 pub fn chunk(stream_id: &str, format: AudioFormat, audio: impl Into<Vec<u8>>) -> AudioChunk {
     AudioChunk { stream_id: stream_id.into(), format: Some(format), ..more(audio) }

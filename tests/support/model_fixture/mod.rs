@@ -7,7 +7,7 @@ pub mod waveform;
 use std::path::{Path, PathBuf};
 
 use affectd::config;
-use affectd::model::{Contract, Layout, METADATA_KEY, Output};
+use affectd::model::{Contract, Layout, METADATA_KEY, OutOfDomain, Output};
 use onnx::{AttributeProto, GraphProto, ModelProto, OperatorSetId, StringEntry, TensorProto, node, port};
 use prost::Message;
 
@@ -92,6 +92,21 @@ pub fn brittle(folder: &Path) -> PathBuf {
     graph.node.insert(1, node("Add", &["means", "sixty"], "raised", vec![]));
     graph.node.insert(2, node("Sqrt", &["raised"], "roots", vec![]));
     write(folder, model, &contract)
+}
+
+/// The contract and the graph of the tiny model with a second output `ood`, `[batch, 1]`: the mean of the first coefficient, which grows with the level
+/// of the audio.
+pub fn with_out_of_domain(threshold: f32) -> (Contract, ModelProto) {
+    let mut contract = contract(Layout::Ntc, Output::Probabilities);
+    contract.out_of_domain = Some(OutOfDomain { threshold });
+    let mut model = graph(&contract);
+    let graph = model.graph.as_mut().unwrap();
+    let float_data = (0..contract.coefficients()).map(|at| if at == 0 { 1.0 } else { 0.0 }).collect();
+    let dims = vec![contract.coefficients() as i64, 1];
+    graph.initializer.push(TensorProto { dims, data_type: 1, float_data, name: "first".into() });
+    graph.node.push(node("MatMul", &["means", "first"], "ood", vec![]));
+    graph.output.push(port("ood", &[-1, 1]));
+    (contract, model)
 }
 
 /// Two sessions on the CPU.

@@ -120,9 +120,13 @@ type EmotionEvent struct {
 	// `scores` adapted to those of the channel so far, in the same order; empty if adaptation is off.
 	AdaptedScores []*EmotionScore `protobuf:"bytes,18,rep,name=adapted_scores,json=adaptedScores,proto3" json:"adapted_scores,omitempty"`
 	// Real values of the window, such as arousal and valence, in the model's order; empty where the model gives none.
-	Values        []*EmotionValue `protobuf:"bytes,17,rep,name=values,proto3" json:"values,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Values []*EmotionValue `protobuf:"bytes,17,rep,name=values,proto3" json:"values,omitempty"`
+	// How little the window resembles the data that the model was trained on: the higher, the less. The model's contract
+	// gives the threshold above which the window is out of domain. Absent where the model gives no such score, and for
+	// "silence".
+	OutOfDomainScore *float32 `protobuf:"fixed32,19,opt,name=out_of_domain_score,json=outOfDomainScore,proto3,oneof" json:"out_of_domain_score,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *EmotionEvent) Reset() {
@@ -281,6 +285,13 @@ func (x *EmotionEvent) GetValues() []*EmotionValue {
 	return nil
 }
 
+func (x *EmotionEvent) GetOutOfDomainScore() float32 {
+	if x != nil && x.OutOfDomainScore != nil {
+		return *x.OutOfDomainScore
+	}
+	return 0
+}
+
 // A named real value that a model gives for a window.
 type EmotionValue struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -342,7 +353,7 @@ const file_affectd_v1_emotion_proto_rawDesc = "" +
 	"affectd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"J\n" +
 	"\fEmotionScore\x12\x18\n" +
 	"\aemotion\x18\x01 \x01(\tR\aemotion\x12 \n" +
-	"\vprobability\x18\x02 \x01(\x02R\vprobability\"\xdb\x06\n" +
+	"\vprobability\x18\x02 \x01(\x02R\vprobability\"\xa7\a\n" +
 	"\fEmotionEvent\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1b\n" +
 	"\tstream_id\x18\x02 \x01(\tR\bstreamId\x12\x18\n" +
@@ -367,10 +378,12 @@ const file_affectd_v1_emotion_proto_rawDesc = "" +
 	"\fchannel_name\x18\x0f \x01(\tR\vchannelName\x12A\n" +
 	"\x0fsmoothed_scores\x18\x10 \x03(\v2\x18.affectd.v1.EmotionScoreR\x0esmoothedScores\x12?\n" +
 	"\x0eadapted_scores\x18\x12 \x03(\v2\x18.affectd.v1.EmotionScoreR\radaptedScores\x120\n" +
-	"\x06values\x18\x11 \x03(\v2\x18.affectd.v1.EmotionValueR\x06values\x1a=\n" +
+	"\x06values\x18\x11 \x03(\v2\x18.affectd.v1.EmotionValueR\x06values\x122\n" +
+	"\x13out_of_domain_score\x18\x13 \x01(\x02H\x00R\x10outOfDomainScore\x88\x01\x01\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"8\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x16\n" +
+	"\x14_out_of_domain_score\"8\n" +
 	"\fEmotionValue\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x02R\x05valueb\x06proto3"
@@ -418,6 +431,7 @@ func file_affectd_v1_emotion_proto_init() {
 	if File_affectd_v1_emotion_proto != nil {
 		return
 	}
+	file_affectd_v1_emotion_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

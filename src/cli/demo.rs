@@ -19,7 +19,7 @@ use super::samples;
 use super::streams::{EventFormat, NamedScript, StreamsOutcome, first_of, recognize_all};
 use crate::audio::Recording;
 use crate::client::{self, ChannelRequest, ChunkOptions, Credentials, GrpcServer, Pace, Script};
-use crate::config::{Auth, Config, Tls};
+use crate::config::{Auth, Config, Loaded, Tls, ValueOrigin};
 use crate::daemon::{self, DaemonError, Listeners};
 use crate::model::ModelSource;
 use crate::proto::Encoding;
@@ -29,9 +29,13 @@ const CHUNK: Duration = Duration::from_millis(100);
 /// The sample rate, in Hz, of recordings that are sent in µ-law.
 const TELEPHONE_HZ: u32 = 8_000;
 
+/// The value of `publish.uncertain_below` for the samples, where the configuration does not set it.
+const UNCERTAIN_BELOW: f64 = 0.5;
+
 /// What to look at in the events of the samples. Labels of synthetic speech say nothing about the model's accuracy.
 const ABOUT_SAMPLES: &str = "\
-synthetic speech: the labels have no meaning, however confident they are.
+synthetic speech, unlike the speech that the model was trained on: a window
+whose best probability is below publish.uncertain_below, here 0.5, is uncertain.
 Look at call-stereo-mulaw, whose channels are analysed separately, and at
 muted-then-speech: its first 4 s are digital silence, which has no events.";
 
@@ -57,7 +61,7 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
-    let config = Config { kafka: None, tls: Tls::default(), auth: Auth::default(), ..context.loaded.config };
+    let config = config(context.loaded, args.files.is_empty());
     let streams = streams(&args.files, &args.channels.request())?;
     let model = ModelSource::configured(config.default_model().path.as_deref()).contract()?;
     let listeners = Listeners { grpc: free_port().await?, http: free_port().await?, audiosocket: None };
@@ -81,6 +85,17 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let daemon = daemon::run(config, listeners, stop.clone().cancelled_owned());
     run_with_daemon(daemon, &stop, run_client(&args, addresses, streams)).await
+}
+
+/// Returns the configuration of the daemon: without Kafka, TLS and authentication, and with [`UNCERTAIN_BELOW`] for the samples.
+fn config(loaded: Loaded, samples: bool) -> Config {
+    let key = "publish.uncertain_below";
+    let default = loaded.settings.iter().any(|it| it.key == key && it.origin == ValueOrigin::Default);
+    let mut config = Config { kafka: None, tls: Tls::default(), auth: Auth::default(), ..loaded.config };
+    if samples && default {
+        config.publish.uncertain_below = UNCERTAIN_BELOW;
+    }
+    config
 }
 
 /// Runs `task` concurrently with the daemon and then drains the daemon. Where the daemon stops first, the task is cancelled

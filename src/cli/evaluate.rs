@@ -112,7 +112,9 @@ pub async fn run(mut args: Args, context: super::Context) -> anyhow::Result<()> 
     let trained = contract.as_ref().and_then(|contract| contract.adaptation.as_ref());
     let mean_logits =
         trained.map_or_else(Vec::new, |it| answers.restricted_logits(&report.labels, &it.mean_logits));
-    let adapted = streams.map(|streams| streams.report(&report, &mean_logits, args.seed));
+    let adapted = streams.map(|streams| {
+        streams.report(&report, (&mean_logits, trained.and_then(|it| it.variance)), args.seed)
+    });
     let mut out = io::stdout().lock();
     match (args.format, adapted) {
         (ReportFormat::Table, None) => write!(out, "{report}")?,
@@ -151,16 +153,21 @@ impl Streams {
         }
     }
 
-    /// Returns a title and the report of the adapted clips, which `raw` is the report of without adaptation. `mean_logits` are those of the model's training
-    /// data, where they are known.
-    fn report(self, raw: &Report, mean_logits: &[f32], seed: u64) -> (String, Report) {
+    /// Returns a title and the report of the adapted clips, which `raw` is the report of without adaptation. `mean_logits` and `variance` are
+    /// those of the model's training data, where they are known.
+    fn report(
+        self,
+        raw: &Report,
+        (mean_logits, variance): (&[f32], Option<f32>),
+        seed: u64,
+    ) -> (String, Report) {
         let truth = |label: &str| raw.labels.iter().position(|known| known == label);
         let clips = self.clips.into_iter().filter_map(|(mut named, label)| {
             named.clip.truth = truth(&label)?;
             Some(named)
         });
         let clips: Vec<NamedClip> = clips.collect();
-        let labels = TrainedLabels { names: &raw.labels.clone().into(), mean_logits };
+        let labels = TrainedLabels { names: &raw.labels.clone().into(), mean_logits, variance };
         let (adapted, streams) = adapt_streams(&clips, labels, (self.kind, seed), self.adaptation);
         let kind = match self.kind {
             StreamKind::Mixed => "of all emotions in random order",

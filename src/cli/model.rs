@@ -154,7 +154,7 @@ fn describe(source: &ModelSource, contract: &Contract) -> Vec<(&'static str, Str
         ));
     }
     rows.extend(out_of_domain(contract));
-    if let Some(TrainingLogits { mean_logits }) = &contract.adaptation {
+    if let Some(TrainingLogits { mean_logits, .. }) = &contract.adaptation {
         let logits: Vec<String> = mean_logits.iter().map(|logit| format!("{logit:.3}")).collect();
         rows.push(("adaptation", format!("towards the mean logits {}", logits.join(", "))));
     }

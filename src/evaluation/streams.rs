@@ -102,7 +102,7 @@ mod tests {
     }
 
     fn adapted(clips: &[NamedClip], kind: StreamKind) -> (Vec<ScoredClip>, usize) {
-        let labels = TrainedLabels { names: &labels(), mean_logits: &[] };
+        let labels = TrainedLabels { names: &labels(), mean_logits: &[], variance: None };
         adapt_streams(clips, labels, (kind, 0), Adaptation { windows: 4 })
     }
 

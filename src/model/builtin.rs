@@ -1,7 +1,7 @@
 //! The model that is compiled into the binary.
 //!
-//! Output: the bytes of an ONNX file with its contract. `deploy/models/crema-d-cnn.md` describes its training data,
+//! Output: the bytes of an ONNX file with its contract. `deploy/models/speech-emotion.md` describes its training data,
 //! its scores and its limits.
 
 /// The bytes of the ONNX file of the built-in model.
-pub const ONNX: &[u8] = include_bytes!("../../deploy/models/crema-d-cnn.onnx");
+pub const ONNX: &[u8] = include_bytes!("../../deploy/models/speech-emotion.onnx");

@@ -113,12 +113,14 @@ impl Contract {
         if let Some(OutOfDomain { threshold }) = self.out_of_domain {
             require(threshold.is_finite(), "ood.threshold", threshold, "a finite 32-bit number")?;
         }
-        let Some(TrainingLogits { mean_logits }) = &self.adaptation else { return Ok(()) };
+        let Some(TrainingLogits { mean_logits, variance }) = &self.adaptation else { return Ok(()) };
         let (key, labels) = ("adaptation.mean_logits", self.labels.len());
         let found = format!("{} numbers", mean_logits.len());
         require(mean_logits.len() == labels, key, found, &format!("{labels} numbers, one for each label"))?;
         let not_finite = mean_logits.iter().find(|logit| !logit.is_finite());
-        not_finite.map_or(Ok(()), |logit| require(false, key, logit, "finite 32-bit numbers"))
+        not_finite.map_or(Ok(()), |logit| require(false, key, logit, "finite 32-bit numbers"))?;
+        let variance = variance.unwrap_or(1.0);
+        require(variance.is_finite() && variance > 0.0, "adaptation.variance", variance, "above 0")
     }
 
     fn check_frames(&self, mfcc: &MfccOptions) -> Result<(), ContractError> {

@@ -126,6 +126,9 @@ pub struct TrainingLogits {
     /// The mean logit of each label. The logit of a label is the natural logarithm of its probability, which counts as at least 0.0001, less the mean of
     /// these logarithms over the labels of the window.
     pub mean_logits: Vec<f32>,
+    /// The variance of the logits of one speaker who acts all emotions, the mean over speakers and labels; absent where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variance: Option<f32>,
 }
 
 /// The training data of a model and its scores.

@@ -10,13 +10,14 @@
 //! For a linear head this equals removing a shrunk running mean of its features.
 //!
 //! The guard `g = min(1, v / V) · (n − 1) / (n + 7)` keeps a stream that holds one emotion from being turned around: its logits vary half as much as those of
-//! a stream of several emotions, and while few windows are known nothing is removed. `V` is the variance of streams of mixed emotions.
+//! a stream of several emotions, and while few windows are known nothing is removed. `V` is the variance of
+//! streams of mixed emotions, which the model's contract gives.
 
 use std::sync::Arc;
 
 use crate::stream::{ChannelState, LogitStatistics};
 
-/// `V`: the mean variance of the clips of one speaker, of the built-in model on the validation speakers of CREMA-D.
+/// `V` of a model whose contract does not give it.
 const MIXED_VARIANCE: f32 = 1.2;
 /// Windows by which the variance is shrunk towards 0.
 const VARIANCE_WINDOWS: f32 = 8.0;
@@ -37,6 +38,8 @@ pub struct TrainedLabels<'a> {
     pub names: &'a Arc<[String]>,
     /// The mean logit of each label over the training data, `m₀`; empty where it is not known, which counts as 0.
     pub mean_logits: &'a [f32],
+    /// The variance of the logits of one speaker who acts all emotions, `V`; `None` where it is not known.
+    pub variance: Option<f32>,
 }
 
 impl Adaptation {
@@ -62,7 +65,7 @@ impl Adaptation {
     pub fn adapt(
         &self,
         before: Option<&LogitStatistics>,
-        TrainedLabels { names, mean_logits }: TrainedLabels<'_>,
+        TrainedLabels { names, mean_logits, variance }: TrainedLabels<'_>,
         scores: &[f32],
     ) -> (Vec<f32>, LogitStatistics) {
         let before = before.filter(|before| before.labels == *names && before.means.len() == scores.len());
@@ -74,7 +77,7 @@ impl Adaptation {
         });
         let logits = logits(scores);
         add(&mut statistics, &logits);
-        let weight = self.weight(&statistics);
+        let weight = self.weight(&statistics, variance.unwrap_or(MIXED_VARIANCE));
         let trained = mean_logits.iter().copied().chain(std::iter::repeat(0.0));
         let means = statistics.means.iter().zip(trained);
         let adapted =
@@ -83,14 +86,14 @@ impl Adaptation {
     }
 
     /// Returns the share of the mean that is removed, from 0 to 1.
-    fn weight(&self, statistics: &LogitStatistics) -> f32 {
+    fn weight(&self, statistics: &LogitStatistics, mixed_variance: f32) -> f32 {
         let windows = statistics.windows as f32;
         if statistics.windows < 2 {
             return 0.0;
         }
         let variance = statistics.deviations / (windows - 1.0);
         let guard =
-            (variance / MIXED_VARIANCE).min(1.0) * (windows - 1.0) / (windows - 1.0 + VARIANCE_WINDOWS);
+            (variance / mixed_variance).min(1.0) * (windows - 1.0) / (windows - 1.0 + VARIANCE_WINDOWS);
         guard * windows / (windows + self.windows as f32)
     }
 }
@@ -137,7 +140,7 @@ mod tests {
 
     /// The labels of a model whose training data is not known.
     fn untrained(names: &Arc<[String]>) -> TrainedLabels<'_> {
-        TrainedLabels { names, mean_logits: &[] }
+        TrainedLabels { names, mean_logits: &[], variance: None }
     }
 
     /// Adapts windows of one channel after the other.
@@ -148,7 +151,7 @@ mod tests {
     /// The same for a model with these mean logits.
     fn adapted_towards(mean_logits: &[f32], windows: &[[f32; 3]]) -> Vec<Vec<f32>> {
         let (adaptation, names, mut state) = (Adaptation { windows: 12 }, names(), ChannelState::default());
-        let labels = TrainedLabels { names: &names, mean_logits };
+        let labels = TrainedLabels { names: &names, mean_logits, variance: None };
         windows.iter().map(|scores| adaptation.adapt_channel(&mut state, labels, scores)).collect()
     }
 

@@ -24,6 +24,8 @@ pub struct EventFactory {
     labels: Arc<[String]>,
     /// The mean logits of the model's training data; empty where they are not known.
     mean_logits: Vec<f32>,
+    /// The variance of its logits within one speaker, where it is known.
+    variance: Option<f32>,
     /// The model's out-of-domain threshold; `None` for models without such a score.
     out_of_domain_above: Option<f32>,
     /// Names of the model's real values.
@@ -106,6 +108,7 @@ impl EventFactory {
         Self {
             labels: contract.labels.clone().into(),
             mean_logits: contract.adaptation.as_ref().map_or_else(Vec::new, |it| it.mean_logits.clone()),
+            variance: contract.adaptation.as_ref().and_then(|it| it.variance),
             out_of_domain_above: contract.out_of_domain.map(|it| it.threshold),
             values: contract.values.clone().into(),
             model: format!("{}@{}", contract.name, contract.version),
@@ -116,7 +119,7 @@ impl EventFactory {
     /// The model's labels.
     #[must_use]
     pub fn labels(&self) -> TrainedLabels<'_> {
-        TrainedLabels { names: &self.labels, mean_logits: &self.mean_logits }
+        TrainedLabels { names: &self.labels, mean_logits: &self.mean_logits, variance: self.variance }
     }
 
     /// The out-of-domain score above which a window does not resemble the training data; `None` for models without such a score.
@@ -243,6 +246,7 @@ mod tests {
             model,
             uncertain_below,
             mean_logits: Vec::new(),
+            variance: None,
             out_of_domain_above: Some(1.0),
         }
     }

@@ -63,6 +63,23 @@ async fn the_demo_shows_events_of_every_sample_and_a_summary() {
 }
 
 #[tokio::test]
+async fn the_demo_is_unsure_of_synthetic_speech() {
+    let demo = |arguments: &'static [&str]| async move {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_affectd"));
+        command.args(["demo", "--speed", "max", "--format", "jsonl"]).args(arguments).kill_on_drop(true);
+        events(&timeout(PATIENCE, command.output()).await.expect("it ends").unwrap())
+    };
+    let uncertain =
+        |events: &[EmotionEvent]| events.iter().filter(|event| event.emotion == "uncertain").count();
+    let found = demo(&[]).await;
+    assert!(uncertain(&found) * 2 > found.len(), "{} of {} are uncertain", uncertain(&found), found.len());
+    let surest = found.iter().max_by(|a, b| a.confidence.total_cmp(&b.confidence)).unwrap();
+    assert!(surest.confidence < 0.9, "{surest:?}");
+    let all = demo(&["--set", "publish.uncertain_below=0"]).await;
+    assert_eq!((all.len(), uncertain(&all)), (found.len(), 0), "the configuration overrides the demo");
+}
+
+#[tokio::test]
 async fn digital_silence_of_the_demo_has_no_event() {
     let folder = tempfile::tempdir().unwrap();
     let found = events(&run(&tiny(&folder), &["demo", "--speed", "max", "--format", "jsonl"]).await);

@@ -44,7 +44,7 @@ fn inspect_shows_the_contract() {
 fn the_out_of_domain_threshold_and_the_mean_logits_are_shown() {
     let folder = tempfile::tempdir().unwrap();
     let (mut contract, graph) = with_out_of_domain(1.25);
-    contract.adaptation = Some(TrainingLogits { mean_logits: vec![0.5, -0.75, 0.25] });
+    contract.adaptation = Some(TrainingLogits { mean_logits: vec![0.5, -0.75, 0.25], variance: Some(0.8) });
     let path = write(folder.path(), graph, &contract);
     let path = path.to_str().unwrap();
     let table = String::from_utf8(affectd(&["model", "inspect", path]).stdout).unwrap();

@@ -74,7 +74,7 @@ fn labels_must_be_unique() {
 
 #[test]
 fn other_invalid_entries_are_refused_by_name() {
-    let cases: [(&str, Value, &str); 12] = [
+    let cases: [(&str, Value, &str); 13] = [
         ("/schema", json!(2), "schema = 2: must be 1"),
         ("/temperature", json!(0.0), "temperature = 0: must be above 0"),
         ("/layout", json!("NS"), "layout = NS: must be NTC"),
@@ -94,6 +94,11 @@ fn other_invalid_entries_are_refused_by_name() {
             "/adaptation",
             json!({"mean_logits": [0.0, -1e300, 0.0]}),
             "adaptation.mean_logits = -inf: must be finite 32-bit numbers",
+        ),
+        (
+            "/adaptation",
+            json!({"mean_logits": [0.0, 0.0, 0.0], "variance": 0.0}),
+            "adaptation.variance = 0: must be above 0",
         ),
     ];
     for (entry, value, expected) in cases {

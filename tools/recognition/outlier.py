@@ -2,8 +2,8 @@
 speech (outlier exposure, Hendrycks et al. 2019).
 
 Input: embeddings of training windows, with and without speech. Output: weights and bias; the score is above 0 where a window
-is more like noise, tones, music and babble than 95 % of the speech of other speakers. Invariant: the classifier does not depend on
-the emotions.
+is more like noise, tones, music and babble than 95 % of the speech of other speakers, in each of several corpora. Invariant: the
+classifier does not depend on the emotions.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ PENALTY, QUANTILE = 0.001, 0.95
 
 
 def fit(speech, no_speech, others):
-    """Returns `(weights, bias)`; both kinds weigh the same. `others` are embeddings of speakers that did not train."""
+    """Returns `(weights, bias)`; both kinds weigh the same. `others` are embeddings of speakers that did not train, by corpus."""
     rows = np.concatenate([speech, no_speech]).astype(np.float64)
     sign = np.concatenate([-np.ones(len(speech)), np.ones(len(no_speech))])
     share = np.where(sign < 0, 0.5 / len(speech), 0.5 / len(no_speech))
@@ -27,4 +27,4 @@ def fit(speech, no_speech, others):
 
     found = minimize(loss, np.zeros(rows.shape[1] + 1), jac=True, method="L-BFGS-B").x
     weights, bias = found[:-1], found[-1]
-    return weights, bias - np.quantile(others @ weights + bias, QUANTILE)
+    return weights, bias - max(np.quantile(values @ weights + bias, QUANTILE) for values in others)

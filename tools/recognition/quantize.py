@@ -1,4 +1,4 @@
-"""Quantizes a model of `build.py` or `build_small.py` to 8-bit integers: static, QDQ, one scale per output channel of the weights.
+"""Quantizes a model of `build_large.py` or `build_small.py` to 8-bit integers: static, QDQ, one scale per output channel of the weights.
 
 Input: the float model, and the cached windows that its recipe left in the folder `--work`. Output: the int8 model. Invariants: only
 convolutions and products with constant weights are quantized; normalization, attention, softmax, statistics, head and

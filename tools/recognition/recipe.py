@@ -45,7 +45,7 @@ def outputs_of(sets, speech, no_speech):
     print("calibration: base {:.3f}, slope {:.3f}, typical distance {:.3f}".format(*fitted))
     for scored in sets:
         scored.report(fitted)
-    found = outlier.fit(speech, no_speech, sets[0].embeddings)
+    found = outlier.fit(speech, no_speech, [it.embeddings for it in sets])
     for scored in sets:
         print(f"{scored.title:20} out of domain {(scored.embeddings @ found[0] + found[1] > 0).mean():.2f}")
     return export.Outputs(fitted, found, calibration.adaptation(fitted, [(it.logits, it.embeddings, it.speakers) for it in sets]))
@@ -57,7 +57,6 @@ def parser_of(description, name):
     parser.add_argument("--crema-d", type=Path, metavar="DIR", required=True)
     parser.add_argument("--emo-db", type=Path, metavar="DIR", required=True)
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and batches (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=16000, help="batches of the convolutional network (default: %(default)s)")
     parser.add_argument("--name", default=name, help="name in the contract (default: %(default)s)")
     parser.add_argument("--version", default="1.0.0", help="version in the contract (default: %(default)s)")
     parser.add_argument("--work", type=Path, required=True, help="folder of the cache")

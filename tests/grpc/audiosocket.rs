@@ -7,31 +7,20 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use affectd::proto::{CallSummary, Encoding};
+use affectd::proto::Encoding;
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
-use super::audiosocket_client::{AUDIO_8_KHZ, Client, ONLY_SILENCE, announce, frame};
+use crate::support::audiosocket_client::{AUDIO_8_KHZ, Client, ONLY_SILENCE, announce, frame};
 use crate::support::call_fixture::{
     bounded, chunk, connect, format, last, metric, metric_reaches, noise, recognize, shapes, tiny,
 };
-use crate::support::daemon::{Daemon, Options};
+use crate::support::daemon::Options;
+use crate::support::websocket_client::summary;
 
 fn options() -> (tempfile::TempDir, Options) {
     let (folder, options) = tiny();
     (folder, options.set("ingest.audiosocket.address", "127.0.0.1:0").set("calls.linger", "200ms"))
-}
-
-async fn summary(daemon: &Daemon, call_id: &str) -> CallSummary {
-    let ended = async {
-        loop {
-            match daemon.get(&format!("/api/calls/{call_id}")).await.unwrap() {
-                (200, json) => return serde_json::from_str(&json).unwrap(),
-                _ => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
-    };
-    bounded("a summary", ended).await
 }
 
 #[tokio::test]

@@ -135,12 +135,16 @@ fn alerts(streams: &[(u64, &EndedStream)]) -> Vec<proto::Alert> {
     all
 }
 
+fn is_absent(stream: &EndedStream, channel: u32) -> bool {
+    stream.info.call.as_ref().is_some_and(|call| call.is_absent(channel))
+}
+
 /// Joins the channels of all streams, given with the start of each stream: those with the same name are one channel.
 fn join<'a>(streams: impl Iterator<Item = (u64, &'a EndedStream)>) -> Vec<Channel> {
     let mut channels: Vec<Channel> = Vec::new();
     for (offset, stream) in streams {
         for (number, totals) in (0..).zip(totals(stream)) {
-            let Some(totals) = totals else { continue };
+            let Some(totals) = totals.filter(|_| !is_absent(stream, number)) else { continue };
             let name = match stream.info.channel_name(number) {
                 "" => number.to_string(),
                 name => name.to_owned(),

@@ -24,6 +24,7 @@ mod slow_client;
 mod smoothing;
 mod startup_errors;
 mod stderr;
+mod telnyx;
 mod twilio;
 mod twilio_faults;
 mod voice_activity;

@@ -226,7 +226,7 @@ async fn installed(node: &str, to: &Path) -> Result<(), String> {
 }
 
 #[tokio::test]
-async fn the_encoder_of_another_implementation_makes_a_call() {
+async fn the_encoder_of_another_implementation_makes_a_hundred_calls_at_once() {
     let required = std::env::var("AFFECTD_TEST_NODE").ok();
     let node = required.clone().unwrap_or_else(|| "node".to_owned());
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("audiosocket");
@@ -238,18 +238,21 @@ async fn the_encoder_of_another_implementation_makes_a_call() {
     }
     let (_folder, options) = options();
     let daemon = options.start().await;
-    let id = Uuid::from_u128(9);
+    let ids: Vec<String> = (9..109).map(|number| Uuid::from_u128(number).to_string()).collect();
     let audio = folder.join("audio.raw");
     std::fs::write(&audio, noise(30_400, 7)).unwrap();
     let mut command = tokio::process::Command::new(&node);
     command.arg(folder.join("send.mjs")).arg(daemon.audiosocket.unwrap().port().to_string());
-    command.arg(id.to_string()).arg(&audio).kill_on_drop(true);
+    command.arg(&audio).args(&ids).kill_on_drop(true);
     let output = bounded("the encoder", command.output()).await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let silence: u32 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
-    assert!(silence >= 3, "{silence} frames of silence");
-    let found = summary(&daemon, &id.to_string()).await;
-    let duration = found.duration.unwrap();
-    assert_eq!((duration.seconds, duration.nanos), (1, 900_000_000));
-    assert_eq!((found.end_reason.as_str(), found.channels[0].windows > 0), ("completed", true));
+    let silence = String::from_utf8(output.stdout).unwrap();
+    let silence: Vec<u32> = silence.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(silence.len() == ids.len() && silence.iter().all(|frames| *frames >= 3), "{silence:?}");
+    for id in ids {
+        let found = summary(&daemon, &id).await;
+        let duration = found.duration.unwrap();
+        assert_eq!((duration.seconds, duration.nanos), (1, 900_000_000), "{id}");
+        assert_eq!((found.end_reason.as_str(), found.channels[0].windows), ("completed", 3), "{id}");
+    }
 }

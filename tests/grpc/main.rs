@@ -20,6 +20,7 @@ mod endings;
 mod failures;
 mod live;
 mod models;
+mod other_clients;
 mod recognize;
 mod slow_client;
 mod smoothing;

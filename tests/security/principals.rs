@@ -160,7 +160,8 @@ async fn two_principals_with_one_call_id_have_two_calls() {
     let tokens = ["one", "other"].map(|name| token(folder.path(), name, "recognize,read"));
     let options = options.set("auth.tokens", tokens_file(folder.path()).to_str().unwrap());
     let options = options.set("calls.linger", "300ms").set("ingest.audiosocket.address", "127.0.0.1:0");
-    let rule = [("name", "calm"), ("kind", "emotion"), ("emotion", "anger"), ("below", "1"), ("for", "100ms")];
+    let rule =
+        [("name", "calm"), ("kind", "emotion"), ("emotion", "anger"), ("below", "1"), ("for", "100ms")];
     let options = rule.iter().fold(options, |it, (key, value)| it.set(&format!("alert.0.{key}"), value));
     let daemon = options.set("alert.0.min_windows", "1").start().await;
     let channel = connect(&daemon).await;

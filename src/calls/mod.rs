@@ -9,6 +9,7 @@
 //! crash has the same summary.
 
 pub mod alerts;
+mod key;
 mod loudness;
 mod open_calls;
 mod options;
@@ -18,6 +19,7 @@ pub mod talk;
 mod totals;
 pub mod valence;
 
+pub use key::CallKey;
 pub use open_calls::{EndedCall, EndedStream, OpenCalls};
 pub use options::Options;
 pub use store::CallStore;

@@ -6,6 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::CallKey;
 use crate::proto::Alert;
 use crate::stream::{ChannelStates, StreamInfo, Ticket};
 
@@ -29,8 +30,8 @@ pub struct EndedStream {
 /// A call that has ended.
 #[derive(Debug, Clone)]
 pub struct EndedCall {
-    /// The id of the call.
-    pub call_id: Arc<str>,
+    /// The call.
+    pub key: CallKey,
     /// Its streams in the order of their ends; at least one.
     pub streams: Vec<EndedStream>,
 }
@@ -52,13 +53,13 @@ impl OpenCall {
     }
 }
 
-/// The open calls by id.
+/// The open calls by key.
 #[derive(Debug)]
 pub struct OpenCalls {
     linger: Duration,
-    calls: HashMap<Arc<str>, OpenCall>,
+    calls: HashMap<CallKey, OpenCall>,
     /// The times at which calls end, in order. An entry whose call has got another stream meanwhile has no effect.
-    ends: VecDeque<(Instant, Arc<str>)>,
+    ends: VecDeque<(Instant, CallKey)>,
 }
 
 impl OpenCalls {
@@ -69,37 +70,37 @@ impl OpenCalls {
     }
 
     /// Notes that a stream of a call has begun.
-    pub fn stream_began(&mut self, call_id: &Arc<str>, stream_id: &Arc<str>) {
-        let call = self.calls.entry(call_id.clone()).or_default();
+    pub fn stream_began(&mut self, key: &CallKey, stream_id: &Arc<str>) {
+        let call = self.calls.entry(key.clone()).or_default();
         call.open.push((stream_id.clone(), call.ended.len()));
         call.ends_at = None;
     }
 
     /// Notes that a stream has ended.
-    pub fn stream_ended(&mut self, call_id: &Arc<str>, stream: EndedStream, now: Instant) {
-        let call = self.calls.entry(call_id.clone()).or_default();
+    pub fn stream_ended(&mut self, key: &CallKey, stream: EndedStream, now: Instant) {
+        let call = self.calls.entry(key.clone()).or_default();
         let follows = call.close(&stream.info.stream_id).unwrap_or(call.ended.len());
         call.ended.push(EndedStream { follows, ..stream });
-        self.close(call_id, now);
+        self.close(key, now);
     }
 
     /// Notes that another reader goes on with a stream: its partition was revoked. Has no effect on a stream that has ended.
-    pub fn stream_left(&mut self, call_id: &Arc<str>, stream_id: &str, now: Instant) {
-        let left = self.calls.get_mut(call_id).and_then(|call| call.close(stream_id));
+    pub fn stream_left(&mut self, key: &CallKey, stream_id: &str, now: Instant) {
+        let left = self.calls.get_mut(key).and_then(|call| call.close(stream_id));
         if left.is_some() {
-            self.close(call_id, now);
+            self.close(key, now);
         }
     }
 
     /// Lets a call end after the time to linger, if no stream of it is open.
-    fn close(&mut self, call_id: &Arc<str>, now: Instant) {
-        let Some(call) = self.calls.get_mut(call_id).filter(|call| call.open.is_empty()) else { return };
+    fn close(&mut self, key: &CallKey, now: Instant) {
+        let Some(call) = self.calls.get_mut(key).filter(|call| call.open.is_empty()) else { return };
         if call.ended.is_empty() {
-            self.calls.remove(call_id);
+            self.calls.remove(key);
         } else {
             let ends_at = now + self.linger;
             call.ends_at = Some(ends_at);
-            self.ends.push_back((ends_at, call_id.clone()));
+            self.ends.push_back((ends_at, key.clone()));
         }
     }
 
@@ -112,11 +113,9 @@ impl OpenCalls {
     /// Removes and returns the calls that have ended by `now`.
     pub fn take_ended(&mut self, now: Instant) -> Vec<EndedCall> {
         let mut ended = Vec::new();
-        while let Some((at, call_id)) = self.ends.pop_front_if(|(at, _)| *at <= now) {
-            if self.calls.get(&call_id).is_some_and(|call| call.ends_at == Some(at)) {
-                ended.extend(
-                    self.calls.remove(&call_id).map(|call| EndedCall { call_id, streams: call.ended }),
-                );
+        while let Some((at, key)) = self.ends.pop_front_if(|(at, _)| *at <= now) {
+            if self.calls.get(&key).is_some_and(|call| call.ends_at == Some(at)) {
+                ended.extend(self.calls.remove(&key).map(|call| EndedCall { key, streams: call.ended }));
             }
         }
         ended
@@ -133,6 +132,10 @@ impl OpenCalls {
 mod tests {
     use super::*;
 
+    fn key(owner: &str) -> CallKey {
+        CallKey { owner: owner.into(), call_id: "call".into() }
+    }
+
     fn ended(stream_id: &str) -> EndedStream {
         let info = Arc::new(StreamInfo { stream_id: stream_id.into(), ..StreamInfo::default() });
         EndedStream {
@@ -148,7 +151,7 @@ mod tests {
     #[test]
     fn a_call_ends_when_its_last_stream_has_ended_and_none_came_within_linger() {
         let (linger, now) = (Duration::from_secs(5), Instant::now());
-        let (mut calls, id): (_, Arc<str>) = (OpenCalls::new(linger), "call".into());
+        let (mut calls, id) = (OpenCalls::new(linger), key(""));
         calls.stream_began(&id, &"one".into());
         calls.stream_ended(&id, ended("one"), now);
         assert_eq!(calls.next_end(), Some(now + linger));
@@ -163,9 +166,24 @@ mod tests {
 
     #[test]
     fn a_call_whose_only_stream_moved_to_another_reader_is_forgotten() {
-        let (mut calls, id): (_, Arc<str>) = (OpenCalls::new(Duration::ZERO), "call".into());
+        let (mut calls, id) = (OpenCalls::new(Duration::ZERO), key(""));
         calls.stream_began(&id, &"one".into());
         calls.stream_left(&id, "one", Instant::now());
         assert!(calls.take_rest().is_empty());
+    }
+
+    #[test]
+    fn streams_of_two_principals_are_two_calls_of_one_id() {
+        let (mut calls, now) = (OpenCalls::new(Duration::ZERO), Instant::now());
+        for owner in ["", "token/a", "token/b"] {
+            calls.stream_began(&key(owner), &"one".into());
+        }
+        for owner in ["token/a", "token/b"] {
+            calls.stream_ended(&key(owner), ended("one"), now);
+        }
+        let done = calls.take_ended(now);
+        let owners: Vec<&str> = done.iter().map(|call| &*call.key.owner).collect();
+        assert_eq!(owners, ["token/a", "token/b"]);
+        assert!(done.iter().all(|call| call.streams.len() == 1));
     }
 }

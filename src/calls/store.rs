@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast;
 
-use super::Options;
 use super::alerts::AlertLog;
+use super::{CallKey, Options};
 use crate::proto::CallSummary;
 
 /// Summaries that a watcher may be behind.
@@ -32,6 +32,7 @@ struct Held {
     /// Counts the summaries.
     number: u64,
     since: Instant,
+    key: CallKey,
     summary: Arc<CallSummary>,
 }
 
@@ -54,11 +55,11 @@ impl CallStore {
     }
 
     /// Adds the summary of a call that has ended. It replaces an earlier one of the same call.
-    pub fn add(&self, summary: &Arc<CallSummary>) {
+    pub fn add(&self, key: CallKey, summary: &Arc<CallSummary>) {
         let mut held = self.held();
-        held.retain(|other| other.summary.call_id != summary.call_id);
+        held.retain(|other| other.key != key);
         let number = held.back().map_or(0, |last| last.number + 1);
-        held.push_back(Held { number, since: Instant::now(), summary: summary.clone() });
+        held.push_back(Held { number, since: Instant::now(), key, summary: summary.clone() });
         let excess = held.len().saturating_sub(self.keep);
         held.drain(..excess);
         drop(held);
@@ -66,10 +67,15 @@ impl CallStore {
         let _ = self.ended.send(summary.clone());
     }
 
-    /// Returns the summary of a call.
+    /// Returns the summary of the call that `id` names: by the call's id, its qualified name, or the id of the summary. Where several principals have
+    /// a call of this id, the one of the principal `reader` comes first, then the newest.
     #[must_use]
-    pub fn get(&self, call_id: &str) -> Option<Arc<CallSummary>> {
-        self.held().iter().find(|held| held.summary.call_id == call_id).map(|held| held.summary.clone())
+    pub fn get(&self, id: &str, reader: &str) -> Option<Arc<CallSummary>> {
+        let held = self.held();
+        let by_call = || held.iter().rev().filter(move |held| &*held.key.call_id == id);
+        let own = by_call().find(|held| &*held.key.owner == reader).or_else(|| by_call().next());
+        let named = |held: &&Held| held.summary.summary_id == id || held.key.qualified() == id;
+        own.or_else(|| held.iter().rev().find(named)).map(|held| held.summary.clone())
     }
 
     /// Returns at most `size` summaries, the newest first: those older than the one with the number `before`.
@@ -114,10 +120,19 @@ impl CallStore {
 mod tests {
     use super::*;
 
+    fn key(owner: &str, call_id: &str) -> CallKey {
+        CallKey { owner: owner.into(), call_id: call_id.into() }
+    }
+
+    fn summary(call_id: &str, summary_id: &str) -> Arc<CallSummary> {
+        let (call_id, summary_id) = (call_id.to_owned(), summary_id.to_owned());
+        Arc::new(CallSummary { call_id, summary_id, ..CallSummary::default() })
+    }
+
     fn store(keep: usize, keep_for: Duration) -> CallStore {
         let store = CallStore::new(&Options { keep, keep_for, ..Options::default() });
         for call_id in ["a", "b", "c", "b"] {
-            store.add(&Arc::new(CallSummary { call_id: call_id.to_owned(), ..CallSummary::default() }));
+            store.add(key("", call_id), &summary(call_id, call_id));
         }
         store
     }
@@ -132,7 +147,26 @@ mod tests {
         let first = store.page(1, None);
         let second = store.page(1, first.next);
         assert_eq!((ids(&first), ids(&second), second.next), (vec!["b"], vec!["c"], None));
-        assert!(store.get("a").is_none() && store.get("c").is_some());
+        assert!(store.get("a", "").is_none() && store.get("c", "").is_some());
+    }
+
+    #[test]
+    fn calls_of_two_principals_with_one_id_are_held_apart() {
+        let store = CallStore::new(&Options::default());
+        for owner in ["token/a", "token/b"] {
+            store.add(key(owner, "call"), &summary("call", owner));
+        }
+        let found = |id: &str, reader: &str| store.get(id, reader).map(|found| found.summary_id.clone());
+        for (id, reader, expected) in [
+            ("call", "token/a", "token/a"),
+            ("call", "token/b", "token/b"),
+            ("call", "token/c", "token/b"),
+            ("call (token/a)", "token/c", "token/a"),
+            ("token/a", "", "token/a"),
+        ] {
+            assert_eq!(found(id, reader).as_deref(), Some(expected), "{id} for {reader}");
+        }
+        assert_eq!((found("call (token/c)", ""), store.page(9, None).calls.len()), (None, 2));
     }
 
     #[test]

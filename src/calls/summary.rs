@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::talk::{self, Span};
 use super::valence::{self, Weighed};
-use super::{EndedCall, EndedStream, Options, loudness};
+use super::{CallKey, EndedCall, EndedStream, Options, loudness};
 use crate::proto;
 use crate::stream::{ChannelTotals, CountedWindow, LoudnessTotals};
 
@@ -50,8 +50,8 @@ pub fn summarise(call: &EndedCall, model: &str, options: &Options) -> proto::Cal
     let channels = join(streams.iter().copied());
     let model = model_of(call).unwrap_or(model).to_owned();
     proto::CallSummary {
-        summary_id: summary_id(&call.call_id, &model).to_string(),
-        call_id: call.call_id.to_string(),
+        summary_id: summary_id(&call.key, &model).to_string(),
+        call_id: call.key.call_id.to_string(),
         stream_ids: streams.iter().map(|(_, stream)| stream.info.stream_id.to_string()).collect(),
         source: streams
             .iter()
@@ -72,10 +72,12 @@ pub fn summarise(call: &EndedCall, model: &str, options: &Options) -> proto::Cal
     }
 }
 
-/// Returns the id of the summary: UUIDv5 of the call and the model.
-fn summary_id(call_id: &str, model: &str) -> Uuid {
-    // The length in front makes the texts of any two calls differ; no event's text begins like this.
-    Uuid::new_v5(&NAMESPACE, format!("call:{}:{call_id}/{model}", call_id.len()).as_bytes())
+/// Returns the id of the summary: UUIDv5 of the principal, the call and the model.
+fn summary_id(CallKey { owner, call_id }: &CallKey, model: &str) -> Uuid {
+    // The lengths in front make the texts of any two calls differ; no event's text begins like this.
+    let name = format!("call:{}:{call_id}/{model}", call_id.len());
+    let owned = format!("@{}:{owner}/{name}", owner.len());
+    Uuid::new_v5(&NAMESPACE, if owner.is_empty() { name } else { owned }.as_bytes())
 }
 
 fn totals(stream: &EndedStream) -> impl Iterator<Item = Option<&ChannelTotals>> {
@@ -133,12 +135,16 @@ fn alerts(streams: &[(u64, &EndedStream)]) -> Vec<proto::Alert> {
     all
 }
 
+fn is_absent(stream: &EndedStream, channel: u32) -> bool {
+    stream.info.call.as_ref().is_some_and(|call| call.is_absent(channel))
+}
+
 /// Joins the channels of all streams, given with the start of each stream: those with the same name are one channel.
 fn join<'a>(streams: impl Iterator<Item = (u64, &'a EndedStream)>) -> Vec<Channel> {
     let mut channels: Vec<Channel> = Vec::new();
     for (offset, stream) in streams {
         for (number, totals) in (0..).zip(totals(stream)) {
-            let Some(totals) = totals else { continue };
+            let Some(totals) = totals.filter(|_| !is_absent(stream, number)) else { continue };
             let name = match stream.info.channel_name(number) {
                 "" => number.to_string(),
                 name => name.to_owned(),

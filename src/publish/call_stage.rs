@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::live::LiveTap;
 use crate::calls::alerts::{AlertEvaluator, RAISED, Seen};
 use crate::calls::{
-    CallStore, EndedCall, EndedStream, OpenCalls, Options, Valences, count_window, summarise,
+    CallKey, CallStore, EndedCall, EndedStream, OpenCalls, Options, Valences, count_window, summarise,
 };
 use crate::proto::{Alert, EmotionEvent};
 use crate::serving::{CallMarker, EventSender, Recipient, SinkEvent, SinkMessage, WindowEnvelope};
@@ -70,12 +70,12 @@ impl CallStage {
         }
         let Some(seen) = Seen::of(envelope, event) else { return Vec::new() };
         let alerts = self.output.alerts.window(states, &seen);
-        self.announce(&alerts);
+        self.announce(&alerts, &envelope.stream);
         alerts
     }
 
     /// Passes alerts to all but the sinks: they may be missed there, and delay nothing.
-    fn announce(&self, alerts: &[Arc<Alert>]) {
+    fn announce(&self, alerts: &[Arc<Alert>], stream: &Arc<StreamInfo>) {
         for alert in alerts {
             if alert.state == RAISED {
                 metrics::alert(&alert.rule);
@@ -83,7 +83,7 @@ impl CallStage {
             let Alert { rule, call_id, state, channel_name, value, .. } = alert.as_ref();
             tracing::debug!(rule, call_id, channel = channel_name, value, "alert {state}");
             self.output.store.alerts().add(alert);
-            self.output.live.alert(alert.as_ref().into());
+            self.output.live.alert(stream, alert);
             if let Some(webhook) = &self.output.webhook {
                 webhook.send(alert.clone());
             }
@@ -107,26 +107,29 @@ impl CallStage {
     pub fn mark(&mut self, marker: CallMarker, states: &ChannelStates, model: &str) {
         model.clone_into(&mut self.model);
         let CallMarker { stream, end } = marker;
-        let Some(call) = stream.call.clone() else { return };
+        if stream.call.is_none() {
+            return;
+        }
+        let key = CallKey::of(&stream);
         match end {
-            None => self.open.stream_began(&call.call_id, &stream.stream_id),
+            None => self.open.stream_began(&key, &stream.stream_id),
             Some(end) => {
                 let (mut states, duration, ticket) = (states.clone(), end.duration, end.ticket);
                 let mut alerts = self.output.alerts.finish(&mut states, &stream, milliseconds(duration));
-                self.announce(&alerts);
+                self.announce(&alerts, &stream);
                 if ticket.is_none() {
                     self.publish_alerts(std::mem::take(&mut alerts));
                 }
                 let ended = EndedStream { info: stream, states, duration, ticket, alerts, follows: 0 };
-                self.open.stream_ended(&call.call_id, ended, Instant::now());
+                self.open.stream_ended(&key, ended, Instant::now());
             }
         }
     }
 
     /// Notes that a stream goes on with another reader.
     pub fn leave(&mut self, stream: &StreamInfo) {
-        if let Some(call) = &stream.call {
-            self.open.stream_left(&call.call_id, &stream.stream_id, Instant::now());
+        if stream.call.is_some() {
+            self.open.stream_left(&CallKey::of(stream), &stream.stream_id, Instant::now());
         }
     }
 
@@ -160,7 +163,7 @@ impl CallStage {
         for call in ended {
             let summary = Arc::new(summarise(&call, &self.model, &self.output.options));
             tracing::debug!(call_id = summary.call_id, streams = call.streams.len(), "a call has ended");
-            self.output.store.add(&summary);
+            self.output.store.add(call.key, &summary);
             let (mut tickets, mut alerts) = (Vec::new(), Vec::new());
             for stream in call.streams {
                 tickets.extend(stream.ticket);

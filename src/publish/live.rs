@@ -34,8 +34,8 @@ pub enum LiveItem {
     Window(Arc<LiveWindow>),
     /// A stream that has no further window here: it has ended, or another reader goes on with it.
     Ended(Arc<StreamInfo>),
-    /// An alert that was raised or cleared.
-    Alert(Arc<LiveAlert>),
+    /// An alert of a stream that was raised or cleared. Its times are seconds from the start of the stream.
+    Alert(Arc<StreamInfo>, Arc<LiveAlert>),
 }
 
 /// A window of an open stream.
@@ -57,7 +57,7 @@ pub struct LiveWindow {
     pub speech: Option<f32>,
 }
 
-/// An alert of a call, in the form in which observers receive it as JSON. Times are seconds from the start of the call.
+/// An alert of a call, in the form of the JSON of the live feed. Times are seconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct LiveAlert {
     /// The same for the alert's beginning and end.
@@ -132,9 +132,9 @@ impl LiveTap {
         self.send(LiveItem::Ended(stream.clone()));
     }
 
-    /// Reports an alert.
-    pub fn alert(&self, alert: LiveAlert) {
-        self.send(LiveItem::Alert(Arc::new(alert)));
+    /// Reports an alert of a stream.
+    pub fn alert(&self, stream: &Arc<StreamInfo>, alert: &Alert) {
+        self.send(LiveItem::Alert(stream.clone(), Arc::new(alert.into())));
     }
 
     fn send(&self, item: LiveItem) {

@@ -69,6 +69,8 @@ pub struct StreamCall {
     pub late: AtomicU64,
     /// Places where audio is missing.
     pub holes: AtomicU64,
+    /// The channels that are left out of the summary, one bit each.
+    absent: AtomicU64,
     end_reason: AtomicU8,
 }
 
@@ -90,6 +92,7 @@ impl StreamCall {
             lost_ms: AtomicU64::new(0),
             late: AtomicU64::new(0),
             holes: AtomicU64::new(0),
+            absent: AtomicU64::new(0),
             end_reason: AtomicU8::new(0),
         }
     }
@@ -116,6 +119,21 @@ impl StreamCall {
             4 => EndReason::Error,
             _ => EndReason::Completed,
         }
+    }
+
+    /// Notes the channels that never were part of the stream, although it was opened with them. They are left out of the summary.
+    pub fn set_absent(&self, channels: &[u32]) {
+        let bits = channels
+            .iter()
+            .filter(|channel| **channel < u64::BITS)
+            .fold(0, |bits, channel| bits | 1 << channel);
+        self.absent.store(bits, Ordering::Relaxed);
+    }
+
+    /// Returns whether a channel never was part of the stream.
+    #[must_use]
+    pub fn is_absent(&self, channel: u32) -> bool {
+        channel < u64::BITS && self.absent.load(Ordering::Relaxed) & 1 << channel != 0
     }
 
     /// Returns whether the model analyses the channel with this name.

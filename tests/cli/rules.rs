@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use affectd::audio::{decode_file, encode};
-use affectd::proto::{Alert, Encoding};
+use affectd::proto::{Alert, EmotionEvent, Encoding};
 
 use crate::support::call_sounds::{RATE, sounds};
 use crate::support::decoder_entries::file_fixture;
@@ -107,8 +107,16 @@ fn wav(path: PathBuf, samples: Vec<f32>, rate_hz: u32) -> PathBuf {
     path
 }
 
+/// The emotion of each window of a recording.
+fn labels(config: &Path, file: &Path) -> Vec<String> {
+    let output = affectd(config, &["analyze", "--format", "jsonl", file.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines.lines().map(|line| serde_json::from_str::<EmotionEvent>(line).unwrap().emotion).collect()
+}
+
 #[test]
-fn a_call_at_other_levels_raises_the_same_alerts() {
+fn a_call_at_other_levels_has_the_same_labels_and_alerts() {
     let folder = tempfile::tempdir().unwrap();
     let config = written(folder.path(), RULES);
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples");
@@ -124,10 +132,12 @@ fn a_call_at_other_levels_raises_the_same_alerts() {
             std::fs::create_dir_all(&folder).unwrap();
             wav(folder.join(format!("{name}.wav")), samples, recording.sample_rate_hz)
         };
-        let expected = replayed(&config, &[at(0.0)]);
+        let (expected, emotions) = (replayed(&config, &[at(0.0)]), labels(&config, &at(0.0)));
         count += expected.len();
+        assert!(emotions.len() >= 4, "{name}: {emotions:?}");
         for level_db in [-20.0, 6.0] {
             assert_eq!(replayed(&config, &[at(level_db)]), expected, "{name} at {level_db} dB");
+            assert_eq!(labels(&config, &at(level_db)), emotions, "{name} at {level_db} dB");
         }
     }
     assert!(count >= 4, "the samples raise alerts at all");

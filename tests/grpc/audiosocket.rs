@@ -7,31 +7,20 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use affectd::proto::{CallSummary, Encoding};
+use affectd::proto::Encoding;
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
-use super::audiosocket_client::{AUDIO_8_KHZ, Client, ONLY_SILENCE, announce, frame};
+use crate::support::audiosocket_client::{AUDIO_8_KHZ, Client, ONLY_SILENCE, announce, frame};
 use crate::support::call_fixture::{
     bounded, chunk, connect, format, last, metric, metric_reaches, noise, recognize, shapes, tiny,
 };
-use crate::support::daemon::{Daemon, Options};
+use crate::support::daemon::Options;
+use crate::support::websocket_client::summary;
 
 fn options() -> (tempfile::TempDir, Options) {
     let (folder, options) = tiny();
     (folder, options.set("ingest.audiosocket.address", "127.0.0.1:0").set("calls.linger", "200ms"))
-}
-
-async fn summary(daemon: &Daemon, call_id: &str) -> CallSummary {
-    let ended = async {
-        loop {
-            match daemon.get(&format!("/api/calls/{call_id}")).await.unwrap() {
-                (200, json) => return serde_json::from_str(&json).unwrap(),
-                _ => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
-    };
-    bounded("a summary", ended).await
 }
 
 #[tokio::test]
@@ -237,7 +226,7 @@ async fn installed(node: &str, to: &Path) -> Result<(), String> {
 }
 
 #[tokio::test]
-async fn the_encoder_of_another_implementation_makes_a_call() {
+async fn the_encoder_of_another_implementation_makes_a_hundred_calls_at_once() {
     let required = std::env::var("AFFECTD_TEST_NODE").ok();
     let node = required.clone().unwrap_or_else(|| "node".to_owned());
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("audiosocket");
@@ -249,18 +238,21 @@ async fn the_encoder_of_another_implementation_makes_a_call() {
     }
     let (_folder, options) = options();
     let daemon = options.start().await;
-    let id = Uuid::from_u128(9);
+    let ids: Vec<String> = (9..109).map(|number| Uuid::from_u128(number).to_string()).collect();
     let audio = folder.join("audio.raw");
     std::fs::write(&audio, noise(30_400, 7)).unwrap();
     let mut command = tokio::process::Command::new(&node);
     command.arg(folder.join("send.mjs")).arg(daemon.audiosocket.unwrap().port().to_string());
-    command.arg(id.to_string()).arg(&audio).kill_on_drop(true);
+    command.arg(&audio).args(&ids).kill_on_drop(true);
     let output = bounded("the encoder", command.output()).await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let silence: u32 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
-    assert!(silence >= 3, "{silence} frames of silence");
-    let found = summary(&daemon, &id.to_string()).await;
-    let duration = found.duration.unwrap();
-    assert_eq!((duration.seconds, duration.nanos), (1, 900_000_000));
-    assert_eq!((found.end_reason.as_str(), found.channels[0].windows > 0), ("completed", true));
+    let silence = String::from_utf8(output.stdout).unwrap();
+    let silence: Vec<u32> = silence.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(silence.len() == ids.len() && silence.iter().all(|frames| *frames >= 3), "{silence:?}");
+    for id in ids {
+        let found = summary(&daemon, &id).await;
+        let duration = found.duration.unwrap();
+        assert_eq!((duration.seconds, duration.nanos), (1, 900_000_000), "{id}");
+        assert_eq!((found.end_reason.as_str(), found.channels[0].windows), ("completed", 3), "{id}");
+    }
 }

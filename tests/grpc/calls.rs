@@ -5,7 +5,6 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use affectd::calls::talk::{Span, interruptions, overlaps, total};
 use affectd::proto::call_service_client::CallServiceClient;
@@ -17,10 +16,11 @@ use tonic::Code;
 use crate::support::call_fixture::{
     Call, bounded, chunk, connect, format, last, more, recognize, telephone, tiny,
 };
-use crate::support::daemon::{Daemon, Options};
+use crate::support::daemon::Options;
 use crate::support::gated_talk::model;
 use crate::support::speech_fixture::Part::{Silence, Speech};
 use crate::support::speech_fixture::talk;
+use crate::support::websocket_client::summary;
 
 fn options(folder: &std::path::Path) -> Options {
     let options = Options::new().set("model.path", model(folder).to_str().unwrap());
@@ -41,20 +41,6 @@ fn stereo(stream_id: &str, customer: &[f32], agent: &[f32]) -> Vec<AudioChunk> {
     };
     *chunks.last_mut().unwrap() = last(chunks.last().unwrap().clone());
     chunks
-}
-
-/// The summary over HTTP once the call has ended.
-async fn summary(daemon: &Daemon, call_id: &str) -> CallSummary {
-    let ended = async {
-        loop {
-            match daemon.get(&format!("/api/calls/{call_id}")).await.unwrap() {
-                (200, json) => return serde_json::from_str(&json).unwrap(),
-                (404, _) => tokio::time::sleep(Duration::from_millis(20)).await,
-                other => panic!("{other:?}"),
-            }
-        }
-    };
-    bounded("a summary", ended).await
 }
 
 fn seconds(time: &Option<pbjson_types::Duration>) -> f64 {

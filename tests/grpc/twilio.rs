@@ -6,7 +6,7 @@
 use affectd::audio;
 use affectd::client::{self, Credentials, GrpcServer, WatchedEvents};
 use affectd::proto::{AudioChunk, CallSummary, EmotionEvent, Encoding, WatchEventsRequest};
-use futures::{SinkExt, StreamExt};
+use futures::SinkExt;
 use serde_json::json;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -18,9 +18,9 @@ use crate::support::daemon::{Daemon, Options};
 use crate::support::decoder_entries::file_fixture::{PCM, wav};
 use crate::support::gated_talk;
 use crate::support::speech_fixture::Part::{self, Silence, Speech};
-use crate::support::speech_fixture::{pcm16, talk};
+use crate::support::speech_fixture::{interleaved, pcm16, telephone_talk};
 use crate::support::twilio_fixture::{SIZES, Stream};
-use crate::websocket::{Socket, open, summary};
+use crate::support::websocket_client::{Socket, closed, open, summary};
 
 pub fn options() -> (tempfile::TempDir, Options) {
     let (folder, options) = tiny();
@@ -40,23 +40,6 @@ pub async fn send(mut socket: Socket, messages: &[String]) -> Option<CloseCode> 
     closed(&mut socket).await
 }
 
-/// Waits for the end of a connection and returns its code.
-pub async fn closed(socket: &mut Socket) -> Option<CloseCode> {
-    loop {
-        match bounded("the end of the connection", socket.next()).await {
-            Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            Some(Ok(other)) => panic!("Twilio ends a stream that receives data: {other:?}"),
-            Some(Err(_)) | None => return None,
-        }
-    }
-}
-
-/// A talk at 8 kHz.
-fn telephone_talk(parts: &[Part]) -> Vec<f32> {
-    talk(parts).chunks_exact(2).map(|pair| (pair[0] + pair[1]) / 2.0).collect()
-}
-
 /// Speech with pauses of these lengths, as µ-law at 8 kHz.
 fn speech(pauses: (usize, usize)) -> Vec<u8> {
     let parts = [Silence(pauses.0), Speech(1_900 - pauses.0 - pauses.1), Silence(pauses.1)];
@@ -68,10 +51,6 @@ fn recording(parts: &[Part]) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), wav(PCM, 16, 1, 8_000, &pcm16(&telephone_talk(parts)))).unwrap();
     file
-}
-
-fn interleaved(one: &[u8], other: &[u8]) -> Vec<u8> {
-    one.iter().zip(other).flat_map(|(one, other)| [*one, *other]).collect()
 }
 
 /// Asserts that no audio of a call was lost.

@@ -9,8 +9,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use crate::support::call_fixture::{bounded, metric, metric_reaches, noise};
 use crate::support::daemon::Daemon;
 use crate::support::twilio_fixture::{SIZES, Stream};
-use crate::twilio::{check_complete, closed, options, send};
-use crate::websocket::{open, summary};
+use crate::support::websocket_client::{closed, open, summary};
+use crate::twilio::{check_complete, options, send};
 
 const PATH: &str = "/ingest/twilio";
 

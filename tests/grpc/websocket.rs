@@ -1,27 +1,17 @@
 //! Raw audio over WebSocket: `/v1/listen` and `/ingest/websocket`.
 
-use std::time::Duration;
-
-use affectd::proto::{CallSummary, EmotionEvent};
+use affectd::proto::EmotionEvent;
 use futures::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::support::call_fixture::{bounded, chunk, connect, last, noise, recognize, same, telephone, tiny};
-use crate::support::daemon::{Daemon, Options};
-
-pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+use crate::support::daemon::Options;
+use crate::support::websocket_client::{Socket, open, summary};
 
 fn options() -> (tempfile::TempDir, Options) {
     let (folder, options) = tiny();
     (folder, options.set("ingest.tokens", "secret,other").set("calls.linger", "0s"))
-}
-
-pub async fn open(daemon: &Daemon, path: &str) -> Result<Socket, Error> {
-    let url = format!("ws://{}{path}", daemon.http);
-    bounded("a connection", connect_async(url)).await.map(|(socket, _)| socket)
 }
 
 /// Sends audio at a pace that the daemon keeps, and returns the text messages and the code that closes the connection.
@@ -39,18 +29,6 @@ async fn talk(mut socket: Socket, audio: &[u8], pieces: usize) -> (Vec<String>, 
             Some(Err(_)) | None => return (texts, None),
         }
     }
-}
-
-pub async fn summary(daemon: &Daemon, call_id: &str) -> CallSummary {
-    let ended = async {
-        loop {
-            match daemon.get(&format!("/api/calls/{call_id}")).await.unwrap() {
-                (200, json) => return serde_json::from_str(&json).unwrap(),
-                _ => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
-    };
-    bounded("a summary", ended).await
 }
 
 const LISTEN: &str = "/v1/listen?encoding=mulaw&sample_rate=8000&events=true&token=secret&model=nova-3";

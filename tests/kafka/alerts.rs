@@ -6,27 +6,11 @@ use std::time::Duration;
 use affectd::proto::{Alert, CallSummary};
 use prost::Message;
 
-use super::calls::{committed, options, records, topics};
 use crate::support::call_fixture::{connect, recognize};
 use crate::support::daemon::Options;
 use crate::support::gated_talk::{PARTS, chunks};
 use crate::support::kafka::{Cluster, Kind, Stored};
-
-/// A rule that the tiny model satisfies with every analysed window, and one on the silence in the middle of the talk.
-fn with_rules(options: Options) -> Options {
-    let rules = [
-        ("0.name", "calm"),
-        ("0.kind", "emotion"),
-        ("0.emotion", "anger"),
-        ("0.below", "0.5"),
-        ("0.for", "1s"),
-        ("1.name", "quiet"),
-        ("1.kind", "non_talk"),
-        ("1.for", "2s"),
-        ("1.cool_down", "0s"),
-    ];
-    rules.iter().fold(options, |options, (key, value)| options.set(&format!("alert.{key}"), value))
-}
+use crate::support::kafka_calls::{committed, options, records, topics, with_rules};
 
 fn alerts(stored: &[Stored]) -> Vec<Alert> {
     stored.iter().map(|record| Alert::decode(record.value.as_deref().unwrap()).unwrap()).collect()

@@ -1,58 +1,14 @@
 //! Summaries of calls over Kafka: the same after a crash, and the end of a stream is read again until its summary is delivered.
 
-use std::path::Path;
-
-use affectd::proto::{AudioChunk, CallSummary};
+use affectd::proto::CallSummary;
 use prost::Message;
 
-use crate::support::call_fixture::bounded;
 use crate::support::daemon::Options;
-use crate::support::gated_talk::{PARTS, chunks, model};
-use crate::support::kafka::{Cluster, Record, Stored};
-
-pub fn options(cluster: &Cluster, folder: &Path, run: &str, vad: &str) -> Options {
-    let config = folder.join(format!("{run}.toml"));
-    let text = format!(
-        "[model]\npath = {:?}\n[vad]\nmode = {vad:?}\n[calls]\nlinger = \"200ms\"\n[kafka]\nbrokers = {:?}\n\
-         group_id = {run:?}\ninput_topic = \"{run}.audio\"\noutput_topic = \"{run}.emotions\"\n\
-         calls_topic = \"{run}.calls\"\nalerts_topic = \"{run}.alerts\"\ndead_letter_topic = \"{run}.dead-letters\"\n\
-         progress_topic = \"{run}.progress\"\ncommit_interval = \"100ms\"\n\
-         [kafka.properties]\n\"session.timeout.ms\" = \"6000\"\n",
-        model(folder),
-        cluster.brokers
-    );
-    std::fs::write(&config, text).unwrap();
-    Options::new().config(config)
-}
-
-pub async fn topics(cluster: &Cluster, run: &str) {
-    for topic in ["audio", "emotions", "calls", "alerts", "dead-letters"] {
-        cluster.create_topic(&format!("{run}.{topic}"), 1, &[]).await;
-    }
-    cluster.create_topic(&format!("{run}.progress"), 1, &[("cleanup.policy", "compact")]).await;
-}
-
-/// The talk as records of one call, with fixed times.
-pub fn records() -> Vec<Record> {
-    let mut chunks = chunks(PARTS);
-    let attributes = [("call_id".to_owned(), "talk".to_owned())].into();
-    chunks[0] = AudioChunk { attributes, ..chunks[0].clone() };
-    let record = |(at, chunk): (i64, AudioChunk)| {
-        Record::new("call", chunk.encode_to_vec()).timestamp(1_700_000_000_000 + at * 100)
-    };
-    (0..).zip(chunks).map(record).collect()
-}
+use crate::support::kafka::{Cluster, Stored};
+use crate::support::kafka_calls::{committed, options, records, topics};
 
 fn summaries(stored: &[Stored]) -> Vec<CallSummary> {
     stored.iter().map(|record| CallSummary::decode(record.value.as_deref().unwrap()).unwrap()).collect()
-}
-
-pub async fn committed(cluster: &Cluster, run: &str, offset: i64) {
-    let wait = async {
-        let topic = format!("{run}.audio");
-        while cluster.committed(run, &topic).await[&0].is_none_or(|at| at < offset) {}
-    };
-    bounded("a commit", wait).await;
 }
 
 /// The summary of a call whose reader is killed after each of the `stops`, in tenths of a second.

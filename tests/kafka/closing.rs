@@ -11,7 +11,9 @@ use crate::support::call_fixture::metrics_reach;
 use crate::support::daemon::Options;
 use crate::support::kafka::{Cluster, Record};
 use crate::support::model_fixture;
-use crate::support::partition_fixture::{Broker, BrokerOutcome, Gating, Input, Mode, Reader, setup};
+use crate::support::partition_fixture::broker::{Broker, BrokerOutcome, Mode};
+use crate::support::partition_fixture::input::{Gating, Input, setup};
+use crate::support::partition_fixture::reader::Reader;
 
 const ALL: BrokerOutcome = BrokerOutcome::Acknowledged;
 

@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::at_least_once::{audio, chunk, events, inputs};
-use crate::support::partition_fixture::{
-    Broker, BrokerOutcome, Event, Gating, Input, Mode, Reader, run, run_as, setup,
-};
+use crate::support::partition_fixture::broker::{Broker, BrokerOutcome, Mode};
+use crate::support::partition_fixture::input::{Gating, Input, setup};
+use crate::support::partition_fixture::reader::Reader;
+use crate::support::partition_fixture::script::{Event, run, run_as};
 
 /// The offset stays at the chunk of "held", and "call" ends and begins anew behind it.
 #[test]

@@ -29,5 +29,6 @@ mod rebalance;
 mod send;
 mod tail;
 mod transactions;
+mod transports;
 mod voice_activity;
 mod writers;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use affectd::audio::{AudioFormat, Encoding};
 use affectd::stream::Chunk;
 
-use crate::support::partition_fixture::{Broker, BrokerOutcome, Gating, Input, Reader, setup};
+use crate::support::partition_fixture::broker::{Broker, BrokerOutcome};
+use crate::support::partition_fixture::input::{Gating, Input, setup};
+use crate::support::partition_fixture::reader::Reader;
 
 /// Two seconds of a stream at 8 kHz.
 fn input(stream_id: &str, last: bool) -> Input {

@@ -3,14 +3,18 @@
 use tonic::Code;
 use tonic_types::StatusExt;
 
+use affectd::proto::call_service_client::CallServiceClient;
 use affectd::proto::evaluation_service_client::EvaluationServiceClient;
 use affectd::proto::recognition_service_client::RecognitionServiceClient;
-use affectd::proto::{AudioChunk, EmotionEvent, RecognizeRequest, RecognizeResponse};
+use affectd::proto::{
+    AudioChunk, EmotionEvent, GetCallRequest, RecognizeRequest, RecognizeResponse, WatchCallsRequest,
+};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
+use crate::support::audiosocket_client::announce_with;
 use crate::support::call_fixture::{bounded, chunk, connect, last, noise, telephone, tiny};
 use crate::support::credentials::{recognize_as, token, tokens_file, with_token};
 
@@ -148,4 +152,45 @@ async fn the_bytes_of_a_principal_wait_and_those_of_another_do_not() {
     }
     slow.await.unwrap();
     assert!(began.elapsed() >= std::time::Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn two_principals_with_one_call_id_have_two_calls() {
+    let (folder, options) = tiny();
+    let tokens = ["one", "other"].map(|name| token(folder.path(), name, "recognize,read"));
+    let options = options.set("auth.tokens", tokens_file(folder.path()).to_str().unwrap());
+    let options = options.set("calls.linger", "300ms").set("ingest.audiosocket.address", "127.0.0.1:0");
+    let rule =
+        [("name", "calm"), ("kind", "emotion"), ("emotion", "anger"), ("below", "1"), ("for", "100ms")];
+    let options = rule.iter().fold(options, |it, (key, value)| it.set(&format!("alert.0.{key}"), value));
+    let daemon = options.set("alert.0.min_windows", "1").start().await;
+    let channel = connect(&daemon).await;
+    let mut calls = CallServiceClient::new(channel.clone());
+    let mut watch =
+        calls.watch_calls(with_token(WatchCallsRequest {}, &tokens[0])).await.unwrap().into_inner();
+    // Both streams end before either call does: those of one principal would be one call.
+    for token in &tokens {
+        let attributes = [("call_id".to_owned(), "call".to_owned())].into();
+        recognize_as(&channel, token, vec![last(AudioChunk { attributes, ..first("s") })]).await.unwrap();
+    }
+    let mut ended = Vec::new();
+    for _ in 0..2 {
+        let message = bounded("a summary", watch.message()).await.unwrap().unwrap();
+        ended.push(message.call.unwrap());
+    }
+    let ids = |index: usize| (ended[index].summary_id.as_str(), ended[index].alerts[0].alert_id.as_str());
+    assert!(ids(0).0 != ids(1).0 && ids(0).1 != ids(1).1, "{ended:?}");
+    assert!(ended.iter().all(|call| call.call_id == "call" && call.stream_ids == ["s"]), "{ended:?}");
+    for (token, expected) in tokens.iter().zip(&ended) {
+        for id in ["call", expected.summary_id.as_str()] {
+            let request = GetCallRequest { call_id: id.to_owned() };
+            let found = calls.get_call(with_token(request, token)).await.unwrap().into_inner();
+            assert_eq!(&found, expected, "{id}");
+        }
+    }
+    let id = "3f0e2a5c-0c1b-4d2e-9f3a-5b6c7d8e9f01";
+    for (token, status) in [(&tokens[0], 204), (&tokens[1], 409), (&tokens[0], 204)] {
+        let header = format!("Authorization: Bearer {token}\r\n");
+        assert_eq!(announce_with(&daemon, id, r#"{"call_id":"call"}"#, &header).await, status);
+    }
 }

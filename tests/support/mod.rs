@@ -5,6 +5,8 @@
 #![expect(dead_code, reason = "each test binary uses a part of this module")]
 
 pub mod acl;
+pub mod audiohook_client;
+pub mod audiosocket_client;
 pub mod batch_fixture;
 pub mod broker;
 pub mod call_fixture;
@@ -16,6 +18,7 @@ pub mod decoder_entries;
 pub mod flac_bomb;
 pub mod gated_talk;
 pub mod kafka;
+pub mod kafka_calls;
 pub mod load_report;
 pub mod model_fixture;
 pub mod partition_fixture;
@@ -28,3 +31,4 @@ pub mod streams;
 pub mod train_fixture;
 pub mod twilio_fixture;
 pub mod victim;
+pub mod websocket_client;

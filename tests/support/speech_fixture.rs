@@ -37,3 +37,13 @@ pub fn talk(parts: &[Part]) -> Vec<f32> {
 pub fn pcm16(samples: &[f32]) -> Vec<u8> {
     samples.iter().flat_map(|sample| ((sample * 32_767.0) as i16).to_le_bytes()).collect()
 }
+
+/// A talk at 8 kHz.
+pub fn telephone_talk(parts: &[Part]) -> Vec<f32> {
+    talk(parts).chunks_exact(2).map(|pair| (pair[0] + pair[1]) / 2.0).collect()
+}
+
+/// Samples of one byte of two channels in turn.
+pub fn interleaved(one: &[u8], other: &[u8]) -> Vec<u8> {
+    one.iter().zip(other).flat_map(|(one, other)| [*one, *other]).collect()
+}

@@ -12,6 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use super::authorize::principal_of;
 use crate::calls::CallStore;
 use crate::proto::call_service_server::CallService;
 use crate::proto::{
@@ -47,8 +48,9 @@ impl CallService for Calls {
     type WatchAlertsStream = Watched<WatchAlertsResponse>;
 
     async fn get_call(&self, request: Request<GetCallRequest>) -> Result<Response<CallSummary>, Status> {
+        let reader = principal_of(&request).name;
         let call_id = request.into_inner().call_id;
-        let summary = self.store.get(&call_id).ok_or_else(|| {
+        let summary = self.store.get(&call_id, &reader).ok_or_else(|| {
             Status::not_found(format!(
                 "call_id: {call_id:?}: no summary; the call has not ended or is no longer held"
             ))

@@ -4,14 +4,15 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, Query, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Deserialize;
 
 use super::State;
 use crate::proto::ListCallsResponse;
+use crate::security::Principal;
 
 /// The query of a list.
 #[derive(Debug, Default, Deserialize)]
@@ -37,8 +38,12 @@ pub(super) async fn alerts(Shared(state): Shared<State>) -> Response {
     Json(serde_json::json!({ "alerts": alerts })).into_response()
 }
 
-pub(super) async fn one(Shared(state): Shared<State>, Path(call_id): Path<String>) -> Response {
-    match state.calls.get(&call_id) {
+pub(super) async fn one(
+    Shared(state): Shared<State>,
+    Extension(reader): Extension<Principal>,
+    Path(call_id): Path<String>,
+) -> Response {
+    match state.calls.get(&call_id, &reader.name) {
         Some(summary) => Json(summary.as_ref()).into_response(),
         None => {
             let text =

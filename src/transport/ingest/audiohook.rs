@@ -23,10 +23,11 @@ use super::Access;
 use super::audiohook_message::{Channels, CloseReason, Open};
 use super::audiohook_protocol::{AudioStep, DisconnectReason, Protocol, Step, Violation};
 use super::audiohook_signature::{ORGANIZATION, SESSION, text};
-use super::live_stream::LiveStream;
+use super::live_stream::{LiveCall, LiveStream};
 use super::raw::LARGEST_MESSAGE;
 use crate::audio::{AudioFormat, Encoding};
 use crate::proto::AudioChunk;
+use crate::security::Principal;
 use crate::session::Refusal;
 use crate::stream::EndReason;
 use crate::telemetry::excerpt;
@@ -195,8 +196,9 @@ impl Connection {
             Ok(format) => format,
             Err(error) => return self.refuse(Violation(error.to_string())).await,
         };
-        let (links, call_id) = ((&self.sessions, &self.access), &open.conversation_id);
-        self.stream = Some(LiveStream::open(links, Source::AUDIOHOOK, call_id, format, opening));
+        let (links, owner) = ((&self.sessions, &self.access), Principal::anonymous().name);
+        let call = LiveCall { call_id: &open.conversation_id, owner, source: Source::AUDIOHOOK };
+        self.stream = Some(LiveStream::open(links, call, format, opening));
         let answer = self.protocol.opened(channels);
         self.send(answer).await
     }

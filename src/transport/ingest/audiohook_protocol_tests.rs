@@ -86,6 +86,60 @@ fn a_violation_is_answered_once_and_close_still_works() {
     }
 }
 
+/// Every message of a session, in order.
+fn whole_session() -> Vec<String> {
+    let times = json!({"start": "PT1S", "discarded": "PT1S"});
+    let messages = [
+        ("ping", json!({})),
+        ("paused", json!({})),
+        ("resumed", times.clone()),
+        ("discarded", times),
+        ("update", json!({"language": "de-DE"})),
+        ("error", json!({"code": 429, "message": "m"})),
+        ("close", json!({"reason": "end"})),
+    ];
+    let numbered = (2..).zip(messages).map(|(seq, (kind, parameters))| text(kind, seq, 1, parameters));
+    [open("c")].into_iter().chain(numbered).collect()
+}
+
+/// Handles messages up to the first violation; returns its place and its text, or whether the session was closed.
+fn handled(messages: &[String]) -> Result<bool, (usize, String)> {
+    let mut session = session();
+    for (at, message) in messages.iter().enumerate() {
+        match session.text(message) {
+            Ok(Step::Open(_, channels)) => drop(session.opened(channels)),
+            Ok(_) => {}
+            Err(violation) => return Err((at, violation.0)),
+        }
+    }
+    Ok(session.has_ended())
+}
+
+#[test]
+fn each_message_that_is_missing_repeated_swapped_or_cut_is_a_violation() {
+    let whole = whole_session();
+    assert_eq!(handled(&whole), Ok(true));
+    let last = whole.len() - 1;
+    for at in 0..whole.len() {
+        let (mut missing, mut twice, mut cut) = (whole.clone(), whole.clone(), whole.clone());
+        missing.remove(at);
+        twice.insert(at, whole[at].clone());
+        cut[at].truncate(whole[at].len() / 2);
+        let violation =
+            |messages: &[String]| handled(messages).map_err(|(at, text)| (at, text[..4].to_owned()));
+        let seq = |at: usize| Err((at, "seq:".to_owned()));
+        assert_eq!(violation(&missing), if at == last { Ok(false) } else { seq(at) }, "without {at}");
+        // What follows a close has no effect.
+        assert_eq!(violation(&twice), if at == last { Ok(true) } else { seq(at + 1) }, "{at} twice");
+        assert_eq!(violation(&cut), Err((at, "mess".to_owned())), "{at} cut");
+        if at < last {
+            let mut swapped = whole.clone();
+            swapped.swap(at, at + 1);
+            assert_eq!(violation(&swapped), seq(at), "{at} behind the next one");
+        }
+    }
+}
+
 #[test]
 fn an_open_that_does_not_fit_the_request_is_a_violation() {
     for (from, to, expected) in [

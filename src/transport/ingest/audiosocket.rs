@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::audiosocket_frame::{AUDIO_8_KHZ, Frame, HANG_UP, read_frame, silence};
-use super::live_stream::LiveStream;
+use super::live_stream::{LiveCall, LiveStream};
 use super::{Access, AnnouncedCall, AnnouncedCalls};
 use crate::audio::{AudioFormat, Encoding};
 use crate::proto::AudioChunk;
@@ -160,7 +160,7 @@ impl ServedCall<'_> {
 
     /// Opens the stream of a connection; `None` where its rate is not supported.
     fn open(&self, id: Uuid, rate: u32) -> Option<LiveStream> {
-        let AnnouncedCall { call_id, channel, attributes } = self.server.calls.of(id, Instant::now());
+        let AnnouncedCall { call_id, channel, attributes, owner } = self.server.calls.of(id, Instant::now());
         let format = AudioFormat::new(Encoding::PcmS16Le, rate, 1).ok()?;
         let opening = AudioChunk {
             stream_id: id.to_string(),
@@ -169,7 +169,8 @@ impl ServedCall<'_> {
             ..AudioChunk::default()
         };
         let links = (self.sessions, &self.server.access);
-        Some(LiveStream::open(links, Source::AUDIOSOCKET, &call_id, format, opening))
+        let call = LiveCall { call_id: &call_id, owner, source: Source::AUDIOSOCKET };
+        Some(LiveStream::open(links, call, format, opening))
     }
 
     /// Reads up to the first samples; returns their rate too.

@@ -7,14 +7,15 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::security::Principal;
 use crate::transport::http::State;
 
 /// How long an announcement holds.
@@ -36,6 +37,20 @@ pub struct AnnouncedCall {
     /// What the events repeat.
     #[serde(default)]
     pub attributes: HashMap<String, String>,
+    /// The principal that announced it, which its stream belongs to; empty where authentication is off.
+    #[serde(skip)]
+    pub owner: Arc<str>,
+}
+
+/// What became of an announcement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Announced {
+    /// It is held.
+    Held,
+    /// Another principal has announced the connection.
+    OfAnother,
+    /// The most announcements are held.
+    Full,
 }
 
 fn customer() -> String {
@@ -64,16 +79,19 @@ impl AnnouncedCalls {
         held
     }
 
-    /// Holds the call of a connection; returns whether there was room.
-    pub(super) fn announce(&self, id: Uuid, call: AnnouncedCall, now: Instant) -> bool {
+    /// Holds the call of a connection, in place of an earlier one of the same principal.
+    pub(super) fn announce(&self, id: Uuid, call: AnnouncedCall, now: Instant) -> Announced {
         let mut held = self.held(now);
+        if held.calls.get(&id).is_some_and(|(other, _)| other.owner != call.owner) {
+            return Announced::OfAnother;
+        }
         if held.expiring.len() >= MOST {
-            return false;
+            return Announced::Full;
         }
         let expires = now + HELD_FOR;
         held.expiring.push_back((expires, id));
         held.calls.insert(id, (call, expires));
-        true
+        Announced::Held
     }
 
     /// Returns the call of a connection. Without an announcement it is a call by itself.
@@ -84,6 +102,7 @@ impl AnnouncedCalls {
             call_id: id.to_string(),
             channel: customer(),
             attributes: HashMap::new(),
+            owner: "".into(),
         })
     }
 }
@@ -91,6 +110,7 @@ impl AnnouncedCalls {
 /// Handles the announcement of a connection.
 pub(in crate::transport) async fn announce(
     Shared(state): Shared<State>,
+    Extension(principal): Extension<Principal>,
     id: Result<Path<Uuid>, PathRejection>,
     call: Result<Json<AnnouncedCall>, JsonRejection>,
 ) -> Response {
@@ -108,11 +128,18 @@ pub(in crate::transport) async fn announce(
             return (StatusCode::BAD_REQUEST, text).into_response();
         }
     }
-    if calls.announce(id, call, Instant::now()) {
-        return StatusCode::NO_CONTENT.into_response();
-    }
-    let text = format!("{MOST} connections are announced, the most that are allowed\n");
-    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+    let call = AnnouncedCall { owner: principal.name, ..call };
+    let (status, text) = match calls.announce(id, call, Instant::now()) {
+        Announced::Held => return StatusCode::NO_CONTENT.into_response(),
+        Announced::OfAnother => {
+            (StatusCode::CONFLICT, format!("uuid: {id}: another principal has announced this connection\n"))
+        }
+        Announced::Full => {
+            let text = format!("{MOST} connections are announced, the most that are allowed\n");
+            (StatusCode::SERVICE_UNAVAILABLE, text)
+        }
+    };
+    (status, text).into_response()
 }
 
 #[cfg(test)]
@@ -120,15 +147,16 @@ mod tests {
     use super::*;
 
     fn call(call_id: &str) -> AnnouncedCall {
-        AnnouncedCall { call_id: call_id.to_owned(), channel: "agent".to_owned(), attributes: HashMap::new() }
+        let (call_id, channel) = (call_id.to_owned(), "agent".to_owned());
+        AnnouncedCall { call_id, channel, attributes: HashMap::new(), owner: "".into() }
     }
 
     #[test]
     fn an_announcement_holds_for_its_time_and_can_be_changed() {
         let (calls, now, id) = (AnnouncedCalls::default(), Instant::now(), Uuid::from_u128(1));
         assert_eq!(calls.of(id, now).call_id, id.to_string());
-        assert!(calls.announce(id, call("a"), now));
-        assert!(calls.announce(id, call("b"), now + HELD_FOR / 2));
+        assert_eq!(calls.announce(id, call("a"), now), Announced::Held);
+        assert_eq!(calls.announce(id, call("b"), now + HELD_FOR / 2), Announced::Held);
         assert_eq!(calls.of(id, now + HELD_FOR), call("b"));
         let alone = calls.of(id, now + HELD_FOR * 2);
         assert_eq!((alone.call_id, alone.channel.as_str()), (id.to_string(), "customer"));
@@ -138,7 +166,18 @@ mod tests {
     fn announcements_are_bounded() {
         let (calls, now) = (AnnouncedCalls::default(), Instant::now());
         let announce = |number: usize, at| calls.announce(Uuid::from_u128(number as u128), call("a"), at);
-        assert!((0..MOST).all(|number| announce(number, now)));
-        assert!(!announce(MOST, now) && announce(MOST, now + HELD_FOR));
+        assert!((0..MOST).all(|number| announce(number, now) == Announced::Held));
+        assert_eq!(announce(MOST, now), Announced::Full);
+        assert_eq!(announce(MOST, now + HELD_FOR), Announced::Held);
+    }
+
+    #[test]
+    fn a_principal_cannot_change_what_another_one_has_announced() {
+        let (calls, now, id) = (AnnouncedCalls::default(), Instant::now(), Uuid::from_u128(1));
+        let of = |owner: &str, call_id: &str| AnnouncedCall { owner: owner.into(), ..call(call_id) };
+        assert_eq!(calls.announce(id, of("token/a", "one"), now), Announced::Held);
+        assert_eq!(calls.announce(id, of("token/b", "two"), now), Announced::OfAnother);
+        assert_eq!(calls.of(id, now), of("token/a", "one"));
+        assert_eq!(calls.announce(id, of("token/b", "two"), now + HELD_FOR), Announced::Held);
     }
 }

@@ -128,6 +128,13 @@ mod tests {
             assert_eq!(frames(&bytes[..cut]).await, (vec![], Some(ErrorKind::UnexpectedEof)), "{cut}");
         }
         assert_eq!(frames(&bytes[..18]).await, (vec![], Some(ErrorKind::UnexpectedEof)));
+        // Cut anywhere: the frames before are read.
+        let ends = [19, 23, 30, 33, 37, 42, 45];
+        for cut in 1..bytes.len() {
+            let whole = ends.iter().filter(|end| **end <= cut).count();
+            let error = (!ends.contains(&cut)).then_some(ErrorKind::UnexpectedEof);
+            assert_eq!(frames(&bytes[..cut]).await, (expected[..whole].to_vec(), error), "{cut}");
+        }
         assert_eq!(frames(&[0x01, 0, 1, 9]).await, (vec![Frame::Id(None)], None));
         assert_eq!(frames(&[0x19, 0, 0]).await, (vec![Frame::Other { kind: 0x19 }], None));
     }

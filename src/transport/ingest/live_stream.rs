@@ -15,7 +15,6 @@ use super::intake::Intake;
 use super::raw::chunks;
 use crate::audio::AudioFormat;
 use crate::proto::AudioChunk;
-use crate::security::Principal;
 use crate::session::{InputSession, Refusal, ReplyInbox, SessionError};
 use crate::stream::{EndReason, StreamCall};
 use crate::telemetry::metrics::{self, Source};
@@ -31,12 +30,20 @@ pub(super) struct LiveStream {
     ended: oneshot::Receiver<Option<Refusal>>,
 }
 
+/// The call of a stream.
+#[derive(Debug)]
+pub(super) struct LiveCall<'a> {
+    pub call_id: &'a str,
+    /// The principal that the stream belongs to; empty where the protocol has secrets of its own.
+    pub owner: Arc<str>,
+    pub source: Source,
+}
+
 impl LiveStream {
-    /// Opens a stream of the call `call_id`. `opening` holds its id, its channels and its attributes.
+    /// Opens a stream of a call. `opening` holds its id, its channels and its attributes.
     pub fn open(
         (sessions, access): (&HttpSessions, &Access),
-        source: Source,
-        call_id: &str,
+        LiveCall { call_id, owner, source }: LiveCall<'_>,
         format: AudioFormat,
         mut opening: AudioChunk,
     ) -> Self {
@@ -46,7 +53,7 @@ impl LiveStream {
         opening.format = format.to_proto();
         let call = Arc::new(call);
         let intake = Intake::new(format, call.clone(), source);
-        let (session, inbox) = InputSession::new(sessions.links.clone(), source, Principal::anonymous().name);
+        let (session, inbox) = InputSession::new(sessions.links.clone(), source, owner);
         let run = session.with_call(call.clone()).run(chunks(opening, intake.clone()));
         let (end, ended) = oneshot::channel();
         sessions.calls.spawn(async move {

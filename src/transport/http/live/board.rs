@@ -4,12 +4,11 @@
 //! Invariant: the number of calls is bounded, and so is each call.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::held_call::{HeldCall, MOST_WINDOWS};
 use super::view::{Batch, FullCall, PlacedWindow, Snapshot, ValenceLabels};
-use crate::calls::{Options, Valences};
+use crate::calls::{CallKey, Options, Valences};
 use crate::publish::live::{LiveAlert, LiveItem, LiveWindow};
 use crate::stream::StreamInfo;
 
@@ -27,11 +26,11 @@ const KEEP_QUIET: Duration = Duration::from_secs(300);
 pub(super) struct Board {
     valences: Valences,
     labels: ValenceLabels,
-    calls: HashMap<Arc<str>, HeldCall>,
-    hidden: HashSet<Arc<str>>,
+    calls: HashMap<CallKey, HeldCall>,
+    hidden: HashSet<CallKey>,
     batch: Batch,
     /// Calls to describe in the next batch.
-    described: HashSet<Arc<str>>,
+    described: HashSet<CallKey>,
 }
 
 impl Board {
@@ -52,7 +51,7 @@ impl Board {
         match item {
             LiveItem::Window(window) => self.window(window, (now, time), in_batch),
             LiveItem::Ended(stream) => self.stream_ended(stream, now),
-            LiveItem::Alert(alert) => self.alert(alert, in_batch),
+            LiveItem::Alert(stream, alert) => self.alert((stream, alert), (now, time), in_batch),
         }
     }
 
@@ -106,57 +105,64 @@ impl Board {
         Snapshot { version, time, hidden, valences: self.labels.clone(), calls }
     }
 
-    /// Returns a call with all windows that are held.
+    /// Returns a call with all windows that are held. `call_id` is one of the feed.
     pub fn call(&self, call_id: &str) -> Option<FullCall> {
-        self.calls.get(call_id).map(|call| call.full(MOST_WINDOWS, true))
+        let call = self.calls.values().find(|call| call.view.call_id == call_id);
+        call.map(|call| call.full(MOST_WINDOWS, true))
+    }
+
+    /// Returns the call of a stream, which is new here where it is not held yet; `None` beyond the number that is held.
+    fn held(&mut self, stream: &StreamInfo, (now, time): (Instant, i64)) -> Option<(CallKey, &mut HeldCall)> {
+        let key = CallKey::of(stream);
+        if !self.calls.contains_key(&key) {
+            if self.calls.len() >= MOST_CALLS {
+                if self.hidden.len() < MOST_CALLS {
+                    self.hidden.insert(key);
+                }
+                return None;
+            }
+            // Two principals may have a call of one id, and the page knows calls by their ids.
+            let is_taken = self.calls.keys().any(|other| other.call_id == key.call_id);
+            let call_id = if is_taken { key.qualified() } else { key.call_id.to_string() };
+            self.calls.insert(key.clone(), HeldCall::new(call_id, stream, (now, time)));
+            self.described.insert(key.clone());
+        }
+        self.calls.get_mut(&key).map(|call| (key, call))
     }
 
     fn window(&mut self, window: &LiveWindow, (now, time): (Instant, i64), in_batch: bool) {
-        let call_id = call_id(&window.stream);
-        if !self.calls.contains_key(&call_id) {
-            if self.calls.len() >= MOST_CALLS {
-                if self.hidden.len() < MOST_CALLS {
-                    self.hidden.insert(call_id);
-                }
-                return;
-            }
-            self.calls.insert(call_id.clone(), HeldCall::new(&call_id, &window.stream, (now, time)));
-            self.described.insert(call_id.clone());
-        }
         let valence = window.event.as_deref().and_then(|event| self.valences.of(event));
-        let Some(call) = self.calls.get_mut(&call_id) else { return };
+        let Some((key, call)) = self.held(&window.stream, (now, time)) else { return };
         let Some((channel, view, changed)) = call.add(window, valence, now) else { return };
+        let call_id = call.view.call_id.clone();
         if changed {
-            self.described.insert(call_id);
+            self.described.insert(key);
         }
         if in_batch {
-            let call_id = call.view.call_id.clone();
             self.batch.windows.push(PlacedWindow { call_id, channel, window: view });
         }
     }
 
     fn stream_ended(&mut self, stream: &StreamInfo, now: Instant) {
-        let call_id = call_id(stream);
-        self.hidden.remove(&call_id);
-        let Some(call) = self.calls.get_mut(&call_id) else { return };
+        let key = CallKey::of(stream);
+        self.hidden.remove(&key);
+        let Some(call) = self.calls.get_mut(&key) else { return };
         if call.end_stream(&stream.stream_id, now) {
             self.batch.ended.push(call.view.call_id.clone());
         }
     }
 
-    fn alert(&mut self, alert: &LiveAlert, in_batch: bool) {
-        if let Some(call) = self.calls.get_mut(alert.call_id.as_str()) {
-            call.add_alert(alert);
-        }
+    fn alert(
+        &mut self,
+        (stream, alert): (&StreamInfo, &LiveAlert),
+        (now, time): (Instant, i64),
+        in_batch: bool,
+    ) {
+        let placed = self.held(stream, (now, time)).map(|(_, call)| call.add_alert(stream, alert));
         if in_batch {
-            self.batch.alerts.push(alert.clone());
+            self.batch.alerts.push(placed.unwrap_or_else(|| alert.clone()));
         }
     }
-}
-
-/// Returns the id of a stream's call; without one that of the stream.
-fn call_id(stream: &StreamInfo) -> Arc<str> {
-    stream.call.as_ref().map_or_else(|| stream.stream_id.clone(), |call| call.call_id.clone())
 }
 
 #[cfg(test)]

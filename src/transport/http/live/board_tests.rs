@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::super::held_call::{MOST_ALERTS, MOST_CHARACTERS};
 use super::*;
 use crate::proto::{EmotionEvent, EmotionScore};
@@ -115,7 +117,8 @@ fn calls_windows_and_alerts_are_bounded() {
     (1..=MOST_WINDOWS as u64).for_each(|second| talk.window(&first, 0, second));
     let alert = |number: usize| {
         let (alert_id, call_id) = (number.to_string(), "0".to_owned());
-        LiveItem::Alert(Arc::new(LiveAlert { alert_id, call_id, ..LiveAlert::default() }))
+        let alert = LiveAlert { alert_id, call_id, ..LiveAlert::default() };
+        LiveItem::Alert(first.clone(), Arc::new(alert))
     };
     for number in 0..=MOST_ALERTS {
         talk.board.add(&alert(number), (talk.now, 0), false);
@@ -128,4 +131,55 @@ fn calls_windows_and_alerts_are_bounded() {
     let found = snapshot.calls.iter().find(|call| call.call.call_id == "0").unwrap();
     assert_eq!((snapshot.calls.len(), found.windows[0].len()), (MOST_CALLS, SNAPSHOT_WINDOWS));
     assert!(found.windows[0].iter().all(|window| window.scores.is_empty()));
+}
+
+#[test]
+fn alerts_of_a_later_stream_are_placed_in_the_call() {
+    let mut talk = Talk::new();
+    let (one, two) = (stream("one", Some("call")), stream("two", Some("call")));
+    talk.window(&one, 0, 4);
+    talk.end(&one);
+    let alert = |alert_id: &str, end| {
+        let (alert_id, call_id) = (alert_id.to_owned(), "call".to_owned());
+        Arc::new(LiveAlert { alert_id, call_id, start: 2.0, end, ..LiveAlert::default() })
+    };
+    // The first stream ends at 7 s. An alert may come before the first window of its stream, and behind its end.
+    talk.board.add(&LiveItem::Alert(two.clone(), alert("a", None)), (talk.now, 0), true);
+    talk.window(&two, 0, 1);
+    talk.end(&two);
+    talk.board.add(&LiveItem::Alert(two, alert("a", Some(3.0))), (talk.now, 0), true);
+    talk.board.add(&LiveItem::Alert(one, alert("b", Some(3.0))), (talk.now, 0), true);
+    let call = talk.board.call("call").unwrap();
+    assert!(call.call.ended, "an alert opens no stream again");
+    assert_eq!(call.windows[0].last().map(|window| window.start), Some(8.0));
+    let times = |alerts: &[LiveAlert]| alerts.iter().map(|it| (it.start, it.end)).collect::<Vec<_>>();
+    assert_eq!(times(&call.alerts), [(9.0, Some(10.0)), (2.0, Some(3.0))]);
+    let batch = talk.board.take_batch(0).unwrap();
+    assert_eq!(times(&batch.alerts), [(9.0, None), (9.0, Some(10.0)), (2.0, Some(3.0))]);
+}
+
+#[test]
+fn calls_of_two_principals_with_one_id_are_two_calls() {
+    let mut talk = Talk::new();
+    let of = |owner: &str| {
+        let stream = stream("one", Some("call"));
+        Arc::new(StreamInfo { owner: owner.into(), ..(*stream).clone() })
+    };
+    let (one, other) = (of("token/a"), of("token/b"));
+    talk.window(&one, 0, 0);
+    talk.window(&other, 0, 0);
+    let alert = Arc::new(LiveAlert { call_id: "call".to_owned(), ..LiveAlert::default() });
+    talk.board.add(&LiveItem::Alert(other.clone(), alert), (talk.now, 0), true);
+    talk.end(&one);
+    let batch = talk.board.take_batch(0).unwrap();
+    let mut ids: Vec<_> = batch.calls.iter().map(|call| call.call_id.as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!((ids, batch.ended), (vec!["call", "call (token/b)"], vec!["call".to_owned()]));
+    assert_eq!(
+        (batch.windows[1].call_id.as_str(), batch.alerts[0].call_id.as_str()),
+        ("call (token/b)", "call (token/b)")
+    );
+    let found = talk.board.call("call (token/b)").unwrap();
+    assert_eq!((found.call.ended, found.alerts.len()), (false, 1));
+    assert!(talk.board.call("call").unwrap().alerts.is_empty());
 }

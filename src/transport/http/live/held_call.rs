@@ -42,12 +42,12 @@ struct HeldStream {
 }
 
 impl HeldCall {
-    pub fn new(call_id: &str, stream: &StreamInfo, (now, time): (Instant, i64)) -> Self {
+    pub fn new(call_id: String, stream: &StreamInfo, (now, time): (Instant, i64)) -> Self {
         let cut = |text: &str| text.chars().take(MOST_CHARACTERS).collect::<String>();
         let sorted: BTreeMap<_, _> = stream.attributes.iter().collect();
         let attributes = sorted.into_iter().filter(|(name, _)| *name != "call_id").take(MOST_ATTRIBUTES);
         let view = CallView {
-            call_id: call_id.to_owned(),
+            call_id,
             source: stream.call.as_ref().map_or("", |call| call.source),
             since: time,
             attributes: attributes.map(|(name, value)| (cut(name), cut(value))).collect(),
@@ -150,12 +150,22 @@ impl HeldCall {
         ends
     }
 
-    /// Adds an alert, in place of an earlier one with the same id.
-    pub fn add_alert(&mut self, alert: &LiveAlert) {
+    /// Adds an alert of a stream, in place of an earlier one with the same id. Returns it with times from the start of the call.
+    pub fn add_alert(&mut self, stream: &StreamInfo, alert: &LiveAlert) -> LiveAlert {
+        // The end of a stream may clear its alerts, and does not open it again.
+        let known = self.streams.get(&stream.stream_id).map(|held| held.offset);
+        let offset = f64::from(known.or_else(|| self.stream(stream)).unwrap_or(0.0));
+        let alert = LiveAlert {
+            call_id: self.view.call_id.clone(),
+            start: alert.start + offset,
+            end: alert.end.map(|end| end + offset),
+            ..alert.clone()
+        };
         self.alerts.retain(|other| other.alert_id != alert.alert_id);
         self.alerts.push_back(alert.clone());
         let excess = self.alerts.len().saturating_sub(MOST_ALERTS);
         self.alerts.drain(..excess);
+        alert
     }
 }
 

@@ -178,8 +178,10 @@ fn draining() -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::publish::live::LiveAlert;
+    use crate::proto::Alert;
 
     fn text(message: Bytes) -> String {
         String::from_utf8(message.to_vec()).unwrap()
@@ -187,7 +189,7 @@ mod tests {
 
     async fn raise(tap: &LiveTap, number: usize) {
         let (alert_id, state) = (number.to_string(), "raised".to_owned());
-        tap.alert(LiveAlert { alert_id, state, ..LiveAlert::default() });
+        tap.alert(&Arc::default(), &Alert { alert_id, state, ..Alert::default() });
         // Between two ticks at least.
         tokio::time::sleep(2 * PERIOD).await;
     }

@@ -168,6 +168,7 @@ async fn read(mut receiver: SplitStream<WebSocket>, mut feed: Feed, intake: Inta
     if !feed.is_stopped() {
         call.end(EndReason::Disconnected);
     }
+    call.set_absent(&feed.absent_channels());
     intake.close();
     // The answer to a close of the server is still to be read.
     while let Some(Ok(_)) = receiver.next().await {}

@@ -13,11 +13,6 @@ use super::order::{Accepted, Order};
 use super::start::{Start, Unsupported};
 use super::tracks::{Counts, Piece, Tracks};
 
-/// Where the start message declares no tracks, those are the stream's that have audio in its first milliseconds.
-const DECIDED_AFTER_MS: u64 = 200;
-/// The same where timestamps are missing: messages with audio.
-const DECIDED_AFTER_MESSAGES: usize = 20;
-
 /// The state of a connection's input.
 #[derive(Debug)]
 pub(super) struct Feed {
@@ -29,6 +24,8 @@ pub(super) struct Feed {
     opening: Option<Opening>,
     /// The id of the stream, where its start message has one.
     stream_id: Option<String>,
+    /// Whether the start message declares the tracks.
+    are_declared: bool,
     has_ended: bool,
     /// Whether a stop message ended it.
     is_stopped: bool,
@@ -39,8 +36,8 @@ pub(super) struct Feed {
 enum Phase {
     /// Before the start message.
     Waiting,
-    /// Before the tracks are known, with the audio so far.
-    Deciding(Box<Start>, Vec<Media>),
+    /// Before the tracks are known, which the first audio decides where the start message declares none.
+    Deciding(Box<Start>),
     Open(Box<Tracks>),
 }
 
@@ -72,6 +69,7 @@ impl Feed {
             phase: Phase::Waiting,
             opening: None,
             stream_id: None,
+            are_declared: false,
             has_ended: false,
             is_stopped: false,
             dropped: Dropped::default(),
@@ -93,9 +91,12 @@ impl Feed {
             (Message::Start(start), sequence) if matches!(self.phase, Phase::Waiting) => {
                 let start = (*start)?;
                 self.stream_id.clone_from(&start.stream_id);
-                self.phase = Phase::Deciding(Box::new(start), Vec::new());
+                let are_declared = !start.tracks.is_empty();
+                self.phase = Phase::Deciding(Box::new(start));
                 self.order.begin(sequence, &mut ready);
-                self.decide();
+                if are_declared {
+                    self.open(&[]);
+                }
             }
             (message, Some(sequence)) => {
                 let bytes = if let Message::Media(media) = &message { media.payload.len() } else { 0 };
@@ -163,6 +164,14 @@ impl Feed {
         (std::mem::take(&mut self.dropped), counts)
     }
 
+    /// Returns the channels of tracks that the start message does not declare and that have had no audio: the stream may have only the other track.
+    pub fn absent_channels(&self) -> Vec<u32> {
+        match &self.phase {
+            Phase::Open(tracks) if !self.are_declared => tracks.without_audio().collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Returns whether a message belongs to the stream.
     fn is_own(&self, message: &Numbered) -> bool {
         self.stream_id.as_ref().zip(message.stream_id.as_ref()).is_none_or(|(own, other)| own == other)
@@ -173,9 +182,9 @@ impl Feed {
         match (message, &mut self.phase) {
             (Message::Media(_), _) if self.has_ended => self.dropped.late += 1,
             (Message::Media(media), Phase::Open(tracks)) => tracks.add(&media),
-            (Message::Media(media), Phase::Deciding(_, waiting)) => {
-                waiting.push(media);
-                self.decide();
+            (Message::Media(media), Phase::Deciding(_)) => {
+                self.open(tracks_of(&media));
+                self.handle(Message::Media(media));
             }
             (Message::Media(_), Phase::Waiting) => self.dropped.malformed += 1,
             (Message::Start(_), _) => self.dropped.repeated += 1,
@@ -189,43 +198,30 @@ impl Feed {
 
     fn end(&mut self) {
         self.has_ended = true;
-        self.decide();
+        self.open(&[Track::Inbound]);
         if let Phase::Open(tracks) = &mut self.phase {
             tracks.finish();
         }
     }
 
-    /// Opens the stream once its tracks are known.
-    fn decide(&mut self) {
-        let Phase::Deciding(start, media) = &mut self.phase else { return };
-        let tracks = if start.tracks.is_empty() { seen(media) } else { start.tracks.clone() };
-        let known = !start.tracks.is_empty() || tracks.len() > 1 || self.has_ended || are_enough(media);
-        if !known {
-            return;
-        }
-        let (start, media) = ((**start).clone(), std::mem::take(media));
-        let channels = start.channels(&tracks, &self.names);
+    /// Opens the stream with the tracks that its start message declares; with `tracks` where it declares none.
+    fn open(&mut self, tracks: &[Track]) {
+        let Phase::Deciding(start) = &self.phase else { return };
+        self.are_declared = !start.tracks.is_empty();
+        let tracks = if self.are_declared { &start.tracks } else { tracks };
+        let channels = start.channels(tracks, &self.names);
         let order: Vec<Track> = channels.iter().map(|(track, _)| *track).collect();
-        let mut tracks = Tracks::new(start.format, &order, self.longest_lead);
-        media.iter().for_each(|media| tracks.add(media));
-        self.phase = Phase::Open(Box::new(tracks));
+        let tracks = Tracks::new(start.format, &order, self.longest_lead);
         let channel_names = channels.into_iter().map(|(_, name)| name).collect();
-        self.opening = Some(Opening { start, channel_names });
+        self.opening = Some(Opening { start: (**start).clone(), channel_names });
+        self.phase = Phase::Open(Box::new(tracks));
     }
 }
 
-/// Returns the tracks that have audio; the inbound one where there is none.
-fn seen(media: &[Media]) -> Vec<Track> {
-    let mut tracks = [Track::Inbound, Track::Outbound].to_vec();
-    tracks.retain(|track| media.iter().any(|media| media.track == *track));
-    if tracks.is_empty() { vec![Track::Inbound] } else { tracks }
-}
-
-/// Returns whether the audio is long enough to have every track.
-fn are_enough(media: &[Media]) -> bool {
-    let times = || media.iter().filter_map(|media| media.timestamp);
-    let length = times().max().unwrap_or(0) - times().min().unwrap_or(0);
-    length >= DECIDED_AFTER_MS || media.len() >= DECIDED_AFTER_MESSAGES
+/// Returns the tracks of a stream that declares none and begins with this audio: both where it names its track, because the other one may begin
+/// at any time.
+fn tracks_of(media: &Media) -> &'static [Track] {
+    if media.is_named { &[Track::Inbound, Track::Outbound] } else { &[Track::Inbound] }
 }
 
 #[cfg(test)]
@@ -305,18 +301,25 @@ mod tests {
     }
 
     #[test]
-    fn tracks_that_are_not_declared_are_those_with_audio_at_the_start() {
+    fn where_no_tracks_are_declared_both_are_open_and_one_without_audio_is_absent() {
         let start = START.replace(r#""tracks":["inbound","outbound"]"#, r#""callSid":"c""#);
         let with = |messages: &[String]| {
             let (mut feed, _) = fed(&[&[start.clone()][..], messages].concat());
-            feed.take_opening().map(|opening| opening.channel_names)
+            let opening = feed.take_opening().unwrap();
+            (opening.channel_names, feed.absent_channels())
         };
-        assert_eq!(with(&[media(2, "inbound")]), None);
-        let both = [media(2, "inbound"), media(3, "outbound")];
-        assert_eq!(with(&both).unwrap(), ["customer", "agent"]);
-        let inbound: Vec<String> = (2..22).map(|number| media(number, "inbound")).collect();
-        assert_eq!(with(&inbound).unwrap(), ["customer"]);
-        assert_eq!(with(&[STOP.replace("42", "2")]).unwrap(), ["customer"]);
+        let both = || ["customer".to_owned(), "agent".to_owned()].to_vec();
+        assert_eq!(with(&[media(2, "inbound")]), (both(), vec![1]));
+        assert_eq!(with(&[media(2, "outbound")]), (both(), vec![0]));
+        assert_eq!(with(&[media(2, "inbound"), media(3, "outbound")]), (both(), vec![]));
+        let only = || ["customer".to_owned()].to_vec();
+        let unnamed = media(2, "inbound").replace(r#""track":"inbound""#, r#""chunk":"1""#);
+        assert_ne!(unnamed, media(2, "inbound"));
+        assert_eq!(with(&[unnamed]), (only(), vec![]));
+        assert_eq!(with(&[STOP.replace("42", "2")]), (only(), vec![0]));
+        // A declared track is a channel in any case.
+        let (feed, _) = fed(&[START.to_owned(), media(2, "inbound")]);
+        assert!(feed.absent_channels().is_empty());
     }
 
     #[test]

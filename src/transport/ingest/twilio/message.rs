@@ -51,6 +51,8 @@ pub(super) enum Track {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Media {
     pub track: Track,
+    /// Whether the message names its track.
+    pub is_named: bool,
     /// When the audio begins, in milliseconds from the start of the stream.
     pub timestamp: Option<u64>,
     pub payload: Bytes,
@@ -87,7 +89,8 @@ impl Media {
             Json::Null => Track::Inbound,
             name => Track::read(name).ok_or(Malformed)?,
         };
-        Ok(Self { track, timestamp: number(&json["timestamp"]), payload: payload.into() })
+        let is_named = !json["track"].is_null();
+        Ok(Self { track, is_named, timestamp: number(&json["timestamp"]), payload: payload.into() })
     }
 }
 
@@ -140,10 +143,13 @@ mod tests {
         assert_eq!(found, read(&telnyx).unwrap());
         assert_eq!((found.sequence, found.stream_id.as_deref()), (Some(4), Some("MZ1")));
         let payload = Bytes::from_static(&[0xff, 0x7f, 0x00]);
-        let expected = Media { track: Track::Outbound, timestamp: Some(40), payload };
+        let expected = Media { track: Track::Outbound, is_named: true, timestamp: Some(40), payload };
         assert_eq!(found.message, Message::Media(expected));
         let bare = read(&json!({"event": "media", "media": {"payload": ""}})).unwrap();
-        assert!(matches!(bare.message, Message::Media(Media { track: Track::Inbound, timestamp: None, .. })));
+        assert!(matches!(
+            bare.message,
+            Message::Media(Media { track: Track::Inbound, is_named: false, timestamp: None, .. })
+        ));
     }
 
     #[test]

@@ -21,6 +21,10 @@ pub(super) struct TrackAudio {
     split: BytesMut,
     /// Whether the last part is audio, so that missing audio behind it is lost.
     pub has_audio: bool,
+    /// Whether it has had audio at all.
+    pub has_begun: bool,
+    /// The position that its timestamps count from; `None` before the first one.
+    pub start: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -31,7 +35,8 @@ pub(super) enum Part {
 
 impl TrackAudio {
     pub fn new(track: Track) -> Self {
-        Self { track, end: 0, pieces: VecDeque::new(), split: BytesMut::new(), has_audio: false }
+        let (pieces, split) = (VecDeque::new(), BytesMut::new());
+        Self { track, end: 0, pieces, split, has_audio: false, has_begun: false, start: None }
     }
 
     /// Returns the length of the first part; `None` where everything was taken.
@@ -50,7 +55,7 @@ impl TrackAudio {
         let samples = (audio.len() / sample_bytes) as u64;
         if samples > 0 {
             self.end += samples;
-            self.has_audio = true;
+            (self.has_audio, self.has_begun) = (true, true);
             self.pieces.push_back(Part::Audio(audio));
         }
     }

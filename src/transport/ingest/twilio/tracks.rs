@@ -4,7 +4,8 @@
 //! returned follows directly on what was returned before; all channels have the same length; positions count from the start of the stream.
 //!
 //! A track's audio is appended. Only a timestamp that is 60 ms or more ahead of what was appended leaves a hole, because timestamps vary by a few
-//! milliseconds; audio that is 60 ms or more behind is dropped. A track is at most 200 ms behind the other one: what is missing is silence.
+//! milliseconds; audio that is 60 ms or more behind is dropped. A track is at most 200 ms behind the other one: what is missing is silence. A track
+//! that begins behind the other one by a second or more counts its time from its own start, so its audio follows where the other one is.
 
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ const TOLERANCE_MS: u64 = 60;
 const FURTHEST_BEHIND_MS: u64 = 200;
 /// A timestamp that is further ahead, in milliseconds, is wrong: no call is as long.
 const FURTHEST_AHEAD_MS: u64 = 24 * 60 * 60 * 1_000;
+/// A track whose first timestamp is this far behind what it was filled up to, in milliseconds, counts its time from its own start.
+const LATE_START_MS: u64 = 800;
 /// A first timestamp above this one, in milliseconds, counts from another origin than the start of the stream: Plivo sends the time of day.
 const LATEST_START_MS: u64 = 60_000;
 
@@ -131,6 +134,11 @@ impl Tracks {
         self.tracks.iter_mut().for_each(|track| track.extend_to(end));
     }
 
+    /// Returns the numbers of the channels whose tracks have had no audio.
+    pub fn without_audio(&self) -> impl Iterator<Item = u32> {
+        (0..).zip(&self.tracks).filter(|(_, track)| !track.has_begun).map(|(channel, _)| channel)
+    }
+
     /// Returns what was counted since the last call.
     pub fn take_counts(&mut self) -> Counts {
         std::mem::take(&mut self.counts)
@@ -139,10 +147,19 @@ impl Tracks {
     /// Moves the end of a track to a timestamp that is ahead of it. Returns whether audio with that timestamp may be appended.
     fn place(&mut self, index: usize, timestamp: u64) -> bool {
         let origin = *self.origin.get_or_insert(if timestamp > LATEST_START_MS { timestamp } else { 0 });
-        let at = u128::from(timestamp.saturating_sub(origin)) * u128::from(self.rate) / 1_000;
-        let at = u64::try_from(at).unwrap_or(u64::MAX);
-        let tolerance = TOLERANCE_MS * self.rate / 1_000;
+        let samples = |milliseconds: u64| {
+            let samples = u128::from(milliseconds) * u128::from(self.rate) / 1_000;
+            u64::try_from(samples).unwrap_or(u64::MAX)
+        };
+        let (tolerance, late_start) = (samples(TOLERANCE_MS), samples(LATE_START_MS));
         let track = &mut self.tracks[index];
+        let at = samples(timestamp.saturating_sub(origin));
+        let start = *track.start.get_or_insert(if at.saturating_add(late_start) <= track.end {
+            track.end - at
+        } else {
+            0
+        });
+        let at = at.saturating_add(start);
         let furthest = track.end.saturating_add(FURTHEST_AHEAD_MS * self.rate / 1_000);
         if at.saturating_add(tolerance) <= track.end || at > furthest {
             return false;
@@ -193,7 +210,7 @@ mod tests {
     }
 
     fn media(track: Track, timestamp: u64, payload: impl Into<Bytes>) -> Media {
-        Media { track, timestamp: Some(timestamp), payload: payload.into() }
+        Media { track, is_named: true, timestamp: Some(timestamp), payload: payload.into() }
     }
 
     fn all(tracks: &mut Tracks) -> Vec<Piece> {
@@ -276,6 +293,30 @@ mod tests {
         let mut later = tracks(Encoding::MuLaw, &[IN]);
         later.add(&media(IN, 201, ms20(1)));
         assert_eq!(all(&mut later), [Hole(1_608), Audio(ms20(1))]);
+    }
+
+    #[test]
+    fn a_track_that_begins_late_is_silent_before_whatever_its_timestamps_count_from() {
+        // 3 s of one track before the other one begins, which counts from the start of the stream, or from its own.
+        for first in [3_000, 0] {
+            let mut both = tracks(Encoding::MuLaw, &[IN, OUT]);
+            (0..150).for_each(|number| both.add(&media(IN, number * 20, ms20(1))));
+            assert_eq!(both.without_audio().collect::<Vec<_>>(), [1]);
+            for number in 0..50 {
+                both.add(&media(IN, 3_000 + number * 20, ms20(1)));
+                both.add(&media(OUT, first + number * 20, ms20(2)));
+            }
+            both.finish();
+            let parts =
+                all(&mut both).into_iter().map(|it| if let Audio(audio) = it { audio } else { panic!() });
+            let samples = parts.collect::<Vec<_>>().concat();
+            let other: Vec<u8> = samples.chunks(2).map(|frame| frame[1]).collect();
+            let begins = other.iter().position(|sample| *sample == 2).unwrap() / 8;
+            assert!((2_780..=3_000).contains(&begins), "{begins} ms");
+            assert_eq!(other.iter().filter(|sample| **sample == 2).count(), 8_000, "from {first} ms");
+            assert_eq!(samples.chunks(2).filter(|frame| frame[0] == 1).count(), 32_000);
+            assert_eq!((both.take_counts(), both.without_audio().count()), (Counts::default(), 0));
+        }
     }
 
     proptest! {

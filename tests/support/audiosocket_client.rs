@@ -6,8 +6,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
-use crate::support::call_fixture::bounded;
-use crate::support::daemon::Daemon;
+use super::call_fixture::bounded;
+use super::daemon::Daemon;
 
 /// The kind of audio at 8 kHz.
 pub const AUDIO_8_KHZ: u8 = 0x10;
@@ -75,9 +75,14 @@ impl Client {
 
 /// Announces a connection; returns the status.
 pub async fn announce(daemon: &Daemon, id: &str, json: &str) -> u16 {
+    announce_with(daemon, id, json, "").await
+}
+
+/// Announces a connection with further lines of the request's header, each with its end; returns the status.
+pub async fn announce_with(daemon: &Daemon, id: &str, json: &str, header: &str) -> u16 {
     let mut stream = TcpStream::connect(daemon.http).await.unwrap();
     let request = format!(
-        "PUT /api/ingest/audiosocket/{id} HTTP/1.1\r\nHost: affectd\r\nContent-Type: application/json\r\n\
+        "PUT /api/ingest/audiosocket/{id} HTTP/1.1\r\nHost: affectd\r\n{header}Content-Type: application/json\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{json}",
         json.len()
     );

@@ -15,8 +15,8 @@ use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::support::call_fixture::bounded;
-use crate::support::daemon::{Daemon, Options};
+use super::call_fixture::bounded;
+use super::daemon::{Daemon, Options};
 
 /// The organization of every client.
 pub const ORGANIZATION: &str = "d7934305-0972-4844-938e-9060eef73d05";

@@ -114,6 +114,13 @@ impl DatasetSpec {
         }
     }
 
+    /// Returns a short name for tables: `crema-d`, `tess`, or the stem of a manifest.
+    #[must_use]
+    pub fn short_name(&self) -> String {
+        let stem = self.path.file_stem().filter(|_| self.name == DatasetName::Manifest);
+        stem.map_or_else(|| self.title().to_ascii_lowercase(), |stem| stem.to_string_lossy().into_owned())
+    }
+
     /// Describes, in one line, the dataset and its speaker-independent split.
     pub fn protocol(&self) -> String {
         match self.name {

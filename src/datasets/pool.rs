@@ -48,27 +48,45 @@ impl Pool {
     /// Returns an error where a folder or manifest cannot be read or is empty, and where the label map names a label that no
     /// clip has.
     pub fn read(data: &[DatasetSpec], labels: &LabelMap) -> Result<Self, DatasetError> {
-        let mut pool = Self::default();
-        let mut known = BTreeSet::new();
-        for (dataset, spec) in data.iter().enumerate() {
-            let (found, expected) = find(spec)?;
-            if found.members.is_empty() {
-                return Err(empty(spec, &found, expected));
-            }
-            pool.excluded.extend(found.excluded);
-            known.extend(found.members.iter().map(|(clip, _)| clip.emotion.clone()));
+        let mut all = Self::default();
+        for (dataset, pool) in Self::read_each(data, labels)?.into_iter().enumerate() {
             let prefix = (data.len() > 1).then(|| prefix(data, dataset));
-            let mut clips: Vec<PooledClip> = found
-                .members
+            let member = |it: PooledClip| PooledClip { clip: qualified(it.clip, &prefix), dataset, ..it };
+            all.clips.extend(pool.clips.into_iter().map(member));
+            all.excluded.extend(pool.excluded);
+            pool.left_out
                 .into_iter()
-                .map(|(clip, own_split)| PooledClip { clip: qualified(clip, &prefix), dataset, own_split })
-                .collect();
-            clips.sort_by(|a, b| a.clip.id.cmp(&b.clip.id));
-            pool.clips.append(&mut clips);
+                .for_each(|(label, clips)| *all.left_out.entry(label).or_default() += clips);
         }
-        labels.check(&known)?;
-        pool.relabel(labels);
-        Ok(pool)
+        Ok(all)
+    }
+
+    /// Reads datasets as pools of their own, and applies the label map to all of them. Speakers keep their names.
+    ///
+    /// # Errors
+    /// As [`Self::read`]: a label of the map must occur in one of the datasets.
+    pub fn read_each(data: &[DatasetSpec], labels: &LabelMap) -> Result<Vec<Self>, DatasetError> {
+        let mut pools = data.iter().map(Self::read_one).collect::<Result<Vec<_>, _>>()?;
+        labels.check(&pools.iter().flat_map(Self::clips).map(|clip| clip.emotion.clone()).collect())?;
+        pools.iter_mut().for_each(|pool| pool.relabel(labels));
+        Ok(pools)
+    }
+
+    /// Reads one dataset with its own labels.
+    fn read_one(spec: &DatasetSpec) -> Result<Self, DatasetError> {
+        let (found, expected) = find(spec)?;
+        if found.members.is_empty() {
+            return Err(empty(spec, &found, expected));
+        }
+        let member = |(clip, own_split)| PooledClip { clip, dataset: 0, own_split };
+        let mut clips: Vec<PooledClip> = found.members.into_iter().map(member).collect();
+        clips.sort_by(|a, b| a.clip.id.cmp(&b.clip.id));
+        Ok(Self { clips, left_out: BTreeMap::new(), excluded: found.excluded })
+    }
+
+    /// Returns the clips, dataset by dataset, each sorted by id.
+    pub fn clips(&self) -> impl Iterator<Item = &Clip> {
+        self.clips.iter().map(|it| &it.clip)
     }
 
     fn relabel(&mut self, labels: &LabelMap) {

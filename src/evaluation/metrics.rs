@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Interval, intervals};
+use super::risk_coverage::{RiskCoverage, RiskCoverageCurve};
 
 /// The number of confidence bins of the expected calibration error (Guo et al., "On Calibration of Modern Neural
 /// Networks", 2017).
@@ -73,6 +74,8 @@ pub struct Metrics {
     /// AURC: the area under the risk-coverage curve, the mean error of the surest 1, 2, … and all clips (Geifman and El-Yaniv, "Selective
     /// Classification for Deep Neural Networks", 2017). Clips of equal confidence count as one step with their mean error.
     pub area_under_risk_coverage: f64,
+    /// The risk-coverage curve at coverages of 0.05, 0.10, … and 1; fewer points where there are fewer clips.
+    pub risk_coverage: Vec<RiskCoverage>,
     /// The 95 % bootstrap interval by speaker; `None` with fewer than two speakers.
     pub accuracy_interval: Option<Interval>,
     /// The same interval of the unweighted average recall.
@@ -105,10 +108,11 @@ impl Metrics {
         let macro_f1 = mean((0..labels.len()).filter(|at| is_seen(*at)).map(|at| per_class[at].f1));
         let (accuracy_interval, unweighted_average_recall_interval) =
             intervals(labels.len(), clips, is_cancelled).unzip();
-        let (surest_half_accuracy, area_under_risk_coverage) = risk_coverage(clips);
+        let curve = RiskCoverageCurve::new(clips);
         Self {
-            surest_half_accuracy,
-            area_under_risk_coverage,
+            surest_half_accuracy: curve.surest_half_accuracy(),
+            area_under_risk_coverage: curve.area(),
+            risk_coverage: curve.points(),
             accuracy: accuracy(&confusion_matrix),
             unweighted_average_recall: unweighted_average_recall(&confusion_matrix),
             macro_f1,
@@ -168,30 +172,6 @@ fn calibration_error(clips: &[ScoredClip]) -> f64 {
     if clips.is_empty() { 0.0 } else { distances / clips.len() as f64 }
 }
 
-/// Returns the accuracy of the surest half of the clips, rounded up, and the area under the risk-coverage curve. Among clips of equal confidence none is
-/// surer, so each counts as their mean.
-fn risk_coverage(clips: &[ScoredClip]) -> (f64, f64) {
-    let mut steps: Vec<(f32, bool)> = clips
-        .iter()
-        .map(|clip| (clip.probabilities[clip.prediction()], clip.prediction() == clip.truth))
-        .collect();
-    steps.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    let half = clips.len().div_ceil(2);
-    let (mut taken, mut right, mut right_of_half, mut risks) = (0_usize, 0.0, 0.0, 0.0);
-    for equal in steps.chunk_by(|(a, _), (b, _)| a == b) {
-        let share = equal.iter().filter(|(_, is_right)| *is_right).count() as f64 / equal.len() as f64;
-        for _ in equal {
-            taken += 1;
-            right += share;
-            risks += 1.0 - right / taken as f64;
-            if taken == half {
-                right_of_half = right;
-            }
-        }
-    }
-    if clips.is_empty() { (0.0, 0.0) } else { (right_of_half / half as f64, risks / clips.len() as f64) }
-}
-
 fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
@@ -199,31 +179,4 @@ fn ratio(part: u64, whole: u64) -> f64 {
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
     if count == 0 { 0.0 } else { sum / f64::from(count) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn clip(confidence: f32, is_right: bool) -> ScoredClip {
-        let probabilities = vec![confidence, 1.0 - confidence];
-        ScoredClip { truth: usize::from(!is_right), probabilities, speaker: None }
-    }
-
-    #[test]
-    fn the_risk_coverage_curve_is_what_a_hand_computes() {
-        let clips = [clip(0.6, false), clip(0.9, true), clip(0.8, false), clip(0.7, true)];
-        // Errors of the surest 1 to 4: 0, 1/2, 1/3, 1/2.
-        let (half, area) = risk_coverage(&clips);
-        assert_eq!(half, 0.5);
-        assert!((area - (0.5 + 1.0 / 3.0 + 0.5) / 4.0).abs() < 1e-12, "{area}");
-    }
-
-    #[test]
-    fn clips_of_equal_confidence_have_no_order() {
-        let right_first = [clip(0.7, true), clip(0.7, false), clip(0.7, false), clip(0.7, true)];
-        let (half, area) = risk_coverage(&right_first);
-        assert_eq!((half, area), (0.5, 0.5));
-        assert_eq!(risk_coverage(&[]), (0.0, 0.0));
-    }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bootstrap::Interval;
 use super::metrics::{ClassMetrics, Metrics};
+use super::risk_coverage::RiskCoverage;
 
 /// The report of one evaluation of one model. The field names are the JSON keys and must not change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct Report {
     /// See [`Metrics::area_under_risk_coverage`].
     #[serde(default)]
     pub area_under_risk_coverage: f64,
+    /// See [`Metrics::risk_coverage`]; empty in the report of an older daemon.
+    #[serde(default)]
+    pub risk_coverage: Vec<RiskCoverage>,
     /// See [`Metrics::accuracy_interval`].
     pub accuracy_interval: Option<Interval>,
     /// See [`Metrics::unweighted_average_recall_interval`].
@@ -63,6 +67,7 @@ impl Report {
             expected_calibration_error: (metrics.expected_calibration_error * 1e6).round() / 1e6,
             surest_half_accuracy: metrics.surest_half_accuracy,
             area_under_risk_coverage: (metrics.area_under_risk_coverage * 1e6).round() / 1e6,
+            risk_coverage: metrics.risk_coverage,
             accuracy_interval: metrics.accuracy_interval,
             unweighted_average_recall_interval: metrics.unweighted_average_recall_interval,
             labels,
@@ -117,8 +122,8 @@ impl Report {
     }
 }
 
-/// Creates a table whose columns after the first are right-aligned numbers.
-fn numbers(header: &[String]) -> Table {
+/// Returns a table whose columns after the first are right-aligned numbers.
+pub(super) fn numbers(header: &[String]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.to_vec());
     for column in table.column_iter_mut().skip(1) {
@@ -127,6 +132,7 @@ fn numbers(header: &[String]) -> Table {
     table
 }
 
-fn trimmed(table: &Table) -> String {
+/// Returns the text of a table without spaces at the ends of its lines.
+pub(super) fn trimmed(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }

@@ -5,6 +5,7 @@
 use super::bootstrap::Interval;
 use super::metrics::ClassMetrics;
 use super::report::Report;
+use super::risk_coverage::RiskCoverage;
 use crate::proto;
 
 impl From<Report> for proto::Report {
@@ -26,6 +27,7 @@ impl From<Report> for proto::Report {
             expected_calibration_error: report.expected_calibration_error,
             surest_half_accuracy: report.surest_half_accuracy,
             area_under_risk_coverage: report.area_under_risk_coverage,
+            risk_coverage: report.risk_coverage.into_iter().map(Into::into).collect(),
             accuracy_interval: report.accuracy_interval.map(interval),
             unweighted_average_recall_interval: report.unweighted_average_recall_interval.map(interval),
             model: report.model,
@@ -47,6 +49,7 @@ impl From<proto::Report> for Report {
             expected_calibration_error: report.expected_calibration_error,
             surest_half_accuracy: report.surest_half_accuracy,
             area_under_risk_coverage: report.area_under_risk_coverage,
+            risk_coverage: report.risk_coverage.into_iter().map(Into::into).collect(),
             accuracy_interval: report.accuracy_interval.map(interval),
             unweighted_average_recall_interval: report.unweighted_average_recall_interval.map(interval),
             labels: report.labels,
@@ -54,6 +57,18 @@ impl From<proto::Report> for Report {
             per_class: report.per_class.into_iter().map(Into::into).collect(),
             seconds: report.seconds,
         }
+    }
+}
+
+impl From<RiskCoverage> for proto::RiskCoverage {
+    fn from(RiskCoverage { coverage, risk, confidence }: RiskCoverage) -> Self {
+        Self { coverage, risk, confidence }
+    }
+}
+
+impl From<proto::RiskCoverage> for RiskCoverage {
+    fn from(proto::RiskCoverage { coverage, risk, confidence }: proto::RiskCoverage) -> Self {
+        Self { coverage, risk, confidence }
     }
 }
 

@@ -1,22 +1,16 @@
-//! Evaluation in this process, with a model and a batcher of its own.
+//! Evaluation in this process.
 //!
 //! Input: a loaded model and clips on disk. Output: the result of each clip in the order of the clips, then the report.
 //! Invariants: the batcher is that of the daemon, so that the same clip has the same probabilities there.
 
 use futures::{StreamExt, TryStreamExt};
-use tokio::sync::mpsc;
 
-use crate::batch::ReplyOrigin;
-use crate::batch::{self, ScoredBatch};
+use super::OfflineModel;
 use crate::config::Config;
 use crate::evaluation::clips_in_flight;
-use crate::evaluation::{EvaluationError, EvaluationPlan, Evaluator, LabelledClip, Report, Tally};
+use crate::evaluation::{EvaluationError, EvaluationPlan, LabelledClip, Report, Tally};
 use crate::model::Model;
 use crate::proto;
-use crate::stream::StreamSetup;
-
-/// The capacity of the queue of scored batches.
-const SCORED: usize = 16;
 
 /// Evaluates `model` as `plan` describes, and calls `each` with every clip's result.
 ///
@@ -30,14 +24,8 @@ pub async fn evaluate(
     plan: EvaluationPlan,
     mut each: impl FnMut(&proto::ClipResult),
 ) -> Result<Report, EvaluationError> {
-    let (jobs, waiting) = batch::inbox(&config.batch);
-    let (scored, results) = mpsc::channel(SCORED);
-    let contract = model.contract.clone();
-    let setup = StreamSetup::new(&contract, &config.window, &config.audio)?;
-    let evaluator: Evaluator<ReplyOrigin> = Evaluator::new(contract.clone(), setup, jobs);
-    let batcher = batch::start(model.contract, model.sessions, &config.batch, waiting, scored);
-    let replies = tokio::spawn(reply(results));
-
+    let model = OfflineModel::start(model, config)?;
+    let (evaluator, contract) = (&model.evaluator, model.evaluator.contract().clone());
     let EvaluationPlan { clips, perturbation, answers } = plan;
     let mut tally = Tally::new(contract.clone());
     let mut outcomes = futures::stream::iter(clips)
@@ -51,17 +39,6 @@ pub async fn evaluate(
         tally.add(outcome);
     }
     drop(outcomes);
-    drop(evaluator);
-    batcher.join().await;
-    let _ = replies.await;
+    model.stop().await;
     Ok(tally.report())
-}
-
-/// Sends the probabilities of every window to its clip, until the batcher ends.
-async fn reply(mut results: mpsc::Receiver<ScoredBatch<ReplyOrigin>>) {
-    while let Some(batch) = results.recv().await {
-        for window in batch.windows {
-            window.origin.reply(window.prediction);
-        }
-    }
 }

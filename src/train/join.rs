@@ -181,6 +181,9 @@ pub fn write(
     let mut contract = members.contract().clone();
     (contract.name, contract.version) = (identity.name.clone(), identity.version.clone());
     contract.temperature = members.temperature(&validation, engine)?;
+    // The ensemble has probabilities alone, and other logits than its members.
+    (contract.out_of_domain, contract.adaptation) = (None, None);
+    contract.values.clear();
     let written = |contract: &Contract| {
         let bytes = members.join(contract)?.encode_to_vec();
         std::fs::write(path, bytes).with_context(|| format!("write {}", path.display()))

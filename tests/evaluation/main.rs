@@ -6,6 +6,7 @@
 mod support;
 
 mod clip;
+mod cross;
 mod datasets;
 mod metrics;
 mod protocols;

@@ -17,7 +17,7 @@ use tonic::Code;
 use crate::support::model_fixture::tiny;
 
 /// A WAV file of 16 bit samples.
-fn wav(path: &Path, rate_hz: u32, channels: u16, samples: &[i16]) {
+pub fn wav(path: &Path, rate_hz: u32, channels: u16, samples: &[i16]) {
     let bytes = samples.len() as u32 * 2;
     let mut file = b"RIFF".to_vec();
     file.extend((36 + bytes).to_le_bytes());
@@ -32,7 +32,7 @@ fn wav(path: &Path, rate_hz: u32, channels: u16, samples: &[i16]) {
     std::fs::write(path, file).unwrap();
 }
 
-fn tone(rate_hz: u32, seconds: f64, hz: f64, level: f64) -> Vec<i16> {
+pub fn tone(rate_hz: u32, seconds: f64, hz: f64, level: f64) -> Vec<i16> {
     let sample = |at: usize| {
         let phase = at as f64 / f64::from(rate_hz) * hz * std::f64::consts::TAU;
         (phase.sin() * (phase * 0.013).cos() * level) as i16
@@ -41,7 +41,7 @@ fn tone(rate_hz: u32, seconds: f64, hz: f64, level: f64) -> Vec<i16> {
 }
 
 /// Clips of several rates, lengths and channels, four that cannot be used, and the manifest that names them.
-fn dataset(folder: &Path) -> PathBuf {
+pub fn dataset(folder: &Path) -> PathBuf {
     let clip = |name: &str, rate: u32, channels: u16, samples: &[i16]| {
         wav(&folder.join(name), rate, channels, samples);
     };
@@ -90,13 +90,13 @@ async fn daemon(model: &Path) -> Daemon {
     Daemon { url, stop, ended }
 }
 
-fn affectd(arguments: &[&str]) -> Output {
+pub fn affectd(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_affectd"));
     command.args(arguments).env_remove("AFFECTD_CONFIG").env_remove("RUST_LOG");
     command.output().unwrap()
 }
 
-fn report(output: &Output) -> Report {
+pub fn report(output: &Output) -> Report {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
     Report { seconds: 0.0, ..serde_json::from_slice(&output.stdout).unwrap() }

@@ -13,19 +13,21 @@ pub(super) struct AugmentationArgs {
     /// Disable all augmentations that are not set explicitly
     #[arg(long)]
     no_augmentation: bool,
-    /// Share of windows with a simulated telephone line, 8 kHz and µ-law [default: 0.2 for cnn, 0.5 for dense]
+    /// Share of windows with a simulated telephone line, 8 kHz and µ-law [default: 0.2 for cnn, 0.5 for
+    /// dense and encoder]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     telephone: Option<f32>,
-    /// Share of windows with added white noise [default: 0]
+    /// Share of windows with added white noise [default: 0.3 for encoder, otherwise 0]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     noise: Option<f32>,
     /// Lowest and highest signal-to-noise ratio of the white noise [default: 5 30]
     #[arg(long, value_name = "DB", num_args = 2, allow_negative_numbers = true)]
     noise_snr_db: Option<Vec<f32>>,
-    /// Maximum gain or attenuation [default: 0]
+    /// Maximum gain or attenuation [default: 6 for encoder, otherwise 0]
     #[arg(long, value_name = "DB", value_parser = amount)]
     gain_db: Option<f32>,
-    /// Share of windows with speed perturbation: 0.9 to 1.1 times the tempo and pitch [default: 0]
+    /// Share of windows with speed perturbation: 0.9 to 1.1 times the tempo and pitch
+    /// [default: 0.5 for encoder, otherwise 0]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     speed: Option<f32>,
     /// Share of windows with a pitch shift by a factor of 0.9 to 1.1, at the same tempo [default: 0]
@@ -75,6 +77,20 @@ impl AugmentationArgs {
             pitch: self.pitch.unwrap_or(base.pitch),
             shift_seconds: self.shift_seconds.unwrap_or(base.shift_seconds),
         }
+    }
+
+    /// Returns the first given flag that augments features and not samples.
+    pub fn flag_of_features(&self) -> Option<&'static str> {
+        let flags = [
+            ("--tempo", self.tempo.is_some()),
+            ("--warp", self.warp.is_some()),
+            ("--band-shift", self.band_shift.is_some()),
+            ("--colour", self.colour.is_some()),
+            ("--noise-floor", self.noise_floor.is_some()),
+            ("--frame-mask", self.frame_mask.is_some()),
+            ("--band-mask", self.band_mask.is_some()),
+        ];
+        flags.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
     }
 
     pub fn features(&self, kind: NetworkKind) -> Strength {

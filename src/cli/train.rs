@@ -3,6 +3,7 @@
 //! Input: arguments. Output: the ONNX file and a report folder; the validation and test scores on stdout, progress on
 //! stderr. Invariants: every choice is made on the validation clips; the test clips are scored once, at the end.
 
+mod encoder;
 mod interrupt;
 mod learning;
 mod outcome;
@@ -13,6 +14,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
 
+use self::encoder::EncoderArgs;
 use self::interrupt::stop_on_interrupt;
 use self::learning::LearningArgs;
 use self::outcome::{print, print_int8, print_scores};
@@ -21,12 +23,13 @@ use super::UsageError;
 use super::augmentation::AugmentationArgs;
 use super::protocol::{ProtocolArgs, warn_of_shared_speakers};
 use crate::config::Engine;
-use crate::datasets::DatasetSpec;
+use crate::datasets::{DatasetError, DatasetSpec};
 use crate::features::MfccOptions;
 use crate::model::Input;
 use crate::train::architecture::NetworkKind;
 use crate::train::cache;
 use crate::train::corpus::Recipe;
+use crate::train::encoder::Encoder;
 use crate::train::fit::RunControl;
 use crate::train::int8;
 use crate::train::join::{self, Ensemble};
@@ -41,7 +44,7 @@ pub struct Args {
     #[arg(long, required = true, value_name = "NAME:PATH", value_parser = DatasetSpec::parse)]
     data: Vec<DatasetSpec>,
     /// The architecture of the network
-    #[arg(long, value_enum, required_unless_present_any = ["join", "trained"])]
+    #[arg(long, value_enum, required_unless_present_any = ["join", "trained", "encoder"])]
     architecture: Option<NetworkKind>,
     /// Do not train: quantize this model file to --output, with --quantize
     #[arg(long, value_name = "FILE", requires = "quantize", conflicts_with_all = ["architecture", "join"])]
@@ -81,6 +84,8 @@ pub struct Args {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
+    encoder: EncoderArgs,
+    #[command(flatten)]
     learning: LearningArgs,
     #[command(flatten)]
     sizes: SizeArgs,
@@ -89,9 +94,9 @@ pub struct Args {
     /// The seed of all random numbers
     #[arg(long, default_value = "0")]
     seed: u64,
-    /// The features that are the model's input
-    #[arg(long, value_enum, default_value = "mfcc")]
-    input: InputKind,
+    /// The features that are the model's input [default: mfcc]
+    #[arg(long, value_enum)]
+    input: Option<InputKind>,
     /// Number of delta orders appended to each frame's MFCCs: 0, 1 or 2 [default: 0, or the value of --options]
     #[arg(long, value_name = "ORDERS", value_parser = clap::value_parser!(u8).range(0..=2))]
     deltas: Option<u8>,
@@ -132,10 +137,11 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     }
     let engine = context.loaded.config.engine;
     let control = RunControl { checkpoint: args.checkpoint.clone(), ..RunControl::default() };
-    if args.architecture.is_some() {
+    let kind = args.kind();
+    if kind.is_some() {
         stop_on_interrupt(control.clone()).context("install the Ctrl-C handler")?;
     }
-    tokio::task::spawn_blocking(move || match (args.architecture, &args.trained) {
+    tokio::task::spawn_blocking(move || match (kind, &args.trained) {
         (Some(kind), _) => train(kind, args, control, &engine),
         (None, Some(trained)) => quantize(trained, &args.output, &args, &engine),
         (None, None) => join(&args, &engine),
@@ -149,8 +155,9 @@ fn train(kind: NetworkKind, args: Args, control: RunControl, engine: &Engine) ->
     report::check_folder(&report, args.force).map_err(|error| UsageError(format!("--report: {error}")))?;
     let int8 = args.quantize.map(|Precision::Int8| int8::path_beside(&output));
     int8.iter().try_for_each(|path| check_output(path, args.force))?;
-    let training = args.training(kind, control)?;
-    let trained = training.run()?;
+    let encoder = args.open_encoder(engine)?;
+    let training = args.training(kind, encoder, control)?;
+    let trained = training.run().map_err(usage_error)?;
     trained.write(&output, &identity)?;
     TrainingReport::of(&trained, &identity, std::env::args().collect()).write(&report)?;
     // A finished run removes its checkpoint, so that the next run starts from the beginning; a stopped run keeps it and
@@ -191,25 +198,44 @@ impl Args {
         self.report.clone().unwrap_or_else(|| self.output.with_file_name(format!("{stem}-report")))
     }
 
-    fn training(&self, kind: NetworkKind, control: RunControl) -> anyhow::Result<Training> {
-        let mut recipe = Recipe::of(kind);
-        recipe.cache = self.cache();
-        recipe.input = if self.input == InputKind::Mfcc { Input::Mfcc } else { Input::LogMel };
-        if let Some(path) = &self.options {
-            recipe.mfcc = read_options(path)?;
-        }
-        recipe.mfcc.deltas = self.deltas.map_or(recipe.mfcc.deltas, usize::from);
-        recipe.check().map_err(|error| UsageError(error.to_string()))?;
+    /// Returns the architecture of a training; `None` where files are joined or quantized.
+    fn kind(&self) -> Option<NetworkKind> {
+        self.encoder.encoder.as_ref().map(|_| NetworkKind::Encoder).or(self.architecture)
+    }
+
+    fn training(
+        &self,
+        kind: NetworkKind,
+        encoder: Option<Encoder>,
+        control: RunControl,
+    ) -> anyhow::Result<Training> {
+        let recipe = match &encoder {
+            Some(encoder) => Recipe::of_encoder(&encoder.contract, self.cache())?,
+            None => self.recipe(kind)?,
+        };
         Ok(Training {
             selection: self.selection()?,
             recipe,
             kind,
-            sizes: self.sizes.sizes(),
+            encoder,
+            sizes: self.sizes.sizes(kind)?,
             waveform: self.augmentation.waveform(kind),
             strength: self.augmentation.features(kind),
             fit: self.learning.options(kind, self.seed),
             control,
         })
+    }
+
+    fn recipe(&self, kind: NetworkKind) -> anyhow::Result<Recipe> {
+        let mut recipe = Recipe::of(kind);
+        recipe.cache = self.cache();
+        recipe.input = if self.input == Some(InputKind::LogMel) { Input::LogMel } else { Input::Mfcc };
+        if let Some(path) = &self.options {
+            recipe.mfcc = read_options(path)?;
+        }
+        recipe.mfcc.deltas = self.deltas.map_or(recipe.mfcc.deltas, usize::from);
+        recipe.check().map_err(|error| UsageError(error.to_string()))?;
+        Ok(recipe)
     }
 
     fn selection(&self) -> anyhow::Result<Selection> {
@@ -222,6 +248,14 @@ impl Args {
 
     fn cache(&self) -> Option<PathBuf> {
         if self.no_cache { None } else { self.cache.clone().or_else(cache::default_folder) }
+    }
+}
+
+/// Turns the error about datasets that do not belong together into a usage error.
+fn usage_error(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(error @ DatasetError::DisjointLabels { .. }) => UsageError(error.to_string()).into(),
+        _ => error,
     }
 }
 

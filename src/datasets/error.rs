@@ -132,6 +132,19 @@ pub enum DatasetError {
     /// A label has two rules.
     #[error("label `{0}` is mapped twice")]
     LabelTwice(String),
+    /// A dataset shares no label with the others, so that a network would tell the datasets apart and not the emotions.
+    #[error(
+        "dataset {dataset} has no label in common with the other datasets (it has {labels}; they have {others}): rename \
+         labels with --map-label, or leave the dataset out"
+    )]
+    DisjointLabels {
+        /// The dataset, as on the command line.
+        dataset: String,
+        /// Its labels.
+        labels: String,
+        /// The labels of the other datasets.
+        others: String,
+    },
     /// A label rule or filter names a label that no clip has.
     #[error("label `{label}` is on no clip (known: {known})")]
     UnknownLabel {

@@ -103,6 +103,26 @@ impl Pool {
         });
     }
 
+    /// Checks that every dataset has a label in common with another one. `data` are the datasets that the pool was read from.
+    ///
+    /// # Errors
+    /// Returns an error that names the first dataset whose labels are its own.
+    pub fn check_shared_labels(&self, data: &[DatasetSpec]) -> Result<(), DatasetError> {
+        let labels = |kept: &dyn Fn(usize) -> bool| -> BTreeSet<&str> {
+            let clips = self.clips.iter().filter(|it| kept(it.dataset));
+            clips.map(|it| it.clip.emotion.as_str()).collect()
+        };
+        for (at, spec) in data.iter().enumerate() {
+            let (own, others) = (labels(&|dataset| dataset == at), labels(&|dataset| dataset != at));
+            if !own.is_empty() && !others.is_empty() && own.is_disjoint(&others) {
+                let joined = |labels: BTreeSet<&str>| labels.into_iter().collect::<Vec<_>>().join(", ");
+                let (labels, others) = (joined(own), joined(others));
+                return Err(DatasetError::DisjointLabels { dataset: spec.to_string(), labels, others });
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the pool, or rejects it where a file name does not follow its dataset's pattern.
     ///
     /// # Errors

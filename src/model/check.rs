@@ -48,7 +48,28 @@ impl Contract {
     /// # Errors
     /// Returns an error for the first entry that is missing, unknown inside `mfcc`, or inconsistent with the others.
     pub fn parse(json: &str) -> Result<Self, ContractError> {
+        Self::from_value(serde_json::from_str(json.trim_start_matches('\u{feff}'))?)
+    }
+
+    /// Parses the contract of an encoder as [`Self::parse`] does. The entries that only a classifier has may be absent.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    #[cfg(feature = "train")]
+    pub fn parse_front_end(json: &str) -> Result<Self, ContractError> {
         let mut value: serde_json::Value = serde_json::from_str(json.trim_start_matches('\u{feff}'))?;
+        if let Some(entries) = value.as_object_mut() {
+            let absent = serde_json::json!({
+                "schema": SCHEMA, "name": "encoder", "version": "0", "labels": ["frames"], "output": "logits",
+            });
+            for (key, value) in absent.as_object().into_iter().flatten() {
+                entries.entry(key.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        Self::from_value(value)
+    }
+
+    fn from_value(mut value: serde_json::Value) -> Result<Self, ContractError> {
         if let Some(mfcc) = value.get_mut("mfcc").and_then(serde_json::Value::as_object_mut) {
             require_disabled(
                 mfcc.remove("center"),

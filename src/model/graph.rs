@@ -66,6 +66,23 @@ pub(super) fn match_ports(
     Ok(Ports { input, output, values, out_of_domain, window_shape, one_window })
 }
 
+/// Returns the name of a graph's only input and the shape of one window in it, without the batch axis.
+#[cfg(feature = "train")]
+pub(super) fn match_input(inputs: &[Outlet], contract: &Contract) -> Result<(String, Vec<usize>), String> {
+    let [input] = inputs else {
+        return Err(format!("the graph has {} inputs ({}), and must have one", inputs.len(), names(inputs)));
+    };
+    let because = format!("layout {}", contract.layout.name());
+    let shape = check_port(input, "input", &window_shapes(contract), &because)?;
+    match fixed_batch(input) {
+        None => Ok((input.name().to_owned(), shape)),
+        Some(size) => Err(format!(
+            "input {:?} has a fixed batch size of {size}: its first axis must be dynamic",
+            input.name()
+        )),
+    }
+}
+
 /// Returns the shapes of one window that hold its values in the order of the contract's layout. The first one is the
 /// shape that the layout names; the others have the axis of size 1 in another place.
 fn window_shapes(contract: &Contract) -> Vec<Vec<usize>> {

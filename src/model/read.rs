@@ -34,19 +34,36 @@ struct Entry {
 /// # Errors
 /// Returns an error that names the file where it cannot be read, is not ONNX, or has no valid contract.
 pub fn load_contract(path: &Path) -> Result<Contract, ModelError> {
+    let (json, origin) = contract_text(path)?;
+    parse(&json, origin)
+}
+
+/// Returns the JSON of a contract and the name of the file that holds it.
+fn contract_text(path: &Path) -> Result<(String, String), ModelError> {
     let bytes = file::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
     let model = path.display().to_string();
     if let Some(json) = contract_entry(&bytes, &model)? {
-        return parse(&json, model);
+        return Ok((json, model));
     }
     let sidecar = sidecar(path);
     match file::check(&sidecar, file::MAX_BYTES).and_then(|()| std::fs::read_to_string(&sidecar)) {
-        Ok(json) => parse(&json, sidecar.display().to_string()),
+        Ok(json) => Ok((json, sidecar.display().to_string())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(ModelError::NoContract { path: path.to_owned(), sidecar })
         }
         Err(source) => Err(ModelError::Read { path: sidecar, source }),
     }
+}
+
+/// Reads the front end of an encoder: a contract in which the entries of a classifier may be absent, from the file's
+/// metadata or from the sidecar. `name`, `version`, `labels`, `output` and `provenance` are not used.
+///
+/// # Errors
+/// See [`load_contract`].
+#[cfg(feature = "train")]
+pub fn load_front_end(path: &Path) -> Result<Contract, ModelError> {
+    let (json, origin) = contract_text(path)?;
+    Contract::parse_front_end(&json).map_err(|source| ModelError::Contract { origin, source })
 }
 
 /// Reads the contract from the bytes of an ONNX file. `model` names the file in errors.

@@ -15,6 +15,20 @@ pub enum NetworkKind {
     Dense,
     /// 2-D convolutions, residual blocks with channel attention, attentive and second-order pooling
     Cnn,
+    /// Pooled frames of a frozen encoder, followed by dense layers
+    #[value(skip)]
+    Encoder,
+}
+
+impl NetworkKind {
+    /// Returns the name of the architecture in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dense => "dense",
+            Self::Cnn => "cnn",
+            Self::Encoder => "encoder",
+        }
+    }
 }
 
 /// The shape of a network.
@@ -37,6 +51,19 @@ pub enum Body {
     Dense(DenseShape),
     /// See [`super::network::Cnn`].
     Cnn(CnnShape),
+    /// See [`super::network::Head`].
+    Head(HeadShape),
+}
+
+/// Dense layers on a frozen encoder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeadShape {
+    /// The width of a frame, or of an embedding that the encoder's graph has pooled.
+    pub width: usize,
+    /// The number of hidden units of the attention over frames; `None` for embeddings, which are pooled already.
+    pub attention: Option<usize>,
+    /// The number of hidden units; 0 for no hidden layer.
+    pub hidden: usize,
 }
 
 /// Statistics pooling, one hidden layer and an output layer.
@@ -136,13 +163,19 @@ impl Architecture {
         Self { frames, bands, labels, body: Body::Cnn(CnnShape::new(sizes)) }
     }
 
+    /// Creates the architecture of a head on `frames` frames of an encoder; 1 frame is a pooled embedding.
+    pub fn head(frames: usize, head: HeadShape, labels: usize) -> Self {
+        Self { frames, bands: head.width, labels, body: Body::Head(head) }
+    }
+
     /// Returns the floating-point operations per window of convolutions, dense layers and matrix products; a multiplication
-    /// and an addition count as two.
+    /// and an addition count as two. Those of a frozen encoder are not counted.
     pub fn operations(&self) -> usize {
         let size = [self.frames, self.bands];
         match &self.body {
             Body::Dense(shape) => shape.operations(self.labels),
             Body::Cnn(shape) => shape.operations(size, self.labels),
+            Body::Head(shape) => shape.operations(self.frames, self.labels),
         }
     }
 }
@@ -150,6 +183,22 @@ impl Architecture {
 impl DenseShape {
     fn operations(&self, labels: usize) -> usize {
         self.statistics.operations() + 2 * self.hidden * (self.statistics.width() + labels)
+    }
+}
+
+impl HeadShape {
+    /// Returns the number of pooled values.
+    pub fn pooled(&self) -> usize {
+        if self.attention.is_some() { 2 * self.width } else { self.width }
+    }
+
+    fn operations(&self, frames: usize, labels: usize) -> usize {
+        let attention = self.attention.map_or(0, |units| 4 * frames * self.width * units);
+        let dense = match self.hidden {
+            0 => self.pooled() * labels,
+            hidden => hidden * (self.pooled() + labels),
+        };
+        attention + 2 * dense
     }
 }
 

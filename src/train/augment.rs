@@ -64,10 +64,10 @@ impl Strength {
     }
 
     /// Returns the defaults of an architecture, tuned on a few hours of speech. The dense net scores best without feature
-    /// augmentation.
+    /// augmentation, and the input of an encoder is not augmented.
     pub fn of(kind: NetworkKind) -> Self {
         match kind {
-            NetworkKind::Dense => Self::NONE,
+            NetworkKind::Dense | NetworkKind::Encoder => Self::NONE,
             NetworkKind::Cnn => Self {
                 tempo: 0.12,
                 warp: 0.06,

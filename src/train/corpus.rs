@@ -28,7 +28,7 @@ const MIN_LENGTH_SECONDS: usize = 1;
 pub struct Recipe {
     /// The front end's options.
     pub mfcc: MfccOptions,
-    /// `Mfcc` or `LogMel`.
+    /// `Mfcc` or `LogMel`; `Waveform` only for an encoder.
     pub input: Input,
     /// The sample rate, in Hz, that audio is resampled to.
     pub sample_rate_hz: u32,
@@ -62,6 +62,19 @@ impl Recipe {
         Ok(Self { mfcc, input, sample_rate_hz, window, keep_samples: false, cache })
     }
 
+    /// Returns the options of an encoder's front end. For a waveform the feature options are the defaults, and unused.
+    ///
+    /// # Errors
+    /// Returns an error where the contract holds no front end.
+    pub fn of_encoder(contract: &Contract, cache: Option<PathBuf>) -> anyhow::Result<Self> {
+        if contract.input != Input::Waveform {
+            return Self::of_contract(contract, cache);
+        }
+        let (sample_rate_hz, window) = (contract.sample_rate_hz, contract.window);
+        let (mfcc, input) = (MfccOptions::default(), Input::Waveform);
+        Ok(Self { mfcc, input, sample_rate_hz, window, keep_samples: false, cache })
+    }
+
     /// Validates the options.
     ///
     /// # Errors
@@ -91,6 +104,11 @@ impl Recipe {
     pub fn coefficients(&self) -> usize {
         let width = if self.input == Input::Mfcc { self.mfcc.n_mfcc } else { self.mfcc.n_mels };
         width * (1 + self.mfcc.deltas)
+    }
+
+    /// Returns the sample range of each window of a clip, as in the daemon.
+    pub(super) fn window_ranges(&self, samples: usize) -> Vec<std::ops::Range<usize>> {
+        window_ranges(samples, self.window, self.sample_rate_hz as usize * MIN_LENGTH_SECONDS)
     }
 
     /// Opens the cache for these options.
@@ -156,6 +174,25 @@ impl Corpus {
     pub fn read(clips: &[Clip], labels: &[String], recipe: &Recipe, what: &str) -> anyhow::Result<Self> {
         let front_end = recipe.front_end()?;
         let cache = recipe.open_cache()?;
+        Self::of_clips(clips, labels, what, |bytes, clip| {
+            let cut = |bytes: &[u8]| cut(bytes, clip, recipe, &front_end);
+            match &cache {
+                Some(cache) => cache.get_or(bytes, cut),
+                None => cut(bytes),
+            }
+        })
+    }
+
+    /// Cuts all clips in parallel with `cut`, which receives the bytes of a clip.
+    ///
+    /// # Errors
+    /// Returns an error for the first clip that cannot be read or cut, or whose emotion is not among `labels`.
+    pub(super) fn of_clips(
+        clips: &[Clip],
+        labels: &[String],
+        what: &str,
+        cut: impl Fn(&[u8], &Clip) -> anyhow::Result<CutClip> + Sync,
+    ) -> anyhow::Result<Self> {
         let bar = progress::bar(clips.len(), what);
         let parts: Vec<Vec<LabelledWindow>> = clips
             .par_iter()
@@ -164,13 +201,9 @@ impl Corpus {
                 let label = label_of(clip, labels)?;
                 let bytes =
                     std::fs::read(&clip.path).with_context(|| format!("read {}", clip.path.display()))?;
-                let cut = |bytes: &[u8]| cut(bytes, clip, recipe, &front_end);
-                let cut = match &cache {
-                    Some(cache) => cache.get_or(&bytes, cut)?,
-                    None => cut(&bytes)?,
-                };
+                let windows = cut(&bytes, clip)?;
                 bar.inc(1);
-                Ok(cut.windows(label, index))
+                Ok(windows.windows(label, index))
             })
             .collect::<anyhow::Result<_>>()?;
         bar.finish_and_clear();
@@ -204,7 +237,7 @@ fn label_of(clip: &Clip, labels: &[String]) -> anyhow::Result<usize> {
 }
 
 /// Decodes a clip to the mean of its channels, resampled to `sample_rate_hz`.
-fn samples(bytes: &[u8], clip: &Clip, sample_rate_hz: u32) -> anyhow::Result<Vec<f32>> {
+pub(super) fn samples(bytes: &[u8], clip: &Clip, sample_rate_hz: u32) -> anyhow::Result<Vec<f32>> {
     let recording = decode_bytes(bytes, Some(&clip.path.display().to_string()))?;
     let mono = mean_of_channels(&recording.channels);
     let plan = Arc::new(ResamplerPlan::new(recording.sample_rate_hz, sample_rate_hz));
@@ -220,8 +253,7 @@ fn mean_of_channels(channels: &[Vec<f32>]) -> Vec<f32> {
 /// Cuts a clip into windows, at least one, and computes their features.
 fn cut(bytes: &[u8], clip: &Clip, recipe: &Recipe, front_end: &FrontEnd) -> anyhow::Result<CutClip> {
     let samples = samples(bytes, clip, recipe.sample_rate_hz)?;
-    let min_length = recipe.sample_rate_hz as usize * MIN_LENGTH_SECONDS;
-    let ranges = window_ranges(samples.len(), recipe.window, min_length);
+    let ranges = recipe.window_ranges(samples.len());
     let window = |range: std::ops::Range<usize>| CutWindow {
         features: features_with_deltas(front_end, &samples[range.clone()]),
         samples: if recipe.keep_samples { at_16_bits(&samples[range]) } else { Vec::new() },
@@ -229,7 +261,8 @@ fn cut(bytes: &[u8], clip: &Clip, recipe: &Recipe, front_end: &FrontEnd) -> anyh
     Ok(CutClip(ranges.into_iter().map(window).collect()))
 }
 
-fn at_16_bits(samples: &[f32]) -> Vec<i16> {
+/// Returns samples as 16-bit integers.
+pub(super) fn at_16_bits(samples: &[f32]) -> Vec<i16> {
     samples.iter().map(|it| (it * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16).collect()
 }
 

@@ -3,13 +3,15 @@
 //! Input: indexes of windows in the training corpus. Output: [`NetworkInput`] batches, optionally with mixup. For the CNN,
 //! windows are augmented anew in each epoch. For the dense net, the statistics have no learnt parameters, so they are
 //! computed once for each window and once for an augmented copy; recomputing them in every epoch was rejected, because it
-//! would take most of the training time.
+//! would take most of the training time. For a head on an encoder, the windows are embeddings, and augmented copies of
+//! them are computed before the training.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand_distr::{Beta, Distribution};
 
+use super::architecture::Body;
 use super::batch;
 use super::corpus::LabelledWindow;
 use super::fit::{Fit, SCORING_BATCH};
@@ -20,6 +22,8 @@ use super::network::{Network, NetworkInput};
 pub(super) enum Feed {
     /// The windows, augmented for each batch.
     Windows,
+    /// The windows or one of their augmented copies, at random. `pooled` tells whether they are embeddings.
+    Copies { pooled: bool },
     /// Precomputed statistics, `[windows * width]` each, of the original and of the augmented windows.
     Statistics { unchanged: Vec<f32>, augmented: Vec<f32>, width: usize },
 }
@@ -38,6 +42,9 @@ impl Feed {
                 };
                 windows.chunks(SCORING_BATCH).flat_map(measure).collect()
             };
+        if let Body::Head(head) = &fit.architecture.body {
+            return Self::Copies { pooled: head.attention.is_none() };
+        }
         let Network::Dense(dense) = &*network else { return Self::Windows };
         let (device, shape, width) = (Device::flex(), fit.shape(), dense.mean.len());
         let unchanged = measured(network, &mut |chunk| batch::unchanged(chunk, shape, &device));
@@ -59,6 +66,15 @@ impl Feed {
                     chosen.iter().map(|&index| &fit.train.windows[index]).collect();
                 let features = batch::augmented(&windows, fit.shape(), &fit.augmentations, rng, &device);
                 NetworkInput::Windows(fit.front.apply(features))
+            }
+            Self::Copies { pooled } => {
+                let windows: Vec<&LabelledWindow> =
+                    chosen.iter().map(|&index| fit.any_copy(index, rng)).collect();
+                let input = fit.front.apply(batch::unchanged(&windows, fit.shape(), &device));
+                match pooled {
+                    true => NetworkInput::Statistics(input.features.squeeze_dim(1)),
+                    false => NetworkInput::Windows(input),
+                }
             }
             Self::Statistics { unchanged, augmented, width } => {
                 let mut rows = Vec::with_capacity(chosen.len() * width);
@@ -98,6 +114,15 @@ impl Feed {
             }),
         };
         (input, targets)
+    }
+}
+
+impl Fit<'_> {
+    /// Returns a training window or one of its augmented copies, each with the same probability.
+    fn any_copy(&self, index: usize, rng: &mut StdRng) -> &LabelledWindow {
+        let copy = rng.random_range(0..=self.copies.len());
+        let corpus = if copy == 0 { self.train } else { &self.copies[copy - 1] };
+        &corpus.windows[index]
     }
 }
 

@@ -90,6 +90,8 @@ pub struct Fit<'a> {
     pub options: FitOptions,
     /// The training windows.
     pub train: &'a Corpus,
+    /// Augmented copies of the training windows, computed before the run; none for most networks.
+    pub copies: &'a [Corpus],
     /// The validation windows, which select the best epoch and the temperature.
     pub validation: &'a Corpus,
 }

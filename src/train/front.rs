@@ -41,6 +41,8 @@ pub enum LevelIn {
     FirstCoefficient,
     /// The mean of all bands, in a log-mel spectrum.
     MeanOfBands,
+    /// None: frames and embeddings of an encoder hold no level.
+    Nothing,
 }
 
 /// The scaling to unit standard deviation.
@@ -107,6 +109,7 @@ impl Front {
         let row = |values: &[f32]| constant(values, [1, self.bands], &device).unsqueeze::<3>();
         let centre = match self.level {
             LevelIn::MeanOfBands => mean_frame.mean_dim(2) + row(&self.mean),
+            LevelIn::Nothing => row(&self.mean),
             LevelIn::FirstCoefficient => {
                 let level = mean_frame.slice(s![.., .., ..1]);
                 level * row(&first_of(self.bands)) + row(&self.mean)
@@ -129,7 +132,11 @@ fn constant(values: &[f32], shape: [usize; 2], device: &Device) -> Tensor<2> {
 }
 
 fn remove_level(frames: &mut [f32], width: usize, level: LevelIn) {
-    let step = if level == LevelIn::FirstCoefficient { width } else { 1 };
+    let step = match level {
+        LevelIn::FirstCoefficient => width,
+        LevelIn::MeanOfBands => 1,
+        LevelIn::Nothing => return,
+    };
     let count = (frames.len() / step).max(1) as f64;
     let mean = frames.iter().step_by(step).map(|&it| f64::from(it)).sum::<f64>() / count;
     frames.iter_mut().step_by(step).for_each(|it| *it -= mean as f32);

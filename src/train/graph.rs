@@ -17,11 +17,18 @@ const IR_VERSION: i64 = 8;
 /// An ONNX graph under construction.
 #[derive(Debug, Default)]
 pub struct Graph {
+    /// The start of the names of all nodes and constants that are added by operator.
+    prefix: String,
     nodes: Vec<NodeProto>,
     constants: Vec<TensorProto>,
 }
 
 impl Graph {
+    /// Creates a graph whose own names begin with `prefix`, so that they differ from those of [`Self::include`]d nodes.
+    pub fn with_prefix(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned(), ..Self::default() }
+    }
+
     /// Adds a node and returns the name of its output.
     pub fn op(&mut self, op_type: &str, inputs: &[&str]) -> String {
         self.op_with(op_type, inputs, Vec::new())
@@ -29,15 +36,27 @@ impl Graph {
 
     /// Adds a node with attributes and returns the name of its output.
     pub fn op_with(&mut self, op_type: &str, inputs: &[&str], attribute: Vec<AttributeProto>) -> String {
-        let name = format!("{}_{}", op_type.to_lowercase(), self.nodes.len());
+        let name = format!("{}{}_{}", self.prefix, op_type.to_lowercase(), self.nodes.len());
+        self.named(&name, op_type, inputs, attribute)
+    }
+
+    /// Adds a node whose output is called `name`, and returns the name.
+    pub fn named(
+        &mut self,
+        name: &str,
+        op_type: &str,
+        inputs: &[&str],
+        attribute: Vec<AttributeProto>,
+    ) -> String {
         self.nodes.push(NodeProto {
             input: inputs.iter().map(|&it| it.to_owned()).collect(),
-            output: vec![name.clone()],
-            name: name.clone(),
+            output: vec![name.to_owned()],
+            name: name.to_owned(),
             op_type: op_type.to_owned(),
             attribute,
+            ..NodeProto::default()
         });
-        name
+        name.to_owned()
     }
 
     /// Adds a constant tensor of 32-bit floats and returns its name.
@@ -52,10 +71,17 @@ impl Graph {
     }
 
     fn constant(&mut self, name: &str, data_type: i32, dims: &[usize], raw_data: Vec<u8>) -> String {
-        let name = format!("{name}_{}", self.constants.len());
+        let name = format!("{}{name}_{}", self.prefix, self.constants.len());
         let dims = dims.iter().map(|&size| size as i64).collect();
-        self.constants.push(TensorProto { dims, data_type, name: name.clone(), raw_data });
+        let own = name.clone();
+        self.constants.push(TensorProto { dims, data_type, name: own, raw_data, ..TensorProto::default() });
         name
+    }
+
+    /// Moves all nodes and constants of another graph into this one, with their names.
+    pub fn include(&mut self, other: GraphProto) {
+        self.nodes.extend(other.node);
+        self.constants.extend(other.initializer);
     }
 
     /// Copies all nodes of another graph into this one, with prefixed names and its input replaced by the value `input`.
@@ -81,14 +107,7 @@ impl Graph {
 
     /// Completes the graph: the value `last` becomes the output, and input and output get their shapes.
     pub fn finish(mut self, last: &str, input: Port, output: Port, metadata: (&str, String)) -> ModelProto {
-        let identity = NodeProto {
-            input: vec![last.to_owned()],
-            output: vec![output.name.to_owned()],
-            name: output.name.to_owned(),
-            op_type: "Identity".into(),
-            attribute: Vec::new(),
-        };
-        self.nodes.push(identity);
+        self.named(&output.name, "Identity", &[last], Vec::new());
         let graph = GraphProto {
             node: self.nodes,
             name: "affectd".into(),
@@ -103,6 +122,7 @@ impl Graph {
             graph: Some(graph),
             opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
             metadata_props: vec![StringStringEntryProto { key: metadata.0.to_owned(), value: metadata.1 }],
+            ..ModelProto::default()
         }
     }
 }
@@ -111,7 +131,7 @@ impl Graph {
 #[derive(Debug)]
 pub struct Port {
     /// The name.
-    pub name: &'static str,
+    pub name: String,
     /// The sizes of the axes after `batch`.
     pub sizes: Vec<usize>,
 }
@@ -122,7 +142,7 @@ impl From<Port> for ValueInfoProto {
         let sizes = port.sizes.iter().map(|&size| DimensionValue::Size(size as i64));
         let dim = std::iter::once(batch).chain(sizes).map(|value| Dimension { value: Some(value) }).collect();
         let tensor = TensorTypeProto { elem_type: FLOAT, shape: Some(TensorShapeProto { dim }) };
-        ValueInfoProto { name: port.name.into(), r#type: Some(TypeProto { tensor_type: Some(tensor) }) }
+        ValueInfoProto { name: port.name, r#type: Some(TypeProto { tensor_type: Some(tensor) }) }
     }
 }
 

@@ -100,8 +100,8 @@ impl Ensemble {
         let coldness = graph.floats("coldness", &[], &[1.0 / contract.temperature as f32]);
         let logits = graph.op("Mul", &[&mean, &coldness]);
         let probabilities = graph.op_with("Softmax", &[&logits], vec![int("axis", 1)]);
-        let input = Port { name: "input", sizes: vec![contract.rows(), contract.coefficients()] };
-        let output = Port { name: "probabilities", sizes: vec![contract.labels.len()] };
+        let input = Port { name: "input".to_owned(), sizes: vec![contract.rows(), contract.coefficients()] };
+        let output = Port { name: "probabilities".to_owned(), sizes: vec![contract.labels.len()] };
         let json = serde_json::to_string(contract)?;
         Ok(graph.finish(&probabilities, input, output, (METADATA_KEY, json)))
     }

@@ -3,8 +3,8 @@
 //! Input: labelled clips. Output: one ONNX file with its contract, and a report. Invariants: the test clips of a run are
 //! scored once, after every choice is made.
 //!
-//! In data order: `selection` (clips and splits) and `audit` (unusable clips) → `corpus` with its `cache` (windows of
-//! features) → `waveform` and `augment` (data augmentation) → `batch` → `front` (mask, level removal, normalization) →
+//! In data order: `selection` (clips and splits) and `audit` (unusable clips) → `data`: `corpus` with its `cache` (windows of
+//! features), or `encoder` (embeddings of a frozen encoder) → `waveform` and `augment` (data augmentation) → `batch` → `front` (mask, level removal, normalization) →
 //! `feed` (network input) → `network`, trained by `fit` with its `optimizer` and its `state` (checkpoints) → `score`
 //! (metrics and temperature) → `export` (the same computation as an ONNX `graph`) and `report`. Existing model files are
 //! quantized by `int8` (with `quantize`) and combined by `join`; both use `measure`.
@@ -16,11 +16,13 @@ pub mod batch;
 pub mod cache;
 pub mod corpus;
 mod cut;
+mod data;
+pub mod encoder;
 mod export;
 mod feed;
 pub mod fit;
 pub mod front;
-mod graph;
+pub mod graph;
 pub mod int8;
 pub mod join;
 pub mod measure;
@@ -50,16 +52,15 @@ use crate::model::{Contract, Input, Layout, Output};
 
 use architecture::{Architecture, NetworkKind, Sizes};
 use audit::Audit;
-use augment::{Augmentation, Strength};
-use batch::{Augmentations, BatchShape};
-use corpus::{Corpus, LabelledWindow, Recipe};
-use fit::{Fit, FitOptions, Fitted, RunControl};
-use front::Front;
-use network::statistics::StatisticsShape;
+use augment::Strength;
+use batch::BatchShape;
+use corpus::{LabelledWindow, Recipe};
+use data::Data;
+use encoder::Encoder;
+use fit::{FitOptions, Fitted, RunControl};
 use score::Score;
 use selection::Selection;
-use view::{View, loudness_of_first};
-use waveform::{Waveform, WaveformStrength};
+use waveform::WaveformStrength;
 
 /// The parameters of a training run.
 #[derive(Debug, Clone)]
@@ -70,6 +71,8 @@ pub struct Training {
     pub recipe: Recipe,
     /// The architecture.
     pub kind: NetworkKind,
+    /// The frozen encoder; present where the architecture is [`NetworkKind::Encoder`], and only there.
+    pub encoder: Option<Encoder>,
     /// The sizes of the network.
     pub sizes: Sizes,
     /// The augmentation of the samples of training windows.
@@ -126,20 +129,18 @@ impl Training {
         let (DatasetSplits { train, validation, test }, audit) = self.selection.splits(&self.recipe)?;
         eprint!("{audit}");
         let labels = labels(&train);
-        let view = View::of(self.kind, &self.recipe);
-        let keep = Recipe { keep_samples: !self.waveform.is_none(), ..view.recipe.clone() };
-        let train = Corpus::read(&train, &labels, &keep, "train")?;
-        let validation = Corpus::read(&validation, &labels, &view.recipe, "validation")?;
-        let fit = self.fit(&view, &train, &validation, labels.len())?;
+        let data = Data::of(self)?;
+        let windows = data.training(self, [&train, &validation], &labels)?;
+        let fit = data.fit(self, &windows, labels.len())?;
         let (architecture, shape) = (fit.architecture.clone(), fit.shape());
         let mut fitted = fit.run(&self.control)?;
-        let training_clips = train.clip_labels.len();
-        drop(train);
-        let test = Corpus::read(&test, &labels, &view.recipe, "test")?;
+        let training_clips = windows.train.clip_labels.len();
+        drop(windows);
+        let test = data.read(&test, &labels, "test")?;
         let logits = fit::logits(&fitted.front, &fitted.network, &test.windows, shape);
         let test_clips = score::scored_clips(&test, &logits, fitted.temperature);
         let test = score::of_clips(&test_clips);
-        if let Some(rotation) = view.after_training {
+        if let Some(rotation) = data.after_training() {
             fitted.front = fitted.front.with_rotation(rotation);
         }
         Ok(Trained {
@@ -154,47 +155,14 @@ impl Training {
             architecture,
         })
     }
-
-    /// Sets up the training loop: front stage, architecture and augmentations.
-    fn fit<'a>(
-        &self,
-        view: &View,
-        train: &'a Corpus,
-        validation: &'a Corpus,
-        labels: usize,
-    ) -> anyhow::Result<Fit<'a>> {
-        let (recipe, frames) = (&view.recipe, view.recipe.frames());
-        let windows = train.windows.iter().map(|window| window.features.as_slice());
-        let front =
-            Front::fit(windows, recipe.coefficients(), view.level, view.scaling, view.rotation.clone());
-        let architecture = match self.kind {
-            NetworkKind::Cnn => Architecture::cnn([frames, front.bands], labels, &self.sizes),
-            NetworkKind::Dense => {
-                let (loudness, cepstrum) =
-                    (loudness_of_first(&recipe.mfcc), front.bands / (1 + recipe.mfcc.deltas));
-                Architecture::dense(
-                    StatisticsShape::new(frames, &front, loudness, cepstrum),
-                    labels,
-                    &self.sizes,
-                )
-            }
-        };
-        let waveform = match self.waveform.is_none() {
-            true => None,
-            false => Some(Waveform::new(self.waveform, recipe.front_end()?, recipe.sample_rate_hz)),
-        };
-        let (strength, width) = (self.strength, recipe.coefficients());
-        let features = Augmentation { strength, width, has_bands: recipe.input == Input::LogMel };
-        let augmentations = Augmentations { waveform, features };
-        Ok(Fit { front, architecture, augmentations, options: self.fit.clone(), train, validation })
-    }
 }
 
 impl Trained {
-    /// Returns the probabilities of windows, `[windows][labels]`, computed by the trainer and not by ONNX Runtime.
+    /// Returns the probabilities of windows, `[windows][labels]`, computed by the trainer and not by ONNX Runtime. With an
+    /// encoder, the windows are embeddings or frames, see [`encoder::Embeddings`].
     pub fn probabilities(&self, windows: &[LabelledWindow]) -> Vec<Vec<f64>> {
         let shape = BatchShape {
-            frames: self.training.recipe.frames(),
+            frames: self.architecture.frames,
             coefficients: self.fitted.front.coefficients,
             labels: self.labels.len(),
         };
@@ -210,6 +178,7 @@ impl Trained {
     /// Returns the contract of the model.
     pub fn contract(&self, identity: &Identity) -> Contract {
         let recipe = &self.training.recipe;
+        let frames = recipe.input != Input::Waveform;
         Contract {
             schema: 1,
             name: identity.name.clone(),
@@ -217,12 +186,12 @@ impl Trained {
             labels: self.labels.clone(),
             values: Vec::new(),
             input: recipe.input,
-            layout: Layout::Ntc,
+            layout: if frames { Layout::Ntc } else { Layout::Ns },
             output: Output::Probabilities,
             sample_rate_hz: recipe.sample_rate_hz,
             window: recipe.window,
-            frames: Some(recipe.frames()),
-            mfcc: Some(recipe.mfcc.clone()),
+            frames: frames.then(|| recipe.frames()),
+            mfcc: frames.then(|| recipe.mfcc.clone()),
             temperature: self.fitted.temperature,
             out_of_domain: None,
             adaptation: None,
@@ -240,8 +209,11 @@ impl Trained {
     /// # Errors
     /// Returns an error where the file cannot be written.
     pub fn write(&self, path: &Path, identity: &Identity) -> anyhow::Result<()> {
-        let frames = self.training.recipe.frames();
-        let model = export::export(&self.fitted, frames, &self.contract(identity))?;
+        let contract = self.contract(identity);
+        let model = match &self.training.encoder {
+            Some(encoder) => export::export_head(&self.fitted, encoder, &contract)?,
+            None => export::export(&self.fitted, self.training.recipe.frames(), &contract)?,
+        };
         std::fs::write(path, model.encode_to_vec()).with_context(|| format!("write {}", path.display()))
     }
 }

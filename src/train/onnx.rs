@@ -1,7 +1,8 @@
 //! The part of ONNX's protobuf schema that exported models use, as prost structs.
 //!
 //! Input: values. Output: bytes, through [`prost::Message`]. Invariants: field numbers are those of `onnx.proto` (IR
-//! version 8). Fields that the trainer never writes (training info, functions, sparse tensors, strings) are omitted.
+//! version 8). A graph of another program is read and written again without loss, except for documentation, sparse
+//! tensors, training information and the shapes of inner values. The trainer itself writes a part of the fields.
 
 /// `TensorProto.DataType.FLOAT` and `AttributeProto.AttributeType.FLOAT`.
 pub const FLOAT: i32 = 1;
@@ -30,6 +31,12 @@ pub struct ModelProto {
     /// The version of that program.
     #[prost(string, tag = "3")]
     pub producer_version: String,
+    /// The domain of the model.
+    #[prost(string, tag = "4")]
+    pub domain: String,
+    /// The version of the model.
+    #[prost(int64, tag = "5")]
+    pub model_version: i64,
     /// The graph.
     #[prost(message, optional, tag = "7")]
     pub graph: Option<GraphProto>,
@@ -39,6 +46,9 @@ pub struct ModelProto {
     /// Text entries by key; one of them is the contract.
     #[prost(message, repeated, tag = "14")]
     pub metadata_props: Vec<StringStringEntryProto>,
+    /// The functions that nodes call, each as encoded bytes.
+    #[prost(bytes = "vec", repeated, tag = "25")]
+    pub functions: Vec<Vec<u8>>,
 }
 
 /// An operator set; the empty domain is ONNX's own.
@@ -101,6 +111,9 @@ pub struct NodeProto {
     /// The attributes.
     #[prost(message, repeated, tag = "5")]
     pub attribute: Vec<AttributeProto>,
+    /// The domain of the operator; the empty domain is ONNX's own.
+    #[prost(string, tag = "7")]
+    pub domain: String,
 }
 
 /// An attribute of a node. Values are optional so that prost writes a 0 explicitly, which `onnx.checker` requires.
@@ -115,15 +128,36 @@ pub struct AttributeProto {
     /// An integer.
     #[prost(int64, optional, tag = "3")]
     pub i: Option<i64>,
+    /// A text.
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub s: Option<Vec<u8>>,
+    /// A tensor.
+    #[prost(message, optional, tag = "5")]
+    pub t: Option<TensorProto>,
+    /// A graph, such as a branch of `If`. Its nodes may read values of the graph around it.
+    #[prost(message, optional, tag = "6")]
+    pub g: Option<GraphProto>,
+    /// Floats.
+    #[prost(float, repeated, tag = "7")]
+    pub floats: Vec<f32>,
     /// Integers.
     #[prost(int64, repeated, tag = "8")]
     pub ints: Vec<i64>,
+    /// Texts.
+    #[prost(bytes = "vec", repeated, tag = "9")]
+    pub strings: Vec<Vec<u8>>,
+    /// Tensors.
+    #[prost(message, repeated, tag = "10")]
+    pub tensors: Vec<TensorProto>,
+    /// Graphs.
+    #[prost(message, repeated, tag = "11")]
+    pub graphs: Vec<GraphProto>,
     /// The type of the attribute, which selects the value.
     #[prost(int32, tag = "20")]
     pub r#type: i32,
 }
 
-/// A constant tensor, with its elements little-endian in `raw_data`.
+/// A constant tensor, with its elements in one of the lists. The trainer writes them little-endian to `raw_data`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TensorProto {
     /// Its shape.
@@ -132,12 +166,36 @@ pub struct TensorProto {
     /// The type of its elements.
     #[prost(int32, tag = "2")]
     pub data_type: i32,
+    /// Its elements, as 32-bit floats.
+    #[prost(float, repeated, tag = "4")]
+    pub float_data: Vec<f32>,
+    /// Its elements, as integers of at most 32 bits or 16-bit floats.
+    #[prost(int32, repeated, tag = "5")]
+    pub int32_data: Vec<i32>,
+    /// Its elements, as texts.
+    #[prost(bytes = "vec", repeated, tag = "6")]
+    pub string_data: Vec<Vec<u8>>,
+    /// Its elements, as 64-bit integers.
+    #[prost(int64, repeated, tag = "7")]
+    pub int64_data: Vec<i64>,
     /// Its name.
     #[prost(string, tag = "8")]
     pub name: String,
     /// Its elements.
     #[prost(bytes = "vec", tag = "9")]
     pub raw_data: Vec<u8>,
+    /// Its elements, as 64-bit floats.
+    #[prost(double, repeated, tag = "10")]
+    pub double_data: Vec<f64>,
+    /// Its elements, as unsigned integers.
+    #[prost(uint64, repeated, tag = "11")]
+    pub uint64_data: Vec<u64>,
+    /// Where its elements are in another file: `location`, `offset` and `length`.
+    #[prost(message, repeated, tag = "13")]
+    pub external_data: Vec<StringStringEntryProto>,
+    /// 1 where its elements are in another file.
+    #[prost(int32, tag = "14")]
+    pub data_location: i32,
 }
 
 /// Name and type of an input or output.

@@ -30,9 +30,11 @@ impl Selection {
     /// Returns the usable clips of each split, and the audit of all clips.
     ///
     /// # Errors
-    /// Returns an error where data cannot be read, too many clips are unreadable, or a split is empty.
+    /// Returns an error where data cannot be read, a dataset has no label in common with the others, too many clips are
+    /// unreadable, or a split is empty.
     pub fn splits(&self, recipe: &Recipe) -> anyhow::Result<(DatasetSplits, Audit)> {
         let pool = Pool::read(&self.data, &self.label_map)?;
+        pool.check_shared_labels(&self.data)?;
         let found = Audit::of_pool(&pool);
         let frame = FrameLength { length: recipe.mfcc.n_fft, sample_rate_hz: recipe.sample_rate_hz };
         let splits = pool.divide(&self.protocol)?;

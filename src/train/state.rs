@@ -120,6 +120,9 @@ pub fn run_number(fit: &Fit) -> u64 {
         .hash(&mut hasher);
     format!("{:?}", fit.augmentations.waveform.as_ref().map(Waveform::strength)).hash(&mut hasher);
     (fit.train.windows.len(), fit.validation.windows.len()).hash(&mut hasher);
+    if !fit.copies.is_empty() {
+        fit.copies.len().hash(&mut hasher);
+    }
     hasher.finish()
 }
 

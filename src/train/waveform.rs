@@ -52,7 +52,11 @@ impl WaveformStrength {
 
     /// Returns the defaults of an architecture.
     pub fn of(kind: NetworkKind) -> Self {
-        Self { telephone: if kind == NetworkKind::Cnn { 0.2 } else { 0.5 }, ..Self::NONE }
+        let telephone = if kind == NetworkKind::Cnn { 0.2 } else { 0.5 };
+        match kind {
+            NetworkKind::Cnn | NetworkKind::Dense => Self { telephone, ..Self::NONE },
+            NetworkKind::Encoder => Self { telephone, noise: 0.3, gain_db: 6.0, speed: 0.5, ..Self::NONE },
+        }
     }
 
     /// Returns whether all augmentations are disabled.
@@ -60,6 +64,15 @@ impl WaveformStrength {
         let amounts = [self.telephone, self.noise, self.gain_db, self.speed, self.pitch, self.shift_seconds];
         amounts.iter().all(|&it| it == 0.0)
     }
+}
+
+/// The augmented samples of a window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Changed {
+    /// The samples, full scale ±1.
+    pub samples: Vec<f32>,
+    /// The factor by which a pitch shift has resampled them; 1 for none. The features must be stretched by its inverse.
+    pub pitch: f64,
 }
 
 /// The augmentation of samples at one rate, and the front end that computes their features.
@@ -89,6 +102,19 @@ impl Waveform {
 
     /// Returns the features of the augmented samples, `[frames * coefficients]`, or `None` where no augmentation was drawn.
     pub fn apply(&self, samples: &[i16], rng: &mut StdRng) -> Option<Vec<f32>> {
+        let Changed { samples, pitch } = self.change(samples, rng)?;
+        let features = features_with_deltas(&self.front_end, &samples);
+        // A pitch shift resamples the samples and then restores the tempo by stretching the features in time. A phase
+        // vocoder would keep the samples' tempo directly, at a much higher cost.
+        let paced = |features: Vec<f32>| match pitch == 1.0 {
+            true => features,
+            false => at_tempo(&features, self.front_end.coefficients(), 1.0 / pitch as f32),
+        };
+        (!features.is_empty()).then(|| paced(features))
+    }
+
+    /// Returns the augmented samples, at most as many as the given ones, or `None` where no augmentation was drawn.
+    pub fn change(&self, samples: &[i16], rng: &mut StdRng) -> Option<Changed> {
         let mut changed = samples.iter().map(|&it| f32::from(it) / 32_768.0).collect::<Vec<f32>>();
         let pitch = self.change_pitch(&mut changed, rng);
         let any = [
@@ -104,14 +130,7 @@ impl Waveform {
         }
         let longest = (samples.len() as f64 / pitch) as usize;
         changed.truncate(longest.max(self.front_end.n_fft()));
-        let features = features_with_deltas(&self.front_end, &changed);
-        // A pitch shift resamples the samples and then restores the tempo by stretching the features in time. A phase
-        // vocoder would keep the samples' tempo directly, at a much higher cost.
-        let paced = |features: Vec<f32>| match pitch == 1.0 {
-            true => features,
-            false => at_tempo(&features, self.front_end.coefficients(), 1.0 / pitch as f32),
-        };
-        (!features.is_empty()).then(|| paced(features))
+        Some(Changed { samples: changed, pitch })
     }
 
     /// Resamples the samples by a random factor and returns the factor; 1 where no pitch shift was drawn.

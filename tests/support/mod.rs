@@ -15,6 +15,8 @@ pub mod certificates;
 pub mod credentials;
 pub mod daemon;
 pub mod decoder_entries;
+#[cfg(feature = "train")]
+pub mod encoder_fixture;
 pub mod flac_bomb;
 pub mod gated_talk;
 pub mod kafka;

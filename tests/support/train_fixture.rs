@@ -71,7 +71,8 @@ pub fn training(data: DatasetSpec, kind: NetworkKind, optimizer: Optimizer, seed
     let (waveform, strength) = (WaveformStrength::of(kind), Strength::of(kind));
     let control = RunControl::default();
     let selection = Selection { data: vec![data], label_map, protocol };
-    Training { selection, recipe, kind, sizes: Sizes::default(), waveform, strength, fit, control }
+    let (sizes, encoder) = (Sizes::default(), None);
+    Training { selection, recipe, kind, encoder, sizes, waveform, strength, fit, control }
 }
 
 /// Trains with AdamW from a seed.

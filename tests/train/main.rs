@@ -9,6 +9,8 @@ mod support;
 mod audit;
 mod cache;
 mod cli;
+mod encoder;
+mod encoder_cli;
 mod export;
 mod files;
 mod learning;

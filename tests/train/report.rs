@@ -59,6 +59,7 @@ fn report() -> TrainingReport {
         test: clips(1_552),
         temperature: 1.237,
         parameters: 1_234_567,
+        encoder: None,
         mflop_per_window: 43.2,
         seconds: 2_717.0,
         seed: 0,

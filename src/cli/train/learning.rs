@@ -20,10 +20,10 @@ pub(super) struct LearningArgs {
     /// The learning rate schedule
     #[arg(long, value_enum, default_value = "one-cycle")]
     schedule: Schedule,
-    /// Number of passes over the training clips [default: 27 for cnn, 30 for dense]
+    /// Number of passes over the training clips [default: 27 for cnn, otherwise 30]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     epochs: Option<u32>,
-    /// Number of windows in one step [default: 64 for cnn, 128 for dense]
+    /// Number of windows in one step [default: 64 for cnn, otherwise 128]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
     batch_size: Option<u32>,
     /// Maximum learning rate [default: 0.002 for adam and adamw, 0.05 for sgd]
@@ -45,7 +45,7 @@ pub(super) struct LearningArgs {
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = dropout)]
     dropout: f32,
     /// Parameter of mixup's beta distribution; 0 disables mixup
-    /// [default: 0 for cnn, 0.4 for dense]
+    /// [default: 0 for cnn, otherwise 0.4]
     #[arg(long, value_name = "ALPHA", value_parser = amount)]
     mixup: Option<f32>,
     /// Keep the weights of the best epoch instead of their moving average over the steps

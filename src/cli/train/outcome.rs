@@ -10,8 +10,9 @@ use crate::train::score::Score;
 
 /// Prints the trained model and its scores.
 pub(super) fn print(trained: &Trained, output: &Path) {
+    let encoder = trained.training.encoder.as_ref().map(|it| format!(" after {it}")).unwrap_or_default();
     println!(
-        "wrote {}: labels {}; {} parameters, {:.1} MFLOP a window; best epoch {}, temperature {:.3}",
+        "wrote {}: labels {}; {} parameters, {:.1} MFLOP a window{encoder}; best epoch {}, temperature {:.3}",
         output.display(),
         trained.labels.join(", "),
         trained.parameters(),

@@ -10,10 +10,10 @@ use crate::train::network::{
 
 /// The names of feature maps `[batch, channels, frames, 1]`, their mask `[batch, 1, frames, 1]` and the number of unmasked
 /// frames.
-struct Maps {
-    values: String,
-    mask: String,
-    count: String,
+pub(super) struct Maps {
+    pub(super) values: String,
+    pub(super) mask: String,
+    pub(super) count: String,
 }
 
 /// Adds the network and returns the logits divided by the temperature, `[batch, labels]`.
@@ -75,7 +75,7 @@ fn residual(graph: &mut Graph, block: &Residual, maps: Maps) -> Maps {
 
 /// Returns means and standard deviations, `[batch, 2 * channels]`, before their batch normalization, which is folded into
 /// the output layer.
-fn attentive(graph: &mut Graph, pool: &AttentivePool, maps: &Maps) -> String {
+pub(super) fn attentive(graph: &mut Graph, pool: &AttentivePool, maps: &Maps) -> String {
     let hidden = light_convolution(graph, &pool.hidden, &maps.values);
     let hidden = graph.op("Tanh", &[&hidden]);
     let scores = light_convolution(graph, &pool.attention, &hidden);

@@ -6,7 +6,12 @@
 
 mod cnn;
 mod dense;
+mod head;
 mod layers;
+
+use anyhow::bail;
+
+pub use head::export_head;
 
 use super::fit::Fitted;
 use super::front::{Front, LevelIn, first_of};
@@ -31,17 +36,18 @@ struct Series {
 /// Builds the graph of the whole computation, from features to probabilities.
 ///
 /// # Errors
-/// Returns an error where the contract cannot be serialized.
+/// Returns an error where the contract cannot be serialized, and for the head of an encoder.
 pub fn export(fitted: &Fitted, frames: usize, contract: &Contract) -> anyhow::Result<ModelProto> {
     let mut graph = Graph::default();
     let series = front(&mut graph, &fitted.front);
     let logits = match &fitted.network {
         Network::Cnn(network) => cnn::logits(&mut graph, network, series, fitted.temperature),
         Network::Dense(network) => dense::logits(&mut graph, network, series, fitted.temperature),
+        Network::Head(_) => bail!("the head of an encoder is exported with its encoder"),
     };
     let probabilities = graph.op_with("Softmax", &[&logits], vec![int("axis", 1)]);
-    let input = Port { name: INPUT, sizes: vec![frames, fitted.front.coefficients] };
-    let output = Port { name: OUTPUT, sizes: vec![contract.labels.len()] };
+    let input = Port { name: INPUT.to_owned(), sizes: vec![frames, fitted.front.coefficients] };
+    let output = Port { name: OUTPUT.to_owned(), sizes: vec![contract.labels.len()] };
     let json = serde_json::to_string(contract)?;
     Ok(graph.finish(&probabilities, input, output, (METADATA_KEY, json)))
 }
@@ -66,6 +72,7 @@ fn front(graph: &mut Graph, front: &Front) -> Series {
             let settings = vec![ints("axes", &[2]), int("keepdims", 1)];
             graph.op_with("ReduceMean", &[&mean_frame], settings)
         }
+        LevelIn::Nothing => graph.floats("level", &[bands], &vec![0.0; bands]),
         LevelIn::FirstCoefficient => {
             let first = graph.floats("level", &[bands], &first_of(bands));
             graph.op("Mul", &[&mean_frame, &first])
@@ -80,7 +87,7 @@ fn front(graph: &mut Graph, front: &Front) -> Series {
 }
 
 /// Returns the number of unmasked frames, at least 1, of a mask with its frames on `axis`.
-fn frame_count(graph: &mut Graph, mask: &str, axis: i64) -> String {
+pub(in crate::train) fn frame_count(graph: &mut Graph, mask: &str, axis: i64) -> String {
     let axis = graph.ints("frames_axis", &[axis]);
     let one = graph.floats("one", &[], &[1.0]);
     let present = graph.op("ReduceSum", &[mask, &axis]);
@@ -88,7 +95,7 @@ fn frame_count(graph: &mut Graph, mask: &str, axis: i64) -> String {
 }
 
 /// Returns the mean over unmasked frames; values in masked frames must be 0.
-fn mean_over(graph: &mut Graph, values: &str, count: &str, axis: i64) -> String {
+pub(in crate::train) fn mean_over(graph: &mut Graph, values: &str, count: &str, axis: i64) -> String {
     let axis = graph.ints("frames_axis", &[axis]);
     let sum = graph.op("ReduceSum", &[values, &axis]);
     graph.op("Div", &[&sum, count])

@@ -43,8 +43,10 @@ impl FitOptions {
     /// Returns the defaults of an architecture and an optimizer, with seed 0.
     pub fn of(kind: NetworkKind, optimizer: Optimizer) -> Self {
         // The dense net is trained on precomputed statistics, which it overfits without mixup.
-        let (epochs, batch_size, mixup) =
-            if kind == NetworkKind::Cnn { (27, 64, 0.0) } else { (30, 128, 0.4) };
+        let (epochs, batch_size, mixup) = match kind {
+            NetworkKind::Cnn => (27, 64, 0.0),
+            NetworkKind::Dense | NetworkKind::Encoder => (30, 128, 0.4),
+        };
         Self {
             epochs,
             batch_size,

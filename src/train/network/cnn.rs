@@ -48,7 +48,7 @@ impl Cnn {
             blocks: shape.blocks.iter().map(|block| Convolution::normalised(block, rng, device)).collect(),
             fold: Convolution::normalised(&shape.fold(bands), rng, device),
             residuals: (0..shape.residuals).map(|_| Residual::new(shape, rng, device)).collect(),
-            attentive: AttentivePool::new(shape, rng, device),
+            attentive: AttentivePool::new([shape.width, shape.attention], rng, device),
             second_order: SecondOrderPool::new(shape, rng, device),
             last: Linear::new(shape.pooled(), architecture.labels, rng, device),
         }

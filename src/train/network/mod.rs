@@ -1,10 +1,11 @@
-//! The networks: a [`Cnn`] over frames and bands, or a [`Dense`] net on statistics.
+//! The networks: a [`Cnn`] over frames and bands, a [`Dense`] net on statistics, or a [`Head`] on a frozen encoder.
 //!
 //! Input: [`Normalised`] features. Output: logits `[batch, labels]`. Invariants: padding frames are masked and do not change
 //! the logits.
 
 mod cnn;
 mod dense;
+mod head;
 mod layers;
 mod pooling;
 pub mod statistics;
@@ -15,6 +16,7 @@ use rand::rngs::StdRng;
 
 pub use cnn::{Cnn, Residual};
 pub use dense::{Dense, MAX_DEVIATIONS};
+pub use head::{Head, Hidden};
 pub use layers::{Convolution, Dropout, Linear};
 pub use pooling::{
     AttentivePool, MISSING_SCORE, PRODUCT_LAG, PRODUCT_VARIANCE_FLOOR, SecondOrderPool, VARIANCE_FLOOR,
@@ -32,6 +34,8 @@ pub enum Network {
     Cnn(Cnn),
     /// The dense network on statistics.
     Dense(Dense),
+    /// The head on a frozen encoder.
+    Head(Head),
 }
 
 /// Assigns the parameter ids 1, 2, 3 and so on. burn draws random ids, and a checkpoint stores the optimizer's moments by
@@ -49,9 +53,9 @@ impl ModuleMapper for Numbered {
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "there is one for a batch, never many")]
 pub enum NetworkInput {
-    /// The normalized features, for the CNN.
+    /// The normalized features, for the CNN and for a head that pools frames.
     Windows(Normalised),
-    /// The statistics `[batch, width]`, for the dense net.
+    /// The statistics `[batch, width]` for the dense net, or the embeddings for a head.
     Statistics(Tensor<2>),
 }
 
@@ -61,6 +65,7 @@ impl Network {
         let network = match &architecture.body {
             Body::Dense(shape) => Self::Dense(Dense::new(shape, architecture.labels, rng, device)),
             Body::Cnn(shape) => Self::Cnn(Cnn::new(shape, architecture, rng, device)),
+            Body::Head(shape) => Self::Head(Head::new(shape, architecture.labels, rng, device)),
         };
         network.map(&mut Numbered(0))
     }
@@ -70,6 +75,7 @@ impl Network {
         match self {
             Self::Cnn(_) => NetworkInput::Windows(input),
             Self::Dense(dense) => NetworkInput::Statistics(dense.statistics.measure(input)),
+            Self::Head(head) => head.encode(input),
         }
     }
 
@@ -81,6 +87,7 @@ impl Network {
         match (self, encoded) {
             (Self::Cnn(cnn), NetworkInput::Windows(input)) => cnn.forward(input, dropout),
             (Self::Dense(dense), NetworkInput::Statistics(values)) => dense.forward(values, dropout),
+            (Self::Head(head), input) => head.forward(input, dropout),
             _ => panic!("the input of a network comes from its own `encode`"),
         }
     }

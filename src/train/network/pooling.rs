@@ -43,11 +43,12 @@ pub struct AttentivePool {
 }
 
 impl AttentivePool {
-    pub(super) fn new(shape: &CnnShape, rng: &mut StdRng, device: &Device) -> Self {
+    /// Creates the pooling of `width` channels, with `attention` hidden units.
+    pub(super) fn new([width, attention]: [usize; 2], rng: &mut StdRng, device: &Device) -> Self {
         Self {
-            hidden: Convolution::pointwise([shape.width, shape.attention], rng, device),
-            attention: Convolution::pointwise([shape.attention, shape.width], rng, device),
-            norm: BatchNormConfig::new(2 * shape.width).init(device),
+            hidden: Convolution::pointwise([width, attention], rng, device),
+            attention: Convolution::pointwise([attention, width], rng, device),
+            norm: BatchNormConfig::new(2 * width).init(device),
         }
     }
 

@@ -70,14 +70,26 @@ impl Rewriter<'_> {
         let integers = weights::integers(&floats, channels, &scales);
         let bytes = integers.iter().flat_map(|it| it.to_le_bytes()).collect();
         let name = format!("{}_weights", node.output[0]);
-        let weights = TensorProto { dims: tensor.dims.clone(), data_type: INT8, name, raw_data: bytes };
+        let weights = TensorProto {
+            dims: tensor.dims.clone(),
+            data_type: INT8,
+            name,
+            raw_data: bytes,
+            ..TensorProto::default()
+        };
         node.input[1] = self.integers(weights, layer.axis, &scales);
         if let Some(bias) = bias {
             let scales: Vec<f32> = scales.iter().map(|scale| scale * input_scale).collect();
             let integers = weights::bias_integers(&biases, &scales);
             let bytes = integers.iter().flat_map(|it| it.to_le_bytes()).collect();
             let name = format!("{}_bias", node.output[0]);
-            let bias = TensorProto { dims: bias.dims.clone(), data_type: INT32, name, raw_data: bytes };
+            let bias = TensorProto {
+                dims: bias.dims.clone(),
+                data_type: INT32,
+                name,
+                raw_data: bytes,
+                ..TensorProto::default()
+            };
             node.input[2] = self.integers(bias, 0, &scales);
         }
     }
@@ -98,7 +110,8 @@ impl Rewriter<'_> {
     }
 
     fn constant(&mut self, name: String, data_type: i32, dims: &[i64], raw_data: Vec<u8>) -> String {
-        self.constants.push(TensorProto { dims: dims.to_vec(), data_type, name: name.clone(), raw_data });
+        let (dims, own) = (dims.to_vec(), name.clone());
+        self.constants.push(TensorProto { dims, data_type, name: own, raw_data, ..TensorProto::default() });
         name
     }
 
@@ -108,7 +121,7 @@ impl Rewriter<'_> {
             output: vec![output.to_owned()],
             name: output.to_owned(),
             op_type: op_type.to_owned(),
-            attribute: Vec::new(),
+            ..NodeProto::default()
         });
     }
 

@@ -48,7 +48,9 @@ pub struct TrainingReport {
     pub temperature: f64,
     /// The number of learnt parameters.
     pub parameters: usize,
-    /// The floating-point operations per window, in millions.
+    /// The frozen encoder, its layer and its pooling in words; `None` for a network without an encoder.
+    pub encoder: Option<String>,
+    /// The floating-point operations per window, in millions; those of an encoder are not counted.
     pub mflop_per_window: f64,
     /// The duration of the run.
     pub seconds: f64,

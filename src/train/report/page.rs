@@ -53,10 +53,7 @@ fn tiles(report: &TrainingReport, figures: &Figures) -> String {
         figure(test.macro_f1, "test, macro F1", None),
         figure(test.expected_calibration_error, "test, calibration error", None),
         figure(validation.unweighted_average_recall, "validation, unweighted average recall", None),
-        tile(
-            thousands(report.parameters),
-            &["parameters".to_owned(), format!("{:.1} MFLOP a window", report.mflop_per_window)],
-        ),
+        tile(thousands(report.parameters), &["parameters".to_owned(), cost(report)]),
         tile(
             format!("{} of {}", report.best_epoch, figures.epochs),
             &["epoch kept".to_owned(), format!("temperature {:.2}", report.temperature)],
@@ -64,6 +61,12 @@ fn tiles(report: &TrainingReport, figures: &Figures) -> String {
         tile(duration(report.seconds), &["of training".to_owned(), format!("seed {}", report.seed)]),
     ];
     format!("<div class=\"tiles\">\n{}</div>\n", tiles.concat())
+}
+
+/// Returns the cost of a window in words.
+fn cost(report: &TrainingReport) -> String {
+    let head = format!("{:.1} MFLOP a window", report.mflop_per_window);
+    report.encoder.as_ref().map_or(head.clone(), |encoder| format!("{head}, after {encoder}"))
 }
 
 fn curves(pictures: &Pictures) -> String {

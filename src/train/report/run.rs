@@ -2,10 +2,9 @@
 //!
 //! Input: the trained model, its identity and the command line. Output: a [`TrainingReport`] with all settings.
 
-use clap::ValueEnum;
-
 use super::TrainingReport;
 use crate::datasets::{DatasetSpec, Protocol};
+use crate::train::encoder::Encoder;
 use crate::train::{Identity, Trained, Training};
 
 impl TrainingReport {
@@ -25,6 +24,7 @@ impl TrainingReport {
             test: trained.test_clips.clone(),
             temperature: trained.fitted.temperature,
             parameters: trained.parameters(),
+            encoder: training.encoder.as_ref().map(ToString::to_string),
             mflop_per_window: trained.architecture.operations() as f64 / 1e6,
             seconds: trained.seconds,
             seed: training.fit.seed,
@@ -36,13 +36,13 @@ impl TrainingReport {
 }
 
 fn settings(training: &Training) -> serde_json::Value {
-    let kind = training.kind.to_possible_value();
     let recipe = &training.recipe;
     serde_json::json!({
         "data": training.selection.data.iter().map(DatasetSpec::to_string).collect::<Vec<_>>(),
         "protocol": training.selection.protocol.describe(&training.selection.data),
         "label_map": training.selection.label_map.to_string(),
-        "architecture": kind.map(|kind| kind.get_name().to_owned()),
+        "architecture": training.kind.name(),
+        "encoder": training.encoder.as_ref().map(Encoder::settings),
         "sizes": training.sizes,
         "input": recipe.input,
         "sample_rate_hz": recipe.sample_rate_hz,

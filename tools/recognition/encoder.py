@@ -20,7 +20,7 @@ from torch import nn
 
 import large
 import whisper
-from features import FRONT, HOP, RATE, WINDOW
+from features import HOP, LARGE, RATE, WINDOW
 
 IR_VERSION = 8
 ATTRIBUTION = "Whisper tiny.en, Copyright (c) 2022 OpenAI, MIT License, https://github.com/openai/whisper"
@@ -71,7 +71,7 @@ def front_end():
     """Returns the entries of a contract that describe the input."""
     return {
         "input": "log_mel", "layout": "NTC", "sample_rate_hz": RATE,
-        "window": {"length_samples": WINDOW, "hop_samples": HOP}, "frames": FRONT.frames, "mfcc": FRONT.contract(),
+        "window": {"length_samples": WINDOW, "hop_samples": HOP}, "frames": LARGE.frames, "mfcc": LARGE.contract(),
     }  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def write(path, layers):
     network = Whisper(whisper.read(whisper.default_path()), layers).eval().requires_grad_(False)
     names = [*(f"layer_{number}" for number in range(layers, 0, -1)), "stem"]
     torch.onnx.export(
-        network, (torch.randn(2, FRONT.frames, FRONT.bands),), path, input_names=["features"], output_names=names,
+        network, (torch.randn(2, LARGE.frames, LARGE.bands),), path, input_names=["features"], output_names=names,
         opset_version=17, dynamic_axes={name: {0: "batch"} for name in ["features", *names]}, dynamo=False,
     )  # fmt: skip
     model = onnx.load(path)
@@ -88,7 +88,7 @@ def write(path, layers):
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
     card = CARD.format(
-        name=path.stem, attribution=ATTRIBUTION, layers=layers, sha256=whisper.SHA256, frames=FRONT.frames, bands=FRONT.bands,
+        name=path.stem, attribution=ATTRIBUTION, layers=layers, sha256=whisper.SHA256, frames=LARGE.frames, bands=LARGE.bands,
         steps=large.STEPS, width=large.WIDTH,
     )  # fmt: skip
     path.with_suffix(".md").write_text(card)

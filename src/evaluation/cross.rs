@@ -75,8 +75,11 @@ pub fn shared_labels(model: &[String], corpus: &[String]) -> Vec<String> {
     model.iter().filter(|label| corpus.contains(label)).cloned().collect()
 }
 
-/// The figures of a pair in the tables.
-const FIGURES: [(&str, fn(&Report) -> f64); 3] = [
+/// A figure of a report.
+type Figure = fn(&Report) -> f64;
+
+/// The figures of a pair in the tables, with their names.
+const FIGURES: [(&str, Figure); 3] = [
     ("unweighted average recall", |report| report.unweighted_average_recall),
     ("expected calibration error", |report| report.expected_calibration_error),
     ("accuracy of the surest half", |report| report.surest_half_accuracy),

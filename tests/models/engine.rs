@@ -137,7 +137,10 @@ fn an_out_of_domain_threshold_without_a_fitting_output_is_refused() {
     assert!(error.contains("none is called \"ood\""), "{error}");
 
     let mut wide = with_it.clone();
-    wide.graph.as_mut().unwrap().output[1] = port("ood", &[-1, 2]);
+    let graph = wide.graph.as_mut().unwrap();
+    let first = graph.initializer.last_mut().unwrap();
+    (first.dims, first.float_data) = (vec![8, 2], vec![1.0; 16]);
+    graph.output[1] = port("ood", &[-1, 2]);
     let error = load_error(wide, &contract);
     assert!(
         error.contains("\"ood\" is [batch, 2], and the contract (ood) requires [batch, 1] or [batch]"),

@@ -35,7 +35,9 @@ const QUEUED_KBYTES: &str = "2048";
 /// How long the group waits for a member that does not answer. A start after a kill waits for that long, unless the members are static.
 const SESSION_TIMEOUT_MS: &str = "10000";
 /// How often a member of the group sends a heartbeat. Partitions move in two rebalances, each of which the members notice after at most that time.
-const HEARTBEAT_INTERVAL_MS: &str = "1000";
+const HEARTBEAT_INTERVAL_MS: &str = "500";
+/// How long a broker waits for further records where a topic is read to its end once. With the default of 500 ms the end of an idle topic comes that late.
+const READ_TO_END_WAIT_MS: &str = "10";
 /// How long a transaction may take. A partition whose owner died in a transaction is read on after that time.
 const TRANSACTION_TIMEOUT_MS: &str = "10000";
 /// How long the clients of the command line wait for an acknowledgement.
@@ -167,7 +169,8 @@ pub(super) fn progress_producer<C: ProducerContext>(
     settings.create_with_context(context).map_err(broker(kafka, "set up the progress producer"))
 }
 
-/// Returns a consumer for the progress topic. It never commits, so no group comes of the id, which librdkafka requires.
+/// Returns a consumer for the progress topic. It never commits, so no group comes of the id, which librdkafka requires. Because of the id it connects at once,
+/// without waiting for the first request.
 ///
 /// # Errors
 /// Where librdkafka refuses a setting.
@@ -180,6 +183,7 @@ pub(super) fn progress_consumer(
         .set("group.id", format!("{}-progress", kafka.group_id))
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
+        .set("fetch.wait.max.ms", READ_TO_END_WAIT_MS)
         .set("isolation.level", isolation_level);
     settings.create_with_context(QuietContext).map_err(broker(kafka, "set up the progress consumer"))
 }

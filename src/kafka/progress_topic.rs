@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::counter;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
@@ -34,17 +34,131 @@ const READ_SLICE: Duration = Duration::from_millis(100);
 /// The progress of each partition.
 pub(super) type PartitionProgress = BTreeMap<i32, ResolvedProgress>;
 
-/// Reads partitions to their ends with one consumer, and returns for each what belongs to the group's committed offset. `None` where `stop` was cancelled.
-///
-/// # Errors
-/// A stream whose progress is lost, unless `kafka.on_lost_progress` is "restart": then its records are void.
-pub(super) fn read(
+/// The clients that read the progress topic, one for each assignment.
+pub(super) struct ProgressReader<'a> {
+    kafka: &'a Options,
+    /// Reads the records.
+    records: BaseConsumer<QuietContext>,
+    /// Reports ends with open transactions included.
+    ends: BaseConsumer<QuietContext>,
+}
+
+impl<'a> ProgressReader<'a> {
+    /// Creates the clients, which connect meanwhile.
+    ///
+    /// # Errors
+    /// Where librdkafka refuses a setting.
+    pub fn new(kafka: &'a Options) -> Result<Self, KafkaFault> {
+        let records = clients::progress_consumer(kafka, "read_committed")?;
+        let ends = clients::progress_consumer(kafka, "read_uncommitted")?;
+        Ok(Self { kafka, records, ends })
+    }
+
+    /// Reads partitions to their ends, and returns for each what belongs to the group's committed offset. `committed` is a consumer that sees committed
+    /// records only. `None` where `stop` was cancelled.
+    ///
+    /// # Errors
+    /// A stream whose progress is lost, unless `kafka.on_lost_progress` is "restart": then its records are void.
+    pub fn read(
+        &self,
+        committed: &BaseConsumer<impl ConsumerContext>,
+        found: &BTreeMap<i32, FoundOffset>,
+        stop: &CancellationToken,
+    ) -> Result<Option<PartitionProgress>, KafkaFault> {
+        let numbers: Vec<i32> = found.keys().copied().collect();
+        if !self.stable(committed, &numbers, stop)? {
+            return Ok(None);
+        }
+        let Some(logs) = self.read_logs(&numbers, stop)? else { return Ok(None) };
+        resolve(self.kafka, found, logs).map(Some)
+    }
+
+    /// Reads the records of each partition; `None` where `stop` was cancelled.
+    fn read_logs(
+        &self,
+        partitions: &[i32],
+        stop: &CancellationToken,
+    ) -> Result<Option<BTreeMap<i32, ProgressLog>>, KafkaFault> {
+        let Self { kafka, records: consumer, .. } = self;
+        let topic = &kafka.progress_topic;
+        let fault = || broker(kafka, format!("read progress from {topic}"));
+        let mut assignment = TopicPartitionList::new();
+        for partition in partitions {
+            assignment.add_partition_offset(topic, *partition, Offset::Beginning).map_err(fault())?;
+        }
+        describe(kafka, consumer)?;
+        consumer.assign(&assignment).map_err(fault())?;
+        let mut to_end: BTreeSet<i32> = partitions.iter().copied().collect();
+        let (mut logs, mut arrived) = (BTreeMap::<i32, ProgressLog>::new(), Instant::now());
+        while let Some(&partition) = to_end.first() {
+            let Some(polled) = consumer.poll(READ_SLICE) else {
+                if stop.is_cancelled() {
+                    return Ok(None);
+                }
+                if arrived.elapsed() > READ_TIMEOUT {
+                    let (topic, seconds) = (topic.clone(), READ_TIMEOUT.as_secs());
+                    return Err(KafkaFault::NoAnswer { topic, partition, seconds });
+                }
+                continue;
+            };
+            arrived = Instant::now();
+            match polled {
+                Err(KafkaError::PartitionEOF(partition)) => _ = to_end.remove(&partition),
+                Err(error) => return Err(fault()(error)),
+                Ok(message) => {
+                    let partition = message.partition();
+                    let stream_id: Arc<str> =
+                        String::from_utf8_lossy(message.key().unwrap_or_default()).into();
+                    let progress = message.payload().map(|value| parse(kafka, &stream_id, partition, value));
+                    let log = logs.entry(partition).or_default();
+                    log.push(stream_id, writers(&message), progress.transpose()?);
+                }
+            }
+        }
+        Ok(Some(logs))
+    }
+
+    /// Waits until no transaction is open before the present ends of the partitions, whose records would hide those behind them. Returns `false` where
+    /// `stop` was cancelled first. The coordinator ends the transaction of a process that died when its timeout has passed.
+    fn stable(
+        &self,
+        committed: &BaseConsumer<impl ConsumerContext>,
+        partitions: &[i32],
+        stop: &CancellationToken,
+    ) -> Result<bool, KafkaFault> {
+        let kafka = self.kafka;
+        describe(kafka, &self.ends)?;
+        let ends = ends(kafka, &self.ends, partitions)?;
+        let started = Instant::now();
+        let mut warned = false;
+        loop {
+            let stable = self::ends(kafka, committed, partitions)?;
+            let is_stable =
+                |(partition, end): (&i32, &i64)| stable.get(partition).is_some_and(|stable| stable >= end);
+            if ends.iter().all(is_stable) {
+                return Ok(true);
+            }
+            if stop.is_cancelled() {
+                return Ok(false);
+            }
+            if !warned && started.elapsed() > SLOW_TRANSACTION {
+                tracing::warn!(
+                    topic = kafka.progress_topic,
+                    "waiting for the end of another daemon's transaction"
+                );
+                warned = true;
+            }
+            std::thread::sleep(READ_SLICE);
+        }
+    }
+}
+
+/// Returns the progress of each partition that belongs to the group's committed offset.
+fn resolve(
     kafka: &Options,
     found: &BTreeMap<i32, FoundOffset>,
-    stop: &CancellationToken,
-) -> Result<Option<PartitionProgress>, KafkaFault> {
-    let numbers: Vec<i32> = found.keys().copied().collect();
-    let Some(mut logs) = read_logs(kafka, &numbers, stop)? else { return Ok(None) };
+    mut logs: BTreeMap<i32, ProgressLog>,
+) -> Result<PartitionProgress, KafkaFault> {
     let mut progress = PartitionProgress::new();
     for (partition, FoundOffset { committed, gone }) in found {
         let mut resolved = logs.remove(partition).unwrap_or_default().resolve(committed);
@@ -66,7 +180,7 @@ pub(super) fn read(
         }
         progress.insert(*partition, resolved);
     }
-    Ok(Some(progress))
+    Ok(progress)
 }
 
 /// Makes the progress of all streams void: the records at their positions are gone.
@@ -137,83 +251,18 @@ fn check(
     Ok(())
 }
 
-/// Reads the records of each partition; `None` where `stop` was cancelled.
-fn read_logs(
-    kafka: &Options,
-    partitions: &[i32],
-    stop: &CancellationToken,
-) -> Result<Option<BTreeMap<i32, ProgressLog>>, KafkaFault> {
+/// Requests the metadata of the topic. A client that has just been created has no connection yet, and waits for one here; a request for offsets that finds
+/// none is repeated after 3 s only.
+fn describe(kafka: &Options, client: &BaseConsumer<QuietContext>) -> Result<(), KafkaFault> {
     let topic = &kafka.progress_topic;
-    let fault = || broker(kafka, format!("read progress from {topic}"));
-    if !stable(kafka, partitions, stop)? {
-        return Ok(None);
-    }
-    let consumer = clients::progress_consumer(kafka, "read_committed")?;
-    let mut assignment = TopicPartitionList::new();
-    for partition in partitions {
-        assignment.add_partition_offset(topic, *partition, Offset::Beginning).map_err(fault())?;
-    }
-    consumer.assign(&assignment).map_err(fault())?;
-    let mut to_end: BTreeSet<i32> = partitions.iter().copied().collect();
-    let (mut logs, mut arrived) = (BTreeMap::<i32, ProgressLog>::new(), Instant::now());
-    while let Some(&partition) = to_end.first() {
-        let Some(polled) = consumer.poll(READ_SLICE) else {
-            if stop.is_cancelled() {
-                return Ok(None);
-            }
-            if arrived.elapsed() > READ_TIMEOUT {
-                let (topic, seconds) = (topic.clone(), READ_TIMEOUT.as_secs());
-                return Err(KafkaFault::NoAnswer { topic, partition, seconds });
-            }
-            continue;
-        };
-        arrived = Instant::now();
-        match polled {
-            Err(KafkaError::PartitionEOF(partition)) => _ = to_end.remove(&partition),
-            Err(error) => return Err(fault()(error)),
-            Ok(message) => {
-                let partition = message.partition();
-                let stream_id: Arc<str> = String::from_utf8_lossy(message.key().unwrap_or_default()).into();
-                let progress = message.payload().map(|value| parse(kafka, &stream_id, partition, value));
-                let log = logs.entry(partition).or_default();
-                log.push(stream_id, writers(&message), progress.transpose()?);
-            }
-        }
-    }
-    Ok(Some(logs))
-}
-
-/// Waits until no transaction is open before the present ends of the partitions, whose records would hide those behind them. Returns `false` where
-/// `stop` was cancelled first. The coordinator ends the transaction of a process that died when its timeout has passed.
-fn stable(kafka: &Options, partitions: &[i32], stop: &CancellationToken) -> Result<bool, KafkaFault> {
-    let all = clients::progress_consumer(kafka, "read_uncommitted")?;
-    let ends = ends(kafka, &all, partitions)?;
-    let committed = clients::progress_consumer(kafka, "read_committed")?;
-    let started = Instant::now();
-    let mut warned = false;
-    loop {
-        let stable = self::ends(kafka, &committed, partitions)?;
-        if ends.iter().all(|(partition, end)| stable.get(partition).is_some_and(|stable| stable >= end)) {
-            return Ok(true);
-        }
-        if stop.is_cancelled() {
-            return Ok(false);
-        }
-        if !warned && started.elapsed() > SLOW_TRANSACTION {
-            tracing::warn!(
-                topic = kafka.progress_topic,
-                "waiting for the end of another daemon's transaction"
-            );
-            warned = true;
-        }
-        std::thread::sleep(READ_SLICE);
-    }
+    let described = client.fetch_metadata(Some(topic), REQUEST_TIMEOUT);
+    described.map_err(broker(kafka, format!("describe the topic {topic}"))).map(|_| ())
 }
 
 /// Returns the end of each partition, as far as the consumer's isolation level lets it read.
 fn ends(
     kafka: &Options,
-    consumer: &BaseConsumer<QuietContext>,
+    consumer: &BaseConsumer<impl ConsumerContext>,
     partitions: &[i32],
 ) -> Result<BTreeMap<i32, i64>, KafkaFault> {
     let topic = &kafka.progress_topic;

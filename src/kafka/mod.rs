@@ -25,6 +25,7 @@ mod idle_ends;
 mod offset_tracker;
 mod options;
 pub(crate) mod outage;
+mod outbox;
 mod outgoing;
 mod partition;
 mod partition_clock;

@@ -20,7 +20,7 @@ use super::fault::{KafkaFault, broker};
 use super::options::Options;
 use super::outage;
 use super::progress_log::ResolvedProgress;
-use super::progress_topic;
+use super::progress_topic::ProgressReader;
 use super::topics;
 use crate::telemetry::metrics;
 
@@ -69,8 +69,15 @@ impl AssignmentLoader {
         let (kafka, consumer, stop) = (kafka.clone(), Arc::clone(consumer), CancellationToken::new());
         let (outbox, loaded) = channel();
         let stopped = stop.clone();
-        // Dropped by a reader that has stopped meanwhile.
-        let run = move || _ = outbox.send(load_patiently(&kafka, &consumer, &partitions, &stopped));
+        let run = move || match ProgressReader::new(&kafka) {
+            Ok(progress) => {
+                let loaded = load_patiently(&kafka, &consumer, &progress, (&partitions, &stopped));
+                drop(consumer);
+                // Dropped by a reader that has stopped meanwhile.
+                let _ = outbox.send(loaded);
+            }
+            Err(fault) => _ = outbox.send(Err(fault)),
+        };
         let thread = std::thread::Builder::new().name("kafka-assignment".to_owned()).spawn(run)?;
         Ok(Self { loaded, stop, thread: Some(thread) })
     }
@@ -79,9 +86,13 @@ impl AssignmentLoader {
     ///
     /// # Errors
     /// See [`KafkaFault`].
-    pub fn loaded(&self) -> Loaded {
+    pub fn loaded(&mut self) -> Loaded {
         match self.loaded.try_recv() {
-            Ok(loaded) => loaded,
+            Ok(loaded) => {
+                // It has released the consumer and closes its clients, which takes a moment.
+                self.thread = None;
+                loaded
+            }
             Err(TryRecvError::Empty) => Ok(None),
             Err(TryRecvError::Disconnected) => Err(KafkaFault::ThreadEnded { name: "kafka-assignment" }),
         }
@@ -103,12 +114,12 @@ impl Drop for AssignmentLoader {
 fn load_patiently(
     kafka: &Options,
     consumer: &BaseConsumer<ReaderContext>,
-    partitions: &TopicPartitionList,
-    stop: &CancellationToken,
+    progress: &ProgressReader<'_>,
+    (partitions, stop): (&TopicPartitionList, &CancellationToken),
 ) -> Loaded {
     let mut pause = FIRST_PAUSE;
     loop {
-        let loaded = load(kafka, consumer, partitions.clone(), stop);
+        let loaded = load(kafka, consumer, progress, (partitions, stop));
         let passing = loaded.as_ref().err().is_some_and(KafkaFault::is_passing);
         if !passing {
             return loaded;
@@ -131,14 +142,14 @@ fn load_patiently(
 fn load(
     kafka: &Options,
     consumer: &BaseConsumer<ReaderContext>,
-    partitions: TopicPartitionList,
-    stop: &CancellationToken,
+    progress: &ProgressReader<'_>,
+    (partitions, stop): (&TopicPartitionList, &CancellationToken),
 ) -> Loaded {
     let topic = &kafka.input_topic;
     let numbers: Vec<i32> = partitions.elements().iter().map(|element| element.partition()).collect();
     let Some(highest) = numbers.iter().max() else { return Ok(Some(Vec::new())) };
     topics::ensure_progress_partitions(kafka, consumer, usize::try_from(highest + 1).unwrap_or(0))?;
-    let Some(committed) = committed_offsets(kafka, consumer, &partitions, stop)? else { return Ok(None) };
+    let Some(committed) = committed_offsets(kafka, consumer, partitions, stop)? else { return Ok(None) };
     let firsts = bounds(kafka, consumer, &numbers, Offset::Beginning)?;
     let ends = ends(kafka, consumer, &numbers, &committed)?;
     let mut found = BTreeMap::new();
@@ -148,7 +159,7 @@ fn load(
         let gone = committed.offset.and_then(|committed| Gone::of(committed, first, end));
         found.insert(number, FoundOffset { committed, gone });
     }
-    let Some(mut progress) = progress_topic::read(kafka, &found, stop)? else { return Ok(None) };
+    let Some(mut progress) = progress.read(consumer, &found, stop)? else { return Ok(None) };
     let assigned = found.into_iter().map(|(number, FoundOffset { committed, gone })| {
         gone.iter().for_each(|gone| gone.report(number));
         let offset = committed.offset.filter(|_| gone.is_none());

@@ -1,27 +1,24 @@
-//! Every producer, consumer and admin client of the process, with its settings and its callbacks.
+//! Every producer, consumer and admin client of the process, with its settings.
 //!
-//! Input: the section `[kafka]`, or an address and properties for the command-line clients. Output: connected clients; callbacks of the input consumer
-//! as `ConsumerEvent`s in a channel that the reader owns. Invariant: a setting of librdkafka stands here and nowhere else. `kafka.properties` come
+//! Input: the section `[kafka]`, or an address and properties for the command-line clients. Output: connected clients.
+//! Their callbacks are in `contexts`. Invariant: a setting of librdkafka stands here and nowhere else. `kafka.properties` come
 //! first, so that what delivery depends on (idempotence, no automatic commits) cannot be changed by them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use rdkafka::Statistics;
 use rdkafka::admin::AdminClient;
-use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, StreamConsumer};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, ProducerContext, ThreadedProducer};
-use rdkafka::topic_partition_list::TopicPartitionList;
-use rdkafka::types::RDKafkaRespErr;
 
+pub use super::contexts::QuietContext;
+pub(super) use super::contexts::{ConsumerEvent, ReaderContext};
 use super::fault::{KafkaFault, broker};
 use super::options::Options;
-use super::outage;
 use super::secrets;
 
 /// How long a request to the brokers may take.
@@ -38,7 +35,9 @@ const QUEUED_KBYTES: &str = "2048";
 /// How long the group waits for a member that does not answer. A start after a kill waits for that long, unless the members are static.
 const SESSION_TIMEOUT_MS: &str = "10000";
 /// How often a member of the group sends a heartbeat. Partitions move in two rebalances, each of which the members notice after at most that time.
-const HEARTBEAT_INTERVAL_MS: &str = "1000";
+const HEARTBEAT_INTERVAL_MS: &str = "500";
+/// How long a broker waits for further records where a topic is read to its end once. With the default of 500 ms the end of an idle topic comes that late.
+const READ_TO_END_WAIT_MS: &str = "10";
 /// How long a transaction may take. A partition whose owner died in a transaction is read on after that time.
 const TRANSACTION_TIMEOUT_MS: &str = "10000";
 /// How long the clients of the command line wait for an acknowledgement.
@@ -170,7 +169,8 @@ pub(super) fn progress_producer<C: ProducerContext>(
     settings.create_with_context(context).map_err(broker(kafka, "set up the progress producer"))
 }
 
-/// Returns a consumer for the progress topic. It never commits, so no group comes of the id, which librdkafka requires.
+/// Returns a consumer for the progress topic. It never commits, so no group comes of the id, which librdkafka requires. Because of the id it connects at once,
+/// without waiting for the first request.
 ///
 /// # Errors
 /// Where librdkafka refuses a setting.
@@ -183,6 +183,7 @@ pub(super) fn progress_consumer(
         .set("group.id", format!("{}-progress", kafka.group_id))
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
+        .set("fetch.wait.max.ms", READ_TO_END_WAIT_MS)
         .set("isolation.level", isolation_level);
     settings.create_with_context(QuietContext).map_err(broker(kafka, "set up the progress consumer"))
 }
@@ -257,87 +258,3 @@ pub fn event_consumer(
     settings.set("auto.offset.reset", "earliest");
     settings.create_with_context(QuietContext).map_err(secrets::masked)
 }
-
-/// What the input consumer reports while it is polled.
-#[derive(Debug)]
-pub(super) enum ConsumerEvent {
-    /// The group assigns these partitions in addition.
-    Assign(TopicPartitionList),
-    /// The group takes these partitions away.
-    Revoke(TopicPartitionList),
-    /// The offset behind the last record of each partition, as far as it is known.
-    HighWatermarks(Vec<(i32, i64)>),
-}
-
-/// Queues rebalances for the reader, which answers them once the partitions' offsets are tracked or committed, instead of acting on them.
-pub(super) struct ReaderContext {
-    events: mpsc::Sender<ConsumerEvent>,
-    /// Set once the reader has ended: from then on partitions are released at once.
-    pub closing: AtomicBool,
-}
-
-impl ReaderContext {
-    fn report(&self, event: ConsumerEvent) {
-        // The reader is dropped after its consumer's last callback, except while `closing` is set.
-        let _ = self.events.send(event);
-    }
-}
-
-impl ClientContext for ReaderContext {
-    fn stats(&self, statistics: Statistics) {
-        super::statistics::brokers(&statistics);
-        let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
-        // -1 is librdkafka's partition for records without one; watermarks below 0 are not known yet.
-        let known = partitions.filter(|partition| partition.partition >= 0 && partition.hi_offset >= 0);
-        let watermarks = known.map(|partition| (partition.partition, partition.hi_offset)).collect();
-        self.report(ConsumerEvent::HighWatermarks(watermarks));
-    }
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        outage::log(level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        outage::error(&error, reason);
-    }
-}
-
-impl ConsumerContext for ReaderContext {
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        error: RDKafkaRespErr,
-        partitions: &mut TopicPartitionList,
-    ) {
-        let assign = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        if self.closing.load(Ordering::Acquire) {
-            let done = if assign { Ok(()) } else { consumer.incremental_unassign(partitions) };
-            if let Err(error) = done {
-                tracing::debug!("gave up partitions while closing: {error}");
-            }
-            return;
-        }
-        let partitions = partitions.clone();
-        self.report(if assign {
-            ConsumerEvent::Assign(partitions)
-        } else {
-            ConsumerEvent::Revoke(partitions)
-        });
-    }
-}
-
-/// Logs errors and lines of librdkafka, and nothing else.
-#[derive(Clone)]
-pub struct QuietContext;
-
-impl ClientContext for QuietContext {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        outage::log(level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        outage::error(&error, reason);
-    }
-}
-
-impl ConsumerContext for QuietContext {}

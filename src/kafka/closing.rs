@@ -78,7 +78,7 @@ impl Partition {
             self.tracker.forget(&stream_id);
             self.silence.forget(&stream_id);
             let message = ShardMessage::Forget(StreamKey::Kafka(self.assignment, stream_id.clone()));
-            self.outbox.push_back((stream_id, message));
+            self.outbox.push(stream_id, message);
         }
     }
 }

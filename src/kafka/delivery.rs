@@ -21,7 +21,7 @@ use super::commit::{Commit, CommitOutcome};
 use super::fault::{KafkaFault, broker};
 use super::options::Options;
 use super::outage;
-use super::progress_topic::{ProgressWrite, ProgressWriter};
+use super::progress_writer::{ProgressWrite, ProgressWriter};
 use crate::telemetry::metrics::{KAFKA_COMMIT_SECONDS, KAFKA_COMMITS_TOTAL};
 
 /// Makes commits durable.

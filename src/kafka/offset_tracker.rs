@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use super::idle_ends::IdleEnds;
 use super::partition_clock::{PartitionClock, ReadAt};
-use super::progress::{LaterEpoch, Progress, ProgressEntry, StreamState};
+use super::progress::{LaterEpoch, Progress, ProgressEntry};
+use super::stream_state::StreamState;
 use super::tracked_stream::{RecordState, TrackedRecord, TrackedStream};
 use crate::audio::AudioFormat;
 use crate::shard::ChunkAccepted;

@@ -8,15 +8,14 @@
 //! before it takes effect, with the position at which it happened, so that a replay ends the stream there too. Meanwhile the partition is not read on: a
 //! chunk that arrived in between would move the stream past that position.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use tokio::sync::mpsc::error::TrySendError;
 
 use super::commit_metadata::{CommitMetadata, Committed};
 use super::dead_letters::DeadLetter;
 use super::offset_tracker::{Idle, OffsetTracker};
+use super::outbox::Outbox;
 use super::partition_end::PartitionEnd;
 use super::progress::ProgressEntry;
 use super::record::{AudioRecord, RawRecord};
@@ -34,8 +33,8 @@ use crate::telemetry::metrics;
 pub struct Partition {
     pub(super) assignment: Assignment,
     pub(super) tracker: OffsetTracker,
-    /// Messages that their shard had no room for, and those behind them.
-    pub(super) outbox: VecDeque<(Arc<str>, ShardMessage)>,
+    /// Messages that there was no room for, and those behind them.
+    pub(super) outbox: Outbox,
     /// Records that their shard has not reported on.
     at_shard: HashMap<i64, RawRecord>,
     /// How long its streams are silent by wall time.
@@ -90,7 +89,7 @@ impl Partition {
         Self {
             assignment,
             tracker: OffsetTracker::open(offset, committed.offset, &open_streams, idle_timeout),
-            outbox: VecDeque::new(),
+            outbox: Outbox::default(),
             at_shard: HashMap::new(),
             silence: Silence::new(idle_timeout),
             leaving: false,
@@ -197,7 +196,7 @@ impl Partition {
             share: None,
             ahead: None,
         };
-        self.outbox.push_back((stream_id, ShardMessage::Chunk(Box::new(envelope))));
+        self.outbox.push_chunk(envelope, format, audio_ms, timestamp);
         Ok(audio_ms)
     }
 
@@ -236,25 +235,9 @@ impl Partition {
         Box::new(DeadLetter { record, reason, ticket })
     }
 
-    /// Sends what the shards have room for, and returns whether that is all.
+    /// Sends what the shards and the model have room for, and returns whether that is all.
     pub fn send(&mut self, shards: &Shards) -> bool {
-        while let Some((stream_id, mut message)) = self.outbox.pop_front() {
-            if let ShardMessage::Chunk(envelope) = &mut message
-                && envelope.share.is_none()
-            {
-                // Chunks of a slow model leave the shards to others. Those behind it in the partition wait, as they are read in order.
-                envelope.share = envelope.model.share.clone().try_acquire_owned().ok();
-                if envelope.share.is_none() {
-                    self.outbox.push_front((stream_id, message));
-                    return false;
-                }
-            }
-            if let Err(TrySendError::Full(message)) = shards.of(&stream_id).try_send(message) {
-                self.outbox.push_front((stream_id, message));
-                return false;
-            }
-        }
-        true
+        self.outbox.send(shards)
     }
 
     /// Handles a report, and returns a record that a shard refused as a dead letter.
@@ -302,7 +285,7 @@ impl Partition {
     pub(super) fn end_segment(&mut self, stream_id: &Arc<str>) {
         self.silence.segment_ended(stream_id);
         let key = StreamKey::Kafka(self.assignment, stream_id.clone());
-        self.outbox.push_back((stream_id.clone(), ShardMessage::EndSegment { key, credits: None }));
+        self.outbox.push(stream_id.clone(), ShardMessage::EndSegment { key, credits: None });
     }
 
     /// Returns whether no report is outstanding and nothing waits for a shard.

@@ -1,21 +1,16 @@
-//! The progress topic on the broker: read on assignment, written with each commit.
+//! Reads the progress topic when partitions are assigned.
 //!
-//! Input: records to write, or partitions with the group's offsets. Output: acknowledged records, or the entry of every stream that fits. Both halves
-//! block their caller, which is the delivery thread or a thread that loads an assignment, never the reader.
+//! Input: partitions with the group's offsets. Output: the entry of every stream that fits. Blocks its caller, which is a thread that loads an assignment,
+//! never the reader.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::RecvTimeoutError;
 use metrics::counter;
-use rdkafka::Statistics;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use tokio_util::sync::CancellationToken;
 
@@ -24,171 +19,146 @@ use super::clients::{self, QuietContext, REQUEST_TIMEOUT};
 use super::commit_metadata::{ACKNOWLEDGED_WRITER, Committed, RecordWriters, WRITER};
 use super::fault::{KafkaFault, LostProgress, broker};
 use super::options::{OnLostProgress, Options};
-use super::outage;
 use super::progress::{Progress, ProgressRecord};
 use super::progress_log::{ProgressLog, ResolvedProgress};
 use crate::telemetry::metrics::KAFKA_LOST_PROGRESS_TOTAL;
 
-/// How long an acknowledgement may take before a warning is logged.
-const SLOW_WRITE: Duration = Duration::from_secs(10);
+/// How long a transaction of another daemon may take before a warning is logged.
+const SLOW_TRANSACTION: Duration = Duration::from_secs(10);
 
 /// How long nothing may come before the brokers are taken to be away.
 const READ_TIMEOUT: Duration = REQUEST_TIMEOUT.saturating_mul(3);
 /// How long a request to stop may go unseen.
 const READ_SLICE: Duration = Duration::from_millis(100);
 
-/// Passes acknowledgements on to the writer, from the producer's own thread.
-struct Acknowledgements(crossbeam_channel::Sender<Result<(), KafkaFault>>);
-
-impl ClientContext for Acknowledgements {
-    fn stats(&self, statistics: Statistics) {
-        super::statistics::producer("progress", &statistics);
-    }
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        outage::log(level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        outage::error(&error, reason);
-    }
-}
-
-impl ProducerContext for Acknowledgements {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let acknowledged = match result {
-            Ok(_) => Ok(()),
-            Err((error, message)) => Err(KafkaFault::NotAcknowledged {
-                topic: message.topic().to_owned(),
-                partition: message.partition(),
-                source: Box::new(error.clone()),
-            }),
-        };
-        // Once the writer has gone, nothing waits for the record.
-        let _ = self.0.send(acknowledged);
-    }
-}
-
-/// One record to be written; without progress it is a tombstone.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ProgressWrite<'a> {
-    /// The partition, that of the input.
-    pub partition: i32,
-    /// The stream.
-    pub stream_id: &'a Arc<str>,
-    /// The writers that the record names.
-    pub writers: &'a RecordWriters,
-    /// Its progress.
-    pub progress: Option<&'a Progress>,
-}
-
-impl ProgressWrite<'_> {
-    /// Returns the value of the record; `None` for a tombstone.
-    pub fn value(&self, group_id: &str) -> Option<Vec<u8>> {
-        self.progress.map(|progress| progress.to_json(group_id))
-    }
-
-    /// Returns the record with its value.
-    pub fn record<'a>(&'a self, topic: &'a str, value: Option<&'a [u8]>) -> BaseRecord<'a, [u8], [u8]> {
-        let mut headers = OwnedHeaders::new();
-        let RecordWriters { next, acknowledged } = self.writers;
-        for (key, writer) in [(WRITER, next), (ACKNOWLEDGED_WRITER, acknowledged)] {
-            if writer.is_some() {
-                headers = headers.insert(Header { key, value: writer.as_ref() });
-            }
-        }
-        let key = self.stream_id.as_bytes();
-        let record = BaseRecord::to(topic).partition(self.partition).key(key).headers(headers);
-        match value {
-            Some(value) => record.payload(value),
-            None => record,
-        }
-    }
-}
-
-/// Writes the progress of one group.
-pub(super) struct ProgressWriter {
-    kafka: Options,
-    producer: ThreadedProducer<Acknowledgements>,
-    acknowledged: crossbeam_channel::Receiver<Result<(), KafkaFault>>,
-}
-
-impl ProgressWriter {
-    /// Connects.
-    ///
-    /// # Errors
-    /// Where librdkafka refuses a setting.
-    pub fn new(kafka: &Options) -> Result<Self, KafkaFault> {
-        // Bounded by the producer's own queue.
-        let (acknowledge, acknowledged) = crossbeam_channel::unbounded();
-        let producer = clients::progress_producer(kafka, Acknowledgements(acknowledge))?;
-        Ok(Self { kafka: kafka.clone(), producer, acknowledged })
-    }
-
-    /// Writes records and waits until each is acknowledged.
-    ///
-    /// Acknowledgements come from the producer's thread as they arrive. `flush` is not used: rdkafka polls in slices of 100 ms there and sits each out.
-    ///
-    /// # Errors
-    /// Where one is not acknowledged for good; then the commit that they belong to must not follow.
-    pub fn write<'a>(&self, records: impl Iterator<Item = ProgressWrite<'a>>) -> Result<(), KafkaFault> {
-        let mut unacknowledged = 0;
-        for record in records {
-            while !self.send(record)? {
-                self.wait_for_one()?;
-                unacknowledged -= 1;
-            }
-            unacknowledged += 1;
-        }
-        (0..unacknowledged).try_for_each(|_| self.wait_for_one())
-    }
-
-    /// Puts a record into the producer's queue; `false` where it is full.
-    fn send(&self, record: ProgressWrite<'_>) -> Result<bool, KafkaFault> {
-        let topic = &self.kafka.progress_topic;
-        let value = record.value(&self.kafka.group_id);
-        match self.producer.send(record.record(topic, value.as_deref())) {
-            Ok(()) => Ok(true),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),
-            Err((error, _)) => Err(broker(&self.kafka, format!("write progress to {topic}"))(error)),
-        }
-    }
-
-    /// Waits for one acknowledgement. Brokers that are away are waited for, with a warning each [`SLOW_WRITE`].
-    fn wait_for_one(&self) -> Result<(), KafkaFault> {
-        loop {
-            match self.acknowledged.recv_timeout(SLOW_WRITE) {
-                Ok(outcome) => return outcome,
-                Err(RecvTimeoutError::Timeout) => {
-                    let topic = &self.kafka.progress_topic;
-                    outage::report(&format!(
-                        "progress in {topic} is not acknowledged yet: no offset is committed meanwhile"
-                    ));
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(KafkaFault::ThreadEnded { name: "producer polling thread" });
-                }
-            }
-        }
-    }
-}
-
 /// The progress of each partition.
 pub(super) type PartitionProgress = BTreeMap<i32, ResolvedProgress>;
 
-/// Reads partitions to their ends with one consumer, and returns for each what belongs to the group's committed offset. `None` where `stop` was cancelled.
-///
-/// # Errors
-/// A stream whose progress is lost, unless `kafka.on_lost_progress` is "restart": then its records are void.
-pub(super) fn read(
+/// The clients that read the progress topic, one for each assignment.
+pub(super) struct ProgressReader<'a> {
+    kafka: &'a Options,
+    /// Reads the records.
+    records: BaseConsumer<QuietContext>,
+    /// Reports ends with open transactions included.
+    ends: BaseConsumer<QuietContext>,
+}
+
+impl<'a> ProgressReader<'a> {
+    /// Creates the clients, which connect meanwhile.
+    ///
+    /// # Errors
+    /// Where librdkafka refuses a setting.
+    pub fn new(kafka: &'a Options) -> Result<Self, KafkaFault> {
+        let records = clients::progress_consumer(kafka, "read_committed")?;
+        let ends = clients::progress_consumer(kafka, "read_uncommitted")?;
+        Ok(Self { kafka, records, ends })
+    }
+
+    /// Reads partitions to their ends, and returns for each what belongs to the group's committed offset. `committed` is a consumer that sees committed
+    /// records only. `None` where `stop` was cancelled.
+    ///
+    /// # Errors
+    /// A stream whose progress is lost, unless `kafka.on_lost_progress` is "restart": then its records are void.
+    pub fn read(
+        &self,
+        committed: &BaseConsumer<impl ConsumerContext>,
+        found: &BTreeMap<i32, FoundOffset>,
+        stop: &CancellationToken,
+    ) -> Result<Option<PartitionProgress>, KafkaFault> {
+        let numbers: Vec<i32> = found.keys().copied().collect();
+        if !self.stable(committed, &numbers, stop)? {
+            return Ok(None);
+        }
+        let Some(logs) = self.read_logs(&numbers, stop)? else { return Ok(None) };
+        resolve(self.kafka, found, logs).map(Some)
+    }
+
+    /// Reads the records of each partition; `None` where `stop` was cancelled.
+    fn read_logs(
+        &self,
+        partitions: &[i32],
+        stop: &CancellationToken,
+    ) -> Result<Option<BTreeMap<i32, ProgressLog>>, KafkaFault> {
+        let Self { kafka, records: consumer, .. } = self;
+        let topic = &kafka.progress_topic;
+        let fault = || broker(kafka, format!("read progress from {topic}"));
+        let mut assignment = TopicPartitionList::new();
+        for partition in partitions {
+            assignment.add_partition_offset(topic, *partition, Offset::Beginning).map_err(fault())?;
+        }
+        describe(kafka, consumer)?;
+        consumer.assign(&assignment).map_err(fault())?;
+        let mut to_end: BTreeSet<i32> = partitions.iter().copied().collect();
+        let (mut logs, mut arrived) = (BTreeMap::<i32, ProgressLog>::new(), Instant::now());
+        while let Some(&partition) = to_end.first() {
+            let Some(polled) = consumer.poll(READ_SLICE) else {
+                if stop.is_cancelled() {
+                    return Ok(None);
+                }
+                if arrived.elapsed() > READ_TIMEOUT {
+                    let (topic, seconds) = (topic.clone(), READ_TIMEOUT.as_secs());
+                    return Err(KafkaFault::NoAnswer { topic, partition, seconds });
+                }
+                continue;
+            };
+            arrived = Instant::now();
+            match polled {
+                Err(KafkaError::PartitionEOF(partition)) => _ = to_end.remove(&partition),
+                Err(error) => return Err(fault()(error)),
+                Ok(message) => {
+                    let partition = message.partition();
+                    let stream_id: Arc<str> =
+                        String::from_utf8_lossy(message.key().unwrap_or_default()).into();
+                    let progress = message.payload().map(|value| parse(kafka, &stream_id, partition, value));
+                    let log = logs.entry(partition).or_default();
+                    log.push(stream_id, writers(&message), progress.transpose()?);
+                }
+            }
+        }
+        Ok(Some(logs))
+    }
+
+    /// Waits until no transaction is open before the present ends of the partitions, whose records would hide those behind them. Returns `false` where
+    /// `stop` was cancelled first. The coordinator ends the transaction of a process that died when its timeout has passed.
+    fn stable(
+        &self,
+        committed: &BaseConsumer<impl ConsumerContext>,
+        partitions: &[i32],
+        stop: &CancellationToken,
+    ) -> Result<bool, KafkaFault> {
+        let kafka = self.kafka;
+        describe(kafka, &self.ends)?;
+        let ends = ends(kafka, &self.ends, partitions)?;
+        let started = Instant::now();
+        let mut warned = false;
+        loop {
+            let stable = self::ends(kafka, committed, partitions)?;
+            let is_stable =
+                |(partition, end): (&i32, &i64)| stable.get(partition).is_some_and(|stable| stable >= end);
+            if ends.iter().all(is_stable) {
+                return Ok(true);
+            }
+            if stop.is_cancelled() {
+                return Ok(false);
+            }
+            if !warned && started.elapsed() > SLOW_TRANSACTION {
+                tracing::warn!(
+                    topic = kafka.progress_topic,
+                    "waiting for the end of another daemon's transaction"
+                );
+                warned = true;
+            }
+            std::thread::sleep(READ_SLICE);
+        }
+    }
+}
+
+/// Returns the progress of each partition that belongs to the group's committed offset.
+fn resolve(
     kafka: &Options,
     found: &BTreeMap<i32, FoundOffset>,
-    stop: &CancellationToken,
-) -> Result<Option<PartitionProgress>, KafkaFault> {
-    let numbers: Vec<i32> = found.keys().copied().collect();
-    let Some(mut logs) = read_logs(kafka, &numbers, stop)? else { return Ok(None) };
+    mut logs: BTreeMap<i32, ProgressLog>,
+) -> Result<PartitionProgress, KafkaFault> {
     let mut progress = PartitionProgress::new();
     for (partition, FoundOffset { committed, gone }) in found {
         let mut resolved = logs.remove(partition).unwrap_or_default().resolve(committed);
@@ -210,7 +180,7 @@ pub(super) fn read(
         }
         progress.insert(*partition, resolved);
     }
-    Ok(Some(progress))
+    Ok(progress)
 }
 
 /// Makes the progress of all streams void: the records at their positions are gone.
@@ -281,83 +251,18 @@ fn check(
     Ok(())
 }
 
-/// Reads the records of each partition; `None` where `stop` was cancelled.
-fn read_logs(
-    kafka: &Options,
-    partitions: &[i32],
-    stop: &CancellationToken,
-) -> Result<Option<BTreeMap<i32, ProgressLog>>, KafkaFault> {
+/// Requests the metadata of the topic. A client that has just been created has no connection yet, and waits for one here; a request for offsets that finds
+/// none is repeated after 3 s only.
+fn describe(kafka: &Options, client: &BaseConsumer<QuietContext>) -> Result<(), KafkaFault> {
     let topic = &kafka.progress_topic;
-    let fault = || broker(kafka, format!("read progress from {topic}"));
-    if !stable(kafka, partitions, stop)? {
-        return Ok(None);
-    }
-    let consumer = clients::progress_consumer(kafka, "read_committed")?;
-    let mut assignment = TopicPartitionList::new();
-    for partition in partitions {
-        assignment.add_partition_offset(topic, *partition, Offset::Beginning).map_err(fault())?;
-    }
-    consumer.assign(&assignment).map_err(fault())?;
-    let mut to_end: BTreeSet<i32> = partitions.iter().copied().collect();
-    let (mut logs, mut arrived) = (BTreeMap::<i32, ProgressLog>::new(), Instant::now());
-    while let Some(&partition) = to_end.first() {
-        let Some(polled) = consumer.poll(READ_SLICE) else {
-            if stop.is_cancelled() {
-                return Ok(None);
-            }
-            if arrived.elapsed() > READ_TIMEOUT {
-                let (topic, seconds) = (topic.clone(), READ_TIMEOUT.as_secs());
-                return Err(KafkaFault::NoAnswer { topic, partition, seconds });
-            }
-            continue;
-        };
-        arrived = Instant::now();
-        match polled {
-            Err(KafkaError::PartitionEOF(partition)) => _ = to_end.remove(&partition),
-            Err(error) => return Err(fault()(error)),
-            Ok(message) => {
-                let partition = message.partition();
-                let stream_id: Arc<str> = String::from_utf8_lossy(message.key().unwrap_or_default()).into();
-                let progress = message.payload().map(|value| parse(kafka, &stream_id, partition, value));
-                let log = logs.entry(partition).or_default();
-                log.push(stream_id, writers(&message), progress.transpose()?);
-            }
-        }
-    }
-    Ok(Some(logs))
-}
-
-/// Waits until no transaction is open before the present ends of the partitions, whose records would hide those behind them. Returns `false` where
-/// `stop` was cancelled first. The coordinator ends the transaction of a process that died when its timeout has passed.
-fn stable(kafka: &Options, partitions: &[i32], stop: &CancellationToken) -> Result<bool, KafkaFault> {
-    let all = clients::progress_consumer(kafka, "read_uncommitted")?;
-    let ends = ends(kafka, &all, partitions)?;
-    let committed = clients::progress_consumer(kafka, "read_committed")?;
-    let started = Instant::now();
-    let mut warned = false;
-    loop {
-        let stable = self::ends(kafka, &committed, partitions)?;
-        if ends.iter().all(|(partition, end)| stable.get(partition).is_some_and(|stable| stable >= end)) {
-            return Ok(true);
-        }
-        if stop.is_cancelled() {
-            return Ok(false);
-        }
-        if !warned && started.elapsed() > SLOW_WRITE {
-            tracing::warn!(
-                topic = kafka.progress_topic,
-                "waiting for the end of another daemon's transaction"
-            );
-            warned = true;
-        }
-        std::thread::sleep(READ_SLICE);
-    }
+    let described = client.fetch_metadata(Some(topic), REQUEST_TIMEOUT);
+    described.map_err(broker(kafka, format!("describe the topic {topic}"))).map(|_| ())
 }
 
 /// Returns the end of each partition, as far as the consumer's isolation level lets it read.
 fn ends(
     kafka: &Options,
-    consumer: &BaseConsumer<QuietContext>,
+    consumer: &BaseConsumer<impl ConsumerContext>,
     partitions: &[i32],
 ) -> Result<BTreeMap<i32, i64>, KafkaFault> {
     let topic = &kafka.progress_topic;

@@ -166,7 +166,7 @@ impl Reader {
             if idle_ended.elapsed() > IDLE_INTERVAL {
                 self.request_ends();
                 let commit = self.committer.end_idle(&mut self.partitions);
-                self.deliver(commit)?;
+                self.begin_commit(commit)?;
                 self.report_readiness();
                 idle_ended = Instant::now();
             }
@@ -242,6 +242,7 @@ impl Reader {
     /// Stops reading, waits for the reports that are outstanding, commits, and leaves the group. Does not wait for brokers that are away.
     fn drain(mut self) -> Result<(), KafkaFault> {
         self.draining = true;
+        self.hasten_retry();
         let (started, grace) = (Instant::now(), self.links.grace_period);
         self.partitions.values_mut().for_each(Partition::leave);
         while !self.is_drained() && started.elapsed() < grace.mul_f64(DRAIN_PART) && !self.is_away() {

@@ -48,6 +48,13 @@ impl Reader {
         Ok(())
     }
 
+    /// Brings a further try of an aborted commit forward, because partitions wait for it.
+    pub(super) fn hasten_retry(&mut self) {
+        if let Some((_, at)) = &mut self.retry {
+            *at = (*at).min(Instant::now() + FIRST_RETRY);
+        }
+    }
+
     /// Takes events of partitions into the transaction. From then on their windows count as delivered, because the commit that settles them has them.
     pub(super) fn collect_transaction(&mut self) {
         let Some(transaction) = &mut self.transaction else { return };
@@ -96,11 +103,20 @@ impl Reader {
         if let (Some(commit), Some(transaction)) = (&mut commit, &mut self.transaction) {
             commit.records = transaction.take();
         }
+        self.begin_commit(commit)
+    }
+
+    /// Hands a new commit to the delivery thread, where there is one.
+    pub(super) fn begin_commit(&mut self, commit: Option<Commit>) -> Result<(), KafkaFault> {
+        if commit.is_some() {
+            // Not at a further try: the time counts until the commit is acknowledged.
+            self.commit_started = Instant::now();
+        }
         self.deliver(commit)
     }
 
     /// Hands a commit to the delivery thread. A transaction of partitions that were lost is left to be given up with them.
-    pub(super) fn deliver(&mut self, commit: Option<Commit>) -> Result<(), KafkaFault> {
+    fn deliver(&mut self, commit: Option<Commit>) -> Result<(), KafkaFault> {
         let Some(mut commit) = commit else { return Ok(()) };
         if self.transaction.is_some() {
             commit.member = self.consumer.group_metadata().map(GroupMember);
@@ -110,7 +126,6 @@ impl Reader {
                 return Ok(());
             }
         }
-        self.commit_started = Instant::now();
         self.delivery.deliver(commit)
     }
 }

@@ -50,7 +50,7 @@ impl Reader {
 
     /// Takes partitions over whose offsets and progress are loaded.
     fn assign_loaded(&mut self) -> Result<(), KafkaFault> {
-        let Some(loading) = &self.loading else { return Ok(()) };
+        let Some(loading) = &mut self.loading else { return Ok(()) };
         let Some(assigned) = loading.loaded()? else { return Ok(()) };
         self.loading = None;
         if self.draining {
@@ -98,6 +98,7 @@ impl Reader {
             tracing::warn!("partitions were lost: what was not committed is read again by their next reader");
         }
         let numbers: Vec<i32> = partitions.elements().iter().map(|element| element.partition()).collect();
+        tracing::info!(partitions = ?numbers, "partitions revoked");
         for number in &numbers {
             if let Some(partition) = self.partitions.get_mut(number) {
                 partition.leave();
@@ -105,6 +106,7 @@ impl Reader {
         }
         let deadline = Instant::now() + self.links.revoke_timeout;
         self.leaving.push_back(Leaving { partitions, numbers, deadline, committing: false });
+        self.hasten_retry();
     }
 
     /// Gives revoked partitions up once all that was read from them is answered and committed, or their time is up.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::idle_ends::IdleEnds;
 use super::partition_clock::ReadAt;
-use super::progress::{AcknowledgedWindows, LaterEpoch, ProgressEntry, StreamState};
+use super::progress::{LaterEpoch, ProgressEntry};
+use super::stream_state::{AcknowledgedWindows, StreamState};
 use crate::audio::AudioFormat;
 use crate::stream::{ChannelState, ChannelStates, EpochPosition, SUMMARY_CHANNEL, StreamInfo, Ticket};
 use crate::window::WindowSpan;

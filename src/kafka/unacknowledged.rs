@@ -133,3 +133,45 @@ impl Unacknowledged {
         (!self.is_empty()).then(|| now.saturating_duration_since(self.progress_at))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::message::OwnedHeaders;
+
+    use super::*;
+    use crate::kafka::outgoing::{Content, Settlement};
+
+    fn message() -> Outgoing {
+        Outgoing {
+            topic: "events".to_owned(),
+            key: None,
+            value: None,
+            headers: OwnedHeaders::new(),
+            settlement: Box::new(Settlement::Nothing),
+            content: Content::Event,
+            suspect: false,
+        }
+    }
+
+    /// Sends the record again as soon as its pause is over, and returns the pause.
+    fn pause(records: &mut Unacknowledged, now: &mut Instant) -> Duration {
+        let before = *now;
+        records.refuse(1, message(), before);
+        while records.next_retry(*now).is_none() {
+            *now += Duration::from_millis(1);
+        }
+        *now - before
+    }
+
+    #[test]
+    fn pauses_grow_up_to_a_limit_until_a_record_is_acknowledged() {
+        let mut now = Instant::now();
+        let mut records = Unacknowledged::new(now);
+        let pauses: Vec<Duration> = (0..10).map(|_| pause(&mut records, &mut now)).collect();
+        assert_eq!(pauses[0], PAUSE);
+        assert!(pauses.windows(2).all(|two| two[1] == (two[0] * 2).min(MAX_PAUSE)), "{pauses:?}");
+        assert_eq!(pauses.last(), Some(&MAX_PAUSE));
+        records.acknowledged(now);
+        assert_eq!(pause(&mut records, &mut now), PAUSE);
+    }
+}

@@ -44,7 +44,7 @@ pub struct WindowEnvelope {
     pub agreements: Vec<Arc<Agreement>>,
     /// What was measured for the summary of the stream's call.
     pub activity: Option<Box<Activity>>,
-    /// The window's part of the room for streams that are ahead of real time, released once the model was run.
+    /// The window's part of the room for streams that are ahead of real time or for backlogs, released once the model was run.
     pub ahead: Option<OwnedSemaphorePermit>,
 }
 

@@ -30,6 +30,9 @@ pub struct ServedModel {
     /// Room for windows of streams that are ahead of real time, between their source and the end of the inference: a few batches. A source takes
     /// one permit for each analysed channel of a chunk, so that such streams keep the model busy and delay the others by these windows only.
     pub ahead: Arc<Semaphore>,
+    /// The same for windows of backlogs of partitions. It is a room of its own: a partition does not queue for room, and sessions that do would leave it
+    /// none.
+    pub backlog: Arc<Semaphore>,
     /// Whether no other model serves streams.
     pub is_only: bool,
     /// The load that its streams put on its sessions.

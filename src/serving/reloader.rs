@@ -230,7 +230,8 @@ impl Reloader {
         let utilization = Utilization::new(batcher.cost().clone(), batcher.threads(), hop);
         let (setup_number, shadows) = (self.setups, Vec::new());
         let share = Arc::new(Semaphore::new(self.options.shard_capacity.min(Semaphore::MAX_PERMITS)));
-        let ahead = Arc::new(Semaphore::new(room_ahead(max_size, batcher.threads())));
+        let room = || Arc::new(Semaphore::new(room_ahead(max_size, batcher.threads())));
+        let (ahead, backlog) = (room(), room());
         let served = ServedModel {
             contract,
             setup,
@@ -238,6 +239,7 @@ impl Reloader {
             jobs,
             share,
             ahead,
+            backlog,
             is_only: false,
             utilization,
             shadows,
@@ -279,7 +281,7 @@ impl Member {
     }
 }
 
-/// Returns the windows of streams ahead of real time that may be on their way through a model: the batches that its sessions run, one that is formed,
+/// Returns the windows of streams ahead of real time, or of backlogs, that may be on their way through a model: the batches that its sessions run, one that is formed,
 /// and as many again that wait. Every chunk finds room for all of its channels.
 fn room_ahead(batch: usize, sessions: usize) -> usize {
     let channels = usize::from(*CHANNELS.end());

@@ -20,8 +20,8 @@ fn model() -> (Arc<ServedModel>, mpsc::Receiver<Job<JobOrigin>>) {
     let setup = StreamSetup::new(&contract, &window::Options::default(), &audio::Options::default()).unwrap();
     let (jobs, queue) = mpsc::channel(1);
     let utilization = Utilization::new(Arc::default(), 1, Duration::from_secs(1));
-    let (contract, share, ahead) =
-        (Arc::new(contract), Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(1)));
+    let room = || Arc::new(Semaphore::new(1));
+    let (contract, share, ahead, backlog) = (Arc::new(contract), room(), room(), room());
     let shadows = Vec::new();
     let served = ServedModel {
         contract,
@@ -30,6 +30,7 @@ fn model() -> (Arc<ServedModel>, mpsc::Receiver<Job<JobOrigin>>) {
         jobs,
         share,
         ahead,
+        backlog,
         is_only: false,
         utilization,
         shadows,

@@ -38,7 +38,8 @@ pub struct ChunkEnvelope {
     pub model: Arc<ServedModel>,
     /// The chunk's place in its model's share of the shards ([`ServedModel::share`]), released once the chunk is handled.
     pub share: Option<OwnedSemaphorePermit>,
-    /// The chunk's part of [`ServedModel::ahead`], which its windows take along; `None` for a stream at the pace of speech.
+    /// The chunk's part of [`ServedModel::ahead`] or, for a record of a backlog, of [`ServedModel::backlog`], which its windows take along; `None` for a
+    /// stream at the pace of speech.
     pub ahead: Option<OwnedSemaphorePermit>,
 }
 

@@ -26,7 +26,7 @@ pub(super) struct WindowOutput<'a> {
     pub reports_to: &'a ReportSender,
     pub backlog: &'a mut Backlog,
     pub captured_at: Option<crate::proto::Timestamp>,
-    /// The chunk's part of [`ServedModel::ahead`]; `None` for a stream at the pace of speech.
+    /// The chunk's part of [`ServedModel::ahead`] or [`ServedModel::backlog`]; `None` for a stream at the pace of speech.
     pub ahead: Option<OwnedSemaphorePermit>,
 }
 
@@ -52,11 +52,21 @@ impl WindowOutput<'_> {
         let agreements = shadows.map(|shadow| shadow.agreement(&window)).collect();
         let (features, envelope) =
             WindowEnvelope::seal(window, self.info.clone(), self.captured_at, recipient);
-        let ahead = self.ahead.as_mut().and_then(|ahead| ahead.split(1));
+        let ahead = self.room_ahead();
         let envelope = WindowEnvelope { agreements, ahead, ..envelope };
         let origin = JobOrigin::Window(Box::new(envelope));
         let job = if silent { Job::silent(origin) } else { Job::new(features, origin) };
         self.backlog.submit(self.model, job);
+    }
+
+    /// Returns the window's part of the room for streams that are ahead, or for backlogs; `None` for a stream at the pace of speech. A short chunk of a backlog
+    /// has none of its own: its window takes what is free.
+    fn room_ahead(&mut self) -> Option<OwnedSemaphorePermit> {
+        let own = self.ahead.as_mut()?.split(1);
+        match self.stream_source {
+            StreamSource::Kafka { .. } => own.or_else(|| self.model.backlog.clone().try_acquire_owned().ok()),
+            StreamSource::Call(_) => own,
+        }
     }
 
     /// Submits a window that gives no event, if it counts in the summary of a call.

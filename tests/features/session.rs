@@ -51,6 +51,7 @@ fn stage(max_streams: usize) -> Stage {
         jobs: sender,
         share: Arc::new(Semaphore::new(64)),
         ahead: Arc::new(Semaphore::new(64)),
+        backlog: Arc::new(Semaphore::new(64)),
         is_only: true,
         utilization,
         shadows: Vec::new(),

@@ -1,8 +1,44 @@
-//! `affectd load` over Kafka: events are matched with their streams, and both sides count the same.
+//! Load over Kafka: `affectd load` matches events with their streams and counts what the daemon counts; a backlog does not delay streams over gRPC.
 
-use crate::support::call_fixture::{metric, tiny};
-use crate::support::kafka::Cluster;
+use std::time::Duration;
+
+use crate::support::call_fixture::{metric, noise, tiny};
+use crate::support::kafka::{Cluster, Record};
 use crate::support::load_report::{PUBLISHED, WINDOWS_OF_2_S, assert_sound, number, report};
+use crate::support::victim::Victim;
+
+/// The backlog: streams, their length in seconds, and the windows of each, one every half second.
+const STREAMS: usize = 8;
+const SECONDS: usize = 60;
+const WINDOWS: usize = 2 * SECONDS - 1;
+/// The time at which the backlog was written, in ms.
+const LONG_AGO: i64 = 1_700_000_000_000;
+
+#[tokio::test]
+async fn a_backlog_is_read_to_its_end_beside_a_stream_over_grpc_that_it_does_not_delay() {
+    let cluster = Cluster::start().await;
+    for topic in ["affectd.audio", "affectd.emotions", "affectd.dead-letters"] {
+        cluster.create_topic(topic, 4, &[]).await;
+    }
+    cluster.create_topic("affectd.progress", 4, &[("cleanup.policy", "compact")]).await;
+    let (_folder, options) = tiny();
+    let options = options.set("kafka.brokers", &cluster.brokers).set("publish.kafka_for_grpc", "false");
+    let daemon = options.start().await;
+    let victim = Victim::start(&daemon).await;
+    let record = |number: usize| {
+        let (stream, second) = (number % STREAMS, number / STREAMS);
+        let record = Record::new(format!("call-{stream}"), noise(8_000, number as u64));
+        let record = record.partition((stream % 4) as i32).timestamp(LONG_AGO + 1_000 * second as i64);
+        let record = record.header("content-type", "audio/PCMU;rate=8000");
+        if second + 1 == SECONDS { record.header("affectd-last", "true") } else { record }
+    };
+    cluster.produce("affectd.audio", &(0..STREAMS * SECONDS).map(record).collect::<Vec<_>>()).await;
+    let all = STREAMS * WINDOWS;
+    let events =
+        cluster.read_until("affectd.emotions", Duration::from_secs(120), |events| events.len() >= all).await;
+    assert_eq!(events.len(), all);
+    victim.stop().await.assert_p99(Duration::from_secs(1));
+}
 
 #[tokio::test]
 async fn events_are_matched_with_their_streams() {

@@ -1,19 +1,119 @@
-//! Partitions that move to a second daemon although the first one cannot publish what it has read.
+//! Partitions that move to a second daemon: how long that takes while streams are open, and that it happens although the first one cannot publish what it
+//! has read.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use affectd::model::{Layout, Output};
 use affectd::proto::EmotionEvent;
 use prost::Message;
 
 use crate::support::acl;
-use crate::support::call_fixture::{logs, metrics_reach};
-use crate::support::daemon::Options;
+use crate::support::call_fixture::{bounded, logs, metric_reaches, metrics_reach};
+use crate::support::daemon::{Daemon, Options};
 use crate::support::kafka::{Cluster, Kind, Record, Stored};
 use crate::support::model_fixture;
 
 const STREAMS: usize = 8;
+const PARTITIONS: usize = 8;
+/// The time in which a second daemon has half of the partitions, from its start.
+const HALF_MOVES_WITHIN: Duration = Duration::from_secs(5);
+/// A machine that runs other tests may need more than one try.
+const TRIES: usize = 3;
+/// The audio of one chunk at the pace of speech.
+const CHUNK: Duration = Duration::from_millis(250);
+
+/// A daemon on topics whose names begin with `run`.
+async fn options(cluster: &Cluster, model: &Path, run: &str) -> Options {
+    for topic in ["audio", "emotions", "dead-letters"] {
+        cluster.create_topic(&format!("{run}.{topic}"), PARTITIONS as i32, &[]).await;
+    }
+    let compacted = [("cleanup.policy", "compact")];
+    cluster.create_topic(&format!("{run}.progress"), PARTITIONS as i32, &compacted).await;
+    Options::new()
+        .set("model.path", model.to_str().unwrap())
+        .set("kafka.brokers", &cluster.brokers)
+        .set("kafka.group_id", run)
+        .set("kafka.input_topic", &format!("{run}.audio"))
+        .set("kafka.output_topic", &format!("{run}.emotions"))
+        .set("kafka.dead_letter_topic", &format!("{run}.dead-letters"))
+        .set("kafka.progress_topic", &format!("{run}.progress"))
+}
+
+/// Writes chunks of two streams to each partition, at the pace of speech and without an end.
+async fn speak(cluster: &Cluster, run: &str) {
+    let record = |stream: usize| {
+        let audio = vec![0x55; CHUNK.as_millis() as usize * 8];
+        let record = Record::new(format!("call-{stream}"), audio).partition((stream % PARTITIONS) as i32);
+        record.header("content-type", "audio/PCMU;rate=8000")
+    };
+    let records: Vec<Record> = (0..2 * PARTITIONS).map(record).collect();
+    let mut ticks = tokio::time::interval(CHUNK);
+    loop {
+        ticks.tick().await;
+        cluster.produce(&format!("{run}.audio"), &records).await;
+    }
+}
+
+fn assigned(daemon: &Daemon) -> usize {
+    daemon.log().matches("partition assigned").count()
+}
+
+async fn has_assigned(daemon: &Daemon, partitions: usize) {
+    let assigned = async {
+        while assigned(daemon) < partitions {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    bounded("partitions", assigned).await;
+}
+
+/// Returns the shortest time in which a second daemon had half of the partitions.
+async fn time_to_half(options: &Options) -> Duration {
+    let first = options.start().await;
+    has_assigned(&first, PARTITIONS).await;
+    let mut shortest = Duration::MAX;
+    for _ in 0..TRIES {
+        // Streams are open, and their progress is committed.
+        metric_reaches(&first, "affectd_kafka_commits_total", |commits| commits >= 2.0).await;
+        metric_reaches(&first, "affectd_windows_total", |windows| windows > 0.0).await;
+        let (before, started) = (assigned(&first), Instant::now());
+        let mut second = options.start_unready().await;
+        has_assigned(&second, PARTITIONS / 2).await;
+        let taken = started.elapsed();
+        let log = second.log();
+        assert!(log.lines().any(|line| line.contains("partition assigned") && !line.contains("streams=0")));
+        second.terminate();
+        assert!(second.ended().await.success(), "{}", second.log());
+        has_assigned(&first, before + PARTITIONS / 2).await;
+        shortest = shortest.min(taken);
+        if shortest < HALF_MOVES_WITHIN {
+            break;
+        }
+    }
+    shortest
+}
+
+#[tokio::test]
+async fn a_second_daemon_takes_half_of_the_partitions_while_streams_are_open() {
+    let cluster = Cluster::start().await;
+    if cluster.kind == Kind::Mock {
+        eprintln!("not run: the time of the mock cluster is no measure");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let model = model_fixture::tiny(folder.path(), Layout::Ntc, Output::Logits);
+    for delivery in ["at-least-once", "exactly-once"] {
+        let options = options(&cluster, &model, delivery).await.set("kafka.delivery", delivery);
+        let taken = tokio::select! {
+            taken = time_to_half(&options) => taken,
+            () = speak(&cluster, delivery) => unreachable!("it has no end"),
+        };
+        eprintln!("{delivery}: half of the partitions after {taken:.1?}");
+        assert!(taken < HALF_MOVES_WITHIN, "{delivery}: {taken:?}");
+    }
+}
 
 #[tokio::test]
 async fn partitions_are_released_after_the_revoke_timeout_although_the_output_refuses() {

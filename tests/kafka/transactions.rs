@@ -7,7 +7,8 @@ use std::time::Duration;
 use affectd::model::{Layout, Output};
 
 use super::crash::{assert_alike, by_id, difference, names, options, records, topics};
-use crate::support::call_fixture::metrics_reach;
+use crate::support::acl;
+use crate::support::call_fixture::{bounded, metric, metrics_reach};
 use crate::support::daemon::{Daemon, Options};
 use crate::support::kafka::{Cluster, Kind, Record, Stored};
 use crate::support::model_fixture;
@@ -172,6 +173,40 @@ async fn the_consumer_protocol_shares_partitions_exactly_once() {
     assert_eq!(published.len(), fixture.expected.len(), "each window once");
     stop(&mut first).await;
     stop(&mut second).await;
+}
+
+/// While the output refuses, transactions are aborted and tried again, less and less often; `/readyz` shows it, and nothing is lost or published twice.
+#[tokio::test]
+async fn an_output_that_refuses_for_a_while_is_tried_again_with_growing_pauses() {
+    let cluster = Cluster::start().await;
+    if cluster.kind == Kind::Mock {
+        eprintln!("not run: the mock cluster has no rights");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    model_fixture::tiny(folder.path(), Layout::Ntc, Output::Logits);
+    topics(&cluster, "rough").await;
+    let calls = calls(4, 60);
+    let expected: BTreeSet<Name> = calls.iter().flat_map(|call| call.windows(1000, 500)).collect();
+    let options = options(&cluster, folder.path(), "rough").set("kafka.delivery", "exactly-once");
+    let mut daemon = options.set("kafka.unready_after", "3s").start().await;
+    acl::deny_writes(&cluster.brokers, "rough.emotions");
+    cluster.produce("rough.audio", &records(&calls, 0, 1000)).await;
+    let unready = async {
+        while !daemon.get("/readyz").await.unwrap().1.contains("no acknowledgement of the commit") {
+            tokio::task::yield_now().await;
+        }
+    };
+    bounded("an unready daemon", unready).await;
+    // Pauses of 0.1, 0.2, 0.4, 0.8 and 1.6 s fit into the time; without growth there are some dozen tries.
+    let aborted = metric(&daemon, "affectd_kafka_transactions_aborted_total").await;
+    assert!((2.0..=8.0).contains(&aborted), "{aborted} tries");
+    acl::allow_writes(&cluster.brokers, "rough.emotions");
+    daemon.wait_ready().await;
+    let complete = |records: &[Stored]| names(records) == expected;
+    cluster.read_until("rough.emotions", PATIENCE, complete).await;
+    stop(&mut daemon).await;
+    assert_eq!(cluster.read("rough.emotions").await.len(), expected.len(), "each window once");
 }
 
 /// The brokers refuse a batch as a whole. Its records are not to blame: each is sent alone then, and none becomes a dead letter.

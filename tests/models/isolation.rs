@@ -62,7 +62,8 @@ fn served(
     let (jobs, waiting) = batch::inbox(&options);
     let batcher = batch::start(contract.clone(), vec![Session(gate)], &options, waiting, scored.clone());
     let utilization = Utilization::new(batcher.cost().clone(), 1, Duration::from_millis(500));
-    let (share, ahead) = (Arc::new(Semaphore::new(64)), Arc::new(Semaphore::new(64)));
+    let room = || Arc::new(Semaphore::new(64));
+    let (share, ahead, backlog) = (room(), room(), room());
     let shadows = Vec::new();
     // Other than any other model's: the scratch of a shard is kept by it.
     let setup_number = name.len() as u64;
@@ -73,6 +74,7 @@ fn served(
         jobs,
         share,
         ahead,
+        backlog,
         is_only: false,
         utilization,
         shadows,

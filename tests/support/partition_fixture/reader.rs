@@ -292,6 +292,7 @@ fn registry(setup: &StreamSetup, jobs: mpsc::Sender<Job<JobOrigin>>) -> Registry
         jobs,
         share: Arc::new(Semaphore::new(WINDOWS)),
         ahead: Arc::new(Semaphore::new(WINDOWS)),
+        backlog: Arc::new(Semaphore::new(WINDOWS)),
         is_only: true,
         utilization: Utilization::new(cost, 1, Duration::from_millis(500)),
         shadows: Vec::new(),

@@ -1,0 +1,100 @@
+//! The callbacks of consumers and admin clients.
+//!
+//! Input: callbacks of librdkafka. Output: those of the input consumer as [`ConsumerEvent`]s in a channel that the reader owns; log lines.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+
+use rdkafka::Statistics;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+
+use super::outage;
+
+/// What the input consumer reports while it is polled.
+#[derive(Debug)]
+pub(super) enum ConsumerEvent {
+    /// The group assigns these partitions in addition.
+    Assign(TopicPartitionList),
+    /// The group takes these partitions away.
+    Revoke(TopicPartitionList),
+    /// The offset behind the last record of each partition, as far as it is known.
+    HighWatermarks(Vec<(i32, i64)>),
+}
+
+/// Queues rebalances for the reader, which answers them once the partitions' offsets are tracked or committed, instead of acting on them.
+pub(super) struct ReaderContext {
+    pub(super) events: mpsc::Sender<ConsumerEvent>,
+    /// Set once the reader has ended: from then on partitions are released at once.
+    pub closing: AtomicBool,
+}
+
+impl ReaderContext {
+    fn report(&self, event: ConsumerEvent) {
+        // The reader is dropped after its consumer's last callback, except while `closing` is set.
+        let _ = self.events.send(event);
+    }
+}
+
+impl ClientContext for ReaderContext {
+    fn stats(&self, statistics: Statistics) {
+        super::statistics::brokers(&statistics);
+        let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
+        // -1 is librdkafka's partition for records without one; watermarks below 0 are not known yet.
+        let known = partitions.filter(|partition| partition.partition >= 0 && partition.hi_offset >= 0);
+        let watermarks = known.map(|partition| (partition.partition, partition.hi_offset)).collect();
+        self.report(ConsumerEvent::HighWatermarks(watermarks));
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        outage::log(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        outage::error(&error, reason);
+    }
+}
+
+impl ConsumerContext for ReaderContext {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        error: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let assign = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Acquire) {
+            let done = if assign { Ok(()) } else { consumer.incremental_unassign(partitions) };
+            if let Err(error) = done {
+                tracing::debug!("gave up partitions while closing: {error}");
+            }
+            return;
+        }
+        let partitions = partitions.clone();
+        self.report(if assign {
+            ConsumerEvent::Assign(partitions)
+        } else {
+            ConsumerEvent::Revoke(partitions)
+        });
+    }
+}
+
+/// Logs errors and lines of librdkafka, and nothing else.
+#[derive(Clone)]
+pub struct QuietContext;
+
+impl ClientContext for QuietContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        outage::log(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        outage::error(&error, reason);
+    }
+}
+
+impl ConsumerContext for QuietContext {}

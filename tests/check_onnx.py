@@ -19,13 +19,16 @@ def check(path):
     versions = {entry.domain: entry.version for entry in model.opset_import}
     if versions != {"": 17} or model.ir_version != 8:
         raise ValueError(f"opset {versions}, IR {model.ir_version}: expected 17 and 8")
-    for value, sizes in ((model.graph.input, None), (model.graph.output, [len(contract["labels"])])):
-        [port] = value
+    # An out-of-domain score is a second output.
+    widths = [len(contract["labels"])] + [1] * ("ood" in contract)
+    if len(model.graph.input) != 1 or len(model.graph.output) != len(widths):
+        raise ValueError(f"{len(model.graph.input)} inputs, {len(model.graph.output)} outputs: expected 1 and {len(widths)}")
+    for port, width in zip([*model.graph.input, *model.graph.output], [None, *widths]):
         axes = port.type.tensor_type.shape.dim
         if not axes[0].dim_param:
             raise ValueError(f"{port.name}: the batch axis is fixed")
-        if sizes and [axis.dim_value for axis in axes[1:]] != sizes:
-            raise ValueError(f"{port.name}: expected {sizes} values per window")
+        if width and [axis.dim_value for axis in axes[1:]] != [width]:
+            raise ValueError(f"{port.name}: expected [{width}] values per window")
     return f'{contract["name"]} {contract["version"]}, {len(model.graph.node)} nodes'
 
 

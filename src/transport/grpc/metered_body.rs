@@ -12,6 +12,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use http_body::{Frame, SizeHint};
 use tonic::Status;
 
+use super::status::exhausted;
 use crate::stream::{MemoryBudget, MemoryReservation};
 
 /// The compression flag and the length in front of a message.
@@ -60,7 +61,7 @@ impl MeteredBody {
 
     /// Counts the bytes of a frame.
     fn count(&mut self, mut bytes: &[u8]) -> Result<(), Status> {
-        let exhausted = |out: crate::stream::OutOfMemory| Status::resource_exhausted(format!("audio: {out}"));
+        let exhausted = |out: crate::stream::OutOfMemory| exhausted(format!("audio: {out}"));
         while !bytes.is_empty() {
             if self.prefixed < PREFIX {
                 let taken = bytes.len().min(PREFIX - self.prefixed);
@@ -138,6 +139,7 @@ impl HttpBody for MeteredBody {
 #[cfg(test)]
 mod tests {
     use tonic::Code;
+    use tonic_types::StatusExt;
 
     use super::*;
 
@@ -156,7 +158,9 @@ mod tests {
         let large = message(150_000);
         one.count(&large[..140_000]).unwrap();
         other.count(&large[..50_000]).unwrap();
-        assert_eq!(other.count(&large[50_000..100_000]).unwrap_err().code(), Code::ResourceExhausted);
+        let refused = other.count(&large[50_000..100_000]).unwrap_err();
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        assert!(refused.get_details_retry_info().is_some(), "{refused:?}");
         one.count(&large[140_000..]).unwrap();
         one.count(&message(0)).unwrap();
         other.count(&large[100_000..]).unwrap();

@@ -13,7 +13,6 @@ mod events;
 mod metered_body;
 mod options;
 mod recognition;
-mod retry_info;
 pub mod server;
 mod status;
 

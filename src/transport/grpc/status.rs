@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
 
-use super::retry_info::retry_after;
 use crate::session::{Refusal, RefusalClass, SessionError};
 use crate::telemetry::excerpt;
 
@@ -34,7 +34,12 @@ pub(super) fn status(refusal: &Refusal) -> Status {
 
 /// Returns the status of a limit that is reached for now.
 pub(super) fn exhausted(message: String) -> Status {
-    retry_after(Code::ResourceExhausted, message, RETRY_DELAY)
+    exhausted_for(message, RETRY_DELAY)
+}
+
+/// Returns the status of a limit that is reached, with the time after which the client may try again (`google.rpc.RetryInfo`).
+pub(super) fn exhausted_for(message: String, delay: Duration) -> Status {
+    Status::with_error_details(Code::ResourceExhausted, message, ErrorDetails::with_retry_info(Some(delay)))
 }
 
 /// Returns the status with which a session ended.

@@ -27,6 +27,7 @@ use super::batch::{Augmentations, BatchShape};
 use super::corpus::{Corpus, LabelledWindow};
 use super::feed::Feed;
 use super::front::Front;
+use super::logits::statistics;
 use super::network::{Dropout, Network, NetworkInput};
 use super::optimizer::{WeightAverage, clip, replaced};
 use super::progress::RunBar;
@@ -34,6 +35,7 @@ use super::score;
 use super::score::{Score, best_temperature, score, scored_clips};
 use super::state::{BestEpoch, EpochRecord, State, run_number};
 use crate::evaluation::ScoredClip;
+use crate::model::TrainingLogits;
 
 pub use options::FitOptions;
 
@@ -66,6 +68,8 @@ pub struct Fitted {
     pub validation: Score,
     /// The validation clips with their probabilities in that epoch, at that temperature.
     pub validation_clips: Vec<ScoredClip>,
+    /// The statistics of the validation windows' logits in that epoch, at that temperature.
+    pub validation_logits: TrainingLogits,
     /// The results of each epoch.
     pub history: Vec<EpochRecord>,
 }
@@ -167,8 +171,18 @@ impl Fit<'_> {
         let temperature = best_temperature(self.validation, &logits);
         let validation_clips = scored_clips(self.validation, &logits, temperature);
         let validation = score::of_clips(&validation_clips);
+        let validation_logits = statistics(self.validation, &logits, temperature);
         let (network, epoch) = (best.network, best.epoch);
-        Fitted { front: self.front, network, temperature, epoch, validation, validation_clips, history }
+        Fitted {
+            front: self.front,
+            network,
+            temperature,
+            epoch,
+            validation,
+            validation_clips,
+            validation_logits,
+            history,
+        }
     }
 
     /// Runs one pass over the training windows; `None` where the run was stopped.

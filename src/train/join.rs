@@ -12,6 +12,7 @@ use prost::Message;
 use super::Identity;
 use super::corpus::{Corpus, Recipe};
 use super::graph::{Graph, Port, int};
+use super::logits::statistics;
 use super::measure::MeasuredModel;
 use super::onnx::ModelProto;
 use super::score::{Score, best_temperature};
@@ -19,7 +20,7 @@ use super::selection::Selection;
 use crate::config;
 use crate::datasets::{Clip, DatasetSplits};
 use crate::features::MfccOptions;
-use crate::model::{Contract, Input, METADATA_KEY, load_contract};
+use crate::model::{Contract, Input, METADATA_KEY, TrainingLogits, load_contract};
 
 /// A member of an ensemble.
 #[derive(Debug)]
@@ -59,11 +60,15 @@ impl Ensemble {
         &self.0[0].contract
     }
 
-    /// Fits the temperature of the ensemble on a corpus.
+    /// Fits the temperature of the ensemble on a corpus. Returns it with the statistics of the logits.
     ///
     /// # Errors
     /// Returns an error where a member cannot be loaded or fails.
-    pub fn temperature(&self, corpus: &Corpus, engine: &config::Engine) -> anyhow::Result<f64> {
+    pub fn calibrated(
+        &self,
+        corpus: &Corpus,
+        engine: &config::Engine,
+    ) -> anyhow::Result<(f64, TrainingLogits)> {
         let mut mean = vec![vec![0.0; self.contract().labels.len()]; corpus.windows.len()];
         for member in &self.0 {
             let logits = member.logits(corpus, self.contract().coefficients(), engine)?;
@@ -71,7 +76,8 @@ impl Ensemble {
                 *sum += value / self.0.len() as f32;
             }
         }
-        Ok(best_temperature(corpus, &mean))
+        let temperature = best_temperature(corpus, &mean);
+        Ok((temperature, statistics(corpus, &mean, temperature)))
     }
 
     /// Builds the graph of the ensemble.
@@ -180,9 +186,10 @@ pub fn write(
     let validation = corpus(&validation, "validation")?;
     let mut contract = members.contract().clone();
     (contract.name, contract.version) = (identity.name.clone(), identity.version.clone());
-    contract.temperature = members.temperature(&validation, engine)?;
-    // The ensemble has probabilities alone, and other logits than its members.
-    (contract.out_of_domain, contract.adaptation) = (None, None);
+    let (temperature, logits) = members.calibrated(&validation, engine)?;
+    (contract.temperature, contract.adaptation) = (temperature, Some(logits));
+    // The ensemble has probabilities alone.
+    contract.out_of_domain = None;
     contract.values.clear();
     let written = |contract: &Contract| {
         let bytes = members.join(contract)?.encode_to_vec();

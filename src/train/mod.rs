@@ -6,7 +6,7 @@
 //! In data order: `selection` (clips and splits) and `audit` (unusable clips) → `data`: `corpus` with its `cache` (windows of
 //! features), or `encoder` (embeddings of a frozen encoder) → `waveform` and `augment` (data augmentation) → `batch` → `front` (mask, level removal, normalization) →
 //! `feed` (network input) → `network`, trained by `fit` with its `optimizer` and its `state` (checkpoints) → `score`
-//! (metrics and temperature) → `export` (the same computation as an ONNX `graph`) and `report`. Existing model files are
+//! (metrics and temperature) and `logits` (their statistics) → `export` (the same computation as an ONNX `graph`) and `report`. Existing model files are
 //! quantized by `int8` (with `quantize`) and combined by `join`; both use `measure`.
 
 pub mod architecture;
@@ -25,6 +25,7 @@ pub mod front;
 pub mod graph;
 pub mod int8;
 pub mod join;
+mod logits;
 pub mod measure;
 pub mod network;
 pub mod onnx;
@@ -194,7 +195,7 @@ impl Trained {
             mfcc: frames.then(|| recipe.mfcc.clone()),
             temperature: self.fitted.temperature,
             out_of_domain: None,
-            adaptation: None,
+            adaptation: Some(self.fitted.validation_logits.clone()),
             provenance: self.training.selection.provenance(
                 identity,
                 &self.fitted.validation,

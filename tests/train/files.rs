@@ -61,6 +61,26 @@ fn two_models_join_into_the_mean_of_their_logarithms() {
 }
 
 #[test]
+fn the_contract_states_the_mean_logits_of_the_validation_windows() {
+    let folder = tempfile::tempdir().unwrap();
+    let (trained, path) = written(folder.path(), NetworkKind::Dense, "dense");
+    let training = &trained.training;
+    let (splits, _) = training.selection.splits(&training.recipe).unwrap();
+    let corpus = Corpus::read(&splits.validation, &trained.labels, &training.recipe, "validation").unwrap();
+    let logarithms = MeasuredModel::load(&path, &engine()).unwrap().logits(&corpus.windows).unwrap();
+    let stated = affectd::model::load_contract(&path).unwrap().adaptation.unwrap();
+    for (label, stated) in stated.mean_logits.iter().enumerate() {
+        let centred = |row: &Vec<f32>| {
+            affectd::publish::adaptation::logits(&row.iter().map(|log| log.exp()).collect::<Vec<f32>>())
+                [label]
+        };
+        let mean = logarithms.iter().map(centred).sum::<f32>() / logarithms.len() as f32;
+        assert!((mean - stated).abs() < 0.01, "label {label}: {stated} stated, {mean} found");
+    }
+    assert!(stated.variance.is_none_or(|variance| variance > 0.0), "{stated:?}");
+}
+
+#[test]
 fn incompatible_models_are_not_joined() {
     let folder = tempfile::tempdir().unwrap();
     let (_, cnn) = written(folder.path(), NetworkKind::Cnn, "cnn");

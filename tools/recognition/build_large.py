@@ -1,16 +1,20 @@
 """Builds the large speech-emotion model as one ONNX file that affectd runs as it is.
 
-Input: the folders of CREMA-D, which trains, and of EMO-DB, which calibrates. Output: the ONNX file, and on standard output the measures of
-the parts that calibrated it. Windows and embeddings are cached in `--work`.
+Input: the folders of CREMA-D, which trains, and of EMO-DB, which calibrates. Output: the ONNX file, and on standard output the learning
+curve and the measures of the parts that calibrated it. Windows and embeddings are cached in `--work`.
 
     pip install --no-deps -r requirements.txt
     python build_large.py --crema-d DIR --emo-db DIR --work DIR --output speech-emotion-large.onnx
 """
 
 import numpy as np
+import torch
 
+import convolutional
 import encoder_heads
+import joint
 import recipe
+import training
 import windows
 from features import LARGE
 
@@ -24,16 +28,24 @@ def embedding_of(network, corpus, copy, options, every=3):
 
 def scored(network, corpus, options):
     """Returns the outputs for the validation speakers of a corpus."""
-    file, values = encoder_heads.load(network, corpus, 0, options)
-    return recipe.Scored(corpus, "validation", file, lambda kept: encoder_heads.outputs(network, values[kept]))
+    file, values = encoder_heads.load(network.encoder, corpus, 0, options)
+
+    def outputs(kept):
+        logits, embedding = encoder_heads.outputs(network.encoder, values[kept])
+        return joint.mixed(logits, training.outputs(network.convolutions, file["cells"][kept])[0]), embedding
+
+    return recipe.Scored(corpus, "validation", file, outputs)
 
 
 def main():
     options = recipe.options_of(recipe.parser_of(__doc__, "speech-emotion-large"))
-    network = encoder_heads.trained(options)
+    heads = encoder_heads.trained(options)
+    torch.manual_seed(options.seed)
+    convolutions = convolutional.train(joint.convolutions(), LARGE, encoder_heads.answers(heads, options), options)
+    network = joint.Joint(heads, convolutions).eval()
     sets = [scored(network, corpus, options) for corpus in recipe.CALIBRATING]
-    speech = np.concatenate([embedding_of(network, "crema-d", copy, options) for copy in (0, 1, 2)])
-    outputs = recipe.outputs_of(sets, speech, embedding_of(network, "noise", 1, options))
+    speech = np.concatenate([embedding_of(heads, "crema-d", copy, options) for copy in (0, 1, 2)])
+    outputs = recipe.outputs_of(sets, speech, embedding_of(heads, "noise", 1, options))
     recipe.write(options, LARGE, network, outputs)
 
 

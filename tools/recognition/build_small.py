@@ -19,9 +19,7 @@ from features import SMALL
 
 
 def main():
-    parser = recipe.parser_of(__doc__, "speech-emotion")
-    parser.add_argument("--steps", type=int, default=8000, help="batches of 32 windows (default: %(default)s)")
-    options = recipe.options_of(parser)
+    options = recipe.options_of(recipe.parser_of(__doc__, "speech-emotion"))
     taught = encoder_heads.answers(encoder_heads.trained(options), options)
     torch.manual_seed(options.seed)
     network = convolutional.train(small.Small(), SMALL, taught, options)

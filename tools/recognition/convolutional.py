@@ -1,4 +1,4 @@
-"""Training of the small network on CREMA-D with the answers of the encoder's heads, and its outputs.
+"""Training of a convolutional network on CREMA-D with the answers of the encoder's heads, and its outputs.
 
 Input: a network, a front end and the answers for each training clip. Output: the trained network, and its logits and embeddings for parts of
 a corpus. Invariants: windows without speech train with the uniform distribution; one thread, so that a seed gives the same file.

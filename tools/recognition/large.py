@@ -1,4 +1,4 @@
-"""The large network: normalization, stem and first layers of Whisper's encoder as they are, means over time and heads.
+"""The encoder of the large network: normalization, stem and first layers of Whisper's encoder as they are, means over time and heads.
 
 Input: log-mel windows `[batch, 298, 80]` of natural logarithms, rows of exactly 0.0 where a window has no audio. Output: logits
 `[batch, 6]` and the embedding. Invariants: frames without audio do not influence the means; Whisper's weights are not changed.

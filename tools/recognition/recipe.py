@@ -57,6 +57,7 @@ def parser_of(description, name):
     parser.add_argument("--crema-d", type=Path, metavar="DIR", required=True)
     parser.add_argument("--emo-db", type=Path, metavar="DIR", required=True)
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and batches (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=8000, help="batches of 32 windows (default: %(default)s)")
     parser.add_argument("--name", default=name, help="name in the contract (default: %(default)s)")
     parser.add_argument("--version", default="1.0.0", help="version in the contract (default: %(default)s)")
     parser.add_argument("--work", type=Path, required=True, help="folder of the cache")

@@ -21,7 +21,8 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use self::connection::Connection;
-use super::raw::{LARGEST_MESSAGE, admit};
+use super::admission::admit;
+use super::websocket::limited;
 use crate::security::Peer;
 use crate::transport::http::State;
 
@@ -51,8 +52,5 @@ pub(in crate::transport) async fn twilio(
         Err(text) => return (StatusCode::SERVICE_UNAVAILABLE, text).into_response(),
     };
     let connection = Connection { access: state.access.clone(), sessions, owner };
-    upgrade
-        .max_message_size(LARGEST_MESSAGE)
-        .max_frame_size(LARGEST_MESSAGE)
-        .on_upgrade(|socket| connection.run(socket))
+    limited(upgrade).on_upgrade(|socket| connection.run(socket))
 }

@@ -7,7 +7,9 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::support::call_fixture::{bounded, chunk, connect, last, noise, recognize, same, telephone, tiny};
+use crate::support::call_fixture::{
+    bounded, chunk, connect, last, logs, noise, recognize, same, telephone, tiny,
+};
 use crate::support::daemon::Options;
 use crate::support::websocket_client::{Socket, open, summary};
 
@@ -90,6 +92,21 @@ async fn only_the_channels_of_the_configuration_are_analysed_and_a_closed_socket
     let channels: Vec<_> = found.channels.iter().map(|it| (it.name.as_str(), it.analysed)).collect();
     assert_eq!(channels, [("customer", true), ("agent", false)]);
     assert!(found.attributes["queue"] == "sales" && !found.attributes.contains_key("from"));
+}
+
+#[tokio::test]
+async fn a_stream_without_an_analysed_channel_is_named_in_the_log() {
+    let (_folder, options) = options();
+    let daemon = options.start().await;
+    for (query, channels) in
+        [("channels=2&channel_names=left,right", r#"["left", "right"]"#), ("channels=3", "channels=[]")]
+    {
+        let path = format!("/v1/listen?encoding=mulaw&sample_rate=8000&token=secret&{query}");
+        let mut socket = open(&daemon, &path).await.unwrap();
+        socket.send(Message::binary(noise(12_000, 1))).await.unwrap();
+        logs(&daemon, "no channel of the stream is analysed for emotions (ingest.analyse)").await;
+        logs(&daemon, channels).await;
+    }
 }
 
 #[tokio::test]

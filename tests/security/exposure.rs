@@ -74,6 +74,10 @@ async fn the_token_of_http_admits_to_calls_and_ingests_and_health_needs_none() {
         }
     }
     for path in ["/v1/listen", "/ingest/websocket", "/ingest/twilio"] {
+        // A request that is no WebSocket needs the token, too.
+        for (headers, expected) in [("", 403), (right, 400)] {
+            assert_eq!(status(&daemon, path, headers).await, expected, "{path} {headers}");
+        }
         for (headers, expected) in [("", 403), (wrong, 403), (right, 101)] {
             let headers = format!("{UPGRADE}{headers}");
             assert_eq!(status(&daemon, path, &headers).await, expected, "{path} {headers}");

@@ -5,6 +5,8 @@
 
 use crate::security::{Principal, Quota, QuotaPermit};
 use crate::session::Refusal;
+use crate::stream::StreamCall;
+use crate::telemetry::{excerpt, excerpt_of_list};
 use crate::transport::http::{HttpSessions, State};
 
 /// Whose stream it is, and its part of the limits of the principal.
@@ -33,4 +35,19 @@ pub(super) fn check_room(sessions: &HttpSessions) -> Result<(), Refusal> {
     let model = registry.find("")?;
     let percent = registry.utilization_with(&model, 1) * 100.0;
     if percent > limit as f64 { Err(Refusal::Busy(limit)) } else { Ok(()) }
+}
+
+/// Logs that a stream has no channel that the model analyses, so that it has no event of an emotion. `names` is empty where the channels have none.
+pub(super) fn note_unanalysed(call: &StreamCall, names: &[String]) {
+    let is_analysed =
+        if names.is_empty() { call.analyses("") } else { names.iter().any(|name| call.analyses(name)) };
+    if !is_analysed {
+        tracing::info!(
+            call_id = %excerpt(&call.call_id),
+            source = call.source,
+            channels = %excerpt_of_list(names),
+            analysed = %excerpt_of_list(&call.analysed),
+            "no channel of the stream is analysed for emotions (ingest.analyse)"
+        );
+    }
 }

@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{ConnectInfo, Query, State as Shared};
 use axum::http::{HeaderMap, StatusCode};
@@ -19,7 +20,7 @@ use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 
 use super::Access;
-use super::admission::{Owner, admit};
+use super::admission::{Owner, admit, note_unanalysed};
 use super::intake::Intake;
 use super::raw_format::Declaration;
 use super::websocket::{
@@ -42,10 +43,14 @@ pub(in crate::transport) async fn listen(
     Query(query): Query<HashMap<String, String>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let Some(principal) = state.access.principal(&peer, &headers, &query) else {
         return (StatusCode::FORBIDDEN, "token: missing or wrong (ingest.tokens)\n").into_response();
+    };
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return rejection.into_response(),
     };
     let declared = match Declaration::from_query(&query) {
         Ok(declared) => declared,
@@ -168,6 +173,7 @@ impl Connection {
         let names = declared.channel_names();
         let call = StreamCall::named(call_id.as_str().into(), Source::WEBSOCKET.name());
         let call = Arc::new(call.analysing(self.access.analyse()));
+        note_unanalysed(&call, &names);
         let known = self.sessions.links.registries.borrow().find(&declared.model).is_ok();
         if !known {
             // Clients of Deepgram always name one of its models.

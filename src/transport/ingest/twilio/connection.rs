@@ -24,7 +24,7 @@ use crate::stream::{EndReason, StreamCall};
 use crate::telemetry::metrics::{self, Source};
 use crate::transport::http::HttpSessions;
 use crate::transport::ingest::Access;
-use crate::transport::ingest::admission::Owner;
+use crate::transport::ingest::admission::{Owner, note_unanalysed};
 use crate::transport::ingest::intake::Intake;
 use crate::transport::ingest::raw::chunks;
 use crate::transport::ingest::websocket::{
@@ -109,6 +109,7 @@ impl Connection {
         let call_id = start.call_id.unwrap_or_else(|| stream_id.clone());
         let call = StreamCall::named(call_id.as_str().into(), Source::TWILIO.name());
         let call = Arc::new(call.analysing(self.access.analyse()));
+        note_unanalysed(&call, &channel_names);
         let mut attributes = start.attributes;
         self.access.privacy().apply(&mut attributes);
         attributes.insert("call_id".to_owned(), call_id);

@@ -16,6 +16,7 @@ mod tracks;
 use std::collections::HashMap;
 
 use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{ConnectInfo, Query, State as Shared};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -42,10 +43,14 @@ pub(in crate::transport) async fn twilio(
     Query(query): Query<HashMap<String, String>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     (uri, headers): (Uri, HeaderMap),
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let Some(principal) = state.access.twilio_principal((&peer, uri.path()), &headers, &query) else {
         return (StatusCode::FORBIDDEN, REFUSED).into_response();
+    };
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return rejection.into_response(),
     };
     let (sessions, owner) = match admit(&state, principal) {
         Ok(admitted) => admitted,

@@ -37,6 +37,7 @@ async fn start() -> Server {
         metrics: metrics::install(),
         readiness: readiness.clone(),
         gate: Gate::open(),
+        token: None,
         sessions,
         calls,
         live: LiveFeed::start(&LiveTap::default(), &Options::default()),

@@ -48,12 +48,12 @@ fn check_tls(loaded: &Loaded) -> Result<(), ConfigError> {
 pub(super) fn check_exposure(loaded: &Loaded) -> Result<(), ConfigError> {
     let config = &loaded.config;
     let tls = config.tls.cert.is_some();
-    let ports = [
-        ("grpc.address", config.grpc.address, tls),
-        ("http.address", config.http.address, tls && config.http.tls),
-    ];
-    let open = |(_, address, tls): &(_, std::net::SocketAddr, bool)| {
-        !(address.ip().to_canonical().is_loopback() || *tls && config.auth.is_on())
+    let has_auth = config.auth.is_on();
+    let http = tls && config.http.tls && (has_auth || config.http.token.is_some());
+    let ports =
+        [("grpc.address", config.grpc.address, tls && has_auth), ("http.address", config.http.address, http)];
+    let open = |(_, address, guarded): &(_, std::net::SocketAddr, bool)| {
+        !(address.ip().to_canonical().is_loopback() || *guarded)
     };
     if let Some(address) = config.ingest.audiosocket_address
         && !(address.ip().to_canonical().is_loopback() || config.auth.allow_insecure)
@@ -66,7 +66,7 @@ pub(super) fn check_exposure(loaded: &Loaded) -> Result<(), ConfigError> {
         Some((key, ..)) => Err(loaded.reject(
             key,
             "a loopback address, or TLS (tls.cert, tls.key) and authentication (auth.tokens, auth.jwks or \
-             auth.mtls_scopes), or auth.allow_insecure = true",
+             auth.mtls_scopes; http.token for http.address), or auth.allow_insecure = true",
         )),
     }
 }

@@ -37,7 +37,7 @@ use crate::transport::grpc::evaluation::{Evaluation, EvaluationLimits};
 use crate::transport::grpc::server::{self, Services};
 use crate::transport::grpc::{Calls, Events, Recognition};
 use crate::transport::http::{self, HttpSessions, LiveFeed, SessionSlot};
-use crate::transport::ingest::{Access, AnnouncedCalls, AudioSocket, serve_audiosocket};
+use crate::transport::ingest::{self, Access, AnnouncedCalls, AudioSocket, serve_audiosocket};
 use crate::webhook::{Webhook, WebhookSender};
 
 /// What every input of the daemon shares.
@@ -104,7 +104,9 @@ pub(super) fn http(
 ) -> Task<Result<(), std::io::Error>> {
     let (readiness, gate, sessions) = (readiness.clone(), gate.clone(), sessions.clone());
     let loopback = config.http.address.ip().is_loopback();
-    let access = Access::new(&config.ingest, &config.privacy, loopback, &gate);
+    let token = config.http.token.as_deref();
+    let access = Access::new(&with_token(&config.ingest, token), &config.privacy, loopback, &gate);
+    let token = token.map(Into::into);
     if config.ingest.analyse.iter().any(|name| name == "agent") {
         tracing::warn!(
             "ingest.analyse names agent: the EU prohibits inferring emotions of employees (AI Act, article 5(1)(f))"
@@ -113,9 +115,16 @@ pub(super) fn http(
     let metrics = metrics::install();
     let (calls, live) = (calls.clone(), LiveFeed::start(live, &config.calls));
     let announced_calls = announced.clone();
-    let state = http::State { metrics, readiness, gate, sessions, calls, live, access, announced_calls };
+    let state =
+        http::State { metrics, readiness, gate, token, sessions, calls, live, access, announced_calls };
     let listener = Listener::http(http::connections(port), tls);
     Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
+}
+
+/// Returns the options of the ingests, whose tokens include that of HTTP.
+fn with_token(options: &ingest::Options, token: Option<&str>) -> ingest::Options {
+    let tokens = options.tokens.iter().map(String::as_str).chain(token).map(str::to_owned).collect();
+    ingest::Options { tokens, ..options.clone() }
 }
 
 /// Serves AudioSocket connections.

@@ -6,6 +6,7 @@ use affectd::client::{self, Credentials, GrpcServer, WatchedEvents};
 use affectd::proto::{AudioChunk, Encoding, WatchEventsRequest};
 use serde_json::json;
 use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::support::audiohook_client::{Client, PROBE, Signature, open, refused, request, with_keys};
 use crate::support::call_fixture::{
@@ -188,6 +189,9 @@ async fn oversized_messages_half_frames_and_sockets_that_close_end_their_call() 
         let mut client = Client::open(&daemon, name, name).await;
         client.audio(&noise(3_200, 1), 3_200).await;
         client.audio(&noise(bytes, 1), bytes).await;
+        if name == "large" {
+            assert_eq!(client.close_code().await, Some(CloseCode::Size));
+        }
         drop(client);
         assert_eq!(summary(&daemon, name).await.end_reason, "disconnected", "{name}");
     }
@@ -205,6 +209,9 @@ async fn silent_clients_are_disconnected_and_a_ping_keeps_a_session_open() {
     let mut new = Client::connect(&daemon, "new").await;
     assert!(new.disconnected().await.1.contains("limits.first_chunk_timeout"));
     assert_eq!(new.next().await, None, "the connection is closed some time after");
+    let mut probe = Client::open(&daemon, "probe", PROBE).await;
+    assert!(probe.disconnected().await.1.contains("audio.idle_timeout"));
+    probe.close("disconnect").await;
     let mut silent = Client::open(&daemon, "silent", "silent").await;
     silent.audio(&noise(3_200, 1), 3_200).await;
     let mut paused = Client::open(&daemon, "paused", "paused").await;

@@ -77,6 +77,14 @@ async fn announced_connections_are_channels_of_one_call() {
         (&*ids[0].to_string(), r#"{"channel":"a"}"#, 422),
         (&*ids[0].to_string(), r#"{"call_id":""}"#, 400),
         (&*ids[0].to_string(), r#"{"call_id":"a""#, 400),
+        (&*ids[0].to_string(), r#"{"call_id":"a","attributes":{"a":[1]}}"#, 422),
+        (
+            &*ids[0].to_string(),
+            &*format!(r#"{{"call_id":"a","attributes":{{"a":"{}"}}}}"#, "x".repeat(8_192)),
+            400,
+        ),
+        (&*ids[0].to_string(), r#"{"call_id":"a","channel":null,"attributes":null}"#, 204),
+        (&*ids[0].to_string(), r#"{"call_id":"a","attributes":{"a":1,"b":true,"c":null}}"#, 204),
     ] {
         assert_eq!(announce(&daemon, id, json).await, status, "{id} {json}");
     }

@@ -35,3 +35,4 @@ mod watch;
 mod waveform;
 mod websocket;
 mod websocket_faults;
+mod websocket_slow;

@@ -3,10 +3,11 @@
 use affectd::audio;
 use affectd::proto::Encoding;
 use futures::SinkExt;
+use serde_json::json;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::support::call_fixture::{bounded, metric, metric_reaches, noise};
+use crate::support::call_fixture::{metric, metric_reaches, noise};
 use crate::support::daemon::Daemon;
 use crate::support::twilio_fixture::{SIZES, Stream};
 use crate::support::websocket_client::{closed, open, summary};
@@ -63,8 +64,7 @@ async fn a_connection_without_stop_or_with_a_message_that_is_too_large_ends_its_
             let _ = socket.send(Message::text(message)).await;
         }
         if call_id == "large" {
-            let ended = async { while let Some(Ok(_)) = futures::StreamExt::next(&mut socket).await {} };
-            bounded("the end of the connection", ended).await;
+            assert_eq!(closed(&mut socket).await, Some(CloseCode::Size));
         }
         drop(socket);
         let found = summary(&daemon, call_id).await;
@@ -74,6 +74,29 @@ async fn a_connection_without_stop_or_with_a_message_that_is_too_large_ends_its_
         );
         assert!(found.duration.unwrap().seconds >= 1, "{found:?}");
     }
+}
+
+#[tokio::test]
+async fn text_in_binary_messages_and_numbers_that_are_none_of_the_stream_change_nothing() {
+    let (_folder, options) = options();
+    let daemon = options.start().await;
+    let audio = noise(12_000, 1);
+    let stream = |call_id: &str| Stream::new(call_id, call_id).messages(&[("inbound", &audio)], &[160]);
+    assert_eq!(send(open(&daemon, PATH).await.unwrap(), &stream("text")).await, Some(CloseCode::Normal));
+    let mut messages = stream("binary");
+    let key = json!({"event": "dtmf", "sequenceNumber": "4000000000", "dtmf": {"digit": "5"}});
+    messages.insert(20, key.to_string());
+    let mut socket = open(&daemon, PATH).await.unwrap();
+    socket.send(Message::binary(vec![0xff; 20])).await.unwrap();
+    for message in messages {
+        socket.send(Message::binary(message)).await.unwrap();
+    }
+    assert_eq!(closed(&mut socket).await, Some(CloseCode::Normal));
+    let [text, binary] = [summary(&daemon, "text").await, summary(&daemon, "binary").await];
+    assert_eq!((&text.duration, &text.channels), (&binary.duration, &binary.channels));
+    assert_eq!(text.audio, binary.audio);
+    let series = "affectd_rejected_total{source=\"twilio\",reason=\"malformed\"}";
+    assert_eq!(metric(&daemon, series).await, 1.0);
 }
 
 #[tokio::test]

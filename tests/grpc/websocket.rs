@@ -2,10 +2,14 @@
 
 use affectd::proto::EmotionEvent;
 use futures::{SinkExt, StreamExt};
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::support::call_fixture::{bounded, chunk, connect, last, noise, recognize, same, telephone, tiny};
+use crate::support::call_fixture::{
+    bounded, chunk, connect, last, logs, noise, recognize, same, telephone, tiny,
+};
 use crate::support::daemon::Options;
 use crate::support::websocket_client::{Socket, open, summary};
 
@@ -27,6 +31,17 @@ async fn talk(mut socket: Socket, audio: &[u8], pieces: usize) -> (Vec<String>, 
             Some(Ok(Message::Close(frame))) => return (texts, frame.map(|frame| frame.code)),
             Some(Ok(_)) => {}
             Some(Err(_)) | None => return (texts, None),
+        }
+    }
+}
+
+/// Reads to the end of a connection, and returns the code that closes it.
+async fn end(mut socket: Socket) -> Option<CloseCode> {
+    loop {
+        match bounded("the end of the connection", socket.next()).await {
+            Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code),
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return None,
         }
     }
 }
@@ -80,6 +95,21 @@ async fn only_the_channels_of_the_configuration_are_analysed_and_a_closed_socket
 }
 
 #[tokio::test]
+async fn a_stream_without_an_analysed_channel_is_named_in_the_log() {
+    let (_folder, options) = options();
+    let daemon = options.start().await;
+    for (query, channels) in
+        [("channels=2&channel_names=left,right", r#"["left", "right"]"#), ("channels=3", "channels=[]")]
+    {
+        let path = format!("/v1/listen?encoding=mulaw&sample_rate=8000&token=secret&{query}");
+        let mut socket = open(&daemon, &path).await.unwrap();
+        socket.send(Message::binary(noise(12_000, 1))).await.unwrap();
+        logs(&daemon, "no channel of the stream is analysed for emotions (ingest.analyse)").await;
+        logs(&daemon, channels).await;
+    }
+}
+
+#[tokio::test]
 async fn audio_that_the_engine_cannot_keep_up_with_is_dropped_and_counted() {
     let (_folder, options) = options();
     let daemon = options.start().await;
@@ -109,10 +139,12 @@ async fn wrong_requests_and_oversized_messages_harm_only_their_own_connection() 
             other => panic!("{path}: {other:?}"),
         }
     }
-    let mut large = open(&daemon, LISTEN).await.unwrap();
-    let _ = large.send(Message::binary(vec![0; 70_000])).await;
-    let ended = async { while let Some(Ok(_)) = large.next().await {} };
-    bounded("the end of the connection", ended).await;
+    for beginning in [0, 12_000] {
+        let mut large = open(&daemon, LISTEN).await.unwrap();
+        large.send(Message::binary(noise(beginning, 1))).await.unwrap();
+        let _ = large.send(Message::binary(vec![0; 70_000])).await;
+        assert_eq!(end(large).await, Some(CloseCode::Size), "after {beginning} bytes");
+    }
 
     let mut first = open(&daemon, &format!("{LISTEN}&call_id=first")).await.unwrap();
     first.send(Message::binary(noise(12_000, 1))).await.unwrap();
@@ -124,4 +156,57 @@ async fn wrong_requests_and_oversized_messages_harm_only_their_own_connection() 
     }
     talk(first, &[], 1).await;
     assert_eq!(summary(&daemon, "first").await.end_reason, "completed");
+}
+
+#[tokio::test]
+async fn a_connection_without_audio_is_closed_with_a_code() {
+    let (_folder, options) = options();
+    let mut daemon = options.set("limits.first_chunk_timeout", "1s").start().await;
+    for (text, code) in [
+        (r#"{"type":"CloseStream"}"#, CloseCode::Normal),
+        (r#"{"type":"KeepAlive"}"#, CloseCode::Policy),
+        (r#"{"event":"MEDIA_START","format":"opus"}"#, CloseCode::Unsupported),
+        (r#"{"content-type":"audio/g722;rate=16000"}"#, CloseCode::Unsupported),
+    ] {
+        let mut socket = open(&daemon, LISTEN).await.unwrap();
+        socket.send(Message::text(text)).await.unwrap();
+        if code == CloseCode::Unsupported {
+            socket.send(Message::binary(noise(12_000, 1))).await.unwrap();
+        }
+        assert_eq!(end(socket).await, Some(code), "{text}");
+    }
+    let paths = [LISTEN, "/ingest/twilio?token=secret"];
+    let waiting = [open(&daemon, paths[0]).await.unwrap(), open(&daemon, paths[1]).await.unwrap()];
+    daemon.terminate();
+    for (path, socket) in paths.iter().zip(waiting) {
+        assert_eq!(end(socket).await, Some(CloseCode::Restart), "{path}");
+    }
+    assert!(daemon.ended().await.success());
+}
+
+#[tokio::test]
+async fn the_first_text_that_declares_anything_counts_and_protocols_of_audio_are_echoed() {
+    let (_folder, options) = options();
+    let daemon = options.start().await;
+    let mut request = format!("ws://{}/ingest/websocket", daemon.http).into_client_request().unwrap();
+    let protocols = "audio.drachtio.org, token, secret".parse().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", protocols);
+    let (mut socket, response) = bounded("a connection", connect_async(request)).await.unwrap();
+    assert_eq!(response.headers()["sec-websocket-protocol"], "audio.drachtio.org");
+    for text in [
+        r#"{"type":"KeepAlive"}"#,
+        "hello",
+        r#"{"callSid":"first","sampleRate":8000.0}"#,
+        r#"{"queue":"late"}"#,
+    ] {
+        socket.send(Message::text(text)).await.unwrap();
+    }
+    // One second, and an empty message before it.
+    socket.send(Message::binary(vec![])).await.unwrap();
+    socket.send(Message::binary(noise(16_000, 1))).await.unwrap();
+    socket.send(Message::text(r#"{"type":"closestream"}"#)).await.unwrap();
+    assert_eq!(end(socket).await, Some(CloseCode::Normal));
+    let found = summary(&daemon, "first").await;
+    assert_eq!((found.duration.unwrap().seconds, found.end_reason.as_str()), (1, "completed"));
+    assert!(!found.attributes.contains_key("queue"));
 }

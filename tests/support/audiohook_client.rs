@@ -12,11 +12,13 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::call_fixture::bounded;
 use super::daemon::{Daemon, Options};
+use super::websocket_client::closed;
 
 /// The organization of every client.
 pub const ORGANIZATION: &str = "d7934305-0972-4844-938e-9060eef73d05";
@@ -180,6 +182,11 @@ impl Client {
         assert_eq!(message["type"], "disconnect", "{message}");
         let text = |name: &str| message["parameters"][name].as_str().unwrap_or_default().to_owned();
         (text("reason"), text("info"))
+    }
+
+    /// The code that closes the connection, which has no message before.
+    pub async fn close_code(&mut self) -> Option<CloseCode> {
+        closed(&mut self.socket).await
     }
 
     /// Closes the session, and waits for the answer and the end of the connection.

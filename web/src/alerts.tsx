@@ -1,5 +1,5 @@
 // The raised alerts, above everything else.
-import { clock, short, shortId } from "./format";
+import { channelName, clock, short, shortId } from "./format";
 import type { AlertView } from "./protocol";
 import { callPath } from "./route";
 import * as store from "./store";
@@ -44,7 +44,7 @@ export function AlertText({ alert }: { alert: AlertView }) {
         <span class="hidden">, {alert.priority} priority</span>
       </span>
       <span class="where">
-        {alert.channel_name || "call"} · {short(alert.value)} (threshold {short(alert.threshold)}) · {time}
+        {channelName(alert.channel_name) || "call"} · {short(alert.value)} (threshold {short(alert.threshold)}) · {time}
       </span>
     </>
   );

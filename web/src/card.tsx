@@ -2,7 +2,7 @@
 import { memo } from "preact/compat";
 import { useEffect, useRef } from "preact/hooks";
 import { capital, emotionClass, word } from "./emotions";
-import { clock, percent, shortId, signed } from "./format";
+import { channelName, clock, percent, shortId, signed } from "./format";
 import { callPath, route } from "./route";
 import { type Call, type Channel, recentValence } from "./store";
 import { attach } from "./strip";
@@ -51,7 +51,7 @@ export function ChannelLine({ channel }: { channel: Channel }) {
   const valence = recentValence(channel);
   return (
     <span class="line">
-      <span class="who">{channel.name}</span>
+      <span class="who">{channelName(channel.name)}</span>
       <span class={`emotion ${emotionClass(last?.emotion ?? "")}`}>
         <span class="dot" aria-hidden="true" />
         {present(channel)}
@@ -71,7 +71,7 @@ function present({ analysed, windows }: Channel): string {
   if (!last) return "no window yet";
   if (last.emotion === "") {
     if (last.speech === undefined) return analysed ? "not analysed" : "not analysed for emotion";
-    return last.speech > 0.05 ? "speaks" : "silent";
+    return last.speech > 0.05 ? "Speaks" : "Silent";
   }
   if (last.emotion === "silence") return "Silent";
   return `${capital(word(last.emotion))} ${percent(last.confidence)}`;

@@ -33,9 +33,14 @@ interface Plot {
   ticks: number[];
 }
 
-/** A value is shown at the end of its window. */
+/** A value is shown at the end of its window. All charts of a channel begin with its first window. */
 function ends(windows: WindowView[]): number[] {
-  return windows.map((window) => window.end);
+  return [...windows.slice(0, 1).map((window) => window.start), ...windows.map((window) => window.end)];
+}
+
+/** Returns a value of each window, with none where the first window begins. */
+function valuesOf(windows: WindowView[], value: (window: WindowView) => number | undefined): Values {
+  return [...windows.slice(0, 1).map(() => null), ...windows.map((window) => value(window) ?? null)];
 }
 
 /** The share of each label, one on top of the other. */
@@ -43,7 +48,7 @@ export function Probabilities({ channel }: { channel: Channel }) {
   const { labels } = channel;
   // A step lasts from one end to the next; the first one begins with its window.
   const [first] = channel.windows;
-  const windows = first ? [{ ...first, end: first.start }, ...channel.windows] : [];
+  const windows = first ? [first, ...channel.windows] : [];
   const sums = windows.map(() => 0);
   const series = labels.map((label, index) => {
     const values = windows.map((window, at) => {
@@ -58,7 +63,7 @@ export function Probabilities({ channel }: { channel: Channel }) {
   return (
     <Chart
       height={150}
-      times={ends(windows)}
+      times={ends(channel.windows)}
       series={series}
       range={[0, 1]}
       ticks={[0, 0.5, 1]}
@@ -70,7 +75,7 @@ export function Probabilities({ channel }: { channel: Channel }) {
 }
 
 export function Valence({ channel }: { channel: Channel }) {
-  const values = channel.windows.map((window) => window.valence ?? null);
+  const values = valuesOf(channel.windows, (window) => window.valence);
   return (
     <Chart
       height={96}
@@ -85,7 +90,7 @@ export function Valence({ channel }: { channel: Channel }) {
 }
 
 export function LoudnessChart({ channel }: { channel: Channel }) {
-  const values = channel.windows.map((window) => window.loudness ?? null);
+  const values = valuesOf(channel.windows, (window) => window.loudness);
   return (
     <Chart
       height={96}
@@ -112,7 +117,7 @@ function options(plot: Plot, width: number): uPlot.Options {
     cursor: { show: false },
     scales: { x: { time: false }, y: { range: plot.range } },
     axes: [
-      { ...axis, grid: { show: false }, size: 20, space: 60, incrs: STEPS, values: (_, all) => all.map((value) => clock(value)) },
+      { ...axis, grid: { show: false }, size: 26, gap: 10, space: 60, incrs: STEPS, values: (_, all) => all.map((value) => clock(value)) },
       { ...axis, grid, size: 42, splits: () => plot.ticks, values: (_, all) => all.map((value) => plot.axis(value)) },
     ],
     series: [
@@ -122,7 +127,7 @@ function options(plot: Plot, width: number): uPlot.Options {
         stroke,
         width: plot.stepped ? 0 : 1.5,
         points: { show: false },
-        ...(fill ? { fill } : {}),
+        ...(fill ? { fill, fillTo: plot.range[0] } : {}),
         ...(paths ? { paths } : {}),
       })),
     ],

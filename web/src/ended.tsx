@@ -1,7 +1,7 @@
 // The calls that have ended, newest first.
 import { useEffect, useState } from "preact/hooks";
 import { emotionClass } from "./emotions";
-import { clock, percent, shortId, signed } from "./format";
+import { channelName, clock, moment, percent, shortId, signed } from "./format";
 import { get } from "./live";
 import { type CallSummary, seconds } from "./protocol";
 import { callPath } from "./route";
@@ -88,7 +88,7 @@ function Row({ call }: { call: CallSummary }) {
           {shortId(call.callId)}
         </a>
       </th>
-      <td>{call.startTime ? new Date(call.startTime).toLocaleTimeString() : "–"}</td>
+      <td>{call.startTime ? moment(call.startTime) : "–"}</td>
       <td>{clock(seconds(call.duration))}</td>
       <td>
         {analysed.map((channel) => (
@@ -99,7 +99,7 @@ function Row({ call }: { call: CallSummary }) {
         ))}
       </td>
       <td>{analysed.map((it) => (it.valence === undefined ? "–" : signed(it.valence))).join(" / ")}</td>
-      <td>{talk.map((it) => `${it.name} ${percent(it.talkShare ?? 0)}`).join(", ") || "–"}</td>
+      <td>{talk.map((it) => `${channelName(it.name ?? "")} ${percent(it.talkShare ?? 0)}`).join(", ") || "–"}</td>
       <td>{call.endReason}</td>
     </tr>
   );

@@ -34,3 +34,15 @@ export function count(number: number, one: string, many = `${one}s`): string {
 export function short(value: number): string {
   return String(Math.round(value * 100) / 100).replace("-", "−");
 }
+
+/** Returns the name of a channel; one without a name has its number. */
+export function channelName(name: string): string {
+  return /^\d+$/.test(name) ? `channel ${name}` : name;
+}
+
+/** Returns the time of day, with the date where it is not today. */
+export function moment(time: string): string {
+  const date = new Date(time);
+  const today = date.toDateString() === new Date().toDateString();
+  return today ? date.toLocaleTimeString() : date.toLocaleString();
+}

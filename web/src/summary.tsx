@@ -1,7 +1,7 @@
 // The summary of a call that has ended.
 import { Bar } from "./bar";
 import { capital, word } from "./emotions";
-import { clock, decimal, percent, signed } from "./format";
+import { channelName, clock, decimal, percent, signed } from "./format";
 import { type CallSummary, type ChannelSummary, seconds } from "./protocol";
 
 export function Summary({ summary }: { summary: CallSummary }) {
@@ -65,7 +65,7 @@ function ChannelSummaryView({ channel }: { channel: ChannelSummary }) {
   return (
     <div class="channel-summary">
       <h4>
-        {channel.name}
+        {channelName(channel.name ?? "")}
         {channel.dominantEmotion && `: mostly ${word(channel.dominantEmotion)}`}
       </h4>
       <dl class="facts">

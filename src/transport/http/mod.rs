@@ -11,6 +11,7 @@ mod options;
 mod page;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State as Shared};
@@ -23,6 +24,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
+use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,7 +32,7 @@ use tokio_util::task::TaskTracker;
 use super::connection::ReadTimeouts;
 use super::connections::{ConnectionLimits, Connections};
 use crate::calls::CallStore;
-use crate::security::{AuthError, Gate, Peer, Scope};
+use crate::security::{AuthError, Gate, Peer, Principal, Scope};
 use crate::telemetry::Readiness;
 use crate::transport::ingest::{self, Access, AnnouncedCalls};
 use crate::transport::{Client, Listener};
@@ -63,6 +65,8 @@ pub struct State {
     pub readiness: Readiness,
     /// Authenticates and authorises the requests.
     pub gate: Gate,
+    /// The token of `http.token`.
+    pub token: Option<Arc<str>>,
     /// Where recordings enter the daemon; empty until it has started.
     pub sessions: SessionSlot,
     /// The summaries of ended calls.
@@ -156,7 +160,7 @@ pub fn connections(port: TcpListener) -> Connections {
 
 /// Returns the routes without a server.
 pub fn router(state: State) -> Router {
-    let gate = state.gate.clone();
+    let needing = |scope| Needed { gate: state.gate.clone(), token: state.token.clone(), scope };
     Router::new()
         // The page holds no data; what it shows comes from `/api`.
         .route("/", get(page::index))
@@ -166,15 +170,13 @@ pub fn router(state: State) -> Router {
         .route("/metrics", get(metrics))
         .route(
             "/v1/analyze",
-            post(analyze::analyze)
-                .route_layer(from_fn_with_state((gate.clone(), Scope::Recognize), authorize)),
+            post(analyze::analyze).route_layer(from_fn_with_state(needing(Scope::Recognize), authorize)),
         )
         .route(
             "/api/ingest/audiosocket/{uuid}",
-            put(ingest::announce)
-                .route_layer(from_fn_with_state((gate.clone(), Scope::Recognize), authorize)),
+            put(ingest::announce).route_layer(from_fn_with_state(needing(Scope::Recognize), authorize)),
         )
-        .merge(calls_api().route_layer(from_fn_with_state((gate, Scope::Read), authorize)))
+        .merge(calls_api().route_layer(from_fn_with_state(needing(Scope::Read), authorize)))
         // Telephony has credentials of its own.
         .route("/v1/listen", any(ingest::listen))
         .route("/ingest/websocket", any(ingest::listen))
@@ -195,15 +197,40 @@ fn calls_api() -> Router<State> {
         .route("/api/live/{id}", get(live::call))
 }
 
-/// Passes a request with the scope on, with its principal. `/metrics`, `/livez` and `/readyz` need none, because monitors have no credentials.
+/// What a request needs: the token, or the scope.
+#[derive(Clone)]
+struct Needed {
+    gate: Gate,
+    token: Option<Arc<str>>,
+    scope: Scope,
+}
+
+impl Needed {
+    /// Returns whether a request has the token. Compares in constant time.
+    fn has_token(&self, authorization: Option<&[u8]>) -> bool {
+        let given = authorization.and_then(|value| std::str::from_utf8(value).ok()?.split_once(' '));
+        let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let equal = |token: &str, given: &str| bool::from(token.as_bytes().ct_eq(given.trim().as_bytes()));
+        self.token.as_deref().zip(given).is_some_and(|(token, (_, given))| equal(token, given))
+    }
+}
+
+/// Passes a request with the token, or with the scope, on with its principal. `/metrics`, `/livez` and `/readyz` need none, because monitors have no credentials.
 async fn authorize(
-    Shared((gate, scope)): Shared<(Gate, Scope)>,
+    Shared(needed): Shared<Needed>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let authorization = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
-    let error = match gate.authorize(&peer, authorization, scope) {
+    let principal = if needed.has_token(authorization) {
+        Ok(Principal::anonymous())
+    } else if needed.token.is_some() && !needed.gate.is_on() {
+        return (StatusCode::FORBIDDEN, "token: missing or wrong (http.token)\n").into_response();
+    } else {
+        needed.gate.authorize(&peer, authorization, needed.scope)
+    };
+    let error = match principal {
         Ok(principal) => {
             request.extensions_mut().insert(principal);
             return next.run(request).await;

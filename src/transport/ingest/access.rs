@@ -132,7 +132,8 @@ fn token(headers: &HeaderMap) -> Option<String> {
         return Some(token.trim().to_owned());
     }
     let mut protocols = text(header::SEC_WEBSOCKET_PROTOCOL)?.split(',').map(str::trim);
-    protocols.find(|protocol| matches!(*protocol, "token" | "bearer"))?;
+    let known = ["token", "bearer"];
+    protocols.find(|protocol| known.iter().any(|known| known.eq_ignore_ascii_case(protocol)))?;
     protocols.next().map(str::to_owned)
 }
 
@@ -160,7 +161,10 @@ mod tests {
             check(&[(header::AUTHORIZATION, "Token two")], "")
                 && check(&[(header::AUTHORIZATION, "Bearer one")], "")
         );
-        assert!(check(&[(header::SEC_WEBSOCKET_PROTOCOL, "token, one")], "") && check(&[], "two"));
+        for protocols in ["token, one", "Token,one", "audio.drachtio.org, bearer, two"] {
+            assert!(check(&[(header::SEC_WEBSOCKET_PROTOCOL, protocols)], ""), "{protocols}");
+        }
+        assert!(check(&[], "two"));
         assert!(
             !check(&[(header::AUTHORIZATION, "Token on")], "") && !check(&[], "") && !check(&[], "three")
         );

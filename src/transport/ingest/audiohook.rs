@@ -20,11 +20,12 @@ use futures::{SinkExt, StreamExt};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::Access;
+use super::admission::check_room;
 use super::audiohook_message::{Channels, CloseReason, Open};
 use super::audiohook_protocol::{AudioStep, DisconnectReason, Protocol, Step, Violation};
 use super::audiohook_signature::{ORGANIZATION, SESSION, text};
 use super::live_stream::{LiveCall, LiveStream};
-use super::raw::LARGEST_MESSAGE;
+use super::websocket::{Closing, Incoming, close, drain, limited, next, too_large};
 use crate::audio::{AudioFormat, Encoding};
 use crate::proto::AudioChunk;
 use crate::security::Principal;
@@ -57,7 +58,7 @@ pub(in crate::transport) async fn audiohook(
     let Some(sessions) = state.sessions.get().filter(|it| !it.links.draining.is_cancelled()) else {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", state.readiness.status())).into_response();
     };
-    if let Err(refusal) = sessions.links.streams.check_room() {
+    if let Err(refusal) = check_room(&sessions) {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}\n")).into_response();
     }
     let upgrade = match upgrade {
@@ -67,16 +68,14 @@ pub(in crate::transport) async fn audiohook(
     let owned = |name| text(&headers, name).map(str::to_owned);
     let protocol = Protocol::new(owned(SESSION), owned(ORGANIZATION));
     let access = state.access.clone();
-    upgrade.max_message_size(LARGEST_MESSAGE).max_frame_size(LARGEST_MESSAGE).on_upgrade(
-        async move |socket| {
-            // A drain waits for the end of the session, not of the connection.
-            let tracked = sessions.calls.token();
-            let mut connection = Connection::new(access, sessions, protocol, socket);
-            connection.run().await;
-            drop(tracked);
-            connection.close_socket().await;
-        },
-    )
+    limited(upgrade).on_upgrade(async move |socket| {
+        // A drain waits for the end of the session, not of the connection.
+        let tracked = sessions.calls.token();
+        let mut connection = Connection::new(access, sessions, protocol, socket);
+        connection.run().await;
+        drop(tracked);
+        connection.close_socket().await;
+    })
 }
 
 /// One connection.
@@ -87,13 +86,15 @@ struct Connection {
     sender: SplitSink<WebSocket, Message>,
     receiver: SplitStream<WebSocket>,
     stream: Option<LiveStream>,
-    /// The end of what the client is waited for: `open`, or the close of the session.
+    /// What closes the connection; a frame without a code where it is `None`.
+    closing: Option<Closing>,
+    /// The end of what the client is waited for: `open`, the next message of a probe, or the close of the session.
     deadline: Pin<Box<Sleep>>,
 }
 
 /// What happens next on a connection.
 enum Event {
-    Message(Option<Result<Message, axum::Error>>),
+    Message(Incoming),
     /// The session of the stream has ended.
     Ended(Option<Refusal>),
     Draining,
@@ -109,7 +110,7 @@ impl Connection {
     fn new(access: Access, sessions: HttpSessions, protocol: Protocol, socket: WebSocket) -> Self {
         let (sender, receiver) = socket.split();
         let deadline = Box::pin(sleep(sessions.links.first_chunk_timeout));
-        Self { access, sessions, protocol, sender, receiver, stream: None, deadline }
+        Self { access, sessions, protocol, sender, receiver, stream: None, closing: None, deadline }
     }
 
     /// Serves the session to its end.
@@ -127,10 +128,14 @@ impl Connection {
 
     /// Closes the connection.
     async fn close_socket(mut self) {
-        let _ = tokio::time::timeout(SEND_TIMEOUT, self.sender.send(Message::Close(None))).await;
-        // The answer to the close is still to be read.
-        let rest = async { while let Some(Ok(_)) = self.receiver.next().await {} };
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, rest).await;
+        match self.closing {
+            Some(closing) => close(&mut self.sender, closing).await,
+            None => {
+                let closing = self.sender.send(Message::Close(None));
+                let _ = tokio::time::timeout(SEND_TIMEOUT, closing).await;
+            }
+        }
+        drain(&mut self.receiver).await;
     }
 
     async fn event(&mut self) -> Event {
@@ -140,9 +145,9 @@ impl Connection {
                 None => std::future::pending().await,
             }
         };
-        let waits = self.protocol.is_new() || self.protocol.has_ended();
+        let waits = self.protocol.is_new() || self.protocol.is_probe() || self.protocol.has_ended();
         tokio::select! {
-            message = self.receiver.next() => Event::Message(message),
+            message = next(&mut self.receiver) => Event::Message(message),
             outcome = ended => Event::Ended(outcome),
             () = self.sessions.links.draining.cancelled(), if !self.protocol.has_ended() => Event::Draining,
             () = &mut self.deadline, if waits => Event::Late,
@@ -151,19 +156,27 @@ impl Connection {
 
     async fn handle(&mut self, event: Event) -> Next {
         match event {
-            Event::Message(Some(Ok(Message::Text(text)))) => match self.protocol.text(&text) {
+            Event::Message(Incoming::Text(text)) => match self.protocol.text(&text) {
                 Ok(step) => self.take(step).await,
                 Err(violation) => self.refuse(violation).await,
             },
-            Event::Message(Some(Ok(Message::Binary(audio)))) => self.audio(audio).await,
-            Event::Message(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => Ok(()),
-            Event::Message(Some(Ok(Message::Close(_)) | Err(_)) | None) => Err(Closed),
+            Event::Message(Incoming::Binary(audio)) => self.audio(audio).await,
+            Event::Message(Incoming::TooLarge) => {
+                self.closing = Some(too_large());
+                Err(Closed)
+            }
+            Event::Message(Incoming::Closed) => Err(Closed),
             Event::Ended(outcome) => self.stream_ended(outcome).await,
             // The session of the stream notes the drain itself.
             Event::Draining => self.disconnect(DisconnectReason::Completed, "affectd is shutting down").await,
             Event::Late if self.protocol.is_new() => {
                 self.refuse(Violation("type: no open came in time (limits.first_chunk_timeout)".to_owned()))
                     .await
+            }
+            Event::Late if self.protocol.is_probe() => {
+                let seconds = self.sessions.links.idle_timeout.as_secs_f64();
+                let text = format!("type: no message for {seconds} s (audio.idle_timeout)");
+                self.refuse(Violation(text)).await
             }
             Event::Late => Err(Closed),
         }
@@ -172,6 +185,9 @@ impl Connection {
     async fn take(&mut self, step: Step) -> Next {
         if let Some(stream) = &self.stream {
             stream.intake.keep_open();
+        } else if self.protocol.is_probe() {
+            // The session of a stream has a limit of its own.
+            self.deadline.as_mut().reset(Instant::now() + self.sessions.links.idle_timeout);
         }
         match step {
             Step::Open(open, channels) => self.open(&open, channels).await,

@@ -37,11 +37,21 @@ pub(super) enum ClientMessage {
     Open(Box<Open>),
     Ping,
     Paused,
-    Resumed { discarded: Duration },
-    Discarded { discarded: Duration },
+    Resumed {
+        discarded: Duration,
+    },
+    Discarded {
+        discarded: Duration,
+    },
     Update,
-    Error { text: String },
-    Close { reason: CloseReason },
+    /// A message that has no effect here.
+    Other,
+    Error {
+        text: String,
+    },
+    Close {
+        reason: CloseReason,
+    },
 }
 
 /// Why a client closes a session.
@@ -61,8 +71,9 @@ pub(super) struct Open {
     pub organization_id: String,
     pub conversation_id: String,
     #[serde(default)]
-    participant: HashMap<String, Json>,
-    media: Vec<Media>,
+    participant: Json,
+    /// Offers of audio, and what else a client offers.
+    media: Vec<Json>,
     #[serde(default)]
     custom_config: Json,
     #[serde(default)]
@@ -125,6 +136,7 @@ impl Envelope {
             "resumed" => ClientMessage::Resumed { discarded: discarded(&kind, parameters)? },
             "discarded" => ClientMessage::Discarded { discarded: discarded(&kind, parameters)? },
             "update" => ClientMessage::Update,
+            "dtmf" | "playback_started" | "playback_completed" => ClientMessage::Other,
             "error" => ClientMessage::Error { text: parameters.to_string() },
             "close" => ClientMessage::Close { reason: read::<Close>(&kind, parameters)?.reason },
             other => return Err(format!("type: {:?} is unknown", excerpt(other))),
@@ -141,7 +153,9 @@ impl Open {
     /// Returns the channels that the session uses; `None` where the client offers no PCMU at 8 kHz.
     pub fn channels(&self) -> Option<Channels> {
         let choices = [Channels::Both, Channels::External, Channels::Internal];
-        choices.into_iter().find(|choice| self.media.iter().any(|media| media.has(*choice)))
+        let media: Vec<Media> =
+            self.media.iter().filter_map(|offer| Media::deserialize(offer).ok()).collect();
+        choices.into_iter().find(|choice| media.iter().any(|media| media.has(*choice)))
     }
 
     /// Returns what the events repeat, besides the id of the call: the participant's id and numbers, the organization, the language, and values of
@@ -157,7 +171,7 @@ impl Open {
             attributes.insert(name.to_owned(), text);
         };
         self.custom_config.as_object().into_iter().flatten().for_each(|(name, value)| add(name, value));
-        for (name, value) in &self.participant {
+        for (name, value) in self.participant.as_object().into_iter().flatten() {
             add(if name == "id" { "participant_id" } else { name }, value);
         }
         add("organization_id", &self.organization_id.as_str().into());
@@ -169,7 +183,7 @@ impl Open {
 impl Media {
     fn has(&self, channels: Channels) -> bool {
         self.kind == "audio"
-            && self.format == "PCMU"
+            && self.format.eq_ignore_ascii_case("PCMU")
             && self.rate == 8_000
             && self.channels == channels.vendor_names()
     }

@@ -43,6 +43,20 @@ fn both_channels_are_chosen_before_one() {
 }
 
 #[test]
+fn null_and_what_is_no_offer_of_audio_are_passed_over() {
+    let pcmu = json!({"type": "audio", "format": "pcmu", "channels": ["external"], "rate": 8_000, "x": 1});
+    let media =
+        json!([null, {"type": "video"}, {"type": "audio", "format": "PCMU", "rate": "8000"}, 1, pcmu]);
+    let open = json!({
+        "organizationId": "o", "conversationId": "c", "media": media, "participant": null, "customConfig": null,
+        "language": null, "other": {},
+    });
+    let open: Open = serde_json::from_value(open).unwrap();
+    assert_eq!(open.channels(), Some(Channels::External));
+    assert_eq!(open.attributes(), [("organization_id".to_owned(), "o".to_owned())].into());
+}
+
+#[test]
 fn the_attributes_are_those_of_participant_and_configuration() {
     let open: Open = serde_json::from_value(json!({
         "organizationId": "o", "conversationId": "c", "media": [], "language": "en-US",

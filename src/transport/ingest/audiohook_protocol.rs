@@ -90,6 +90,11 @@ impl Protocol {
         self.phase == Phase::New
     }
 
+    /// Returns whether the session only tests the connection.
+    pub fn is_probe(&self) -> bool {
+        self.phase == Phase::Probe
+    }
+
     /// Returns whether one side has ended the session.
     pub fn has_ended(&self) -> bool {
         matches!(self.phase, Phase::Disconnected | Phase::Closing)

@@ -45,6 +45,9 @@ fn audio_belongs_to_an_open_session_that_is_not_paused() {
     assert_eq!(session.text(&text("resumed", 3, 1, times.clone())), hole);
     assert_eq!(session.audio(320), Ok(AudioStep::Accept));
     assert_eq!(session.text(&text("discarded", 4, 1, times)), hole);
+    for (seq, kind) in (5..).zip(["dtmf", "playback_started", "playback_completed", "update"]) {
+        assert_eq!(session.text(&text(kind, seq, 1, json!({"digit": "5"}))), Ok(Step::Nothing), "{kind}");
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::admission::check_room;
 use super::audiosocket_frame::{AUDIO_8_KHZ, Frame, HANG_UP, read_frame, silence};
 use super::live_stream::{LiveCall, LiveStream};
 use super::{Access, AnnouncedCall, AnnouncedCalls};
@@ -89,7 +90,7 @@ impl AudioSocket {
     async fn run(self, connection: TcpConnection, sessions: HttpSessions) {
         // The connection is not idle while this runs.
         let _open = connection.calls().begin();
-        if let Err(refusal) = sessions.links.streams.check_room() {
+        if let Err(refusal) = check_room(&sessions) {
             tracing::warn!(client = %connection.peer(), "an AudioSocket connection was refused: {refusal}");
             return hang_up(connection).await;
         }

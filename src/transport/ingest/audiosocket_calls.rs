@@ -12,10 +12,13 @@ use axum::extract::{Path, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::security::Principal;
+use crate::stream::InputBounds;
 use crate::transport::http::State;
 
 /// How long an announcement holds.
@@ -32,10 +35,10 @@ pub struct AnnouncedCall {
     /// The id of the call.
     pub call_id: String,
     /// The name of the channel.
-    #[serde(default = "customer")]
+    #[serde(default = "customer", deserialize_with = "channel")]
     pub channel: String,
     /// What the events repeat.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "attributes")]
     pub attributes: HashMap<String, String>,
     /// The principal that announced it, which its stream belongs to; empty where authentication is off.
     #[serde(skip)]
@@ -55,6 +58,28 @@ pub(super) enum Announced {
 
 fn customer() -> String {
     "customer".to_owned()
+}
+
+/// Reads a name; null is none.
+fn channel<'de, D: Deserializer<'de>>(json: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(json)?.unwrap_or_else(customer))
+}
+
+/// Reads attributes, whose values may be numbers and truth values too; those that are null are left out.
+fn attributes<'de, D: Deserializer<'de>>(json: D) -> Result<HashMap<String, String>, D::Error> {
+    let mut attributes = HashMap::new();
+    for (name, value) in Option::<HashMap<String, Value>>::deserialize(json)?.unwrap_or_default() {
+        let text = match value {
+            Value::Null => continue,
+            Value::String(text) => text,
+            Value::Number(_) | Value::Bool(_) => value.to_string(),
+            Value::Array(_) | Value::Object(_) => {
+                return Err(D::Error::custom(format_args!("{name}: not a text, a number or a truth value")));
+            }
+        };
+        attributes.insert(name, text);
+    }
+    Ok(attributes)
 }
 
 /// The calls of connections by their id. Clones share them.
@@ -127,6 +152,13 @@ pub(in crate::transport) async fn announce(
             let text = format!("{key}: {} bytes; allowed are 1 to {LONGEST_NAME}\n", name.len());
             return (StatusCode::BAD_REQUEST, text).into_response();
         }
+    }
+    let bytes: usize = call.attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let limit = state.sessions.get().map_or_else(InputBounds::default, |sessions| sessions.links.bounds);
+    let limit = limit.max_attribute_bytes;
+    if bytes > limit {
+        let text = format!("attributes: {bytes} bytes; allowed are {limit} (limits.max_attribute_bytes)\n");
+        return (StatusCode::BAD_REQUEST, text).into_response();
     }
     let call = AnnouncedCall { owner: principal.name, ..call };
     let (status, text) = match calls.announce(id, call, Instant::now()) {

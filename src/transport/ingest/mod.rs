@@ -1,10 +1,11 @@
 //! Telephony and raw audio: WebSockets on the port of HTTP, and AudioSocket on a port of its own.
 //!
 //! Input: connections. Output: streams as sessions, with the call that they are part of. In data order: `access` (who may connect) → `raw`,
-//! `twilio`, `audiohook`, `audiosocket` (the protocols) → `privacy` (personal attributes) → `intake` (audio that waits for the engine) →
+//! `twilio`, `audiohook`, `audiosocket` (the protocols, over a `websocket` or TCP) → `privacy` (personal attributes) → `intake` (audio that waits for the engine) →
 //! [`crate::session`]. Invariant: reading never waits for the engine: what does not fit in the intake is dropped, counted, and becomes a hole.
 
 mod access;
+mod admission;
 mod audiohook;
 mod audiohook_keys;
 mod audiohook_message;
@@ -22,6 +23,7 @@ mod privacy_options;
 mod raw;
 mod raw_format;
 mod twilio;
+mod websocket;
 
 pub use access::Access;
 pub(super) use audiohook::audiohook;

@@ -5,33 +5,37 @@
 //! that closes without `CloseStream` ends its stream as disconnected.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{ConnectInfo, Query, State as Shared};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{SplitSink, SplitStream};
-use futures::{SinkExt, StreamExt};
+use futures::{FutureExt, SinkExt, StreamExt};
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 
 use super::Access;
+use super::admission::{Owner, admit, note_unanalysed};
 use super::intake::Intake;
 use super::raw_format::Declaration;
+use super::websocket::{
+    Closing, Incoming, close, close_code_of, drain, draining, end_of, limited, next, rest, too_large,
+};
 use crate::proto::AudioChunk;
-use crate::security::{Peer, Principal, Quota, QuotaPermit, paced};
+use crate::security::{Peer, Principal, paced};
 use crate::serving::CallReply;
-use crate::session::{InputSession, Refusal, RefusalClass, ReplyInbox, SessionError};
+use crate::session::{InputSession, Refusal, ReplyInbox, SessionError};
 use crate::stream::{EndReason, StreamCall};
 use crate::telemetry::metrics::Source;
 use crate::transport::http::{HttpSessions, State};
 
-/// The largest message in bytes.
-pub(super) const LARGEST_MESSAGE: usize = 64 * 1024;
-/// Subprotocols that are echoed.
-const PROTOCOLS: [&str; 4] = ["token", "bearer", "audio.jambonz.org", "audio.drachtio.org"];
+/// Subprotocols that are echoed, in this order of preference.
+const PROTOCOLS: [&str; 4] = ["audio.jambonz.org", "audio.drachtio.org", "token", "bearer"];
 
 /// Handles the request for a connection.
 pub(in crate::transport) async fn listen(
@@ -39,10 +43,14 @@ pub(in crate::transport) async fn listen(
     Query(query): Query<HashMap<String, String>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let Some(principal) = state.access.principal(&peer, &headers, &query) else {
         return (StatusCode::FORBIDDEN, "token: missing or wrong (ingest.tokens)\n").into_response();
+    };
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return rejection.into_response(),
     };
     let declared = match Declaration::from_query(&query) {
         Ok(declared) => declared,
@@ -52,41 +60,10 @@ pub(in crate::transport) async fn listen(
         Ok(admitted) => admitted,
         Err(text) => return (StatusCode::SERVICE_UNAVAILABLE, text).into_response(),
     };
-    let (access, events) = (state.access.clone(), query.get("events").is_some_and(|events| events == "true"));
+    let access = state.access.clone();
+    let events = query.get("events").is_some_and(|events| events.eq_ignore_ascii_case("true"));
     let connection = Connection { access, sessions, owner, declared, events };
-    upgrade
-        .max_message_size(LARGEST_MESSAGE)
-        .max_frame_size(LARGEST_MESSAGE)
-        .protocols(PROTOCOLS)
-        .on_upgrade(|socket| connection.run(socket))
-}
-
-/// Whose stream it is, and its part of the limits of the principal.
-pub(super) struct Owner {
-    pub principal: Principal,
-    pub permit: Option<QuotaPermit>,
-}
-
-/// Admits a stream of a principal before its connection is upgraded.
-///
-/// # Errors
-/// The text of the response: the daemon is not ready, or a limit is reached.
-pub(super) fn admit(state: &State, principal: Principal) -> Result<(HttpSessions, Owner), String> {
-    let sessions = state.sessions.get().filter(|it| !it.links.draining.is_cancelled());
-    let sessions = sessions.ok_or_else(|| format!("{}\n", state.readiness.status()))?;
-    check_room(&sessions).map_err(|refusal| format!("{refusal}\n"))?;
-    let permit = principal.quota.as_ref().map(Quota::open_stream).transpose();
-    let permit = permit.map_err(|error| format!("{error}\n"))?;
-    Ok((sessions, Owner { principal, permit }))
-}
-
-/// Refuses a stream that the limits do not allow: one of one channel that the default model analyses.
-fn check_room(sessions: &HttpSessions) -> Result<(), Refusal> {
-    sessions.links.streams.check_room()?;
-    let (registry, limit) = (sessions.links.registries.borrow(), sessions.links.max_utilization_percent);
-    let model = registry.find("")?;
-    let percent = registry.utilization_with(&model, 1) * 100.0;
-    if percent > limit as f64 { Err(Refusal::Busy(limit)) } else { Ok(()) }
+    limited(upgrade).protocols(PROTOCOLS).on_upgrade(|socket| connection.run(socket))
 }
 
 /// One connection.
@@ -104,16 +81,34 @@ struct Connection {
 enum InputEnd {
     CloseStream,
     Disconnected,
+    TooLarge,
 }
 
 impl Connection {
     async fn run(mut self, socket: WebSocket) {
         let (mut sender, mut receiver) = socket.split();
-        let Some(first) = self.first_audio(&mut receiver).await else { return };
-        let (intake, call, opening) = match self.open() {
-            Ok(opened) => opened,
-            Err(text) => return close(&mut sender, close_code::UNSUPPORTED, &text).await,
+        let opened = match self.first_audio(&mut receiver).await {
+            Ok(first) => {
+                self.open().map(|opened| (first, opened)).map_err(|text| (close_code::UNSUPPORTED, text))
+            }
+            Err(closing) => Err(closing),
         };
+        match opened {
+            Ok((first, opened)) => self.serve((sender, receiver), first, opened).await,
+            Err(closing) => {
+                close(&mut sender, closing).await;
+                drain(&mut receiver).await;
+            }
+        }
+    }
+
+    /// Serves the stream to its end, and closes the connection.
+    async fn serve(
+        &mut self,
+        (mut sender, receiver): (SplitSink<WebSocket, Message>, SplitStream<WebSocket>),
+        first: Bytes,
+        (intake, call, opening): (Intake, Arc<StreamCall>, AudioChunk),
+    ) {
         intake.add(&first);
         let Principal { name, quota, .. } = self.owner.principal.clone();
         let (session, inbox) = InputSession::new(self.sessions.links.clone(), Source::WEBSOCKET, name);
@@ -126,34 +121,48 @@ impl Connection {
             // Fails only if the connection's task has ended.
             let _ = end.send(session.run(chunks).await);
         });
-        let reading = tokio::spawn(read(receiver, intake, call));
-        let outcome = self.replies(&mut sender, inbox, ended).await;
-        reading.abort();
-        let (code, text) = match outcome {
-            None => (close_code::NORMAL, String::new()),
-            Some(refusal) => (close_code_of(refusal.class()), refusal.to_string()),
+        let (end, mut input_end) = oneshot::channel();
+        let reading = tokio::spawn(read(receiver, (intake, call), end));
+        let refusal = self.replies(&mut sender, inbox, ended).await;
+        let closing = match (refusal, input_end.try_recv()) {
+            (Some(refusal), _) => (close_code_of(refusal.class()), refusal.to_string()),
+            (None, Ok(InputEnd::TooLarge)) => too_large(),
+            (None, _) => (close_code::NORMAL, String::new()),
         };
-        close(&mut sender, code, &text).await;
+        close(&mut sender, closing).await;
+        end_of(reading).await;
     }
 
-    /// Waits for the first audio; text before it declares the format. `None` where the connection ends before.
-    async fn first_audio(&mut self, receiver: &mut SplitStream<WebSocket>) -> Option<Bytes> {
-        let (timeout, mut texts) = (self.sessions.links.first_chunk_timeout, 0);
+    /// Waits for the first audio; text before it declares the format.
+    ///
+    /// # Errors
+    /// What closes the connection: it ends before, or no audio comes in time.
+    async fn first_audio(&mut self, receiver: &mut SplitStream<WebSocket>) -> Result<Bytes, Closing> {
+        let timeout = self.sessions.links.first_chunk_timeout;
+        let mut is_declared = false;
         let first = async {
             loop {
-                match receiver.next().await?.ok()? {
-                    Message::Binary(audio) => return Some(audio),
-                    Message::Text(text) if is_close(&text) => return None,
-                    Message::Text(text) if texts == 0 => {
-                        texts += 1;
-                        self.declared.add_first_text(&text);
-                    }
-                    Message::Close(_) => return None,
-                    Message::Text(_) | Message::Ping(_) | Message::Pong(_) => {}
+                match next(receiver).await {
+                    Incoming::Binary(audio) if audio.is_empty() => {}
+                    Incoming::Binary(audio) => return Ok(audio),
+                    Incoming::Text(text) if is_close(&text) => break,
+                    Incoming::Text(text) if !is_declared => is_declared = self.declared.add_text(&text),
+                    Incoming::Text(_) => {}
+                    Incoming::TooLarge => return Err(too_large()),
+                    Incoming::Closed => break,
                 }
             }
+            Err((close_code::NORMAL, String::new()))
         };
-        tokio::time::timeout(timeout, first).await.ok().flatten()
+        tokio::select! {
+            first = first => first,
+            () = self.sessions.links.draining.cancelled() => Err(draining()),
+            () = tokio::time::sleep(timeout) => {
+                let seconds = timeout.as_secs_f64();
+                let text = format!("audio: none within {seconds} s (limits.first_chunk_timeout)");
+                Err((close_code::POLICY, text))
+            }
+        }
     }
 
     /// Returns the intake, the call and the chunk that opens the stream.
@@ -164,6 +173,7 @@ impl Connection {
         let names = declared.channel_names();
         let call = StreamCall::named(call_id.as_str().into(), Source::WEBSOCKET.name());
         let call = Arc::new(call.analysing(self.access.analyse()));
+        note_unanalysed(&call, &names);
         let known = self.sessions.links.registries.borrow().find(&declared.model).is_ok();
         if !known {
             // Clients of Deepgram always name one of its models.
@@ -183,23 +193,23 @@ impl Connection {
         Ok((Intake::new(format, call.clone(), Source::WEBSOCKET), call, opening))
     }
 
-    /// Sends the events until the session has ended; returns why the input was refused.
+    /// Sends the events until the session has ended; returns why the input was refused. A client that does not read delays neither the
+    /// session nor its end.
     async fn replies(
         &self,
         sender: &mut SplitSink<WebSocket, Message>,
         mut inbox: ReplyInbox,
-        mut ended: oneshot::Receiver<Result<(), SessionError<std::convert::Infallible>>>,
+        ended: oneshot::Receiver<Result<(), SessionError<std::convert::Infallible>>>,
     ) -> Option<Refusal> {
+        let mut refusal = pin!(ended.map(|outcome| match outcome {
+            Ok(Err(SessionError::Refused(refusal))) => Some(refusal),
+            Ok(Ok(()) | Err(SessionError::Transport(_))) | Err(_) => None,
+        }));
         loop {
             let reply = tokio::select! {
                 biased;
                 Some(reply) = inbox.recv() => reply,
-                outcome = &mut ended => {
-                    return match outcome {
-                        Ok(Err(SessionError::Refused(refusal))) => Some(refusal),
-                        Ok(Ok(()) | Err(SessionError::Transport(_))) | Err(_) => None,
-                    };
-                }
+                refusal = &mut refusal => return refusal,
             };
             let text = match reply {
                 CallReply::Event(event, _credit) => tagged("Emotion", serde_json::to_value(&*event)),
@@ -207,8 +217,16 @@ impl Connection {
                     tagged("Error", Ok(json!({"message": format!("window {index}: {source}")})))
                 }
             };
+            if !self.events {
+                continue;
+            }
+            let sent = tokio::select! {
+                biased;
+                sent = sender.send(Message::Text(text.into())) => sent,
+                refusal = &mut refusal => return refusal,
+            };
             // A client that has gone is noticed by the reader, which ends the stream.
-            if self.events && sender.send(Message::Text(text.into())).await.is_err() {
+            if sent.is_err() {
                 tracing::debug!("an event was not sent: the connection is closed");
             }
         }
@@ -234,41 +252,31 @@ pub(super) fn chunks(
     futures::stream::iter([Ok(opening)]).chain(audio)
 }
 
-/// Reads to the end of the connection or of the stream. Never waits for the engine.
-async fn read(mut receiver: SplitStream<WebSocket>, intake: Intake, call: Arc<StreamCall>) {
+/// Reads to the end of the connection or of the stream, and reports it. Never waits for the engine.
+async fn read(
+    mut receiver: SplitStream<WebSocket>,
+    (intake, call): (Intake, Arc<StreamCall>),
+    ended: oneshot::Sender<InputEnd>,
+) {
     let end = loop {
-        match receiver.next().await {
-            Some(Ok(Message::Binary(audio))) => intake.add(&audio),
-            Some(Ok(Message::Text(text))) if is_close(&text) => break InputEnd::CloseStream,
-            Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_))) => {}
-            Some(Ok(Message::Close(_)) | Err(_)) | None => break InputEnd::Disconnected,
+        match next(&mut receiver).await {
+            Incoming::Binary(audio) => intake.add(&audio),
+            Incoming::Text(text) if is_close(&text) => break InputEnd::CloseStream,
+            Incoming::Text(_) => {}
+            Incoming::TooLarge => break InputEnd::TooLarge,
+            Incoming::Closed => break InputEnd::Disconnected,
         }
     };
-    if end == InputEnd::Disconnected {
+    if end != InputEnd::CloseStream {
         call.end(EndReason::Disconnected);
     }
+    // Fails only if the session has ended already.
+    let _ = ended.send(end);
     intake.close();
-    // The answer to a close of the server is still to be read.
-    while let Some(Ok(_)) = receiver.next().await {}
+    rest(&mut receiver).await;
 }
 
 fn is_close(text: &str) -> bool {
-    serde_json::from_str::<Json>(text).is_ok_and(|message| message["type"] == "CloseStream")
-}
-
-pub(super) fn close_code_of(class: RefusalClass) -> u16 {
-    match class {
-        RefusalClass::InvalidInput | RefusalClass::AlreadyOpen => close_code::POLICY,
-        RefusalClass::LimitReached => close_code::AGAIN,
-        RefusalClass::TimedOut => close_code::NORMAL,
-        RefusalClass::Unavailable => close_code::RESTART,
-    }
-}
-
-pub(super) async fn close(sender: &mut SplitSink<WebSocket, Message>, code: u16, text: &str) {
-    // A close frame holds at most 123 bytes of text.
-    let end = text.floor_char_boundary(123);
-    let frame = CloseFrame { code, reason: text[..end].into() };
-    // Fails only if the client has gone.
-    let _ = sender.send(Message::Close(Some(frame))).await;
+    let message = serde_json::from_str::<Json>(text).unwrap_or_default();
+    message["type"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("CloseStream"))
 }

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use serde_json::Value as Json;
 
 use crate::audio::{AudioFormat, BadAudio, Encoding};
+use crate::telemetry::excerpt;
 
 /// The rate where nothing declares one.
 const DEFAULT_RATE: u32 = 16_000;
@@ -24,6 +25,8 @@ pub(super) struct Declaration {
     pub model: String,
     pub attributes: HashMap<String, String>,
     names: Vec<String>,
+    /// The text of the error of a value that cannot be used.
+    wrong: Option<String>,
 }
 
 impl Declaration {
@@ -43,18 +46,20 @@ impl Declaration {
             model: get("model").unwrap_or_default().to_owned(),
             attributes: HashMap::new(),
             names: names.filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+            wrong: None,
         };
         declaration.format().map(|_| declaration)
     }
 
-    /// Returns the format of the audio.
+    /// Returns the format of the audio, or the text of an error that names what is not allowed.
     pub fn format(&self) -> Result<AudioFormat, String> {
-        let encoding = match self.encoding.as_str() {
-            "linear16" | "slin" | "slin16" | "l16" => Encoding::PcmS16Le,
-            "mulaw" | "ulaw" | "pcmu" => Encoding::MuLaw,
-            "alaw" | "pcma" => Encoding::ALaw,
-            other => return Err(format!("encoding: {other:?}: allowed are linear16, mulaw and alaw")),
-        };
+        if let Some(wrong) = &self.wrong {
+            return Err(wrong.clone());
+        }
+        let encoding = encoding(&self.encoding).ok_or_else(|| {
+            let given = excerpt(&self.encoding);
+            format!("encoding: {given:?}: allowed are linear16, mulaw and alaw")
+        })?;
         AudioFormat::new(encoding, self.rate, self.channels).map_err(|error: BadAudio| error.to_string())
     }
 
@@ -70,50 +75,103 @@ impl Declaration {
         }
     }
 
-    /// Adds what the first text message declares. Text of no known form changes nothing.
-    pub fn add_first_text(&mut self, text: &str) {
+    /// Adds what a text message before the audio declares, and returns whether it declares anything: a JSON object, or `MEDIA_START` of Asterisk.
+    /// Other text, and messages that keep a connection of Deepgram open, change nothing.
+    pub fn add_text(&mut self, text: &str) -> bool {
         if let Ok(Json::Object(fields)) = serde_json::from_str(text) {
-            fields.iter().for_each(|(name, value)| self.add_field(name, value));
+            let is = |name: &str, values: &[&str]| {
+                let value = fields.get(name).and_then(Json::as_str);
+                value.is_some_and(|value| values.iter().any(|known| known.eq_ignore_ascii_case(value)))
+            };
+            if is("type", &["KeepAlive", "Finalize"]) {
+                return false;
+            }
+            let is_asterisk = is("event", &["MEDIA_START"]);
+            fields.iter().for_each(|(name, value)| self.add_field((name, is_asterisk), value));
         } else if let Some(fields) = text.trim().strip_prefix("MEDIA_START") {
             let pairs = fields.split_whitespace().filter_map(|field| field.split_once(':'));
-            pairs.for_each(|(name, value)| self.add_field(name, &value.into()));
+            pairs.for_each(|(name, value)| self.add_field((name, true), &value.into()));
+        } else {
+            return false;
         }
+        true
     }
 
-    fn add_field(&mut self, name: &str, value: &Json) {
+    fn add_field(&mut self, (name, is_asterisk): (&str, bool), value: &Json) {
         let text = match value {
             Json::String(text) => text.clone(),
             Json::Number(_) | Json::Bool(_) => value.to_string(),
             Json::Null | Json::Array(_) | Json::Object(_) => return,
         };
         match name {
-            "sampleRate" => self.rate = text.parse().unwrap_or(self.rate),
-            "mixType" => self.channels = if text == "stereo" { 2 } else { 1 },
+            "sampleRate" => self.set_rate(name, &text),
+            "mixType" => self.channels = if text.eq_ignore_ascii_case("stereo") { 2 } else { 1 },
+            "callSid" | "call_id" if text.is_empty() => {}
             "callSid" | "call_id" => self.call_id = Some(text),
             "content-type" => self.add_content_type(&text),
-            "format" => self.add_asterisk_format(&text),
+            "format" if is_asterisk || asterisk_format(&text).is_some() => self.add_asterisk_format(&text),
             "event" | "type" => {}
             _ => _ = self.attributes.insert(name.to_owned(), text),
         }
     }
 
+    fn set_rate(&mut self, name: &str, text: &str) {
+        // JSON of some clients has a decimal point in whole numbers.
+        let text = text.trim().trim_end_matches('0').strip_suffix('.').unwrap_or(text.trim());
+        match text.parse() {
+            Ok(rate) => self.rate = rate,
+            Err(_) => self.wrong = Some(format!("{name}: {:?}: not a whole number", excerpt(text))),
+        }
+    }
+
     /// Adds `audio/l16;rate=16000`, which Vonage sends with little-endian samples.
     fn add_content_type(&mut self, text: &str) {
-        let rate = text.split(';').find_map(|part| part.trim().strip_prefix("rate=")?.parse().ok());
-        self.rate = rate.unwrap_or(self.rate);
-        if text.to_ascii_lowercase().starts_with("audio/l16") {
-            "linear16".clone_into(&mut self.encoding);
+        let (kind, parameters) = text.split_once(';').unwrap_or((text, ""));
+        kind.trim().clone_into(&mut self.encoding);
+        for (name, value) in parameters.split(';').filter_map(|parameter| parameter.split_once('=')) {
+            if name.trim().eq_ignore_ascii_case("rate") {
+                self.set_rate("content-type: rate", value.trim().trim_matches('"'));
+            }
         }
     }
 
     fn add_asterisk_format(&mut self, text: &str) {
-        let rate = match text {
-            "ulaw" | "alaw" | "slin" => 8_000,
-            "slin16" => 16_000,
-            _ => return,
-        };
-        (self.encoding, self.rate) = (text.to_owned(), rate);
+        match asterisk_format(text) {
+            Some((encoding, rate)) => (self.encoding, self.rate) = (encoding.to_owned(), rate),
+            None => {
+                let given = excerpt(text);
+                self.wrong = Some(format!("format: {given:?}: allowed are ulaw, alaw and slin"));
+            }
+        }
     }
+}
+
+/// Returns the encoding with this name, in any case and also as a media type; `None` where it is not supported.
+fn encoding(name: &str) -> Option<Encoding> {
+    let name = name.to_ascii_lowercase();
+    let name = name.strip_prefix("audio/").unwrap_or(&name);
+    match name.strip_prefix("x-").unwrap_or(name) {
+        "linear16" | "l16" | "slin" | "pcm" => Some(Encoding::PcmS16Le),
+        "mulaw" | "ulaw" | "pcmu" | "basic" => Some(Encoding::MuLaw),
+        "alaw" | "pcma" => Some(Encoding::ALaw),
+        _ => None,
+    }
+}
+
+/// Returns the encoding and the rate of a format of Asterisk; `None` where it is not supported.
+fn asterisk_format(name: &str) -> Option<(&'static str, u32)> {
+    let name = name.to_ascii_lowercase();
+    let rate = match name.as_str() {
+        "ulaw" | "mulaw" => return Some(("mulaw", 8_000)),
+        "alaw" => return Some(("alaw", 8_000)),
+        "slin" => 8_000,
+        "slin44" => 44_100,
+        "slin12" | "slin16" | "slin24" | "slin32" | "slin48" | "slin96" | "slin192" => {
+            name.trim_start_matches("slin").parse::<u32>().ok()? * 1_000
+        }
+        _ => return None,
+    };
+    Some(("linear16", rate))
 }
 
 #[cfg(test)]
@@ -126,7 +184,7 @@ mod tests {
 
     fn with_text(text: &str) -> Declaration {
         let mut declaration = Declaration::from_query(&HashMap::new()).unwrap();
-        declaration.add_first_text(text);
+        declaration.add_text(text);
         declaration
     }
 
@@ -167,5 +225,52 @@ mod tests {
         let asterisk = with_text("MEDIA_START connection_id:x channel:y channel_id:z format:ulaw ptime:20");
         assert_eq!(asterisk.format().unwrap(), format(Encoding::MuLaw, 8_000, 1));
         assert_eq!(with_text("hello"), with_text("[1]"));
+    }
+
+    #[test]
+    fn case_null_and_decimal_points_make_no_difference() {
+        for encoding in ["MULAW", "Mulaw", "PCMU"] {
+            let declared =
+                Declaration::from_query(&query(&[("encoding", encoding), ("sample_rate", "8000")]));
+            assert_eq!(declared.unwrap().format().unwrap(), format(Encoding::MuLaw, 8_000, 1), "{encoding}");
+        }
+        for (text, encoding, rate, channels) in [
+            (r#"{"sampleRate":"8000","mixType":"Stereo"}"#, Encoding::PcmS16Le, 8_000, 2),
+            (r#"{"sampleRate":8000.0,"mixType":null}"#, Encoding::PcmS16Le, 8_000, 1),
+            (r#"{"callSid":"","sampleRate":null}"#, Encoding::PcmS16Le, 16_000, 1),
+            (r#"{"content-type":"Audio/L16; Rate=\"8000\""}"#, Encoding::PcmS16Le, 8_000, 1),
+            (r#"{"content-type":"audio/x-mulaw;rate=8000"}"#, Encoding::MuLaw, 8_000, 1),
+            (r#"{"event":"media_start","format":"ALAW","connection_id":"x"}"#, Encoding::ALaw, 8_000, 1),
+            ("MEDIA_START format:slin48", Encoding::PcmS16Le, 48_000, 1),
+            ("MEDIA_START format:slin44", Encoding::PcmS16Le, 44_100, 1),
+        ] {
+            let declared = with_text(text);
+            assert_eq!(declared.format(), Ok(format(encoding, rate, channels)), "{text}");
+            assert_eq!(declared.call_id, None, "{text}");
+        }
+        assert_eq!(with_text(r#"{"format":"pretty"}"#).attributes, query(&[("format", "pretty")]));
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_named() {
+        for (text, named) in [
+            ("MEDIA_START connection_id:x format:opus", "format: \"opus\""),
+            (r#"{"event":"MEDIA_START","format":"g722"}"#, "format: \"g722\""),
+            (r#"{"content-type":"audio/opus;rate=48000"}"#, "encoding: \"audio/opus\""),
+            (r#"{"sampleRate":"fast"}"#, "sampleRate: \"fast\""),
+            (r#"{"content-type":"audio/l16;rate=x"}"#, "content-type: rate: \"x\""),
+        ] {
+            let refused = with_text(text).format().unwrap_err();
+            assert!(refused.starts_with(named), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn messages_that_keep_a_connection_open_declare_nothing() {
+        let mut declared = Declaration::from_query(&HashMap::new()).unwrap();
+        for text in [r#"{"type":"KeepAlive"}"#, r#"{"type":"Finalize"}"#, "hello", "[1]", ""] {
+            assert!(!declared.add_text(text), "{text}");
+        }
+        assert!(declared.add_text("{}") && declared.attributes.is_empty());
     }
 }

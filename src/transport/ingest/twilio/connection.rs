@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::extract::ws::{Message, WebSocket, close_code};
+use axum::extract::ws::{WebSocket, close_code};
 use futures::StreamExt;
 use futures::stream::SplitStream;
 use tokio::sync::oneshot;
@@ -24,8 +24,12 @@ use crate::stream::{EndReason, StreamCall};
 use crate::telemetry::metrics::{self, Source};
 use crate::transport::http::HttpSessions;
 use crate::transport::ingest::Access;
+use crate::transport::ingest::admission::{Owner, note_unanalysed};
 use crate::transport::ingest::intake::Intake;
-use crate::transport::ingest::raw::{Owner, chunks, close, close_code_of};
+use crate::transport::ingest::raw::chunks;
+use crate::transport::ingest::websocket::{
+    Closing, Incoming, close, close_code_of, drain, draining, end_of, next, rest, too_large,
+};
 
 /// One connection.
 pub(super) struct Connection {
@@ -42,32 +46,51 @@ impl Connection {
     pub async fn run(mut self, socket: WebSocket) {
         let (mut sender, mut receiver) = socket.split();
         let mut feed = Feed::new(self.access.track_names(), self.longest_lead());
-        let timeout = self.sessions.links.first_chunk_timeout;
-        let opening = match tokio::time::timeout(timeout, open(&mut receiver, &mut feed)).await {
-            Ok(Ok(Some(opening))) => opening,
-            Ok(Ok(None)) => return close(&mut sender, close_code::NORMAL, "").await,
-            Ok(Err(text)) => return close(&mut sender, close_code::UNSUPPORTED, &text).await,
-            Err(_) => {
-                let text = format!(
-                    "start: no message, or no audio, within {} s (limits.first_chunk_timeout)",
-                    timeout.as_secs_f64()
-                );
-                return close(&mut sender, close_code::POLICY, &text).await;
-            }
+        let opened = match self.opening(&mut receiver, &mut feed).await {
+            Ok(opening) => self.first_chunk(opening).map_err(|text| (close_code::UNSUPPORTED, text)),
+            Err(closing) => Err(closing),
         };
-        let (format, call, first) = match self.first_chunk(opening) {
-            Ok(first) => first,
-            Err(text) => return close(&mut sender, close_code::UNSUPPORTED, &text).await,
+        let (format, call, first) = match opened {
+            Ok(opened) => opened,
+            Err(closing) => {
+                close(&mut sender, closing).await;
+                return drain(&mut receiver).await;
+            }
         };
         let intake = Intake::new(format, call.clone(), Source::TWILIO);
         let (inbox, ended) = self.start_session(first, &intake, &call);
-        let reading = tokio::spawn(read(receiver, feed, intake, call));
-        let (code, text) = match outcome(inbox, ended).await {
-            None => (close_code::NORMAL, String::new()),
-            Some(refusal) => (close_code_of(refusal.class()), refusal.to_string()),
+        let (end, mut input_end) = oneshot::channel();
+        let reading = tokio::spawn(read(receiver, feed, (intake, call), end));
+        let closing = match (outcome(inbox, ended).await, input_end.try_recv()) {
+            (Some(refusal), _) => (close_code_of(refusal.class()), refusal.to_string()),
+            (None, Ok(InputEnd::TooLarge)) => too_large(),
+            (None, _) => (close_code::NORMAL, String::new()),
         };
-        reading.abort();
-        close(&mut sender, code, &text).await;
+        close(&mut sender, closing).await;
+        end_of(reading).await;
+    }
+
+    /// Waits until the stream is known.
+    ///
+    /// # Errors
+    /// What closes the connection.
+    async fn opening(
+        &self,
+        receiver: &mut SplitStream<WebSocket>,
+        feed: &mut Feed,
+    ) -> Result<Opening, Closing> {
+        let timeout = self.sessions.links.first_chunk_timeout;
+        tokio::select! {
+            opened = open(receiver, feed) => opened,
+            () = self.sessions.links.draining.cancelled() => Err(draining()),
+            () = tokio::time::sleep(timeout) => {
+                let seconds = timeout.as_secs_f64();
+                let text = format!(
+                    "start: no message, or no audio, within {seconds} s (limits.first_chunk_timeout)"
+                );
+                Err((close_code::POLICY, text))
+            }
+        }
     }
 
     /// The longest gap that becomes silence in streams of the default model.
@@ -86,6 +109,7 @@ impl Connection {
         let call_id = start.call_id.unwrap_or_else(|| stream_id.clone());
         let call = StreamCall::named(call_id.as_str().into(), Source::TWILIO.name());
         let call = Arc::new(call.analysing(self.access.analyse()));
+        note_unanalysed(&call, &channel_names);
         let mut attributes = start.attributes;
         self.access.privacy().apply(&mut attributes);
         attributes.insert("call_id".to_owned(), call_id);
@@ -121,23 +145,36 @@ impl Connection {
     }
 }
 
-/// Reads until the stream is known; `None` where the connection ends before.
-async fn open(
-    receiver: &mut SplitStream<WebSocket>,
-    feed: &mut Feed,
-) -> Result<Option<Opening>, Unsupported> {
-    while !feed.has_ended() {
-        step(receiver, feed).await?;
-        if let Some(opening) = feed.take_opening() {
-            return Ok(Some(opening));
-        }
-    }
-    Ok(None)
+/// How the input of a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InputEnd {
+    Closed,
+    TooLarge,
 }
 
-/// Reads the next message, or gives up a missing one; the end of the connection ends the stream. A message that has arrived precedes the time, so
-/// that a reader which was late itself gives up nothing.
-async fn step(receiver: &mut SplitStream<WebSocket>, feed: &mut Feed) -> Result<(), Unsupported> {
+/// Reads until the stream is known.
+///
+/// # Errors
+/// What closes the connection: it ends before, or its format is not supported.
+async fn open(receiver: &mut SplitStream<WebSocket>, feed: &mut Feed) -> Result<Opening, Closing> {
+    while !feed.has_ended() {
+        let end = step(receiver, feed).await.map_err(|text| (close_code::UNSUPPORTED, text))?;
+        if let Some(opening) = feed.take_opening() {
+            return Ok(opening);
+        }
+        if end == Some(InputEnd::TooLarge) {
+            return Err(too_large());
+        }
+    }
+    Err((close_code::NORMAL, String::new()))
+}
+
+/// Reads the next message, or gives up a missing one; the end of the connection ends the stream, and is returned. A message that has arrived precedes
+/// the time, so that a reader which was late itself gives up nothing.
+async fn step(
+    receiver: &mut SplitStream<WebSocket>,
+    feed: &mut Feed,
+) -> Result<Option<InputEnd>, Unsupported> {
     let deadline = feed.deadline();
     let timeout = async {
         match deadline {
@@ -145,33 +182,48 @@ async fn step(receiver: &mut SplitStream<WebSocket>, feed: &mut Feed) -> Result<
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
+    let end = tokio::select! {
         biased;
-        message = receiver.next() => match message {
-            Some(Ok(Message::Text(text))) => feed.accept(&text, Instant::now())?,
-            Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => {}
-            Some(Ok(Message::Close(_)) | Err(_)) | None => feed.close(),
+        message = next(receiver) => match message {
+            Incoming::Text(text) => return feed.accept(text.as_bytes(), Instant::now()).map(|()| None),
+            // Some clients send their text as binary messages.
+            Incoming::Binary(text) => return feed.accept(&text, Instant::now()).map(|()| None),
+            Incoming::TooLarge => InputEnd::TooLarge,
+            Incoming::Closed => InputEnd::Closed,
         },
-        () = timeout => feed.expire(Instant::now()),
-    }
-    Ok(())
+        () = timeout => {
+            feed.expire(Instant::now());
+            return Ok(None);
+        }
+    };
+    feed.close();
+    Ok(Some(end))
 }
 
-/// Reads to the end of the stream. Never waits for the engine.
-async fn read(mut receiver: SplitStream<WebSocket>, mut feed: Feed, intake: Intake, call: Arc<StreamCall>) {
+/// Reads to the end of the stream, and reports how the connection ended where that ends it. Never waits for the engine.
+async fn read(
+    mut receiver: SplitStream<WebSocket>,
+    mut feed: Feed,
+    (intake, call): (Intake, Arc<StreamCall>),
+    ended: oneshot::Sender<InputEnd>,
+) {
     pass_on(&mut feed, &intake, &call);
+    let mut end = None;
     while !feed.has_ended() {
         // Only a start message fails, and it has come.
-        let _ = step(&mut receiver, &mut feed).await;
+        end = step(&mut receiver, &mut feed).await.ok().flatten();
         pass_on(&mut feed, &intake, &call);
     }
     if !feed.is_stopped() {
         call.end(EndReason::Disconnected);
     }
     call.set_absent(&feed.absent_channels());
+    if let Some(end) = end {
+        // Fails only if the session has ended already.
+        let _ = ended.send(end);
+    }
     intake.close();
-    // The answer to a close of the server is still to be read.
-    while let Some(Ok(_)) = receiver.next().await {}
+    rest(&mut receiver).await;
 }
 
 /// Passes the audio on and counts what is missing.

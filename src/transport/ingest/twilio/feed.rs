@@ -76,11 +76,11 @@ impl Feed {
         }
     }
 
-    /// Accepts the text of a message.
+    /// Accepts the text of a message, as bytes.
     ///
     /// # Errors
     /// The format of the stream is not supported.
-    pub fn accept(&mut self, text: &str, now: Instant) -> Result<(), Unsupported> {
+    pub fn accept(&mut self, text: &[u8], now: Instant) -> Result<(), Unsupported> {
         let Some(Numbered { sequence, message, .. }) = Numbered::read(text).ok().filter(|it| self.is_own(it))
         else {
             self.dropped.malformed += 1;
@@ -261,7 +261,7 @@ mod tests {
 
     fn fed(messages: &[String]) -> (Feed, Vec<u8>) {
         let (mut feed, now) = (feed(), Instant::now());
-        messages.iter().for_each(|text| feed.accept(text, now).unwrap());
+        messages.iter().for_each(|text| feed.accept(text.as_bytes(), now).unwrap());
         let audio = audio(&mut feed);
         (feed, audio)
     }
@@ -290,7 +290,7 @@ mod tests {
         for missing in 1..42 {
             let (mut feed, now) = (feed(), Instant::now());
             let kept = messages().into_iter().enumerate().filter(|(index, _)| *index != missing);
-            kept.for_each(|(_, text)| feed.accept(&text, now).unwrap());
+            kept.for_each(|(_, text)| feed.accept(text.as_bytes(), now).unwrap());
             feed.expire(now + Duration::from_millis(200));
             assert_eq!((feed.has_ended(), feed.is_stopped()), (missing != 41, missing != 41));
             feed.close();
@@ -331,7 +331,7 @@ mod tests {
         let (dropped, _) = feed.take_counts();
         assert_eq!((dropped.malformed, dropped.repeated, found.len()), (1, 1, 0));
         assert!(
-            feed.accept(r#"{"event":"start","start":{"mediaFormat":{"encoding":"OPUS"}}}"#, Instant::now())
+            feed.accept(br#"{"event":"start","start":{"mediaFormat":{"encoding":"OPUS"}}}"#, Instant::now())
                 .is_ok()
         );
     }

@@ -64,10 +64,10 @@ pub(super) struct Malformed;
 
 impl Numbered {
     /// Reads a message.
-    pub fn read(text: &str) -> Result<Self, Malformed> {
-        let json: Json = serde_json::from_str(text).map_err(|_| Malformed)?;
-        let event = json["event"].as_str().ok_or(Malformed)?;
-        let message = match event {
+    pub fn read(text: &[u8]) -> Result<Self, Malformed> {
+        let json: Json = serde_json::from_slice(text).map_err(|_| Malformed)?;
+        let event = json["event"].as_str().ok_or(Malformed)?.to_ascii_lowercase();
+        let message = match event.as_str() {
             "start" => Message::Start(Box::new(Start::read(&json))),
             "media" => Message::Media(Media::read(&json["media"])?),
             "stop" => Message::Stop,
@@ -84,10 +84,11 @@ pub(super) const STREAM_IDS: [&str; 4] = ["streamSid", "stream_id", "streamId", 
 impl Media {
     fn read(json: &Json) -> Result<Self, Malformed> {
         let payload = json["payload"].as_str().ok_or(Malformed)?;
-        let payload = BASE64.decode(payload).map_err(|_| Malformed)?;
-        let track = match &json["track"] {
-            Json::Null => Track::Inbound,
-            name => Track::read(name).ok_or(Malformed)?,
+        let payload = decode(payload).ok_or(Malformed)?;
+        let track = match (&json["track"], Track::read_all(&json["track"])) {
+            (Json::Null, _) => Track::Inbound,
+            (_, [track]) => *track,
+            _ => return Err(Malformed),
         };
         let is_named = !json["track"].is_null();
         Ok(Self { track, is_named, timestamp: number(&json["timestamp"]), payload: payload.into() })
@@ -95,29 +96,63 @@ impl Media {
 }
 
 impl Track {
-    /// Reads the name of a track.
-    pub fn read(name: &Json) -> Option<Self> {
-        match name.as_str()?.trim_end_matches("_track") {
-            "inbound" => Some(Self::Inbound),
-            "outbound" => Some(Self::Outbound),
-            _ => None,
+    /// Returns the tracks that a name stands for; none where it is no name of a track.
+    pub fn read_all(name: &Json) -> &'static [Self] {
+        let name = name.as_str().unwrap_or_default().trim().to_ascii_lowercase();
+        match name.trim_end_matches("_tracks").trim_end_matches("_track") {
+            "inbound" => &[Self::Inbound],
+            "outbound" => &[Self::Outbound],
+            "both" => &[Self::Inbound, Self::Outbound],
+            _ => &[],
         }
     }
 }
 
-/// Returns the first of these fields that is there.
+/// Decodes base64 of either alphabet. Line breaks have no effect.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let is_plain = |byte: &u8| !matches!(byte, b'-' | b'_') && !byte.is_ascii_whitespace();
+    if text.bytes().all(|byte| is_plain(&byte)) {
+        return BASE64.decode(text).ok();
+    }
+    let bytes = text.bytes().filter(|byte| !byte.is_ascii_whitespace());
+    let plain: Vec<u8> = bytes
+        .map(|byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            other => other,
+        })
+        .collect();
+    BASE64.decode(plain).ok()
+}
+
+/// Returns the first of these fields that is there and not null.
 pub(super) fn first<'a>(json: &'a Json, names: &[&str]) -> Option<&'a Json> {
-    names.iter().find_map(|name| json.get(*name)).filter(|value| !value.is_null())
+    names.iter().filter_map(|name| json.get(*name)).find(|value| !value.is_null())
 }
 
-/// Returns the first of these fields as text that is not empty.
+/// Returns the first of these fields as text that is not empty. Ids may be numbers.
 pub(super) fn text_of(json: &Json, names: &[&str]) -> Option<String> {
-    first(json, names)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+    let text = match first(json, names)? {
+        Json::Number(number) => number.to_string(),
+        other => other.as_str()?.to_owned(),
+    };
+    Some(text).filter(|text| !text.is_empty())
 }
 
-/// Reads a whole number that may be a string.
+/// Reads a whole number that may be a string, or be written with a decimal point.
 pub(super) fn number(json: &Json) -> Option<u64> {
-    json.as_u64().or_else(|| json.as_str()?.trim().parse().ok())
+    match json {
+        Json::String(text) => {
+            let text = text.trim();
+            text.parse().ok().or_else(|| whole(text.parse().ok()?))
+        }
+        other => other.as_u64().or_else(|| whole(other.as_f64()?)),
+    }
+}
+
+/// Returns the whole part of a number that is not negative and exact.
+fn whole(number: f64) -> Option<u64> {
+    (0.0..2_f64.powi(53)).contains(&number).then_some(number as u64)
 }
 
 #[cfg(test)]
@@ -128,7 +163,7 @@ mod tests {
     use super::*;
 
     fn read(json: &Json) -> Result<Numbered, Malformed> {
-        Numbered::read(&json.to_string())
+        Numbered::read(json.to_string().as_bytes())
     }
 
     #[test]
@@ -153,6 +188,30 @@ mod tests {
     }
 
     #[test]
+    fn case_null_decimal_points_and_the_form_of_base64_make_no_difference() {
+        let media = |number: Json, track: &str, payload: &str| {
+            let media = json!({"track": track, "timestamp": number, "payload": payload, "chunk": null});
+            read(
+                &json!({"event": "media", "streamSid": null, "stream_id": "MZ1", "sequenceNumber": number, "media": media}),
+            )
+        };
+        let plain = media(json!(4), "inbound", "//8A+w==").unwrap();
+        assert_eq!((plain.sequence, plain.stream_id.as_deref()), (Some(4), Some("MZ1")));
+        for number in [json!("4"), json!(4.0), json!(" 4.0 ")] {
+            for (track, payload) in
+                [("INBOUND", "//8A+w"), ("inbound_track", "//8\r\nA+w==\n"), ("Inbound", "__8A-w==")]
+            {
+                let found = media(number.clone(), track, payload).unwrap();
+                assert_eq!(found, plain, "{number} {track} {payload}");
+            }
+        }
+        assert_eq!((number(&json!(-1)), number(&json!(1.5)), number(&json!("1e99"))), (None, Some(1), None));
+        assert!(media(json!(4), "both", "AA==").is_err());
+        assert_eq!(text_of(&json!({"id": 5}), &["name", "id"]).as_deref(), Some("5"));
+        assert_eq!(read(&json!({"event": "STOP"})).unwrap().message, Message::Stop);
+    }
+
+    #[test]
     fn other_messages_have_no_effect_and_wrong_ones_are_malformed() {
         for event in ["connected", "dtmf", "mark", "clear", "new"] {
             assert_eq!(read(&json!({"event": event})).unwrap().message, Message::Other);
@@ -174,8 +233,8 @@ mod tests {
         #[test]
         fn a_message_that_is_cut_or_random_is_malformed_and_nothing_else(cut in 0_usize..120, random in ".{0,60}") {
             let whole = r#"{"event":"media","sequenceNumber":"4","media":{"track":"inbound","timestamp":"1","payload":"AAAA"},"streamSid":"a"}"#;
-            prop_assert_eq!(Numbered::read(&whole[..cut.min(whole.len() - 1)]), Err(Malformed));
-            let _ = Numbered::read(&random);
+            prop_assert_eq!(Numbered::read(&whole.as_bytes()[..cut.min(whole.len() - 1)]), Err(Malformed));
+            let _ = Numbered::read(random.as_bytes());
         }
     }
 }

@@ -16,12 +16,14 @@ mod tracks;
 use std::collections::HashMap;
 
 use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{ConnectInfo, Query, State as Shared};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use self::connection::Connection;
-use super::raw::{LARGEST_MESSAGE, admit};
+use super::admission::admit;
+use super::websocket::limited;
 use crate::security::Peer;
 use crate::transport::http::State;
 
@@ -41,18 +43,19 @@ pub(in crate::transport) async fn twilio(
     Query(query): Query<HashMap<String, String>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     (uri, headers): (Uri, HeaderMap),
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let Some(principal) = state.access.twilio_principal((&peer, uri.path()), &headers, &query) else {
         return (StatusCode::FORBIDDEN, REFUSED).into_response();
+    };
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return rejection.into_response(),
     };
     let (sessions, owner) = match admit(&state, principal) {
         Ok(admitted) => admitted,
         Err(text) => return (StatusCode::SERVICE_UNAVAILABLE, text).into_response(),
     };
     let connection = Connection { access: state.access.clone(), sessions, owner };
-    upgrade
-        .max_message_size(LARGEST_MESSAGE)
-        .max_frame_size(LARGEST_MESSAGE)
-        .on_upgrade(|socket| connection.run(socket))
+    limited(upgrade).on_upgrade(|socket| connection.run(socket))
 }

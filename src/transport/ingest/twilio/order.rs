@@ -14,6 +14,8 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(200);
 const MOST_MESSAGES: usize = 256;
 /// The most bytes that wait.
 const MOST_BYTES: usize = 256 * 1024;
+/// A number that is further ahead belongs to another order, so it says nothing about this one: these are messages of a minute or more.
+const FURTHEST_AHEAD: u64 = 10_000;
 /// Numbers that were passed over are remembered as this many ranges.
 const MOST_RANGES: usize = 64;
 
@@ -61,12 +63,14 @@ impl<T> Order<T> {
         };
         if let Some(next) = self.next {
             self.held = self.held.split_off(&next);
+            let far = self.held.split_off(&next.saturating_add(FURTHEST_AHEAD + 1));
+            out.extend(far.into_values().map(|held| held.item));
             self.bytes = self.held.values().map(|held| held.bytes).sum();
         }
         self.pass_consecutive(out);
     }
 
-    /// Accepts a message of `bytes` bytes.
+    /// Accepts a message of `bytes` bytes. One whose number is too far ahead is passed on at once.
     pub fn accept(
         &mut self,
         number: u64,
@@ -76,6 +80,10 @@ impl<T> Order<T> {
     ) -> Accepted {
         if self.has_begun && number < *self.next.get_or_insert(number) {
             return self.accept_old(number);
+        }
+        if self.next.is_some_and(|next| number - next > FURTHEST_AHEAD) {
+            out.push(item);
+            return Accepted::New;
         }
         if self.held.contains_key(&number) {
             return Accepted::Repeated;
@@ -207,6 +215,15 @@ mod tests {
         );
         assert_eq!((run.accept(6, 230), run.accept(7, 231)), (Accepted::New, Accepted::Repeated));
         assert_eq!((run.out.as_slice(), run.order.deadline()), (&[2, 4, 5, 6, 7][..], None));
+    }
+
+    #[tokio::test]
+    async fn a_number_far_ahead_does_not_end_the_order() {
+        let mut run = Run::new();
+        for number in [2, 1_000_000, 3, u64::MAX, 4] {
+            assert_eq!(run.accept(number, 0), Accepted::New);
+        }
+        assert_eq!((run.out.as_slice(), run.order.deadline()), (&[2, 1_000_000, 3, u64::MAX, 4][..], None));
     }
 
     #[tokio::test]

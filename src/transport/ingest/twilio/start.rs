@@ -42,18 +42,11 @@ impl Start {
         let start = &json["start"];
         let mut attributes = attributes(json, start);
         let inbound = attributes.remove(INBOUND).filter(|name| !name.is_empty());
-        let tracks = first(start, &["tracks"]).and_then(Json::as_array);
-        let mut declared: Vec<Track> = Vec::new();
-        for track in tracks.into_iter().flatten().filter_map(Track::read) {
-            if !declared.contains(&track) {
-                declared.push(track);
-            }
-        }
         Ok(Self {
             stream_id: text_of(json, &STREAM_IDS).or_else(|| text_of(start, &STREAM_IDS)),
             call_id: text_of(start, &["callSid", "call_control_id", "callId", "call_sid", "call_id"]),
             format: format(json, start)?,
-            tracks: declared,
+            tracks: tracks(start),
             attributes,
             inbound,
         })
@@ -69,6 +62,22 @@ impl Start {
         channels.sort_by_key(|(_, name)| name != FIRST_CHANNEL);
         channels
     }
+}
+
+/// Returns the tracks that will come: those of a list, or of one name, which may be `both_tracks`.
+fn tracks(start: &Json) -> Vec<Track> {
+    let names = match first(start, &["tracks", "track"]) {
+        Some(Json::Array(names)) => names.as_slice(),
+        Some(name) => std::slice::from_ref(name),
+        None => &[],
+    };
+    let mut tracks: Vec<Track> = Vec::new();
+    for track in names.iter().flat_map(Track::read_all) {
+        if !tracks.contains(track) {
+            tracks.push(*track);
+        }
+    }
+    tracks
 }
 
 /// Returns the parameters that the customer of the service has set, the account, and the numbers where the message has them.
@@ -198,6 +207,23 @@ mod tests {
         let bare = read(&json!({"stream_sid": "s", "start": {"call_sid": "c"}}));
         assert_eq!(bare.format, format(Encoding::PcmS16Le, 8_000));
         assert_eq!(read(&json!({"start": {}})).format, format(Encoding::MuLaw, 8_000));
+    }
+
+    #[test]
+    fn tracks_are_a_list_or_one_name() {
+        let tracks = |tracks: Json| read(&json!({"start": {"tracks": tracks}})).tracks;
+        let both = [Track::Inbound, Track::Outbound];
+        for names in [
+            json!(["inbound", "outbound", "inbound"]),
+            json!("both_tracks"),
+            json!(["BOTH"]),
+            json!(["inbound_track", null, "outbound_track"]),
+        ] {
+            assert_eq!(tracks(names.clone()), both, "{names}");
+        }
+        assert_eq!(tracks(json!("outbound")), [Track::Outbound]);
+        assert_eq!(tracks(json!(["third", 1])), []);
+        assert_eq!(tracks(Json::Null), []);
     }
 
     #[test]

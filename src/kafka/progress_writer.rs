@@ -6,15 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
-use rdkafka::Statistics;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, ThreadedProducer};
 
 use super::clients;
 use super::commit_metadata::{ACKNOWLEDGED_WRITER, RecordWriters, WRITER};
+use super::contexts::{Outcome, OutcomeContext, Unwritten};
 use super::fault::{KafkaFault, broker};
 use super::options::Options;
 use super::outage;
@@ -22,40 +20,6 @@ use super::progress::Progress;
 
 /// How long an acknowledgement may take before a warning is logged.
 const SLOW_WRITE: Duration = Duration::from_secs(10);
-
-/// Passes acknowledgements on to the writer, from the producer's own thread.
-struct Acknowledgements(crossbeam_channel::Sender<Result<(), KafkaFault>>);
-
-impl ClientContext for Acknowledgements {
-    fn stats(&self, statistics: Statistics) {
-        super::statistics::producer("progress", &statistics);
-    }
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        outage::log(level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        outage::error(&error, reason);
-    }
-}
-
-impl ProducerContext for Acknowledgements {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let acknowledged = match result {
-            Ok(_) => Ok(()),
-            Err((error, message)) => Err(KafkaFault::NotAcknowledged {
-                topic: message.topic().to_owned(),
-                partition: message.partition(),
-                source: Box::new(error.clone()),
-            }),
-        };
-        // Once the writer has gone, nothing waits for the record.
-        let _ = self.0.send(acknowledged);
-    }
-}
 
 /// One record to be written; without progress it is a tombstone.
 #[derive(Debug, Clone, Copy)]
@@ -76,8 +40,13 @@ impl ProgressWrite<'_> {
         self.progress.map(|progress| progress.to_json(group_id))
     }
 
-    /// Returns the record with its value.
-    pub fn record<'a>(&'a self, topic: &'a str, value: Option<&'a [u8]>) -> BaseRecord<'a, [u8], [u8]> {
+    /// Returns the record with its value and its number.
+    pub fn record<'a>(
+        &'a self,
+        topic: &'a str,
+        value: Option<&'a [u8]>,
+        number: usize,
+    ) -> BaseRecord<'a, [u8], [u8], usize> {
         let mut headers = OwnedHeaders::new();
         let RecordWriters { next, acknowledged } = self.writers;
         for (key, writer) in [(WRITER, next), (ACKNOWLEDGED_WRITER, acknowledged)] {
@@ -86,19 +55,17 @@ impl ProgressWrite<'_> {
             }
         }
         let key = self.stream_id.as_bytes();
-        let record = BaseRecord::to(topic).partition(self.partition).key(key).headers(headers);
-        match value {
-            Some(value) => record.payload(value),
-            None => record,
-        }
+        let record =
+            BaseRecord::with_opaque_to(topic, number).partition(self.partition).key(key).headers(headers);
+        BaseRecord { payload: value, ..record }
     }
 }
 
 /// Writes the progress of one group.
 pub(super) struct ProgressWriter {
     kafka: Options,
-    producer: ThreadedProducer<Acknowledgements>,
-    acknowledged: crossbeam_channel::Receiver<Result<(), KafkaFault>>,
+    producer: ThreadedProducer<OutcomeContext>,
+    outcomes: crossbeam_channel::Receiver<Outcome>,
 }
 
 impl ProgressWriter {
@@ -108,9 +75,9 @@ impl ProgressWriter {
     /// Where librdkafka refuses a setting.
     pub fn new(kafka: &Options) -> Result<Self, KafkaFault> {
         // Bounded by the producer's own queue.
-        let (acknowledge, acknowledged) = crossbeam_channel::unbounded();
-        let producer = clients::progress_producer(kafka, Acknowledgements(acknowledge))?;
-        Ok(Self { kafka: kafka.clone(), producer, acknowledged })
+        let (sender, outcomes) = crossbeam_channel::unbounded();
+        let context = OutcomeContext { producer: "progress", outcomes: sender };
+        Ok(Self { kafka: kafka.clone(), producer: clients::progress_producer(kafka, context)?, outcomes })
     }
 
     /// Writes records and waits until each is acknowledged.
@@ -135,7 +102,7 @@ impl ProgressWriter {
     fn send(&self, record: ProgressWrite<'_>) -> Result<bool, KafkaFault> {
         let topic = &self.kafka.progress_topic;
         let value = record.value(&self.kafka.group_id);
-        match self.producer.send(record.record(topic, value.as_deref())) {
+        match self.producer.send(record.record(topic, value.as_deref(), 0)) {
             Ok(()) => Ok(true),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),
             Err((error, _)) => Err(broker(&self.kafka, format!("write progress to {topic}"))(error)),
@@ -145,8 +112,11 @@ impl ProgressWriter {
     /// Waits for one acknowledgement. Brokers that are away are waited for, with a warning each [`SLOW_WRITE`].
     fn wait_for_one(&self) -> Result<(), KafkaFault> {
         loop {
-            match self.acknowledged.recv_timeout(SLOW_WRITE) {
-                Ok(outcome) => return outcome,
+            match self.outcomes.recv_timeout(SLOW_WRITE) {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(Unwritten { topic, partition, error, .. })) => {
+                    return Err(KafkaFault::NotAcknowledged { topic, partition, source: Box::new(error) });
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     let topic = &self.kafka.progress_topic;
                     outage::report(&format!(

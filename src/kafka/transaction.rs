@@ -91,7 +91,7 @@ impl ExactlyOnce {
         for (index, record) in commit.records.iter().enumerate() {
             let Outgoing { topic, key, value, headers, .. } = &record.message;
             let send = || {
-                let record = BaseRecord::<[u8], [u8]>::to(topic).headers(headers.clone());
+                let record = BaseRecord::with_opaque_to(topic, index).headers(headers.clone());
                 let (key, payload) = (key.as_deref(), value.as_deref());
                 BaseRecord { key, payload, ..record }
             };
@@ -106,7 +106,7 @@ impl ExactlyOnce {
         self.current = None;
         for write in progress_writes(commit).chain(tombstones(commit)) {
             let value = write.value(&self.kafka.group_id);
-            self.producer.send(|| write.record(&self.kafka.progress_topic, value.as_deref()))?;
+            self.producer.send(|| write.record(&self.kafka.progress_topic, value.as_deref(), 0))?;
             sent += 1;
         }
         Ok(sent)

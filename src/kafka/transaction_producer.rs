@@ -5,19 +5,16 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use rdkafka::Statistics;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
+use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::clients::{self, REQUEST_TIMEOUT};
 use super::commit::Commit;
+use super::contexts::{Outcome, OutcomeContext};
 use super::fault::{KafkaFault, broker};
 use super::options::Options;
-use super::outage;
 
 /// How long a step of a transaction waits before it is checked again.
 const SLICE: Duration = Duration::from_millis(1);
@@ -25,32 +22,6 @@ const SLICE: Duration = Duration::from_millis(1);
 pub(super) const RETRY: Duration = Duration::from_millis(100);
 /// How often an abort is tried before the producer is replaced.
 const ABORTS: usize = 3;
-
-/// Counts acknowledgements, from the producer's own thread.
-struct Acknowledgements(Sender<Option<KafkaError>>);
-
-impl ClientContext for Acknowledgements {
-    fn stats(&self, statistics: Statistics) {
-        super::statistics::producer("transactions", &statistics);
-    }
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        outage::log(level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        outage::error(&error, reason);
-    }
-}
-
-impl ProducerContext for Acknowledgements {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        // Once the delivery has gone, nothing waits for the record.
-        let _ = self.0.send(result.as_ref().err().map(|(error, _)| error.clone()));
-    }
-}
 
 /// Why a transaction was not committed.
 pub(super) enum Failure {
@@ -60,12 +31,12 @@ pub(super) enum Failure {
     Fatal(KafkaError),
 }
 
-/// A producer with the channel of its acknowledgements.
+/// A producer with the channel of its records' outcomes.
 pub(super) struct TransactionProducer {
     kafka: Options,
     transactional_id: String,
-    producer: ThreadedProducer<Acknowledgements>,
-    acknowledged: Receiver<Option<KafkaError>>,
+    producer: ThreadedProducer<OutcomeContext>,
+    outcomes: Receiver<Outcome>,
 }
 
 impl TransactionProducer {
@@ -75,15 +46,10 @@ impl TransactionProducer {
     /// Where librdkafka refuses a setting.
     pub fn new(kafka: &Options, transactional_id: &str) -> Result<Self, KafkaFault> {
         // Bounded by the producer's own queue.
-        let (acknowledge, acknowledged) = unbounded();
-        let context = Acknowledgements(acknowledge);
+        let (sender, outcomes) = unbounded();
+        let context = OutcomeContext { producer: "transactions", outcomes: sender };
         let producer = clients::transactional_producer(kafka, transactional_id, context)?;
-        Ok(Self {
-            kafka: kafka.clone(),
-            transactional_id: transactional_id.to_owned(),
-            producer,
-            acknowledged,
-        })
+        Ok(Self { kafka: kafka.clone(), transactional_id: transactional_id.to_owned(), producer, outcomes })
     }
 
     /// Returns the transactional id.
@@ -118,7 +84,7 @@ impl TransactionProducer {
     }
 
     /// Puts a record into the producer's queue, waiting while that is full.
-    pub fn send<'a>(&self, record: impl Fn() -> BaseRecord<'a, [u8], [u8]>) -> Result<(), Failure> {
+    pub fn send<'a>(&self, record: impl Fn() -> BaseRecord<'a, [u8], [u8], usize>) -> Result<(), Failure> {
         loop {
             match self.producer.send(record()) {
                 Ok(()) => return Ok(()),
@@ -138,14 +104,14 @@ impl TransactionProducer {
         while left > 0 {
             // Makes the producer send what lingers.
             let _ = self.producer.flush(Duration::ZERO);
-            match self.acknowledged.recv_timeout(RETRY) {
+            match self.outcomes.recv_timeout(RETRY) {
                 Ok(outcome) => {
-                    failed = failed.or(outcome);
+                    failed = failed.or(outcome.err());
                     left -= 1;
                     while left > 0
-                        && let Ok(outcome) = self.acknowledged.try_recv()
+                        && let Ok(outcome) = self.outcomes.try_recv()
                     {
-                        failed = failed.or(outcome);
+                        failed = failed.or(outcome.err());
                         left -= 1;
                     }
                 }
@@ -159,7 +125,7 @@ impl TransactionProducer {
         while self.producer.flush(Duration::ZERO).is_err() {
             std::thread::sleep(SLICE);
         }
-        failed.map_or(Ok(()), |error| Err(classify(error)))
+        failed.map_or(Ok(()), |unwritten| Err(classify(unwritten.error)))
     }
 
     /// Adds the offsets of a commit to the transaction, in the name of its member of the group.
@@ -202,7 +168,7 @@ impl TransactionProducer {
                     while self.producer.flush(Duration::ZERO).is_err() {
                         std::thread::sleep(SLICE);
                     }
-                    while self.acknowledged.try_recv().is_ok() {}
+                    while self.outcomes.try_recv().is_ok() {}
                     return true;
                 }
                 Err(error) if is_retriable(&error) => std::thread::sleep(RETRY),

@@ -105,6 +105,10 @@ impl ConsumerContext for QuietContext {}
 /// A record that a producer could not write.
 #[derive(Debug)]
 pub(super) struct Unwritten {
+    /// The number that it was sent with.
+    pub number: usize,
+    /// The size of its key and its value.
+    pub bytes: usize,
     /// The topic.
     pub topic: String,
     /// The partition; -1 where none was chosen yet.
@@ -140,10 +144,12 @@ impl ClientContext for OutcomeContext {
 impl ProducerContext for OutcomeContext {
     type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, _number: usize) {
+    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         let outcome = match result {
             Ok(_) => Ok(()),
             Err((error, message)) => Err(Unwritten {
+                number,
+                bytes: message.key_len() + message.payload_len(),
                 topic: message.topic().to_owned(),
                 partition: message.partition(),
                 error: error.clone(),

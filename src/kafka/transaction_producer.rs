@@ -12,7 +12,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::clients::{self, REQUEST_TIMEOUT};
 use super::commit::Commit;
-use super::contexts::{Outcome, OutcomeContext};
+use super::contexts::{Outcome, OutcomeContext, Unwritten};
 use super::fault::{KafkaFault, broker};
 use super::options::Options;
 
@@ -27,6 +27,8 @@ const ABORTS: usize = 3;
 pub(super) enum Failure {
     /// It is aborted and can be tried again.
     Abort(KafkaError),
+    /// It is aborted, because these records were not written, and perhaps others.
+    Unwritten(Vec<Unwritten>),
     /// The producer cannot go on.
     Fatal(KafkaError),
 }
@@ -86,46 +88,53 @@ impl TransactionProducer {
     /// Puts a record into the producer's queue, waiting while that is full.
     pub fn send<'a>(&self, record: impl Fn() -> BaseRecord<'a, [u8], [u8], usize>) -> Result<(), Failure> {
         loop {
-            match self.producer.send(record()) {
+            let (error, record) = match self.producer.send(record()) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
-                    std::thread::sleep(SLICE);
+                Err(failed) => failed,
+            };
+            match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::QueueFull) => std::thread::sleep(SLICE),
+                // Larger than the producer allows.
+                Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                    let (number, topic) = (record.delivery_opaque, record.topic.to_owned());
+                    return Err(Failure::Unwritten(vec![Unwritten {
+                        number,
+                        bytes: 0,
+                        topic,
+                        partition: -1,
+                        error,
+                    }]));
                 }
-                Err((error, _)) => return Err(classify(error)),
+                _ => return Err(classify(error)),
             }
         }
     }
 
-    /// Waits until each record is acknowledged or has failed. The transaction's timeout bounds how long a record is tried.
+    /// Waits until each record is acknowledged, or one has failed. The transaction's timeout bounds how long a record is tried.
     ///
     /// rdkafka's `flush` is called without a timeout: with one it waits in slices of 100 ms.
     pub fn wait_for(&self, sent: usize) -> Result<(), Failure> {
-        let (mut left, mut failed) = (sent, None);
+        let mut left = sent;
         while left > 0 {
             // Makes the producer send what lingers.
             let _ = self.producer.flush(Duration::ZERO);
-            match self.outcomes.recv_timeout(RETRY) {
-                Ok(outcome) => {
-                    failed = failed.or(outcome.err());
-                    left -= 1;
-                    while left > 0
-                        && let Ok(outcome) = self.outcomes.try_recv()
-                    {
-                        failed = failed.or(outcome.err());
-                        left -= 1;
-                    }
+            let mut wait = RETRY;
+            while left > 0 {
+                match self.outcomes.recv_timeout(wait) {
+                    Ok(Ok(())) => left -= 1,
+                    // librdkafka sends nothing further then: the abort returns the rest.
+                    Ok(Err(unwritten)) => return Err(Failure::Unwritten(vec![unwritten])),
+                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(RecvTimeoutError::Disconnected) => return Err(Failure::Fatal(KafkaError::Canceled)),
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Failure::Fatal(KafkaError::Canceled));
-                }
+                wait = Duration::ZERO;
             }
         }
         // A record counts until its report is dropped, which is just after it was counted here.
         while self.producer.flush(Duration::ZERO).is_err() {
             std::thread::sleep(SLICE);
         }
-        failed.map_or(Ok(()), |unwritten| Err(classify(unwritten.error)))
+        Ok(())
     }
 
     /// Adds the offsets of a commit to the transaction, in the name of its member of the group.
@@ -159,8 +168,8 @@ impl TransactionProducer {
         }
     }
 
-    /// Aborts the transaction; `false` where the producer cannot go on.
-    pub fn abort(&self) -> bool {
+    /// Aborts the transaction and returns the records that were not written; `None` where the producer cannot go on.
+    pub fn abort(&self) -> Option<Vec<Unwritten>> {
         for _ in 0..ABORTS {
             match self.producer.abort_transaction(REQUEST_TIMEOUT) {
                 Ok(()) => {
@@ -168,17 +177,16 @@ impl TransactionProducer {
                     while self.producer.flush(Duration::ZERO).is_err() {
                         std::thread::sleep(SLICE);
                     }
-                    while self.outcomes.try_recv().is_ok() {}
-                    return true;
+                    return Some(self.outcomes.try_iter().filter_map(Result::err).collect());
                 }
                 Err(error) if is_retriable(&error) => std::thread::sleep(RETRY),
                 Err(error) => {
                     tracing::warn!("a transaction cannot be aborted: {error}");
-                    return false;
+                    return None;
                 }
             }
         }
-        false
+        None
     }
 }
 

@@ -17,6 +17,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::outage;
+use super::rejoin::CoordinatorRequests;
 
 /// What the input consumer reports while it is polled.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(super) enum ConsumerEvent {
     Revoke(TopicPartitionList),
     /// The offset behind the last record of each partition, as far as it is known.
     HighWatermarks(Vec<(i32, i64)>),
+    /// How requests to the group's coordinator went.
+    Coordinator(CoordinatorRequests),
 }
 
 /// Queues rebalances for the reader, which answers them once the partitions' offsets are tracked or committed, instead of acting on them.
@@ -51,6 +54,7 @@ impl ClientContext for ReaderContext {
         let known = partitions.filter(|partition| partition.partition >= 0 && partition.hi_offset >= 0);
         let watermarks = known.map(|partition| (partition.partition, partition.hi_offset)).collect();
         self.report(ConsumerEvent::HighWatermarks(watermarks));
+        self.report(ConsumerEvent::Coordinator(CoordinatorRequests::of(&statistics)));
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {

@@ -28,6 +28,7 @@ use super::partition_end::PartitionEnds;
 use super::producer::{EventProducer, ForTransaction};
 use super::reader_commit::FIRST_RETRY;
 use super::rebalance::{LAST_COMMIT, Leaving};
+use super::rejoin::Rejoin;
 use super::reset::OutOfRange;
 use super::transaction::ExactlyOnce;
 use super::transaction_buffer::TransactionBuffer;
@@ -86,6 +87,7 @@ pub struct Reader {
     pub(super) loading: Option<AssignmentLoader>,
     pub(super) leaving: VecDeque<Leaving>,
     pub(super) out_of_range: OutOfRange,
+    pub(super) rejoin: Rejoin,
     pub(super) committer: Committer,
     /// When the commit that is under way was started.
     pub(super) commit_started: Instant,
@@ -148,6 +150,7 @@ impl Reader {
             retry: None,
             retry_pause: FIRST_RETRY,
             out_of_range: OutOfRange::default(),
+            rejoin: Rejoin::new(kafka),
             committed: Instant::now(),
             assignments: 0,
             turns: Turns::default(),

@@ -1,5 +1,5 @@
 //! Partitions that move to a second daemon: how long that takes while streams are open, and that it happens although the first one cannot publish what it
-//! has read.
+//! has read, or an answer of the coordinator is lost.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -149,4 +149,35 @@ async fn partitions_are_released_after_the_revoke_timeout_although_the_output_re
     cluster.read_until("affectd.emotions", Duration::from_secs(60), all).await;
     first.kill().await;
     second.kill().await;
+}
+
+/// The consumer protocol (KIP-848): the coordinator tells the first daemon to release partitions, and that answer to a heartbeat is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_move_although_an_answer_of_the_coordinator_is_lost() {
+    let mut cluster = Cluster::start().await;
+    if cluster.kind == Kind::Mock {
+        eprintln!("not run: the mock cluster cannot be stopped");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let model = model_fixture::tiny(folder.path(), Layout::Ntc, Output::Logits);
+    let options = options(&cluster, &model, "lost")
+        .await
+        .set("kafka.properties.group.protocol", "consumer")
+        .set("kafka.properties.statistics.interval.ms", "1000")
+        .set("kafka.properties.debug", "cgrp")
+        .env("RUST_LOG", "info,librdkafka=debug");
+    let mut first = options.start().await;
+    has_assigned(&first, PARTITIONS).await;
+    let mut second = options.start_unready().await;
+    // It is a member now. The answer to the next heartbeat of the first daemon takes partitions from it, and comes after the heartbeat's timeout of 1 s.
+    logs(&second, "ConsumerGroupHeartbeat response received").await;
+    cluster.control("pause");
+    tokio::time::sleep(Duration::from_millis(2_200)).await;
+    cluster.control("resume");
+    has_assigned(&second, PARTITIONS / 2).await;
+    for daemon in [&mut first, &mut second] {
+        daemon.terminate();
+        assert!(daemon.ended().await.success(), "{}", daemon.log());
+    }
 }

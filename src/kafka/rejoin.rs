@@ -1,7 +1,8 @@
-//! Joins the group again after a heartbeat of the consumer protocol (KIP-848) has timed out.
+//! Joins the group again where the consumer protocol (KIP-848) needs it: after a heartbeat that has timed out, and where librdkafka gives a consumer up that
+//! the brokers do not accept for now.
 //!
-//! Input: how many requests to the group's coordinator have timed out. Output: a new membership of this consumer. Invariant: no partition remains without a
-//! reader, or with a reader that is to release it, because one answer of the coordinator was lost.
+//! Input: how many requests to the group's coordinator have timed out, and the fault that ended a reader. Output: a new membership. Invariant: no partition
+//! remains without a reader, or with a reader that is to release it, because one answer of the coordinator was lost.
 //!
 //! The coordinator sends a change of a member's partitions in the answer to one heartbeat. A member that did not receive the answer has to send all that it
 //! has, and then gets the partitions again. librdkafka 2.12 does so after a lost connection, and not after a timeout, which is one interval of the heartbeats:
@@ -11,15 +12,28 @@ use std::time::{Duration, Instant};
 
 use rdkafka::Statistics;
 use rdkafka::consumer::Consumer;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::fault::{KafkaFault, broker};
 use super::options::Options;
+use super::outage;
 use super::reader::Reader;
+use crate::shard::ShardMessage;
+use crate::stream::Assignment;
 
 /// The shortest time between two joins.
 const PAUSE: Duration = Duration::from_secs(20);
+/// The first pause before a join that another member is in the way of, and the longest one.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How long a request to stop may go unseen.
+const STOP_SLICE: Duration = Duration::from_millis(50);
 /// librdkafka's name of the connection to the group's coordinator.
 const COORDINATOR: &str = "GroupCoordinator";
+
+/// Shards that have no room yet for the message that a partition was released.
+pub(super) type PendingForgets = Vec<(mpsc::Sender<ShardMessage>, Assignment)>;
 
 /// The requests to the group's coordinator, as librdkafka's statistics have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +86,48 @@ impl Rejoin {
 }
 
 impl Reader {
+    /// Reads until `stop` is cancelled, then drains.
+    ///
+    /// With the consumer protocol librdkafka gives a consumer up that the brokers do not accept as a member. That may pass: a process that was killed remains a
+    /// member until its session has timed out, and another one with its `kafka.instance_id` is refused meanwhile. So new consumers try to join until one can.
+    ///
+    /// # Errors
+    /// See [`KafkaFault`]; nothing unsettled was committed, so a restart reads it again.
+    pub fn run(self, stop: &CancellationToken) -> Result<(), KafkaFault> {
+        let (kafka, links) = (self.kafka.clone(), self.links.clone());
+        let (mut reader, mut wait) = (self, FIRST_WAIT);
+        loop {
+            let Err(fault) = reader.read(stop) else { return Ok(()) };
+            if !fault.may_join_later() {
+                return Err(fault);
+            }
+            outage::report_apart(
+                "group",
+                &format!("{fault}; a new consumer tries to join the group {}", kafka.group_id),
+            );
+            links.readiness.unmet("kafka", format!("joining the group {}", kafka.group_id));
+            let (assignments, forgets) = reader.end();
+            let until = Instant::now() + wait;
+            while Instant::now() < until {
+                if stop.is_cancelled() {
+                    return Ok(());
+                }
+                std::thread::sleep(STOP_SLICE);
+            }
+            wait = (wait * 2).min(LONGEST_WAIT);
+            reader = Self::new(&kafka, links.clone())?;
+            (reader.assignments, reader.pending_forgets) = (assignments, forgets);
+        }
+    }
+
+    /// Ends a reader whose consumer cannot go on. Returns what the next one needs: how many partitions were assigned, so that no assignment has the number of
+    /// an earlier one, and the shards that are still to drop streams.
+    fn end(mut self) -> (u64, PendingForgets) {
+        let numbers: Vec<i32> = self.partitions.keys().copied().collect();
+        numbers.into_iter().for_each(|number| self.forget_partition(number));
+        (self.assignments, std::mem::take(&mut self.pending_forgets))
+    }
+
     /// Leaves the group and joins it again, where an answer of its coordinator may have been lost. Streams go on as after any other rebalance.
     pub(super) fn rejoin_when_due(&mut self, requests: CoordinatorRequests) -> Result<(), KafkaFault> {
         let is_rebalancing = self.draining || self.loading.is_some() || !self.leaving.is_empty();

@@ -13,10 +13,11 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
+use super::dead_letters;
 use super::fault::KafkaFault;
 use super::outage;
 use super::outgoing::{Content, Outgoing, Settlement};
-use super::refusal::{self, Refusal};
+use super::refusal::Refusal;
 use super::unacknowledged::Unacknowledged;
 use crate::shard::PartitionReport;
 use crate::telemetry::metrics;
@@ -74,11 +75,15 @@ impl Shared {
                     source: Box::new(error.clone()),
                 })));
             }
-            // The batch may have been too large, and each of its records not.
-            Refusal::TooLarge if in_batch && !message.suspect => Outgoing { suspect: true, ..message },
-            refusal @ (Refusal::TooLarge | Refusal::Unwritable) => {
-                let Some(smaller) = self.smaller(message, refusal, error) else { return };
-                smaller
+            // The batch may have been refused for one of its records, or for the size of all.
+            Refusal::TooLarge | Refusal::Unwritable if in_batch && !message.suspect => {
+                Outgoing { suspect: true, ..message }
+            }
+            Refusal::TooLarge | Refusal::Unwritable => {
+                match dead_letters::in_place_of(message, error, &self.dead_letter_topic) {
+                    Ok(smaller) => smaller,
+                    Err(message) => return self.settle(*message.settlement),
+                }
             }
             Refusal::Passing => {
                 metrics::kafka_refused("retried");
@@ -87,28 +92,6 @@ impl Shared {
             }
         };
         self.unacknowledged().refuse(number, again, Instant::now());
-    }
-
-    /// Returns what takes the place of a message that cannot be written. Where nothing can, the message is given up and settled: it would be refused
-    /// again after every restart.
-    fn smaller(&self, message: Outgoing, refusal: Refusal, error: &KafkaError) -> Option<Outgoing> {
-        let origin = format!("{:?} for {}", message.content, message.topic);
-        if message.content == Content::Event {
-            metrics::dead_letter("event");
-        }
-        match refusal::smaller(message, (refusal, &error.to_string()), &self.dead_letter_topic) {
-            Ok(smaller) => {
-                metrics::kafka_refused("reduced");
-                tracing::warn!("{origin} cannot be written ({error}): a smaller dead letter takes its place");
-                Some(smaller)
-            }
-            Err(message) => {
-                metrics::kafka_refused("dropped");
-                tracing::error!("{origin} cannot be written at all ({error}): given up");
-                self.settle(*message.settlement);
-                None
-            }
-        }
     }
 }
 

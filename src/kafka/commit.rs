@@ -12,15 +12,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::KafkaError;
 
 use super::commit_metadata::{CommitMetadata, RecordWriters};
-use super::outgoing::Content;
+use super::dead_letters;
 use super::partition::Partition;
 use super::producer::Outgoing;
 use super::progress::Progress;
-use super::refusal::{Refusal, smaller};
 use crate::stream::Assignment;
-use crate::telemetry::metrics;
 
 /// All that becomes durable together, in the order of its fields for each partition.
 #[derive(Debug, Default)]
@@ -39,25 +38,12 @@ impl Commit {
         self.records.retain(|record| is_current(record.assignment));
         self.partitions.retain(|part| is_current(part.assignment));
     }
-}
 
-impl Commit {
     /// Replaces an event or a dead letter that the brokers refuse by a smaller dead letter. One that is the smallest already is dropped.
-    pub(super) fn replace_refused(&mut self, index: usize, dead_letter_topic: &str) {
+    pub(super) fn replace_refused(&mut self, index: usize, error: &KafkaError, dead_letter_topic: &str) {
         let TransactionRecord { assignment, message } = self.records.remove(index);
-        if message.content == Content::Event {
-            metrics::dead_letter("event");
-        }
-        let why = (Refusal::TooLarge, "the brokers refuse the record");
-        match smaller(message, why, dead_letter_topic) {
-            Ok(message) => {
-                metrics::kafka_refused("reduced");
-                self.records.insert(index, TransactionRecord { assignment, message });
-            }
-            Err(message) => {
-                metrics::kafka_refused("dropped");
-                tracing::error!(topic = message.topic, "a record that the brokers refuse is dropped");
-            }
+        if let Ok(message) = dead_letters::in_place_of(message, error, dead_letter_topic) {
+            self.records.insert(index, TransactionRecord { assignment, message });
         }
     }
 }
@@ -107,9 +93,9 @@ pub enum CommitOutcome {
     Acknowledged,
     /// Nothing has become durable: the transaction was aborted. It is to be tried again while its partitions are assigned.
     Aborted,
-    /// Nothing has become durable, because the brokers refuse the record with this index for what it holds. It is to be tried again with a smaller record
-    /// in its place.
-    RecordRefused(usize),
+    /// Nothing has become durable, because the brokers refuse records for what they hold. It is to be tried again: a smaller record is in the place of one
+    /// of them, or fewer of them are sent together.
+    Refused,
     /// The progress is acknowledged, the offsets are not: the broker may have applied them or not.
     Unacknowledged,
 }
@@ -178,9 +164,11 @@ impl Committer {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::error::RDKafkaErrorCode;
     use rdkafka::message::{Headers, OwnedHeaders};
 
     use super::*;
+    use crate::kafka::outgoing::Content;
     use crate::kafka::producer::Settlement;
 
     const ASSIGNMENT: Assignment = Assignment { partition: 0, number: 1 };
@@ -215,13 +203,15 @@ mod tests {
             let (first, last) = (("events".to_owned(), Some(10)), ("events".to_owned(), Some(20)));
             [Some(first), middle, Some(last)].into_iter().flatten().collect::<Vec<_>>()
         };
-        commit.replace_refused(1, "letters");
+        let error = KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge);
+        let replace = |commit: &mut Commit| commit.replace_refused(1, &error, "letters");
+        replace(&mut commit);
         assert_eq!(sizes(&commit), of(Some(("letters", None))), "a dead letter without the value");
         let error = commit.records[1].message.headers.iter().find(|header| header.key == "affectd-error");
         assert!(error.is_some(), "it has the reason");
-        commit.replace_refused(1, "letters");
+        replace(&mut commit);
         assert_eq!(sizes(&commit), of(Some(("letters", None))), "its origin alone");
-        commit.replace_refused(1, "letters");
+        replace(&mut commit);
         assert_eq!(sizes(&commit), of(None), "dropped");
     }
 

@@ -1,6 +1,7 @@
-//! The callbacks of consumers and admin clients.
+//! The callbacks of consumers and admin clients, and of the producers of progress and of transactions.
 //!
-//! Input: callbacks of librdkafka. Output: those of the input consumer as [`ConsumerEvent`]s in a channel that the reader owns; log lines.
+//! Input: callbacks of librdkafka. Output: those of the input consumer as [`ConsumerEvent`]s in a channel that the reader owns; the outcomes of records in the
+//! channel of their producer; log lines.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -10,10 +11,13 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::producer::{DeliveryResult, ProducerContext};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::outage;
+use super::rejoin::CoordinatorRequests;
 
 /// What the input consumer reports while it is polled.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub(super) enum ConsumerEvent {
     Revoke(TopicPartitionList),
     /// The offset behind the last record of each partition, as far as it is known.
     HighWatermarks(Vec<(i32, i64)>),
+    /// How requests to the group's coordinator went.
+    Coordinator(CoordinatorRequests),
 }
 
 /// Queues rebalances for the reader, which answers them once the partitions' offsets are tracked or committed, instead of acting on them.
@@ -48,6 +54,7 @@ impl ClientContext for ReaderContext {
         let known = partitions.filter(|partition| partition.partition >= 0 && partition.hi_offset >= 0);
         let watermarks = known.map(|partition| (partition.partition, partition.hi_offset)).collect();
         self.report(ConsumerEvent::HighWatermarks(watermarks));
+        self.report(ConsumerEvent::Coordinator(CoordinatorRequests::of(&statistics)));
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
@@ -98,3 +105,61 @@ impl ClientContext for QuietContext {
 }
 
 impl ConsumerContext for QuietContext {}
+
+/// A record that a producer could not write.
+#[derive(Debug)]
+pub(super) struct Unwritten {
+    /// The number that it was sent with.
+    pub number: usize,
+    /// The size of its key and its value.
+    pub bytes: usize,
+    /// The topic.
+    pub topic: String,
+    /// The partition; -1 where none was chosen yet.
+    pub partition: i32,
+    /// Why.
+    pub error: KafkaError,
+}
+
+/// What became of a record: without an error it is acknowledged.
+pub(super) type Outcome = Result<(), Unwritten>;
+
+/// Sends the outcome of each record to a channel, from the producer's own thread. A record has a number, which its sender chooses.
+pub(super) struct OutcomeContext {
+    /// The label of the producer's metrics.
+    pub producer: &'static str,
+    pub outcomes: crossbeam_channel::Sender<Outcome>,
+}
+
+impl ClientContext for OutcomeContext {
+    fn stats(&self, statistics: Statistics) {
+        super::statistics::producer(self.producer, &statistics);
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        outage::log(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        outage::error(&error, reason);
+    }
+}
+
+impl ProducerContext for OutcomeContext {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
+        let outcome = match result {
+            Ok(_) => Ok(()),
+            Err((error, message)) => Err(Unwritten {
+                number,
+                bytes: message.key_len() + message.payload_len(),
+                topic: message.topic().to_owned(),
+                partition: message.partition(),
+                error: error.clone(),
+            }),
+        };
+        // Once the user of the producer has gone, nothing waits for the record.
+        let _ = self.outcomes.send(outcome);
+    }
+}

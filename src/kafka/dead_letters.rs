@@ -5,10 +5,12 @@
 
 use std::collections::VecDeque;
 
+use rdkafka::error::KafkaError;
+
 use super::options::Options;
 use super::outgoing::Content;
 use super::producer::{EventProducer, NotTaken, Outgoing, Settlement};
-use super::refusal::{self, cut, with};
+use super::refusal::{self, Refusal, cut, with};
 use super::{KafkaFault, RawRecord, broker};
 use crate::stream::DeadLetterTicket;
 use crate::telemetry::metrics;
@@ -100,4 +102,32 @@ impl DeadLetterQueue {
             suspect: false,
         }
     }
+}
+
+/// Returns what is written in place of a message that the brokers refuse for what it holds, and counts and logs it.
+///
+/// # Errors
+/// The message, where nothing smaller can stand for it: it is given up, because it would be refused again after every restart.
+pub(super) fn in_place_of(
+    message: Outgoing,
+    error: &KafkaError,
+    dead_letter_topic: &str,
+) -> Result<Outgoing, Box<Outgoing>> {
+    let origin = format!("{:?} for {}", message.content, message.topic);
+    if message.content == Content::Event {
+        metrics::dead_letter("event");
+    }
+    let why = (Refusal::of(error), &*error.to_string());
+    let smaller = refusal::smaller(message, why, dead_letter_topic);
+    match &smaller {
+        Ok(_) => {
+            metrics::kafka_refused("reduced");
+            tracing::warn!("{origin} cannot be written ({error}): a smaller dead letter takes its place");
+        }
+        Err(_) => {
+            metrics::kafka_refused("dropped");
+            tracing::error!("{origin} cannot be written at all ({error}): given up");
+        }
+    }
+    smaller
 }

@@ -34,11 +34,11 @@ pub trait Delivery: Send {
         Ok(())
     }
 
-    /// Delivers one commit; blocks until its outcome is known.
+    /// Delivers one commit; blocks until its outcome is known. A record that the brokers refuse for good is replaced in it.
     ///
     /// # Errors
     /// A failure that a retry cannot help. Its offsets are not committed then.
-    fn deliver(&mut self, commit: &Commit) -> Result<CommitOutcome, KafkaFault>;
+    fn deliver(&mut self, commit: &mut Commit) -> Result<CommitOutcome, KafkaFault>;
 }
 
 /// At least once: progress is written and acknowledged, then the offsets are committed, then the records of ended streams are deleted.
@@ -87,7 +87,7 @@ impl AtLeastOnce {
 }
 
 impl Delivery for AtLeastOnce {
-    fn deliver(&mut self, commit: &Commit) -> Result<CommitOutcome, KafkaFault> {
+    fn deliver(&mut self, commit: &mut Commit) -> Result<CommitOutcome, KafkaFault> {
         self.progress.write(progress_writes(commit))?;
         if !self.commit_offsets(commit)? {
             return Ok(CommitOutcome::Unacknowledged);
@@ -146,9 +146,9 @@ impl DeliveryThread {
                 let _ = outbox.send((Commit::default(), Err(fault)));
                 return;
             }
-            for commit in inbox {
+            for mut commit in inbox {
                 let started = Instant::now();
-                let outcome = delivery.deliver(&commit);
+                let outcome = delivery.deliver(&mut commit);
                 histogram!(KAFKA_COMMIT_SECONDS).record(started.elapsed());
                 if outbox.send((commit, outcome)).is_err() {
                     return;
@@ -210,7 +210,7 @@ mod tests {
     struct Gated(Receiver<Result<CommitOutcome, KafkaFault>>);
 
     impl Delivery for Gated {
-        fn deliver(&mut self, _: &Commit) -> Result<CommitOutcome, KafkaFault> {
+        fn deliver(&mut self, _: &mut Commit) -> Result<CommitOutcome, KafkaFault> {
             self.0.recv().expect("the test names an outcome")
         }
     }

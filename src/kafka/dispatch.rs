@@ -4,7 +4,7 @@
 //! Invariant: never waits, and takes a bounded number of records of each partition, so that the others and the reports get their turn.
 
 use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::fault::KafkaFault;
 use super::fetched::Fetched;
@@ -86,7 +86,13 @@ impl Reader {
         if let Some((code, reason)) = self.consumer.client().fatal_error() {
             return Err(KafkaFault::Consumer { topic: self.kafka.input_topic.clone(), code, reason });
         }
-        outage::report(&format!("read {}: {error}", self.kafka.input_topic));
+        let text = format!("read {} as group {}: {error}", self.kafka.input_topic, self.kafka.group_id);
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed | RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                outage::report_apart("rights", &text);
+            }
+            _ => outage::report(&text),
+        }
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 //! Input: errors of librdkafka and of stages that report to the reader, with what was being done. Output: one error that names the thing, its value
 //! and what to do. Invariant: bad records of a sender are never faults; they are [`super::BadRecord`] and become dead letters.
 
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::options::Options;
 use super::outage;
@@ -144,7 +144,7 @@ pub enum KafkaFault {
         /// The input topic.
         topic: String,
         /// librdkafka's code.
-        code: rdkafka::error::RDKafkaErrorCode,
+        code: RDKafkaErrorCode,
         /// librdkafka's text.
         reason: String,
     },
@@ -173,6 +173,14 @@ pub enum KafkaFault {
 }
 
 impl KafkaFault {
+    /// Returns whether a new consumer may be able to join the group later although librdkafka has given this one up, which it does with the consumer protocol
+    /// (KIP-848): another member has its `kafka.instance_id`, the group is full, or a right is missing.
+    pub(super) fn may_join_later(&self) -> bool {
+        use RDKafkaErrorCode as Code;
+        let codes = [Code::UnreleasedInstanceId, Code::GroupMaxSizeReached, Code::GroupAuthorizationFailed];
+        matches!(self, Self::Consumer { code, .. } if codes.contains(code))
+    }
+
     /// Returns whether the same request may succeed later, as where the brokers are away.
     #[must_use]
     pub fn is_passing(&self) -> bool {

@@ -41,6 +41,7 @@ mod reader_commit;
 mod rebalance;
 mod record;
 mod refusal;
+mod rejoin;
 mod replay;
 mod reset;
 mod secrets;

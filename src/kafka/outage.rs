@@ -29,6 +29,13 @@ pub(crate) fn report(text: &str) {
     }
 }
 
+/// Reports something else that passes by itself, apart from outages of the brokers: `kind` has lines of its own.
+pub(super) fn report_apart(kind: &'static str, text: &str) {
+    if let Some(line) = limited(kind, text) {
+        tracing::warn!("Kafka: {line}");
+    }
+}
+
 /// Reports that the brokers answer again.
 pub(super) fn ended(after: Duration) {
     let left_out = LIMITER.lock().unwrap_or_else(PoisonError::into_inner).reset(OUTAGE);
@@ -40,6 +47,9 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
     use RDKafkaLogLevel::{Debug, Info, Notice};
     let is_outage = OUTAGE_FACILITIES.contains(&facility);
     match level {
+        _ if is_for_another_client(facility, text) => {
+            tracing::debug!(target: "librdkafka", "{facility}: {text}")
+        }
         // A connection that was idle is closed with such a line.
         Info | Notice if is_outage => tracing::debug!(target: "librdkafka", "{facility}: {text}"),
         Debug => tracing::debug!(target: "librdkafka", "{facility}: {text}"),
@@ -51,6 +61,11 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
             }
         }
     }
+}
+
+/// Returns whether a line says that a producer has no use for a property of consumers, or the other way round: all clients get all of `kafka.properties`.
+fn is_for_another_client(facility: &str, text: &str) -> bool {
+    facility == "CONFWARN" && text.contains("property and will be ignored by this")
 }
 
 /// Handles an error of librdkafka. The end of a partition comes as an error too, and is none.
@@ -116,6 +131,14 @@ impl Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_property_of_another_kind_of_client_is_no_warning() {
+        let line = |rest| format!("[thrd:app]: Configuration property session.timeout.ms {rest}");
+        let other = line("is a consumer property and will be ignored by this producer instance");
+        assert!(is_for_another_client("CONFWARN", &other));
+        assert!(!is_for_another_client("CONFWARN", &line("is deprecated")));
+    }
 
     #[test]
     fn one_line_at_once_then_one_a_minute_with_a_count() {

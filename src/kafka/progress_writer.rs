@@ -6,56 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
-use rdkafka::Statistics;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, ThreadedProducer};
 
 use super::clients;
 use super::commit_metadata::{ACKNOWLEDGED_WRITER, RecordWriters, WRITER};
-use super::fault::{KafkaFault, broker};
+use super::contexts::{Outcome, OutcomeContext, Unwritten};
+use super::fault::KafkaFault;
 use super::options::Options;
 use super::outage;
 use super::progress::Progress;
+use super::refusal::Refusal;
+use super::topics;
 
 /// How long an acknowledgement may take before a warning is logged.
 const SLOW_WRITE: Duration = Duration::from_secs(10);
-
-/// Passes acknowledgements on to the writer, from the producer's own thread.
-struct Acknowledgements(crossbeam_channel::Sender<Result<(), KafkaFault>>);
-
-impl ClientContext for Acknowledgements {
-    fn stats(&self, statistics: Statistics) {
-        super::statistics::producer("progress", &statistics);
-    }
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        outage::log(level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        outage::error(&error, reason);
-    }
-}
-
-impl ProducerContext for Acknowledgements {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let acknowledged = match result {
-            Ok(_) => Ok(()),
-            Err((error, message)) => Err(KafkaFault::NotAcknowledged {
-                topic: message.topic().to_owned(),
-                partition: message.partition(),
-                source: Box::new(error.clone()),
-            }),
-        };
-        // Once the writer has gone, nothing waits for the record.
-        let _ = self.0.send(acknowledged);
-    }
-}
+/// The first pause before refused records are written again, and the longest one.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// One record to be written; without progress it is a tombstone.
 #[derive(Debug, Clone, Copy)]
@@ -76,8 +45,13 @@ impl ProgressWrite<'_> {
         self.progress.map(|progress| progress.to_json(group_id))
     }
 
-    /// Returns the record with its value.
-    pub fn record<'a>(&'a self, topic: &'a str, value: Option<&'a [u8]>) -> BaseRecord<'a, [u8], [u8]> {
+    /// Returns the record with its value and its number.
+    pub fn record<'a>(
+        &'a self,
+        topic: &'a str,
+        value: Option<&'a [u8]>,
+        number: usize,
+    ) -> BaseRecord<'a, [u8], [u8], usize> {
         let mut headers = OwnedHeaders::new();
         let RecordWriters { next, acknowledged } = self.writers;
         for (key, writer) in [(WRITER, next), (ACKNOWLEDGED_WRITER, acknowledged)] {
@@ -86,19 +60,17 @@ impl ProgressWrite<'_> {
             }
         }
         let key = self.stream_id.as_bytes();
-        let record = BaseRecord::to(topic).partition(self.partition).key(key).headers(headers);
-        match value {
-            Some(value) => record.payload(value),
-            None => record,
-        }
+        let record =
+            BaseRecord::with_opaque_to(topic, number).partition(self.partition).key(key).headers(headers);
+        BaseRecord { payload: value, ..record }
     }
 }
 
 /// Writes the progress of one group.
 pub(super) struct ProgressWriter {
     kafka: Options,
-    producer: ThreadedProducer<Acknowledgements>,
-    acknowledged: crossbeam_channel::Receiver<Result<(), KafkaFault>>,
+    producer: ThreadedProducer<OutcomeContext>,
+    outcomes: crossbeam_channel::Receiver<Outcome>,
 }
 
 impl ProgressWriter {
@@ -108,45 +80,86 @@ impl ProgressWriter {
     /// Where librdkafka refuses a setting.
     pub fn new(kafka: &Options) -> Result<Self, KafkaFault> {
         // Bounded by the producer's own queue.
-        let (acknowledge, acknowledged) = crossbeam_channel::unbounded();
-        let producer = clients::progress_producer(kafka, Acknowledgements(acknowledge))?;
-        Ok(Self { kafka: kafka.clone(), producer, acknowledged })
+        let (sender, outcomes) = crossbeam_channel::unbounded();
+        let context = OutcomeContext { producer: "progress", outcomes: sender };
+        Ok(Self { kafka: kafka.clone(), producer: clients::progress_producer(kafka, context)?, outcomes })
     }
 
-    /// Writes records and waits until each is acknowledged.
+    /// Writes records and waits until each is acknowledged. Those that the topic refuses for now are written again, with growing pauses, for as long as it
+    /// takes.
     ///
     /// Acknowledgements come from the producer's thread as they arrive. `flush` is not used: rdkafka polls in slices of 100 ms there and sits each out.
     ///
     /// # Errors
-    /// Where one is not acknowledged for good; then the commit that they belong to must not follow.
+    /// Where one cannot be written for good; then the commit that they belong to must not follow.
     pub fn write<'a>(&self, records: impl Iterator<Item = ProgressWrite<'a>>) -> Result<(), KafkaFault> {
-        let mut unacknowledged = 0;
-        for record in records {
-            while !self.send(record)? {
-                self.wait_for_one()?;
-                unacknowledged -= 1;
+        let records: Vec<ProgressWrite<'a>> = records.collect();
+        let mut groups = vec![(0..records.len()).collect::<Vec<_>>()];
+        let mut pause = FIRST_PAUSE;
+        while let Some(group) = groups.pop() {
+            let mut again = Vec::new();
+            for unwritten in self.write_group(&records, &group)? {
+                match Refusal::of(&unwritten.error) {
+                    // The brokers refuse a batch as a whole; each of its records may be small enough.
+                    Refusal::TooLarge if group.len() > 1 => groups.push(vec![unwritten.number]),
+                    Refusal::Passing => again.push(unwritten),
+                    _ => return Err(fault(unwritten)),
+                }
             }
-            unacknowledged += 1;
+            if let Some(first) = again.first() {
+                let (topic, error) = (&first.topic, &first.error);
+                outage::report(&format!(
+                    "publish to {topic}: {error}; it is tried again, and no offset is committed"
+                ));
+                topics::restore_progress(&self.kafka, &again);
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                groups.push(again.iter().map(|unwritten| unwritten.number).collect());
+            }
         }
-        (0..unacknowledged).try_for_each(|_| self.wait_for_one())
+        Ok(())
     }
 
-    /// Puts a record into the producer's queue; `false` where it is full.
-    fn send(&self, record: ProgressWrite<'_>) -> Result<bool, KafkaFault> {
-        let topic = &self.kafka.progress_topic;
+    /// Writes the records with these numbers, waits until the outcome of each is known, and returns those that were refused.
+    fn write_group(
+        &self,
+        records: &[ProgressWrite<'_>],
+        numbers: &[usize],
+    ) -> Result<Vec<Unwritten>, KafkaFault> {
+        let (mut left, mut refused) = (0, Vec::new());
+        for number in numbers {
+            let mut sent = self.send(*number, &records[*number]);
+            while matches!(sent, Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull))) {
+                refused.extend(self.wait_for_one()?.err());
+                left -= 1;
+                sent = self.send(*number, &records[*number]);
+            }
+            match sent {
+                Ok(()) => left += 1,
+                Err(error) => {
+                    let (topic, partition) = (self.kafka.progress_topic.clone(), records[*number].partition);
+                    refused.push(Unwritten { number: *number, bytes: 0, topic, partition, error });
+                }
+            }
+        }
+        for _ in 0..left {
+            refused.extend(self.wait_for_one()?.err());
+        }
+        Ok(refused)
+    }
+
+    /// Puts a record into the producer's queue.
+    fn send(&self, number: usize, record: &ProgressWrite<'_>) -> Result<(), KafkaError> {
         let value = record.value(&self.kafka.group_id);
-        match self.producer.send(record.record(topic, value.as_deref())) {
-            Ok(()) => Ok(true),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),
-            Err((error, _)) => Err(broker(&self.kafka, format!("write progress to {topic}"))(error)),
-        }
+        let record = record.record(&self.kafka.progress_topic, value.as_deref(), number);
+        self.producer.send(record).map_err(|(error, _)| error)
     }
 
-    /// Waits for one acknowledgement. Brokers that are away are waited for, with a warning each [`SLOW_WRITE`].
-    fn wait_for_one(&self) -> Result<(), KafkaFault> {
+    /// Waits for the outcome of one record. Brokers that are away are waited for, with a warning each [`SLOW_WRITE`].
+    fn wait_for_one(&self) -> Result<Outcome, KafkaFault> {
         loop {
-            match self.acknowledged.recv_timeout(SLOW_WRITE) {
-                Ok(outcome) => return outcome,
+            match self.outcomes.recv_timeout(SLOW_WRITE) {
+                Ok(outcome) => return Ok(outcome),
                 Err(RecvTimeoutError::Timeout) => {
                     let topic = &self.kafka.progress_topic;
                     outage::report(&format!(
@@ -159,4 +172,8 @@ impl ProgressWriter {
             }
         }
     }
+}
+
+fn fault(Unwritten { topic, partition, error, .. }: Unwritten) -> KafkaFault {
+    KafkaFault::NotAcknowledged { topic, partition, source: Box::new(error) }
 }

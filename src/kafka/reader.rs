@@ -28,6 +28,7 @@ use super::partition_end::PartitionEnds;
 use super::producer::{EventProducer, ForTransaction};
 use super::reader_commit::FIRST_RETRY;
 use super::rebalance::{LAST_COMMIT, Leaving};
+use super::rejoin::{PendingForgets, Rejoin};
 use super::reset::OutOfRange;
 use super::transaction::ExactlyOnce;
 use super::transaction_buffer::TransactionBuffer;
@@ -35,7 +36,6 @@ use super::turns::Turns;
 use crate::serving::RegistryReceiver;
 use crate::shard::PartitionReport;
 use crate::shard::{ShardMessage, Shards};
-use crate::stream::Assignment;
 use crate::telemetry::{Readiness, metrics};
 
 /// How long a record is waited for, and so how long reports wait at most.
@@ -53,6 +53,7 @@ const COMMIT_PART: f64 = 0.9;
 const DELIVERY_STOP: Duration = Duration::from_secs(1);
 
 /// The channels and limits of a reader.
+#[derive(Clone)]
 pub struct ReaderLinks {
     /// Where chunks go.
     pub shards: Shards,
@@ -86,6 +87,7 @@ pub struct Reader {
     pub(super) loading: Option<AssignmentLoader>,
     pub(super) leaving: VecDeque<Leaving>,
     pub(super) out_of_range: OutOfRange,
+    pub(super) rejoin: Rejoin,
     pub(super) committer: Committer,
     /// When the commit that is under way was started.
     pub(super) commit_started: Instant,
@@ -103,7 +105,7 @@ pub struct Reader {
     /// When the last commit was started.
     pub(super) committed: Instant,
     /// Shards that have no room yet for the message that a partition was released.
-    pub(super) pending_forgets: Vec<(tokio::sync::mpsc::Sender<ShardMessage>, Assignment)>,
+    pub(super) pending_forgets: PendingForgets,
     /// Identifies this process among the writers of the group.
     pub(super) process: uuid::Uuid,
     /// Partitions that were assigned so far.
@@ -118,11 +120,11 @@ impl Reader {
     ///
     /// # Errors
     /// Where librdkafka refuses a setting.
-    pub fn new(kafka: &Options, mut links: ReaderLinks) -> Result<Self, KafkaFault> {
+    pub fn new(kafka: &Options, links: ReaderLinks) -> Result<Self, KafkaFault> {
         let (consumer, events) = clients::input_consumer(kafka)?;
         let (consumer, process) = (Arc::new(consumer), uuid::Uuid::new_v4());
         let limit = kafka.transaction_windows;
-        let transaction = links.events.take().map(|events| TransactionBuffer::new(events, limit));
+        let transaction = links.events.clone().map(|events| TransactionBuffer::new(events, limit));
         let delivery: Box<dyn Delivery> = match transaction {
             Some(_) => Box::new(ExactlyOnce::new(kafka, Arc::clone(&consumer), process)?),
             None => Box::new(AtLeastOnce::new(kafka, Arc::clone(&consumer))?),
@@ -148,6 +150,7 @@ impl Reader {
             retry: None,
             retry_pause: FIRST_RETRY,
             out_of_range: OutOfRange::default(),
+            rejoin: Rejoin::new(kafka),
             committed: Instant::now(),
             assignments: 0,
             turns: Turns::default(),
@@ -156,10 +159,7 @@ impl Reader {
     }
 
     /// Reads until `stop` is cancelled, then drains.
-    ///
-    /// # Errors
-    /// See [`KafkaFault`]; nothing unsettled was committed, so a restart reads it again.
-    pub fn run(mut self, stop: &CancellationToken) -> Result<(), KafkaFault> {
+    pub(super) fn read(&mut self, stop: &CancellationToken) -> Result<(), KafkaFault> {
         let mut idle_ended = Instant::now();
         while !stop.is_cancelled() {
             self.step()?;
@@ -240,7 +240,7 @@ impl Reader {
     }
 
     /// Stops reading, waits for the reports that are outstanding, commits, and leaves the group. Does not wait for brokers that are away.
-    fn drain(mut self) -> Result<(), KafkaFault> {
+    fn drain(&mut self) -> Result<(), KafkaFault> {
         self.draining = true;
         self.hasten_retry();
         let (started, grace) = (Instant::now(), self.links.grace_period);

@@ -18,12 +18,9 @@ const LONGEST_RETRY: Duration = Duration::from_secs(5);
 impl Reader {
     /// Notes the outcomes of commits, and tries an aborted one again.
     pub(super) fn handle_delivered(&mut self) -> Result<(), KafkaFault> {
-        while let Some((mut commit, outcome)) = self.delivery.delivered()? {
+        while let Some((commit, outcome)) = self.delivery.delivered()? {
             match outcome {
-                CommitOutcome::RecordRefused(index) => {
-                    commit.replace_refused(index, &self.kafka.dead_letter_topic);
-                    self.retry = Some((commit, Instant::now() + FIRST_RETRY));
-                }
+                CommitOutcome::Refused => self.retry = Some((commit, Instant::now())),
                 CommitOutcome::Aborted => {
                     let waits = self.draining || !self.leaving.is_empty();
                     let pause = if waits { FIRST_RETRY } else { self.retry_pause };

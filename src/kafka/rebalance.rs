@@ -43,6 +43,7 @@ impl Reader {
                 }
                 ConsumerEvent::Revoke(partitions) => self.revoke(partitions),
                 ConsumerEvent::HighWatermarks(watermarks) => self.report_lag(&watermarks),
+                ConsumerEvent::Coordinator(requests) => self.rejoin_when_due(requests)?,
             }
         }
         Ok(())

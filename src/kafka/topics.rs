@@ -10,8 +10,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::clients::{self, QuietContext, REQUEST_TIMEOUT};
+use super::contexts::Unwritten;
 use super::fault::{KafkaFault, broker};
 use super::options::Options;
+use super::outage;
 
 /// How often, and how far apart, it is checked whether partitions were added.
 const MOST_CHECKS: usize = 100;
@@ -90,6 +92,29 @@ pub(super) fn ensure_progress_partitions(
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(async { ensure_progress(kafka, &clients::admin(kafka)?, wanted).await }).map(|_| ())
+}
+
+/// Creates the progress topic again, or adds partitions to it, where records were not written because it was deleted. A failure is logged: the caller writes
+/// the records again later in any case. Blocks its thread for a few requests.
+pub(super) fn restore_progress(kafka: &Options, unwritten: &[Unwritten]) {
+    use RDKafkaErrorCode as Code;
+    let is_missing = |record: &&Unwritten| {
+        let code = record.error.rdkafka_error_code();
+        let missing = [Code::UnknownTopic, Code::UnknownPartition, Code::UnknownTopicOrPartition];
+        record.topic == kafka.progress_topic && code.is_some_and(|code| missing.contains(&code))
+    };
+    let Some(highest) = unwritten.iter().filter(is_missing).map(|record| record.partition).max() else {
+        return;
+    };
+    let wanted = usize::try_from(highest + 1).unwrap_or(1).max(1);
+    let restored =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(KafkaFault::from);
+    let restored = restored.and_then(|runtime| {
+        runtime.block_on(async { ensure_progress(kafka, &clients::admin(kafka)?, wanted).await })
+    });
+    if let Err(fault) = restored {
+        outage::report(&fault.to_string());
+    }
 }
 
 /// Returns the number of partitions of `topic`, which is created with `partitions` of them where it is missing.

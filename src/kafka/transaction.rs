@@ -20,12 +20,14 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use super::clients::{REQUEST_TIMEOUT, ReaderContext};
 use super::commit::{Commit, CommitOutcome, PartitionCommit};
 use super::commit_metadata::CommitMetadata;
+use super::contexts::Unwritten;
 use super::delivery::{Delivery, progress_writes, tombstones};
 use super::fault::KafkaFault;
 use super::options::Options;
 use super::outage;
 use super::producer::Outgoing;
 use super::refusal::Refusal;
+use super::topics;
 use super::transaction_producer::{Failure, RETRY, TransactionProducer};
 use crate::telemetry::metrics::{
     KAFKA_COMMITS_TOTAL, KAFKA_TRANSACTION_SECONDS, KAFKA_TRANSACTIONS_ABORTED_TOTAL,
@@ -41,11 +43,15 @@ pub(super) struct ExactlyOnce {
     producer: TransactionProducer,
     /// Producers since the last commit.
     replacements: usize,
-    /// Whether the next transaction sends each record alone, because one of the last was refused: its batch may have been too large, and it is not known
-    /// which record of a batch the brokers refuse.
-    one_by_one: bool,
-    /// The record of a transaction with `one_by_one` that is not acknowledged yet.
-    current: Option<usize>,
+    /// The most bytes of records that are sent together; see [`Self::after_refusal`].
+    group_bytes: usize,
+}
+
+/// Records that are sent and not waited for yet.
+#[derive(Default)]
+struct Group {
+    records: usize,
+    bytes: usize,
 }
 
 impl ExactlyOnce {
@@ -70,62 +76,79 @@ impl ExactlyOnce {
             consumer,
             producer: TransactionProducer::new(kafka, &transactional_id)?,
             replacements: 0,
-            one_by_one: false,
-            current: None,
+            group_bytes: usize::MAX,
         })
     }
 
     /// Runs one transaction. The second value of an error says whether it may have been committed.
-    fn run(&mut self, commit: &Commit) -> Result<(), (Failure, bool)> {
+    fn run(&self, commit: &Commit) -> Result<(), (Failure, bool)> {
         let before = |failure| (failure, false);
         self.producer.begin().map_err(before)?;
-        let sent = self.send(commit).map_err(before)?;
-        self.producer.wait_for(sent).map_err(before)?;
+        self.send(commit).map_err(before)?;
         self.producer.send_offsets(commit).map_err(before)?;
         self.producer.commit().map_err(|failure| (failure, true))
     }
 
-    /// Puts all records into the producer's queue and returns how many of them are not acknowledged yet.
-    fn send(&mut self, commit: &Commit) -> Result<usize, Failure> {
-        let mut sent = 0;
-        for (index, record) in commit.records.iter().enumerate() {
+    /// Sends all records and waits until they are acknowledged. Their numbers are those of [`Commit::records`]; progress follows.
+    fn send(&self, commit: &Commit) -> Result<(), Failure> {
+        let mut group = Group::default();
+        for (number, record) in commit.records.iter().enumerate() {
             let Outgoing { topic, key, value, headers, .. } = &record.message;
-            let send = || {
-                let record = BaseRecord::<[u8], [u8]>::to(topic).headers(headers.clone());
-                let (key, payload) = (key.as_deref(), value.as_deref());
+            let (key, payload) = (key.as_deref(), value.as_deref());
+            self.join(&mut group, key.map_or(0, <[u8]>::len) + payload.map_or(0, <[u8]>::len))?;
+            self.producer.send(|| {
+                let record = BaseRecord::with_opaque_to(topic, number).headers(headers.clone());
                 BaseRecord { key, payload, ..record }
-            };
-            self.current = Some(index).filter(|_| self.one_by_one);
-            self.producer.send(send)?;
-            if self.one_by_one {
-                self.producer.wait_for(1)?;
-            } else {
-                sent += 1;
-            }
+            })?;
         }
-        self.current = None;
-        for write in progress_writes(commit).chain(tombstones(commit)) {
+        let progress = progress_writes(commit).chain(tombstones(commit));
+        for (number, write) in (commit.records.len()..).zip(progress) {
             let value = write.value(&self.kafka.group_id);
-            self.producer.send(|| write.record(&self.kafka.progress_topic, value.as_deref()))?;
-            sent += 1;
+            self.join(&mut group, write.stream_id.len() + value.as_ref().map_or(0, Vec::len))?;
+            self.producer.send(|| write.record(&self.kafka.progress_topic, value.as_deref(), number))?;
         }
-        Ok(sent)
+        self.producer.wait_for(group.records)
     }
 
-    /// Returns the outcome of an aborted transaction. Where a record was refused for what it holds, the next transaction finds out which.
-    fn after_abort(&mut self, error: KafkaError) -> Result<CommitOutcome, KafkaFault> {
-        let is_record = matches!(Refusal::of(&error), Refusal::TooLarge | Refusal::Unwritable);
-        let found = self.current.take();
-        match (is_record, self.one_by_one, found) {
-            (true, true, Some(index)) => Ok(CommitOutcome::RecordRefused(index)),
-            // All events and dead letters were acknowledged, so it is progress that is refused.
-            (true, true, None) => Err(self.producer.fault("write progress in a transaction of", error)),
-            (true, false, _) => {
-                self.one_by_one = true;
-                Ok(CommitOutcome::Aborted)
-            }
-            (false, ..) => Ok(CommitOutcome::Aborted),
+    /// Adds a record to a group. If there is no room for it, the records of the group are waited for, and it begins the next one.
+    fn join(&self, group: &mut Group, bytes: usize) -> Result<(), Failure> {
+        if group.records > 0 && group.bytes.saturating_add(bytes) > self.group_bytes {
+            self.producer.wait_for(group.records)?;
+            *group = Group::default();
         }
+        *group = Group { records: group.records + 1, bytes: group.bytes + bytes };
+        Ok(())
+    }
+
+    /// Returns the outcome of a transaction that was aborted because of `unwritten` records.
+    ///
+    /// The brokers refuse a batch as a whole, for its size or for one of its records, and librdkafka does not report which records were in a batch. So a
+    /// single record is to blame only if no other one was refused. Otherwise fewer are sent together from now on, which also is what a topic needs that
+    /// takes small batches only.
+    fn after_refusal(
+        &mut self,
+        commit: &mut Commit,
+        unwritten: &[Unwritten],
+    ) -> Result<CommitOutcome, KafkaFault> {
+        let is_refused = |record: &&Unwritten| {
+            matches!(Refusal::of(&record.error), Refusal::TooLarge | Refusal::Unwritable)
+        };
+        let refused: Vec<&Unwritten> = unwritten.iter().filter(is_refused).collect();
+        match refused[..] {
+            [] => return Ok(CommitOutcome::Aborted),
+            [record] if record.number < commit.records.len() => {
+                commit.replace_refused(record.number, &record.error, &self.kafka.dead_letter_topic);
+            }
+            [record] => {
+                let error = record.error.clone();
+                return Err(self.producer.fault("write progress in a transaction of", error));
+            }
+            _ => {
+                let bytes: usize = refused.iter().map(|record| record.bytes).sum();
+                self.group_bytes = (bytes / 2).min(self.group_bytes / 2);
+            }
+        }
+        Ok(CommitOutcome::Refused)
     }
 
     /// Replaces the producer, which ends the transaction of the old one.
@@ -137,6 +160,18 @@ impl ExactlyOnce {
         tracing::warn!(id = self.producer.id(), "the transactional producer is replaced: {error}");
         self.producer = TransactionProducer::new(&self.kafka, self.producer.id())?;
         self.producer.initialise()
+    }
+
+    /// Returns the outcome of a commit after an error that the producer cannot go on after.
+    fn after_fatal(
+        &mut self,
+        commit: &Commit,
+        error: KafkaError,
+        may_be_committed: bool,
+    ) -> Result<CommitOutcome, KafkaFault> {
+        self.replace(error)?;
+        let committed = may_be_committed && self.is_committed(commit)?;
+        Ok(if committed { CommitOutcome::Acknowledged } else { CommitOutcome::Aborted })
     }
 
     /// Returns whether the group has the offsets of a commit.
@@ -174,31 +209,34 @@ impl Delivery for ExactlyOnce {
         self.producer.initialise()
     }
 
-    fn deliver(&mut self, commit: &Commit) -> Result<CommitOutcome, KafkaFault> {
+    fn deliver(&mut self, commit: &mut Commit) -> Result<CommitOutcome, KafkaFault> {
         let started = Instant::now();
         let ran = self.run(commit);
         histogram!(KAFKA_TRANSACTION_SECONDS).record(started.elapsed());
         let (failure, may_be_committed) = match ran {
             Ok(()) => {
-                (self.replacements, self.one_by_one) = (0, false);
+                self.replacements = 0;
                 counter!(KAFKA_COMMITS_TOTAL).increment(1);
                 return Ok(CommitOutcome::Acknowledged);
             }
             Err(failed) => failed,
         };
         counter!(KAFKA_TRANSACTIONS_ABORTED_TOTAL).increment(1);
-        let error = match failure {
-            Failure::Abort(error) => {
-                outage::report(&format!("a transaction is aborted and tried again: {error}"));
-                if self.producer.abort() {
-                    return self.after_abort(error);
-                }
-                error
+        let (error, mut unwritten) = match failure {
+            Failure::Abort(error) => (error, Vec::new()),
+            Failure::Unwritten(records) => {
+                (records.first().map_or(KafkaError::Canceled, |first| first.error.clone()), records)
             }
-            Failure::Fatal(error) => error,
+            Failure::Fatal(error) => return self.after_fatal(commit, error, may_be_committed),
         };
-        self.replace(error)?;
-        let committed = may_be_committed && self.is_committed(commit)?;
-        Ok(if committed { CommitOutcome::Acknowledged } else { CommitOutcome::Aborted })
+        outage::report(&format!("a transaction is aborted and tried again: {error}"));
+        match self.producer.abort() {
+            Some(others) => {
+                unwritten.extend(others);
+                topics::restore_progress(&self.kafka, &unwritten);
+                self.after_refusal(commit, &unwritten)
+            }
+            None => self.after_fatal(commit, error, may_be_committed),
+        }
     }
 }

@@ -5,19 +5,16 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use rdkafka::Statistics;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
+use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::clients::{self, REQUEST_TIMEOUT};
 use super::commit::Commit;
+use super::contexts::{Outcome, OutcomeContext, Unwritten};
 use super::fault::{KafkaFault, broker};
 use super::options::Options;
-use super::outage;
 
 /// How long a step of a transaction waits before it is checked again.
 const SLICE: Duration = Duration::from_millis(1);
@@ -26,46 +23,22 @@ pub(super) const RETRY: Duration = Duration::from_millis(100);
 /// How often an abort is tried before the producer is replaced.
 const ABORTS: usize = 3;
 
-/// Counts acknowledgements, from the producer's own thread.
-struct Acknowledgements(Sender<Option<KafkaError>>);
-
-impl ClientContext for Acknowledgements {
-    fn stats(&self, statistics: Statistics) {
-        super::statistics::producer("transactions", &statistics);
-    }
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        outage::log(level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        outage::error(&error, reason);
-    }
-}
-
-impl ProducerContext for Acknowledgements {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        // Once the delivery has gone, nothing waits for the record.
-        let _ = self.0.send(result.as_ref().err().map(|(error, _)| error.clone()));
-    }
-}
-
 /// Why a transaction was not committed.
 pub(super) enum Failure {
     /// It is aborted and can be tried again.
     Abort(KafkaError),
+    /// It is aborted, because these records were not written, and perhaps others.
+    Unwritten(Vec<Unwritten>),
     /// The producer cannot go on.
     Fatal(KafkaError),
 }
 
-/// A producer with the channel of its acknowledgements.
+/// A producer with the channel of its records' outcomes.
 pub(super) struct TransactionProducer {
     kafka: Options,
     transactional_id: String,
-    producer: ThreadedProducer<Acknowledgements>,
-    acknowledged: Receiver<Option<KafkaError>>,
+    producer: ThreadedProducer<OutcomeContext>,
+    outcomes: Receiver<Outcome>,
 }
 
 impl TransactionProducer {
@@ -75,15 +48,10 @@ impl TransactionProducer {
     /// Where librdkafka refuses a setting.
     pub fn new(kafka: &Options, transactional_id: &str) -> Result<Self, KafkaFault> {
         // Bounded by the producer's own queue.
-        let (acknowledge, acknowledged) = unbounded();
-        let context = Acknowledgements(acknowledge);
+        let (sender, outcomes) = unbounded();
+        let context = OutcomeContext { producer: "transactions", outcomes: sender };
         let producer = clients::transactional_producer(kafka, transactional_id, context)?;
-        Ok(Self {
-            kafka: kafka.clone(),
-            transactional_id: transactional_id.to_owned(),
-            producer,
-            acknowledged,
-        })
+        Ok(Self { kafka: kafka.clone(), transactional_id: transactional_id.to_owned(), producer, outcomes })
     }
 
     /// Returns the transactional id.
@@ -118,48 +86,55 @@ impl TransactionProducer {
     }
 
     /// Puts a record into the producer's queue, waiting while that is full.
-    pub fn send<'a>(&self, record: impl Fn() -> BaseRecord<'a, [u8], [u8]>) -> Result<(), Failure> {
+    pub fn send<'a>(&self, record: impl Fn() -> BaseRecord<'a, [u8], [u8], usize>) -> Result<(), Failure> {
         loop {
-            match self.producer.send(record()) {
+            let (error, record) = match self.producer.send(record()) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
-                    std::thread::sleep(SLICE);
+                Err(failed) => failed,
+            };
+            match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::QueueFull) => std::thread::sleep(SLICE),
+                // Larger than the producer allows.
+                Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                    let (number, topic) = (record.delivery_opaque, record.topic.to_owned());
+                    return Err(Failure::Unwritten(vec![Unwritten {
+                        number,
+                        bytes: 0,
+                        topic,
+                        partition: -1,
+                        error,
+                    }]));
                 }
-                Err((error, _)) => return Err(classify(error)),
+                _ => return Err(classify(error)),
             }
         }
     }
 
-    /// Waits until each record is acknowledged or has failed. The transaction's timeout bounds how long a record is tried.
+    /// Waits until each record is acknowledged, or one has failed. The transaction's timeout bounds how long a record is tried.
     ///
     /// rdkafka's `flush` is called without a timeout: with one it waits in slices of 100 ms.
     pub fn wait_for(&self, sent: usize) -> Result<(), Failure> {
-        let (mut left, mut failed) = (sent, None);
+        let mut left = sent;
         while left > 0 {
             // Makes the producer send what lingers.
             let _ = self.producer.flush(Duration::ZERO);
-            match self.acknowledged.recv_timeout(RETRY) {
-                Ok(outcome) => {
-                    failed = failed.or(outcome);
-                    left -= 1;
-                    while left > 0
-                        && let Ok(outcome) = self.acknowledged.try_recv()
-                    {
-                        failed = failed.or(outcome);
-                        left -= 1;
-                    }
+            let mut wait = RETRY;
+            while left > 0 {
+                match self.outcomes.recv_timeout(wait) {
+                    Ok(Ok(())) => left -= 1,
+                    // librdkafka sends nothing further then: the abort returns the rest.
+                    Ok(Err(unwritten)) => return Err(Failure::Unwritten(vec![unwritten])),
+                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(RecvTimeoutError::Disconnected) => return Err(Failure::Fatal(KafkaError::Canceled)),
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Failure::Fatal(KafkaError::Canceled));
-                }
+                wait = Duration::ZERO;
             }
         }
         // A record counts until its report is dropped, which is just after it was counted here.
         while self.producer.flush(Duration::ZERO).is_err() {
             std::thread::sleep(SLICE);
         }
-        failed.map_or(Ok(()), |error| Err(classify(error)))
+        Ok(())
     }
 
     /// Adds the offsets of a commit to the transaction, in the name of its member of the group.
@@ -193,8 +168,8 @@ impl TransactionProducer {
         }
     }
 
-    /// Aborts the transaction; `false` where the producer cannot go on.
-    pub fn abort(&self) -> bool {
+    /// Aborts the transaction and returns the records that were not written; `None` where the producer cannot go on.
+    pub fn abort(&self) -> Option<Vec<Unwritten>> {
         for _ in 0..ABORTS {
             match self.producer.abort_transaction(REQUEST_TIMEOUT) {
                 Ok(()) => {
@@ -202,17 +177,16 @@ impl TransactionProducer {
                     while self.producer.flush(Duration::ZERO).is_err() {
                         std::thread::sleep(SLICE);
                     }
-                    while self.acknowledged.try_recv().is_ok() {}
-                    return true;
+                    return Some(self.outcomes.try_iter().filter_map(Result::err).collect());
                 }
                 Err(error) if is_retriable(&error) => std::thread::sleep(RETRY),
                 Err(error) => {
                     tracing::warn!("a transaction cannot be aborted: {error}");
-                    return false;
+                    return None;
                 }
             }
         }
-        false
+        None
     }
 }
 

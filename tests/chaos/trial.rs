@@ -156,7 +156,7 @@ fn last_line(daemon: &Daemon) -> String {
 pub async fn produce(brokers: String, topic: String, records: Vec<Timed>) -> BTreeSet<(i32, i64)> {
     let mut settings = rdkafka::ClientConfig::new();
     settings.set("bootstrap.servers", brokers).set("enable.idempotence", "true").set("linger.ms", "5");
-    settings.set("message.timeout.ms", "300000").set("message.max.bytes", "4194304").set("log_level", "0");
+    settings.set("message.timeout.ms", "0").set("message.max.bytes", "4194304").set("log_level", "0");
     let producer: FutureProducer = settings.create().expect("a producer");
     let (start, mut sent) = (Instant::now(), Vec::new());
     for timed in &records {

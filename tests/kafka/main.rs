@@ -25,6 +25,7 @@ mod other_clients;
 mod out_of_domain;
 mod outage;
 mod progress;
+mod progress_topic;
 mod rebalance;
 mod send;
 mod tail;

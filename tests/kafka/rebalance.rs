@@ -1,5 +1,5 @@
 //! Partitions that move to a second daemon: how long that takes while streams are open, and that it happens although the first one cannot publish what it
-//! has read.
+//! has read, or an answer of the coordinator is lost.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -149,4 +149,107 @@ async fn partitions_are_released_after_the_revoke_timeout_although_the_output_re
     cluster.read_until("affectd.emotions", Duration::from_secs(60), all).await;
     first.kill().await;
     second.kill().await;
+}
+
+/// The consumer protocol (KIP-848): the coordinator tells the first daemon to release partitions, and that answer to a heartbeat is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_move_although_an_answer_of_the_coordinator_is_lost() {
+    let mut cluster = Cluster::start().await;
+    if cluster.kind == Kind::Mock {
+        eprintln!("not run: the mock cluster cannot be stopped");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let model = model_fixture::tiny(folder.path(), Layout::Ntc, Output::Logits);
+    let options = options(&cluster, &model, "lost")
+        .await
+        .set("kafka.properties.group.protocol", "consumer")
+        .set("kafka.properties.statistics.interval.ms", "1000")
+        .set("kafka.properties.debug", "cgrp")
+        .env("RUST_LOG", "info,librdkafka=debug");
+    let mut first = options.start().await;
+    has_assigned(&first, PARTITIONS).await;
+    let mut second = options.start_unready().await;
+    // It is a member now. The answer to the next heartbeat of the first daemon takes partitions from it, and comes after the heartbeat's timeout of 1 s.
+    logs(&second, "ConsumerGroupHeartbeat response received").await;
+    cluster.control("pause");
+    tokio::time::sleep(Duration::from_millis(2_200)).await;
+    cluster.control("resume");
+    has_assigned(&second, PARTITIONS / 2).await;
+    for daemon in [&mut first, &mut second] {
+        daemon.terminate();
+        assert!(daemon.ended().await.success(), "{}", daemon.log());
+    }
+}
+
+/// The consumer protocol: the brokers refuse a second member of one instance id until the session of the first one has timed out.
+#[tokio::test]
+async fn a_daemon_waits_until_its_instance_id_is_free() {
+    let cluster = Cluster::start().await;
+    if cluster.kind == Kind::Mock {
+        eprintln!("not run: the mock cluster has no static members of this protocol");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let model = model_fixture::tiny(folder.path(), Layout::Ntc, Output::Logits);
+    for delivery in ["at-least-once", "exactly-once"] {
+        let options = options(&cluster, &model, delivery)
+            .await
+            .set("kafka.delivery", delivery)
+            .set("kafka.instance_id", "affectd-0")
+            .set("kafka.properties.group.protocol", "consumer");
+        let first = options.start().await;
+        has_assigned(&first, PARTITIONS).await;
+        first.kill().await;
+        let mut second = options.start().await;
+        has_assigned(&second, PARTITIONS).await;
+        assert!(second.log().contains("UnreleasedInstanceId"), "{}", second.log());
+        second.terminate();
+        assert!(second.ended().await.success(), "{}", second.log());
+    }
+}
+
+/// The right to be a member is missing at the start, and is withdrawn for a while later: no daemon ends, and each window is published once.
+#[tokio::test]
+async fn a_group_that_refuses_its_members_for_a_while_is_waited_for() {
+    let cluster = Cluster::start().await;
+    if cluster.kind == Kind::Mock {
+        eprintln!("not run: the mock cluster has no rights");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let model = model_fixture::tiny(folder.path(), Layout::Ntc, Output::Logits);
+    for protocol in ["classic", "consumer"] {
+        let options = options(&cluster, &model, protocol)
+            .await
+            .set("kafka.delivery", "exactly-once")
+            .set("kafka.unready_after", "1s")
+            .set("kafka.properties.group.protocol", protocol);
+        let [input, output] = ["audio", "emotions"].map(|topic| format!("{protocol}.{topic}"));
+        acl::set_members_allowed(&cluster.brokers, protocol, false);
+        let mut daemon = options.start_unready().await;
+        logs(&daemon, "GroupAuthorizationFailed").await;
+        assert!(daemon.get("/readyz").await.unwrap().1.contains("joining the group"));
+        acl::set_members_allowed(&cluster.brokers, protocol, true);
+        has_assigned(&daemon, PARTITIONS).await;
+
+        let second = || Record::new("call", vec![0x55; 8_000]).header("content-type", "audio/PCMU;rate=8000");
+        cluster.produce(&input, &[second(), second()]).await;
+        cluster.read_until(&output, Duration::from_secs(60), |events| events.len() == 3).await;
+        acl::set_members_allowed(&cluster.brokers, protocol, false);
+        let unready = async {
+            while daemon.get("/readyz").await.unwrap().0 == 200 {
+                cluster.produce(&input, &[second()]).await;
+            }
+        };
+        bounded("an unready daemon", unready).await;
+        acl::set_members_allowed(&cluster.brokers, protocol, true);
+        cluster.produce(&input, &[second().header("affectd-last", "true")]).await;
+        let seconds = cluster.read(&input).await.len();
+        let events = 2 * seconds - 1;
+        cluster.read_until(&output, Duration::from_secs(60), |found| found.len() >= events).await;
+        assert_eq!(cluster.read(&output).await.len(), events, "{}", daemon.log());
+        daemon.terminate();
+        assert!(daemon.ended().await.success(), "{}", daemon.log());
+    }
 }

@@ -239,6 +239,49 @@ async fn a_batch_that_is_too_large_for_the_topic_costs_no_event() {
     assert!(cluster.read("batch.dead-letters").await.is_empty());
 }
 
+/// Large events that fit alone and not together, and one among them that does not fit. It alone becomes a dead letter.
+#[tokio::test]
+async fn a_record_that_is_refused_among_others_alone_becomes_a_dead_letter() {
+    let cluster = Cluster::start().await;
+    if cluster.kind == Kind::Mock {
+        eprintln!("not run: topics of the mock cluster have no limits");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    model_fixture::tiny(folder.path(), Layout::Ntc, Output::Logits);
+    cluster.create_topic("large.audio", 1, &[]).await;
+    cluster.create_topic("large.emotions", 1, &[("max.message.bytes", "4000")]).await;
+    cluster.create_topic("large.dead-letters", 1, &[]).await;
+    cluster.create_topic("large.progress", 1, &[("cleanup.policy", "compact")]).await;
+    // An event has the id of its stream some times.
+    let id = |number: usize| format!("{number:02}{}", "x".repeat(if number == 7 { 1_500 } else { 500 }));
+    let stream = |number: usize| {
+        let record =
+            Record::new(id(number), vec![0x55; 8_000]).header("content-type", "audio/PCMU;rate=8000");
+        record.header("affectd-last", "true")
+    };
+    cluster.produce("large.audio", &(0..12).map(stream).collect::<Vec<_>>()).await;
+    let options = options(&cluster, folder.path(), "large").set("kafka.delivery", "exactly-once");
+    let options = options.set("kafka.transaction_interval", "1s").set("limits.max_id_bytes", "2000");
+    let mut daemon = options.start().await;
+    cluster.read_until("large.emotions", PATIENCE, |events| events.len() >= 11).await;
+    stop(&mut daemon).await;
+    let keys = |records: Vec<Stored>| -> Vec<String> {
+        records.into_iter().map(|record| String::from_utf8(record.key.unwrap()).unwrap()).collect()
+    };
+    let others: Vec<String> = (0..12).filter(|number| *number != 7).map(id).collect();
+    // Streams of different shards are published in any order.
+    let mut published = keys(cluster.read("large.emotions").await);
+    published.sort();
+    assert_eq!(published, others);
+    let letters = cluster.read("large.dead-letters").await;
+    let error = letters[0].header("affectd-error").unwrap();
+    assert!(error.contains("MessageSizeTooLarge"), "{error}");
+    assert_eq!((letters[0].value.as_deref(), letters[0].header("affectd-reason")), (None, Some("event")));
+    // A key of more than 1,000 bytes is left out.
+    assert_eq!((letters.len(), letters[0].header("ce_subject")), (1, Some(&*id(7))));
+}
+
 fn signal(daemon: &Daemon, signal: &str) {
     let kill = std::process::Command::new("kill").arg(signal).arg(daemon.pid().to_string()).status();
     assert!(kill.unwrap().success(), "the signal reaches the daemon");

@@ -1,6 +1,6 @@
-//! Rights on a topic of a real broker, by requests of the Kafka protocol: librdkafka's bindings have none for them.
+//! Rights on a topic or a group of a real broker, by requests of the Kafka protocol: librdkafka's bindings have none for them.
 //!
-//! Input: the broker's address and a topic. Output: a broker that refuses records for that topic, or takes them again. The broker must run with an
+//! Input: the broker's address and a name. Output: a broker that refuses records for that topic or members of that group, or takes them again. The broker must run with an
 //! authorizer that allows what nothing forbids, as `tests/kafka-broker` sets it up.
 
 use std::io::{Read, Write};
@@ -10,8 +10,10 @@ const CREATE_ACLS: i16 = 30;
 const DELETE_ACLS: i16 = 31;
 const VERSION: i16 = 1;
 const TOPIC: u8 = 2;
+const GROUP: u8 = 3;
 const LITERAL: u8 = 3;
 const ALL: u8 = 2;
+const READ: u8 = 3;
 const WRITE: u8 = 4;
 const DENY: u8 = 2;
 const ALLOW: u8 = 3;
@@ -19,19 +21,34 @@ const ALLOW: u8 = 3;
 /// Lets the broker refuse every record for a topic; reading it stays allowed.
 pub fn deny_writes(address: &str, topic: &str) {
     // A topic with any rule is closed to all that no rule allows.
-    request(address, CREATE_ACLS, &[rule(topic, ALL, ALLOW), rule(topic, WRITE, DENY)].concat(), 2);
+    request(
+        address,
+        CREATE_ACLS,
+        &[rule((TOPIC, topic), ALL, ALLOW), rule((TOPIC, topic), WRITE, DENY)].concat(),
+        2,
+    );
+}
+
+/// Lets the broker refuse every member of a group, or accept them again.
+pub fn set_members_allowed(address: &str, group: &str, allowed: bool) {
+    let deny = rule((GROUP, group), READ, DENY);
+    if allowed {
+        request(address, DELETE_ACLS, &deny, 1);
+    } else {
+        request(address, CREATE_ACLS, &[rule((GROUP, group), ALL, ALLOW), deny].concat(), 2);
+    }
 }
 
 /// Lets the broker take records for a topic again.
 pub fn allow_writes(address: &str, topic: &str) {
-    request(address, DELETE_ACLS, &rule(topic, WRITE, DENY), 1);
+    request(address, DELETE_ACLS, &rule((TOPIC, topic), WRITE, DENY), 1);
 }
 
 /// A rule for everybody; as a filter it has the same form.
-fn rule(topic: &str, operation: u8, permission: u8) -> Vec<u8> {
+fn rule((kind, name): (u8, &str), operation: u8, permission: u8) -> Vec<u8> {
     let principal = if permission == ALLOW { "User:*" } else { "User:ANONYMOUS" };
-    let mut bytes = vec![TOPIC];
-    bytes.extend(string(topic));
+    let mut bytes = vec![kind];
+    bytes.extend(string(name));
     bytes.push(LITERAL);
     bytes.extend(string(principal));
     bytes.extend(string("*"));

@@ -168,7 +168,7 @@ fn parse(value: &[u8]) -> Progress {
 pub(super) struct MemoryDelivery<'a>(pub &'a mut Broker, pub BrokerOutcome);
 
 impl Delivery for MemoryDelivery<'_> {
-    fn deliver(&mut self, commit: &Commit) -> Result<CommitOutcome, KafkaFault> {
+    fn deliver(&mut self, commit: &mut Commit) -> Result<CommitOutcome, KafkaFault> {
         let Self(broker, outcome) = self;
         for part in &commit.partitions {
             broker.write(part);

@@ -200,13 +200,13 @@ impl Reader {
 
     /// Delivers the commit that is under way, if any.
     pub fn finish_commit(&mut self, broker: &mut Broker, outcome: BrokerOutcome) {
-        let Some((commit, events)) = self.commit.take() else { return };
+        let Some((mut commit, events)) = self.commit.take() else { return };
         if self.transaction.is_some() && outcome == BrokerOutcome::OffsetLost {
             // The transaction is aborted and tried again.
             self.commit = Some((commit, events));
             return;
         }
-        let outcome = MemoryDelivery(broker, outcome).deliver(&commit).unwrap();
+        let outcome = MemoryDelivery(broker, outcome).deliver(&mut commit).unwrap();
         broker.publish(events);
         // The outcome of a transaction is found out.
         let outcome = if self.transaction.is_some() { CommitOutcome::Acknowledged } else { outcome };

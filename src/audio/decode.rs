@@ -54,6 +54,14 @@ impl Planar {
         Self { channels }
     }
 
+    /// Replaces the samples by a copy of `channels`, which have the same length.
+    pub fn copy_from(&mut self, channels: &[Vec<f32>]) {
+        self.reset(channels.len(), channels.first().map_or(0, Vec::len));
+        for (copy, channel) in self.channels.iter_mut().zip(channels) {
+            copy.extend_from_slice(channel);
+        }
+    }
+
     /// Drops all channels but the first.
     pub(super) fn keep_first(&mut self) {
         self.channels.truncate(1);

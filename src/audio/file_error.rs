@@ -81,17 +81,6 @@ pub enum FileProblem {
         /// The longest duration.
         limit: Duration,
     },
-    /// The budget of memory has no room for the samples of the file.
-    #[error(
-        "needs more memory than is free now: {limit} bytes hold buffered audio and uploads (limits.max_memory_bytes)"
-    )]
-    OutOfMemory {
-        /// The budget in bytes.
-        limit: usize,
-    },
-    /// The client has gone, and the samples have no recipient.
-    #[error("decoding was given up, because the client has gone")]
-    Abandoned,
     /// A sample is NaN, infinite, or far beyond full scale.
     #[error(
         "sample {index} of channel {channel} is {value}: allowed are finite values near full scale, which is -1 to 1"

@@ -7,6 +7,7 @@
 //! Invariants: samples are f32 with full scale ±1 from the decoder on; the phase of the resampler follows
 //! from the absolute sample index, so its output does not depend on how the audio was divided into chunks.
 
+mod audio_file;
 mod bad_audio;
 mod channels;
 mod container;
@@ -28,6 +29,7 @@ mod opus_streams;
 mod resample;
 mod resampler_plan;
 
+pub use audio_file::*;
 pub use bad_audio::*;
 pub use channels::*;
 pub use decode::*;

@@ -152,7 +152,7 @@ impl Analyzer {
             chunk.audio = audio;
             stream.accept(&mut self.scratch, &chunk, &mut |window| windows.push(window))?;
             if is_last {
-                stream.end(&mut self.scratch, &mut |window| windows.push(window))?;
+                stream.end(&mut self.scratch, &mut |window| windows.push(window));
             }
             while windows.len() >= self.batch_size || (is_last && !windows.is_empty()) {
                 let rest = windows.split_off(windows.len().min(self.batch_size));

@@ -52,7 +52,7 @@ pub struct Limits {
     /// Most bytes of the names and values of a stream's attributes, which every event repeats.
     #[serde(with = "As::<Count<0, 65_536>>")]
     pub max_attribute_bytes: usize,
-    /// Most memory for what clients make the daemon hold: files that are sent, large messages, and decoded files.
+    /// Most memory for what clients make the daemon hold: files that are sent and decoded, and large messages.
     #[serde(with = "As::<Count<MEBIBYTE, MOST_MEMORY>>")]
     pub max_memory_bytes: usize,
     /// Longest time from the start of a gRPC call to its first message.

@@ -148,8 +148,9 @@ impl Daemon {
         let publisher = stages::publisher(&config, &sinks, (tap.clone(), live, &calls), scored);
         let reloader = Task::spawn(|stop| reloader.run(reload, stop));
         let (count, queue) = (config.limits.shard_count(), config.limits.shard_queue);
-        let (shards, threads) = shard::start(count, queue, &reports_to, &sinks.streams)?;
-        let inputs = stages::inputs(&config, shards, models, readiness, tap)?;
+        let decoders = stages::decoders(&config)?;
+        let (shards, threads) = shard::start(count, queue, &reports_to, &sinks.streams, &decoders)?;
+        let inputs = stages::inputs(&config, (shards, decoders), models, readiness, tap);
         let reader = stages::reader(&config, &inputs, producer.as_ref(), (reports, to_commit))?;
         let grpc = stages::grpc(listeners.grpc, (tls, gate), &config, (inputs.clone(), calls));
         stages::open_http(&http_sessions, &inputs);

@@ -69,16 +69,20 @@ pub(super) fn readiness(config: &Config) -> Readiness {
     Readiness::starting(&conditions)
 }
 
+/// Starts the threads that decode the files of all inputs, with the budget of memory.
+pub(super) fn decoders(config: &Config) -> std::io::Result<Decoders> {
+    let budget = MemoryBudget::new(config.limits.max_memory_bytes);
+    Decoders::start(budget, config.audio.max_file_duration)
+}
+
 /// Connects the inputs to the shards.
 pub(super) fn inputs(
     config: &Config,
-    shards: Shards,
+    (shards, decoders): (Shards, Decoders),
     models: RegistryReceiver,
     readiness: Readiness,
     tap: EventTap,
-) -> std::io::Result<Inputs> {
-    let budget = MemoryBudget::new(config.limits.max_memory_bytes);
-    let decoders = Decoders::start(budget, config.audio.max_file_duration)?;
+) -> Inputs {
     let sessions = Arc::new(SessionLinks {
         shards,
         registries: models,
@@ -92,7 +96,7 @@ pub(super) fn inputs(
         max_pace: config.limits.max_pace as u32,
         max_utilization_percent: config.limits.max_utilization_percent,
     });
-    Ok(Inputs { sessions, readiness, calls: TaskTracker::new(), tap })
+    Inputs { sessions, readiness, calls: TaskTracker::new(), tap }
 }
 
 /// Serves metrics, readiness and summaries of calls, and recordings once `sessions` is set.
@@ -234,6 +238,7 @@ pub(super) fn reader(
     let links = ReaderLinks {
         shards: inputs.sessions.shards.clone(),
         registries: inputs.sessions.registries.clone(),
+        memory: inputs.sessions.decoders.budget().clone(),
         reports,
         producer: producer.clone(),
         events,

@@ -7,7 +7,7 @@
 use prost::bytes::Bytes;
 
 use super::EvaluationError;
-use crate::audio::{self, AudioFormat, Encoding, Planar, Recording};
+use crate::audio::{self, AudioFormat, Encoding, Planar};
 use crate::datasets;
 use crate::stream::{BadChunk, Chunk, Scratch, StreamFrontEnd, StreamSetup};
 use crate::window::Window;
@@ -64,21 +64,21 @@ impl ClipFrontEnd {
     pub fn windows(&mut self, format: AudioFormat, bytes: &[u8]) -> Result<Vec<Vec<f32>>, String> {
         let (samples, rate_hz) = mixed_down(format, bytes)?;
         let mut windows = Vec::new();
-        self.cut(&samples, rate_hz, &mut |features| {
+        self.cut(samples.chunks(rate_hz as usize), rate_hz, &mut |features| {
             windows.push(features);
             true
         })?;
         Ok(windows)
     }
 
-    /// Passes the windows of mixed-down samples to `take`, one after the other, until it returns false. The samples are read second by second, so that
+    /// Passes the windows of mixed-down samples to `take`, one after the other, until it returns false. The samples come in pieces, so that
     /// only the windows that `take` keeps use memory.
     ///
     /// # Errors
     /// Returns the reason where the samples are fewer than one frame.
     pub fn cut(
         &mut self,
-        samples: &[f32],
+        pieces: impl IntoIterator<Item: AsRef<[f32]>>,
         rate_hz: u32,
         take: &mut dyn FnMut(Vec<f32>) -> bool,
     ) -> Result<(), String> {
@@ -91,8 +91,9 @@ impl ClipFrontEnd {
         let first = Chunk { format: Some(format), ..Chunk::default() };
         let text = |bad: BadChunk| bad.to_string();
         let mut stream = StreamFrontEnd::begin(&self.setup, &first).map_err(text)?;
-        for second in samples.chunks(rate_hz as usize) {
-            let audio = second.iter().flat_map(|sample| sample.to_le_bytes()).collect::<Vec<u8>>().into();
+        for piece in pieces {
+            let audio =
+                piece.as_ref().iter().flat_map(|sample| sample.to_le_bytes()).collect::<Vec<u8>>().into();
             let chunk = Chunk { audio, ..first.clone() };
             let accepted = stream.accept(&mut self.scratch, &chunk, &mut |window| emit(window, &mut goes_on));
             accepted.map_err(text)?;
@@ -100,7 +101,7 @@ impl ClipFrontEnd {
                 return Ok(());
             }
         }
-        stream.end(&mut self.scratch, &mut |window| emit(window, &mut goes_on)).map_err(text)?;
+        stream.end(&mut self.scratch, &mut |window| emit(window, &mut goes_on));
         if windows > 0 {
             return Ok(());
         }
@@ -114,19 +115,15 @@ impl ClipFrontEnd {
 pub(super) fn mixed_down(format: AudioFormat, bytes: &[u8]) -> Result<(Vec<f32>, u32), String> {
     if format.is_file() {
         let file = audio::decode_bytes(bytes, None).map_err(|error| error.problem.to_string())?;
-        return Ok(mixed_down_file(&file));
+        return Ok((mean(&file.channels), file.sample_rate_hz));
     }
     let mut planar = Planar::new();
     audio::decode(format, bytes, &mut planar).map_err(|error| error.to_string())?;
     Ok((mean(planar.channels()), format.sample_rate_hz()))
 }
 
-/// Returns the mean of all channels of a decoded file, and the sample rate in Hz.
-pub(super) fn mixed_down_file(file: &Recording) -> (Vec<f32>, u32) {
-    (mean(&file.channels), file.sample_rate_hz)
-}
-
-fn mean(channels: &[Vec<f32>]) -> Vec<f32> {
+/// Returns the mean of all channels.
+pub(super) fn mean(channels: &[Vec<f32>]) -> Vec<f32> {
     match channels {
         [] => Vec::new(),
         [only] => only.clone(),

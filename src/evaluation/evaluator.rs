@@ -10,15 +10,15 @@ use prost::bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::clip::{mixed_down, mixed_down_file};
+use super::clip::{mean, mixed_down};
 use super::{ClipFrontEnd, EvaluationError, LabelledClip};
-use crate::audio::{AudioFormat, FileError, FileProblem};
+use crate::audio::{AudioFormat, ChannelLayout, FileError};
 use crate::batch::Job;
 use crate::batch::ReplyOrigin;
 use crate::model::{Contract, EngineError, Prediction};
 use crate::proto;
-use crate::serving::{DecodedFile, Decoders, JobOrigin, ServedModel};
-use crate::stream::{InputBounds, OutOfMemory, StreamSetup};
+use crate::serving::{ClientFile, Decoders, JobOrigin, ServedModel};
+use crate::stream::{BadChunk, InputBounds, StreamSetup};
 use crate::telemetry::excerpt;
 
 /// Windows of one clip that wait for the model.
@@ -123,16 +123,27 @@ impl<O: From<ReplyOrigin>> Evaluator<O> {
         format: AudioFormat,
         audio: Bytes,
     ) -> Result<Result<Prediction, String>, EvaluationError> {
-        let source = match &self.decoders {
-            Some(decoders) if format.is_file() => match decoders.decode(audio).await {
-                Ok(decoded) => Source::Decoded(decoded),
-                Err(FileError { problem: FileProblem::OutOfMemory { limit }, .. }) => {
-                    return Err(OutOfMemory(limit).into());
-                }
-                Err(error) => return Ok(Err(error.problem.to_string())),
-            },
-            _ => Source::Encoded(format, audio),
+        let Some(decoders) = self.decoders.as_ref().filter(|_| format.is_file()) else {
+            return self.predict_source(Source::Encoded(format, audio)).await;
         };
+        let mut memory = decoders.budget().reservation();
+        memory.set(audio.len() + ClientFile::DECODING_BYTES)?;
+        let mut file = match ClientFile::open(decoders, audio, &ChannelLayout::default()).await {
+            Ok(file) => file,
+            Err(BadChunk::File(error)) => return Ok(Err(error.problem.to_string())),
+            Err(other) => return Ok(Err(other.to_string())),
+        };
+        let (sender, pieces) = mpsc::channel(1);
+        let predicted = self.predict_source(Source::Decoded(file.sample_rate_hz(), pieces));
+        let (passed, predicted) = tokio::join!(pass_on(&mut file, sender), predicted);
+        Ok(match passed {
+            Ok(()) => predicted?,
+            Err(error) => Err(error.problem.to_string()),
+        })
+    }
+
+    /// Returns the mean prediction over the windows of a clip, or why the clip is skipped.
+    async fn predict_source(&self, source: Source) -> Result<Result<Prediction, String>, EvaluationError> {
         let (windows, cut) = self.windows(source);
         let mean = self.mean_over(windows).await?;
         let cut = cut.await.unwrap_or_else(|_| Err("the front end panicked".to_owned()));
@@ -147,11 +158,18 @@ impl<O: From<ReplyOrigin>> Evaluator<O> {
         let (setup, (back, spare)) = (self.setup.clone(), self.spare.clone());
         let (sender, windows) = mpsc::channel(WINDOWS_AHEAD);
         let cutting = tokio::task::spawn_blocking(move || {
-            let (samples, rate_hz) = source.samples()?;
             let mut front_end = spare.try_recv().unwrap_or_else(|_| ClipFrontEnd::new(&setup));
             // Fails where the evaluation was given up.
-            let cut =
-                front_end.cut(&samples, rate_hz, &mut |features| sender.blocking_send(features).is_ok());
+            let mut send = |features| sender.blocking_send(features).is_ok();
+            let cut = match source {
+                Source::Encoded(format, audio) => {
+                    let (samples, rate_hz) = mixed_down(format, &audio)?;
+                    front_end.cut(samples.chunks(rate_hz as usize), rate_hz, &mut send)
+                }
+                Source::Decoded(rate_hz, mut pieces) => {
+                    front_end.cut(std::iter::from_fn(|| pieces.blocking_recv()), rate_hz, &mut send)
+                }
+            };
             // The channel is bounded; a front end that does not fit is dropped.
             let _ = back.try_send(front_end);
             cut
@@ -192,18 +210,18 @@ impl<O: From<ReplyOrigin>> Evaluator<O> {
 enum Source {
     /// Samples, or a file of the operator.
     Encoded(AudioFormat, Bytes),
-    /// A file that was decoded, with the memory that it holds.
-    Decoded(DecodedFile),
+    /// The sample rate in hertz of a file that is being decoded, and the mean of its channels in pieces.
+    Decoded(u32, mpsc::Receiver<Vec<f32>>),
 }
 
-impl Source {
-    /// Returns the mean of all channels, and the sample rate in Hz.
-    fn samples(self) -> Result<(Vec<f32>, u32), String> {
-        match self {
-            Self::Encoded(format, audio) => mixed_down(format, &audio),
-            Self::Decoded(decoded) => Ok(mixed_down_file(&decoded.recording)),
+/// Passes the mean of a file's channels on, piece by piece, until the recipient needs no more.
+async fn pass_on(file: &mut ClientFile, pieces: mpsc::Sender<Vec<f32>>) -> Result<(), FileError> {
+    while let Some(piece) = file.next().await? {
+        if pieces.send(mean(&piece)).await.is_err() {
+            break;
         }
     }
+    Ok(())
 }
 
 fn add(sums: &mut [f32], row: Vec<f32>) {

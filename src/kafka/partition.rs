@@ -26,7 +26,7 @@ use crate::session::Refusal;
 use crate::shard::PartitionReport;
 use crate::shard::{ChunkEnvelope, ChunkSource, ShardMessage, Shards, StreamKey};
 use crate::stream::{Assignment, DeadLetterTicket};
-use crate::stream::{BadChunk, Resume, StreamInfo, check_captured_at};
+use crate::stream::{BadChunk, MemoryBudget, Resume, StreamInfo, check_captured_at};
 use crate::telemetry::metrics;
 
 /// A partition while it is assigned.
@@ -77,19 +77,20 @@ pub struct PartitionStart {
 }
 
 impl Partition {
-    /// Opens a partition. Streams choose from `registries` and end when they are silent for `idle_timeout`.
+    /// Opens a partition. Streams choose from `registries` and end when they are silent for `idle_timeout`; their files use `memory`.
     #[must_use]
     pub fn new(
         assignment: Assignment,
         start: PartitionStart,
         idle_timeout: Duration,
         registries: RegistryReceiver,
+        memory: &MemoryBudget,
     ) -> Self {
         let PartitionStart { offset, committed, writer, open_streams, void, transactional } = start;
         Self {
             assignment,
             tracker: OffsetTracker::open(offset, committed.offset, &open_streams, idle_timeout),
-            outbox: Outbox::default(),
+            outbox: Outbox::new(memory.clone()),
             at_shard: HashMap::new(),
             silence: Silence::new(idle_timeout),
             leaving: false,
@@ -195,6 +196,7 @@ impl Partition {
             resume: resume.map(Box::new),
             share: None,
             ahead: None,
+            memory: None,
         };
         self.outbox.push_chunk(envelope, format, audio_ms, timestamp);
         Ok(audio_ms)

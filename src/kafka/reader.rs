@@ -36,6 +36,7 @@ use super::turns::Turns;
 use crate::serving::RegistryReceiver;
 use crate::shard::PartitionReport;
 use crate::shard::{ShardMessage, Shards};
+use crate::stream::MemoryBudget;
 use crate::telemetry::{Readiness, metrics};
 
 /// How long a record is waited for, and so how long reports wait at most.
@@ -59,6 +60,8 @@ pub struct ReaderLinks {
     pub shards: Shards,
     /// The models that streams choose from.
     pub registries: RegistryReceiver,
+    /// The memory of files.
+    pub memory: MemoryBudget,
     /// What became of chunks, windows and dead letters.
     pub reports: crossbeam_channel::Receiver<PartitionReport>,
     /// Where dead letters go.

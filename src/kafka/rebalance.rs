@@ -87,7 +87,7 @@ impl Reader {
             transactional: self.transaction.is_some(),
         };
         let (timeout, registries) = (self.links.idle_timeout, self.links.registries.clone());
-        let partition = Partition::new(assignment, start, timeout, registries);
+        let partition = Partition::new(assignment, start, timeout, registries, &self.links.memory);
         self.partitions.insert(number, partition);
         self.fetched.open(number);
     }

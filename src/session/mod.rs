@@ -23,5 +23,5 @@ mod shard_sender;
 pub use inbox::ReplyInbox;
 pub use input::{InputSession, SessionError, SessionLinks};
 pub use open_streams::{OpenStreamGuard, OpenStreams};
-pub use pieces::{chunks_of, events_of_a_piece, most_events_of_a_piece, pieces};
+pub use pieces::{chunk_of, events_of_a_piece, most_events_of_a_piece, pieces};
 pub use refusal::{Refusal, RefusalClass};

@@ -12,14 +12,14 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::pace::Pace;
 use super::shard_sender::{Route, ShardSender};
 use super::{OpenStreamGuard, Refusal, SessionLinks};
-use super::{chunks_of, events_of_a_piece, most_events_of_a_piece, pieces};
-use crate::audio::{AudioFormat, ChannelPolicy, FileAsSamples, FileError, FileProblem};
+use super::{chunk_of, events_of_a_piece, most_events_of_a_piece, pieces};
+use crate::audio::{AudioFormat, ChannelPolicy, FileAsSamples};
 use crate::proto::AudioChunk;
-use crate::serving::{AdmissionPermit, DecodedFile, Decoders, ModelRegistry, ServedModel};
+use crate::serving::{AdmissionPermit, ClientFile, Decoders, ModelRegistry, ServedModel};
 use crate::shard::{ChunkEnvelope, ShardMessage, StreamKey};
+use crate::stream::MemoryReservation;
 use crate::stream::{BadChunk, Chunk, CollectedFile, Declared, LastSequence, SequenceCheck};
 use crate::stream::{InputBounds, SplitFrame, StreamCall, StreamInfo, StreamSetup, check_chunk};
-use crate::stream::{MemoryReservation, OutOfMemory};
 use crate::telemetry::{excerpt, metrics};
 use crate::window::time_of;
 
@@ -41,7 +41,7 @@ pub(super) struct OpenedStream {
     has_audio: bool,
     /// The bytes of a file that is not complete yet.
     file: CollectedFile,
-    /// The memory of these bytes.
+    /// The memory of the file, until its last sample is sent.
     upload: MemoryReservation,
     decoders: Decoders,
     shard: ShardSender,
@@ -234,21 +234,19 @@ impl OpenedStream {
         self.send_file(captured_at).await
     }
 
-    /// Decodes the collected file and sends its recording to the shard.
+    /// Decodes the collected file piece by piece, and sends each piece to the shard once there is room for the one before.
     async fn send_file(&mut self, captured_at: CapturedAt) -> Result<(), Refusal> {
+        self.upload.set(self.file.len() + ClientFile::DECODING_BYTES)?;
         let file = self.file.take();
-        let decoding = self.decoders.decode_stream(file, &self.setup.channels);
-        let Some(decoded) = self.shard.while_connected(decoding).await else { return Ok(()) };
-        let DecodedFile { recording, reservation } = decoded.map_err(refusal_of_file)?;
-        self.upload = self.decoders.budget().reservation();
-        let (format, chunks) = chunks_of(recording)?;
-        for chunk in chunks {
-            if self.shard.has_left() {
-                break;
-            }
-            self.submit(format, chunk, captured_at).await?;
+        let opening = ClientFile::open(&self.decoders, file, &self.setup.channels);
+        let Some(opened) = self.shard.while_connected(opening).await else { return Ok(()) };
+        let mut file = opened?;
+        let format = file.format().map_err(BadChunk::from)?;
+        while let Some(piece) = self.shard.while_connected(file.next()).await {
+            let Some(piece) = piece.map_err(BadChunk::from)? else { break };
+            self.submit(format, chunk_of(format, &piece), captured_at).await?;
         }
-        drop(reservation);
+        self.upload = self.decoders.budget().reservation();
         Ok(())
     }
 
@@ -277,6 +275,7 @@ impl OpenedStream {
                 resume: None,
                 share: Some(share),
                 ahead,
+                memory: None,
             };
             self.shard.send(ShardMessage::Chunk(Box::new(envelope))).await?;
         }
@@ -331,16 +330,6 @@ impl OpenedStream {
 fn duration_of(format: AudioFormat, piece: &Chunk) -> Duration {
     let frames = piece.audio.len() / format.frame_bytes().unwrap_or(1).max(1);
     time_of(frames as u64, format.sample_rate_hz().max(1))
-}
-
-/// Returns the refusal of a file that cannot be decoded. A lack of memory is not the file's fault.
-fn refusal_of_file(bad: BadChunk) -> Refusal {
-    match bad {
-        BadChunk::File(FileError { problem: FileProblem::OutOfMemory { limit }, .. }) => {
-            OutOfMemory(limit).into()
-        }
-        other => other.into(),
-    }
 }
 
 /// Returns the time in milliseconds since 1970.

@@ -1,11 +1,11 @@
 //! Cuts large chunks into pieces of at most one hop, and bounds the events that a piece may cause.
 //!
-//! Input: a chunk, or a decoded recording. Output: the same audio in order. Invariant: one piece needs room for a few events only, so a large chunk
+//! Input: a chunk, or decoded samples. Output: the same audio in order. Invariant: one piece needs room for a few events only, so a large chunk
 //! neither fills the queues at once nor needs room for all its events beforehand. Pure.
 
 use prost::bytes::Bytes;
 
-use crate::audio::{self, AudioFormat, CHANNELS, Encoding, Planar, Recording, SAMPLE_RATES_HZ};
+use crate::audio::{self, AudioFormat, CHANNELS, Encoding, Planar, SAMPLE_RATES_HZ};
 use crate::stream::{BadChunk, Chunk, StreamSetup};
 use crate::window::whole_samples;
 
@@ -47,27 +47,12 @@ pub fn pieces(setup: &StreamSetup, format: AudioFormat, chunk: Chunk) -> Result<
     Ok(pieces)
 }
 
-/// Returns the format and the chunks, of one second each, in which a recording is sent to its shard.
-///
-/// # Errors
-/// Returns an error for a sample rate or a number of channels outside the limits.
-pub fn chunks_of(
-    recording: Recording,
-) -> Result<(AudioFormat, impl Iterator<Item = Chunk> + Send), BadChunk> {
-    let Recording { sample_rate_hz, channels, .. } = recording;
-    let format = AudioFormat::new(Encoding::PcmF32Le, sample_rate_hz, channels.len() as u32)?;
-    let (step, samples) = (sample_rate_hz as usize, channels.first().map_or(0, Vec::len));
-    let chunks = (0..samples).step_by(step).map(move |from| {
-        let audio = interleaved(&channels, from..samples.min(from + step));
-        Chunk { format: Some(format), audio, ..Chunk::default() }
-    });
-    Ok((format, chunks))
-}
-
-/// Returns a part of a recording as PCM_F32LE.
-fn interleaved(channels: &[Vec<f32>], range: std::ops::Range<usize>) -> Bytes {
+/// Returns the chunk in which samples of a file, one buffer of equal length per channel, are sent to its shard. `format` is that of PCM_F32LE.
+pub fn chunk_of(format: AudioFormat, channels: &[Vec<f32>]) -> Chunk {
+    let range = 0..channels.first().map_or(0, Vec::len);
     let samples = range.flat_map(|at| channels.iter().map(move |channel| channel[at]));
-    samples.flat_map(f32::to_le_bytes).collect()
+    let audio: Bytes = samples.flat_map(f32::to_le_bytes).collect();
+    Chunk { format: Some(format), audio, ..Chunk::default() }
 }
 
 /// Returns the most events that one piece may cause: the windows that its audio, and silence before it, complete in each channel, and the partial

@@ -93,11 +93,6 @@ impl ShardSender {
         }
     }
 
-    /// Returns whether the client has gone.
-    pub fn has_left(&self) -> bool {
-        self.route.credits.replies().is_closed()
-    }
-
     /// Returns the source of the next piece. The first one opens the stream in the shard.
     pub fn chunk_source(&mut self, continues: bool, credits: OwnedSemaphorePermit) -> ChunkSource {
         ChunkSource::Session {

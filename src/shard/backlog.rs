@@ -22,8 +22,7 @@ use crate::batch::Job;
 use crate::serving::{JobOrigin, ServedModel, SinkEvent, StreamSinks};
 use crate::stream::StreamInfo;
 
-/// Jobs of one message that may wait. Only a file of a partition makes more: it is decoded as a whole, and its features would fill the memory.
-/// The thread then waits for room.
+/// Jobs of one message that may wait. Only a chunk of minutes makes more, whose features would fill the memory. The thread then waits for room.
 const MOST_OF_A_MESSAGE: usize = 256;
 
 /// A job without room.
@@ -44,10 +43,12 @@ enum Lacks {
 /// A stream that waits.
 #[derive(Default)]
 struct WaitingStream {
-    /// At least one while the stream waits.
+    /// At least one while the stream waits and is not held.
     jobs: VecDeque<Pending>,
     /// Messages that came since.
     messages: VecDeque<ShardMessage>,
+    /// Whether the stream waits until [`Backlog::release`], even without jobs.
+    is_held: bool,
 }
 
 /// The streams of a shard that wait, and the queues that they wait for.
@@ -119,7 +120,22 @@ impl Backlog {
         !self.streams.is_empty() && self.streams.contains_key(key)
     }
 
-    /// Whether no job and no message waits.
+    /// Makes a stream wait although it has no job, until [`Self::release`].
+    pub fn hold(&mut self, key: &StreamKey) {
+        self.streams.entry(key.clone()).or_default().is_held = true;
+    }
+
+    /// Ends what [`Self::hold`] has begun. The stream's messages may be handled once its jobs are sent.
+    pub fn release(&mut self, key: &StreamKey) {
+        self.streams.get_mut(key).iter_mut().for_each(|stream| stream.is_held = false);
+    }
+
+    /// Whether the stream has jobs without room.
+    pub fn has_jobs(&self, key: &StreamKey) -> bool {
+        self.streams.get(key).is_some_and(|stream| !stream.jobs.is_empty())
+    }
+
+    /// Whether no job and no message waits, and no stream is held.
     pub fn is_empty(&self) -> bool {
         self.streams.is_empty() && self.full_models.is_empty()
     }
@@ -195,7 +211,7 @@ impl Backlog {
 
     /// The next message of a stream whose jobs are all sent; it waits no longer once there is none.
     pub fn next_message(&mut self, key: &StreamKey) -> Option<ShardMessage> {
-        let stream = self.streams.get_mut(key).filter(|stream| stream.jobs.is_empty())?;
+        let stream = self.streams.get_mut(key).filter(|stream| stream.jobs.is_empty() && !stream.is_held)?;
         let message = stream.messages.pop_front();
         if message.is_none() {
             self.streams.remove(key);
@@ -217,7 +233,7 @@ impl Backlog {
             return stream.jobs.push_front(Pending { model, job });
         }
         // Room may have come free since a job found none: a stream without jobs must not stay, as nothing would wake it.
-        if self.streams.get(key).is_some_and(|stream| stream.messages.is_empty()) {
+        if self.streams.get(key).is_some_and(|stream| stream.messages.is_empty() && !stream.is_held) {
             self.streams.remove(key);
         }
     }

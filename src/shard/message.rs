@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::serving::{CallReply, ServedModel};
-use crate::stream::{Assignment, BadChunk, Chunk, Resume, StreamInfo};
+use crate::stream::{Assignment, BadChunk, Chunk, MemoryReservation, Resume, StreamInfo};
 use crate::telemetry::metrics;
 
 /// The key of an open stream within the process.
@@ -41,6 +41,8 @@ pub struct ChunkEnvelope {
     /// The chunk's part of [`ServedModel::ahead`] or, for a record of a backlog, of [`ServedModel::backlog`], which its windows take along; `None` for a
     /// stream at the pace of speech.
     pub ahead: Option<OwnedSemaphorePermit>,
+    /// The memory of a chunk of a file; `None` for samples, and where the source has not reserved any.
+    pub memory: Option<MemoryReservation>,
 }
 
 /// The source of a chunk.

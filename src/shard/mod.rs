@@ -11,6 +11,8 @@ mod backlog;
 #[cfg(test)]
 mod backlog_tests;
 mod block_on;
+mod decodings;
+mod file_stream;
 mod full_queue;
 mod message;
 mod open_stream;

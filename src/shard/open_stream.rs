@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::backlog::Backlog;
+use super::file_stream::FileState;
 use super::output::WindowOutput;
 use super::scratch_pool::ScratchPool;
 use super::shadow_stream::ShadowStream;
@@ -41,20 +42,26 @@ impl ReportSender {
     }
 }
 
-/// Whether a stream is still open after a chunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What follows a chunk.
+#[derive(Debug, PartialEq)]
 pub(crate) enum After {
+    /// The stream stays open.
     Open,
+    /// The stream has ended.
     Ended,
+    /// The chunk has completed a file, which must be decoded. The position is the one before the chunk.
+    Decode(ChunkOutcome, Option<EpochPosition>),
 }
 
 /// The state of an open stream.
 pub(crate) struct OpenStream {
-    front_end: StreamFrontEnd,
+    pub(super) front_end: StreamFrontEnd,
     /// The model, and with it the batcher, that receives every window of the stream.
-    model: Arc<ServedModel>,
+    pub(super) model: Arc<ServedModel>,
     /// The same stream for the shadow models.
-    shadows: Vec<ShadowStream>,
+    pub(super) shadows: Vec<ShadowStream>,
+    /// The file of a partition's stream.
+    pub(super) file: FileState,
     info: Arc<StreamInfo>,
     stream_source: StreamSource,
     /// Whether an earlier chunk was accepted, here or by the reader that left the stream.
@@ -65,7 +72,7 @@ pub(crate) struct OpenStream {
     end_ticket: Option<Ticket>,
     /// The source as metrics label it.
     source: meter::Source,
-    meter: meter::ChunkMeter,
+    pub(super) meter: meter::ChunkMeter,
     _active: GaugeGuard,
     /// The admission permit of a Kafka stream. A session holds its own, which it acquires before it accepts audio.
     _permit: Option<AdmissionPermit>,
@@ -125,6 +132,7 @@ impl OpenStream {
             front_end,
             model,
             shadows,
+            file: FileState::default(),
             info,
             stream_source,
             begun,
@@ -154,40 +162,50 @@ impl OpenStream {
         let started = Instant::now();
         let before = self.position().filter(|_| self.begun);
         self.check_declared(envelope)?;
-        let chunk = &envelope.chunk;
         let mut credits = match &mut envelope.source {
             ChunkSource::Session { credits, .. } => Some(credits),
             ChunkSource::Kafka { .. } => None,
         };
-        let (model, captured_at) = (&self.model, envelope.captured_at);
-        let shadows = &mut self.shadows;
-        let mut output = WindowOutput {
-            info: &self.info,
-            stream_source: &self.stream_source,
-            model,
-            shadows,
-            reports_to,
-            backlog,
-            captured_at,
-            ahead: envelope.ahead.take(),
-        };
+        let chunk = &envelope.chunk;
+        let captured_before = std::mem::replace(&mut self.captured_at, envelope.captured_at);
         let scratch = scratch_pool.of(&self.model);
-        let outcome = self
-            .front_end
-            .accept(scratch, chunk, &mut |window| output.submit(window, credits.as_deref_mut()))?;
-        if !chunk.audio.is_empty() && !outcome.duplicate {
-            self.captured_at = envelope.captured_at;
+        let (front_end, mut output) = self.parts((reports_to, backlog), envelope.ahead.take());
+        let accepted =
+            front_end.accept(scratch, chunk, &mut |window| output.submit(window, credits.as_deref_mut()));
+        let ahead = output.ahead.take();
+        let is_new = accepted.as_ref().is_ok_and(|outcome| !outcome.duplicate);
+        if !is_new || chunk.audio.is_empty() {
+            self.captured_at = captured_before;
         }
-        let after = if chunk.last && !outcome.duplicate { After::Ended } else { After::Open };
-        if after == After::Ended {
-            output.captured_at = self.captured_at;
-            self.front_end.end(scratch, &mut |window| output.submit(window, credits.as_deref_mut()))?;
+        let outcome = accepted?;
+        if is_new && self.collects_file() {
+            self.file.hold(envelope.memory.take(), outcome.completes_file);
         }
-        self.feed_shadows(scratch_pool, chunk, after);
+        if outcome.completes_file {
+            return Ok(After::Decode(outcome, before));
+        }
+        let is_end = chunk.last && is_new;
+        if is_end {
+            let (front_end, mut output) = self.parts((reports_to, backlog), ahead);
+            front_end.end(scratch, &mut |window| output.submit(window, credits.as_deref_mut()));
+        }
+        self.feed_shadows(scratch_pool, chunk, is_end);
+        self.report_chunk(reports_to, (envelope, &outcome, started.elapsed()), before, is_end);
+        Ok(if is_end { After::Ended } else { After::Open })
+    }
+
+    /// Counts and reports an accepted chunk; `is_end` states whether it ends the stream.
+    pub(super) fn report_chunk(
+        &mut self,
+        reports_to: &ReportSender,
+        (envelope, outcome, spent): (&ChunkEnvelope, &ChunkOutcome, Duration),
+        before: Option<EpochPosition>,
+        is_end: bool,
+    ) {
         self.begun = true;
         let whole = !matches!(envelope.source, ChunkSource::Session { continues: true, .. });
-        self.count(&outcome, whole, started.elapsed());
-        if after == After::Ended && self.info.call.is_some() {
+        self.count(outcome, whole, spent);
+        if is_end && self.info.call.is_some() {
             self.end_ticket = self.summary_ticket(reports_to);
         }
         if let ChunkSource::Kafka { offset, .. } = envelope.source {
@@ -195,16 +213,37 @@ impl OpenStream {
                 let stream_id = &self.info.stream_id;
                 tracing::warn!(stream_id = %excerpt(stream_id), "a stream of raw samples begins with the header of a {file} file");
             }
-            self.report_accepted(reports_to, offset, before, after);
+            self.report_accepted(reports_to, offset, before, is_end);
         }
-        Ok(after)
+    }
+
+    /// Returns the front end, and the output of its windows. `ahead` is their part of the room for streams that are ahead, or for backlogs.
+    pub(super) fn parts<'a>(
+        &'a mut self,
+        (reports_to, backlog): (&'a ReportSender, &'a mut Backlog),
+        ahead: Option<OwnedSemaphorePermit>,
+    ) -> (&'a mut StreamFrontEnd, WindowOutput<'a>) {
+        let Self { front_end, model, shadows, info, stream_source, captured_at, .. } = self;
+        let captured_at = *captured_at;
+        let output =
+            WindowOutput { info, stream_source, model, shadows, reports_to, backlog, captured_at, ahead };
+        (front_end, output)
+    }
+
+    /// Returns whether the stream is one of a file.
+    pub fn collects_file(&self) -> bool {
+        self.front_end.format().is_file()
     }
 
     /// Passes an accepted chunk to the shadow models.
-    fn feed_shadows(&mut self, scratch_pool: &mut ScratchPool, chunk: &Chunk, after: After) {
+    fn feed_shadows(&mut self, scratch_pool: &mut ScratchPool, chunk: &Chunk, is_end: bool) {
+        let collects_file = self.collects_file();
         for shadow in &mut self.shadows {
-            shadow.take(scratch_pool, chunk);
-            if after == After::Ended {
+            // The samples of a file are passed on when it is decoded.
+            if !collects_file {
+                shadow.take(scratch_pool, chunk);
+            }
+            if is_end {
                 shadow.end(scratch_pool);
             }
         }
@@ -228,24 +267,15 @@ impl OpenStream {
         backlog: &mut Backlog,
         mut credits: Option<OwnedSemaphorePermit>,
     ) {
-        let (model, captured_at) = (&self.model, self.captured_at);
-        let shadows = &mut self.shadows;
-        let mut output = WindowOutput {
-            info: &self.info,
-            stream_source: &self.stream_source,
-            model,
-            shadows,
-            reports_to,
-            backlog,
-            captured_at,
-            ahead: None,
-        };
         let scratch = scratch_pool.of(&self.model);
-        let ended = self.front_end.end(scratch, &mut |window| output.submit(window, credits.as_mut()));
+        let (front_end, mut output) = self.parts((reports_to, backlog), None);
+        front_end.end(scratch, &mut |window| output.submit(window, credits.as_mut()));
         self.shadows.iter_mut().for_each(|shadow| shadow.end(scratch_pool));
-        if let Err(bad) = ended {
-            self.report_bad_end(&bad);
-        }
+        self.report_segment_ended(reports_to);
+    }
+
+    /// Reports the end of a segment of a Kafka stream to the reader.
+    pub(super) fn report_segment_ended(&self, reports_to: &ReportSender) {
         if let (StreamSource::Kafka { assignment, .. }, Some(position)) =
             (&self.stream_source, self.position())
         {
@@ -298,7 +328,7 @@ impl OpenStream {
 
     /// Logs and counts a file that ended before it was complete. Each of its chunks was accepted, so none becomes a dead letter. (Sessions collect
     /// their files themselves.)
-    fn report_bad_end(&self, bad: &BadChunk) {
+    pub(super) fn report_bad_end(&self, bad: &BadChunk) {
         tracing::warn!(stream_id = %excerpt(&self.info.stream_id), "no chunk for audio.idle_timeout: dropped a file that is not complete: {bad}");
         meter::rejected(self.source, bad.reason());
     }
@@ -319,7 +349,7 @@ impl OpenStream {
         reports_to: &ReportSender,
         offset: i64,
         before: Option<EpochPosition>,
-        after: After,
+        is_end: bool,
     ) {
         let (StreamSource::Kafka { assignment, .. }, Some(now)) = (&self.stream_source, self.position())
         else {
@@ -334,7 +364,7 @@ impl OpenStream {
             offset,
             end: (now.epoch, end),
             before,
-            after: Some(now).filter(|_| after == After::Open),
+            after: Some(now).filter(|_| !is_end),
             info: self.info.clone(),
             format,
         })));

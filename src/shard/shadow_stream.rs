@@ -71,11 +71,27 @@ impl ShadowStream {
         self.submit(windows);
     }
 
+    /// Begins the samples of a file, of which the stream's own front end has the chunks.
+    pub fn begin_file(&mut self, scratch_pool: &mut ScratchPool, format: (u32, usize)) {
+        let (scratch, mut windows) = (scratch_pool.of(&self.shadow.model), Vec::new());
+        let begun = self.front_end.begin_file(scratch, format, &mut |window| windows.push(window));
+        if let Err(bad) = begun {
+            tracing::debug!(stream_id = %excerpt(&self.info.stream_id), "a shadow refuses a file: {bad}");
+        }
+        self.submit(windows);
+    }
+
+    /// Accepts the next samples of a file.
+    pub fn accept_block(&mut self, scratch_pool: &mut ScratchPool, block: &[Vec<f32>]) {
+        let (scratch, mut windows) = (scratch_pool.of(&self.shadow.model), Vec::new());
+        self.front_end.accept_block(scratch, block, &mut |window| windows.push(window));
+        self.submit(windows);
+    }
+
     /// Ends the segment.
     pub fn end(&mut self, scratch_pool: &mut ScratchPool) {
         let mut windows = Vec::new();
-        // A file that ended early is the stream's to report.
-        let _ = self.front_end.end(scratch_pool.of(&self.shadow.model), &mut |window| windows.push(window));
+        self.front_end.end(scratch_pool.of(&self.shadow.model), &mut |window| windows.push(window));
         self.submit(windows);
     }
 

@@ -6,18 +6,21 @@
 
 use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use ::metrics::gauge;
+use prost::bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::backlog::{Backlog, Room};
 use super::block_on::Parker;
+use super::decodings::{Decoded, Decodings, Step};
+use super::file_stream::{FileEnd, LastChunk};
 use super::open_stream::{After, OpenStream, ReportSender};
 use super::scratch_pool::ScratchPool;
 use super::{ChunkEnvelope, ChunkSource, PartitionReport, ShardMessage, StreamKey};
-use crate::serving::{ServedModel, StreamSinks};
-use crate::stream::BadChunk;
+use crate::serving::{Decoders, ServedModel, StreamSinks};
+use crate::stream::{BadChunk, Chunk};
 use crate::telemetry::metrics;
 
 /// Messages that a shard receives at once, so that the senders that wait for room wake up together.
@@ -29,22 +32,27 @@ pub struct Shard {
     streams: HashMap<StreamKey, OpenStream>,
     reports_to: ReportSender,
     backlog: Backlog,
+    decodings: Decodings,
 }
 
 /// What a shard does next.
 enum Next {
     /// A full queue has room.
     Room(Room),
+    /// A file has come further.
+    Decoded(Step),
     /// So many messages have come; none where the inbox is closed.
     Messages(usize),
 }
 
 impl Shard {
-    /// Returns a shard without streams, which reports to the reader of each partition and reserves room in `sinks`.
+    /// Returns a shard without streams, which reports to the reader of each partition and reserves room in `sinks`. `decoders` decode the files of
+    /// partitions.
     #[must_use]
-    pub fn new(reports_to: ReportSender, sinks: StreamSinks) -> Self {
+    pub fn new(reports_to: ReportSender, sinks: StreamSinks, decoders: Decoders) -> Self {
         let (scratch_pool, streams) = (ScratchPool::default(), HashMap::new());
-        Self { scratch_pool, streams, reports_to, backlog: Backlog::new(sinks) }
+        let (backlog, decodings) = (Backlog::new(sinks), Decodings::new(decoders));
+        Self { scratch_pool, streams, reports_to, backlog, decodings }
     }
 
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<ShardMessage>) {
@@ -53,8 +61,8 @@ impl Shard {
         let mut messages = Vec::with_capacity(AT_ONCE);
         while open || !self.backlog.is_empty() {
             let next = parker.block_on(poll_fn(|context| {
-                if let Poll::Ready(room) = self.backlog.poll(context) {
-                    return Poll::Ready(Next::Room(room));
+                if let Poll::Ready(next) = self.poll_own(context) {
+                    return Poll::Ready(next);
                 }
                 if !open {
                     return Poll::Pending;
@@ -63,7 +71,12 @@ impl Shard {
             }));
             match next {
                 Next::Room(room) => self.use_room(room),
-                Next::Messages(0) => open = false,
+                Next::Decoded(step) => self.use_decoded(step),
+                Next::Messages(0) => {
+                    open = false;
+                    // No reader is left that could settle their records: they are read again.
+                    self.decodings.give_up().iter().for_each(|key| self.forget(key));
+                }
                 Next::Messages(_) => {
                     // All shards share the gauge: each adds what has changed for itself.
                     let before = std::mem::replace(&mut waiting, inbox.len());
@@ -72,6 +85,26 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Decodes the complete files to their end, as [`Self::run`] does. For a shard without a thread of its own; blocks while a queue is full.
+    pub fn decode_files(&mut self) {
+        let parker = Parker::new();
+        while !self.decodings.is_empty() {
+            match parker.block_on(poll_fn(|context| self.poll_own(context))) {
+                Next::Room(room) => self.use_room(room),
+                Next::Decoded(step) => self.use_decoded(step),
+                Next::Messages(_) => {}
+            }
+        }
+    }
+
+    /// Returns what else is to be done than to receive messages.
+    fn poll_own(&mut self, context: &mut Context<'_>) -> Poll<Next> {
+        if let Poll::Ready(room) = self.backlog.poll(context) {
+            return Poll::Ready(Next::Room(room));
+        }
+        self.decodings.poll(context).map(Next::Decoded)
     }
 
     /// Handles a message, unless it must wait behind its stream's jobs. A call that was refused still gets the events of the audio before, so
@@ -94,9 +127,103 @@ impl Shard {
     /// Uses room that has come free, and handles the messages of the stream that waited for it.
     fn use_room(&mut self, room: Room) {
         let Some(key) = self.backlog.use_room(room) else { return };
-        while let Some(message) = self.backlog.next_message(&key) {
+        self.request_piece(&key);
+        self.handle_deferred(&key);
+    }
+
+    /// Handles the messages of a stream that waits no longer.
+    fn handle_deferred(&mut self, key: &StreamKey) {
+        while let Some(message) = self.backlog.next_message(key) {
             self.handle(Some(key.clone()), message);
         }
+    }
+
+    /// Requests the next piece of a file, unless windows of the last one wait for room.
+    fn request_piece(&mut self, key: &StreamKey) {
+        if !self.decodings.is_resting(key) || self.backlog.has_jobs(key) {
+            return;
+        }
+        if let Some(stream) = self.streams.get(key) {
+            self.decodings.next(key, &stream.model.backlog, stream.front_end.channels());
+        }
+    }
+
+    /// Begins to decode the complete file of a stream, which waits with its later messages until the file is done.
+    fn decode(&mut self, key: StreamKey, end: FileEnd) {
+        let Some(stream) = self.streams.get_mut(&key) else { return };
+        let (bytes, layout) = (stream.front_end.take_file(), stream.front_end.channels().clone());
+        self.backlog.hold(&key);
+        self.decodings.open(key, bytes, layout, end);
+    }
+
+    /// Handles what a file has come to.
+    fn use_decoded(&mut self, step: Step) {
+        let Some((key, decoded)) = self.decodings.current(step) else { return };
+        let Self { scratch_pool, streams, reports_to, backlog, decodings } = self;
+        let Some(stream) = streams.get_mut(&key) else { return };
+        let refused = match decoded {
+            Decoded::Opened(Ok(file)) => {
+                let begun = stream.begin_file(scratch_pool, (reports_to, backlog), &file);
+                decodings.rest(&key, file);
+                begun.err()
+            }
+            Decoded::Piece(file, Ok(Some(block)), room) => {
+                stream.accept_block(scratch_pool, (reports_to, backlog), &block, room);
+                decodings.rest(&key, file);
+                None
+            }
+            Decoded::Piece(_, Ok(None), _) => return self.finish_file(key),
+            Decoded::Opened(Err(bad)) => Some(bad),
+            Decoded::Piece(_, Err(error), _) => Some(error.into()),
+        };
+        backlog.park(&key);
+        match refused {
+            None => self.request_piece(&key),
+            Some(bad) => self.refuse_file(key, bad),
+        }
+    }
+
+    /// Ends a file behind its last sample.
+    fn finish_file(&mut self, key: StreamKey) {
+        let Some((_, end)) = self.decodings.take(&key) else { return };
+        let Self { scratch_pool, streams, reports_to, backlog, .. } = self;
+        let Some(mut stream) = streams.remove(&key) else { return };
+        match stream.finish_file(scratch_pool, (reports_to, backlog), end) {
+            After::Ended => stream.close(backlog),
+            After::Open | After::Decode(..) => drop(streams.insert(key.clone(), stream)),
+        }
+        self.go_on(&key);
+    }
+
+    /// Refuses a file that cannot be decoded: the chunk that completed it becomes a dead letter, and a file of an idle stream is dropped.
+    fn refuse_file(&mut self, key: StreamKey, bad: BadChunk) {
+        let Some((bytes, end)) = self.decodings.take(&key) else { return };
+        let Some(mut stream) = self.streams.remove(&key) else { return };
+        stream.refuse_file(bytes);
+        match end {
+            FileEnd::Chunk(last) => {
+                self.refuse(&last.envelope, bad);
+                if last.may_stay {
+                    self.streams.insert(key.clone(), stream);
+                } else {
+                    stream.close(&mut self.backlog);
+                }
+            }
+            FileEnd::Segment => {
+                stream.report_bad_end(&bad);
+                let Self { scratch_pool, reports_to, backlog, .. } = self;
+                stream.end_segment(scratch_pool, reports_to, backlog, None);
+                self.streams.insert(key.clone(), stream);
+            }
+        }
+        self.go_on(&key);
+    }
+
+    /// Goes on with the messages of a stream whose file is done.
+    fn go_on(&mut self, key: &StreamKey) {
+        self.backlog.release(key);
+        self.backlog.park(key);
+        self.handle_deferred(key);
     }
 
     /// Handles a message; its stream waits afterwards where a job of it found no room.
@@ -104,7 +231,11 @@ impl Shard {
         match message {
             ShardMessage::Chunk(envelope) => self.accept(*envelope),
             ShardMessage::EndSegment { key, credits } => {
-                if let Some(stream) = self.streams.get_mut(&key) {
+                let collected = self.streams.get(&key).map_or(0, |stream| stream.front_end.collected_bytes());
+                if collected > 0 {
+                    // It is decoded as it is.
+                    self.decode(key, FileEnd::Segment);
+                } else if let Some(stream) = self.streams.get_mut(&key) {
                     let Self { scratch_pool, reports_to, backlog, .. } = self;
                     stream.end_segment(scratch_pool, reports_to, backlog, credits);
                 }
@@ -136,6 +267,7 @@ impl Shard {
     /// Forgets a stream at once: its pending jobs and messages are dropped, and so is its state behind the model.
     fn forget(&mut self, key: &StreamKey) {
         self.backlog.forget(key);
+        self.decodings.take(key);
         if let Some(stream) = self.streams.remove(key) {
             stream.close(&mut self.backlog);
         }
@@ -159,10 +291,21 @@ impl Shard {
                 }
             }
         };
-        let Self { scratch_pool, reports_to, backlog, .. } = self;
-        match stream.accept(scratch_pool, reports_to, backlog, &mut envelope) {
+        let accepted = self.reserve_memory(&stream, &mut envelope).and_then(|()| {
+            let Self { scratch_pool, reports_to, backlog, .. } = self;
+            stream.accept(scratch_pool, reports_to, backlog, &mut envelope)
+        });
+        match accepted {
             Ok(After::Open) => drop(self.streams.insert(key, stream)),
-            Ok(After::Ended) => stream.close(backlog),
+            Ok(After::Ended) => stream.close(&mut self.backlog),
+            Ok(After::Decode(outcome, before)) => {
+                self.streams.insert(key.clone(), stream);
+                // What the chunk holds of the shards is free for others while the file is decoded.
+                let chunk = Chunk { audio: Bytes::new(), ..envelope.chunk };
+                let envelope = ChunkEnvelope { chunk, share: None, ahead: None, ..envelope };
+                let last = LastChunk { envelope, outcome, before, may_stay };
+                self.decode(key, FileEnd::Chunk(Box::new(last)));
+            }
             Err(bad) => {
                 self.refuse(&envelope, bad);
                 if may_stay && matches!(envelope.source, ChunkSource::Kafka { .. }) {
@@ -172,6 +315,18 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Reserves memory for a chunk of a file, where the reader has not: it did not know that the chunk is one of a file, or there was no room, and none would
+    /// have come free.
+    fn reserve_memory(&self, stream: &OpenStream, envelope: &mut ChunkEnvelope) -> Result<(), BadChunk> {
+        if stream.collects_file() && envelope.memory.is_none() {
+            let mut memory = self.decodings.budget().reservation();
+            memory.set_incomplete(!envelope.chunk.last);
+            memory.set(envelope.chunk.audio.len())?;
+            envelope.memory = Some(memory);
+        }
+        Ok(())
     }
 
     /// Drops the scratch that no open stream needs, before a stream with a new setup opens.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::ShardMessage;
 use super::open_stream::ReportSender;
 use super::shard::Shard;
-use crate::serving::StreamSinks;
+use crate::serving::{Decoders, StreamSinks};
 
 /// The senders to all shards.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ impl ShardThreads {
     }
 }
 
-/// Starts `count` shards whose queues hold `queue` messages each. They end when every [`Shards`] is dropped.
+/// Starts `count` shards whose queues hold `queue` messages each, and whose files `decoders` decode. They end when every [`Shards`] is dropped.
 ///
 /// # Errors
 /// Returns an error if the operating system refuses a thread.
@@ -67,13 +67,14 @@ pub fn start(
     queue: usize,
     reports_to: &ReportSender,
     sinks: &StreamSinks,
+    decoders: &Decoders,
 ) -> std::io::Result<(Shards, ShardThreads)> {
     let mut senders = Vec::new();
     let mut threads = Vec::new();
     let ended = CancellationToken::new();
     for number in 0..count {
         let (sender, inbox) = mpsc::channel(queue);
-        let shard = Shard::new(reports_to.clone(), sinks.clone());
+        let shard = Shard::new(reports_to.clone(), sinks.clone(), decoders.clone());
         let guard = ended.clone().drop_guard();
         let thread = std::thread::Builder::new().name(format!("shard-{number}"));
         threads.push(thread.spawn(move || {

@@ -5,7 +5,7 @@
 
 use prost::bytes::Bytes;
 
-use super::OutOfBounds;
+use super::{OutOfBounds, OutOfMemory};
 use crate::audio::{AudioFormat, BadAudio, ChannelLayout, FileError};
 use crate::proto::AudioChunk;
 use crate::telemetry::excerpt;
@@ -116,6 +116,9 @@ pub enum BadChunk {
     /// The file cannot be decoded.
     #[error("audio: {0}")]
     File(#[from] FileError),
+    /// The budget of memory has no room for the file.
+    #[error("audio: {0}")]
+    Memory(#[from] OutOfMemory),
 }
 
 impl BadChunk {
@@ -145,6 +148,7 @@ impl BadChunk {
             Self::ChunkTooLarge { .. } => "chunk_too_large",
             Self::FileTooLarge { .. } => "file_too_large",
             Self::File(_) => "file",
+            Self::Memory(_) => "memory",
         }
     }
 }
@@ -160,4 +164,6 @@ pub struct ChunkOutcome {
     pub samples: u64,
     /// The name of the file format whose header begins a stream that is declared as raw samples.
     pub file_header: Option<&'static str>,
+    /// Whether the chunk completes a file, which the caller must then take and decode.
+    pub completes_file: bool,
 }

@@ -11,29 +11,30 @@ use std::sync::Arc;
 
 use super::chunk::{BadChunk, Chunk, ChunkOutcome, FURTHEST_SAMPLE};
 use super::collected_file::CollectedFile;
+use super::file_samples::BeforeFile;
 use super::position::{Resume, StreamPosition};
 use super::segment::Segment;
 use super::sequence::{LastSequence, SequenceCheck};
 use super::split_frame::SplitFrame;
 use super::{Scratch, StreamSetup};
-use crate::audio::{self, AudioFormat, ChannelLayout, FileAsSamples, Planar, Recording, ResamplerPlan};
+use crate::audio::{self, AudioFormat, ChannelLayout, FileAsSamples, ResamplerPlan};
 use crate::window::{Window, needed_from};
 use crate::window::{time_of, whole_samples};
 
 /// The state of one stream.
 #[derive(Debug)]
 pub struct StreamFrontEnd {
-    setup: StreamSetup,
-    format: AudioFormat,
+    pub(super) setup: StreamSetup,
+    pub(super) format: AudioFormat,
     /// `None` until the sample rate is known: at the first samples, or when a file has been decoded.
-    plan: Option<Arc<ResamplerPlan>>,
+    pub(super) plan: Option<Arc<ResamplerPlan>>,
     /// Index of the source sample at which the next chunk begins.
-    position: u64,
-    sequence: LastSequence,
+    pub(super) position: u64,
+    pub(super) sequence: LastSequence,
     /// The bytes of a sample frame that the last chunk left incomplete.
     split: SplitFrame,
     /// Whether the stream has had audio, whose first bytes may be the header of a file.
-    has_audio: bool,
+    pub(super) has_audio: bool,
     /// The open segment.
     segment: Option<Segment>,
     /// The first pending window of each channel at the time when the open segment began or, where none is
@@ -44,7 +45,9 @@ pub struct StreamFrontEnd {
     /// it there.
     idle_ends: VecDeque<u64>,
     /// The bytes of a file that is not complete yet.
-    file: CollectedFile,
+    pub(super) file: CollectedFile,
+    /// The stream before the chunk that completed its file, until the file is decoded.
+    pub(super) before_file: Option<BeforeFile>,
 }
 
 impl StreamFrontEnd {
@@ -76,6 +79,7 @@ impl StreamFrontEnd {
             pending: Vec::new(),
             idle_ends: VecDeque::new(),
             file: CollectedFile::default(),
+            before_file: None,
         }
     }
 
@@ -158,7 +162,7 @@ impl StreamFrontEnd {
     }
 
     /// Accepts a chunk and passes every window that it completes to `emit`. After a chunk that is `last`,
-    /// [`Self::end`] must be called.
+    /// [`Self::end`] must be called. Where the chunk completes a file, the file must be decoded before: see [`Self::take_file`].
     ///
     /// # Errors
     /// See [`BadChunk`]. The stream is then unchanged.
@@ -180,47 +184,24 @@ impl StreamFrontEnd {
             true => None,
             false => self.setup.file_header(&chunk.audio)?,
         };
-        let declared = self.format;
-        if file_header.is_some() && self.setup.file_as_samples == FileAsSamples::Decode {
-            self.format = AudioFormat::FILE;
-        }
-        let samples = if self.format.is_file() {
-            self.accept_file(scratch, chunk, emit)
-        } else {
-            self.accept_samples(scratch, chunk, emit)
-        };
-        let samples = samples.inspect_err(|_| self.format = declared)?;
+        let is_file = self.format.is_file()
+            || (file_header.is_some() && self.setup.file_as_samples == FileAsSamples::Decode);
+        let samples = match is_file {
+            true => self.collect(chunk).map(|()| 0),
+            false => self.accept_samples(scratch, chunk, emit),
+        }?;
         self.has_audio |= !chunk.audio.is_empty();
         self.sequence.accept(chunk.sequence);
-        Ok(ChunkOutcome { duplicate: false, missing_chunks, samples, file_header })
+        // The end of a stream whose file was decoded as it was when the stream fell silent completes no other one.
+        let is_decoded = self.file.is_empty() && self.plan.is_some();
+        let completes_file = is_file && chunk.last && !is_decoded;
+        Ok(ChunkOutcome { duplicate: false, missing_chunks, samples, file_header, completes_file })
     }
 
-    /// Ends the segment and passes its partial windows to `emit`. An incomplete file is decoded as it is. The
-    /// stream may continue: positions and window indexes go on.
-    ///
-    /// # Errors
-    /// [`BadChunk`] where an incomplete file cannot be decoded; its bytes are dropped.
-    pub fn end(&mut self, scratch: &mut Scratch, emit: &mut dyn FnMut(Window)) -> Result<(), BadChunk> {
-        let mut file = Ok(());
-        if !self.file.is_empty() {
-            match self.file.finish(
-                &[],
-                self.setup.max_file_bytes,
-                &self.setup.channels,
-                self.setup.max_file_duration,
-            ) {
-                Ok(recording) => drop(self.accept_recording(scratch, recording, emit)),
-                Err(error) => {
-                    self.file = CollectedFile::default();
-                    // The position moves beyond the chunks of the dropped file. They would otherwise count as
-                    // needed, and their offsets would never be committed.
-                    self.position += 1;
-                    file = Err(error);
-                }
-            }
-        }
+    /// Ends the segment and passes its partial windows to `emit`. The stream may continue: positions and window indexes go on. The bytes of a file that
+    /// was not taken stay collected.
+    pub fn end(&mut self, scratch: &mut Scratch, emit: &mut dyn FnMut(Window)) {
         self.end_segment(scratch, emit);
-        file
     }
 
     /// Ends the open segment, if any, at the current position.
@@ -260,38 +241,6 @@ impl StreamFrontEnd {
         Ok(decoded.map(|()| samples)?)
     }
 
-    /// Collects a chunk of a file, and decodes the file when the chunk is its last one. Returns the number of
-    /// samples of one channel that became available.
-    fn accept_file(
-        &mut self,
-        scratch: &mut Scratch,
-        chunk: &Chunk,
-        emit: &mut dyn FnMut(Window),
-    ) -> Result<u64, BadChunk> {
-        let limit = self.setup.max_file_bytes;
-        if !chunk.last {
-            self.file.push(&chunk.audio, limit)?;
-            return Ok(0);
-        }
-        let recording =
-            self.file.finish(&chunk.audio, limit, &self.setup.channels, self.setup.max_file_duration)?;
-        Ok(self.accept_recording(scratch, recording, emit))
-    }
-
-    /// Accepts the samples of a decoded file and returns how many samples of one channel it has.
-    fn accept_recording(
-        &mut self,
-        scratch: &mut Scratch,
-        recording: Recording,
-        emit: &mut dyn FnMut(Window),
-    ) -> u64 {
-        self.plan = Some(scratch.plan(recording.sample_rate_hz));
-        let mut planar = Planar::from_channels(recording.channels);
-        self.setup.channels.apply(&mut planar);
-        self.align_samples(scratch, None, planar.channels(), emit);
-        planar.frames() as u64
-    }
-
     /// Inserts the samples of a chunk at their position: an overlap with earlier samples is cut off, a gap of
     /// up to `max_gap` is filled with silence, and a longer one ends the segment. Without an open segment,
     /// the position moves over any gap.
@@ -304,12 +253,7 @@ impl StreamFrontEnd {
         planar: &[Vec<f32>],
         emit: &mut dyn FnMut(Window),
     ) {
-        // An idle end belongs to a position, not to a time: it is repeated before the first chunk that begins
-        // at or after it.
-        while self.idle_ends.front().is_some_and(|end| *end <= self.position) {
-            self.idle_ends.pop_front();
-            self.end_segment(scratch, emit);
-        }
+        self.repeat_idle_ends(scratch, emit);
         let begin = first_sample.unwrap_or(self.position);
         let gap = begin.saturating_sub(self.position);
         if gap > whole_samples(self.setup.max_gap, self.source_rate_hz())
@@ -325,11 +269,20 @@ impl StreamFrontEnd {
         self.push_samples(scratch, planar, overlap, emit);
     }
 
+    /// Ends the segment where a previous reader has. An idle end belongs to a position, not to a time: it is repeated before the first
+    /// chunk that begins at or after it.
+    pub(super) fn repeat_idle_ends(&mut self, scratch: &mut Scratch, emit: &mut dyn FnMut(Window)) {
+        while self.idle_ends.front().is_some_and(|end| *end <= self.position) {
+            self.idle_ends.pop_front();
+            self.end_segment(scratch, emit);
+        }
+    }
+
     /// Passes the samples from `skip` on to the segment, and opens one where none is open.
     ///
     /// The samples are passed one hop at a time, so that a long chunk or file is resampled in small parts and
     /// each channel's windows leave before the next part is computed.
-    fn push_samples(
+    pub(super) fn push_samples(
         &mut self,
         scratch: &mut Scratch,
         planar: &[Vec<f32>],

@@ -13,6 +13,7 @@ mod channel_state;
 mod channel_totals;
 mod chunk;
 mod collected_file;
+mod file_samples;
 mod front_end;
 mod info;
 mod logit_statistics;

@@ -8,18 +8,10 @@ use tonic::Code;
 use crate::support::call_fixture::{
     Call, chunk, connect, format, last, metric_reaches, more, noise, recognize, telephone, tiny,
 };
-use crate::support::daemon::Daemon;
 use crate::support::flac_bomb;
 use crate::support::victim::Victim;
 
 const LIMIT: Duration = Duration::from_secs(3);
-
-/// The most memory that the daemon has used, in bytes.
-fn peak_memory(daemon: &Daemon) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    1024 * line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
-}
 
 fn file(id: &str, bytes: Vec<u8>) -> AudioChunk {
     last(chunk(id, format(Encoding::File, 0, 0), bytes))
@@ -37,7 +29,7 @@ async fn hours_of_compressed_silence_are_refused_by_their_duration() {
     assert_eq!(code, Code::InvalidArgument);
     assert!(message.contains("3600 s of audio (audio.max_file_duration)"), "{message}");
     victim.stop().await.assert_p99(LIMIT);
-    assert!(peak_memory(&daemon) < 1 << 30, "{} bytes", peak_memory(&daemon));
+    assert!(daemon.peak_memory() < 400 << 20, "{} bytes", daemon.peak_memory());
 }
 
 #[tokio::test]
@@ -56,15 +48,27 @@ async fn a_file_whose_client_hangs_up_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_long_file_takes_the_memory_of_a_piece() {
+    let (_folder, options) = tiny();
+    let daemon = options.set("limits.max_memory_bytes", "1048576").set("vad.mode", "off").start().await;
+    let victim = Victim::start(&daemon).await;
+    let before = daemon.peak_memory();
+    // Decoded it takes 38 MB.
+    let outcome = recognize(&connect(&daemon).await, vec![file("minutes", flac_bomb::silence(600))]).await;
+    let events = outcome.good().len();
+    assert!((1_200..1_210).contains(&events), "{events}");
+    let taken = daemon.peak_memory() - before;
+    assert!(taken < 24 << 20, "{taken} bytes more than before");
+    victim.stop().await.assert_p99(LIMIT);
+}
+
+#[tokio::test]
 async fn files_beyond_the_budget_are_refused_with_a_delay_and_a_stream_of_samples_goes_on() {
     let (_folder, options) = tiny();
     let options = options.set("limits.max_memory_bytes", "16777216");
     let daemon = options.start().await;
     let victim = Victim::start(&daemon).await;
-    // Decoded it takes 230 MB.
     let channel = connect(&daemon).await;
-    let outcome = recognize(&channel, vec![file("decoded", flac_bomb::silence(3_500))]).await;
-    assert_exhausted(&outcome);
     // Uploads that never end share the budget.
     let mut calls = Vec::new();
     for number in 0..8 {
@@ -82,7 +86,7 @@ async fn files_beyond_the_budget_are_refused_with_a_delay_and_a_stream_of_sample
     let outcome = recognize(&channel, vec![file("message", noise(40 << 20, 1))]).await;
     assert_eq!(outcome.refusal().0, Code::ResourceExhausted, "{:?}", outcome.status);
     victim.stop().await.assert_p99(LIMIT);
-    assert!(peak_memory(&daemon) < 400 << 20, "{} bytes", peak_memory(&daemon));
+    assert!(daemon.peak_memory() < 400 << 20, "{} bytes", daemon.peak_memory());
 }
 
 fn assert_exhausted(outcome: &crate::support::call_fixture::Outcome) {
@@ -107,5 +111,5 @@ async fn a_message_of_small_fields_is_refused_before_it_is_decoded() {
     assert!(message.contains("beside its audio; at most 65536"), "{message}");
     assert!(started.elapsed() < Duration::from_secs(20));
     victim.stop().await.assert_p99(LIMIT);
-    assert!(peak_memory(&daemon) < 400 << 20, "{} bytes", peak_memory(&daemon));
+    assert!(daemon.peak_memory() < 400 << 20, "{} bytes", daemon.peak_memory());
 }

@@ -59,9 +59,11 @@ fn stage(max_streams: usize) -> Stage {
     let registry = ModelRegistry::new(vec![Arc::new(model)], Arc::default());
     let (registries, receiver) = watch::channel(Arc::new(registry));
     let (reports, _) = crossbeam_channel::bounded(1);
-    let (shards, threads) = shard::start(1, 16, &ReportSender { reports }, &StreamSinks::default()).unwrap();
+    let decoders = Decoders::start(MemoryBudget::new(1 << 30), Duration::from_secs(3600)).unwrap();
+    let (reports_to, sinks) = (ReportSender { reports }, StreamSinks::default());
+    let (shards, threads) = shard::start(1, 16, &reports_to, &sinks, &decoders).unwrap();
     let links = SessionLinks {
-        decoders: Decoders::start(MemoryBudget::new(1 << 30), Duration::from_secs(3600)).unwrap(),
+        decoders,
         bounds: InputBounds::default(),
         shards,
         registries: receiver,

@@ -16,6 +16,7 @@ mod dead_letters;
 mod declared;
 mod exactly_once;
 mod failures;
+mod files;
 mod harness;
 mod input_topic;
 mod lag;

@@ -140,6 +140,13 @@ impl Daemon {
         self.process.id().expect("it has not ended")
     }
 
+    /// The most memory that it has used, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        1024 * line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    }
+
     /// Sends GET over HTTP; returns the status and the body.
     pub async fn get(&self, path: &str) -> std::io::Result<(u16, String)> {
         let mut stream = tokio::net::TcpStream::connect(self.http).await?;

@@ -182,11 +182,30 @@ pub fn stream(mut bytes: &[u8]) {
         let before = stream.position();
         match stream.accept(&mut scratch, &chunk, &mut emit) {
             Err(_) => assert_eq!(stream.position(), before),
-            Ok(_) if chunk.last => drop(stream.end(&mut scratch, &mut emit)),
+            Ok(outcome) if outcome.completes_file => {
+                let bytes = stream.take_file();
+                match AudioFile::new(bytes.clone(), "file", &DecodeLimit::NONE) {
+                    Ok(file) => {
+                        let format = (file.sample_rate_hz(), file.channels());
+                        stream.begin_file(&mut scratch, format, &mut emit).expect("no channel has a name");
+                        let mut take = |block: &[Vec<f32>]| {
+                            stream.accept_block(&mut scratch, block, &mut emit);
+                            ControlFlow::Continue(())
+                        };
+                        file.decode(&mut take).expect("the file is valid");
+                        stream.end(&mut scratch, &mut emit);
+                    }
+                    Err(_) => {
+                        stream.refuse_file(bytes);
+                        assert_eq!(stream.position(), before);
+                    }
+                }
+            }
+            Ok(_) if chunk.last => stream.end(&mut scratch, &mut emit),
             Ok(_) => {}
         }
     }
-    drop(stream.end(&mut scratch, &mut emit));
+    stream.end(&mut scratch, &mut emit);
 }
 
 /// Tiny windows, so that a few bytes produce some.

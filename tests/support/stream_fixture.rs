@@ -2,7 +2,7 @@
 //!
 //! Input: formats, samples, chunks. Output: windows. Holds no assertion.
 
-use affectd::audio::{AudioFormat, Encoding};
+use affectd::audio::{AudioFile, AudioFormat, DecodeLimit, Encoding};
 use affectd::config::{self, Config};
 use affectd::model::Contract;
 use affectd::stream::{
@@ -121,8 +121,11 @@ impl Feed {
         };
         let windows = &mut self.windows;
         let outcome = stream.accept(&mut self.scratch, &chunk, &mut |window| windows.push(window))?;
+        if outcome.completes_file {
+            accept_file(stream, &mut self.scratch, &mut |window| windows.push(window))?;
+        }
         if chunk.last && !outcome.duplicate {
-            stream.end(&mut self.scratch, &mut |window| windows.push(window))?;
+            stream.end(&mut self.scratch, &mut |window| windows.push(window));
         }
         Ok(outcome)
     }
@@ -131,8 +134,7 @@ impl Feed {
     pub fn end(&mut self) {
         let windows = &mut self.windows;
         if let Some(stream) = &mut self.stream {
-            let ended = stream.end(&mut self.scratch, &mut |window| windows.push(window));
-            ended.expect("no file is open");
+            stream.end(&mut self.scratch, &mut |window| windows.push(window));
         }
     }
 
@@ -140,6 +142,26 @@ impl Feed {
     pub fn position(&self) -> Option<StreamPosition> {
         self.stream.as_ref().map(StreamFrontEnd::position)
     }
+}
+
+/// Decodes the complete file of a stream in pieces of a thousand samples or more, and passes them to the stream.
+fn accept_file(
+    stream: &mut StreamFrontEnd,
+    scratch: &mut Scratch,
+    emit: &mut dyn FnMut(Window),
+) -> Result<(), BadChunk> {
+    let bytes = stream.take_file();
+    let opened = AudioFile::new(bytes.clone(), "file", &DecodeLimit::NONE).map_err(BadChunk::from);
+    let begun = opened.and_then(|file| {
+        stream.begin_file(scratch, (file.sample_rate_hz(), file.channels()), emit)?;
+        Ok(file)
+    });
+    let file = begun.inspect_err(|_| stream.refuse_file(bytes))?;
+    let mut blocks = file.blocks();
+    while let Some(block) = blocks.next(1_000)? {
+        stream.accept_block(scratch, &block, emit);
+    }
+    Ok(())
 }
 
 /// The windows of one segment that arrives in one chunk.

@@ -21,12 +21,12 @@ const COEFFICIENTS: [[i16; 2]; 7] =
 ///
 /// # Errors
 /// Blocks that are too small, more than two channels, and whatever the decoder refuses.
-pub(super) fn decode(
+pub(super) async fn decode(
     format: &WaveFormat,
     is_microsoft: bool,
     audio: &[u8],
     samples: Option<usize>,
-    mut recorder: Recorder<'_>,
+    mut recorder: Recorder,
 ) -> Result<Decoded, FileProblem> {
     check_format(format.rate_hz, format.channels)?;
     if format.channels > 2 {
@@ -50,7 +50,7 @@ pub(super) fn decode(
             break;
         }
         let decoded = packets.decode_timed(&padded, whole)?;
-        recorder.append(decoded.rate_hz, decoded.channels)?;
+        recorder.append(decoded.rate_hz, decoded.channels).await?;
     }
     recorder.trim(0, missing % whole);
     if let Some(surplus) = samples.and_then(|samples| recorder.frames().checked_sub(samples))

@@ -63,7 +63,7 @@ pub(super) fn begins(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], mut recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
+pub(super) async fn decode(bytes: &[u8], mut recorder: Recorder) -> Result<Decoded, FileProblem> {
     let mut rest = bytes;
     let first = Header::read(rest).ok_or_else(|| malformed("it holds no ADTS frames"))?;
     if first.object != 2 {
@@ -97,7 +97,7 @@ pub(super) fn decode(bytes: &[u8], mut recorder: Recorder<'_>) -> Result<Decoded
             return Err(FileProblem::Truncated { declared, present, unit: "bytes in its last frame" });
         };
         let block = packets.decode(&frame[header.header_bytes..])?;
-        recorder.append(block.rate_hz, block.channels)?;
+        recorder.append(block.rate_hz, block.channels).await?;
         rest = behind;
     }
     recorder.finish()

@@ -13,7 +13,7 @@ use super::{Decoded, malformed, tags, unsupported};
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
+pub(super) async fn decode(bytes: &[u8], recorder: Recorder) -> Result<Decoded, FileProblem> {
     let mut rest = bytes.get(12..).unwrap_or_default();
     let (mut common, mut sound) = (None, None);
     while let Some((header, behind)) = rest.split_first_chunk::<8>() {
@@ -48,7 +48,7 @@ pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, Fi
         let (declared, present) = (promised as u64, audio.len() as u64);
         return Err(FileProblem::Truncated { declared, present, unit: "bytes" });
     }
-    layout.decode(audio, recorder)
+    layout.decode(audio, recorder).await
 }
 
 /// Refuses bytes behind the sound, of `declared` bytes, that may be audio.

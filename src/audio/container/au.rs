@@ -13,7 +13,7 @@ use super::{Decoded, malformed, tags, unsupported};
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
+pub(super) async fn decode(bytes: &[u8], recorder: Recorder) -> Result<Decoded, FileProblem> {
     let header = bytes.get(4..24).ok_or_else(|| malformed("the file ends within its header"))?;
     let field = |index: usize| {
         let (words, _) = header.as_chunks::<4>();
@@ -35,7 +35,7 @@ pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, Fi
     let declared = field(1) as usize;
     // A length that no accepted file can have, or zero, was written in advance.
     if declared == 0 || (declared >= 1 << 30 && declared > audio.len()) {
-        return layout.decode(audio, recorder);
+        return layout.decode(audio, recorder).await;
     }
     let Some((samples, behind)) = audio.split_at_checked(declared) else {
         let (declared, present) = (declared as u64, audio.len() as u64);
@@ -47,5 +47,5 @@ pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, Fi
             behind.len()
         )));
     }
-    layout.decode(samples, recorder)
+    layout.decode(samples, recorder).await
 }

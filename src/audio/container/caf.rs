@@ -13,7 +13,7 @@ use super::{Decoded, malformed, tags, unsupported};
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
+pub(super) async fn decode(bytes: &[u8], recorder: Recorder) -> Result<Decoded, FileProblem> {
     let mut rest = bytes.get(8..).unwrap_or_default();
     let mut description = None;
     loop {
@@ -45,7 +45,7 @@ pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, Fi
                     )));
                 }
                 // A number of edits of four bytes precedes the samples.
-                return layout.decode(audio.get(4..).unwrap_or_default(), recorder);
+                return layout.decode(audio.get(4..).unwrap_or_default(), recorder).await;
             }
             _ => {}
         }

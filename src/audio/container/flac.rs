@@ -32,7 +32,7 @@ struct Info {
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], mut recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
+pub(super) async fn decode(bytes: &[u8], mut recorder: Recorder) -> Result<Decoded, FileProblem> {
     let (info, mut rest) = metadata(bytes)?;
     let mut packets = decoder(&info.header)?;
     let (mut first_block, mut last_block) = (0, 0);
@@ -40,7 +40,7 @@ pub(super) fn decode(bytes: &[u8], mut recorder: Recorder<'_>) -> Result<Decoded
         if header.channels != info.channels {
             return Err(format_change());
         }
-        let Some(length) = frame(rest, &header, &mut packets, &mut recorder)? else { break };
+        let Some(length) = frame(rest, &header, &mut packets, &mut recorder).await? else { break };
         rest = &rest[length..];
         last_block = header.samples;
         first_block = if first_block == 0 { last_block } else { first_block };
@@ -148,11 +148,11 @@ impl FrameHeader {
 }
 
 /// Decodes the frame at the beginning of `bytes` and returns its length; `None` where it has no end.
-fn frame(
+async fn frame(
     bytes: &[u8],
     header: &FrameHeader,
     packets: &mut Packets,
-    recorder: &mut Recorder<'_>,
+    recorder: &mut Recorder,
 ) -> Result<Option<usize>, FileProblem> {
     let (mut crc, mut trials) = (0, 0);
     for (index, byte) in bytes.iter().enumerate() {
@@ -168,7 +168,7 @@ fn frame(
             continue;
         }
         let Ok(block) = packets.decode(&bytes[..end]) else { continue };
-        recorder.append(block.rate_hz, block.channels)?;
+        recorder.append(block.rate_hz, block.channels).await?;
         // A checksum of zero makes the frame look right without it too.
         let zeros = bytes[end..].iter().take(2).take_while(|byte| **byte == 0).count();
         return Ok(Some(end + zeros));

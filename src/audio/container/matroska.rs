@@ -21,7 +21,7 @@ const PADDING: u64 = 8_192;
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
+pub(super) async fn decode(bytes: &[u8], recorder: Recorder) -> Result<Decoded, FileProblem> {
     let mut reader = Reader { recorder, track: None, on_block: 0, has_header: false };
     let mut rest = bytes;
     while !tags::only_tags(rest) {
@@ -39,7 +39,7 @@ pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, Fi
         }
         let length = element.length.ok_or_else(|| malformed("a Matroska element has no length"))?;
         let (contents, behind) = body.split_at(length as usize);
-        reader.element(element.id, contents)?;
+        reader.element(element.id, contents).await?;
         rest = behind;
     }
     if reader.track.is_none() {
@@ -49,8 +49,8 @@ pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, Fi
 }
 
 /// The state of the file.
-struct Reader<'a> {
-    recorder: Recorder<'a>,
+struct Reader {
+    recorder: Recorder,
     track: Option<Track>,
     /// Samples per channel of the last block.
     on_block: usize,
@@ -64,9 +64,9 @@ struct Track {
     rate_hz: u32,
 }
 
-impl Reader<'_> {
+impl Reader {
     /// Handles an element without elements that matter here, or a description of a track.
-    fn element(&mut self, element: u32, contents: &[u8]) -> Result<(), FileProblem> {
+    async fn element(&mut self, element: u32, contents: &[u8]) -> Result<(), FileProblem> {
         match element {
             id::EBML if self.has_header => {
                 return Err(malformed(
@@ -81,7 +81,7 @@ impl Reader<'_> {
                 }
                 self.track = Some(track);
             }
-            id::SIMPLE_BLOCK | id::BLOCK => self.block(contents)?,
+            id::SIMPLE_BLOCK | id::BLOCK => self.block(contents).await?,
             id::DISCARD_PADDING => self.discard(contents),
             _ => {}
         }
@@ -89,7 +89,7 @@ impl Reader<'_> {
     }
 
     /// Decodes the frames of a block: the number of the track, a time of two bytes, flags, and the frames.
-    fn block(&mut self, block: &[u8]) -> Result<(), FileProblem> {
+    async fn block(&mut self, block: &[u8]) -> Result<(), FileProblem> {
         self.on_block = 0;
         let Some(track) = &mut self.track else { return Err(malformed("a block comes before the tracks")) };
         let (number, rest) = ebml::number(block).ok_or_else(|| malformed("a block has no track"))?;
@@ -103,7 +103,7 @@ impl Reader<'_> {
         for frame in frames {
             let decoded = track.packets.decode(frame)?;
             self.on_block += decoded.channels.first().map_or(0, Vec::len);
-            self.recorder.append(decoded.rate_hz, decoded.channels)?;
+            self.recorder.append(decoded.rate_hz, decoded.channels).await?;
         }
         Ok(())
     }

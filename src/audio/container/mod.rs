@@ -5,6 +5,10 @@
 //! Invariants: audio is decoded to the end of the data, whatever lengths a header declares. Samples are removed
 //! only where a tag or a position proves that they are no audio. Bytes that remain are tags or padding; for
 //! all others the file is refused.
+//!
+//! The decoders are asynchronous functions, although they never wait for anything: they pause after each block, so that
+//! the compiler turns each of them into a state machine that its caller resumes for the next block. A caller that has no
+//! room for more samples leaves it as it is, and holds no thread.
 
 mod adpcm;
 mod adts;
@@ -30,32 +34,34 @@ mod pcm;
 mod recorder;
 mod riff;
 mod sphere;
+mod steps;
 mod tags;
 mod wave_format;
 
 pub(super) use decoded::Decoded;
 pub(super) use kind::Kind;
-pub(super) use recorder::Recorder;
+pub(super) use recorder::{Passed, Recorder};
+pub(super) use steps::{run, step};
 
 use super::FileProblem;
 
-/// Decodes the bytes of a file of a known kind into `recorder`.
+/// Decodes the bytes of a file of a known kind into `recorder`. Pauses after each block, see [`Recorder::append`].
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(kind: Kind, bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
+pub(super) async fn decode(kind: Kind, bytes: &[u8], recorder: Recorder) -> Result<Decoded, FileProblem> {
     match kind {
-        Kind::Riff => riff::decode(bytes, recorder),
-        Kind::Aiff => aiff::decode(bytes, recorder),
-        Kind::Au => au::decode(bytes, recorder),
-        Kind::Caf => caf::decode(bytes, recorder),
-        Kind::Sphere => sphere::decode(bytes, recorder),
-        Kind::Flac => flac::decode(bytes, recorder),
-        Kind::Ogg => ogg::decode(bytes, recorder),
-        Kind::Mpeg => mpeg::decode(bytes, recorder),
-        Kind::Adts => adts::decode(bytes, recorder),
-        Kind::Matroska => matroska::decode(bytes, recorder),
-        Kind::Mp4 => mp4::decode(bytes, recorder),
+        Kind::Riff => riff::decode(bytes, recorder).await,
+        Kind::Aiff => aiff::decode(bytes, recorder).await,
+        Kind::Au => au::decode(bytes, recorder).await,
+        Kind::Caf => caf::decode(bytes, recorder).await,
+        Kind::Sphere => sphere::decode(bytes, recorder).await,
+        Kind::Flac => flac::decode(bytes, recorder).await,
+        Kind::Ogg => ogg::decode(bytes, recorder).await,
+        Kind::Mpeg => mpeg::decode(bytes, recorder).await,
+        Kind::Adts => adts::decode(bytes, recorder).await,
+        Kind::Matroska => matroska::decode(bytes, recorder).await,
+        Kind::Mp4 => mp4::decode(bytes, recorder).await,
         Kind::Named(format) => Err(unsupported(format)),
     }
 }

@@ -21,7 +21,7 @@ use super::{Decoded, malformed, mp4_edit, unsupported};
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], mut recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
+pub(super) async fn decode(bytes: &[u8], mut recorder: Recorder) -> Result<Decoded, FileProblem> {
     if mp4_edit::recordings(bytes) > 1 {
         return Err(malformed(
             "several recordings in one file are not supported: send them as files of their own",
@@ -46,7 +46,7 @@ pub(super) fn decode(bytes: &[u8], mut recorder: Recorder<'_>) -> Result<Decoded
     while let Some(packet) = container.next_packet().map_err(failure)? {
         if packet.track_id == id {
             let block = packets.decode(&packet.data)?;
-            recorder.append(block.rate_hz, block.channels)?;
+            recorder.append(block.rate_hz, block.channels).await?;
         }
     }
     let present = recorder.frames() as u64;

@@ -35,7 +35,7 @@ pub(super) fn occurs(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
+pub(super) async fn decode(bytes: &[u8], recorder: Recorder) -> Result<Decoded, FileProblem> {
     let mut start = 0;
     while let length @ 1.. = tags::tag(&bytes[start..]) {
         start += length;
@@ -50,7 +50,7 @@ pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, Fi
     let start = start + first;
     let format = FrameHeader::read(&bytes[start..]).expect("a header was found here").format;
     let mut frames = Frames::new(format, start, recorder)?;
-    frames.read(bytes)?;
+    frames.read(bytes).await?;
     frames.finish(bytes)
 }
 
@@ -80,9 +80,9 @@ fn is_run(bytes: &[u8], format: FrameFormat, count: usize) -> bool {
 }
 
 /// The state of one decoding.
-struct Frames<'a> {
+struct Frames {
     packets: Packets,
-    recorder: Recorder<'a>,
+    recorder: Recorder,
     format: FrameFormat,
     /// The position of the next frame.
     at: usize,
@@ -98,8 +98,8 @@ struct Frames<'a> {
     tag: Option<Tag>,
 }
 
-impl<'a> Frames<'a> {
-    fn new(format: FrameFormat, first: usize, recorder: Recorder<'a>) -> Result<Self, FileProblem> {
+impl Frames {
+    fn new(format: FrameFormat, first: usize, recorder: Recorder) -> Result<Self, FileProblem> {
         let codec = [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3][usize::from(format.layer) - 1];
         let packets = Packets::new(codec, (format.rate_hz, if format.is_mono { 1 } else { 2 }), &[])?;
         Ok(Self {
@@ -116,7 +116,7 @@ impl<'a> Frames<'a> {
     }
 
     /// Reads frames up to the end of the data.
-    fn read(&mut self, bytes: &[u8]) -> Result<(), FileProblem> {
+    async fn read(&mut self, bytes: &[u8]) -> Result<(), FileProblem> {
         while self.at < bytes.len() {
             let rest = &bytes[self.at..];
             match FrameHeader::read(rest).filter(|header| header.bytes > 4) {
@@ -124,7 +124,7 @@ impl<'a> Frames<'a> {
                     return Err(format_change());
                 }
                 Some(header) if header.format == self.format && rest.len() >= header.bytes => {
-                    self.frame(&header, &rest[..header.bytes])?;
+                    self.frame(&header, &rest[..header.bytes]).await?;
                 }
                 _ => self.skip(rest)?,
             }
@@ -132,7 +132,7 @@ impl<'a> Frames<'a> {
         Ok(())
     }
 
-    fn frame(&mut self, header: &FrameHeader, frame: &[u8]) -> Result<(), FileProblem> {
+    async fn frame(&mut self, header: &FrameHeader, frame: &[u8]) -> Result<(), FileProblem> {
         let position = self.at;
         self.at += frame.len();
         self.end = self.at;
@@ -147,10 +147,10 @@ impl<'a> Frames<'a> {
         self.count += 1;
         self.since_gap += 1;
         match self.packets.decode(frame) {
-            Ok(block) => self.recorder.append(block.rate_hz, block.channels),
+            Ok(block) => self.recorder.append(block.rate_hz, block.channels).await,
             // The data of a frame may begin in frames before it, which a cut has removed. Such frames become
             // silence, so that the rest keeps its position.
-            Err(_) if self.since_gap <= RESERVOIR_FRAMES => self.lost(),
+            Err(_) if self.since_gap <= RESERVOIR_FRAMES => self.lost().await,
             Err(FileProblem::Malformed { reason }) => {
                 Err(malformed(&format!("{reason}, in the frame at byte {position}")))
             }
@@ -159,12 +159,12 @@ impl<'a> Frames<'a> {
     }
 
     /// Appends the silence of one frame.
-    fn lost(&mut self) -> Result<(), FileProblem> {
+    async fn lost(&mut self) -> Result<(), FileProblem> {
         if self.recorder.frames() > 0 {
-            return self.recorder.append_silence(self.format.samples());
+            return self.recorder.append_silence(self.format.samples()).await;
         }
         let silence = vec![vec![0.0; self.format.samples()]; if self.format.is_mono { 1 } else { 2 }];
-        self.recorder.append(self.format.rate_hz, &silence)
+        self.recorder.append(self.format.rate_hz, &silence).await
     }
 
     /// Skips bytes that are no frame: tags and padding, and what is left of a frame where files were joined.

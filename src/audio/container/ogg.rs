@@ -20,14 +20,14 @@ use symphonia::core::codecs::audio::well_known::CODEC_ID_VORBIS;
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
+pub(super) async fn decode(bytes: &[u8], recorder: Recorder) -> Result<Decoded, FileProblem> {
     let mut file = File { recorder, stream: None, others: Vec::new() };
     let mut at = 0;
     let mut is_gap = false;
     while at < bytes.len() {
         match Page::read(&bytes[at..]) {
             Ok(page) => {
-                file.page(&page, is_gap)?;
+                file.page(&page, is_gap).await?;
                 at += page.bytes;
                 is_gap = false;
             }
@@ -53,29 +53,29 @@ pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, Fi
 }
 
 /// The state of the file.
-struct File<'a> {
-    recorder: Recorder<'a>,
+struct File {
+    recorder: Recorder,
     /// The stream that is being decoded.
     stream: Option<Stream>,
     /// The names of streams that are not decoded: pictures, indexes and codecs that are not supported.
     others: Vec<Cow<'static, str>>,
 }
 
-impl File<'_> {
+impl File {
     /// Reads one page. `is_gap` states whether bytes that are no page precede it.
-    fn page(&mut self, page: &Page<'_>, is_gap: bool) -> Result<(), FileProblem> {
+    async fn page(&mut self, page: &Page<'_>, is_gap: bool) -> Result<(), FileProblem> {
         if page.is_first {
-            return self.begin_stream(page);
+            return self.begin_stream(page).await;
         }
         let Some(stream) = self.stream.as_mut().filter(|stream| stream.serial == page.serial) else {
             return Ok(());
         };
         stream.check_sequence(page, is_gap)?;
-        stream.read(page, &mut self.recorder)
+        stream.read(page, &mut self.recorder).await
     }
 
     /// Begins a stream with its first page. A stream that was decoded so far ends.
-    fn begin_stream(&mut self, page: &Page<'_>) -> Result<(), FileProblem> {
+    async fn begin_stream(&mut self, page: &Page<'_>) -> Result<(), FileProblem> {
         let head = page.packets().next().map_or(&[][..], |(packet, _)| packet);
         let Some(stream) = Stream::begin(page, head)? else {
             self.others.push(name(head));
@@ -85,8 +85,7 @@ impl File<'_> {
             return Err(malformed("several recordings side by side in one file are not supported"));
         }
         self.end_stream()?;
-        self.stream = Some(stream);
-        self.stream.as_mut().map_or(Ok(()), |stream| stream.read(page, &mut self.recorder))
+        self.stream.insert(stream).read(page, &mut self.recorder).await
     }
 
     fn end_stream(&mut self) -> Result<(), FileProblem> {
@@ -201,7 +200,7 @@ impl Stream {
     }
 
     /// Decodes the packets of a page.
-    fn read(&mut self, page: &Page<'_>, recorder: &mut Recorder<'_>) -> Result<(), FileProblem> {
+    async fn read(&mut self, page: &Page<'_>, recorder: &mut Recorder) -> Result<(), FileProblem> {
         let before = recorder.frames();
         if !page.is_continued && !self.part.is_empty() {
             return Err(malformed("an Ogg packet has no end"));
@@ -213,13 +212,13 @@ impl Stream {
                 continue;
             }
             if is_whole && self.part.is_empty() {
-                self.packet(packet, recorder)?;
+                self.packet(packet, recorder).await?;
                 continue;
             }
             self.part.extend_from_slice(packet);
             if is_whole {
                 let packet = std::mem::take(&mut self.part);
-                self.packet(&packet, recorder)?;
+                self.packet(&packet, recorder).await?;
             }
         }
         self.position(page, recorder.frames(), recorder.frames() - before);
@@ -239,7 +238,7 @@ impl Stream {
         }
     }
 
-    fn packet(&mut self, packet: &[u8], recorder: &mut Recorder<'_>) -> Result<(), FileProblem> {
+    async fn packet(&mut self, packet: &[u8], recorder: &mut Recorder) -> Result<(), FileProblem> {
         if self.headers > 0 {
             self.headers -= 1;
             if self.codec == Codec::Vorbis && self.headers == 0 {
@@ -262,7 +261,7 @@ impl Stream {
         }
         let Some(packets) = &mut self.packets else { return Ok(()) };
         let block = packets.decode(packet)?;
-        recorder.append(block.rate_hz, block.channels)
+        recorder.append(block.rate_hz, block.channels).await
     }
 }
 

@@ -46,7 +46,7 @@ impl Layout {
     ///
     /// # Errors
     /// A rate, a number of channels or a width that is not supported; no whole sample frame; too many samples.
-    pub(super) fn decode(&self, audio: &[u8], mut recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
+    pub(super) async fn decode(&self, audio: &[u8], mut recorder: Recorder) -> Result<Decoded, FileProblem> {
         check_format(self.rate_hz, self.channels)?;
         let frames = audio.len() / (self.bytes * self.channels).max(1);
         if frames == 0 {
@@ -57,7 +57,7 @@ impl Layout {
         let mut planar = vec![Vec::with_capacity(BLOCK.min(frames)); self.channels];
         for audio in audio[..frames * self.channels * self.bytes].chunks(block) {
             self.block(audio, &mut planar)?;
-            recorder.append(self.rate_hz, &planar)?;
+            recorder.append(self.rate_hz, &planar).await?;
         }
         recorder.finish()
     }

@@ -5,28 +5,31 @@
 //! Invariants: rate and number of channels are within the limits and do not change within a recording. A file that is decoded
 //! twice is decoded in the same way, so the ranges that the first pass counts are those that the second one passes on.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::super::decode::is_valid_sample;
 use super::super::format::{check_channels, check_sample_rate};
 use super::super::{DecodeLimit, FileProblem};
-use super::Decoded;
-use super::malformed;
+use super::steps::pause;
+use super::{Decoded, malformed};
 
-/// Receives blocks of a recording, one buffer of equal length per channel, and decides whether decoding goes on.
-pub(in crate::audio) type Blocks<'a> = &'a mut dyn FnMut(&[Vec<f32>]) -> ControlFlow<()>;
+/// Samples that a decoder has passed on and its caller has not taken yet, one buffer of equal length per channel. Clones share them; a decoder does not run
+/// while its caller takes them.
+#[derive(Debug, Clone, Default)]
+pub(in crate::audio) struct Passed(Arc<Mutex<Vec<Vec<f32>>>>);
 
 /// The samples that were decoded so far, and what becomes of them.
-pub(in crate::audio) struct Recorder<'a> {
+pub(in crate::audio) struct Recorder {
     limit: DecodeLimit,
     decoded: Decoded,
     /// Samples per channel that were appended, those that were removed again included.
     appended: usize,
-    output: Output<'a>,
+    output: Output,
 }
 
 /// What becomes of the samples.
-enum Output<'a> {
+enum Output {
     Store,
     Count {
         /// The first value that is no sample: its index within all appended samples, its channel and itself.
@@ -34,14 +37,38 @@ enum Output<'a> {
     },
     Pass {
         /// The ranges of the recording, which an earlier pass has counted.
-        kept: &'a [Range<usize>],
-        blocks: Blocks<'a>,
-        /// A part of a block, where not all of it belongs to the recording.
-        part: Vec<Vec<f32>>,
+        kept: Arc<[Range<usize>]>,
+        passed: Passed,
     },
 }
 
-impl<'a> Recorder<'a> {
+impl Passed {
+    /// Returns the samples per channel.
+    pub(in crate::audio) fn frames(&self) -> usize {
+        self.with(|channels| channels.first().map_or(0, Vec::len))
+    }
+
+    /// Takes the samples.
+    pub(in crate::audio) fn take(&self) -> Vec<Vec<f32>> {
+        self.with(std::mem::take)
+    }
+
+    /// Appends the part `range` of each channel of a block.
+    fn append(&self, block: &[Vec<f32>], range: &Range<usize>) {
+        self.with(|channels| {
+            channels.resize_with(block.len(), Vec::new);
+            for (channel, block) in channels.iter_mut().zip(block) {
+                channel.extend_from_slice(&block[range.clone()]);
+            }
+        });
+    }
+
+    fn with<T>(&self, run: impl FnOnce(&mut Vec<Vec<f32>>) -> T) -> T {
+        run(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Recorder {
     /// Creates a recorder that stores up to `limit`.
     pub(in crate::audio) fn storing(limit: &DecodeLimit) -> Self {
         Self::new(limit, Output::Store)
@@ -52,12 +79,12 @@ impl<'a> Recorder<'a> {
         Self::new(limit, Output::Count { invalid: None })
     }
 
-    /// Creates a recorder that passes the samples in `kept` to `blocks`, until that returns [`ControlFlow::Break`].
-    pub(in crate::audio) fn passing(kept: &'a [Range<usize>], blocks: Blocks<'a>) -> Self {
-        Self::new(&DecodeLimit::NONE, Output::Pass { kept, blocks, part: Vec::new() })
+    /// Creates a recorder that passes the samples in `kept` on.
+    pub(in crate::audio) fn passing(kept: Arc<[Range<usize>]>, passed: Passed) -> Self {
+        Self::new(&DecodeLimit::NONE, Output::Pass { kept, passed })
     }
 
-    fn new(limit: &DecodeLimit, output: Output<'a>) -> Self {
+    fn new(limit: &DecodeLimit, output: Output) -> Self {
         Self { limit: limit.clone(), decoded: Decoded::default(), appended: 0, output }
     }
 
@@ -89,16 +116,21 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
-    /// Appends one buffer of equal length per channel.
+    /// Appends one buffer of equal length per channel, and pauses the decoder.
     ///
     /// # Errors
-    /// A rate or a number of channels outside the limits or unlike the one before; a recording that grows beyond its limit;
-    /// [`FileProblem::Abandoned`] where the recipient needs no more blocks.
-    pub(in crate::audio) fn append(
+    /// A rate or a number of channels outside the limits or unlike the one before; a recording that grows beyond its limit.
+    pub(in crate::audio) async fn append(
         &mut self,
         rate_hz: u32,
         channels: &[Vec<f32>],
     ) -> Result<(), FileProblem> {
+        self.record(rate_hz, channels)?;
+        pause().await;
+        Ok(())
+    }
+
+    fn record(&mut self, rate_hz: u32, channels: &[Vec<f32>]) -> Result<(), FileProblem> {
         self.check_format(rate_hz, channels.len())?;
         let frames = channels[0].len();
         self.limit.check(rate_hz, channels.len(), self.frames() + frames)?;
@@ -115,7 +147,7 @@ impl<'a> Recorder<'a> {
                     Some((range.start + index, channel, value))
                 });
             }
-            Output::Pass { kept, blocks, part } => pass(kept, range.clone(), channels, part, blocks)?,
+            Output::Pass { kept, passed } => pass(kept, range.clone(), channels, passed),
         }
         self.appended = range.end;
         self.decoded.keep(range);
@@ -126,9 +158,9 @@ impl<'a> Recorder<'a> {
     ///
     /// # Errors
     /// As [`Self::append`].
-    pub(in crate::audio) fn append_silence(&mut self, frames: usize) -> Result<(), FileProblem> {
+    pub(in crate::audio) async fn append_silence(&mut self, frames: usize) -> Result<(), FileProblem> {
         let silence = vec![vec![0.0; frames]; self.decoded.count];
-        if silence.is_empty() { Ok(()) } else { self.append(self.decoded.rate_hz, &silence) }
+        if silence.is_empty() { Ok(()) } else { self.append(self.decoded.rate_hz, &silence).await }
     }
 
     /// Removes `start` samples from the beginning and `end` samples from the end of every channel.
@@ -175,28 +207,12 @@ impl<'a> Recorder<'a> {
 }
 
 /// Passes on the parts of a block that lie in `kept`. `range` is that of the block.
-fn pass(
-    kept: &[Range<usize>],
-    range: Range<usize>,
-    block: &[Vec<f32>],
-    part: &mut Vec<Vec<f32>>,
-    blocks: &mut dyn FnMut(&[Vec<f32>]) -> ControlFlow<()>,
-) -> Result<(), FileProblem> {
+fn pass(kept: &[Range<usize>], range: Range<usize>, block: &[Vec<f32>], passed: &Passed) {
     let first = kept.partition_point(|kept| kept.end <= range.start);
     for kept in kept[first..].iter().take_while(|kept| kept.start < range.end) {
         let common = kept.start.max(range.start) - range.start..kept.end.min(range.end) - range.start;
-        let goes_on = if common.len() == range.len() {
-            blocks(block)
-        } else {
-            part.clear();
-            part.extend(block.iter().map(|channel| channel[common.clone()].to_vec()));
-            blocks(part)
-        };
-        if goes_on.is_break() {
-            return Err(FileProblem::Abandoned);
-        }
+        passed.append(block, &common);
     }
-    Ok(())
 }
 
 /// Returns the first value of the first channel that has one that is no sample: its index, its channel and itself.
@@ -224,17 +240,18 @@ pub(super) fn format_change() -> FileProblem {
 
 #[cfg(test)]
 mod tests {
+    use super::super::steps::run;
     use super::*;
 
     /// Appends blocks of 5, 3 and 4 samples, where samples are removed behind the second one and at the end.
-    fn record(mut recorder: Recorder<'_>) -> Decoded {
+    fn record(mut recorder: Recorder) -> Decoded {
         let block =
             |range: Range<u8>| [range.clone().map(f32::from).collect(), range.map(f32::from).collect()];
-        recorder.append(8_000, &block(0..5)).unwrap();
-        recorder.append(8_000, &block(5..8)).unwrap();
+        run(recorder.append(8_000, &block(0..5))).unwrap();
+        run(recorder.append(8_000, &block(5..8))).unwrap();
         recorder.trim(0, 2);
         assert_eq!(recorder.frames(), 6);
-        recorder.append(8_000, &block(8..12)).unwrap();
+        run(recorder.append(8_000, &block(8..12))).unwrap();
         recorder.trim(1, 1);
         recorder.finish().unwrap()
     }
@@ -245,26 +262,17 @@ mod tests {
         assert_eq!(stored.channels[0], [1.0, 2.0, 3.0, 4.0, 5.0, 8.0, 9.0, 10.0]);
         let counted = record(Recorder::counting(&DecodeLimit::NONE));
         assert_eq!((&counted.kept[..], counted.frames), (&[1..6, 8..11][..], 8));
-        let mut passed = vec![Vec::new(); 2];
-        let mut blocks = |block: &[Vec<f32>]| {
-            passed.iter_mut().zip(block).for_each(|(all, block)| all.extend_from_slice(block));
-            ControlFlow::Continue(())
-        };
-        record(Recorder::passing(&counted.kept, &mut blocks));
-        assert_eq!(passed, stored.channels);
-    }
-
-    #[test]
-    fn a_recipient_that_needs_no_more_blocks_ends_the_decoding() {
-        let mut stop = |_: &[Vec<f32>]| ControlFlow::Break(());
-        let mut recorder = Recorder::passing(std::slice::from_ref(&(0..2)), &mut stop);
-        assert_eq!(recorder.append(8_000, &[vec![0.0; 2]]), Err(FileProblem::Abandoned));
+        let passed = Passed::default();
+        record(Recorder::passing(counted.kept.into(), passed.clone()));
+        assert_eq!(passed.frames(), 8);
+        assert_eq!(passed.take(), stored.channels);
+        assert_eq!(passed.frames(), 0);
     }
 
     #[test]
     fn more_samples_are_removed_than_there_are() {
         let mut recorder = Recorder::counting(&DecodeLimit::NONE);
-        recorder.append(8_000, &[vec![0.0; 2]]).unwrap();
+        run(recorder.append(8_000, &[vec![0.0; 2]])).unwrap();
         recorder.trim(1, 9);
         assert_eq!(recorder.finish().unwrap_err(), FileProblem::NoSamples);
     }

@@ -72,7 +72,7 @@ impl Flavour {
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
+pub(super) async fn decode(bytes: &[u8], recorder: Recorder) -> Result<Decoded, FileProblem> {
     let (flavour, mut rest) = match bytes {
         [b'r', ..] => (Flavour::Wave64, bytes.get(40..).unwrap_or_default()),
         [_, _, _, b'X', ..] => (Flavour::Rifx, bytes.get(12..).unwrap_or_default()),
@@ -91,7 +91,7 @@ pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, Fi
                 let declared = long_length.filter(|_| chunk.declared == u64::from(u32::MAX));
                 let declared = declared.unwrap_or(chunk.declared);
                 let audio = data(flavour, declared, chunk.rest, bytes.len())?;
-                return format.decode(audio, samples, recorder);
+                return format.decode(audio, samples, recorder).await;
             }
             b"fmt " => format = Some(WaveFormat::read(body, flavour == Flavour::Rifx)?),
             b"ds64" => {

@@ -13,7 +13,7 @@ use super::{Decoded, malformed, tags, unsupported};
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, FileProblem> {
+pub(super) async fn decode(bytes: &[u8], recorder: Recorder) -> Result<Decoded, FileProblem> {
     let length = bytes.get(8..16).map(|length| String::from_utf8_lossy(length).trim().parse::<usize>());
     let Some(Ok(length)) = length else { return Err(malformed("its header declares no length")) };
     let (header, audio) =
@@ -44,9 +44,9 @@ pub(super) fn decode(bytes: &[u8], recorder: Recorder<'_>) -> Result<Decoded, Fi
     }
     match audio.get(promised..) {
         Some(behind) if promised > 0 && tags::only_tags(behind) => {
-            layout.decode(&audio[..promised], recorder)
+            layout.decode(&audio[..promised], recorder).await
         }
-        _ => layout.decode(audio, recorder),
+        _ => layout.decode(audio, recorder).await,
     }
 }
 

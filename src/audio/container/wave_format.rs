@@ -76,11 +76,11 @@ impl WaveFormat {
     ///
     /// # Errors
     /// The problem of the file.
-    pub(super) fn decode(
+    pub(super) async fn decode(
         &self,
         audio: &[u8],
         samples: Option<usize>,
-        recorder: Recorder<'_>,
+        recorder: Recorder,
     ) -> Result<Decoded, FileProblem> {
         let numbers = match self.tag {
             0x0001 if self.bits <= 8 => Numbers::Unsigned,
@@ -88,8 +88,10 @@ impl WaveFormat {
             0x0003 => Numbers::Float,
             0x0006 => Numbers::ALaw,
             0x0007 => Numbers::MuLaw,
-            0x0002 | 0x0011 => return adpcm::decode(self, self.tag == 0x0002, audio, samples, recorder),
-            0x0050 | 0x0055 => return mpeg::decode(audio, recorder),
+            0x0002 | 0x0011 => {
+                return adpcm::decode(self, self.tag == 0x0002, audio, samples, recorder).await;
+            }
+            0x0050 | 0x0055 => return mpeg::decode(audio, recorder).await,
             tag => return Err(unsupported(name(tag))),
         };
         let bytes = self.sample_bytes()?;
@@ -104,7 +106,7 @@ impl WaveFormat {
         if numbers == Numbers::Signed && bytes <= 4 {
             layout.shift = padding(self.bits, bytes, self.is_big, audio)?;
         }
-        layout.decode(audio, recorder)
+        layout.decode(audio, recorder).await
     }
 
     /// Returns the bytes of one sample of one channel. The bits and the bytes of a sample frame both declare

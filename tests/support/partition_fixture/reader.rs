@@ -3,7 +3,7 @@
 //! Input: records, acknowledgements, commits and silence. Output: windows that wait for their acknowledgement, and commits to the broker.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use affectd::batch::{InferenceCost, Job};
@@ -12,11 +12,11 @@ use affectd::kafka::{Commit, CommitOutcome, Committer, Delivery, Partition, Part
 use affectd::publish::smoothing::RawScores;
 use affectd::publish::stream_states::StreamStates;
 use affectd::serving::{
-    JobOrigin, ModelRegistry, Recipient, RegistryReceiver, ServedModel, StreamSinks, Utilization,
+    Decoders, JobOrigin, ModelRegistry, Recipient, RegistryReceiver, ServedModel, StreamSinks, Utilization,
     WindowEnvelope,
 };
 use affectd::shard::{PartitionReport, ReportSender, Shard, ShardMessage, Shards};
-use affectd::stream::{Assignment, ChannelState, StreamSetup, Ticket};
+use affectd::stream::{Assignment, ChannelState, MemoryBudget, StreamSetup, Ticket};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::broker::{Broker, BrokerOutcome, MemoryDelivery};
@@ -28,6 +28,10 @@ const SMOOTHING: Smoothing = Smoothing { method: SmoothingMethod::Exponential, w
 const SHARD_QUEUE: usize = 1;
 /// More windows than any of the tests has.
 const WINDOWS: usize = 1 << 14;
+
+/// Decode the files of all readers.
+static DECODERS: LazyLock<Decoders> =
+    LazyLock::new(|| Decoders::start(MemoryBudget::new(1 << 24), Duration::from_secs(60)).unwrap());
 
 /// A reader with one partition, its shard, and a publisher.
 pub struct Reader {
@@ -83,7 +87,8 @@ impl Reader {
         let (offset, transaction) = (start.offset, start.transactional.then(Vec::new));
         let timeout = Duration::from_millis(IDLE_MS as u64);
         let assignment = Assignment { partition: 0, number: 1 };
-        let partition = Partition::new(assignment, start, timeout, registry(setup, jobs));
+        let memory = DECODERS.budget();
+        let partition = Partition::new(assignment, start, timeout, registry(setup, jobs), memory);
         let reader = Reader {
             partitions: [(0, partition)].into(),
             committer: Committer::default(),
@@ -91,7 +96,7 @@ impl Reader {
             transaction,
             shards: Shards::from(vec![messages]),
             inbox,
-            shard: Shard::new(ReportSender { reports: report }, StreamSinks::default()),
+            shard: Shard::new(ReportSender { reports: report }, StreamSinks::default(), DECODERS.clone()),
             reports,
             jobs: queue,
             states: StreamStates::default(),
@@ -139,6 +144,7 @@ impl Reader {
         while let Ok(message) = self.inbox.try_recv() {
             self.shard.receive(message);
         }
+        self.shard.decode_files();
         while let Ok(report) = self.reports.try_recv() {
             let refused = self.partition().handle_report(report);
             assert!(refused.is_none(), "{refused:?}");

@@ -27,6 +27,15 @@ pub struct EndedStream {
     pub follows: usize,
 }
 
+impl EndedStream {
+    fn is_earlier_reading_of(&self, newer: &Self) -> bool {
+        self.ticket.as_ref().zip(newer.ticket.as_ref()).is_some_and(|(before, now)| {
+            let (of, by) = (before.assignment, now.assignment);
+            before.stream_id == now.stream_id && of.partition == by.partition && of.number != by.number
+        })
+    }
+}
+
 /// A call that has ended.
 #[derive(Debug, Clone)]
 pub struct EndedCall {
@@ -38,8 +47,9 @@ pub struct EndedCall {
 
 #[derive(Debug, Default)]
 struct OpenCall {
-    /// The ids of the open streams, each with the number of streams that had ended when it began.
-    open: Vec<(Arc<str>, usize)>,
+    /// The open streams, each with the number of streams that had ended when it began. One id may be open twice for a moment: a partition that comes back is
+    /// read before all of its streams have left.
+    open: Vec<(Arc<StreamInfo>, usize)>,
     ended: Vec<EndedStream>,
     /// When the call ends, where no stream of it is open.
     ends_at: Option<Instant>,
@@ -47,9 +57,18 @@ struct OpenCall {
 
 impl OpenCall {
     /// Removes an open stream and returns how many streams had ended when it began; `None` where it is not open.
-    fn close(&mut self, stream_id: &str) -> Option<usize> {
-        let at = self.open.iter().position(|(open, _)| **open == *stream_id)?;
+    fn close(&mut self, stream: &Arc<StreamInfo>) -> Option<usize> {
+        let at = self.open.iter().position(|(open, _)| Arc::ptr_eq(open, stream))?;
         Some(self.open.remove(at).1)
+    }
+
+    /// Adds a stream that has ended. It takes the place of the same stream as it was read before its partition was assigned again: what that one would have
+    /// settled is read again.
+    fn end(&mut self, stream: EndedStream) {
+        match self.ended.iter_mut().find(|before| before.is_earlier_reading_of(&stream)) {
+            Some(before) => *before = EndedStream { follows: before.follows, ..stream },
+            None => self.ended.push(stream),
+        }
     }
 }
 
@@ -70,23 +89,23 @@ impl OpenCalls {
     }
 
     /// Notes that a stream of a call has begun.
-    pub fn stream_began(&mut self, key: &CallKey, stream_id: &Arc<str>) {
+    pub fn stream_began(&mut self, key: &CallKey, stream: &Arc<StreamInfo>) {
         let call = self.calls.entry(key.clone()).or_default();
-        call.open.push((stream_id.clone(), call.ended.len()));
+        call.open.push((stream.clone(), call.ended.len()));
         call.ends_at = None;
     }
 
     /// Notes that a stream has ended.
     pub fn stream_ended(&mut self, key: &CallKey, stream: EndedStream, now: Instant) {
         let call = self.calls.entry(key.clone()).or_default();
-        let follows = call.close(&stream.info.stream_id).unwrap_or(call.ended.len());
-        call.ended.push(EndedStream { follows, ..stream });
+        let follows = call.close(&stream.info).unwrap_or(call.ended.len());
+        call.end(EndedStream { follows, ..stream });
         self.close(key, now);
     }
 
     /// Notes that another reader goes on with a stream: its partition was revoked. Has no effect on a stream that has ended.
-    pub fn stream_left(&mut self, key: &CallKey, stream_id: &str, now: Instant) {
-        let left = self.calls.get_mut(key).and_then(|call| call.close(stream_id));
+    pub fn stream_left(&mut self, key: &CallKey, stream: &Arc<StreamInfo>, now: Instant) {
+        let left = self.calls.get_mut(key).and_then(|call| call.close(stream));
         if left.is_some() {
             self.close(key, now);
         }
@@ -131,15 +150,19 @@ impl OpenCalls {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::{Assignment, SUMMARY_CHANNEL};
 
     fn key(owner: &str) -> CallKey {
         CallKey { owner: owner.into(), call_id: "call".into() }
     }
 
-    fn ended(stream_id: &str) -> EndedStream {
-        let info = Arc::new(StreamInfo { stream_id: stream_id.into(), ..StreamInfo::default() });
+    fn stream(stream_id: &str) -> Arc<StreamInfo> {
+        Arc::new(StreamInfo { stream_id: stream_id.into(), ..StreamInfo::default() })
+    }
+
+    fn ended(info: &Arc<StreamInfo>) -> EndedStream {
         EndedStream {
-            info,
+            info: info.clone(),
             states: ChannelStates::default(),
             duration: Duration::ZERO,
             ticket: None,
@@ -148,16 +171,26 @@ mod tests {
         }
     }
 
+    /// A stream that ended while its partition was assigned for the `number`th time.
+    fn ended_at(number: u64, info: &Arc<StreamInfo>) -> EndedStream {
+        let assignment = Assignment { partition: 0, number };
+        let stream_id = info.stream_id.clone();
+        let (epoch, channel) = (0, SUMMARY_CHANNEL);
+        let ticket = Some(Ticket { assignment, stream_id, epoch, channel, index: 0, needed_from: 0 });
+        EndedStream { ticket, ..ended(info) }
+    }
+
     #[test]
     fn a_call_ends_when_its_last_stream_has_ended_and_none_came_within_linger() {
         let (linger, now) = (Duration::from_secs(5), Instant::now());
         let (mut calls, id) = (OpenCalls::new(linger), key(""));
-        calls.stream_began(&id, &"one".into());
-        calls.stream_ended(&id, ended("one"), now);
+        let (one, two) = (stream("one"), stream("two"));
+        calls.stream_began(&id, &one);
+        calls.stream_ended(&id, ended(&one), now);
         assert_eq!(calls.next_end(), Some(now + linger));
-        calls.stream_began(&id, &"two".into());
+        calls.stream_began(&id, &two);
         assert!(calls.take_ended(now + linger).is_empty(), "a transfer goes on with the call");
-        calls.stream_ended(&id, ended("two"), now + linger);
+        calls.stream_ended(&id, ended(&two), now + linger);
         assert!(calls.take_ended(now + linger).is_empty());
         let done = calls.take_ended(now + linger * 2);
         assert_eq!((done.len(), done[0].streams.len(), done[0].streams[1].follows), (1, 2, 1));
@@ -167,19 +200,50 @@ mod tests {
     #[test]
     fn a_call_whose_only_stream_moved_to_another_reader_is_forgotten() {
         let (mut calls, id) = (OpenCalls::new(Duration::ZERO), key(""));
-        calls.stream_began(&id, &"one".into());
-        calls.stream_left(&id, "one", Instant::now());
+        let one = stream("one");
+        calls.stream_began(&id, &one);
+        calls.stream_left(&id, &one, Instant::now());
         assert!(calls.take_rest().is_empty());
+    }
+
+    #[test]
+    fn a_stream_that_is_read_again_leaves_and_ends_by_itself() {
+        let (mut calls, id, now) = (OpenCalls::new(Duration::ZERO), key(""), Instant::now());
+        let (first, again) = (stream("one"), stream("one"));
+        calls.stream_began(&id, &first);
+        calls.stream_began(&id, &again);
+        calls.stream_left(&id, &first, now);
+        assert!(calls.take_rest().is_empty(), "the second one is open");
+        calls.stream_ended(&id, ended(&again), now);
+        assert_eq!(calls.take_rest()[0].streams.len(), 1);
+    }
+
+    #[test]
+    fn a_stream_that_ended_and_is_read_again_counts_once() {
+        let (mut calls, id, now) = (OpenCalls::new(Duration::ZERO), key(""), Instant::now());
+        let (before, first, again) = (stream("before"), stream("one"), stream("one"));
+        for (number, info) in [(1, &before), (1, &first), (2, &again)] {
+            calls.stream_began(&id, info);
+            calls.stream_ended(&id, ended_at(number, info), now);
+        }
+        let done = calls.take_rest().remove(0);
+        let found: Vec<(u64, usize)> = done
+            .streams
+            .iter()
+            .map(|stream| (stream.ticket.as_ref().unwrap().assignment.number, stream.follows))
+            .collect();
+        assert_eq!(found, [(1, 0), (2, 1)]);
     }
 
     #[test]
     fn streams_of_two_principals_are_two_calls_of_one_id() {
         let (mut calls, now) = (OpenCalls::new(Duration::ZERO), Instant::now());
         for owner in ["", "token/a", "token/b"] {
-            calls.stream_began(&key(owner), &"one".into());
+            calls.stream_began(&key(owner), &stream("one"));
         }
         for owner in ["token/a", "token/b"] {
-            calls.stream_ended(&key(owner), ended("one"), now);
+            let open = calls.calls[&key(owner)].open[0].0.clone();
+            calls.stream_ended(&key(owner), ended(&open), now);
         }
         let done = calls.take_ended(now);
         let owners: Vec<&str> = done.iter().map(|call| &*call.key.owner).collect();

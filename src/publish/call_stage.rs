@@ -112,7 +112,7 @@ impl CallStage {
         }
         let key = CallKey::of(&stream);
         match end {
-            None => self.open.stream_began(&key, &stream.stream_id),
+            None => self.open.stream_began(&key, &stream),
             Some(end) => {
                 let (mut states, duration, ticket) = (states.clone(), end.duration, end.ticket);
                 let mut alerts = self.output.alerts.finish(&mut states, &stream, milliseconds(duration));
@@ -127,9 +127,9 @@ impl CallStage {
     }
 
     /// Notes that a stream goes on with another reader.
-    pub fn leave(&mut self, stream: &StreamInfo) {
+    pub fn leave(&mut self, stream: &Arc<StreamInfo>) {
         if stream.call.is_some() {
-            self.open.stream_left(&CallKey::of(stream), &stream.stream_id, Instant::now());
+            self.open.stream_left(&CallKey::of(stream), stream, Instant::now());
         }
     }
 

@@ -147,12 +147,16 @@ impl Backlog {
         }
     }
 
-    /// Drops the pending jobs and messages of a stream.
+    /// Drops the pending jobs and messages of a stream, but for end markers: without them the stages behind the model would keep its state for ever.
     pub fn forget(&mut self, key: &StreamKey) {
-        if self.streams.remove(key).is_some() {
-            self.full_models.iter_mut().for_each(|queue| queue.remove(key));
-            self.full_sinks.iter_mut().for_each(|queue| queue.remove(key));
-            self.drop_done();
+        let Some(WaitingStream { jobs, .. }) = self.streams.remove(key) else { return };
+        self.full_models.iter_mut().for_each(|queue| queue.remove(key));
+        self.full_sinks.iter_mut().for_each(|queue| queue.remove(key));
+        self.drop_done();
+        for Pending { model, job } in jobs {
+            if let JobOrigin::StreamEnd(stream) = job.origin {
+                self.submit_end(&model, stream);
+            }
         }
     }
 

@@ -10,8 +10,8 @@ use super::block_on::Parker;
 use super::{ShardMessage, StreamKey};
 use crate::batch::Job;
 use crate::model::ModelSource;
-use crate::serving::{JobOrigin, ServedModel, StreamSinks, Utilization};
-use crate::stream::StreamSetup;
+use crate::serving::{CallMarker, JobOrigin, ServedModel, StreamSinks, Utilization};
+use crate::stream::{StreamInfo, StreamSetup};
 use crate::{audio, window};
 
 /// A model whose queue has room for one job.
@@ -83,4 +83,22 @@ fn a_stream_waits_with_its_messages_and_streams_take_turns() {
     assert_eq!(turns.iter().map(Option::as_ref).collect::<Vec<_>>(), expected);
     queue.try_recv().unwrap();
     assert!(queue.try_recv().is_err());
+}
+
+#[test]
+fn the_end_of_a_stream_is_not_dropped_with_its_jobs() {
+    let (model, mut queue) = model();
+    let (mut backlog, key) = (Backlog::new(StreamSinks::default()), StreamKey::Session(1));
+    backlog.submit(&model, job());
+    let stream = Arc::new(StreamInfo::default());
+    let marker = CallMarker { stream: stream.clone(), end: None };
+    backlog.submit(&model, Job::silent(JobOrigin::CallStream(Box::new(marker))));
+    backlog.submit(&model, Job::silent(JobOrigin::StreamEnd(stream.clone())));
+    backlog.park(&key);
+    backlog.forget(&key);
+    queue.try_recv().unwrap();
+    let room = Parker::new().block_on(std::future::poll_fn(|context| backlog.poll(context)));
+    assert!(backlog.use_room(room).is_none() && backlog.is_empty());
+    let left = queue.try_recv().unwrap().origin;
+    assert!(matches!(left, JobOrigin::StreamEnd(ended) if Arc::ptr_eq(&ended, &stream)));
 }

@@ -87,7 +87,7 @@ impl Shard {
         }
     }
 
-    /// Decodes the complete files to their end, as [`Self::run`] does. For a shard without a thread of its own; blocks while a queue is full.
+    /// Decodes the complete files to their end, as the thread of a shard does. For a shard without a thread of its own; blocks while a queue is full.
     pub fn decode_files(&mut self) {
         let parker = Parker::new();
         while !self.decodings.is_empty() {

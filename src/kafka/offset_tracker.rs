@@ -4,7 +4,7 @@
 //! belongs to a commit there. Invariants: an offset is settled only when no window, submitted or still to come, needs its chunk; dropping state settles
 //! nothing. Pure: no broker, no clock.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ use crate::window::WindowSpan;
 #[derive(Debug)]
 pub struct OffsetTracker {
     pub(super) streams: HashMap<Arc<str>, TrackedStream>,
+    /// Streams of files that several records hold.
+    files: HashSet<Arc<str>>,
     unsettled: BTreeSet<i64>,
     /// Records that may be read again, each with the partition's clock before it.
     clock_before: VecDeque<(i64, i64)>,
@@ -90,6 +92,7 @@ impl OffsetTracker {
         };
         Self {
             streams: left_open.iter().map(resumed).collect(),
+            files: HashSet::new(),
             unsettled: BTreeSet::new(),
             clock_before: VecDeque::new(),
             start,
@@ -119,6 +122,9 @@ impl OffsetTracker {
     pub fn chunk_accepted(&mut self, accepted: ChunkAccepted) {
         let Some(stream) = self.streams.get_mut(&accepted.stream_id) else { return };
         stream.begun_with = Some((accepted.info, accepted.format));
+        if accepted.after.as_ref().is_some_and(|after| after.position.is_in_file()) {
+            self.files.insert(accepted.stream_id.clone());
+        }
         stream.position = accepted.after;
         if let Some(record) = stream.records.iter_mut().find(|record| record.offset == accepted.offset) {
             record.state = RecordState::Accepted { before: accepted.before, end: accepted.end };
@@ -188,10 +194,19 @@ impl OffsetTracker {
         Some(Progress { acknowledged: None, next: kept })
     }
 
-    /// Returns the lowest unsettled offset: the highest that may be committed.
+    /// Returns the lowest offset that is needed: the highest that may be committed. It lies within no file, since a file can be decoded only from its first
+    /// byte on.
     #[must_use]
     pub fn lowest_unsettled(&self) -> i64 {
-        self.unsettled.first().copied().unwrap_or(self.next_offset)
+        let mut offset = self.unsettled.first().copied().unwrap_or(self.next_offset);
+        let begin_of_file = |offset| {
+            let files = self.files.iter().filter_map(|stream_id| self.streams.get(stream_id));
+            files.filter_map(|stream| stream.epoch_around(offset)).min()
+        };
+        while let Some(begin) = begin_of_file(offset) {
+            offset = begin;
+        }
+        offset
     }
 
     /// Returns whether anything was read since the partition was assigned.
@@ -287,6 +302,7 @@ impl OffsetTracker {
             }
         }
         self.streams.retain(|_, stream| stream.has_progress_record || !stream.is_over_at(offset));
+        self.files.retain(|stream_id| self.streams.contains_key(stream_id));
     }
 
     /// Returns the partition's clock at `offset`, in ms.

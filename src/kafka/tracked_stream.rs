@@ -136,6 +136,18 @@ impl TrackedStream {
         self.idle_ends.add_to(entry, epoch, is_ahead)
     }
 
+    /// Returns the offset of the first record of an epoch that has records before `offset` and others at or behind it.
+    pub fn epoch_around(&self, offset: i64) -> Option<i64> {
+        let epoch_of = |record: &TrackedRecord| {
+            record.position_before().map(|before| before.map_or(record.offset, |position| position.epoch))
+        };
+        let from = self.records.partition_point(|record| record.offset < offset);
+        let later: BTreeSet<i64> = self.records.range(from..).filter_map(epoch_of).collect();
+        let is_around =
+            |record: &&TrackedRecord| epoch_of(record).is_some_and(|epoch| later.contains(&epoch));
+        self.records.range(..from).find(is_around).map(|record| record.offset)
+    }
+
     /// Notes that a window's event is acknowledged.
     pub fn acknowledge(&mut self, ticket: &Ticket, state: ChannelState) {
         self.pending_windows.retain(|other| other != ticket);

@@ -32,6 +32,14 @@ pub struct StreamPosition {
     pub span: WindowSpan,
 }
 
+impl StreamPosition {
+    /// Returns whether the stream is in the middle of a file, which is decoded once its last byte has come.
+    #[must_use]
+    pub fn is_in_file(&self) -> bool {
+        self.open && self.first_window.is_none()
+    }
+}
+
 /// The state that a reader needs to continue a stream that another reader left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resume {

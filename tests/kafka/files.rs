@@ -86,6 +86,34 @@ fn the_records_of_a_file_settle_with_its_last_window() {
     assert_eq!(broker.committed, Some(3));
 }
 
+#[test]
+fn no_commit_lies_within_a_file_although_all_its_windows_are_published() {
+    let mut broker = Broker::default();
+    let (mut reader, _) = Reader::start(&setup(Gating::Off), &mut broker);
+    let pcm = AudioFormat::new(Encoding::PcmS16Le, 8_000, 1).unwrap();
+    let mut records = file("file", 80_000, 60_000);
+    // The stream between remains open, so that its record is needed.
+    records.insert(1, input("samples", pcm, audio(0, 1, 8_000, 1), false));
+    for (offset, record) in (0..).zip(&records) {
+        reader.take(offset, record);
+    }
+    while !reader.pending.is_empty() {
+        reader.acknowledge(0, &mut broker.published);
+    }
+    reader.commit(&mut broker, BrokerOutcome::Acknowledged);
+    assert_eq!(
+        reader.partition().lowest_unsettled(),
+        0,
+        "a reader that began at 1 could not decode the file"
+    );
+    reader.take(records.len() as i64, &input("samples", pcm, Vec::new(), true));
+    while !reader.pending.is_empty() {
+        reader.acknowledge(0, &mut broker.published);
+    }
+    reader.commit(&mut broker, BrokerOutcome::Acknowledged);
+    assert_eq!(broker.committed, Some(records.len() as i64 + 1));
+}
+
 fn record(stream_id: &str, media: &str, file: Vec<u8>) -> Record {
     Record::new(stream_id, file).header("content-type", media).header("affectd-last", "true")
 }
@@ -94,7 +122,7 @@ async fn start(cluster: &Cluster, options: Options, partitions: i32) -> Daemon {
     for topic in ["affectd.audio", "affectd.emotions", "affectd.dead-letters"] {
         cluster.create_topic(topic, partitions, &[]).await;
     }
-    cluster.create_topic("affectd.progress", 1, &[("cleanup.policy", "compact")]).await;
+    cluster.create_topic("affectd.progress", partitions, &[("cleanup.policy", "compact")]).await;
     let options = options.set("kafka.brokers", &cluster.brokers).set("kafka.commit_interval", "100ms");
     options.set("window.min_length", "500ms").start().await
 }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::call_fixture::{metric, metric_reaches, noise, tiny};
-use crate::support::daemon::Daemon;
+use crate::support::call_fixture::{metric, noise, tiny};
 use crate::support::kafka::{Cluster, Record};
 use crate::support::load_report::{PUBLISHED, WINDOWS_OF_2_S, assert_sound, number, report};
 use crate::support::victim::Victim;
@@ -39,48 +38,6 @@ async fn a_backlog_is_read_to_its_end_beside_a_stream_over_grpc_that_it_does_not
         cluster.read_until("affectd.emotions", Duration::from_secs(120), |events| events.len() >= all).await;
     assert_eq!(events.len(), all);
     victim.stop().await.assert_p99(Duration::from_secs(1));
-}
-
-/// Of a deep backlog, at most 2 MiB of each partition wait in memory; with librdkafka's default it would be all of this one.
-#[tokio::test]
-async fn a_deep_backlog_stays_at_the_brokers_until_it_is_read() {
-    const PARTITIONS: usize = 8;
-    let cluster = Cluster::start().await;
-    for topic in ["affectd.audio", "affectd.emotions", "affectd.dead-letters"] {
-        cluster.create_topic(topic, PARTITIONS as i32, &[]).await;
-    }
-    let record = |number: usize| {
-        let partition = number % PARTITIONS;
-        let record =
-            Record::new(format!("call-{partition}"), vec![0x55; 500_000]).partition(partition as i32);
-        record.timestamp(LONG_AGO + number as i64).header("content-type", "audio/PCMU;rate=8000")
-    };
-    cluster.produce("affectd.audio", &(0..32 * PARTITIONS).map(record).collect::<Vec<_>>()).await;
-    let (_folder, options) = tiny();
-    let mut peaks = Vec::new();
-    for (group, kbytes) in [("default", None), ("librdkafka", Some("65536"))] {
-        let progress = format!("{group}.progress");
-        cluster.create_topic(&progress, PARTITIONS as i32, &[("cleanup.policy", "compact")]).await;
-        let options = options.clone().set("kafka.brokers", &cluster.brokers).set("kafka.group_id", group);
-        let options = options.set("kafka.progress_topic", &progress);
-        let options = match kbytes {
-            None => options,
-            Some(kbytes) => options.set("kafka.properties.queued.max.messages.kbytes", kbytes),
-        };
-        let daemon = options.start().await;
-        metric_reaches(&daemon, "affectd_windows_total", |windows| windows >= 1_500.0).await;
-        peaks.push(peak_memory(&daemon) / 1_000_000);
-        daemon.kill().await;
-    }
-    eprintln!("a backlog of 128 MB takes {} MB, with 64 MiB for each partition {} MB", peaks[0], peaks[1]);
-    assert!(peaks[0] + 60 < peaks[1], "{peaks:?}");
-}
-
-/// The most memory that a daemon has had, in bytes.
-fn peak_memory(daemon: &Daemon) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
-    1_024 * peak.unwrap().trim().parse::<usize>().unwrap()
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ pub(super) fn http(
     (sessions, calls, live, announced): (&SessionSlot, &CallStore, &LiveTap, &Option<AnnouncedCalls>),
 ) -> Task<Result<(), std::io::Error>> {
     let (readiness, gate, sessions) = (readiness.clone(), gate.clone(), sessions.clone());
-    let loopback = config.http.address.ip().is_loopback();
+    let loopback = config.http.address.ip().to_canonical().is_loopback();
     let token = config.http.token.as_deref();
     let access = Access::new(&with_token(&config.ingest, token), &config.privacy, loopback, &gate);
     let token = token.map(Into::into);
@@ -119,8 +119,18 @@ pub(super) fn http(
     let metrics = metrics::install();
     let (calls, live) = (calls.clone(), LiveFeed::start(live, &config.calls));
     let announced_calls = announced.clone();
-    let state =
-        http::State { metrics, readiness, gate, token, sessions, calls, live, access, announced_calls };
+    let state = http::State {
+        metrics,
+        readiness,
+        gate,
+        token,
+        exposed: !loopback,
+        sessions,
+        calls,
+        live,
+        access,
+        announced_calls,
+    };
     let listener = Listener::http(http::connections(port), tls);
     Task::spawn(|stop| http::serve(listener, state, stop.cancelled_owned()))
 }

@@ -56,6 +56,20 @@ async fn status(daemon: &Daemon, path: &str, headers: &str) -> u16 {
 }
 
 #[tokio::test]
+async fn without_a_token_an_exposed_port_answers_for_health_and_metrics_alone() {
+    let (_folder, options) = tiny();
+    let daemon = options.set("http.address", "0.0.0.0:0").set("auth.allow_insecure", "true").start().await;
+    for path in ["/metrics", "/livez", "/readyz", "/"] {
+        assert_eq!(status(&daemon, path, "").await, 200, "{path}");
+    }
+    for path in ["/api/calls", "/api/alerts", "/api/live", "/v1/listen", "/ingest/twilio"] {
+        assert_eq!(status(&daemon, path, "").await, 403, "{path}");
+    }
+    let text = "Authorization: Bearer any\r\n";
+    assert_eq!(status(&daemon, "/api/calls", text).await, 403);
+}
+
+#[tokio::test]
 async fn the_token_of_http_admits_to_calls_and_ingests_and_health_needs_none() {
     let (_folder, options) = tiny();
     let options = options.set("http.address", "0.0.0.0:0").set("auth.allow_insecure", "true");

@@ -67,6 +67,8 @@ pub struct State {
     pub gate: Gate,
     /// The token of `http.token`.
     pub token: Option<Arc<str>>,
+    /// Whether other machines reach the port, so that requests need the token or authentication.
+    pub exposed: bool,
     /// Where recordings enter the daemon; empty until it has started.
     pub sessions: SessionSlot,
     /// The summaries of ended calls.
@@ -160,7 +162,12 @@ pub fn connections(port: TcpListener) -> Connections {
 
 /// Returns the routes without a server.
 pub fn router(state: State) -> Router {
-    let needing = |scope| Needed { gate: state.gate.clone(), token: state.token.clone(), scope };
+    let needing = |scope| Needed {
+        gate: state.gate.clone(),
+        token: state.token.clone(),
+        exposed: state.exposed,
+        scope,
+    };
     Router::new()
         // The page holds no data; what it shows comes from `/api`.
         .route("/", get(page::index))
@@ -202,10 +209,22 @@ fn calls_api() -> Router<State> {
 struct Needed {
     gate: Gate,
     token: Option<Arc<str>>,
+    exposed: bool,
     scope: Scope,
 }
 
 impl Needed {
+    /// Returns why a request without the token is refused where authentication is off.
+    fn refusal(&self) -> Option<&'static str> {
+        match (&self.token, self.exposed) {
+            (Some(_), _) => Some("token: missing or wrong (http.token)\n"),
+            (None, true) => {
+                Some("token: other machines reach http.address: set http.token, or authentication ([auth])\n")
+            }
+            (None, false) => None,
+        }
+    }
+
     /// Returns whether a request has the token. Compares in constant time.
     fn has_token(&self, authorization: Option<&[u8]>) -> bool {
         let given = authorization.and_then(|value| std::str::from_utf8(value).ok()?.split_once(' '));
@@ -225,8 +244,8 @@ async fn authorize(
     let authorization = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
     let principal = if needed.has_token(authorization) {
         Ok(Principal::anonymous())
-    } else if needed.token.is_some() && !needed.gate.is_on() {
-        return (StatusCode::FORBIDDEN, "token: missing or wrong (http.token)\n").into_response();
+    } else if let Some(refusal) = needed.refusal().filter(|_| !needed.gate.is_on()) {
+        return (StatusCode::FORBIDDEN, refusal).into_response();
     } else {
         needed.gate.authorize(&peer, authorization, needed.scope)
     };

@@ -38,6 +38,7 @@ async fn start() -> Server {
         readiness: readiness.clone(),
         gate: Gate::open(),
         token: None,
+        exposed: false,
         sessions,
         calls,
         live: LiveFeed::start(&LiveTap::default(), &Options::default()),

@@ -166,11 +166,17 @@ async fn a_file_waits_until_an_upload_leaves_memory_to_it_and_other_partitions_a
     let format = call_fixture::format(affectd::proto::Encoding::File, 0, 0);
     let channel = connect(&daemon).await;
     let part = |id: &str, bytes| call_fixture::chunk(id, format, noise(bytes, 1));
-    let call = Call::begin(&channel, part("upload", 700_000)).await;
-    call.send(call_fixture::more(noise(700_000, 2))).await;
-    // It holds its memory once another one finds no room.
-    let probe = || call_fixture::recognize(&channel, vec![call_fixture::last(part("probe", 1_500_000))]);
-    while probe().await.refusal().0 != Code::ResourceExhausted {}
+    let call = Call::begin(&channel, part("upload", 600_000)).await;
+    for number in [2, 3] {
+        call.send(call_fixture::more(noise(600_000, number))).await;
+    }
+    // The upload holds its memory once small ones find no room again and again; between two of its chunks they do for a moment.
+    let probe = || call_fixture::recognize(&channel, vec![call_fixture::last(part("probe", 350_000))]);
+    let mut refused = 0;
+    while refused < 20 {
+        let is_refused = probe().await.refusal().0 == Code::ResourceExhausted;
+        refused = if is_refused { refused + 1 } else { 0 };
+    }
     let waiting = record("waiting", "audio/wav", wav(MU_LAW, 8, 1, 8_000, &noise(480_000, 3)));
     cluster.produce("affectd.audio", &[waiting.partition(0)]).await;
     let samples = |number| {

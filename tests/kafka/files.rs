@@ -9,12 +9,11 @@ use affectd::stream::Chunk;
 use proptest::prelude::*;
 use prost::Message;
 use prost::bytes::Bytes;
-use tonic::Code;
 
 use super::at_least_once::{audio, events};
-use crate::support::call_fixture::{self, Call, connect, noise, tiny};
+use crate::support::call_fixture::tiny;
 use crate::support::daemon::{Daemon, Options};
-use crate::support::decoder_entries::file_fixture::{MU_LAW, PCM, wav};
+use crate::support::decoder_entries::file_fixture::{PCM, wav};
 use crate::support::flac_bomb;
 use crate::support::kafka::{Cluster, Record, Stored};
 use crate::support::partition_fixture::broker::{Broker, BrokerOutcome};
@@ -156,41 +155,4 @@ async fn compressed_hours_become_a_dead_letter_and_minutes_take_little_memory_be
     daemon.terminate();
     assert!(daemon.ended().await.success(), "{}", daemon.log());
     assert_eq!(cluster.committed("affectd", "affectd.audio").await, [(0, Some(2))].into());
-}
-
-#[tokio::test]
-async fn a_file_waits_until_an_upload_leaves_memory_to_it_and_other_partitions_are_read_on() {
-    let cluster = Cluster::start().await;
-    let (_folder, options) = tiny();
-    let mut daemon = start(&cluster, options.set("limits.max_memory_bytes", "2400000"), 2).await;
-    let format = call_fixture::format(affectd::proto::Encoding::File, 0, 0);
-    let channel = connect(&daemon).await;
-    let part = |id: &str, bytes| call_fixture::chunk(id, format, noise(bytes, 1));
-    let call = Call::begin(&channel, part("upload", 600_000)).await;
-    for number in [2, 3] {
-        call.send(call_fixture::more(noise(600_000, number))).await;
-    }
-    // The upload holds its memory once small ones find no room again and again; between two of its chunks they do for a moment.
-    let probe = || call_fixture::recognize(&channel, vec![call_fixture::last(part("probe", 350_000))]);
-    let mut refused = 0;
-    while refused < 20 {
-        let is_refused = probe().await.refusal().0 == Code::ResourceExhausted;
-        refused = if is_refused { refused + 1 } else { 0 };
-    }
-    let waiting = record("waiting", "audio/wav", wav(MU_LAW, 8, 1, 8_000, &noise(480_000, 3)));
-    cluster.produce("affectd.audio", &[waiting.partition(0)]).await;
-    let samples = |number| {
-        let record =
-            Record::new("samples", noise(8_000, number)).header("content-type", "audio/PCMU;rate=8000");
-        record.partition(1)
-    };
-    cluster.produce("affectd.audio", &[samples(4), samples(5), samples(6)]).await;
-    let events = cluster.read_until("affectd.emotions", PATIENCE, |events| of("samples", events) >= 4).await;
-    assert_eq!(of("waiting", &events), 0);
-    assert!(cluster.read("affectd.dead-letters").await.is_empty());
-    drop(call);
-    cluster.read_until("affectd.emotions", PATIENCE, |events| of("waiting", events) >= 119).await;
-    assert!(cluster.read("affectd.dead-letters").await.is_empty());
-    daemon.terminate();
-    assert!(daemon.ended().await.success(), "{}", daemon.log());
 }

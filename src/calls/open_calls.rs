@@ -47,8 +47,8 @@ pub struct EndedCall {
 
 #[derive(Debug, Default)]
 struct OpenCall {
-    /// The open streams, each with the number of streams that had ended when it began. One id may be open twice for a moment: a partition that comes back is
-    /// read before all of its streams have left.
+    /// The open streams, each with the number of streams that had ended when it began. One id may be open twice for a moment: a partition that is
+    /// assigned again is read before all of its streams have left.
     open: Vec<(Arc<StreamInfo>, usize)>,
     ended: Vec<EndedStream>,
     /// When the call ends, where no stream of it is open.

@@ -1,10 +1,9 @@
 //! Telemetry off, parse, run, exit code.
 
-use std::process::ExitCode;
-
+use affectd::cli::{self, Cli, exit, isolation};
 use clap::Parser;
 
-fn main() -> ExitCode {
-    affectd::cli::isolation::disable_telemetry();
-    affectd::cli::run(affectd::cli::Cli::parse())
+fn main() {
+    isolation::disable_telemetry();
+    exit::exit(cli::run(Cli::parse()))
 }

@@ -15,6 +15,7 @@ pub mod dlq;
 mod environment;
 pub mod evaluate;
 mod event_table;
+pub mod exit;
 pub mod features;
 pub mod generated;
 pub mod isolation;
@@ -35,7 +36,6 @@ pub mod token;
 pub mod train;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Context as _;
 
@@ -47,6 +47,11 @@ use crate::stream::SetupError;
 use crate::telemetry::logging::{self, LogFormat};
 use crate::telemetry::stderr;
 use crate::window::GeometryError;
+
+const SUCCESS: u8 = 0;
+const FAILURE: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+const INVALID_CONFIGURATION: u8 = 64;
 
 /// The text of `--version`; `-V` prints only the number.
 const LONG_VERSION: &str = concat!(
@@ -165,7 +170,7 @@ fn kafka_of(context: &Context) -> anyhow::Result<crate::config::Kafka> {
 
 /// Runs one command and returns the exit code of the process.
 #[must_use]
-pub fn run(cli: Cli) -> ExitCode {
+pub fn run(cli: Cli) -> u8 {
     let serving = matches!(cli.command, Command::Serve(_));
     // The binding of ONNX Runtime warns about every version but one, and the file decoders log every file that they reject.
     logging::start(
@@ -187,9 +192,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let result = runtime.block_on(dispatch(cli.command, Context { loaded }));
     // The command is complete: a thread that still waits for a broker must not keep the process alive.
     runtime.shutdown_background();
-    let code = result.map_or_else(|error| report(&error), |()| ExitCode::SUCCESS);
-    stderr::flush();
-    code
+    result.map_or_else(|error| report(&error), |()| SUCCESS)
 }
 
 async fn dispatch(command: Command, context: Context) -> anyhow::Result<()> {
@@ -222,17 +225,17 @@ async fn dispatch(command: Command, context: Context) -> anyhow::Result<()> {
 }
 
 /// Returns the text of an error in one line, and its exit code, which depends on the types of errors anywhere in the chain of causes.
-fn report(error: &anyhow::Error) -> ExitCode {
+fn report(error: &anyhow::Error) -> u8 {
     if error.chain().any(is_broken_pipe) {
-        return ExitCode::SUCCESS;
+        return SUCCESS;
     }
     stderr::write_last(&format!("error: {}", one_line(error)));
     if error.chain().any(is_configuration) {
-        ExitCode::from(64)
+        INVALID_CONFIGURATION
     } else if error.chain().any(|cause| cause.is::<UsageError>()) {
-        ExitCode::from(2)
+        WRONG_USAGE
     } else {
-        ExitCode::FAILURE
+        FAILURE
     }
 }
 

@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::exit::exit;
 use crate::train::fit::RunControl;
 
 /// The exit code: 128 plus the number of SIGINT, as in shells.
-const INTERRUPTED: i32 = 130;
+const INTERRUPTED: u8 = 130;
 
 /// Installs the signal handler; it is active when the function returns.
 ///
@@ -22,10 +23,10 @@ pub(super) fn stop_on_interrupt(control: RunControl) -> std::io::Result<()> {
         while interrupts.recv().await.is_some() {
             if !control.has_best.load(Ordering::Relaxed) {
                 eprintln!("\nstopped before the first epoch was complete: no model is written");
-                std::process::exit(INTERRUPTED);
+                exit(INTERRUPTED);
             }
             if control.stopped.swap(true, Ordering::Relaxed) {
-                std::process::exit(INTERRUPTED);
+                exit(INTERRUPTED);
             }
             eprintln!(
                 "\nstopping the run, its best epoch is kept; press Ctrl-C again to end without a model"

@@ -80,6 +80,9 @@ function alert(call, number) {
   };
 }
 
+/** Summaries of two calls with one id, which different clients have sent. */
+const ENDED = ["one", "two"].map((name) => ({ summaryId: `summary-${name}`, callId: "shared", duration: "60s", endReason: name, channels: [] }));
+
 /** Starts the server; returns its address and a function that stops it. */
 export async function start({ port = 0, calls: number = 24, rate = 48, alerts = 3, dist } = {}) {
   const folder = dist ?? fileURLToPath(new URL("../../web/dist/", import.meta.url));
@@ -116,6 +119,8 @@ export async function start({ port = 0, calls: number = 24, rate = 48, alerts = 
     }
     const call = calls.find((one) => path === `/api/live/${one.view.call_id}`);
     if (call) return response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(full(call, 300, true)));
+    const ended = path === "/api/calls" ? { calls: ENDED } : ENDED.find((one) => path === `/api/calls/${one.summaryId}`);
+    if (ended) return response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(ended));
     const name = path === "/" ? "index.html" : path.replace("/assets/", "");
     try {
       const content = await readFile(`${folder}/${name}`);

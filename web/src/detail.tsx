@@ -64,7 +64,7 @@ export function Detail({ id }: { id: string }) {
     <aside class="panel" aria-labelledby="call-heading">
       <header>
         <h2 id="call-heading" tabIndex={-1} ref={heading}>
-          {id}
+          {summary?.callId ?? id}
         </h2>
         <button type="button" class="quiet" onClick={closeCall} title="Close (Esc)">
           <span aria-hidden="true">✕</span>

@@ -31,7 +31,11 @@ export function EndedCalls() {
     const timer = setInterval(load, PERIOD);
     return () => clearInterval(timer);
   }, []);
-  const known = new Map([page, ...older].flatMap((it) => it?.calls ?? []).map((call) => [call.callId, call]));
+  const held = [page, ...older].flatMap((it) => it?.calls ?? []);
+  const known = new Map(held.map((call) => [call.summaryId, call]));
+  // Calls of several clients, or a call with several models, share an id.
+  const withId = new Map<string, number>();
+  for (const { callId } of known.values()) withId.set(callId, (withId.get(callId) ?? 0) + 1);
   const next = (older.at(-1) ?? page)?.nextPageToken;
   const more = async () => {
     const found = await get<Page>(`/api/calls?page_size=50&page_token=${next}`);
@@ -63,7 +67,11 @@ export function EndedCalls() {
           </thead>
           <tbody>
             {[...known.values()].map((call) => (
-              <Row key={call.summaryId} call={call} />
+              <Row
+                key={call.summaryId}
+                call={call}
+                id={withId.get(call.callId) === 1 ? call.callId : call.summaryId}
+              />
             ))}
           </tbody>
         </table>
@@ -77,14 +85,15 @@ export function EndedCalls() {
   );
 }
 
-function Row({ call }: { call: CallSummary }) {
+/** A call; `id` is one that no other call of the list has. */
+function Row({ call, id }: { call: CallSummary; id: string }) {
   const channels = call.channels ?? [];
   const analysed = channels.filter((channel) => channel.analysed);
   const talk = channels.filter((channel) => channel.talkShare !== undefined);
   return (
     <tr>
       <th scope="row">
-        <a href={callPath(call.callId, "ended")} data-call={call.callId} title={call.callId}>
+        <a href={callPath(id, "ended")} data-call={id} title={call.callId}>
           {shortId(call.callId)}
         </a>
       </th>

@@ -48,7 +48,7 @@ pub enum Refusal {
     )]
     Busy(usize),
     /// The limit of open streams is reached; the field is the limit.
-    #[error("{0} streams are open already, the most that are allowed (limits.max_streams)")]
+    #[error("the number of open streams has reached {0}, the most that is allowed (limits.max_streams)")]
     StreamLimit(usize),
     /// The daemon is shutting down.
     #[error("affectd is shutting down: connect again, with first_sample to go on where the events end")]

@@ -3,7 +3,8 @@
 use affectd::proto::AudioChunk;
 use serde_json::Value as Json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tonic::transport::Channel;
 
 use crate::support::call_fixture::{bounded, chunk, connect, last, noise, recognize, telephone, tiny};
 use crate::support::daemon::Daemon;
@@ -13,7 +14,14 @@ struct Feed(Lines<BufReader<TcpStream>>);
 
 impl Feed {
     async fn open(daemon: &Daemon) -> Feed {
-        let mut socket = TcpStream::connect(daemon.http).await.unwrap();
+        Feed::with_buffer(daemon, 1 << 20).await
+    }
+
+    /// Opens a feed of which the system holds `buffer` bytes for the reader.
+    async fn with_buffer(daemon: &Daemon, buffer: u32) -> Feed {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(buffer).unwrap();
+        let mut socket = bounded("a connection", socket.connect(daemon.http)).await.unwrap();
         socket.write_all(b"GET /api/live HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
         Feed(BufReader::new(socket).lines())
     }
@@ -69,4 +77,40 @@ async fn a_call_appears_with_its_windows_and_ends() {
         (&again["calls"][0]["call_id"], &again["calls"][0]["ended"]),
         (&"call-7".into(), &true.into())
     );
+}
+
+/// Sends a stream of a call and returns the number of its windows.
+async fn speak(channel: &Channel, call_id: &str) -> usize {
+    let chunk = last(chunk("stream", telephone(), noise(16_000, 5)));
+    let attributes = [("call_id".to_owned(), call_id.to_owned())].into();
+    recognize(channel, vec![AudioChunk { attributes, ..chunk }]).await.good().len()
+}
+
+#[tokio::test]
+async fn a_reader_that_stops_for_a_while_gets_resync_and_a_snapshot_and_delays_no_other() {
+    let (_folder, options) = tiny();
+    // Windows with a long id fill the buffers of the system soon.
+    let options = options.set("window.hop", "10ms").set("limits.max_id_bytes", "4000");
+    let daemon = options.set("limits.max_utilization_percent", "1000000").start().await;
+    let mut slow = Feed::with_buffer(&daemon, 4_096).await;
+    slow.next("snapshot").await;
+    let (channel, long_id) = (connect(&daemon).await, "x".repeat(4_000));
+    let mut other = Feed::open(&daemon).await;
+    // The buffers of a connection hold a few megabytes, and the daemon sixteen batches more: fewer than these 20 MB and 50 batches.
+    for _ in 0..50 {
+        let mut missing = speak(&channel, &long_id).await;
+        while missing > 0 {
+            missing -= other.next("batch").await["windows"].as_array().unwrap().len();
+        }
+    }
+    assert!(slow.next("resync").await["missed"].as_u64().unwrap() > 0);
+    let snapshot = slow.next("snapshot").await;
+    assert_eq!(snapshot["calls"][0]["call_id"], long_id.as_str());
+    speak(&channel, "afterwards").await;
+    while slow.next("batch").await["windows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .all(|it| it["call_id"] != "afterwards")
+    {}
 }

@@ -12,6 +12,7 @@ mod audiosocket;
 mod audiosocket_faults;
 mod bad_input;
 mod calls;
+mod capacity;
 mod channels;
 mod chunking;
 mod clients;

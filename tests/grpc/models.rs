@@ -7,7 +7,6 @@ use affectd::model::{Contract, Layout, Output};
 use affectd::proto::EmotionEvent;
 use tonic::Code;
 
-use crate::support::call_fixture;
 use crate::support::call_fixture::{
     Call, bounded, chunk, connect, last, metric, metric_reaches, more, noise, recognize, telephone,
 };
@@ -227,40 +226,6 @@ async fn incompatible_models_are_refused_at_the_start() {
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(stderr.lines().last().unwrap().contains(expected), "{stderr}");
-    }
-}
-
-#[tokio::test]
-async fn a_stream_beyond_the_model_capacity_is_refused_and_open_ones_continue() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("tiny.onnx");
-    put(&path, &named("tiny", "1"));
-    // Sixteen windows a second each on one session: 5 % of its time, or of the processor time, is soon reached.
-    let daemon = Options::new()
-        .set("model.path", path.to_str().unwrap())
-        .set("engine.sessions", "1")
-        .set("limits.max_utilization_percent", "5")
-        .start()
-        .await;
-    let channel = connect(&daemon).await;
-    let eight = call_fixture::format(affectd::proto::Encoding::Mulaw, 8_000, 8);
-    let mut open: Vec<Call> = Vec::new();
-    let refused = loop {
-        assert!(open.len() < 100, "the hundred-and-first stream is let in");
-        let mut call =
-            Call::begin(&channel, chunk(&format!("call-{}", open.len()), eight, noise(8 * 8_000, 1))).await;
-        match call.try_event().await {
-            Ok(_) => open.push(call),
-            Err(status) => break status,
-        }
-    };
-    assert!(!open.is_empty(), "one stream is no load: {refused}");
-    assert_eq!(refused.code(), Code::ResourceExhausted);
-    assert!(refused.message().contains("limits.max_utilization_percent"), "{refused}");
-    assert_eq!(metric(&daemon, "affectd_rejected_total{source=\"grpc\",reason=\"busy\"}").await, 1.0);
-    for mut call in open {
-        call.close();
-        assert!(call.rest().await.status.is_none(), "a stream that was let in is not failed");
     }
 }
 

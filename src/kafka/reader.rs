@@ -188,7 +188,7 @@ impl Reader {
             }
         }
         self.handle_reports()?;
-        self.collect_transaction();
+        self.collect_transaction()?;
         self.dead_letters.send()?;
         self.commit_when_due()?;
         let backlog = self.dispatch()?;
@@ -216,7 +216,7 @@ impl Reader {
     }
 
     /// Handles every report that waits.
-    fn handle_reports(&mut self) -> Result<(), KafkaFault> {
+    pub(super) fn handle_reports(&mut self) -> Result<(), KafkaFault> {
         while let Ok(report) = self.links.reports.try_recv() {
             let kind = match report {
                 PartitionReport::Failed(fault) => return Err(KafkaFault::Stage(fault)),

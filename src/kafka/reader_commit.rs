@@ -53,9 +53,15 @@ impl Reader {
     }
 
     /// Takes events of partitions into the transaction. From then on their windows count as delivered, because the commit that settles them has them.
-    pub(super) fn collect_transaction(&mut self) {
-        let Some(transaction) = &mut self.transaction else { return };
-        for (messages, reports) in std::iter::from_fn(|| transaction.next_messages()).collect::<Vec<_>>() {
+    ///
+    /// A shard reports each window before it submits it, but through another channel than that of its event. So the reports are handled between the two
+    /// steps here: a window whose submission was noted after its delivery would wait for a delivery for ever, and hold the offset of its partition.
+    pub(super) fn collect_transaction(&mut self) -> Result<(), KafkaFault> {
+        let Some(transaction) = &mut self.transaction else { return Ok(()) };
+        let taken: Vec<_> = std::iter::from_fn(|| transaction.next_messages()).collect();
+        self.handle_reports()?;
+        let Some(transaction) = &mut self.transaction else { return Ok(()) };
+        for (messages, reports) in taken {
             let mut current = None;
             for report in reports {
                 let Some(assignment) = report.assignment() else { continue };
@@ -78,6 +84,7 @@ impl Reader {
                 transaction.push(assignment, message);
             }
         }
+        Ok(())
     }
 
     /// Starts a commit if the last one was long enough ago, or the transaction is full.
@@ -124,5 +131,96 @@ impl Reader {
             }
         }
         self.delivery.deliver(commit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rdkafka::mocking::MockCluster;
+    use tokio::sync::{mpsc, watch};
+
+    use super::*;
+    use crate::audio::{AudioFormat, Encoding};
+    use crate::kafka::outgoing::{ForTransaction, Settlement};
+    use crate::kafka::partition::{Partition, PartitionStart};
+    use crate::kafka::producer::EventProducer;
+    use crate::kafka::reader::ReaderLinks;
+    use crate::kafka::{Options, event_channel};
+    use crate::serving::SettledWindow;
+    use crate::shard::{ChunkAccepted, PartitionReport, Shards};
+    use crate::stream::{Assignment, ChannelState, MemoryBudget, StreamInfo, Ticket};
+    use crate::telemetry::Readiness;
+    use crate::window::WindowSpan;
+
+    const ASSIGNMENT: Assignment = Assignment { partition: 0, number: 1 };
+    const TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// What shards and the sink send to a reader.
+    struct Senders {
+        reports: crossbeam_channel::Sender<PartitionReport>,
+        events: crossbeam_channel::Sender<ForTransaction>,
+    }
+
+    /// A reader with one partition that publishes in transactions.
+    fn reader(cluster: &MockCluster<'_, impl rdkafka::client::ClientContext>) -> (Reader, Senders) {
+        let kafka = Options::new(&cluster.bootstrap_servers());
+        let ((report, reports), (event, events)) = (crossbeam_channel::bounded(16), event_channel());
+        let (registries, memory) = (watch::channel(Arc::default()).1, MemoryBudget::new(1));
+        let links = ReaderLinks {
+            shards: Shards::from(vec![mpsc::channel(1).0]),
+            registries: registries.clone(),
+            memory: memory.clone(),
+            reports,
+            producer: EventProducer::new(&kafka, report.clone()).unwrap(),
+            events: Some(events),
+            readiness: Readiness::starting(&[]),
+            idle_timeout: TIMEOUT,
+            grace_period: TIMEOUT,
+            revoke_timeout: TIMEOUT,
+        };
+        let mut reader = Reader::new(&kafka, links).unwrap();
+        let start = PartitionStart { transactional: true, ..PartitionStart::default() };
+        let partition = Partition::new(ASSIGNMENT, start, TIMEOUT, registries, &memory);
+        reader.partitions.insert(0, partition);
+        (reader, Senders { reports: report, events: event })
+    }
+
+    #[test]
+    fn a_window_whose_event_overtakes_the_report_of_its_submission_holds_no_offset() {
+        let cluster = MockCluster::new(1).unwrap();
+        let (mut reader, senders) = reader(&cluster);
+        let stream_id: Arc<str> = "call".into();
+        let span = WindowSpan { length: Duration::from_secs(1), hop: Duration::from_secs(1) };
+        reader.partitions.get_mut(&0).unwrap().tracker.record_read(0, Some((&stream_id, span)), 0);
+        let ticket = Ticket {
+            assignment: ASSIGNMENT,
+            stream_id: stream_id.clone(),
+            epoch: 0,
+            channel: 0,
+            index: 0,
+            needed_from: 0,
+        };
+        // The shard reports, the model runs and the sink publishes between two steps of the reader's thread.
+        senders.reports.send(PartitionReport::WindowSubmitted(ticket.clone())).unwrap();
+        let accepted = ChunkAccepted {
+            assignment: ASSIGNMENT,
+            stream_id: stream_id.clone(),
+            offset: 0,
+            before: None,
+            after: None,
+            end: (0, 8_000),
+            info: Arc::new(StreamInfo { stream_id, ..StreamInfo::default() }),
+            format: AudioFormat::new(Encoding::PcmS16Le, 8_000, 1).unwrap(),
+        };
+        senders.reports.send(PartitionReport::ChunkAccepted(Box::new(accepted))).unwrap();
+        let settlement = Settlement::Window(SettledWindow { ticket, state: ChannelState::default() });
+        senders.events.send(ForTransaction { messages: Vec::new(), settlement }).unwrap();
+        reader.collect_transaction().unwrap();
+        reader.handle_reports().unwrap();
+        let partition = &reader.partitions[&0];
+        assert!(partition.is_drained(), "no window waits for a delivery");
+        assert_eq!(partition.lowest_unsettled(), 1);
     }
 }

@@ -188,11 +188,7 @@ impl ExactlyOnce {
         loop {
             match self.consumer.committed_offsets(wanted.clone(), REQUEST_TIMEOUT) {
                 Ok(found) if found.elements().iter().all(|element| element.error().is_ok()) => {
-                    let is_committed = |part: &&PartitionCommit| {
-                        let found = found.find_partition(&self.kafka.input_topic, part.assignment.partition);
-                        found.is_some_and(|found| CommitMetadata::parse(found.metadata()) == part.metadata)
-                    };
-                    return Ok(parts.iter().all(is_committed));
+                    return Ok(has_commit(&found, &self.kafka.input_topic, &parts));
                 }
                 Ok(_) => std::thread::sleep(RETRY),
                 Err(error) => {
@@ -202,6 +198,15 @@ impl ExactlyOnce {
             }
         }
     }
+}
+
+/// Returns whether a group's offsets have those of a commit, which is applied as a whole. One partition shows it: the others may have a next reader, which has
+/// committed since.
+fn has_commit(found: &TopicPartitionList, topic: &str, parts: &[&PartitionCommit]) -> bool {
+    parts.iter().any(|part| {
+        let found = found.find_partition(topic, part.assignment.partition);
+        found.is_some_and(|found| CommitMetadata::parse(found.metadata()) == part.metadata)
+    })
 }
 
 impl Delivery for ExactlyOnce {
@@ -238,5 +243,43 @@ impl Delivery for ExactlyOnce {
             }
             None => self.after_fatal(commit, error, may_be_committed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::topic_partition_list::Offset;
+
+    use super::*;
+    use crate::kafka::commit_metadata::RecordWriters;
+    use crate::stream::Assignment;
+
+    fn metadata(writer: &str, number: u64) -> CommitMetadata {
+        CommitMetadata { writer: Some(writer.to_owned()), number, streams: 2 }
+    }
+
+    fn part(partition: i32, number: u64) -> PartitionCommit {
+        PartitionCommit {
+            assignment: Assignment { partition, number: 1 },
+            progress: Vec::new(),
+            writers: RecordWriters::default(),
+            offset: Some(10),
+            committed: Some(8),
+            metadata: metadata("this", number),
+            ended: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_commit_is_found_although_another_reader_has_committed_one_of_its_partitions_since() {
+        let mut found = TopicPartitionList::new();
+        for (partition, metadata) in [(0, metadata("next", 1)), (1, metadata("this", 7))] {
+            let mut element = found.add_partition("audio", partition);
+            element.set_offset(Offset::Offset(12)).unwrap();
+            element.set_metadata(metadata.to_json());
+        }
+        let (taken_over, own) = (part(0, 7), part(1, 7));
+        assert!(has_commit(&found, "audio", &[&taken_over, &own]));
+        assert!(!has_commit(&found, "audio", &[&taken_over, &part(1, 8)]), "only the one before was applied");
     }
 }

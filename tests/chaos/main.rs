@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod diagnosis;
 mod generator;
 mod random;
 mod scenarios;
@@ -180,5 +181,6 @@ fn report(scenario: Scenario, mode: Mode, figures: &Figures, took: Duration) -> 
         took.as_secs_f64(),
     );
     faults.iter().for_each(|fault| println!("    {fault}"));
+    figures.diagnosis.lines().for_each(|line| println!("    {line}"));
     faults.is_empty()
 }

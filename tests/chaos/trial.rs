@@ -2,13 +2,14 @@
 //!
 //! Input: a broker, records and a mode. Output: figures. Everything that a trial starts ends with it.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rdkafka::producer::FutureProducer;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::diagnosis;
 use crate::generator::Timed;
 use crate::support::daemon::{Daemon, Options};
 use crate::support::kafka::Cluster;
@@ -21,10 +22,26 @@ pub const SESSION: Duration = Duration::from_secs(3);
 /// How long the last records may take after the disturbances.
 const PATIENCE: Duration = Duration::from_secs(150);
 
+/// The committed offset and the end of each partition of the input.
+pub struct Lag(BTreeMap<i32, (Option<i64>, i64)>);
+
+impl Lag {
+    /// Records behind the committed offsets.
+    pub fn records(&self) -> i64 {
+        self.0.values().map(|(committed, end)| end - committed.unwrap_or(0)).sum()
+    }
+
+    /// The partitions with such records.
+    pub fn partitions(&self) -> impl Iterator<Item = (&i32, &(Option<i64>, i64))> {
+        self.0.iter().filter(|(_, (committed, end))| committed.unwrap_or(0) != *end)
+    }
+}
+
 /// One run.
 pub struct Trial {
     name: String,
     mode: Mode,
+    config: PathBuf,
     pub options: Options,
     pub daemons: Vec<Daemon>,
     exits: Vec<String>,
@@ -54,8 +71,8 @@ impl Trial {
             session = SESSION.as_millis(),
         );
         std::fs::write(&config, text).expect("the folder is there");
-        let options = Options::new().config(config);
-        Trial { name, mode, options, daemons: Vec::new(), exits: Vec::new() }
+        let options = Options::new().config(&config);
+        Trial { name, mode, config, options, daemons: Vec::new(), exits: Vec::new() }
     }
 
     /// The name of one of the run's topics.
@@ -106,9 +123,27 @@ impl Trial {
         if self.daemons.is_empty() {
             self.start().await;
         }
+        let lag = self.wait_for_commits(cluster).await;
+        let diagnosis = match lag.records() {
+            0 => String::new(),
+            _ => diagnosis::of_lag(&lag, &self.config, &self.daemons).await,
+        };
+        while !self.daemons.is_empty() {
+            self.terminate(0).await;
+        }
+        let published = events(&cluster.read(&self.topic("emotions")).await);
+        let mut figures = Figures::of(expected, published);
+        figures.letters(&cluster.read(&self.topic("dead-letters")).await, poison);
+        (figures.lag, figures.exits) = (lag.records(), std::mem::take(&mut self.exits));
+        figures.diagnosis = diagnosis;
+        figures
+    }
+
+    /// Waits until everything is committed, and returns what is not after [`PATIENCE`]. Daemons that end meanwhile are started again.
+    async fn wait_for_commits(&mut self, cluster: &Cluster) -> Lag {
         let deadline = Instant::now() + PATIENCE;
         let mut lag = self.lag(cluster).await;
-        while lag != 0 && Instant::now() < deadline {
+        while lag.records() != 0 && Instant::now() < deadline {
             sleep(Duration::from_millis(200)).await;
             for index in (0..self.daemons.len()).rev() {
                 if self.daemons[index].has_ended().is_some() {
@@ -119,27 +154,15 @@ impl Trial {
             }
             lag = self.lag(cluster).await;
         }
-        if lag != 0 {
-            let logs = self.daemons.iter().map(|daemon| format!("--- log of a daemon ---\n{}", daemon.log()));
-            eprintln!("{}", logs.collect::<String>());
-        }
-        while !self.daemons.is_empty() {
-            self.terminate(0).await;
-        }
-        let published = events(&cluster.read(&self.topic("emotions")).await);
-        let mut figures = Figures::of(expected, published);
-        figures.letters(&cluster.read(&self.topic("dead-letters")).await, poison);
-        (figures.lag, figures.exits) = (lag, std::mem::take(&mut self.exits));
-        figures
+        lag
     }
 
-    /// Records behind the committed offsets.
-    async fn lag(&self, cluster: &Cluster) -> i64 {
+    /// The committed offsets and the ends.
+    async fn lag(&self, cluster: &Cluster) -> Lag {
         let committed = cluster.committed(&self.name, &self.topic("audio")).await;
         let ends = cluster.ends(&self.topic("audio")).await;
-        ends.iter()
-            .map(|(partition, end)| end - committed.get(partition).copied().flatten().unwrap_or(0))
-            .sum()
+        let of = |(partition, end)| (partition, (committed.get(&partition).copied().flatten(), end));
+        Lag(ends.into_iter().map(of).collect())
     }
 
     /// The delivery mode.

@@ -59,6 +59,8 @@ pub struct Figures {
     pub wrong_letters: Vec<String>,
     /// Daemons that ended by themselves, or with an error.
     pub exits: Vec<String>,
+    /// Where records hang that are not committed.
+    pub diagnosis: String,
 }
 
 impl Figures {

@@ -10,7 +10,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::ChunkEnvelope;
 use super::backlog::Backlog;
-use super::open_stream::{After, OpenStream, ReportSender};
+use super::open_stream::{After, OpenStream};
+use super::report::ReportSender;
 use super::scratch_pool::ScratchPool;
 use crate::serving::ClientFile;
 use crate::stream::{BadChunk, ChunkOutcome, EpochPosition, MemoryReservation};

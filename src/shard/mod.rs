@@ -5,12 +5,14 @@
 //!
 //! In data order: `threads` (which thread owns a stream) → `message` (what it receives) → `shard` (the streams of one thread) → `open_stream` (one stream
 //! with its source) → `output` (its windows become jobs) → `backlog` (jobs without room wait, with their stream). `shadow_stream` feeds models on trial,
-//! `scratch_pool` holds the buffers that a thread's streams share, and `report` is what the reader of a partition receives.
+//! `call_marks` and `stream_reports` are what the summaries, the
+//! reader of a partition and the metrics receive of a stream, `scratch_pool` holds the buffers that a thread's streams share, and `report` is what the reader of a partition receives.
 
 mod backlog;
 #[cfg(test)]
 mod backlog_tests;
 mod block_on;
+mod call_marks;
 mod decodings;
 mod file_stream;
 mod full_queue;
@@ -22,10 +24,10 @@ mod scratch_pool;
 mod shadow_stream;
 #[expect(clippy::module_inception, reason = "the type gives the file its name")]
 mod shard;
+mod stream_reports;
 mod threads;
 
 pub use message::{ChunkEnvelope, ChunkSource, ShardMessage, StreamKey};
-pub use open_stream::ReportSender;
-pub use report::{ChunkAccepted, PartitionReport};
+pub use report::{ChunkAccepted, PartitionReport, ReportSender};
 pub use shard::Shard;
 pub use threads::{ShardThreads, Shards, start};

@@ -4,43 +4,23 @@
 //! position after each chunk. Invariants: a refused chunk changes nothing; no later chunk changes the stream's model, format or channels.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::backlog::Backlog;
 use super::file_stream::FileState;
 use super::output::WindowOutput;
+use super::report::ReportSender;
 use super::scratch_pool::ScratchPool;
 use super::shadow_stream::ShadowStream;
 use super::{ChunkEnvelope, ChunkSource};
-use crate::batch::Job;
-use crate::serving::{AdmissionPermit, CallMarker, CallReply, JobOrigin, ServedModel, StreamEnd};
-use crate::shard::{ChunkAccepted, PartitionReport};
+use crate::serving::{AdmissionPermit, CallReply, ServedModel};
 use crate::stream::RESUMED;
-use crate::stream::{Assignment, EpochPosition, SUMMARY_CHANNEL, StreamCall, StreamInfo, Ticket};
+use crate::stream::{Assignment, EpochPosition, StreamCall, StreamInfo, Ticket};
 use crate::stream::{BadChunk, Chunk, ChunkOutcome, StreamFrontEnd};
-use crate::telemetry::excerpt;
 use crate::telemetry::metrics as meter;
 use crate::telemetry::metrics::GaugeGuard;
-use crate::window::time_of;
-
-/// Channel and index of the ticket that settles with the summary of a stream's call. No window has this channel.
-const SUMMARY: (u32, u64) = (SUMMARY_CHANNEL, 0);
-
-/// The channel to the reader of the partitions.
-#[derive(Debug, Clone)]
-pub struct ReportSender {
-    /// What happened to the chunks of Kafka streams. The reader receives at all times, so a full channel empties soon.
-    pub reports: crossbeam_channel::Sender<PartitionReport>,
-}
-
-impl ReportSender {
-    /// Sends a report to the reader. A daemon without Kafka has no reader, and the report is dropped.
-    pub fn report(&self, report: PartitionReport) {
-        let _ = self.reports.send(report);
-    }
-}
 
 /// What follows a chunk.
 #[derive(Debug, PartialEq)]
@@ -62,16 +42,16 @@ pub(crate) struct OpenStream {
     pub(super) shadows: Vec<ShadowStream>,
     /// The file of a partition's stream.
     pub(super) file: FileState,
-    info: Arc<StreamInfo>,
-    stream_source: StreamSource,
+    pub(super) info: Arc<StreamInfo>,
+    pub(super) stream_source: StreamSource,
     /// Whether an earlier chunk was accepted, here or by the reader that left the stream.
-    begun: bool,
+    pub(super) begun: bool,
     /// When the last chunk with audio was captured. The last windows of a segment carry this time.
     captured_at: Option<crate::proto::Timestamp>,
     /// Settles once the summary of the stream's call is delivered.
-    end_ticket: Option<Ticket>,
+    pub(super) end_ticket: Option<Ticket>,
     /// The source as metrics label it.
-    source: meter::Source,
+    pub(super) source: meter::Source,
     pub(super) meter: meter::ChunkMeter,
     _active: GaugeGuard,
     /// The admission permit of a Kafka stream. A session holds its own, which it acquires before it accepts audio.
@@ -194,29 +174,6 @@ impl OpenStream {
         Ok(if is_end { After::Ended } else { After::Open })
     }
 
-    /// Counts and reports an accepted chunk; `is_end` states whether it ends the stream.
-    pub(super) fn report_chunk(
-        &mut self,
-        reports_to: &ReportSender,
-        (envelope, outcome, spent): (&ChunkEnvelope, &ChunkOutcome, Duration),
-        before: Option<EpochPosition>,
-        is_end: bool,
-    ) {
-        self.begun = true;
-        let whole = !matches!(envelope.source, ChunkSource::Session { continues: true, .. });
-        self.count(outcome, whole, spent);
-        if is_end && self.info.call.is_some() {
-            self.end_ticket = self.summary_ticket(reports_to);
-        }
-        if let ChunkSource::Kafka { offset, .. } = envelope.source {
-            if let Some(file) = outcome.file_header {
-                let stream_id = &self.info.stream_id;
-                tracing::warn!(stream_id = %excerpt(stream_id), "a stream of raw samples begins with the header of a {file} file");
-            }
-            self.report_accepted(reports_to, offset, before, is_end);
-        }
-    }
-
     /// Returns the front end, and the output of its windows. `ahead` is their part of the room for streams that are ahead, or for backlogs.
     pub(super) fn parts<'a>(
         &'a mut self,
@@ -274,49 +231,9 @@ impl OpenStream {
         self.report_segment_ended(reports_to);
     }
 
-    /// Reports the end of a segment of a Kafka stream to the reader.
-    pub(super) fn report_segment_ended(&self, reports_to: &ReportSender) {
-        if let (StreamSource::Kafka { assignment, .. }, Some(position)) =
-            (&self.stream_source, self.position())
-        {
-            let (assignment, stream_id) = (*assignment, self.info.stream_id.clone());
-            reports_to.report(PartitionReport::SegmentEnded { assignment, stream_id, position });
-        }
-    }
-
     /// Whether the client of the stream's call has left.
     pub fn has_left(&self) -> bool {
         matches!(&self.stream_source, StreamSource::Call(replies) if replies.is_closed())
-    }
-
-    /// Reports the ticket of the stream's summary, so that the chunk that ends the stream is read again until the summary is delivered.
-    fn summary_ticket(&self, reports_to: &ReportSender) -> Option<Ticket> {
-        let last_sample = self.front_end.position().position.saturating_sub(1);
-        let ticket = self.stream_source.ticket(&self.info, SUMMARY, last_sample)?;
-        reports_to.report(PartitionReport::WindowSubmitted(ticket.clone()));
-        Some(ticket)
-    }
-
-    /// Marks the beginning of the stream for the summary of its call, before its first window.
-    pub fn begin_summary(&self, backlog: &mut Backlog) {
-        self.mark(backlog, None);
-    }
-
-    /// Ends the stream for the summary of its call. A stream of a partition that is only closed goes on elsewhere.
-    pub fn end_summary(&mut self, backlog: &mut Backlog) {
-        let ticket = self.end_ticket.take();
-        if ticket.is_some() || matches!(self.stream_source, StreamSource::Call(_)) {
-            let (samples, rate) = (self.front_end.position().position, self.front_end.source_rate_hz());
-            let duration = time_of(samples, rate.max(1));
-            self.mark(backlog, Some(StreamEnd { duration, ticket }));
-        }
-    }
-
-    fn mark(&self, backlog: &mut Backlog, end: Option<StreamEnd>) {
-        if self.info.call.is_some() {
-            let marker = CallMarker { stream: self.info.clone(), end };
-            backlog.submit(&self.model, Job::silent(JobOrigin::CallStream(Box::new(marker))));
-        }
     }
 
     /// Closes the stream: the stages behind the model drop its state once its last window has passed.
@@ -326,62 +243,14 @@ impl OpenStream {
         self.shadows.into_iter().for_each(|shadow| shadow.close(backlog));
     }
 
-    /// Logs and counts a file that ended before it was complete. Each of its chunks was accepted, so none becomes a dead letter. (Sessions collect
-    /// their files themselves.)
-    pub(super) fn report_bad_end(&self, bad: &BadChunk) {
-        tracing::warn!(stream_id = %excerpt(&self.info.stream_id), "no chunk for audio.idle_timeout: dropped a file that is not complete: {bad}");
-        meter::rejected(self.source, bad.reason());
-    }
-
     /// Returns the position of a Kafka stream; `None` for a session's.
-    fn position(&self) -> Option<EpochPosition> {
+    pub(super) fn position(&self) -> Option<EpochPosition> {
         match self.stream_source {
             StreamSource::Call(_) => None,
             StreamSource::Kafka { epoch, .. } => {
                 Some(EpochPosition { epoch, position: self.front_end.position() })
             }
         }
-    }
-
-    /// Reports an accepted chunk of a Kafka stream to the reader.
-    fn report_accepted(
-        &self,
-        reports_to: &ReportSender,
-        offset: i64,
-        before: Option<EpochPosition>,
-        is_end: bool,
-    ) {
-        let (StreamSource::Kafka { assignment, .. }, Some(now)) = (&self.stream_source, self.position())
-        else {
-            return;
-        };
-        let format = self.front_end.format();
-        // The chunks of a file are needed until the file is complete and the position has moved past it.
-        let end = now.position.position + u64::from(format.is_file());
-        reports_to.report(PartitionReport::ChunkAccepted(Box::new(ChunkAccepted {
-            assignment: *assignment,
-            stream_id: self.info.stream_id.clone(),
-            offset,
-            end: (now.epoch, end),
-            before,
-            after: Some(now).filter(|_| !is_end),
-            info: self.info.clone(),
-            format,
-        })));
-    }
-
-    /// Counts the audio of a chunk, and the chunk itself unless it is a further piece of one (`whole` is false).
-    fn count(&self, outcome: &ChunkOutcome, whole: bool, spent: Duration) {
-        if outcome.duplicate {
-            return meter::rejected(self.source, "duplicate");
-        }
-        if outcome.missing_chunks > 0 {
-            meter::rejected(self.source, "missing");
-        }
-        if whole {
-            self.meter.chunk();
-        }
-        self.meter.audio(time_of(outcome.samples, self.front_end.source_rate_hz().max(1)), spent);
     }
 }
 

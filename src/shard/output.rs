@@ -8,7 +8,8 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::backlog::Backlog;
-use super::open_stream::{ReportSender, StreamSource};
+use super::open_stream::StreamSource;
+use super::report::ReportSender;
 use super::shadow_stream::ShadowStream;
 use crate::batch::Job;
 use crate::serving::{CallRecipient, JobOrigin, Recipient, ServedModel, WindowEnvelope};

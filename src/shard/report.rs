@@ -82,3 +82,17 @@ pub struct ChunkAccepted {
     /// The stream's format.
     pub format: crate::audio::AudioFormat,
 }
+
+/// The channel to the reader of the partitions.
+#[derive(Debug, Clone)]
+pub struct ReportSender {
+    /// What happened to the chunks of Kafka streams. The reader receives at all times, so a full channel empties soon.
+    pub reports: crossbeam_channel::Sender<PartitionReport>,
+}
+
+impl ReportSender {
+    /// Sends a report to the reader. A daemon without Kafka has no reader, and the report is dropped.
+    pub fn report(&self, report: PartitionReport) {
+        let _ = self.reports.send(report);
+    }
+}

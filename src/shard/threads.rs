@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::ShardMessage;
-use super::open_stream::ReportSender;
+use super::report::ReportSender;
 use super::shard::Shard;
 use crate::serving::{Decoders, StreamSinks};
 

@@ -18,6 +18,9 @@ use crate::stream::{ChannelTotals, CountedWindow, LoudnessTotals};
 /// Namespace of the ids of summaries: UUIDv5 of the DNS name `affectd` in the DNS namespace, as that of events.
 const NAMESPACE: Uuid = Uuid::from_u128(0x8037_025d_6c45_53c9_8713_b0c0_9f48_c528);
 
+/// Channels with the same audio are the same if their beginnings are less than this many milliseconds apart: streams of one call begin one after the other.
+const SAME_TIME: u64 = 1_000;
+
 /// One channel of the call, joined over its streams.
 #[derive(Debug, Default)]
 struct Channel {
@@ -28,9 +31,11 @@ struct Channel {
     sounds: bool,
     fingerprint: u64,
     emotions: Vec<String>,
-    /// Times from the start of the call.
-    windows: Vec<CountedWindow>,
+    /// Each is the windows of streams that follow one another, with times from the start of the call.
+    sequences: Vec<Vec<Weighed>>,
     speech: Vec<Span>,
+    /// Where its first stream begins.
+    begin: u64,
     loudness: LoudnessTotals,
 }
 
@@ -151,7 +156,7 @@ fn join<'a>(streams: impl Iterator<Item = (u64, &'a EndedStream)>) -> Vec<Channe
             };
             let known = channels.iter().position(|channel| channel.name == name);
             let at = known.unwrap_or_else(|| {
-                channels.push(Channel { name, ..Channel::default() });
+                channels.push(Channel { name, begin: offset, ..Channel::default() });
                 channels.len() - 1
             });
             channels[at].add(offset, totals);
@@ -160,7 +165,6 @@ fn join<'a>(streams: impl Iterator<Item = (u64, &'a EndedStream)>) -> Vec<Channe
     for channel in &mut channels {
         // Two streams of one channel may overlap during a transfer.
         channel.speech = talk::union(std::mem::take(&mut channel.speech));
-        channel.windows.sort_by_key(|window| window.start);
     }
     channels
 }
@@ -181,19 +185,31 @@ impl Channel {
         };
         let emotions: Vec<Option<u8>> =
             totals.emotions.iter().map(|it| u8::try_from(index_of(it)).ok()).collect();
-        self.windows.extend(totals.windows.iter().map(|window| CountedWindow {
+        let shifted = totals.windows.iter().map(|window| CountedWindow {
             start: window.start + offset,
             end: window.end + offset,
             emotion: window.emotion.and_then(|emotion| *emotions.get(usize::from(emotion))?),
             valence: window.valence,
-        }));
+        });
+        self.add_windows(&shifted.collect::<Vec<_>>());
         let speech = talk::cleaned(&totals.speech);
         self.speech.extend(speech.into_iter().map(|(start, end)| (start + offset, end + offset)));
         loudness::join(&mut self.loudness, &totals.loudness);
     }
 
+    /// Adds the windows of a stream. A window counts up to the next one of its own stream: another stream may speak at the same time.
+    fn add_windows(&mut self, windows: &[CountedWindow]) {
+        let windows = valence::weighed(windows);
+        let begin = windows.first().map_or(0, |first| first.window.start);
+        let ends_before =
+            |sequence: &&mut Vec<Weighed>| sequence.last().is_none_or(|last| last.window.end <= begin);
+        match self.sequences.iter_mut().find(ends_before) {
+            Some(sequence) => sequence.extend(windows),
+            None => self.sequences.push(windows),
+        }
+    }
+
     fn summary(&self, duration: u64, all_talk: u64) -> proto::ChannelSummary {
-        let windows = valence::weighed(&self.windows);
         let talk = talk::total(&self.speech);
         let summary = proto::ChannelSummary {
             name: self.name.clone(),
@@ -208,20 +224,18 @@ impl Channel {
             }),
             ..proto::ChannelSummary::default()
         };
-        if self.analysed { self.with_emotions(summary, &windows, duration) } else { summary }
+        if self.analysed { self.with_emotions(summary, duration) } else { summary }
     }
 
-    fn with_emotions(
-        &self,
-        summary: proto::ChannelSummary,
-        windows: &[Weighed],
-        duration: u64,
-    ) -> proto::ChannelSummary {
+    fn with_emotions(&self, summary: proto::ChannelSummary, duration: u64) -> proto::ChannelSummary {
+        let windows = &self.sequences.concat();
         let name = |emotion: u8| self.emotions.get(usize::from(emotion)).cloned().unwrap_or_default();
         let shares = self.emotions.iter().cloned().zip(valence::shares(windows, self.emotions.len()));
         let shares: Vec<_> = shares.map(|(emotion, share)| proto::EmotionShare { emotion, share }).collect();
         let largest = shares.iter().filter(|it| it.share > 0.0).max_by(|a, b| a.share.total_cmp(&b.share));
-        let (longest, changes) = valence::periods(windows);
+        let periods: Vec<_> = self.sequences.iter().map(|sequence| valence::periods(sequence)).collect();
+        let longest = periods.iter().filter_map(|(longest, _)| *longest).max_by_key(|it| it.end - it.start);
+        let changes = periods.iter().map(|(_, changes)| changes).sum();
         let known = self.has_valence;
         let mut summary = proto::ChannelSummary {
             windows: windows.len() as u64,
@@ -278,11 +292,14 @@ fn talk_of(channels: &[Channel], duration: u64, options: &Options) -> proto::Cal
     }
 }
 
-/// Returns the channels without those whose audio is that of an earlier one.
+/// Returns the channels without those whose audio is that of an earlier one at the same time.
 fn distinct(channels: &[Channel]) -> Vec<&Channel> {
     let mut distinct: Vec<&Channel> = Vec::new();
     for channel in channels {
-        if !distinct.iter().any(|other| channel.sounds && other.fingerprint == channel.fingerprint) {
+        let is_same = |other: &&Channel| {
+            other.fingerprint == channel.fingerprint && other.begin.abs_diff(channel.begin) < SAME_TIME
+        };
+        if !channel.sounds || !distinct.iter().any(is_same) {
             distinct.push(channel);
         }
     }

@@ -142,6 +142,7 @@ impl InputSession {
             Err(error) => Err(error),
         };
         if matches!(&outcome, Err(error) if !error.is_drain()) {
+            self.note_end(EndReason::Error);
             self.forget().await;
         }
         if let Err(unread) = self.route.credits.all_returned().await {

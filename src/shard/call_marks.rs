@@ -32,7 +32,9 @@ impl OpenStream {
     pub fn end_summary(&mut self, backlog: &mut Backlog) {
         let ticket = self.end_ticket.take();
         if ticket.is_some() || matches!(self.stream_source, StreamSource::Call(_)) {
-            let (samples, rate) = (self.front_end.position().position, self.front_end.source_rate_hz());
+            // A stream whose first chunk was refused has no audio, wherever the chunk would have been.
+            let samples = if self.begun { self.front_end.position().position } else { 0 };
+            let rate = self.front_end.source_rate_hz();
             let duration = time_of(samples, rate.max(1));
             self.mark(backlog, Some(StreamEnd { duration, ticket }));
         }

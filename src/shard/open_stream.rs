@@ -17,7 +17,7 @@ use super::shadow_stream::ShadowStream;
 use super::{ChunkEnvelope, ChunkSource};
 use crate::serving::{AdmissionPermit, CallReply, ServedModel};
 use crate::stream::RESUMED;
-use crate::stream::{Assignment, EpochPosition, StreamCall, StreamInfo, Ticket};
+use crate::stream::{Assignment, EndReason, EpochPosition, StreamCall, StreamInfo, Ticket};
 use crate::stream::{BadChunk, Chunk, ChunkOutcome, StreamFrontEnd};
 use crate::telemetry::metrics as meter;
 use crate::telemetry::metrics::GaugeGuard;
@@ -234,6 +234,14 @@ impl OpenStream {
     /// Whether the client of the stream's call has left.
     pub fn has_left(&self) -> bool {
         matches!(&self.stream_source, StreamSource::Call(replies) if replies.is_closed())
+    }
+
+    /// Closes the stream after a chunk that was refused: its call ends with an error.
+    pub fn close_refused(self, backlog: &mut Backlog) {
+        if let Some(call) = &self.info.call {
+            call.end(EndReason::Error);
+        }
+        self.close(backlog);
     }
 
     /// Closes the stream: the stages behind the model drop its state once its last window has passed.

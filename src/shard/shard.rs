@@ -207,7 +207,7 @@ impl Shard {
                 if last.may_stay {
                     self.streams.insert(key.clone(), stream);
                 } else {
-                    stream.close(&mut self.backlog);
+                    stream.close_refused(&mut self.backlog);
                 }
             }
             FileEnd::Segment => {
@@ -312,7 +312,7 @@ impl Shard {
                 if may_stay && matches!(envelope.source, ChunkSource::Kafka { .. }) {
                     self.streams.insert(key, stream);
                 } else {
-                    stream.close(&mut self.backlog);
+                    stream.close_refused(&mut self.backlog);
                 }
             }
         }

@@ -104,10 +104,13 @@ impl StreamCall {
         self
     }
 
-    /// Notes how the stream ends, unless it is noted already.
+    /// Notes how the stream ends, unless it is noted already. An error replaces a regular end: what the client has sent last may be refused behind it.
     pub fn end(&self, reason: EndReason) {
-        let number = reason as u8 + 1;
-        let _ = self.end_reason.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
+        let (number, regular) = (reason as u8 + 1, EndReason::Completed as u8 + 1);
+        let noted = self.end_reason.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
+        if noted == Err(regular) && reason == EndReason::Error {
+            let _ = self.end_reason.compare_exchange(regular, number, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 
     /// Returns how the stream ended.

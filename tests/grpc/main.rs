@@ -11,6 +11,7 @@ mod audiohook;
 mod audiosocket;
 mod audiosocket_faults;
 mod bad_input;
+mod call_streams;
 mod calls;
 mod capacity;
 mod channels;

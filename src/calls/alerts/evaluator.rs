@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::alert::{CLEARED, MOST_EVENTS, RAISED};
 use super::change::{Place, alerts_of, apply, channel_name, close, published};
+use super::options::Kind;
 use super::reading::{Reading, Times, Track, of_call, of_channel};
 use super::rule::{Part, Rule};
 use crate::proto::{Alert, EmotionEvent};
@@ -93,7 +94,12 @@ impl AlertEvaluator {
         if seen.stream.analyses(seen.channel) {
             let name = channel_name(seen.stream, seen.channel);
             let own = |rule: &&Rule| !rule.spans_channels() && rule.applies_to(&name);
-            for rule in self.rules.iter().filter(own).filter(|rule| !matches!(rule.part, Part::Last(_))) {
+            // A window without an event is no evidence of what the channel sounds like, so it changes no value over some time.
+            let concerns = |rule: &&Rule| {
+                seen.event.is_some() || !matches!(rule.kind, Kind::Valence | Kind::Share | Kind::Trend)
+            };
+            let rules = self.rules.iter().filter(own).filter(concerns);
+            for rule in rules.filter(|rule| !matches!(rule.part, Part::Last(_))) {
                 let times = Times { from: 0, at: seen.end };
                 let state = states.of(seen.channel);
                 let reading =

@@ -267,6 +267,21 @@ fn a_share_is_that_of_the_analysed_time() {
 }
 
 #[test]
+fn silence_neither_raises_nor_clears_an_alert_over_some_time() {
+    let emotion = Some("anger".to_owned());
+    let share = AlertOptions { emotion, within: seconds(10), ..above(Kind::Share, 0.5) };
+    let valence = AlertOptions { below: Some(-2.0), within: seconds(10), ..options(Kind::Valence) };
+    let trend = AlertOptions { below: Some(-2.0), within: seconds(10), ..options(Kind::Trend) };
+    let script = Script::one(&moods(&[(10, Some(0.1)), (10, Some(0.9)), (30, None)]));
+    for rule in [share, valence, trend] {
+        let alerts = script.alerts(&evaluator(&[rule]));
+        let ends: Vec<u64> = alerts.iter().filter(|it| it.state == CLEARED).map(|it| ms(&it.end)).collect();
+        assert_eq!(ends, [script.end()], "it is cleared by the end of the call alone: {alerts:?}");
+        assert!(alerts.iter().all(|alert| ms(&alert.raised_at) <= 22_000), "{alerts:?}");
+    }
+}
+
+#[test]
 fn a_trend_compares_two_spans() {
     let falling = AlertOptions { below: Some(-5.0), within: seconds(10), ..options(Kind::Trend) };
     let script = Script::one(&moods(&[(20, Some(0.1)), (20, Some(0.9))]));

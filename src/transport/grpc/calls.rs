@@ -13,7 +13,7 @@ use axum::response::Response;
 use http_body::{Frame, SizeHint};
 use tonic::Status;
 
-use super::metered_body::{MessageLimit, MeteredBody};
+use super::metered_body::{BodyState, MeteredBody};
 use super::status::{is_undecodable, undecodable};
 use crate::stream::MemoryBudget;
 use crate::transport::Client;
@@ -26,9 +26,9 @@ pub(super) async fn pass(State(budget): State<MemoryBudget>, mut request: Reques
     if let Some(Client { peer, .. }) = client {
         request.extensions_mut().insert(peer);
     }
-    let limit = MessageLimit::default();
-    request.extensions_mut().insert(limit.clone());
-    let request = request.map(|body| Body::new(MeteredBody::new(body, limit, &budget)));
+    let state = BodyState::default();
+    request.extensions_mut().insert(state.clone());
+    let request = request.map(|body| Body::new(MeteredBody::new(body, state, &budget)));
     let response = next.run(request).await;
     let response = undecodable_message(&response).map_or(response, Status::into_http);
     response.map(|body| Body::new(CountedBody { body, _open: open }))

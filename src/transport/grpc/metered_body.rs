@@ -5,7 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -20,31 +20,43 @@ const PREFIX: usize = 5;
 /// Messages up to this size are not counted: every stream may hold one.
 const UNCOUNTED: usize = 64 * 1024;
 
-/// The largest message that a call may send from now on, in bytes. Its session lowers it once the stream is one of raw samples.
+/// What a call and the body of its request share.
 #[derive(Debug, Clone)]
-pub(super) struct MessageLimit(Arc<AtomicUsize>);
+pub(super) struct BodyState(Arc<Shared>);
 
-impl Default for MessageLimit {
+#[derive(Debug)]
+struct Shared {
+    /// The largest message that the call may send from now on, in bytes. Its session lowers it once the stream is one of raw samples.
+    limit: AtomicUsize,
+    is_cut_off: AtomicBool,
+}
+
+impl Default for BodyState {
     fn default() -> Self {
-        Self(Arc::new(AtomicUsize::new(usize::MAX)))
+        Self(Arc::new(Shared { limit: AtomicUsize::new(usize::MAX), is_cut_off: AtomicBool::new(false) }))
     }
 }
 
-impl MessageLimit {
+impl BodyState {
     /// Sets the largest message.
-    pub fn lower_to(&self, bytes: usize) {
-        self.0.store(bytes, Ordering::Relaxed);
+    pub fn lower_limit_to(&self, bytes: usize) {
+        self.0.limit.store(bytes, Ordering::Relaxed);
     }
 
-    fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+    fn limit(&self) -> usize {
+        self.0.limit.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the body has ended without its end, as where the client cancels its call. The messages of the call end in the same way in either case.
+    pub fn is_cut_off(&self) -> bool {
+        self.0.is_cut_off.load(Ordering::Relaxed)
     }
 }
 
 /// A request body that is counted.
 pub(super) struct MeteredBody {
     body: Body,
-    limit: MessageLimit,
+    state: BodyState,
     reservation: MemoryReservation,
     prefix: [u8; PREFIX],
     /// Bytes of the prefix that have come.
@@ -54,9 +66,9 @@ pub(super) struct MeteredBody {
 }
 
 impl MeteredBody {
-    pub fn new(body: Body, limit: MessageLimit, budget: &MemoryBudget) -> Self {
+    pub fn new(body: Body, state: BodyState, budget: &MemoryBudget) -> Self {
         let reservation = budget.reservation();
-        Self { body, limit, reservation, prefix: [0; PREFIX], prefixed: 0, message: (0, 0) }
+        Self { body, state, reservation, prefix: [0; PREFIX], prefixed: 0, message: (0, 0) }
     }
 
     /// Counts the bytes of a frame.
@@ -90,7 +102,7 @@ impl MeteredBody {
     fn begin_message(&mut self) -> Result<(), Status> {
         let [_, length @ ..] = self.prefix;
         let length = u32::from_be_bytes(length) as usize;
-        let limit = self.limit.get();
+        let limit = self.state.limit();
         if length > limit {
             // The code and the form of tonic's own refusal of a message that is too large.
             return Err(Status::out_of_range(format!(
@@ -124,6 +136,9 @@ impl HttpBody for MeteredBody {
         {
             return Poll::Ready(Some(Err(axum::Error::new(status))));
         }
+        if matches!(frame, Some(Err(_))) {
+            self.state.0.is_cut_off.store(true, Ordering::Relaxed);
+        }
         Poll::Ready(frame)
     }
 
@@ -153,8 +168,8 @@ mod tests {
     #[test]
     fn unfinished_messages_use_the_budget_as_they_arrive() {
         let budget = MemoryBudget::new(200_000);
-        let mut one = MeteredBody::new(Body::empty(), MessageLimit::default(), &budget);
-        let mut other = MeteredBody::new(Body::empty(), MessageLimit::default(), &budget);
+        let mut one = MeteredBody::new(Body::empty(), BodyState::default(), &budget);
+        let mut other = MeteredBody::new(Body::empty(), BodyState::default(), &budget);
         let large = message(150_000);
         one.count(&large[..140_000]).unwrap();
         other.count(&large[..50_000]).unwrap();
@@ -168,11 +183,11 @@ mod tests {
 
     #[test]
     fn messages_may_be_cut_anywhere_and_are_limited_one_by_one() {
-        let limit = MessageLimit::default();
+        let limit = BodyState::default();
         let mut body = MeteredBody::new(Body::empty(), limit.clone(), &MemoryBudget::new(0));
         let messages = [message(3), message(0), message(1_000)].concat();
         messages.chunks(1).for_each(|byte| body.count(byte).unwrap());
-        limit.lower_to(999);
+        limit.lower_limit_to(999);
         body.count(&message(999)).unwrap();
         assert_eq!(body.count(&message(1_000)).unwrap_err().code(), Code::OutOfRange);
     }

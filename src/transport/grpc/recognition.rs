@@ -6,14 +6,14 @@
 
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::authorize::{principal_of, status_of_quota};
 use super::deadline::{Responses, until_deadline};
-use super::metered_body::MessageLimit;
+use super::metered_body::BodyState;
 use super::status::{read_error, status, status_of_session};
 use crate::audio::file_header;
 use crate::proto::codec::ENVELOPE_BYTES;
@@ -53,14 +53,15 @@ impl RecognitionService for Recognition {
         if self.links.draining.is_cancelled() {
             return Err(status(&Refusal::Draining));
         }
-        let limit = request.extensions().get::<MessageLimit>().cloned().unwrap_or_default();
+        let body = request.extensions().get::<BodyState>().cloned().unwrap_or_default();
         let principal = principal_of(&request);
         let permit = principal.quota.as_ref().map(Quota::open_stream).transpose();
         let permit = permit.map_err(|error| status_of_quota(&error))?;
-        let mut messages = Messages { limit, is_first: true, max_chunk_bytes: self.max_chunk_bytes };
+        let mut messages =
+            Messages { body: body.clone(), is_first: true, max_chunk_bytes: self.max_chunk_bytes };
         let (metadata, _, requests) = request.into_parts();
         let requests = paced(requests, principal.quota, audio_bytes);
-        let chunks = requests.map(move |request| messages.chunk_of(request));
+        let chunks = requests.map(move |request| messages.chunk_of(request)).chain(cut_off(body));
         let (session, inbox) = InputSession::new(self.links.clone(), Source::GRPC, principal.name);
         let (end, ended) = oneshot::channel();
         self.calls.spawn(async move {
@@ -79,9 +80,16 @@ fn audio_bytes(request: &RecognizeRequest) -> usize {
     request.chunk.as_ref().map_or(0, |chunk| chunk.audio.len())
 }
 
+/// Returns an error behind the messages of a call whose client has cancelled it, and nothing where the client has ended them.
+fn cut_off(body: BodyState) -> impl Stream<Item = Result<AudioChunk, SessionError<Status>>> {
+    let cancelled = move || Status::cancelled("the client has cancelled the call");
+    futures::stream::once(async move { body.is_cut_off().then(|| Err(SessionError::Transport(cancelled()))) })
+        .filter_map(std::future::ready)
+}
+
 /// The messages of one call.
 struct Messages {
-    limit: MessageLimit,
+    body: BodyState,
     is_first: bool,
     max_chunk_bytes: usize,
 }
@@ -98,7 +106,7 @@ impl Messages {
             chunk.format.as_ref().is_some_and(|format| format.encoding != i32::from(Encoding::File));
         let is_file = file_header(&chunk.audio).is_some() || chunk.audio.is_empty();
         if std::mem::replace(&mut self.is_first, false) && declares_samples && !is_file {
-            self.limit.lower_to(self.max_chunk_bytes + ENVELOPE_BYTES);
+            self.body.lower_limit_to(self.max_chunk_bytes + ENVELOPE_BYTES);
         }
         Ok(chunk)
     }

@@ -25,6 +25,8 @@ pub(super) struct TrackAudio {
     pub has_begun: bool,
     /// The position that its timestamps count from; `None` before the first one.
     pub start: Option<u64>,
+    /// Audio whose timestamp is far ahead, with its position: the next timestamp decides whether it counts.
+    pub leap: Option<(u64, Bytes)>,
 }
 
 #[derive(Debug)]
@@ -36,7 +38,7 @@ pub(super) enum Part {
 impl TrackAudio {
     pub fn new(track: Track) -> Self {
         let (pieces, split) = (VecDeque::new(), BytesMut::new());
-        Self { track, end: 0, pieces, split, has_audio: false, has_begun: false, start: None }
+        Self { track, end: 0, pieces, split, has_audio: false, has_begun: false, start: None, leap: None }
     }
 
     /// Returns the length of the first part; `None` where everything was taken.

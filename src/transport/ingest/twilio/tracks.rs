@@ -5,7 +5,8 @@
 //!
 //! A track's audio is appended. Only a timestamp that is 60 ms or more ahead of what was appended leaves a hole, because timestamps vary by a few
 //! milliseconds; audio that is 60 ms or more behind is dropped. A track is at most 200 ms behind the other one: what is missing is silence. A track
-//! that begins behind the other one by a second or more counts its time from its own start, so its audio follows where the other one is.
+//! that begins behind the other one by a second or more counts its time from its own start, so its audio follows where the other one is. A timestamp that is
+//! ten seconds or more ahead counts only where the next one of its track confirms it: a single wrong one would make all later audio late.
 
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use crate::audio::{AudioFormat, Encoding};
 const TOLERANCE_MS: u64 = 60;
 /// How far a track may be behind the other one, in milliseconds.
 const FURTHEST_BEHIND_MS: u64 = 200;
+/// A timestamp that is this far ahead, in milliseconds, waits for the next one.
+const LEAP_MS: u64 = 10_000;
 /// A timestamp that is further ahead, in milliseconds, is wrong: no call is as long.
 const FURTHEST_AHEAD_MS: u64 = 24 * 60 * 60 * 1_000;
 /// A track whose first timestamp is this far behind what it was filled up to, in milliseconds, counts its time from its own start.
@@ -94,14 +97,28 @@ impl Tracks {
             self.counts.late += 1;
             return;
         };
-        if let Some(timestamp) = media.timestamp
-            && !self.place(index, timestamp)
-        {
-            self.counts.late += 1;
-            return;
+        let Some(timestamp) = media.timestamp else { return self.append(index, &media.payload) };
+        let at = self.position_of(index, timestamp);
+        let (leap, furthest) = (self.samples(LEAP_MS), self.samples(FURTHEST_AHEAD_MS));
+        let track = &mut self.tracks[index];
+        let ahead = at.saturating_sub(track.end);
+        let is_leap = track.has_begun && (leap..=furthest).contains(&ahead);
+        match track.leap.take() {
+            Some((before, payload)) if is_leap && at >= before => self.place(index, before, &payload),
+            before => {
+                self.counts.late += u64::from(before.is_some());
+                if is_leap {
+                    self.tracks[index].leap = Some((at, media.payload.clone()));
+                    return;
+                }
+            }
         }
+        self.place(index, at, &media.payload);
+    }
+
+    fn append(&mut self, index: usize, payload: &Bytes) {
         self.fill(self.tracks[index].end);
-        self.tracks[index].append(&media.payload, self.sample_bytes);
+        self.tracks[index].append(payload, self.sample_bytes);
     }
 
     /// Returns the next part of the stream that all tracks have.
@@ -130,6 +147,7 @@ impl Tracks {
 
     /// Makes all tracks equally long, so that everything can be taken.
     pub fn finish(&mut self) {
+        self.counts.late += self.tracks.iter_mut().filter_map(|track| track.leap.take()).count() as u64;
         let end = self.tracks.iter().map(|track| track.end).max().unwrap_or(0);
         self.tracks.iter_mut().for_each(|track| track.extend_to(end));
     }
@@ -144,25 +162,33 @@ impl Tracks {
         std::mem::take(&mut self.counts)
     }
 
-    /// Moves the end of a track to a timestamp that is ahead of it. Returns whether audio with that timestamp may be appended.
-    fn place(&mut self, index: usize, timestamp: u64) -> bool {
-        let origin = *self.origin.get_or_insert(if timestamp > LATEST_START_MS { timestamp } else { 0 });
-        let samples = |milliseconds: u64| {
-            let samples = u128::from(milliseconds) * u128::from(self.rate) / 1_000;
-            u64::try_from(samples).unwrap_or(u64::MAX)
-        };
-        let (tolerance, late_start) = (samples(TOLERANCE_MS), samples(LATE_START_MS));
+    fn samples(&self, milliseconds: u64) -> u64 {
+        let samples = u128::from(milliseconds) * u128::from(self.rate) / 1_000;
+        u64::try_from(samples).unwrap_or(u64::MAX)
+    }
+
+    /// Returns the sample of the stream at which audio of a track with this timestamp begins.
+    fn position_of(&mut self, index: usize, timestamp: u64) -> u64 {
+        // An origin that is long behind the timestamps was wrong.
+        let known = self.origin.filter(|origin| timestamp.saturating_add(LATEST_START_MS) >= *origin);
+        let origin = known.unwrap_or(if timestamp > LATEST_START_MS { timestamp } else { 0 });
+        self.origin = Some(origin);
+        let (at, late_start) = (self.samples(timestamp.saturating_sub(origin)), self.samples(LATE_START_MS));
         let track = &mut self.tracks[index];
-        let at = samples(timestamp.saturating_sub(origin));
-        let start = *track.start.get_or_insert(if at.saturating_add(late_start) <= track.end {
-            track.end - at
-        } else {
-            0
-        });
-        let at = at.saturating_add(start);
-        let furthest = track.end.saturating_add(FURTHEST_AHEAD_MS * self.rate / 1_000);
+        let is_late = at.saturating_add(late_start) <= track.end;
+        let start = *track.start.get_or_insert(if is_late { track.end - at } else { 0 });
+        at.saturating_add(start)
+    }
+
+    /// Appends audio of a track that begins at `at`, behind a hole where that is ahead of what was appended. Audio that is late or whose place is wrong counts as
+    /// late.
+    fn place(&mut self, index: usize, at: u64, payload: &Bytes) {
+        let (tolerance, furthest) = (self.samples(TOLERANCE_MS), self.samples(FURTHEST_AHEAD_MS));
+        let track = &mut self.tracks[index];
+        let furthest = track.end.saturating_add(furthest);
         if at.saturating_add(tolerance) <= track.end || at > furthest {
-            return false;
+            self.counts.late += 1;
+            return;
         }
         if at >= track.end.saturating_add(tolerance) {
             if track.has_audio {
@@ -171,7 +197,7 @@ impl Tracks {
             }
             track.extend_to(at);
         }
-        true
+        self.append(index, payload);
     }
 
     /// Extends the tracks that are too far behind the beginning of a payload: its end would drop long payloads of tracks that take turns.
@@ -317,6 +343,36 @@ mod tests {
             assert_eq!(samples.chunks(2).filter(|frame| frame[0] == 1).count(), 32_000);
             assert_eq!((both.take_counts(), both.without_audio().count()), (Counts::default(), 0));
         }
+    }
+
+    #[test]
+    fn a_single_timestamp_far_ahead_is_wrong_and_two_are_a_hole() {
+        for wild in [10_040, 60_000, 3_600_000, u64::MAX] {
+            let mut mono = tracks(Encoding::MuLaw, &[IN]);
+            for at in [0, 20, wild, 60, 80] {
+                mono.add(&media(IN, at, ms20(1)));
+            }
+            assert_eq!(all(&mut mono).len(), 4, "{wild}");
+            assert_eq!(mono.take_counts().late, 1, "{wild}");
+        }
+        let mut mono = tracks(Encoding::MuLaw, &[IN]);
+        for at in [0, 60_020, 60_040] {
+            mono.add(&media(IN, at, ms20(1)));
+        }
+        assert_eq!(all(&mut mono), [Audio(ms20(1)), Hole(480_000), Audio(ms20(1)), Audio(ms20(1))]);
+        assert_eq!(mono.take_counts(), Counts { late: 0, holes: 1, lost_ms: 60_000 });
+        mono.add(&media(IN, 200_000, ms20(1)));
+        mono.finish();
+        assert_eq!((all(&mut mono), mono.take_counts().late), (vec![], 1));
+    }
+
+    #[test]
+    fn a_wrong_first_timestamp_makes_no_later_audio_late() {
+        let mut mono = tracks(Encoding::MuLaw, &[IN]);
+        for at in [3_600_000, 20, 40, 60, 80, 100, 120] {
+            mono.add(&media(IN, at, ms20(1)));
+        }
+        assert_eq!((all(&mut mono).len(), mono.take_counts()), (7, Counts::default()));
     }
 
     proptest! {

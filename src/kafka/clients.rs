@@ -60,13 +60,8 @@ fn measured(kafka: &Options) -> ClientConfig {
     settings
 }
 
-/// Returns the consumer of the input topic, which has joined the group, and the events that it reports while it is polled.
-///
-/// # Errors
-/// Where librdkafka refuses a setting.
-pub(super) fn input_consumer(
-    kafka: &Options,
-) -> Result<(BaseConsumer<ReaderContext>, mpsc::Receiver<ConsumerEvent>), KafkaFault> {
+/// Returns the settings of the consumer of the input topic.
+fn input_settings(kafka: &Options) -> ClientConfig {
     let mut settings = measured(kafka);
     settings
         .set("group.id", &kafka.group_id)
@@ -95,11 +90,21 @@ pub(super) fn input_consumer(
     if settings.get("queued.max.messages.kbytes").is_none() {
         settings.set("queued.max.messages.kbytes", QUEUED_KBYTES);
     }
+    settings
+}
+
+/// Returns the consumer of the input topic, which has joined the group, and the events that it reports while it is polled.
+///
+/// # Errors
+/// Where librdkafka refuses a setting.
+pub(super) fn input_consumer(
+    kafka: &Options,
+) -> Result<(BaseConsumer<ReaderContext>, mpsc::Receiver<ConsumerEvent>), KafkaFault> {
     // Not bounded by its type but by the protocol: the group sends no other rebalance before this one is answered, and statistics come seconds apart.
     let (events, inbox) = mpsc::channel();
     let context = ReaderContext { events, closing: AtomicBool::new(false) };
     let consumer: BaseConsumer<ReaderContext> =
-        settings.create_with_context(context).map_err(broker(kafka, "set up a consumer"))?;
+        input_settings(kafka).create_with_context(context).map_err(broker(kafka, "set up a consumer"))?;
     consumer
         .subscribe(&[&kafka.input_topic])
         .map_err(broker(kafka, format!("subscribe to {}", kafka.input_topic)))?;
@@ -257,4 +262,55 @@ pub fn event_consumer(
     settings.set("group.id", "affectd-tail").set("enable.auto.commit", "false");
     settings.set("auto.offset.reset", "earliest");
     settings.create_with_context(QuietContext).map_err(secrets::masked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFAULTS: [(&str, &str); 5] = [
+        ("queued.max.messages.kbytes", "2048"),
+        ("session.timeout.ms", "10000"),
+        ("heartbeat.interval.ms", "500"),
+        ("topic.metadata.refresh.interval.ms", "30000"),
+        ("statistics.interval.ms", "5000"),
+    ];
+    /// Settings that delivery depends on.
+    const FIXED: [(&str, &str); 4] = [
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("isolation.level", "read_committed"),
+        ("auto.offset.reset", "error"),
+    ];
+
+    fn with(properties: &[(&str, &str)]) -> ClientConfig {
+        let mut kafka = Options::new("localhost:9092");
+        kafka
+            .properties
+            .extend(properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        input_settings(&kafka)
+    }
+
+    #[test]
+    fn properties_replace_the_defaults_of_the_consumer_and_none_that_delivery_depends_on() {
+        let defaults = with(&[]);
+        for (key, value) in DEFAULTS.iter().chain(&FIXED) {
+            assert_eq!(defaults.get(key), Some(*value), "{key}");
+        }
+        assert_eq!(defaults.get("group.instance.id"), None, "no static member without a name");
+        let others = DEFAULTS.map(|(key, _)| (key, "1234"));
+        let changed = with(&[&others[..], &FIXED.map(|(key, _)| (key, "other"))].concat());
+        for (key, value) in others.iter().chain(&FIXED) {
+            assert_eq!(changed.get(key), Some(*value), "{key}");
+        }
+    }
+
+    #[test]
+    fn the_consumer_protocol_has_no_setting_that_librdkafka_refuses_with_it() {
+        let settings = with(&[("group.protocol", "consumer")]);
+        for key in ["partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms"] {
+            assert_eq!(settings.get(key), None, "{key}");
+            assert!(with(&[]).get(key).is_some(), "{key}");
+        }
+    }
 }

@@ -157,20 +157,16 @@ impl EventProducer {
         letter.to_topic(&self.dead_letter_topic)
     }
 
-    /// Puts a message into the producer's queue. While records that were refused wait to be sent again, none is taken, so that the order is kept.
+    /// Puts a message into the producer's queue. While records that were refused are not acknowledged, none is taken, so that the order is kept.
     ///
     /// # Errors
     /// A full queue gives the message back.
     pub fn send(&self, message: Outgoing) -> Result<(), NotTaken> {
         self.retry()?;
-        if self.shared.unacknowledged().has_refused() {
-            return Err(NotTaken::Full(Box::new(message)));
-        }
         let number = self.shared.unacknowledged().next_number();
-        match self.produce(number, message) {
-            Ok(()) => Ok(()),
-            Err(NotTaken::Full(message)) => Err(NotTaken::Full(message)),
-            Err(NotTaken::Failed(error)) => Err(NotTaken::Failed(error)),
+        match number {
+            Some(number) => self.produce(number, message),
+            None => Err(NotTaken::Full(Box::new(message))),
         }
     }
 
@@ -186,7 +182,16 @@ impl EventProducer {
             // What is still queued is returned too, so that all of it is sent again in order.
             self.producer.purge(PurgeConfig::default().queue().non_blocking());
         }
-        let mut next = self.shared.unacknowledged().next_retry(Instant::now());
+        let first = self.shared.unacknowledged().next_retry(Instant::now());
+        let Some(first) = first else { return Ok(()) };
+        let sent = self.send_round(first);
+        self.shared.unacknowledged().end_round();
+        sent
+    }
+
+    /// Sends the records of a round, in order.
+    fn send_round(&self, first: (u64, Outgoing)) -> Result<(), NotTaken> {
+        let mut next = Some(first);
         while let Some((number, message)) = next {
             let alone = message.suspect;
             match self.produce(number, message) {

@@ -1,7 +1,8 @@
 //! The records that a producer has sent and the brokers have not acknowledged, and those that they refused for now.
 //!
 //! Input: records that are sent, acknowledged or refused, with the time. Output: what is sent again and when, and for how long nothing was acknowledged.
-//! Pure. Invariant: records that were refused are sent again in their first order, before any new record.
+//! Pure. Invariants: records that were refused are sent again in their first order, by one caller at a time; no new record is sent before they are
+//! acknowledged, because it could be accepted where they are refused once more.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -26,6 +27,10 @@ pub(super) struct Unacknowledged {
     retry_at: Instant,
     /// Whether records were refused since the last round of tries, and those behind them are still queued.
     round_is_due: bool,
+    /// Whether a caller sends refused records again at this moment.
+    in_round: bool,
+    /// Whether records were refused and not all of them are acknowledged since: new ones wait.
+    recovering: bool,
     /// When a record was last acknowledged, or was sent while there was none.
     progress_at: Instant,
 }
@@ -40,14 +45,19 @@ impl Unacknowledged {
             pause: PAUSE,
             retry_at: now,
             round_is_due: false,
+            in_round: false,
+            recovering: false,
             progress_at: now,
         }
     }
 
-    /// Returns the next number of a record.
-    pub fn next_number(&mut self) -> u64 {
+    /// Returns the number of a new record; `None` while it must wait for those that were refused.
+    pub fn next_number(&mut self) -> Option<u64> {
+        if self.recovering {
+            return None;
+        }
         self.sent += 1;
-        self.sent
+        Some(self.sent)
     }
 
     /// Notes that a record was handed to librdkafka.
@@ -63,6 +73,13 @@ impl Unacknowledged {
     pub fn returned(&mut self, of_call: bool) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.of_calls = self.of_calls.saturating_sub(usize::from(of_call));
+        self.end_recovery();
+    }
+
+    fn end_recovery(&mut self) {
+        if self.is_empty() {
+            self.recovering = false;
+        }
     }
 
     /// Notes that a record was acknowledged.
@@ -78,6 +95,7 @@ impl Unacknowledged {
             self.pause = (self.pause * 2).min(MAX_PAUSE);
             self.round_is_due = true;
         }
+        self.recovering = true;
         self.put_back(number, message);
     }
 
@@ -86,13 +104,21 @@ impl Unacknowledged {
         std::mem::take(&mut self.round_is_due)
     }
 
-    /// Returns the next record to be sent again. `None` while there is none, the pause lasts, or the outcome of other records is not known: each of them may
-    /// have to be sent before it.
+    /// Begins a round: returns the next record to be sent again. `None` while there is none, the pause lasts, the outcome of other records is not known, each of
+    /// which may have to be sent before it, or another caller's round has not ended.
     pub fn next_retry(&mut self, now: Instant) -> Option<(u64, Outgoing)> {
-        if self.in_flight > 0 || now < self.retry_at {
+        if self.in_flight > 0 || self.in_round || now < self.retry_at {
             return None;
         }
-        self.pop_refused()
+        let first = self.pop_refused();
+        self.in_round = first.is_some();
+        first
+    }
+
+    /// Notes that a round has ended, with or without an error.
+    pub fn end_round(&mut self) {
+        self.in_round = false;
+        self.end_recovery();
     }
 
     /// Returns the next record of a round that has begun. A record that may have been too large for its batch alone is sent alone.
@@ -120,7 +146,7 @@ impl Unacknowledged {
 
     /// Returns whether everything is acknowledged.
     pub fn is_empty(&self) -> bool {
-        self.in_flight == 0 && self.refused.is_empty()
+        self.in_flight == 0 && self.refused.is_empty() && !self.in_round
     }
 
     /// Returns the number of events of calls that are not acknowledged.
@@ -160,7 +186,65 @@ mod tests {
         while records.next_retry(*now).is_none() {
             *now += Duration::from_millis(1);
         }
+        records.end_round();
         *now - before
+    }
+
+    /// Sends a new record.
+    fn send(records: &mut Unacknowledged, now: Instant) -> Option<u64> {
+        let number = records.next_number()?;
+        records.sent(false, now);
+        Some(number)
+    }
+
+    /// Refuses a record that is in flight.
+    fn refuse(records: &mut Unacknowledged, number: u64, now: Instant) {
+        records.refuse(number, message(), now);
+        records.returned(false);
+    }
+
+    #[test]
+    fn new_records_wait_until_those_that_were_refused_are_acknowledged() {
+        let start = Instant::now();
+        let mut records = Unacknowledged::new(start);
+        for number in [1, 2] {
+            assert_eq!(send(&mut records, start), Some(number));
+        }
+        refuse(&mut records, 2, start);
+        assert_eq!(send(&mut records, start), None);
+        let later = start + PAUSE;
+        assert!(
+            records.next_retry(later).is_none(),
+            "the first record may have to be sent before the second"
+        );
+        refuse(&mut records, 1, start);
+        let next = |record: Option<(u64, Outgoing)>| record.map(|(number, _)| number);
+        assert_eq!(next(records.next_retry(later)), Some(1));
+        assert!(records.next_retry(later).is_none(), "one caller sends them, in their order");
+        assert!(!records.is_empty() && send(&mut records, later).is_none(), "one is in the caller's hands");
+        records.sent(false, later);
+        assert_eq!(next(records.next_of_round()), Some(2));
+        records.sent(false, later);
+        assert!(records.next_of_round().is_none());
+        records.end_round();
+        assert_eq!(send(&mut records, later), None, "they may be refused again where a later one is not");
+        records.returned(false);
+        assert_eq!(send(&mut records, later), None);
+        records.returned(false);
+        assert_eq!(send(&mut records, later), Some(3));
+    }
+
+    #[test]
+    fn new_records_are_sent_where_a_round_gives_its_record_up() {
+        let start = Instant::now();
+        let mut records = Unacknowledged::new(start);
+        send(&mut records, start);
+        refuse(&mut records, 1, start);
+        assert!(records.next_retry(start + PAUSE).is_some());
+        records.sent(false, start);
+        records.returned(false);
+        records.end_round();
+        assert_eq!(send(&mut records, start), Some(2));
     }
 
     #[test]

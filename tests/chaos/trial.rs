@@ -48,8 +48,8 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Creates the topics of a run.
-    pub async fn new(cluster: &Cluster, folder: &Path, name: &str, mode: Mode) -> Trial {
+    /// Creates the topics of a run whose streams end when they are silent for `idle`.
+    pub async fn new(cluster: &Cluster, folder: &Path, name: &str, mode: Mode, idle: Duration) -> Trial {
         let name = format!("{name}-{}", mode.name());
         for topic in ["audio", "emotions"] {
             cluster.create_topic(&format!("{name}.{topic}"), PARTITIONS, &[]).await;
@@ -61,7 +61,7 @@ impl Trial {
         let model = folder.join("tiny.onnx");
         let delivery = if mode == Mode::ExactlyOnce { "delivery = \"exactly-once\"\n" } else { "" };
         let text = format!(
-            "[model]\npath = {model:?}\n[window]\nmin_length = \"500ms\"\n[audio]\nidle_timeout = \"10s\"\n\
+            "[model]\npath = {model:?}\n[window]\nmin_length = \"500ms\"\n[audio]\nidle_timeout = \"{idle:?}\"\n\
              [publish]\nsmoothing = \"exponential\"\nsmoothing_windows = 4\n[limits]\ngrace_period = \"15s\"\n\
              [kafka]\nbrokers = {brokers:?}\ngroup_id = {name:?}\n{delivery}input_topic = \"{name}.audio\"\n\
              output_topic = \"{name}.emotions\"\ndead_letter_topic = \"{name}.dead-letters\"\n\
@@ -180,6 +180,8 @@ pub async fn produce(brokers: String, topic: String, records: Vec<Timed>) -> BTr
     let mut settings = rdkafka::ClientConfig::new();
     settings.set("bootstrap.servers", brokers).set("enable.idempotence", "true").set("linger.ms", "5");
     settings.set("message.timeout.ms", "0").set("message.max.bytes", "4194304").set("log_level", "0");
+    // Soon after an outage, so that no stream is idle for the daemons while its records wait here.
+    settings.set("reconnect.backoff.max.ms", "500");
     let producer: FutureProducer = settings.create().expect("a producer");
     let (start, mut sent) = (Instant::now(), Vec::new());
     for timed in &records {

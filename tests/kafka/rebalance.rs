@@ -209,6 +209,35 @@ async fn a_daemon_waits_until_its_instance_id_is_free() {
     }
 }
 
+/// With names, a killed daemon has its partitions back at once: the session of the killed one, of minutes here, is not waited for and no partition moves.
+#[tokio::test]
+async fn a_static_member_that_was_killed_has_its_partitions_back_within_its_session() {
+    let cluster = Cluster::start().await;
+    if cluster.kind == Kind::Mock {
+        eprintln!("not run: the mock cluster assigns static members anew");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let model = model_fixture::tiny(folder.path(), Layout::Ntc, Output::Logits);
+    let options =
+        options(&cluster, &model, "static").await.set("kafka.properties.session.timeout.ms", "300000");
+    let named = |name: &str| options.clone().set("kafka.instance_id", name);
+    let mut first = named("affectd-0").start().await;
+    has_assigned(&first, PARTITIONS).await;
+    let second = named("affectd-1").start().await;
+    has_assigned(&second, PARTITIONS / 2).await;
+    let revoked = |daemon: &Daemon| daemon.log().matches("partitions revoked").count();
+    let before = revoked(&first);
+    second.kill().await;
+    let mut again = named("affectd-1").start().await;
+    has_assigned(&again, PARTITIONS / 2).await;
+    assert_eq!(revoked(&first), before, "{}", first.log());
+    for daemon in [&mut again, &mut first] {
+        daemon.terminate();
+        assert!(daemon.ended().await.success(), "{}", daemon.log());
+    }
+}
+
 /// The right to be a member is missing at the start, and is withdrawn for a while later: no daemon ends, and each window is published once.
 #[tokio::test]
 async fn a_group_that_refuses_its_members_for_a_while_is_waited_for() {

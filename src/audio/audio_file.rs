@@ -1,6 +1,6 @@
-//! Files that are decoded block by block, so that only their bytes and one block take memory.
+//! Files that are decoded block by block, so that only one block takes memory, and the bytes of a file that is not on disk.
 //!
-//! Input: the bytes of a file. Output: its samples, as many at a time as the caller asks for. Invariants: the file is decoded twice, because its end may
+//! Input: a path, or the bytes of a file. Output: its samples, as many at a time as the caller asks for. Invariants: the file is decoded twice, because its end may
 //! decide what belongs to the recording: first to check and to count it, then to pass its samples on. A decoding holds no thread between two calls, and
 //! dropping it gives it up.
 
@@ -12,14 +12,15 @@ use std::sync::Arc;
 use prost::bytes::Bytes;
 
 use super::container::{self, Decoded, Passed, Recorder};
-use super::files::{caught, decode_into};
+use super::file_bytes::FileBytes;
+use super::files::{caught, decode_into, opened};
 use super::{DecodeLimit, FileError, FileProblem};
 
 /// A decoding of a file that goes on block by block.
 struct Decoding(Pin<Box<dyn Future<Output = Result<Decoded, FileProblem>> + Send>>);
 
 impl Decoding {
-    fn start(bytes: Bytes, recorder: Recorder) -> Self {
+    fn start(bytes: FileBytes, recorder: Recorder) -> Self {
         Self(Box::pin(async move { decode_into(&bytes, recorder).await }))
     }
 
@@ -32,14 +33,14 @@ impl Decoding {
 /// A file that is being checked and counted.
 pub struct FileCheck {
     decoding: Decoding,
-    bytes: Bytes,
+    bytes: FileBytes,
     name: String,
 }
 
 /// A valid file.
 #[derive(Debug)]
 pub struct AudioFile {
-    bytes: Bytes,
+    bytes: FileBytes,
     name: String,
     sample_rate_hz: u32,
     channels: usize,
@@ -60,8 +61,21 @@ impl FileCheck {
     /// Begins to check the file with the bytes `bytes`; `name` stands for it in messages.
     #[must_use]
     pub fn new(bytes: Bytes, name: &str, limit: &DecodeLimit) -> Self {
-        let decoding = Decoding::start(bytes.clone(), Recorder::counting(limit));
-        Self { decoding, bytes, name: name.to_owned() }
+        Self::of(bytes.into(), name.to_owned(), limit)
+    }
+
+    fn of(bytes: FileBytes, name: String, limit: &DecodeLimit) -> Self {
+        Self { decoding: Decoding::start(bytes.clone(), Recorder::counting(limit)), bytes, name }
+    }
+
+    /// Checks all blocks that are left.
+    fn complete(mut self) -> Result<AudioFile, FileError> {
+        loop {
+            match self.step()? {
+                ControlFlow::Continue(further) => self = further,
+                ControlFlow::Break(file) => return Ok(file),
+            }
+        }
     }
 
     /// Checks the next block, and returns the file once all are checked.
@@ -89,12 +103,9 @@ impl AudioFile {
     /// As [`super::decode_file`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FileError> {
         let name = path.as_ref().display().to_string();
-        match std::fs::read(path) {
-            Ok(bytes) => Self::new(bytes.into(), &name, &DecodeLimit::NONE),
-            Err(error) => {
-                let problem = FileProblem::Unreadable { reason: error.to_string() };
-                Err(FileError { file: name, problem })
-            }
+        match opened(path.as_ref()) {
+            Ok(bytes) => FileCheck::of(bytes, name, &DecodeLimit::NONE).complete(),
+            Err(problem) => Err(FileError { file: name, problem }),
         }
     }
 
@@ -103,19 +114,23 @@ impl AudioFile {
     /// # Errors
     /// [`FileError`] with the reason.
     pub fn new(bytes: Bytes, name: &str, limit: &DecodeLimit) -> Result<Self, FileError> {
-        let mut check = FileCheck::new(bytes, name, limit);
-        loop {
-            match check.step()? {
-                ControlFlow::Continue(further) => check = further,
-                ControlFlow::Break(file) => return Ok(file),
-            }
-        }
+        FileCheck::new(bytes, name, limit).complete()
     }
 
-    /// Returns the bytes of the file.
+    /// Returns the number of bytes of the file.
     #[must_use]
-    pub fn bytes(&self) -> &Bytes {
-        &self.bytes
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Returns the bytes of the file, or of its part `range`.
+    ///
+    /// # Errors
+    /// [`FileError`] where they cannot be read.
+    pub fn read(&self, range: Range<usize>) -> Result<Bytes, FileError> {
+        let bytes = self.bytes.behind(range.start).head(range.len());
+        let failure = self.bytes.failure();
+        failure.map_or(Ok(bytes), |problem| Err(FileError { file: self.name.clone(), problem }))
     }
 
     /// Returns the samples per second of one channel.

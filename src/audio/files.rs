@@ -8,7 +8,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use prost::bytes::Bytes;
+
 use super::container::{self, Decoded, Kind, Recorder};
+use super::file_bytes::FileBytes;
 use super::{DecodeLimit, FileError, FileProblem};
 
 /// The most samples, summed over all channels, that a file from a client may decode to: 4.6 hours at 16 kHz,
@@ -32,10 +35,7 @@ pub struct Recording {
 /// [`FileError`] with the reason; its message begins with the path.
 pub fn decode_file(path: impl AsRef<Path>) -> Result<Recording, FileError> {
     let path = path.as_ref();
-    let decoded = match std::fs::read(path) {
-        Ok(bytes) => decode_limited(&bytes, &DecodeLimit::NONE),
-        Err(error) => Err(FileProblem::Unreadable { reason: error.to_string() }),
-    };
+    let decoded = opened(path).and_then(|bytes| decode_limited(&bytes, &DecodeLimit::NONE));
     decoded.map_err(|problem| FileError { file: path.display().to_string(), problem })
 }
 
@@ -43,20 +43,34 @@ pub fn decode_file(path: impl AsRef<Path>) -> Result<Recording, FileError> {
 ///
 /// # Errors
 /// [`FileError`] with the reason, among them [`FileProblem::TooLong`] above [`MAX_CLIENT_SAMPLES`].
-pub fn decode_bytes(bytes: impl AsRef<[u8]>, name: Option<&str>) -> Result<Recording, FileError> {
-    decode_limited(bytes.as_ref(), &DecodeLimit::samples(MAX_CLIENT_SAMPLES))
+pub fn decode_bytes(bytes: impl Into<Bytes>, name: Option<&str>) -> Result<Recording, FileError> {
+    decode_limited(&bytes.into().into(), &DecodeLimit::samples(MAX_CLIENT_SAMPLES))
         .map_err(|problem| FileError { file: name.unwrap_or("file").to_owned(), problem })
 }
 
+/// Opens the file at `path`.
+///
+/// # Errors
+/// [`FileProblem::Unreadable`].
+pub(super) fn opened(path: &Path) -> Result<FileBytes, FileProblem> {
+    FileBytes::open(path).map_err(|error| FileProblem::Unreadable { reason: error.to_string() })
+}
+
 /// Decodes the bytes of a file within `limit`.
-fn decode_limited(bytes: &[u8], limit: &DecodeLimit) -> Result<Recording, FileProblem> {
+fn decode_limited(bytes: &FileBytes, limit: &DecodeLimit) -> Result<Recording, FileProblem> {
     let decoding = decode_into(bytes, Recorder::storing(limit));
     let decoded = caught(|| container::run(decoding)).unwrap_or_else(Err)?;
     Ok(Recording { sample_rate_hz: decoded.rate_hz, channels: decoded.channels })
 }
 
 /// Decodes the bytes of a file into `recorder`, and pauses after each block.
-pub(super) async fn decode_into(bytes: &[u8], recorder: Recorder) -> Result<Decoded, FileProblem> {
+pub(super) async fn decode_into(bytes: &FileBytes, recorder: Recorder) -> Result<Decoded, FileProblem> {
+    let decoded = decode_any(bytes, recorder).await;
+    // A decoder takes bytes that could not be read for the end of the file.
+    bytes.failure().map_or(decoded, Err)
+}
+
+async fn decode_any(bytes: &FileBytes, recorder: Recorder) -> Result<Decoded, FileProblem> {
     if bytes.is_empty() {
         return Err(FileProblem::Empty);
     }
@@ -64,9 +78,9 @@ pub(super) async fn decode_into(bytes: &[u8], recorder: Recorder) -> Result<Deco
         return Err(FileProblem::LfsPointer);
     }
     match Kind::of(bytes) {
-        Some((kind, start)) => container::decode(kind, &bytes[start..], recorder).await,
+        Some((kind, start)) => container::decode(kind, &bytes.behind(start), recorder).await,
         None => {
-            let beginning = bytes[..bytes.len().min(12)].escape_ascii().to_string();
+            let beginning = bytes.head(12).escape_ascii().to_string();
             Err(FileProblem::NotAudio { beginning })
         }
     }

@@ -16,6 +16,7 @@ mod decode;
 mod decode_limit;
 mod encode;
 mod extensions;
+mod file_bytes;
 mod file_error;
 mod file_header;
 mod files;

@@ -36,7 +36,7 @@ pub(super) fn muted() -> Result<(&'static str, Recording), FileError> {
 
 /// Decodes all samples, in order.
 pub(super) fn recordings() -> Result<Vec<(&'static str, Recording)>, FileError> {
-    SAMPLES.iter().map(|(name, bytes)| Ok((*name, decode_bytes(bytes, Some(name))?))).collect()
+    SAMPLES.iter().map(|(name, bytes)| Ok((*name, decode_bytes(*bytes, Some(name))?))).collect()
 }
 
 /// Concatenates all samples that have one channel.

@@ -55,7 +55,7 @@ pub(super) fn script(path: &Path, options: &ChunkOptions) -> anyhow::Result<Scri
     let (rate_hz, channels) = (file.sample_rate_hz(), file.channels());
     if options.encoding == Encoding::File {
         let length = Duration::from_secs_f64(file.frames() as f64 / f64::from(rate_hz));
-        return Ok(Script::of_file(file.bytes(), length, options));
+        return Ok(Script::of_file(&file.read(0..file.size())?, length, options));
     }
     let width = sample_bytes(options.encoding).context("the encoding holds samples")?;
     let mut bytes = Vec::with_capacity(file.frames() * channels * width);

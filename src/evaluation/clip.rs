@@ -61,7 +61,7 @@ impl ClipFrontEnd {
     ///
     /// # Errors
     /// Returns the reason where the audio cannot be decoded or is shorter than one frame.
-    pub fn windows(&mut self, format: AudioFormat, bytes: &[u8]) -> Result<Vec<Vec<f32>>, String> {
+    pub fn windows(&mut self, format: AudioFormat, bytes: &Bytes) -> Result<Vec<Vec<f32>>, String> {
         let (samples, rate_hz) = mixed_down(format, bytes)?;
         let mut windows = Vec::new();
         self.cut(samples.chunks(rate_hz as usize), rate_hz, &mut |features| {
@@ -112,9 +112,9 @@ impl ClipFrontEnd {
 }
 
 /// Decodes a clip and returns the mean of all channels, and the sample rate in Hz.
-pub(super) fn mixed_down(format: AudioFormat, bytes: &[u8]) -> Result<(Vec<f32>, u32), String> {
+pub(super) fn mixed_down(format: AudioFormat, bytes: &Bytes) -> Result<(Vec<f32>, u32), String> {
     if format.is_file() {
-        let file = audio::decode_bytes(bytes, None).map_err(|error| error.problem.to_string())?;
+        let file = audio::decode_bytes(bytes.clone(), None).map_err(|error| error.problem.to_string())?;
         return Ok((mean(&file.channels), file.sample_rate_hz));
     }
     let mut planar = Planar::new();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
+use prost::bytes::Bytes;
 use rayon::prelude::*;
 
 use super::architecture::NetworkKind;
@@ -238,7 +239,7 @@ fn label_of(clip: &Clip, labels: &[String]) -> anyhow::Result<usize> {
 
 /// Decodes a clip to the mean of its channels, resampled to `sample_rate_hz`.
 pub(super) fn samples(bytes: &[u8], clip: &Clip, sample_rate_hz: u32) -> anyhow::Result<Vec<f32>> {
-    let recording = decode_bytes(bytes, Some(&clip.path.display().to_string()))?;
+    let recording = decode_bytes(Bytes::copy_from_slice(bytes), Some(&clip.path.display().to_string()))?;
     let mono = mean_of_channels(&recording.channels);
     let plan = Arc::new(ResamplerPlan::new(recording.sample_rate_hz, sample_rate_hz));
     Ok(if plan.is_identity() { mono } else { resample(&plan, &mono) })

@@ -1,5 +1,6 @@
-//! Decodes files at once and block by block, and compares the two: the other tests of files check both with it.
+//! Decodes files at once, block by block, and from disk, and compares the three: the other tests of files check all with it.
 
+use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -10,7 +11,15 @@ pub fn decode_bytes(bytes: impl AsRef<[u8]>, name: Option<&str>) -> Result<Recor
     let bytes = bytes.as_ref();
     let limit = DecodeLimit::samples(MAX_CLIENT_SAMPLES);
     let file = AudioFile::new(bytes.to_vec().into(), name.unwrap_or("file"), &limit);
-    compared(audio::decode_bytes(bytes, name), file)
+    let mut on_disk = tempfile::NamedTempFile::new().unwrap();
+    on_disk.write_all(bytes).unwrap();
+    let from_disk = AudioFile::open(on_disk.path());
+    match (&file, from_disk) {
+        (Ok(file), Ok(from_disk)) => assert_eq!(joined(file), joined(&from_disk)),
+        (Err(error), Err(from_disk)) => assert_eq!(error.problem.to_string(), from_disk.problem.to_string()),
+        (file, from_disk) => panic!("in memory {:?}, from disk {from_disk:?}", file.as_ref().err()),
+    }
+    compared(audio::decode_bytes(bytes.to_vec(), name), file)
 }
 
 /// Decodes as [`audio::decode_file`] does.

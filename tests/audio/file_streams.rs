@@ -59,7 +59,7 @@ fn any_chunking_of_a_file_gives_the_same_windows() {
     let setup = setup();
     for (name, file) in files() {
         let at_once = windows(&setup, &file, file.len());
-        let recording = decode_bytes(&file, None).unwrap();
+        let recording = decode_bytes(file.clone(), None).unwrap();
         let channels = recording.channels.len();
         assert_eq!(at_once.len() % channels, 0, "{name}");
         assert!(at_once.len() >= channels, "{name}: {} windows", at_once.len());
@@ -84,7 +84,7 @@ fn the_channel_policy_applies_to_files() {
     let mut mix = setup();
     mix.channels.policy = ChannelPolicy::Mix;
     let mixed = windows(&mix, file, 5_000);
-    let recording = decode_bytes(file, None).unwrap();
+    let recording = decode_bytes(file.clone(), None).unwrap();
     let mean = (0..recording.channels[0].len())
         .map(|at| recording.channels.iter().map(|channel| channel[at]).sum::<f32>() * 0.125);
     let mono = format(Encoding::PcmF32Le, 8_000, 1);

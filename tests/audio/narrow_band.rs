@@ -34,7 +34,7 @@ fn setup() -> StreamSetup {
 }
 
 fn speech(file: &[u8]) -> Vec<f32> {
-    let recording = decode_bytes(file, None).expect("a sample");
+    let recording = decode_bytes(file.to_vec(), None).expect("a sample");
     assert_eq!(recording.sample_rate_hz, 16_000);
     recording.channels.into_iter().next().expect("a channel")
 }

@@ -23,7 +23,7 @@ fn noise(samples: usize) -> Vec<f32> {
 fn windows(channels: u32, samples: &[f32]) -> Result<Vec<Vec<f32>>, String> {
     let format = AudioFormat::new(Encoding::PcmF32Le, 8000, channels).unwrap();
     let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-    front_end().1.windows(format, &bytes)
+    front_end().1.windows(format, &bytes.into())
 }
 
 #[test]

@@ -75,7 +75,7 @@ pub fn samples(mut bytes: &[u8]) {
 
 /// A file of any kind.
 pub fn file(bytes: &[u8]) {
-    if let Ok(recording) = decode_bytes(bytes, None) {
+    if let Ok(recording) = decode_bytes(bytes.to_vec(), None) {
         assert!(SAMPLE_RATES_HZ.contains(&recording.sample_rate_hz));
         assert!((1..=usize::from(*CHANNELS.end())).contains(&recording.channels.len()));
         let samples = recording.channels[0].len();

@@ -8,6 +8,7 @@ use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_ADPCM_IMA_WAV, CODEC_ID_ADPCM_MS};
 
 use super::super::FileProblem;
+use super::super::file_bytes::FileBytes;
 use super::packets::{Packets, discrete};
 use super::recorder::{Recorder, check_format};
 use super::wave_format::WaveFormat;
@@ -24,7 +25,7 @@ const COEFFICIENTS: [[i16; 2]; 7] =
 pub(super) async fn decode(
     format: &WaveFormat,
     is_microsoft: bool,
-    audio: &[u8],
+    audio: &FileBytes,
     samples: Option<usize>,
     mut recorder: Recorder,
 ) -> Result<Decoded, FileProblem> {
@@ -42,8 +43,8 @@ pub(super) async fn decode(
     let mut packets = packets(format, is_microsoft, whole)?;
     let mut padded = vec![0; format.block];
     let mut missing = 0;
-    for block in audio.chunks(format.block) {
-        padded[..block.len()].copy_from_slice(block);
+    for block in audio.pieces(format.block) {
+        padded[..block.len()].copy_from_slice(&block);
         padded[block.len()..].fill(0);
         missing = whole - frames(is_microsoft, format.channels, block.len());
         if missing == whole {

@@ -7,9 +7,13 @@
 use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
 
 use super::super::FileProblem;
+use super::super::file_bytes::FileBytes;
 use super::packets::Packets;
 use super::recorder::{Recorder, check_format, format_change};
 use super::{Decoded, malformed, tags, unsupported};
+
+/// Bytes of a header without its checksum.
+const HEADER: usize = 7;
 
 /// The rates that a header numbers, in hertz.
 const RATES_HZ: [u32; 13] =
@@ -63,9 +67,9 @@ pub(super) fn begins(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) async fn decode(bytes: &[u8], mut recorder: Recorder) -> Result<Decoded, FileProblem> {
-    let mut rest = bytes;
-    let first = Header::read(rest).ok_or_else(|| malformed("it holds no ADTS frames"))?;
+pub(super) async fn decode(bytes: &FileBytes, mut recorder: Recorder) -> Result<Decoded, FileProblem> {
+    let mut rest = bytes.clone();
+    let first = Header::read(&rest.head(HEADER)).ok_or_else(|| malformed("it holds no ADTS frames"))?;
     if first.object != 2 {
         return Err(unsupported(format!("AAC with the audio object type {} in ADTS", first.object)));
     }
@@ -78,13 +82,13 @@ pub(super) async fn decode(bytes: &[u8], mut recorder: Recorder) -> Result<Decod
     let config = u16::from(first.object) << 11 | u16::from(first.rate) << 7 | u16::from(first.channels) << 3;
     let format = (RATES_HZ[usize::from(first.rate)], channels);
     let mut packets = Packets::new(CODEC_ID_AAC, format, &config.to_be_bytes())?;
-    while !tags::only_tags(rest) {
+    while !tags::only_tags(&rest) {
         let at = bytes.len() - rest.len();
-        if tags::tag(rest) > 0 {
-            rest = &rest[tags::tag(rest)..];
+        if let tag @ 1.. = tags::tag_of(&rest) {
+            rest = rest.behind(tag);
             continue;
         }
-        let header = Header::read(rest)
+        let header = Header::read(&rest.head(HEADER))
             .ok_or_else(|| malformed(&format!("the bytes from byte {at} on are no ADTS frame")))?;
         if (header.object, header.rate, header.channels) != (first.object, first.rate, first.channels) {
             return Err(format_change());
@@ -92,13 +96,14 @@ pub(super) async fn decode(bytes: &[u8], mut recorder: Recorder) -> Result<Decod
         if header.blocks != 1 {
             return Err(unsupported("AAC with several blocks per frame in ADTS"));
         }
-        let Some((frame, behind)) = rest.split_at_checked(header.bytes) else {
-            let (declared, present) = (header.bytes as u64, rest.len() as u64);
+        let frame = rest.head(header.bytes);
+        if frame.len() < header.bytes {
+            let (declared, present) = (header.bytes as u64, frame.len() as u64);
             return Err(FileProblem::Truncated { declared, present, unit: "bytes in its last frame" });
-        };
+        }
         let block = packets.decode(&frame[header.header_bytes..])?;
         recorder.append(block.rate_hz, block.channels).await?;
-        rest = behind;
+        rest = rest.behind(header.bytes);
     }
     recorder.finish()
 }

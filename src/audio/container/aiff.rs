@@ -5,41 +5,50 @@
 //! Invariants: an encoding that is not supported is refused by its name.
 
 use super::super::FileProblem;
+use super::super::file_bytes::FileBytes;
 use super::pcm::{Layout, Numbers};
 use super::recorder::Recorder;
 use super::{Decoded, malformed, tags, unsupported};
+
+/// The most bytes of a COMM chunk that are read.
+const COMMON: usize = 1 << 10;
+
+/// Returns the identifier and the declared length of the chunk at the beginning of `bytes`; `None` where less than a header is left.
+fn chunk(bytes: &FileBytes) -> Option<([u8; 4], usize)> {
+    let [a, b, c, d, length @ ..] = *bytes.head(8).first_chunk::<8>()?;
+    Some(([a, b, c, d], u32::from_be_bytes(length) as usize))
+}
 
 /// Decodes a file into `recorder`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) async fn decode(bytes: &[u8], recorder: Recorder) -> Result<Decoded, FileProblem> {
-    let mut rest = bytes.get(12..).unwrap_or_default();
+pub(super) async fn decode(bytes: &FileBytes, recorder: Recorder) -> Result<Decoded, FileProblem> {
+    let mut rest = bytes.behind(12);
     let (mut common, mut sound) = (None, None);
-    while let Some((header, behind)) = rest.split_first_chunk::<8>() {
-        let [a, b, c, d, length @ ..] = *header;
-        let declared = u32::from_be_bytes(length) as usize;
-        let body = &behind[..declared.min(behind.len())];
-        match &[a, b, c, d] {
-            b"COMM" => common = Some(body),
+    while let Some((id, declared)) = chunk(&rest) {
+        let behind = rest.behind(8);
+        match &id {
+            b"COMM" => common = Some(behind.head(declared.min(COMMON))),
             b"SSND" => {
                 let is_last = declared > behind.len() || declared <= 8;
-                sound = Some((declared, if is_last { behind } else { body }));
-                check_behind(behind, if is_last { behind.len() } else { declared })?;
+                let length = if is_last { behind.len() } else { declared };
+                check_behind(&behind, length)?;
+                sound = Some((declared, behind.first(length)));
                 if is_last {
                     break;
                 }
             }
             _ => {}
         }
-        rest = behind.get(declared + declared % 2..).unwrap_or_default();
+        rest = behind.behind(declared + declared % 2);
     }
     let common = common.ok_or_else(|| malformed("it has no COMM chunk"))?;
     let (declared, sound) = sound.ok_or_else(|| malformed("it has no SSND chunk"))?;
-    let (layout, frames) = layout(common)?;
+    let (layout, frames) = layout(&common)?;
     // The sound follows its offset and a block size, of four bytes each.
-    let offset = sound.first_chunk().map_or(0, |offset| u32::from_be_bytes(*offset) as usize);
-    let audio = sound.get(8 + offset..).unwrap_or_default();
+    let offset = sound.head(4).first_chunk().map_or(0, |offset| u32::from_be_bytes(*offset) as usize);
+    let audio = sound.behind(8 + offset);
     let frame_bytes = layout.bytes * layout.channels;
     let promised = frames.saturating_mul(frame_bytes);
     // A length that no accepted file can have, or zero, was written in advance.
@@ -48,13 +57,13 @@ pub(super) async fn decode(bytes: &[u8], recorder: Recorder) -> Result<Decoded, 
         let (declared, present) = (promised as u64, audio.len() as u64);
         return Err(FileProblem::Truncated { declared, present, unit: "bytes" });
     }
-    layout.decode(audio, recorder).await
+    layout.decode(&audio, recorder).await
 }
 
 /// Refuses bytes behind the sound, of `declared` bytes, that may be audio.
-fn check_behind(sound: &[u8], declared: usize) -> Result<(), FileProblem> {
-    let behind = &sound[declared..];
-    if are_chunks(behind) || are_chunks(behind.get(declared % 2..).unwrap_or_default()) {
+fn check_behind(sound: &FileBytes, declared: usize) -> Result<(), FileProblem> {
+    let behind = sound.behind(declared);
+    if are_chunks(&behind) || are_chunks(&behind.behind(declared % 2)) {
         return Ok(());
     }
     Err(malformed(&format!(
@@ -65,16 +74,17 @@ fn check_behind(sound: &[u8], declared: usize) -> Result<(), FileProblem> {
 }
 
 /// Returns whether `bytes` are empty or hold chunks, tags or zeros up to their end, and no second recording.
-fn are_chunks(mut bytes: &[u8]) -> bool {
-    while !tags::only_tags(bytes) {
-        let Some(([id @ .., a, b, c, d], behind)) = bytes.split_first_chunk::<8>() else { return false };
-        let declared = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+fn are_chunks(bytes: &FileBytes) -> bool {
+    let mut rest = bytes.clone();
+    while !tags::only_tags(&rest) {
+        let Some((id, declared)) = chunk(&rest) else { return false };
+        let behind = rest.behind(8);
         let is_text = id.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
         let fits = declared <= behind.len();
-        if !is_text || !fits || [b"SSND", b"FORM", b"RIFF"].contains(&id) {
+        if !is_text || !fits || [b"SSND", b"FORM", b"RIFF"].contains(&&id) {
             return false;
         }
-        bytes = behind.get(declared + declared % 2..).unwrap_or_default();
+        rest = behind.behind(declared + declared % 2);
     }
     true
 }

@@ -5,6 +5,7 @@
 //! Invariants: an encoding that is not supported is refused by its name.
 
 use super::super::FileProblem;
+use super::super::file_bytes::FileBytes;
 use super::pcm::{Layout, Numbers};
 use super::recorder::Recorder;
 use super::{Decoded, malformed, tags, unsupported};
@@ -13,31 +14,30 @@ use super::{Decoded, malformed, tags, unsupported};
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) async fn decode(bytes: &[u8], recorder: Recorder) -> Result<Decoded, FileProblem> {
-    let mut rest = bytes.get(8..).unwrap_or_default();
+pub(super) async fn decode(bytes: &FileBytes, recorder: Recorder) -> Result<Decoded, FileProblem> {
+    let mut rest = bytes.behind(8);
     let mut description = None;
     loop {
-        let Some((header, behind)) = rest.split_first_chunk::<12>() else {
+        let Some((id, declared)) = chunk(&rest) else {
             return Err(malformed("the file ends before its data chunk"));
         };
-        let (id, length) = header.split_at(4);
-        let declared = length.first_chunk().map_or(0, |length| i64::from_be_bytes(*length));
+        let behind = rest.behind(12);
         let length = usize::try_from(declared).unwrap_or(usize::MAX);
-        match id {
-            b"desc" => description = Some(layout(behind)?),
+        match &id {
+            b"desc" => description = Some(layout(&behind.head(32))?),
             b"data" => {
                 let layout =
                     description.ok_or_else(|| malformed("its data chunk comes before its desc chunk"))?;
                 // A length of -1 means up to the end of the file; zero is what a recorder writes in advance.
                 let is_placeholder = declared <= 0 || declared >= 1 << 30;
-                let Some(audio) =
-                    behind.get(..length).filter(|_| declared > 0).or(is_placeholder.then_some(behind))
-                else {
+                let is_whole = declared > 0 && length <= behind.len();
+                if !is_whole && !is_placeholder {
                     let present = behind.len() as u64;
                     return Err(FileProblem::Truncated { declared: length as u64, present, unit: "bytes" });
-                };
-                let behind = behind.get(audio.len()..).unwrap_or_default();
-                if !are_chunks(behind) {
+                }
+                let audio = if is_whole { behind.first(length) } else { behind.clone() };
+                let behind = behind.behind(audio.len());
+                if !are_chunks(&behind) {
                     return Err(malformed(&format!(
                         "its header declares {} bytes of audio, and {} bytes that are no chunk follow them",
                         audio.len().saturating_sub(4),
@@ -45,31 +45,35 @@ pub(super) async fn decode(bytes: &[u8], recorder: Recorder) -> Result<Decoded, 
                     )));
                 }
                 // A number of edits of four bytes precedes the samples.
-                return layout.decode(audio.get(4..).unwrap_or_default(), recorder).await;
+                return layout.decode(&audio.behind(4), recorder).await;
             }
             _ => {}
         }
-        rest = behind.get(length..).unwrap_or_default();
+        rest = behind.behind(length);
     }
 }
 
 /// Returns whether `bytes` are empty or hold chunks, tags or zeros up to their end, and no second recording.
-fn are_chunks(mut bytes: &[u8]) -> bool {
-    while !tags::only_tags(bytes) {
-        let Some(([id @ .., _, _, _, _, _, _, _, _], behind)) = bytes.split_first_chunk::<12>() else {
-            return false;
-        };
-        let length = bytes[4..12].first_chunk().map_or(0, |length| u64::from_be_bytes(*length));
+fn are_chunks(bytes: &FileBytes) -> bool {
+    let mut rest = bytes.clone();
+    while !tags::only_tags(&rest) {
+        let Some((id, declared)) = chunk(&rest) else { return false };
+        let behind = rest.behind(12);
         let is_text = id.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
-        let Some(next) = usize::try_from(length).ok().and_then(|length| behind.get(length..)) else {
-            return false;
-        };
-        if !is_text || [b"data", b"caff", b"desc"].contains(&id) {
+        let length = usize::try_from(declared).ok().filter(|length| *length <= behind.len());
+        let (true, Some(length)) = (is_text, length) else { return false };
+        if [b"data", b"caff", b"desc"].contains(&&id) {
             return false;
         }
-        bytes = next;
+        rest = behind.behind(length);
     }
     true
+}
+
+/// Returns the identifier and the declared length of the chunk at the beginning of `bytes`; `None` where less than a header is left.
+fn chunk(bytes: &FileBytes) -> Option<([u8; 4], i64)> {
+    let head = bytes.head(12);
+    Some((*head.first_chunk()?, i64::from_be_bytes(*head.last_chunk().filter(|_| head.len() == 12)?)))
 }
 
 /// Reads a desc chunk: rate, encoding, flags, bytes and frames of a packet, channels, bits.

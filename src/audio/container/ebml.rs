@@ -24,6 +24,9 @@ pub(super) mod id {
     pub(in super::super) const DISCARD_PADDING: u32 = 0x75a2;
 }
 
+/// The most bytes of an element's header: an identifier of four, and a length of eight.
+pub(super) const LONGEST_HEADER: usize = 12;
+
 /// The header of an element.
 pub(super) struct Element {
     pub(super) id: u32,

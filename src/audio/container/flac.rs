@@ -8,6 +8,7 @@
 use symphonia::core::codecs::audio::well_known::CODEC_ID_FLAC;
 
 use super::super::FileProblem;
+use super::super::file_bytes::FileBytes;
 use super::checksum::{crc_8, crc_16};
 use super::packets::Packets;
 use super::recorder::{Recorder, check_format, format_change};
@@ -17,6 +18,13 @@ use super::{Decoded, malformed, tags};
 const TRIALS: usize = 64;
 /// The smallest block that is not the last one.
 const SMALLEST_BLOCK: u64 = 16;
+
+/// The most bytes of a frame, which STREAMINFO declares with 24 bits.
+const LONGEST_FRAME: usize = 1 << 24;
+/// The bytes in which the end of a frame is searched first.
+const USUAL_FRAME: usize = 1 << 16;
+/// The most bytes of a frame's header.
+const HEADER: usize = 16;
 
 /// The fields of STREAMINFO that count.
 struct Info {
@@ -32,29 +40,29 @@ struct Info {
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) async fn decode(bytes: &[u8], mut recorder: Recorder) -> Result<Decoded, FileProblem> {
+pub(super) async fn decode(bytes: &FileBytes, mut recorder: Recorder) -> Result<Decoded, FileProblem> {
     let (info, mut rest) = metadata(bytes)?;
     let mut packets = decoder(&info.header)?;
     let (mut first_block, mut last_block) = (0, 0);
-    while let Some(header) = FrameHeader::read(rest) {
+    while let Some(header) = FrameHeader::read(&rest.head(HEADER)) {
         if header.channels != info.channels {
             return Err(format_change());
         }
-        let Some(length) = frame(rest, &header, &mut packets, &mut recorder).await? else { break };
-        rest = &rest[length..];
+        let Some(length) = frame(&rest, &header, &mut packets, &mut recorder).await? else { break };
+        rest = rest.behind(length);
         last_block = header.samples;
         first_block = if first_block == 0 { last_block } else { first_block };
     }
     let (declared, present) = (info.total, recorder.frames() as u64);
     let missing = declared.saturating_sub(present);
-    let is_cut = FrameHeader::read(rest).is_some();
+    let is_cut = FrameHeader::read(&rest.head(HEADER)).is_some();
     // All blocks but the last have one size, so a shorter one proves the end. Some encoders declare a few samples
     // too many.
     let is_end = last_block < first_block || missing < SMALLEST_BLOCK;
     if missing > 0 && (is_cut || !is_end) {
         return Err(FileProblem::Truncated { declared, present, unit: "samples" });
     }
-    check_end(rest, bytes.len() - rest.len())?;
+    check_end(&rest, bytes.len() - rest.len())?;
     recorder.finish()
 }
 
@@ -69,18 +77,22 @@ pub(super) fn decoder(header: &[u8]) -> Result<Packets, FileProblem> {
 }
 
 /// Reads the metadata and returns the bytes behind it.
-fn metadata(bytes: &[u8]) -> Result<(Info, &[u8]), FileProblem> {
-    let mut rest = bytes.get(4..).unwrap_or_default();
+fn metadata(bytes: &FileBytes) -> Result<(Info, FileBytes), FileProblem> {
+    let mut rest = bytes.behind(4);
     let mut info = None;
     loop {
-        let Some(([kind, length @ ..], behind)) = rest.split_first_chunk::<4>() else {
+        let head = rest.head(4 + 34);
+        let Some(([kind, length @ ..], contents)) = head.split_first_chunk::<4>() else {
             return Err(malformed("the file ends within its metadata"));
         };
         let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
         if kind & 0x7f == 0 {
-            info = Some(Info::read(behind)?);
+            info = Some(Info::read(contents)?);
         }
-        rest = behind.get(length..).ok_or_else(|| malformed("the file ends within its metadata"))?;
+        if rest.len() < 4 + length {
+            return Err(malformed("the file ends within its metadata"));
+        }
+        rest = rest.behind(4 + length);
         if kind & 0x80 != 0 {
             return Ok((info.ok_or_else(|| malformed("it has no STREAMINFO block"))?, rest));
         }
@@ -147,45 +159,54 @@ impl FrameHeader {
     }
 }
 
-/// Decodes the frame at the beginning of `bytes` and returns its length; `None` where it has no end.
+/// Decodes the frame at the beginning of `rest` and returns its length; `None` where it has no end.
 async fn frame(
-    bytes: &[u8],
+    rest: &FileBytes,
     header: &FrameHeader,
     packets: &mut Packets,
     recorder: &mut Recorder,
 ) -> Result<Option<usize>, FileProblem> {
-    let (mut crc, mut trials) = (0, 0);
-    for (index, byte) in bytes.iter().enumerate() {
-        crc = crc_16(crc, *byte);
-        let end = index + 1;
-        if crc != 0 || end < header.bytes + 2 {
-            continue;
+    let longest = rest.len().min(LONGEST_FRAME);
+    let (mut crc, mut trials, mut end) = (0, 0, 0);
+    while end < longest {
+        let bytes = rest.head((2 * end).clamp(USUAL_FRAME, LONGEST_FRAME));
+        if bytes.len() <= end {
+            break;
         }
-        // One end in 65,536 is right by chance, so the decoder decides: it fails where a frame is cut.
-        let is_followed = end == bytes.len() || FrameHeader::read(&bytes[end..]).is_some();
-        trials += usize::from(!is_followed);
-        if !is_followed && trials > TRIALS {
-            continue;
+        for byte in &bytes[end..] {
+            crc = crc_16(crc, *byte);
+            end += 1;
+            if crc != 0 || end < header.bytes + 2 {
+                continue;
+            }
+            // One end in 65,536 is right by chance, so the decoder decides: it fails where a frame is cut.
+            let behind = rest.behind(end);
+            let is_followed = behind.is_empty() || FrameHeader::read(&behind.head(HEADER)).is_some();
+            trials += usize::from(!is_followed);
+            if !is_followed && trials > TRIALS {
+                continue;
+            }
+            let Ok(block) = packets.decode(&bytes[..end]) else { continue };
+            recorder.append(block.rate_hz, block.channels).await?;
+            // A checksum of zero makes the frame look right without it too.
+            let zeros = behind.head(2).iter().take_while(|byte| **byte == 0).count();
+            return Ok(Some(end + zeros));
         }
-        let Ok(block) = packets.decode(&bytes[..end]) else { continue };
-        recorder.append(block.rate_hz, block.channels).await?;
-        // A checksum of zero makes the frame look right without it too.
-        let zeros = bytes[end..].iter().take(2).take_while(|byte| **byte == 0).count();
-        return Ok(Some(end + zeros));
     }
     Ok(None)
 }
 
 /// Refuses bytes behind the last frame that may be audio.
-fn check_end(rest: &[u8], at: usize) -> Result<(), FileProblem> {
+fn check_end(rest: &FileBytes, at: usize) -> Result<(), FileProblem> {
     if tags::only_tags(rest) {
         return Ok(());
     }
-    if let Some(next) = (0..rest.len()).find(|next| FrameHeader::read(&rest[*next..]).is_some()) {
+    if let Some(next) = rest.position(HEADER, |bytes| FrameHeader::read(bytes).is_some()) {
         let reason = if next == 0 { "is damaged or cut" } else { "follows bytes that are no frame" };
         return Err(malformed(&format!("the frame at byte {} {reason}", at + next)));
     }
-    if [&b"fLaC"[..], b"OggS"].iter().any(|mark| rest.windows(4).any(|window| window == *mark)) {
+    let begins = |bytes: &[u8]| [&b"fLaC"[..], b"OggS"].iter().any(|mark| bytes.starts_with(mark));
+    if rest.position(4, begins).is_some() {
         return Err(malformed(
             "several recordings in one file are not supported: send them as files of their own",
         ));

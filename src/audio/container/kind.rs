@@ -4,11 +4,14 @@
 //! Output: the kind of container and the position where it begins.
 //! Invariants: names and declared media types are not used.
 
+use super::super::file_bytes::FileBytes;
 use super::tags::id3v2;
 use super::{adts, mpeg};
 
 /// The bytes in front of a container that are searched for it.
 const JUNK: usize = 1 << 16;
+/// Bytes that are enough to recognise a kind of file by its first ones, a second frame included.
+const BEGINNING: usize = 1 << 14;
 
 /// A kind of file.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,13 +45,13 @@ pub(in crate::audio) enum Kind {
 impl Kind {
     /// Returns the kind of a file and the position of its first byte, which tags or other bytes may precede;
     /// `None` where the bytes are no known format.
-    pub(in crate::audio) fn of(bytes: &[u8]) -> Option<(Self, usize)> {
+    pub(in crate::audio) fn of(bytes: &FileBytes) -> Option<(Self, usize)> {
         let mut start = 0;
-        while let length @ 1.. = id3v2(&bytes[start..]) {
+        while let length @ 1.. = id3v2(&bytes.behind(start).head(10)) {
             start = (start + length).min(bytes.len());
         }
         let tagged = start > 0;
-        let at = &bytes[start..];
+        let at = &bytes.behind(start).head(BEGINNING);
         if let Some(kind) = by_mark(at) {
             return Some((kind, start));
         }
@@ -59,8 +62,9 @@ impl Kind {
             return Some((Self::Mpeg, start));
         }
         // Streams are often recorded with a few bytes of something else in front.
-        let junk = (0..bytes.len().min(JUNK)).find(|start| strong_mark(&bytes[*start..]));
-        if let Some((kind, start)) = junk.and_then(|start| Some((by_mark(&bytes[start..])?, start))) {
+        let front = bytes.head(JUNK + 16);
+        let junk = (0..front.len().min(JUNK)).find(|start| strong_mark(&front[*start..]));
+        if let Some((kind, start)) = junk.and_then(|start| Some((by_mark(&front[start..])?, start))) {
             return Some((kind, start));
         }
         mpeg::occurs(bytes).then_some((Self::Mpeg, 0))

@@ -5,9 +5,11 @@
 //! Invariants: segments and clusters of unknown length, as browsers and other live sources write them, end with
 //! the file. Every block of the track is decoded; tracks of pictures and text are ignored.
 
+use prost::bytes::Bytes;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_VORBIS};
 
 use super::super::FileProblem;
+use super::super::file_bytes::FileBytes;
 use super::ebml::{self, Element, id};
 use super::ogg::check_vorbis_channels;
 use super::packets::Packets;
@@ -17,16 +19,19 @@ use super::{Decoded, flac, malformed, tags, unsupported};
 /// The most samples per channel at the end of a block that are padding.
 const PADDING: u64 = 8_192;
 
+/// The most bytes of an element that is read as a whole.
+const CONTENTS: usize = 1 << 24;
+
 /// Decodes a file into `recorder`.
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) async fn decode(bytes: &[u8], recorder: Recorder) -> Result<Decoded, FileProblem> {
+pub(super) async fn decode(bytes: &FileBytes, recorder: Recorder) -> Result<Decoded, FileProblem> {
     let mut reader = Reader { recorder, track: None, on_block: 0, has_header: false };
-    let mut rest = bytes;
-    while !tags::only_tags(rest) {
+    let mut rest = bytes.clone();
+    while !tags::only_tags(&rest) {
         let at = bytes.len() - rest.len();
-        let (element, body) = Element::read(rest)
+        let (element, body) = element(&rest)
             .ok_or_else(|| malformed(&format!("the bytes from byte {at} on are no Matroska element")))?;
         let present = body.len() as u64;
         if let Some(declared) = element.length.filter(|length| *length > present) {
@@ -38,14 +43,34 @@ pub(super) async fn decode(bytes: &[u8], recorder: Recorder) -> Result<Decoded, 
             continue;
         }
         let length = element.length.ok_or_else(|| malformed("a Matroska element has no length"))?;
-        let (contents, behind) = body.split_at(length as usize);
-        reader.element(element.id, contents).await?;
-        rest = behind;
+        reader.element(element.id, &body.first(length as usize)).await?;
+        rest = body.behind(length as usize);
     }
     if reader.track.is_none() {
         return Err(malformed("it has no audio track"));
     }
     reader.recorder.finish()
+}
+
+/// Reads the header of the element at the beginning of `bytes`, and returns the bytes behind it.
+fn element(bytes: &FileBytes) -> Option<(Element, FileBytes)> {
+    let head = bytes.head(ebml::LONGEST_HEADER);
+    let (element, behind) = Element::read(&head)?;
+    Some((element, bytes.behind(head.len() - behind.len())))
+}
+
+/// Returns the contents of an element.
+///
+/// # Errors
+/// [`FileProblem::Malformed`] where they are longer than those of any accepted file.
+fn read(contents: &FileBytes) -> Result<Bytes, FileProblem> {
+    if contents.len() > CONTENTS {
+        return Err(malformed(&format!(
+            "a Matroska element of {} bytes: allowed are {CONTENTS} for a block or the description of a track",
+            contents.len()
+        )));
+    }
+    Ok(contents.head(CONTENTS))
 }
 
 /// The state of the file.
@@ -66,7 +91,7 @@ struct Track {
 
 impl Reader {
     /// Handles an element without elements that matter here, or a description of a track.
-    async fn element(&mut self, element: u32, contents: &[u8]) -> Result<(), FileProblem> {
+    async fn element(&mut self, element: u32, contents: &FileBytes) -> Result<(), FileProblem> {
         match element {
             id::EBML if self.has_header => {
                 return Err(malformed(
@@ -75,14 +100,14 @@ impl Reader {
             }
             id::EBML => self.has_header = true,
             id::TRACK_ENTRY => {
-                let Some(track) = Track::read(contents)? else { return Ok(()) };
+                let Some(track) = Track::read(&read(contents)?)? else { return Ok(()) };
                 if self.track.is_some() {
                     return Err(unsupported("Matroska with several audio tracks"));
                 }
                 self.track = Some(track);
             }
-            id::SIMPLE_BLOCK | id::BLOCK => self.block(contents).await?,
-            id::DISCARD_PADDING => self.discard(contents),
+            id::SIMPLE_BLOCK | id::BLOCK => self.block(&read(contents)?).await?,
+            id::DISCARD_PADDING => self.discard(&contents.head(8)),
             _ => {}
         }
         Ok(())

@@ -44,12 +44,17 @@ pub(super) use recorder::{Passed, Recorder};
 pub(super) use steps::{run, step};
 
 use super::FileProblem;
+use super::file_bytes::FileBytes;
 
 /// Decodes the bytes of a file of a known kind into `recorder`. Pauses after each block, see [`Recorder::append`].
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) async fn decode(kind: Kind, bytes: &[u8], recorder: Recorder) -> Result<Decoded, FileProblem> {
+pub(super) async fn decode(
+    kind: Kind,
+    bytes: &FileBytes,
+    recorder: Recorder,
+) -> Result<Decoded, FileProblem> {
     match kind {
         Kind::Riff => riff::decode(bytes, recorder).await,
         Kind::Aiff => aiff::decode(bytes, recorder).await,

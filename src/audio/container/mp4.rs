@@ -4,15 +4,16 @@
 //! Output: a [`Decoded`] without the delay of the encoder where an edit list declares it.
 //! Invariants: the container is read by symphonia; a file with several audio tracks is refused.
 
-use std::io::Cursor;
+use std::io::{self, Read, Seek, SeekFrom};
 
 use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS};
 use symphonia::core::formats::{FormatOptions, FormatReader};
-use symphonia::core::io::{MediaSourceStream, ReadBytes};
+use symphonia::core::io::{MediaSource, MediaSourceStream, ReadBytes};
 use symphonia::default::formats::IsoMp4Reader;
 
 use super::super::FileProblem;
+use super::super::file_bytes::FileBytes;
 use super::packets::{Packets, failure};
 use super::recorder::Recorder;
 use super::{Decoded, malformed, mp4_edit, unsupported};
@@ -21,13 +22,14 @@ use super::{Decoded, malformed, mp4_edit, unsupported};
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) async fn decode(bytes: &[u8], mut recorder: Recorder) -> Result<Decoded, FileProblem> {
+pub(super) async fn decode(bytes: &FileBytes, mut recorder: Recorder) -> Result<Decoded, FileProblem> {
     if mp4_edit::recordings(bytes) > 1 {
         return Err(malformed(
             "several recordings in one file are not supported: send them as files of their own",
         ));
     }
-    let mut source = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
+    let mut source =
+        MediaSourceStream::new(Box::new(Source { bytes: bytes.clone(), at: 0 }), Default::default());
     // The reader expects that the first four bytes have been read to recognise the format.
     source.read_be_u32().map_err(|error| malformed(&error.to_string()))?;
     let mut container = IsoMp4Reader::try_new(source, FormatOptions::default()).map_err(failure)?;
@@ -55,6 +57,44 @@ pub(super) async fn decode(bytes: &[u8], mut recorder: Recorder) -> Result<Decod
     }
     recorder.trim(mp4_edit::delay(bytes, recorder.rate_hz()), 0);
     recorder.finish()
+}
+
+/// The bytes of a file as symphonia reads them.
+struct Source {
+    bytes: FileBytes,
+    at: usize,
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.bytes.behind(self.at).head(buffer.len());
+        buffer[..read.len()].copy_from_slice(&read);
+        self.at += read.len();
+        Ok(read.len())
+    }
+}
+
+impl Seek for Source {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => i64::try_from(at).ok(),
+            SeekFrom::Current(by) => (self.at as i64).checked_add(by),
+            SeekFrom::End(by) => (self.bytes.len() as i64).checked_add(by),
+        };
+        let at = at.and_then(|at| usize::try_from(at).ok());
+        self.at = at.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(self.at as u64)
+    }
+}
+
+impl MediaSource for Source {
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        Some(self.bytes.len() as u64)
+    }
 }
 
 /// Creates the decoder of a track.

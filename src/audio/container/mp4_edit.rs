@@ -4,67 +4,73 @@
 //! Output: the samples at the start that are no part of the recording.
 //! Invariants: an edit that is longer than the delay of an encoder removes nothing.
 
+use super::super::file_bytes::FileBytes;
+
 /// The longest delay of an encoder, in samples per channel.
 const DELAY: u64 = 8_192;
 
 /// Returns the delay of the only audio track, in samples at `rate_hz`; zero where no edit list declares one.
-pub(super) fn delay(bytes: &[u8], rate_hz: u32) -> usize {
+pub(super) fn delay(bytes: &FileBytes, rate_hz: u32) -> usize {
     boxes(bytes)
         .filter(|(kind, _)| kind == b"moov")
-        .flat_map(|(_, movie)| boxes(movie))
+        .flat_map(|(_, movie)| boxes(&movie))
         .filter(|(kind, _)| kind == b"trak")
-        .find_map(|(_, track)| track_delay(track, rate_hz))
+        .find_map(|(_, track)| track_delay(&track, rate_hz))
         .unwrap_or(0)
 }
 
 /// Returns the number of recordings in a file: those of its boxes that describe one.
-pub(super) fn recordings(bytes: &[u8]) -> usize {
+pub(super) fn recordings(bytes: &FileBytes) -> usize {
     boxes(bytes).filter(|(kind, _)| kind == b"moov").count()
 }
 
 /// Returns the delay that the edit list of a track declares; `None` where the track holds no audio or has no
 /// edit list of a single edit.
-fn track_delay(track: &[u8], rate_hz: u32) -> Option<usize> {
+fn track_delay(track: &FileBytes, rate_hz: u32) -> Option<usize> {
     let media = child(track, b"mdia")?;
     // A version, flags and an unused field precede the type of the track.
-    if child(media, b"hdlr")?.get(8..12)? != b"soun" {
+    if child(&media, b"hdlr")?.head(12).get(8..)? != b"soun" {
         return None;
     }
-    let header = child(media, b"mdhd")?;
-    let timescale = word(header, if header.first()? == &1 { 20 } else { 12 })?;
-    let list = child(child(track, b"edts")?, b"elst")?;
-    if word(list, 4)? != 1 {
+    let header = child(&media, b"mdhd")?;
+    let timescale = word(&header, if header.head(1).first()? == &1 { 20 } else { 12 })?;
+    let list = child(&child(track, b"edts")?, b"elst")?;
+    if word(&list, 4)? != 1 {
         return None;
     }
     // A duration precedes the start within the media. All bits set stand for an edit without media.
-    let start = match list.first()? {
-        1 => u64::from(word(list, 16)?) << 32 | u64::from(word(list, 20)?),
-        _ => u64::from(word(list, 12)?),
+    let start = match list.head(1).first()? {
+        1 => u64::from(word(&list, 16)?) << 32 | u64::from(word(&list, 20)?),
+        _ => u64::from(word(&list, 12)?),
     };
     let samples = start.checked_mul(u64::from(rate_hz))?.checked_div(u64::from(timescale))?;
     (samples <= DELAY).then_some(samples as usize)
 }
 
 /// Returns the contents of the first box of a kind.
-fn child<'a>(contents: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
+fn child(contents: &FileBytes, kind: &[u8; 4]) -> Option<FileBytes> {
     boxes(contents).find(|(found, _)| found == kind).map(|(_, contents)| contents)
 }
 
 /// Returns the kinds and the contents of boxes that follow each other, up to one that is incomplete.
-fn boxes(mut bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
+fn boxes(bytes: &FileBytes) -> impl Iterator<Item = ([u8; 4], FileBytes)> + use<> {
+    let mut rest = bytes.clone();
     std::iter::from_fn(move || {
-        let kind = *bytes.get(4..)?.first_chunk::<4>()?;
-        let (header, length) = match word(bytes, 0)? {
-            0 => (8, bytes.len()),
-            1 => (16, usize::try_from(u64::from(word(bytes, 8)?) << 32 | u64::from(word(bytes, 12)?)).ok()?),
+        let kind = word(&rest, 4)?.to_be_bytes();
+        let (header, length) = match word(&rest, 0)? {
+            0 => (8, rest.len()),
+            1 => (16, usize::try_from(u64::from(word(&rest, 8)?) << 32 | u64::from(word(&rest, 12)?)).ok()?),
             length => (8, length as usize),
         };
-        let contents = bytes.get(header..length)?;
-        bytes = &bytes[length..];
+        if !(header..=rest.len()).contains(&length) {
+            return None;
+        }
+        let contents = rest.first(length).behind(header);
+        rest = rest.behind(length);
         Some((kind, contents))
     })
 }
 
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+fn word(bytes: &FileBytes, at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(*bytes.behind(at).head(4).first_chunk()?))
 }

@@ -8,6 +8,7 @@
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3};
 
 use super::super::FileProblem;
+use super::super::file_bytes::FileBytes;
 use super::mpeg_header::{FrameFormat, FrameHeader};
 use super::mpeg_tag::Tag;
 use super::packets::Packets;
@@ -21,13 +22,18 @@ const RUN: usize = 3;
 /// Frames at the start of a run that may refer to bytes before it (the bit reservoir has 511 bytes).
 const RESERVOIR_FRAMES: usize = 24;
 
+/// The bytes that show whether a run of frames begins: more than [`RUN`] frames, and the header of a tag behind them.
+const REACH: usize = 1 << 14;
+/// Bytes of a frame's header.
+const HEADER: usize = 4;
+
 /// Returns whether `bytes` begin with frames.
 pub(super) fn begins(bytes: &[u8]) -> bool {
     FrameHeader::read(bytes).is_some_and(|header| header.bytes == 0 || is_run(bytes, header.format, 2))
 }
 
 /// Returns whether frames occur in `bytes`.
-pub(super) fn occurs(bytes: &[u8]) -> bool {
+pub(super) fn occurs(bytes: &FileBytes) -> bool {
     find(bytes, None).is_some()
 }
 
@@ -35,31 +41,33 @@ pub(super) fn occurs(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) async fn decode(bytes: &[u8], recorder: Recorder) -> Result<Decoded, FileProblem> {
+pub(super) async fn decode(bytes: &FileBytes, recorder: Recorder) -> Result<Decoded, FileProblem> {
     let mut start = 0;
-    while let length @ 1.. = tags::tag(&bytes[start..]) {
+    while let length @ 1.. = tags::tag_of(&bytes.behind(start)) {
         start += length;
     }
-    let Some(first) = find(&bytes[start..], None) else {
-        let header = FrameHeader::read(&bytes[start..]);
+    let rest = bytes.behind(start);
+    let Some(first) = find(&rest, None) else {
+        let header = FrameHeader::read(&rest.head(HEADER));
         if header.is_some_and(|header| header.bytes == 0) {
             return Err(unsupported("MPEG audio with a free bit rate"));
         }
         return Err(malformed("it holds no MPEG audio frames"));
     };
     let start = start + first;
-    let format = FrameHeader::read(&bytes[start..]).expect("a header was found here").format;
+    let header = FrameHeader::read(&bytes.behind(start).head(HEADER));
+    let format = header.ok_or_else(|| malformed("it holds no MPEG audio frames"))?.format;
     let mut frames = Frames::new(format, start, recorder)?;
     frames.read(bytes).await?;
     frames.finish(bytes)
 }
 
 /// Returns the position of the first frames, of the given format or of any.
-fn find(bytes: &[u8], format: Option<FrameFormat>) -> Option<usize> {
-    (0..bytes.len()).find(|at| {
-        let header = FrameHeader::read(&bytes[*at..]);
+fn find(bytes: &FileBytes, format: Option<FrameFormat>) -> Option<usize> {
+    bytes.position(REACH, |bytes| {
+        let header = FrameHeader::read(bytes);
         header.is_some_and(|header| {
-            format.is_none_or(|format| format == header.format) && is_run(&bytes[*at..], header.format, RUN)
+            format.is_none_or(|format| format == header.format) && is_run(bytes, header.format, RUN)
         })
     })
 }
@@ -116,17 +124,19 @@ impl Frames {
     }
 
     /// Reads frames up to the end of the data.
-    async fn read(&mut self, bytes: &[u8]) -> Result<(), FileProblem> {
+    async fn read(&mut self, bytes: &FileBytes) -> Result<(), FileProblem> {
         while self.at < bytes.len() {
-            let rest = &bytes[self.at..];
-            match FrameHeader::read(rest).filter(|header| header.bytes > 4) {
-                Some(header) if header.format != self.format && is_run(rest, header.format, RUN) => {
+            let rest = bytes.behind(self.at);
+            match FrameHeader::read(&rest.head(HEADER)).filter(|header| header.bytes > 4) {
+                Some(header)
+                    if header.format != self.format && is_run(&rest.head(REACH), header.format, RUN) =>
+                {
                     return Err(format_change());
                 }
                 Some(header) if header.format == self.format && rest.len() >= header.bytes => {
-                    self.frame(&header, &rest[..header.bytes]).await?;
+                    self.frame(&header, &rest.head(header.bytes)).await?;
                 }
-                _ => self.skip(rest)?,
+                _ => self.skip(&rest)?,
             }
         }
         Ok(())
@@ -168,8 +178,8 @@ impl Frames {
     }
 
     /// Skips bytes that are no frame: tags and padding, and what is left of a frame where files were joined.
-    fn skip(&mut self, rest: &[u8]) -> Result<(), FileProblem> {
-        let tag = tags::tag(rest);
+    fn skip(&mut self, rest: &FileBytes) -> Result<(), FileProblem> {
+        let tag = tags::tag_of(rest);
         if tag > 0 {
             self.at += tag;
             return Ok(());
@@ -178,9 +188,8 @@ impl Frames {
             self.at += rest.len();
             return self.check_end(rest);
         };
-        let is_text = rest[..next]
-            .iter()
-            .all(|byte| *byte == 0 || byte.is_ascii_whitespace() || byte.is_ascii_graphic());
+        let is_text = |byte: u8| byte == 0 || byte.is_ascii_whitespace() || byte.is_ascii_graphic();
+        let is_text = rest.first(next).position(1, |bytes| !is_text(bytes[0])).is_none();
         if !is_text && !self.is_start(rest, next) {
             return Err(malformed(&format!(
                 "the {next} bytes at byte {} are no MPEG audio frame, and frames follow them",
@@ -193,24 +202,31 @@ impl Frames {
     }
 
     /// Returns whether a file begins at `next`: with the frame of a tag, or behind a tag.
-    fn is_start(&self, rest: &[u8], next: usize) -> bool {
-        let tagged = (0..next).any(|at| {
-            let length = tags::id3v2(&rest[at..]);
-            length > 0 && at + length <= next
-        });
-        let header = FrameHeader::read(&rest[next..]);
-        tagged || header.is_some_and(|header| Tag::read(&header, &rest[next..next + header.bytes]).is_some())
+    fn is_start(&self, rest: &FileBytes, next: usize) -> bool {
+        let skipped = rest.first(next);
+        let mut at = 0;
+        let mut tagged = false;
+        while let Some(found) = skipped.behind(at).position(10, |bytes| tags::id3v2(bytes) > 0) {
+            at += found;
+            tagged |= at + tags::id3v2(&skipped.behind(at).head(10)) <= next;
+            at += 1;
+        }
+        let frame = rest.behind(next).head(REACH);
+        let header = FrameHeader::read(&frame).filter(|header| header.bytes <= frame.len());
+        tagged || header.is_some_and(|header| Tag::read(&header, &frame[..header.bytes]).is_some())
     }
 
     /// Refuses a frame that the end of the file cuts. Other bytes behind the last frame are no audio.
-    fn check_end(&mut self, rest: &[u8]) -> Result<(), FileProblem> {
-        let cut = (0..rest.len()).find_map(|at| {
-            let header = FrameHeader::read(&rest[at..])?;
-            (header.format == self.format && header.bytes > rest.len() - at)
-                .then_some((header, rest.len() - at))
+    fn check_end(&mut self, rest: &FileBytes) -> Result<(), FileProblem> {
+        // The bytes behind all earlier positions are more than those of a frame.
+        let last = rest.behind(rest.len().saturating_sub(REACH)).head(REACH);
+        let cut = (0..last.len()).find_map(|at| {
+            let header = FrameHeader::read(&last[at..])?;
+            let present = last.len() - at;
+            (header.format == self.format && header.bytes > present).then_some((header, present))
         });
         // A header that is incomplete itself has at least its first byte.
-        let is_part = rest.len() < 4 && rest[0] == 0xff;
+        let is_part = rest.len() < HEADER && last.first() == Some(&0xff);
         let Some((header, present)) = cut else {
             return if is_part { Err(malformed("it ends within a frame header")) } else { Ok(()) };
         };
@@ -240,7 +256,7 @@ impl Frames {
     }
 
     /// Removes what the tag proves to be no audio.
-    fn finish(mut self, bytes: &[u8]) -> Result<Decoded, FileProblem> {
+    fn finish(mut self, bytes: &FileBytes) -> Result<Decoded, FileProblem> {
         let Some(tag) = self.tag else { return self.recorder.finish() };
         // The bytes of a tag that was completed end with the last frame.
         let span = (self.end - self.first) as u64;

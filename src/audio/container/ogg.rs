@@ -8,8 +8,9 @@
 use std::borrow::Cow;
 
 use super::super::FileProblem;
+use super::super::file_bytes::FileBytes;
 use super::granules::Granules;
-use super::ogg_page::{NoPage, Page};
+use super::ogg_page::{LONGEST, NoPage, Page};
 use super::packets::Packets;
 use super::recorder::{Recorder, check_format};
 use super::{Decoded, flac, malformed, unsupported};
@@ -20,12 +21,13 @@ use symphonia::core::codecs::audio::well_known::CODEC_ID_VORBIS;
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) async fn decode(bytes: &[u8], recorder: Recorder) -> Result<Decoded, FileProblem> {
+pub(super) async fn decode(bytes: &FileBytes, recorder: Recorder) -> Result<Decoded, FileProblem> {
     let mut file = File { recorder, stream: None, others: Vec::new() };
     let mut at = 0;
     let mut is_gap = false;
     while at < bytes.len() {
-        match Page::read(&bytes[at..]) {
+        let rest = bytes.behind(at);
+        match Page::read(&rest.head(LONGEST)) {
             Ok(page) => {
                 file.page(&page, is_gap).await?;
                 at += page.bytes;
@@ -39,7 +41,7 @@ pub(super) async fn decode(bytes: &[u8], recorder: Recorder) -> Result<Decoded, 
             }
             Err(NoPage::Other) => {
                 // The bytes may begin with the mark of a page and belong to none, so the search begins behind them.
-                let next = bytes[at + 1..].windows(4).position(|window| window == b"OggS");
+                let next = rest.behind(1).position(4, |bytes| bytes.starts_with(b"OggS"));
                 at = next.map_or(bytes.len(), |next| at + 1 + next);
                 is_gap = true;
             }

@@ -5,6 +5,9 @@
 
 use super::checksum::crc_32;
 
+/// Bytes of the longest page: a header, 255 segments, and as many lengths.
+pub(super) const LONGEST: usize = 27 + 255 + 255 * 255;
+
 /// One page.
 pub(super) struct Page<'a> {
     /// Whether the first packet continues one of the page before.

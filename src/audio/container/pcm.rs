@@ -6,6 +6,7 @@
 //! they record leave one; every whole frame is decoded.
 
 use super::super::FileProblem;
+use super::super::file_bytes::FileBytes;
 use super::super::g711::{A_LAW, MU_LAW};
 use super::recorder::{Recorder, check_format};
 use super::{Decoded, malformed, unsupported};
@@ -46,7 +47,11 @@ impl Layout {
     ///
     /// # Errors
     /// A rate, a number of channels or a width that is not supported; no whole sample frame; too many samples.
-    pub(super) async fn decode(&self, audio: &[u8], mut recorder: Recorder) -> Result<Decoded, FileProblem> {
+    pub(super) async fn decode(
+        &self,
+        audio: &FileBytes,
+        mut recorder: Recorder,
+    ) -> Result<Decoded, FileProblem> {
         check_format(self.rate_hz, self.channels)?;
         let frames = audio.len() / (self.bytes * self.channels).max(1);
         if frames == 0 {
@@ -55,8 +60,8 @@ impl Layout {
         recorder.expect(self.rate_hz, self.channels, frames)?;
         let block = BLOCK * self.channels * self.bytes;
         let mut planar = vec![Vec::with_capacity(BLOCK.min(frames)); self.channels];
-        for audio in audio[..frames * self.channels * self.bytes].chunks(block) {
-            self.block(audio, &mut planar)?;
+        for audio in audio.first(frames * self.channels * self.bytes).pieces(block) {
+            self.block(&audio, &mut planar)?;
             recorder.append(self.rate_hz, &planar).await?;
         }
         recorder.finish()
@@ -122,24 +127,29 @@ fn high(shift: u32, bytes: [u8; 4]) -> f32 {
 ///
 /// # Errors
 /// [`FileProblem::Malformed`] where neither holds, so that the header contradicts the samples.
-pub(super) fn padding(bits: u32, bytes: usize, is_big: bool, audio: &[u8]) -> Result<u32, FileProblem> {
+pub(super) fn padding(bits: u32, bytes: usize, is_big: bool, audio: &FileBytes) -> Result<u32, FileProblem> {
     let unused = 8 * bytes as u32 - bits;
-    let samples = || {
-        audio.chunks_exact(bytes).map(|sample| {
-            let byte = |index: usize| u32::from(sample[if is_big { bytes - 1 - index } else { index }]);
-            let value = (0..bytes).fold(0, |sum, index| sum | byte(index) << (8 * index));
-            (value << (32 - 8 * bytes)) as i32
-        })
+    if unused == 0 {
+        return Ok(0);
+    }
+    let value = |sample: &[u8]| {
+        let byte = |index: usize| u32::from(sample[if is_big { bytes - 1 - index } else { index }]);
+        let value = (0..bytes).fold(0, |sum, index| sum | byte(index) << (8 * index));
+        (value << (32 - 8 * bytes)) as i32
+    };
+    let all = |holds: &dyn Fn(i32) -> bool| {
+        let mut pieces = audio.pieces(BLOCK * bytes);
+        pieces.all(|piece| piece.chunks_exact(bytes).map(value).all(holds))
     };
     let at = 32 - 8 * bytes as u32;
-    if samples().all(|value| (value as u32 >> at) & ((1 << unused) - 1) == 0) {
+    if all(&|value| (value as u32 >> at) & ((1 << unused) - 1) == 0) {
         return Ok(0);
     }
     // Samples of 12 and 20 bits that use the low bits too have been rounded up to whole bytes.
     if unused < 8 {
         return Ok(0);
     }
-    if samples().all(|value| (value << unused) >> unused == value) {
+    if all(&|value| (value << unused) >> unused == value) {
         return Ok(unused);
     }
     Err(malformed(&format!(

@@ -5,6 +5,7 @@
 //! Invariants: an encoding that is not supported is refused by its name.
 
 use super::super::FileProblem;
+use super::super::file_bytes::FileBytes;
 use super::pcm::{Layout, Numbers};
 use super::recorder::Recorder;
 use super::{Decoded, malformed, tags, unsupported};
@@ -13,12 +14,15 @@ use super::{Decoded, malformed, tags, unsupported};
 ///
 /// # Errors
 /// The problem of the file.
-pub(super) async fn decode(bytes: &[u8], recorder: Recorder) -> Result<Decoded, FileProblem> {
-    let length = bytes.get(8..16).map(|length| String::from_utf8_lossy(length).trim().parse::<usize>());
+pub(super) async fn decode(bytes: &FileBytes, recorder: Recorder) -> Result<Decoded, FileProblem> {
+    let length =
+        bytes.head(16).get(8..).map(|length| String::from_utf8_lossy(length).trim().parse::<usize>());
     let Some(Ok(length)) = length else { return Err(malformed("its header declares no length")) };
-    let (header, audio) =
-        bytes.split_at_checked(length).ok_or_else(|| malformed("the file ends within its header"))?;
-    let header = String::from_utf8_lossy(&header[..length.min(1 << 16)]);
+    if length > bytes.len() {
+        return Err(malformed("the file ends within its header"));
+    }
+    let (header, audio) = (bytes.head(length.min(1 << 16)), bytes.behind(length));
+    let header = String::from_utf8_lossy(&header);
     let coding = text(&header, "sample_coding").unwrap_or("pcm");
     let numbers = match coding {
         "pcm" => Numbers::Signed,
@@ -42,12 +46,8 @@ pub(super) async fn decode(bytes: &[u8], recorder: Recorder) -> Result<Decoded, 
         let (declared, present) = (promised as u64, audio.len() as u64);
         return Err(FileProblem::Truncated { declared, present, unit: "bytes" });
     }
-    match audio.get(promised..) {
-        Some(behind) if promised > 0 && tags::only_tags(behind) => {
-            layout.decode(&audio[..promised], recorder).await
-        }
-        _ => layout.decode(audio, recorder).await,
-    }
+    let is_promised = (1..=audio.len()).contains(&promised) && tags::only_tags(&audio.behind(promised));
+    layout.decode(&if is_promised { audio.first(promised) } else { audio }, recorder).await
 }
 
 /// Returns the value of a field, which stands behind its name and its type.

@@ -4,6 +4,13 @@
 //! Output: the length of the metadata at their beginning.
 //! Invariants: no text or picture of a tag is read.
 
+use super::super::file_bytes::FileBytes;
+
+/// Bytes that are enough to find the length of every tag but those of Lyrics3.
+const LONGEST_HEADER: usize = 227;
+/// The most bytes in which the end of a Lyrics3 tag is searched; its length has six digits.
+const LONGEST_LYRICS: usize = 1 << 20;
+
 /// Returns the length of the ID3v2 tag at the beginning of `bytes`; zero where there is none. The tag may be
 /// longer than `bytes`.
 pub(super) fn id3v2(bytes: &[u8]) -> usize {
@@ -20,7 +27,12 @@ pub(super) fn id3v2(bytes: &[u8]) -> usize {
 /// Returns the length of the tag at the beginning of `bytes`, of whatever kind: ID3v1, ID3v2, APE or Lyrics3.
 /// Zero where there is none.
 pub(super) fn tag(bytes: &[u8]) -> usize {
-    let length = if bytes.starts_with(b"TAG+") && bytes.len() >= 227 {
+    declared(bytes).min(bytes.len())
+}
+
+/// Returns the length that the tag at the beginning of `bytes` has where none of it is missing.
+fn declared(bytes: &[u8]) -> usize {
+    if bytes.starts_with(b"TAG+") && bytes.len() >= 227 {
         227
     } else if bytes.starts_with(b"TAG") {
         128
@@ -30,8 +42,7 @@ pub(super) fn tag(bytes: &[u8]) -> usize {
         lyrics(bytes)
     } else {
         id3v2(bytes)
-    };
-    length.min(bytes.len())
+    }
 }
 
 /// Returns the length of the APE tag that begins with a header.
@@ -51,14 +62,26 @@ fn lyrics(bytes: &[u8]) -> usize {
     end.map_or(0, |end| end + 9)
 }
 
+/// Returns the length of the tag at the beginning of a file, as [`tag`] does.
+pub(super) fn tag_of(bytes: &FileBytes) -> usize {
+    let head = bytes.head(LONGEST_HEADER);
+    let is_lyrics = head.starts_with(b"LYRICSBEGIN");
+    // A tag is cut to the bytes that are there, which are those of the file and not those of the head.
+    if is_lyrics { tag(&bytes.head(LONGEST_LYRICS)) } else { declared(&head).min(bytes.len()) }
+}
+
 /// Returns whether `bytes` hold nothing but tags and zeros.
-pub(super) fn only_tags(mut bytes: &[u8]) -> bool {
+pub(super) fn only_tags(bytes: &FileBytes) -> bool {
+    let mut rest = bytes.clone();
     loop {
-        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-        bytes = &bytes[zeros..];
-        match tag(bytes) {
-            0 => return bytes.is_empty(),
-            length => bytes = &bytes[length..],
+        // Most bytes that are no tag are none from the first one on.
+        if rest.head(1).first() == Some(&0) {
+            let Some(zeros) = rest.position(1, |bytes| bytes[0] != 0) else { return true };
+            rest = rest.behind(zeros);
+        }
+        match tag_of(&rest) {
+            0 => return rest.is_empty(),
+            length => rest = rest.behind(length),
         }
     }
 }

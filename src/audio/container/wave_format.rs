@@ -5,6 +5,7 @@
 //! Invariants: an encoding that is not supported is refused by its name.
 
 use super::super::FileProblem;
+use super::super::file_bytes::FileBytes;
 use super::pcm::{Layout, Numbers, padding};
 use super::recorder::Recorder;
 use super::{Decoded, adpcm, malformed, mpeg, unsupported};
@@ -78,7 +79,7 @@ impl WaveFormat {
     /// The problem of the file.
     pub(super) async fn decode(
         &self,
-        audio: &[u8],
+        audio: &FileBytes,
         samples: Option<usize>,
         recorder: Recorder,
     ) -> Result<Decoded, FileProblem> {

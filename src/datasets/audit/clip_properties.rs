@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use prost::bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -39,7 +40,7 @@ impl ClipProperties {
     /// # Errors
     /// Returns the reason where the file cannot be decoded.
     pub fn bytes(bytes: &[u8]) -> Result<Self, String> {
-        decode_bytes(bytes, None)
+        decode_bytes(Bytes::copy_from_slice(bytes), None)
             .map(|recording| Self::of(&recording))
             .map_err(|error| error.problem.to_string())
     }

@@ -4,6 +4,7 @@
 //! decide what belongs to the recording: first to check and to count it, then to pass its samples on. A decoding holds no thread between two calls, and
 //! dropping it gives it up.
 
+use std::fs::File;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::pin::Pin;
@@ -13,7 +14,7 @@ use prost::bytes::Bytes;
 
 use super::container::{self, Decoded, Passed, Recorder};
 use super::file_bytes::FileBytes;
-use super::files::{caught, decode_into, opened};
+use super::files::{caught, decode_into, opened, unreadable};
 use super::{DecodeLimit, FileError, FileProblem};
 
 /// A decoding of a file that goes on block by block.
@@ -102,8 +103,19 @@ impl AudioFile {
     /// # Errors
     /// As [`super::decode_file`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FileError> {
-        let name = path.as_ref().display().to_string();
-        match opened(path.as_ref()) {
+        Self::checked(opened(path.as_ref()), path.as_ref().display().to_string())
+    }
+
+    /// Checks and counts an open file from its position on, which may be a pipe; `name` stands for it in messages.
+    ///
+    /// # Errors
+    /// As [`super::decode_open`].
+    pub fn of_open(file: File, name: &str) -> Result<Self, FileError> {
+        Self::checked(FileBytes::of_file(file).map_err(unreadable), name.to_owned())
+    }
+
+    fn checked(bytes: Result<FileBytes, FileProblem>, name: String) -> Result<Self, FileError> {
+        match bytes {
             Ok(bytes) => FileCheck::of(bytes, name, &DecodeLimit::NONE).complete(),
             Err(problem) => Err(FileError { file: name, problem }),
         }

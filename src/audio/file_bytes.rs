@@ -5,7 +5,7 @@
 //! are empty from then on, so that decoders end; [`FileBytes::failure`] then returns the reason.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Seek};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,23 +53,34 @@ impl From<Bytes> for FileBytes {
 }
 
 impl FileBytes {
-    /// Opens a file. One that has no length, such as a pipe, is read into memory.
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// As [`Self::of_file`].
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         Self::of_file(File::open(path)?)
     }
 
-    /// Returns the bytes of an open file.
+    /// Returns the bytes of an open file from its position on. Those of a pipe are copied to a temporary file, which no other program sees.
+    ///
+    /// # Errors
+    /// A file that cannot be read; a temporary file that cannot be written.
     pub(super) fn of_file(mut file: File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         // Files of the kernel, in /proc for instance, have the length zero.
         if !metadata.is_file() || metadata.len() == 0 {
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)?;
-            return Ok(Bytes::from(bytes).into());
+            let mut copy = tempfile::tempfile().map_err(|error| {
+                let folder = std::env::temp_dir();
+                io::Error::new(error.kind(), format!("no temporary file in {}: {error}", folder.display()))
+            })?;
+            io::copy(&mut file, &mut copy)?;
+            copy.rewind()?;
+            file = copy;
         }
-        let end = usize::try_from(metadata.len()).map_err(io::Error::other)?;
+        let start = usize::try_from(file.stream_position()?).map_err(io::Error::other)?;
+        let end = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
         let store = Store::Disk(Arc::new(Disk { file, window: Mutex::default() }));
-        Ok(Self { store, start: 0, end })
+        Ok(Self { store, start: start.min(end), end })
     }
 
     /// Returns the number of bytes.
@@ -177,7 +188,7 @@ impl Disk {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Seek as _, Write as _};
+    use std::io::Write as _;
 
     use super::*;
 
@@ -192,7 +203,8 @@ mod tests {
     #[test]
     fn a_file_on_disk_is_read_like_one_in_memory() {
         let length = 2 * WINDOW + 1_234;
-        let (file, memory) = file(length);
+        let (mut file, memory) = file(length);
+        file.rewind().unwrap();
         let disk = FileBytes::of_file(file).unwrap();
         for (at, count) in [(0, 9), (WINDOW - 3, 7), (5, 2 * WINDOW), (length - 2, 99), (length, 1), (0, 0)] {
             assert_eq!(disk.behind(at).head(count), memory.behind(at).head(count), "{count} at {at}");
@@ -208,6 +220,7 @@ mod tests {
         for at in [0, 77, WINDOW - 1, WINDOW, WINDOW + 1, 2 * WINDOW + 9] {
             let (file, _) = file(2 * WINDOW + 11);
             file.write_all_at(&[255, 254], at as u64).unwrap();
+            (&file).rewind().unwrap();
             let disk = FileBytes::of_file(file).unwrap();
             for reach in [2, 40] {
                 assert_eq!(disk.position(reach, |bytes| bytes.starts_with(&[255, 254])), Some(at), "{at}");
@@ -217,13 +230,13 @@ mod tests {
 
     #[test]
     fn a_file_that_becomes_shorter_is_empty_and_has_a_failure() {
-        let (file, _) = file(3 * WINDOW);
-        let mut other = file.try_clone().unwrap();
+        let (mut file, _) = file(3 * WINDOW);
+        file.rewind().unwrap();
+        let other = file.try_clone().unwrap();
         let bytes = FileBytes::of_file(file).unwrap();
         assert_eq!(bytes.head(4).len(), 4);
         assert_eq!(bytes.failure(), None);
         other.set_len(9).unwrap();
-        other.rewind().unwrap();
         assert!(bytes.behind(2 * WINDOW).head(4).is_empty());
         assert!(bytes.is_empty() && bytes.pieces(5).next().is_none());
         assert!(bytes.failure().unwrap().to_string().contains("shorter"));
@@ -236,5 +249,13 @@ mod tests {
         drop(writer);
         let bytes = FileBytes::of_file(File::from(std::os::fd::OwnedFd::from(reader))).unwrap();
         assert_eq!((bytes.len(), &bytes.head(9)[..]), (4, &b"RIFF"[..]));
+    }
+
+    #[test]
+    fn a_file_is_read_from_its_position_on() {
+        let (mut file, memory) = file(300);
+        file.seek(io::SeekFrom::Start(100)).unwrap();
+        let disk = FileBytes::of_file(file).unwrap();
+        assert_eq!((disk.len(), disk.head(400)), (200, memory.behind(100).head(200)));
     }
 }

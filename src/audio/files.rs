@@ -5,6 +5,8 @@
 //! ([`Recording`]) or block by block ([`super::AudioFile`]).
 //! Invariants: the format is recognised by the contents, never by the name; no input bytes cause a panic.
 
+use std::fs::File;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -39,6 +41,17 @@ pub fn decode_file(path: impl AsRef<Path>) -> Result<Recording, FileError> {
     decoded.map_err(|problem| FileError { file: path.display().to_string(), problem })
 }
 
+/// Decodes an open file from its position on, which may be a pipe; `name` stands for it in messages. The bytes of a pipe are copied to a
+/// temporary file.
+///
+/// # Errors
+/// As [`decode_file`]; a temporary file that cannot be written.
+pub fn decode_open(file: File, name: &str) -> Result<Recording, FileError> {
+    let bytes = FileBytes::of_file(file).map_err(unreadable);
+    let decoded = bytes.and_then(|bytes| decode_limited(&bytes, &DecodeLimit::NONE));
+    decoded.map_err(|problem| FileError { file: name.to_owned(), problem })
+}
+
 /// Decodes the bytes of a file that a client sent; `name` stands for the file in messages.
 ///
 /// # Errors
@@ -53,7 +66,11 @@ pub fn decode_bytes(bytes: impl Into<Bytes>, name: Option<&str>) -> Result<Recor
 /// # Errors
 /// [`FileProblem::Unreadable`].
 pub(super) fn opened(path: &Path) -> Result<FileBytes, FileProblem> {
-    FileBytes::open(path).map_err(|error| FileProblem::Unreadable { reason: error.to_string() })
+    FileBytes::open(path).map_err(unreadable)
+}
+
+pub(super) fn unreadable(error: io::Error) -> FileProblem {
+    FileProblem::Unreadable { reason: error.to_string() }
 }
 
 /// Decodes the bytes of a file within `limit`.

@@ -3,13 +3,14 @@
 //! Input: the arguments of a command. Output: the files in order, and their decoded samples or bytes. Invariants: a file in
 //! a folder that is left out is counted in the log.
 
-use std::io::Read;
+use std::fs::File;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
 use super::UsageError;
-use crate::audio::{self, AudioFile, DecodeLimit, Recording};
+use crate::audio::{self, AudioFile, Recording};
 
 /// The name that stands for standard input.
 const STDIN: &str = "-";
@@ -93,7 +94,7 @@ pub(super) fn stem(path: &Path) -> String {
 /// A file that cannot be read or decoded; the message begins with its name.
 pub(super) fn decode(path: &Path) -> anyhow::Result<Recording> {
     if is_stdin(path) {
-        return Ok(audio::decode_bytes(bytes(path)?, Some(&name(path)))?);
+        return Ok(audio::decode_open(stdin()?, &name(path))?);
     }
     Ok(audio::decode_file(path)?)
 }
@@ -104,25 +105,15 @@ pub(super) fn decode(path: &Path) -> anyhow::Result<Recording> {
 /// A file that cannot be read or decoded; the message begins with its name.
 pub(super) fn open(path: &Path) -> anyhow::Result<AudioFile> {
     if is_stdin(path) {
-        return Ok(AudioFile::new(bytes(path)?.into(), &name(path), &DecodeLimit::NONE)?);
+        return Ok(AudioFile::of_open(stdin()?, &name(path))?);
     }
     Ok(AudioFile::open(path)?)
 }
 
-/// Reads the bytes of a file, or of standard input up to its end.
-///
-/// # Errors
-/// A file that cannot be read; the message begins with its name.
-pub(super) fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let read = || {
-        if !is_stdin(path) {
-            return std::fs::read(path);
-        }
-        let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    read().with_context(|| name(path))
+/// Returns standard input as a file.
+fn stdin() -> anyhow::Result<File> {
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned();
+    Ok(stdin.context("standard input")?.into())
 }
 
 #[cfg(test)]

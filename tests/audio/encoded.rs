@@ -73,7 +73,7 @@ fn bytes_in_front_of_a_file_are_skipped() {
     let mut picture = b"ID3\x04\0\0\0\x50\0\0".to_vec();
     picture.resize(10 + (0x50 << 14), 0xff);
     for (reading, bytes) in files() {
-        let is_stream = [".mp3", ".flac", ".ogg", ".oga", ".opus", ".adpcm"]
+        let is_stream = [".mp3", ".flac", ".ogg", ".oga", ".opus", ".adpcm", ".aac"]
             .iter()
             .any(|end| reading.name.ends_with(end));
         let whole = decoded(reading.name, &bytes);
@@ -85,6 +85,43 @@ fn bytes_in_front_of_a_file_are_skipped() {
                 Err(error) => assert!(!is_stream, "{} behind {name}: {error}", reading.name),
             }
         }
+    }
+}
+
+/// A stream that was recorded from the middle on begins with the end of a frame.
+#[test]
+fn an_aac_stream_that_begins_within_a_frame_is_read_from_the_next_one_on() {
+    let bytes = std::fs::read(folder().join("mono_16k.aac")).unwrap();
+    let whole = &decoded("whole", &bytes).channels[0];
+    for cut in [3, 100, bytes.len() / 3] {
+        let part = &decoded("part", &bytes[cut..]).channels[0];
+        let missing = whole.len() - part.len();
+        assert!(
+            missing > 0 && missing.is_multiple_of(1_024) && missing < whole.len() / 2,
+            "{missing} at {cut}"
+        );
+        // The first frame lacks its overlap with the one before it, and noise is made anew.
+        let (part, whole) = (&part[1_024..], &whole[missing + 1_024..]);
+        let energy =
+            |samples: &mut dyn Iterator<Item = f32>| samples.map(|sample| sample * sample).sum::<f32>();
+        let difference = energy(&mut part.iter().zip(whole).map(|(part, whole)| part - whole));
+        assert!(
+            difference < 1e-3 * energy(&mut whole.iter().copied()),
+            "{difference} behind the cut at {cut}"
+        );
+    }
+}
+
+#[test]
+fn an_mp4_file_with_a_codec_that_is_not_supported_is_refused_by_its_code() {
+    let bytes = std::fs::read(folder().join("stereo_44k.m4a")).unwrap();
+    let at = bytes.windows(4).position(|word| word == b"mp4a").unwrap();
+    for code in [b"sawb", b"QDM2", b"agsm"] {
+        let mut other = bytes.clone();
+        other[at..at + 4].copy_from_slice(code);
+        let problem = decode_bytes(&other, None).unwrap_err().problem;
+        let format = format!("audio with the codec \"{}\" in MP4", code.escape_ascii());
+        assert_eq!(problem, FileProblem::UnsupportedFormat { format });
     }
 }
 

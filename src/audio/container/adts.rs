@@ -15,6 +15,11 @@ use super::{Decoded, malformed, tags, unsupported};
 /// Bytes of a header without its checksum.
 const HEADER: usize = 7;
 
+/// Frames in a row that identify AAC behind other bytes.
+const RUN: usize = 3;
+/// More bytes than [`RUN`] frames have.
+const REACH: usize = RUN << 13;
+
 /// The rates that a header numbers, in hertz.
 const RATES_HZ: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
@@ -61,6 +66,18 @@ impl Header {
 pub(super) fn begins(bytes: &[u8]) -> bool {
     let Some(header) = Header::read(bytes) else { return false };
     bytes.get(header.bytes..).is_some_and(|rest| rest.is_empty() || Header::read(rest).is_some())
+}
+
+/// Returns the position of the first frames behind other bytes: with the end of a frame, for instance, a recording of a stream begins.
+pub(super) fn find(bytes: &FileBytes) -> Option<usize> {
+    bytes.position(REACH, |bytes| {
+        let mut rest = bytes;
+        (0..RUN).all(|_| {
+            let behind = Header::read(rest).and_then(|header| rest.get(header.bytes..));
+            rest = behind.unwrap_or_default();
+            behind.is_some()
+        })
+    })
 }
 
 /// Decodes frames into `recorder`.

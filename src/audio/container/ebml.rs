@@ -18,6 +18,7 @@ pub(super) mod id {
     pub(in super::super) const AUDIO: u32 = 0xe1;
     pub(in super::super) const SAMPLING_FREQUENCY: u32 = 0xb5;
     pub(in super::super) const CHANNELS: u32 = 0x9f;
+    pub(in super::super) const BIT_DEPTH: u32 = 0x6264;
     pub(in super::super) const BLOCK_GROUP: u32 = 0xa0;
     pub(in super::super) const BLOCK: u32 = 0xa1;
     pub(in super::super) const SIMPLE_BLOCK: u32 = 0xa3;

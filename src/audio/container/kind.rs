@@ -67,6 +67,9 @@ impl Kind {
         if let Some((kind, start)) = junk.and_then(|start| Some((by_mark(&front[start..])?, start))) {
             return Some((kind, start));
         }
+        if let Some(start) = adts::find(&bytes.first(JUNK)) {
+            return Some((Self::Adts, start));
+        }
         mpeg::occurs(bytes).then_some((Self::Mpeg, 0))
     }
 }

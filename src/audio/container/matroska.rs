@@ -6,13 +6,16 @@
 //! the file. Every block of the track is decoded; tracks of pictures and text are ignored.
 
 use prost::bytes::Bytes;
-use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_VORBIS};
+use symphonia::core::codecs::audio::well_known::{
+    CODEC_ID_AAC, CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3, CODEC_ID_VORBIS,
+};
 
 use super::super::FileProblem;
 use super::super::file_bytes::FileBytes;
 use super::ebml::{self, Element, id};
 use super::ogg::check_vorbis_channels;
 use super::packets::Packets;
+use super::pcm::{Layout, Numbers};
 use super::recorder::Recorder;
 use super::{Decoded, flac, malformed, tags, unsupported};
 
@@ -149,7 +152,7 @@ impl Track {
     /// Reads the description of a track; `None` where it holds no audio.
     fn read(mut rest: &[u8]) -> Result<Option<Self>, FileProblem> {
         let (mut number, mut kind, mut is_encoded) = (0, 0, false);
-        let (mut codec, mut private, mut format) = (&[][..], &[][..], (8_000, 1));
+        let (mut codec, mut private, mut format) = (&[][..], &[][..], Audio::default());
         while let Some((element, body)) = Element::read(rest) {
             let Some((contents, behind)) =
                 element.length.and_then(|length| body.split_at_checked(length as usize))
@@ -178,9 +181,23 @@ impl Track {
     }
 }
 
-/// Returns the sample rate and the number of channels in the element `Audio`.
-fn audio(mut rest: &[u8]) -> (u32, usize) {
-    let mut format = (8_000, 1);
+/// What the element `Audio` declares.
+struct Audio {
+    rate_hz: u32,
+    channels: usize,
+    /// Bits of a sample that is not compressed; zero where not declared.
+    bits: u64,
+}
+
+impl Default for Audio {
+    fn default() -> Self {
+        Self { rate_hz: 8_000, channels: 1, bits: 0 }
+    }
+}
+
+/// Reads the element `Audio`.
+fn audio(mut rest: &[u8]) -> Audio {
+    let mut format = Audio::default();
     while let Some((element, body)) = Element::read(rest) {
         let Some((contents, behind)) =
             element.length.and_then(|length| body.split_at_checked(length as usize))
@@ -188,8 +205,9 @@ fn audio(mut rest: &[u8]) -> (u32, usize) {
             break;
         };
         match element.id {
-            id::SAMPLING_FREQUENCY => format.0 = ebml::float(contents).round() as u32,
-            id::CHANNELS => format.1 = usize::try_from(ebml::unsigned(contents)).unwrap_or(usize::MAX),
+            id::SAMPLING_FREQUENCY => format.rate_hz = ebml::float(contents).round() as u32,
+            id::CHANNELS => format.channels = usize::try_from(ebml::unsigned(contents)).unwrap_or(usize::MAX),
+            id::BIT_DEPTH => format.bits = ebml::unsigned(contents),
             _ => {}
         }
         rest = behind;
@@ -198,19 +216,41 @@ fn audio(mut rest: &[u8]) -> (u32, usize) {
 }
 
 /// Creates the decoder of a codec, and returns its sample rate.
-fn packets(codec: &[u8], private: &[u8], format: (u32, usize)) -> Result<(Packets, u32), FileProblem> {
+fn packets(codec: &[u8], private: &[u8], audio: Audio) -> Result<(Packets, u32), FileProblem> {
+    let format = (audio.rate_hz, audio.channels);
+    let mpeg = |layer| Ok((Packets::new(layer, format, &[])?, format.0));
     match codec {
         b"A_OPUS" => Ok((Packets::opus(private)?, 48_000)),
         b"A_VORBIS" => {
-            check_vorbis_channels(format.1)?;
+            check_vorbis_channels(audio.channels)?;
             Ok((Packets::new(CODEC_ID_VORBIS, format, private)?, format.0))
         }
         // A mark and the header of a block precede STREAMINFO.
         b"A_FLAC" => Ok((flac::decoder(private.get(8..).unwrap_or_default())?, format.0)),
         b"A_AAC" => Ok((Packets::new(CODEC_ID_AAC, format, private)?, format.0)),
+        b"A_MPEG/L1" => mpeg(CODEC_ID_MP1),
+        b"A_MPEG/L2" => mpeg(CODEC_ID_MP2),
+        b"A_MPEG/L3" => mpeg(CODEC_ID_MP3),
+        // Samples of 8 bits are unsigned, as in WAV.
+        b"A_PCM/INT/LIT" if audio.bits == 8 => pcm(Numbers::Unsigned, false, &audio),
+        b"A_PCM/INT/LIT" => pcm(Numbers::Signed, false, &audio),
+        b"A_PCM/INT/BIG" => pcm(Numbers::Signed, true, &audio),
+        b"A_PCM/FLOAT/IEEE" => pcm(Numbers::Float, false, &audio),
         other => {
             let name = String::from_utf8_lossy(&other[..other.len().min(40)]);
             Err(unsupported(format!("{} in Matroska", name.trim_start_matches("A_"))))
         }
     }
+}
+
+/// Creates the decoder of samples that are not compressed, and returns their rate.
+fn pcm(numbers: Numbers, big_endian: bool, audio: &Audio) -> Result<(Packets, u32), FileProblem> {
+    let Audio { rate_hz, channels, bits } = *audio;
+    let is_supported =
+        if numbers == Numbers::Float { [32, 64].contains(&bits) } else { [8, 16, 24, 32].contains(&bits) };
+    if !is_supported {
+        return Err(unsupported(format!("PCM of {bits} bits in Matroska")));
+    }
+    let layout = Layout { numbers, bytes: bits as usize / 8, big_endian, shift: 0, rate_hz, channels };
+    Ok((Packets::pcm(layout)?, rate_hz))
 }

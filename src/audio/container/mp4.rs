@@ -37,14 +37,17 @@ pub(super) async fn decode(bytes: &FileBytes, mut recorder: Recorder) -> Result<
         .tracks()
         .iter()
         .filter(|track| track.codec_params.as_ref().is_some_and(|parameters| parameters.audio().is_some()));
-    let track = tracks.next().ok_or_else(|| malformed("it has no audio track that is supported"))?;
+    let track = tracks.next().ok_or_else(|| match mp4_edit::codec(bytes) {
+        Some(codec) => unsupported_codec(&codec),
+        None => malformed("it has no audio track that is supported"),
+    })?;
     if tracks.next().is_some() {
         return Err(unsupported("MP4 with several audio tracks"));
     }
     let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
     let parameters = parameters.ok_or_else(|| malformed("its codec is unknown"))?;
     let (id, declared) = (track.id, track.num_frames);
-    let mut packets = decoder(parameters)?;
+    let mut packets = decoder(parameters, bytes)?;
     while let Some(packet) = container.next_packet().map_err(failure)? {
         if packet.track_id == id {
             let block = packets.decode(&packet.data)?;
@@ -57,6 +60,10 @@ pub(super) async fn decode(bytes: &FileBytes, mut recorder: Recorder) -> Result<
     }
     recorder.trim(mp4_edit::delay(bytes, recorder.rate_hz()), 0);
     recorder.finish()
+}
+
+fn unsupported_codec(codec: &str) -> FileProblem {
+    unsupported(format!("audio with the codec \"{codec}\" in MP4"))
 }
 
 /// The bytes of a file as symphonia reads them.
@@ -97,8 +104,8 @@ impl MediaSource for Source {
     }
 }
 
-/// Creates the decoder of a track.
-fn decoder(parameters: &AudioCodecParameters) -> Result<Packets, FileProblem> {
+/// Creates the decoder of a track of the file `bytes`.
+fn decoder(parameters: &AudioCodecParameters, bytes: &FileBytes) -> Result<Packets, FileProblem> {
     if parameters.codec == CODEC_ID_OPUS {
         return Err(unsupported("Opus in MP4"));
     }
@@ -106,9 +113,7 @@ fn decoder(parameters: &AudioCodecParameters) -> Result<Packets, FileProblem> {
         FileProblem::Malformed { reason } if parameters.codec == CODEC_ID_AAC => {
             unsupported(format!("AAC of a kind that is not supported ({reason}) in MP4"))
         }
-        FileProblem::Malformed { reason } => {
-            unsupported(format!("audio of an unknown codec ({reason}) in MP4"))
-        }
+        FileProblem::Malformed { reason } => unsupported_codec(&mp4_edit::codec(bytes).unwrap_or(reason)),
         other => other,
     })
 }

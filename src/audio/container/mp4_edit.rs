@@ -1,4 +1,4 @@
-//! The delay of the encoder in an MP4 file, which its edit list declares (ISO/IEC 14496-12, section 8.6.6).
+//! The delay of the encoder in an MP4 file, which its edit list declares (ISO/IEC 14496-12, section 8.6.6), and the name of its codec.
 //!
 //! Input: the bytes of a file.
 //! Output: the samples at the start that are no part of the recording.
@@ -24,14 +24,29 @@ pub(super) fn recordings(bytes: &FileBytes) -> usize {
     boxes(bytes).filter(|(kind, _)| kind == b"moov").count()
 }
 
+/// Returns the name of the codec of the first audio track, which is a code of four letters; `None` where there is no such track.
+pub(super) fn codec(bytes: &FileBytes) -> Option<String> {
+    let movie = child(bytes, b"moov")?;
+    boxes(&movie).filter(|(kind, _)| kind == b"trak").find_map(|(_, track)| {
+        let media = audio_media(&track)?;
+        let descriptions = child(&child(&child(&media, b"minf")?, b"stbl")?, b"stsd")?;
+        // A version, flags, the number of descriptions and the length of the first one precede its code.
+        Some(word(&descriptions, 12)?.to_be_bytes().escape_ascii().to_string())
+    })
+}
+
+/// Returns the box `mdia` of a track; `None` where the track holds no audio.
+fn audio_media(track: &FileBytes) -> Option<FileBytes> {
+    let media = child(track, b"mdia")?;
+    // A version, flags and an unused field precede the type of the track.
+    let is_audio = child(&media, b"hdlr")?.head(12).get(8..)? == b"soun";
+    is_audio.then_some(media)
+}
+
 /// Returns the delay that the edit list of a track declares; `None` where the track holds no audio or has no
 /// edit list of a single edit.
 fn track_delay(track: &FileBytes, rate_hz: u32) -> Option<usize> {
-    let media = child(track, b"mdia")?;
-    // A version, flags and an unused field precede the type of the track.
-    if child(&media, b"hdlr")?.head(12).get(8..)? != b"soun" {
-        return None;
-    }
+    let media = audio_media(track)?;
     let header = child(&media, b"mdhd")?;
     let timescale = word(&header, if header.head(1).first()? == &1 { 20 } else { 12 })?;
     let list = child(&child(track, b"edts")?, b"elst")?;

@@ -16,6 +16,8 @@ use symphonia::core::units::{Duration, Timestamp};
 use super::super::FileProblem;
 use super::super::opus::Opus;
 use super::malformed;
+use super::pcm::Layout;
+use super::recorder::check_format;
 
 /// The decoders of symphonia that the features in `Cargo.toml` select.
 static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
@@ -34,6 +36,7 @@ pub(super) struct Packets {
 enum Kind {
     Symphonia(Box<dyn AudioDecoder>),
     Opus(Box<Opus>),
+    Pcm(Layout),
 }
 
 /// The samples of one packet.
@@ -80,6 +83,15 @@ impl Packets {
         Ok(Self { decoder: Kind::Opus(Box::new(Opus::new(header)?)), block: Vec::new() })
     }
 
+    /// Creates a decoder of samples that are not compressed.
+    ///
+    /// # Errors
+    /// A rate or a number of channels outside the limits.
+    pub(super) fn pcm(layout: Layout) -> Result<Self, FileProblem> {
+        check_format(layout.rate_hz, layout.channels)?;
+        Ok(Self { decoder: Kind::Pcm(layout), block: vec![Vec::new(); layout.channels] })
+    }
+
     /// Decodes the next packet.
     ///
     /// # Errors
@@ -96,6 +108,13 @@ impl Packets {
     pub(super) fn decode_timed(&mut self, data: &[u8], frames: usize) -> Result<Block<'_>, FileProblem> {
         let rate_hz = match &mut self.decoder {
             Kind::Opus(opus) => opus.decode(data, &mut self.block)?,
+            Kind::Pcm(layout) => {
+                if !data.len().is_multiple_of(layout.channels * layout.bytes) {
+                    return Err(malformed("a packet does not hold whole sample frames"));
+                }
+                layout.block(data, &mut self.block)?;
+                layout.rate_hz
+            }
             Kind::Symphonia(decoder) => {
                 let packet = PacketRef::new(0, Timestamp::ZERO, Duration::new(frames as u64), data);
                 let decoded = decoder.decode_ref(&packet).map_err(failure)?;

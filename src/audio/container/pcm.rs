@@ -68,7 +68,10 @@ impl Layout {
     }
 
     /// Decodes whole sample frames into one buffer per channel.
-    fn block(&self, audio: &[u8], out: &mut [Vec<f32>]) -> Result<(), FileProblem> {
+    ///
+    /// # Errors
+    /// A width that is not supported.
+    pub(super) fn block(&self, audio: &[u8], out: &mut [Vec<f32>]) -> Result<(), FileProblem> {
         let (big, shift) = (self.big_endian, self.shift);
         match (self.numbers, self.bytes) {
             (Numbers::MuLaw, 1) => planar(audio, out, |[byte]| MU_LAW[usize::from(byte)]),

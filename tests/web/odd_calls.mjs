@@ -1,9 +1,10 @@
-// The page with calls that are unusual: many channels with long names.
+// The page with calls that are unusual: many channels with long names, and an id that is used again.
 import { check, checkAccessibility, checkWidth, open } from "./browser.mjs";
 import { start } from "./mock.mjs";
 
 export async function checkOddCalls(browser, shots) {
   await checkManyChannels(browser, shots);
+  await checkUsedAgain(browser, shots);
 }
 
 /** Strips and values stay in their cards, and a card names the alerts of channels and counts the channels that it does not show. */
@@ -49,4 +50,49 @@ async function checkInside(page, box) {
     return parts.filter((part) => part.getBoundingClientRect().right > part.closest(box).getBoundingClientRect().right).length;
   }, box);
   check(beyond === 0, `${beyond} parts lie beyond their ${box}`);
+}
+
+/** A call that has the id of an ended one takes its place, in the list and in the panel, which shows its own summary. */
+async function checkUsedAgain(browser, shots) {
+  const summaries = {};
+  const server = await start({ calls: 0, summaries });
+  const view = (since, queue) => ({
+    call_id: "again", source: "grpc", since, stream_ids: [`stream-${queue}`], attributes: { queue }, ended: false, summarised: false,
+    channels: [{ name: "customer", analysed: true, model: "m@1", labels: ["anger", "neutral"] }],
+  });
+  const windows = (from, to) =>
+    Array.from({ length: to - from }, (_, index) => ({ call_id: "again", channel: 0, start: from + index, end: from + index + 1, emotion: "neutral", confidence: 0.9, valence: 0 }));
+  const summary = (queue) => ({ summaryId: "same", callId: "again", duration: "1s", endReason: `reason-${queue}`, channels: [] });
+  try {
+    const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, reducedMotion: "reduce" });
+    // The daemon of this test holds no windows with scores.
+    const { page, problems } = await open(context, `${server.url}/#/call/again`, /status of 404/);
+    await page.waitForSelector(".status.live");
+    const old = view(1, "old");
+    server.send({ calls: [old], windows: windows(0, 30) });
+    await page.waitForSelector(".card .time >> text=00:30");
+    summaries.again = summary("old");
+    server.send({ calls: [{ ...old, ended: true, summarised: true }], ended: ["again"] });
+    await page.waitForSelector(".panel .summary >> text=reason-old");
+
+    const fresh = view(2, "new");
+    server.send({ calls: [fresh], windows: windows(0, 5) });
+    await page.waitForSelector(".card .time >> text=00:05");
+    await page.waitForSelector(".panel .facts >> text=new");
+    const text = await page.locator(".panel").innerText();
+    check(!text.includes("old") && text.includes("00:05"), `the panel shows the later call: ${text}`);
+    // It has ended, and the daemon still holds the summary of the call before.
+    server.send({ calls: [{ ...fresh, ended: true }], ended: ["again"] });
+    await page.waitForSelector(".panel .hint >> text=Its summary follows");
+    check((await page.locator(".panel .summary").count()) === 0, "no summary of an earlier call is shown");
+    summaries.again = summary("new");
+    server.send({ calls: [{ ...fresh, ended: true, summarised: true }] });
+    await page.waitForSelector(".panel .summary >> text=reason-new");
+    check((await page.locator(".card").count()) === 1, "there is one card");
+    if (shots) await page.screenshot({ path: `${shots}/used-again.png` });
+    check(problems.length === 0, `an id that is used again: ${problems.join("\n")}`);
+    await context.close();
+  } finally {
+    server.stop();
+  }
 }

@@ -8,9 +8,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use prost::Message;
 use tokio::sync::broadcast;
 
 use super::alerts::AlertLog;
+use super::page::page;
 use super::{CallKey, Options};
 use crate::proto::CallSummary;
 
@@ -32,6 +34,8 @@ struct Held {
     /// Counts the summaries.
     number: u64,
     since: Instant,
+    /// Bytes of the summary, encoded.
+    size: usize,
     key: CallKey,
     summary: Arc<CallSummary>,
 }
@@ -59,7 +63,8 @@ impl CallStore {
         let mut held = self.held();
         held.retain(|other| other.key != key);
         let number = held.back().map_or(0, |last| last.number + 1);
-        held.push_back(Held { number, since: Instant::now(), key, summary: summary.clone() });
+        let (since, size) = (Instant::now(), summary.encoded_len());
+        held.push_back(Held { number, since, size, key, summary: summary.clone() });
         let excess = held.len().saturating_sub(self.keep);
         held.drain(..excess);
         drop(held);
@@ -78,20 +83,14 @@ impl CallStore {
         own.or_else(|| held.iter().rev().find(named)).map(|held| held.summary.clone())
     }
 
-    /// Returns at most `size` summaries, the newest first: those older than the one with the number `before`.
+    /// Returns at most `size` summaries, the newest first: those older than the one with the number `before`. There are fewer where more would have
+    /// over 2 MiB.
     #[must_use]
     pub fn page(&self, size: usize, before: Option<u64>) -> Page {
         let held = self.held();
-        let mut older =
-            held.iter().rev().skip_while(|held| before.is_some_and(|before| held.number >= before));
-        let mut page = Page::default();
-        let mut last = None;
-        for held in older.by_ref().take(size) {
-            page.calls.push(held.summary.clone());
-            last = Some(held.number);
-        }
-        page.next = older.next().and(last);
-        page
+        let newest = held.iter().rev().map(|held| (held.number, held.size, &held.summary));
+        let (calls, next) = page(newest, size, before);
+        Page { calls: calls.into_iter().cloned().collect(), next }
     }
 
     /// Returns the alerts of calls, also of those that have not ended.
@@ -167,6 +166,29 @@ mod tests {
             assert_eq!(found(id, reader).as_deref(), Some(expected), "{id} for {reader}");
         }
         assert_eq!((found("call (token/c)", ""), store.page(9, None).calls.len()), (None, 2));
+    }
+
+    #[test]
+    fn a_page_of_large_summaries_is_one_that_grpc_clients_accept() {
+        let store = CallStore::new(&Options::default());
+        for number in 0..8 {
+            let id = number.to_string();
+            let attributes = [("note".to_owned(), "x".repeat(500_000))].into();
+            let summary = CallSummary { call_id: id.clone(), attributes, ..CallSummary::default() };
+            store.add(key("", &id), &Arc::new(summary));
+        }
+        let (mut found, mut next) = (Vec::new(), None);
+        loop {
+            let page = store.page(1_000, next);
+            let size: usize = page.calls.iter().map(|call| call.encoded_len()).sum();
+            assert!(page.calls.len() > 1 && size < 4_000_000, "{size}");
+            found.extend(ids(&page).into_iter().map(str::to_owned));
+            next = page.next;
+            if next.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found.concat(), "76543210");
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub struct CallOutput {
     pub sink: Option<EventSender>,
     /// The rules of alerts.
     pub alerts: AlertEvaluator,
-    /// Observers of alerts.
+    /// Observers of alerts and of the ends of calls.
     pub live: LiveTap,
     /// The webhook of alerts; `None` where it is off.
     pub webhook: Option<WebhookSender>,
@@ -163,7 +163,8 @@ impl CallStage {
         for call in ended {
             let summary = Arc::new(summarise(&call, &self.model, &self.output.options));
             tracing::debug!(call_id = summary.call_id, streams = call.streams.len(), "a call has ended");
-            self.output.store.add(call.key, &summary);
+            self.output.store.add(call.key.clone(), &summary);
+            self.output.live.call_ended(&call.key);
             let (mut tickets, mut alerts) = (Vec::new(), Vec::new());
             for stream in call.streams {
                 tickets.extend(stream.ticket);

@@ -1,6 +1,6 @@
 //! The live tap: what observers see of open streams, window by window, with what was measured beside the event.
 //!
-//! Input: windows behind the decision, ends of streams and alerts. Output: the same to each observer, in order. Invariants: the publisher never
+//! Input: windows behind the decision, ends of streams and calls, and alerts. Output: the same to each observer, in order. Invariants: the publisher never
 //! waits; an observer that is too slow misses the oldest items and receives their number.
 
 use std::sync::Arc;
@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::broadcast;
 
+use crate::calls::CallKey;
 use crate::proto::{Alert, EmotionEvent};
-use crate::serving::WindowEnvelope;
+use crate::serving::{Recipient, WindowEnvelope};
 use crate::stream::StreamInfo;
 use crate::window::Activity;
 
@@ -34,6 +35,8 @@ pub enum LiveItem {
     Window(Arc<LiveWindow>),
     /// A stream that has no further window here: it has ended, or another reader goes on with it.
     Ended(Arc<StreamInfo>),
+    /// A call that has ended, and whose summary is held. A stream of its id that begins from now on is part of another call.
+    CallEnded(CallKey),
     /// An alert of a stream that was raised or cleared. Its times are seconds from the start of the stream.
     Alert(Arc<StreamInfo>, Arc<LiveAlert>),
 }
@@ -55,6 +58,8 @@ pub struct LiveWindow {
     pub loudness: Option<f32>,
     /// Share of speech in that audio; `None` where it was not measured.
     pub speech: Option<f32>,
+    /// Whether another reader may have read the stream before, as on Kafka. Any other stream begins with its first window here.
+    pub resumes: bool,
 }
 
 /// An alert of a call, in the form of the JSON of the live feed. Times are seconds.
@@ -124,12 +129,18 @@ impl LiveTap {
             event: event.cloned(),
             loudness: activity.and_then(loudness),
             speech: activity.and_then(speech),
+            resumes: matches!(envelope.recipient, Recipient::Partition(_) | Recipient::Unpublished(Some(_))),
         })));
     }
 
     /// Reports the end of a stream.
     pub fn ended(&self, stream: &Arc<StreamInfo>) {
         self.send(LiveItem::Ended(stream.clone()));
+    }
+
+    /// Reports the end of a call whose summary is held.
+    pub fn call_ended(&self, key: &CallKey) {
+        self.send(LiveItem::CallEnded(key.clone()));
     }
 
     /// Reports an alert of a stream.

@@ -87,6 +87,32 @@ async fn speak(channel: &Channel, call_id: &str) -> usize {
 }
 
 #[tokio::test]
+async fn a_call_id_that_is_used_again_is_another_call() {
+    let (_folder, options) = tiny();
+    let daemon = options.set("calls.linger", "0s").start().await;
+    let (mut feed, channel) = (Feed::open(&daemon).await, connect(&daemon).await);
+    let mut since = Vec::new();
+    for _ in 0..2 {
+        let windows = speak(&channel, "call-7").await;
+        let described = loop {
+            let batch = feed.next("batch").await;
+            let mut calls = batch["calls"].as_array().unwrap().iter();
+            if let Some(call) = calls.find(|call| call["summarised"] == true) {
+                break call.clone();
+            }
+        };
+        since.push(described["since"].as_i64().unwrap());
+        assert_eq!(
+            (described["ended"].as_bool(), daemon.get("/api/calls/call-7").await.unwrap().0),
+            (Some(true), 200)
+        );
+        let call: Json = serde_json::from_str(&daemon.get("/api/live/call-7").await.unwrap().1).unwrap();
+        assert_eq!(call["windows"][0].as_array().unwrap().len(), windows);
+    }
+    assert!(since[0] < since[1], "{since:?}");
+}
+
+#[tokio::test]
 async fn a_reader_that_stops_for_a_while_gets_resync_and_a_snapshot_and_delays_no_other() {
     let (_folder, options) = tiny();
     // Windows with a long id fill the buffers of the system soon.

@@ -19,6 +19,21 @@ function random(seed) {
   };
 }
 
+/** Returns a call of eight channels with names of 30 to 256 characters. */
+function wideCall(index) {
+  const call = madeCall(index, { windows: 0 });
+  call.view.call_id = `channels-${index}`;
+  const [customer] = call.view.channels;
+  const name = (number) => `${number % 2 ? "agent PJSIP/trunk-berlin" : "customer of the branch in the north"}-${number}-`;
+  const length = (number) => [30, 40, 60, 256][number % 4];
+  call.view.channels = Array.from({ length: 8 }, (_, number) => ({ ...customer, name: name(number).padEnd(length(number), number % 2 ? "x" : " y") }));
+  call.windows = call.view.channels.map(() => []);
+  for (let number = 0; number < 60; number += 1) grow(call);
+  const raised = (number, channel, rule) => ({ ...alert(call, number), rule, channel_name: call.view.channels[channel].name });
+  call.alerts = index % 2 ? [] : [raised(100, 5, "anger"), raised(102, 7, "anger")];
+  return call;
+}
+
 function madeCall(index, { windows }) {
   const next = random(index * 7919 + 17);
   const mood = LABELS[Math.floor(next() * next() * 1.999 * LABELS.length) % LABELS.length];
@@ -30,6 +45,7 @@ function madeCall(index, { windows }) {
       stream_ids: [`stream-${index}`],
       attributes: { queue: ["billing", "support", "sales"][index % 3], language: ["en", "de"][index % 2] },
       ended: false,
+      summarised: false,
       channels: [
         { name: "customer", analysed: true, model: "crema-d-cnn@1.0.0", labels: LABELS },
         ...(index % 2 ? [{ name: "agent", analysed: false, model: "", labels: [] }] : []),
@@ -62,7 +78,7 @@ function grow(call) {
     : { ...time, emotion: LABELS[best], confidence: scores[best] / 1000, valence, loudness: -38 + next() * 22, speech: 0.5 + next() / 2, scores };
   const talks = silent || next() < 0.3;
   const agent = { ...time, emotion: "", confidence: 0, loudness: talks ? -32 + next() * 12 : -62, speech: talks ? 0.8 : 0 };
-  const made = call.view.channels.map((_, channel) => ({ channel, ...[customer, agent][channel] }));
+  const made = call.view.channels.map((_, channel) => ({ channel, ...(call.view.channels[channel].analysed ? customer : agent) }));
   made.forEach(({ channel, ...window }) => {
     call.windows[channel].push(window);
     if (call.windows[channel].length > 300) call.windows[channel].shift();
@@ -84,9 +100,10 @@ function alert(call, number) {
 const ENDED = ["one", "two"].map((name) => ({ summaryId: `summary-${name}`, callId: "shared", duration: "60s", endReason: name, channels: [] }));
 
 /** Starts the server; returns its address and a function that stops it. */
-export async function start({ port = 0, calls: number = 24, rate = 48, alerts = 3, dist } = {}) {
+export async function start({ port = 0, calls: number = 24, rate = 48, alerts = 3, wide = 0, summaries = {}, dist } = {}) {
   const folder = dist ?? fileURLToPath(new URL("../../web/dist/", import.meta.url));
   const calls = Array.from({ length: number }, (_, index) => madeCall(index, { windows: 60 }));
+  calls.push(...Array.from({ length: wide }, (_, index) => wideCall(index)));
   for (let index = 0; index < Math.min(alerts, calls.length); index += 1) {
     const call = calls[(index * 5 + 2) % calls.length];
     call.alerts.push(alert(call, index));
@@ -94,13 +111,17 @@ export async function start({ port = 0, calls: number = 24, rate = 48, alerts = 
   const clients = new Set();
   let at = 0;
   let due = 0;
+  /** Sends a batch with these changes. */
+  const send = (changes) => {
+    const nothing = { calls: [], windows: [], ended: [], removed: [], alerts: [], missed: 0, hidden: 0 };
+    const text = `event: batch\ndata: ${JSON.stringify({ time: Date.now(), ...nothing, ...changes })}\n\n`;
+    for (const client of clients) client.write(text);
+  };
   const timer = setInterval(() => {
     const windows = [];
     for (due += rate / 4; calls.length > 0 && windows.length < due; at += 1) windows.push(...grow(calls[at % calls.length]));
     due -= windows.length;
-    const batch = { time: Date.now(), calls: [], windows, ended: [], removed: [], alerts: [], missed: 0, hidden: 0 };
-    const text = `event: batch\ndata: ${JSON.stringify(batch)}\n\n`;
-    for (const client of clients) client.write(text);
+    send({ windows });
   }, 250);
   const full = (call, most, scores) => ({
     ...call.view,
@@ -119,7 +140,7 @@ export async function start({ port = 0, calls: number = 24, rate = 48, alerts = 
     }
     const call = calls.find((one) => path === `/api/live/${one.view.call_id}`);
     if (call) return response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(full(call, 300, true)));
-    const ended = path === "/api/calls" ? { calls: ENDED } : ENDED.find((one) => path === `/api/calls/${one.summaryId}`);
+    const ended = path === "/api/calls" ? { calls: ENDED } : (ENDED.find((one) => path === `/api/calls/${one.summaryId}`) ?? summaries[path.replace("/api/calls/", "")]);
     if (ended) return response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(ended));
     const name = path === "/" ? "index.html" : path.replace("/assets/", "");
     try {
@@ -136,7 +157,7 @@ export async function start({ port = 0, calls: number = 24, rate = 48, alerts = 
     server.closeAllConnections();
     server.close();
   };
-  return { url: `http://127.0.0.1:${server.address().port}`, stop };
+  return { url: `http://127.0.0.1:${server.address().port}`, send, stop };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -3,6 +3,7 @@
 import { basename } from "node:path";
 import { check, checkAccessibility, launch, open } from "./browser.mjs";
 import { checkMadeUp } from "./made_up.mjs";
+import { checkOddCalls } from "./odd_calls.mjs";
 
 const [url, token, recording, shots] = process.argv.slice(2);
 
@@ -52,6 +53,7 @@ const browser = await launch([
 try {
   if (url !== "-") await checkDaemon(browser);
   await checkMadeUp(browser, shots);
+  await checkOddCalls(browser, shots);
 } finally {
   await browser.close();
 }

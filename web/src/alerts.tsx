@@ -44,7 +44,10 @@ export function AlertText({ alert }: { alert: AlertView }) {
         <span class="hidden">, {alert.priority} priority</span>
       </span>
       <span class="where">
-        {channelName(alert.channel_name) || "call"} · {short(alert.value)} (threshold {short(alert.threshold)}) · {time}
+        <span class="who" title={channelName(alert.channel_name)}>
+          {channelName(alert.channel_name) || "call"}
+        </span>{" "}
+        · {short(alert.value)} (threshold {short(alert.threshold)}) · {time}
       </span>
     </>
   );

@@ -27,7 +27,7 @@ export function App() {
         {view === "ended" ? <EndedCalls /> : <LiveCalls />}
         <Notice />
       </main>
-      {callId && <Detail key={callId} id={callId} />}
+      {callId && <Detail key={`${view} ${callId}`} id={callId} view={view} />}
       <Locked />
       <Help />
       <DropTarget />
@@ -172,6 +172,8 @@ function clearFilters() {
 
 function LiveCalls() {
   const ids = store.shown.value;
+  // The ids stay the same where another call takes the place of one.
+  void store.replaced.value;
   if (ids.length === 0) return <Empty />;
   return (
     <ul class="cards" id="calls" tabIndex={-1} aria-label="Live calls">

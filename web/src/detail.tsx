@@ -7,44 +7,55 @@ import { Bar } from "./bar";
 import { clock } from "./format";
 import { get } from "./live";
 import type { CallSummary, FullCall } from "./protocol";
-import { closeCall } from "./route";
-import { type Call, calls, type Channel, ownCalls } from "./store";
+import { closeCall, type Route } from "./route";
+import { type Call, calls, type Channel, ownCalls, replaced } from "./store";
 import { Summary } from "./summary";
 
 /** How often a summary is requested while the call lingers. */
 const RETRY = 2000;
 const MOST_TRIES = 30;
 
-export function Detail({ id }: { id: string }) {
+/** A summary, and the call that was held when it was requested. */
+interface Found {
+  call: Call | undefined;
+  summary: CallSummary;
+}
+
+export function Detail({ id, view }: { id: string; view: Route["view"] }) {
   const own = ownCalls.value.get(id);
   // The daemon holds an ended call for a minute; the panel does for as long as it is open.
   const last = useRef<Call>(undefined);
-  const call = own ?? calls.get(id) ?? last.current;
+  const call = own ?? heldCall(id, view) ?? last.current;
   last.current = call;
+  void replaced.value;
   void call?.revision.value;
   const heading = useRef<HTMLHeadingElement>(null);
-  const [summary, setSummary] = useState<CallSummary>();
+  const [found, setFound] = useState<Found>();
+  // Another call may have taken the place of the one with this id.
+  const summary = found?.call === call ? found?.summary : undefined;
   const [problem, setProblem] = useState("");
   const [missing, setMissing] = useState(false);
   const [, redraw] = useState(0);
-  const ended = call?.ended ?? true;
+  // Before that, the daemon may hold the summary of an earlier call with this id.
+  const due = call?.summarised ?? true;
   useEffect(() => heading.current?.focus(), []);
   useEffect(() => {
     // The list of the page holds no probabilities of windows before it was opened; the daemon does.
-    if (own) return;
+    if (own || !call) return;
     get<FullCall>(`/api/live/${encodeURIComponent(id)}`)
-      .then((full) => full && calls.get(id)?.fill(full))
+      .then((full) => full?.since === call.since && call.fill(full))
       .then(() => redraw((value) => value + 1))
       .catch((error: Error) => setProblem(error.message));
-  }, [id]);
+  }, [id, call]);
   useEffect(() => {
-    if (own || !ended || summary) return;
+    if (own || !due || summary) return;
     let timer: ReturnType<typeof setTimeout>;
-    let tries = 0;
+    let [tries, stopped] = [0, false];
     const ask = async () => {
       try {
-        const found = await get<CallSummary>(`/api/calls/${encodeURIComponent(id)}`);
-        if (found) return setSummary(found);
+        const summary = await get<CallSummary>(`/api/calls/${encodeURIComponent(id)}`);
+        if (stopped) return;
+        if (summary) return setFound({ call, summary });
         setMissing(true);
         tries += 1;
         if (tries < MOST_TRIES) timer = setTimeout(ask, RETRY);
@@ -53,8 +64,11 @@ export function Detail({ id }: { id: string }) {
       }
     };
     void ask();
-    return () => clearTimeout(timer);
-  }, [id, ended, summary]);
+    return () => {
+      stopped = true;
+      clearTimeout(timer);
+    };
+  }, [id, call, due, summary]);
   useEffect(() => {
     // Charts of an open call are drawn again while the panel is open, also where its card is not visible.
     const timer = setInterval(() => redraw((value) => value + 1), 500);
@@ -63,7 +77,7 @@ export function Detail({ id }: { id: string }) {
   return (
     <aside class="panel" aria-labelledby="call-heading">
       <header>
-        <h2 id="call-heading" tabIndex={-1} ref={heading}>
+        <h2 id="call-heading" tabIndex={-1} ref={heading} title={summary?.callId ?? id}>
           {summary?.callId ?? id}
         </h2>
         <button type="button" class="quiet" onClick={closeCall} title="Close (Esc)">
@@ -88,6 +102,12 @@ export function Detail({ id }: { id: string }) {
       </div>
     </aside>
   );
+}
+
+/** Returns the call of the daemon that the panel shows. In the list of ended calls it is one with a summary: a call that is open has the id of an earlier one. */
+function heldCall(id: string, view: Route["view"]): Call | undefined {
+  const call = calls.get(id);
+  return view === "live" || call?.summarised ? call : undefined;
 }
 
 function Facts({ call }: { call: Call }) {

@@ -90,6 +90,7 @@ function Row({ call, id }: { call: CallSummary; id: string }) {
   const channels = call.channels ?? [];
   const analysed = channels.filter((channel) => channel.analysed);
   const talk = channels.filter((channel) => channel.talkShare !== undefined);
+  const talked = talk.map((it) => `${channelName(it.name ?? "")} ${percent(it.talkShare ?? 0)}`).join(", ") || "–";
   return (
     <tr>
       <th scope="row">
@@ -108,7 +109,9 @@ function Row({ call, id }: { call: CallSummary; id: string }) {
         ))}
       </td>
       <td>{analysed.map((it) => (it.valence === undefined ? "–" : signed(it.valence))).join(" / ")}</td>
-      <td>{talk.map((it) => `${channelName(it.name ?? "")} ${percent(it.talkShare ?? 0)}`).join(", ") || "–"}</td>
+      <td class="cut" title={talked}>
+        {talked}
+      </td>
       <td>{call.endReason}</td>
     </tr>
   );

@@ -26,11 +26,13 @@ export interface ChannelView {
 export interface CallView {
   call_id: string;
   source: string;
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970. Another call of the same id has another one. */
   since: number;
   stream_ids: string[];
   attributes: Record<string, string>;
   ended: boolean;
+  /** Whether it is over and its summary is held. */
+  summarised: boolean;
   channels: ChannelView[];
 }
 

@@ -18,6 +18,8 @@ export class Call {
   streamIds: string[] = [];
   attributes: Record<string, string> = {};
   ended = false;
+  /** Whether the daemon holds its summary. */
+  summarised = false;
   channels: Channel[] = [];
   alerts: AlertView[] = [];
   /** Changes when the call is to be shown again. */
@@ -35,6 +37,7 @@ export class Call {
     this.streamIds = view.stream_ids;
     this.attributes = view.attributes;
     this.ended = view.ended;
+    this.summarised = view.summarised;
     this.channels = view.channels.map((channel, index) => {
       const known = this.channels[index];
       return known ? Object.assign(known, channel) : { ...channel, windows: [] };
@@ -110,6 +113,8 @@ export type Order = "attention" | "newest" | "longest";
 export type Status = "connecting" | "live" | "behind" | "lost" | "locked";
 
 export const calls = new Map<string, Call>();
+/** Changes when another call takes the place of one with its id. */
+export const replaced = signal(0);
 /** Calls that are not on the board of the daemon: recordings that this page sent. */
 export const ownCalls = signal<ReadonlyMap<string, Call>>(new Map());
 /** Labels with a valence. */
@@ -143,7 +148,7 @@ let arrived: { at: number; windows: number }[] = [];
 export function applySnapshot(snapshot: Snapshot): void {
   const present = new Set(snapshot.calls.map((call) => call.call_id));
   for (const id of calls.keys()) if (!present.has(id)) calls.delete(id);
-  for (const full of snapshot.calls) callOf(full.call_id).fill(full);
+  for (const full of snapshot.calls) callOf(full).fill(full);
   batch(() => {
     version.value = snapshot.version;
     hidden.value = snapshot.hidden;
@@ -154,26 +159,31 @@ export function applySnapshot(snapshot: Snapshot): void {
 }
 
 export function applyBatch(change: Batch): void {
-  for (const view of change.calls) callOf(view.call_id).describe(view);
+  for (const id of change.removed) calls.delete(id);
+  for (const view of change.calls) callOf(view).describe(view);
   for (const window of change.windows) calls.get(window.call_id)?.add(window.channel, window);
   for (const id of change.ended) {
     const call = calls.get(id);
     if (call) [call.ended, call.dirty] = [true, true];
   }
-  for (const id of change.removed) calls.delete(id);
   for (const alert of change.alerts) applyAlert(alert);
   batch(() => {
     hidden.value = change.hidden;
     missed.value += change.missed;
     measure(change.windows.length);
-    if (change.alerts.length || change.removed.length || change.ended.length) collectAlerts();
-    if (change.calls.length || change.removed.length || change.ended.length || change.alerts.length) arrange();
+    if (change.calls.length || change.removed.length || change.ended.length || change.alerts.length) {
+      collectAlerts();
+      arrange();
+    }
   });
 }
 
-function callOf(id: string): Call {
+/** Returns the call of a description. It is a new one where the call of this id began at another time. */
+function callOf({ call_id: id, since }: CallView): Call {
   let call = calls.get(id);
-  if (!call) calls.set(id, (call = new Call(id)));
+  if (call && call.since === since) return call;
+  if (call) replaced.value += 1;
+  calls.set(id, (call = new Call(id)));
   return call;
 }
 

@@ -8,16 +8,29 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use prost::Message;
 use tokio::sync::broadcast;
 
 use crate::calls::Options;
+use crate::calls::page::page;
 use crate::proto::Alert;
 
 /// Changes that a watcher may be behind.
 const WATCHED: usize = 1_024;
 
-/// Alerts with the time of their last change, in order of these times.
-type Held = VecDeque<(Instant, Arc<Alert>)>;
+/// Alerts in the order of their last changes.
+type Held = VecDeque<HeldAlert>;
+
+#[derive(Debug)]
+struct HeldAlert {
+    /// Counts the changes.
+    number: u64,
+    /// When it changed last.
+    since: Instant,
+    /// Bytes of the alert, encoded.
+    size: usize,
+    alert: Arc<Alert>,
+}
 
 /// The alerts of calls. Clones share them.
 #[derive(Debug, Clone)]
@@ -39,8 +52,10 @@ impl AlertLog {
     /// Adds an alert that was raised or cleared. It replaces its earlier state.
     pub fn add(&self, alert: &Arc<Alert>) {
         let mut held = self.held();
-        held.retain(|(_, other)| other.alert_id != alert.alert_id);
-        held.push_back((Instant::now(), alert.clone()));
+        let number = held.back().map_or(0, |last| last.number + 1);
+        held.retain(|other| other.alert.alert_id != alert.alert_id);
+        let (since, size) = (Instant::now(), alert.encoded_len());
+        held.push_back(HeldAlert { number, since, size, alert: alert.clone() });
         let excess = held.len().saturating_sub(self.keep);
         held.drain(..excess);
         drop(held);
@@ -48,10 +63,14 @@ impl AlertLog {
         let _ = self.changes.send(alert.clone());
     }
 
-    /// Returns the alerts that are held, the one that changed last first.
+    /// Returns at most `size` alerts, the one that changed last first: those that changed before the change with the number `before`. There are fewer
+    /// where more would have over 2 MiB. The number is where the next page begins; `None` on the last one.
     #[must_use]
-    pub fn newest(&self) -> Vec<Arc<Alert>> {
-        self.held().iter().rev().map(|(_, alert)| alert.clone()).collect()
+    pub fn page(&self, size: usize, before: Option<u64>) -> (Vec<Arc<Alert>>, Option<u64>) {
+        let held = self.held();
+        let newest = held.iter().rev().map(|held| (held.number, held.size, &held.alert));
+        let (alerts, next) = page(newest, size, before);
+        (alerts.into_iter().cloned().collect(), next)
     }
 
     /// Returns a receiver of the alerts that change from now on.
@@ -63,7 +82,7 @@ impl AlertLog {
     /// The alerts that are still to be held.
     fn held(&self) -> MutexGuard<'_, Held> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        while held.front().is_some_and(|(since, _)| since.elapsed() > self.keep_for) {
+        while held.front().is_some_and(|oldest| oldest.since.elapsed() > self.keep_for) {
             held.pop_front();
         }
         held
@@ -83,16 +102,19 @@ mod tests {
             let (alert_id, state) = (alert_id.to_owned(), state.to_owned());
             log.add(&Arc::new(Alert { alert_id, state, ..Alert::default() }));
         }
-        let newest = log.newest();
+        let (newest, next) = log.page(9, None);
         let newest: Vec<(&str, &str)> =
             newest.iter().map(|alert| (alert.alert_id.as_str(), alert.state.as_str())).collect();
-        assert_eq!(newest, [("b", "cleared"), ("c", "raised")]);
+        assert_eq!((newest, next), (vec![("b", "cleared"), ("c", "raised")], None));
+        let (first, next) = log.page(1, None);
+        let (second, last) = log.page(1, next);
+        assert_eq!((&*first[0].alert_id, &*second[0].alert_id, last), ("b", "c", None));
         for (alert_id, state) in changes {
             let alert = watch.try_recv().unwrap();
             assert_eq!((alert.alert_id.as_str(), alert.state.as_str()), (alert_id, state));
         }
-        assert!(
-            AlertLog::new(&Options { keep_for: Duration::ZERO, ..Options::default() }).newest().is_empty()
-        );
+        let forgets = AlertLog::new(&Options { keep_for: Duration::ZERO, ..Options::default() });
+        forgets.add(&Arc::default());
+        assert!(forgets.page(9, None).0.is_empty());
     }
 }

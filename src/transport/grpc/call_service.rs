@@ -13,17 +13,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::authorize::principal_of;
-use crate::calls::CallStore;
+use crate::calls::{CallStore, page_size as size_of_page};
 use crate::proto::call_service_server::CallService;
 use crate::proto::{
     Alert, CallSummary, GetCallRequest, ListCallsRequest, ListCallsResponse, WatchAlertsRequest,
     WatchAlertsResponse, WatchCallsRequest, WatchCallsResponse,
 };
-
-/// Summaries in a response where the request names no number.
-const PAGE: usize = 100;
-/// The most summaries in a response.
-const LARGEST_PAGE: usize = 1_000;
 
 /// The service of calls.
 #[derive(Debug)]
@@ -63,14 +58,13 @@ impl CallService for Calls {
         request: Request<ListCallsRequest>,
     ) -> Result<Response<ListCallsResponse>, Status> {
         let ListCallsRequest { page_size, page_token } = request.into_inner();
-        let size = if page_size == 0 { PAGE } else { (page_size as usize).min(LARGEST_PAGE) };
         let before = match page_token.as_str() {
             "" => None,
             token => Some(token.parse().map_err(|_| {
                 Status::invalid_argument(format!("page_token: {token:?}: not one of a response"))
             })?),
         };
-        let page = self.store.page(size, before);
+        let page = self.store.page(size_of_page(page_size), before);
         Ok(Response::new(ListCallsResponse {
             calls: page.calls.into_iter().map(Arc::unwrap_or_clone).collect(),
             next_page_token: page.next.map(|next| next.to_string()).unwrap_or_default(),

@@ -4,6 +4,7 @@
 //! Invariant: the number of calls is bounded, and so is each call.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::held_call::{HeldCall, MOST_WINDOWS};
@@ -51,6 +52,7 @@ impl Board {
         match item {
             LiveItem::Window(window) => self.window(window, (now, time), in_batch),
             LiveItem::Ended(stream) => self.stream_ended(stream, now),
+            LiveItem::CallEnded(key) => self.call_ended(key, now),
             LiveItem::Alert(stream, alert) => self.alert((stream, alert), (now, time), in_batch),
         }
     }
@@ -130,8 +132,25 @@ impl Board {
         self.calls.get_mut(&key).map(|call| (key, call))
     }
 
+    /// Puts a new call in the place of one that is over. Clients learn it from the description, whose `since` differs.
+    fn replace(&mut self, key: &CallKey, stream: &StreamInfo, (now, time): (Instant, i64)) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        let call_id = call.view.call_id.clone();
+        let time = time.max(call.view.since + 1);
+        // What the batch holds of the call before would be taken for the new one's.
+        self.batch.windows.retain(|window| window.call_id != call_id);
+        self.batch.alerts.retain(|alert| alert.call_id != call_id);
+        self.batch.ended.retain(|ended| *ended != call_id);
+        *call = HeldCall::new(call_id, stream, (now, time));
+        self.described.insert(key.clone());
+    }
+
     fn window(&mut self, window: &LiveWindow, (now, time): (Instant, i64), in_batch: bool) {
         let valence = window.event.as_deref().and_then(|event| self.valences.of(event));
+        let key = CallKey::of(&window.stream);
+        if self.calls.get(&key).is_some_and(|call| call.precedes(window)) {
+            self.replace(&key, &window.stream, (now, time));
+        }
         let Some((key, call)) = self.held(&window.stream, (now, time)) else { return };
         let Some((channel, view, changed)) = call.add(window, valence, now) else { return };
         let call_id = call.view.call_id.clone();
@@ -143,21 +162,34 @@ impl Board {
         }
     }
 
-    fn stream_ended(&mut self, stream: &StreamInfo, now: Instant) {
+    fn stream_ended(&mut self, stream: &Arc<StreamInfo>, now: Instant) {
         let key = CallKey::of(stream);
         self.hidden.remove(&key);
         let Some(call) = self.calls.get_mut(&key) else { return };
-        if call.end_stream(&stream.stream_id, now) {
+        if call.end_stream(stream, now) {
             self.batch.ended.push(call.view.call_id.clone());
         }
     }
 
+    fn call_ended(&mut self, key: &CallKey, now: Instant) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        if call.end(now) {
+            self.batch.ended.push(call.view.call_id.clone());
+        }
+        self.described.insert(key.clone());
+    }
+
     fn alert(
         &mut self,
-        (stream, alert): (&StreamInfo, &LiveAlert),
+        (stream, alert): (&Arc<StreamInfo>, &LiveAlert),
         (now, time): (Instant, i64),
         in_batch: bool,
     ) {
+        let key = CallKey::of(stream);
+        if self.calls.get(&key).is_some_and(|call| call.view.summarised) {
+            // All alerts of a call come before its summary.
+            self.replace(&key, stream, (now, time));
+        }
         let placed = self.held(stream, (now, time)).map(|(_, call)| call.add_alert(stream, alert));
         if in_batch {
             self.batch.alerts.push(placed.unwrap_or_else(|| alert.clone()));

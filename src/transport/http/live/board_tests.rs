@@ -37,16 +37,35 @@ impl Talk {
     }
 
     fn window(&mut self, stream: &Arc<StreamInfo>, channel: u32, second: u64) {
+        self.window_of((stream, false), channel, second);
+    }
+
+    /// A window of a partition's stream, which may have been read before.
+    fn window_of_partition(&mut self, stream: &Arc<StreamInfo>, second: u64) {
+        self.window_of((stream, true), 0, second);
+    }
+
+    fn window_of(&mut self, (stream, resumes): (&Arc<StreamInfo>, bool), channel: u32, second: u64) {
         let start = Duration::from_secs(second);
         let (stream, end) = (stream.clone(), start + Duration::from_secs(3));
         let (loudness, speech) = (Some(-23.456), Some(1.0 / 3.0));
         let event = if channel == 0 { event(0.75) } else { None };
-        let window = LiveWindow { stream, channel, start, end, event, loudness, speech };
+        let window = LiveWindow { stream, channel, start, end, event, loudness, speech, resumes };
         self.board.add(&LiveItem::Window(Arc::new(window)), (self.now, 1_000), true);
     }
 
     fn end(&mut self, stream: &Arc<StreamInfo>) {
         self.board.add(&LiveItem::Ended(stream.clone()), (self.now, 1_000), true);
+    }
+
+    fn end_call(&mut self, stream: &Arc<StreamInfo>) {
+        self.board.add(&LiveItem::CallEnded(CallKey::of(stream)), (self.now, 1_000), true);
+    }
+
+    /// The first start, the last start, and the number of windows of a call's first channel.
+    fn starts(&self, call_id: &str) -> (f32, f32, usize) {
+        let windows = self.board.call(call_id).unwrap().windows.remove(0);
+        (windows[0].start, windows[windows.len() - 1].start, windows.len())
     }
 }
 
@@ -94,6 +113,81 @@ fn a_call_ends_with_its_last_stream_and_a_transfer_goes_on_behind_it() {
     talk.board.expire(ended + KEEP_ENDED);
     assert!(talk.board.call("call").is_none());
     assert_eq!(talk.board.take_batch(0).unwrap().removed, ["call"]);
+}
+
+#[test]
+fn a_stream_behind_the_summary_of_a_call_begins_another_call_of_its_id() {
+    let mut talk = Talk::new();
+    let (old, new) = (stream("old", Some("call")), stream("new", Some("call")));
+    let alert = |alert_id: &str| {
+        let (alert_id, call_id) = (alert_id.to_owned(), "call".to_owned());
+        Arc::new(LiveAlert { alert_id, call_id, ..LiveAlert::default() })
+    };
+    (0..9).for_each(|second| talk.window(&old, 0, second));
+    talk.window(&old, 1, 0);
+    talk.board.add(&LiveItem::Alert(old.clone(), alert("a")), (talk.now, 0), true);
+    talk.end(&old);
+    assert!(!talk.board.call("call").unwrap().call.summarised);
+    talk.end_call(&old);
+    let before = talk.board.call("call").unwrap().call;
+    assert!(before.ended && before.summarised);
+    // All of this is in one batch, which holds nothing of the call before.
+    talk.window(&new, 0, 0);
+    talk.window(&new, 0, 1);
+    let batch = talk.board.take_batch(0).unwrap();
+    assert_eq!((batch.windows.len(), batch.alerts.len(), batch.ended.len()), (2, 0, 0));
+    let call = &batch.calls[0];
+    assert_eq!((batch.calls.len(), &call.stream_ids[..]), (1, &["new".to_owned()][..]));
+    assert!(!call.ended && !call.summarised && call.since > before.since);
+    assert_eq!((call.channels.len(), talk.starts("call")), (1, (0.0, 1.0, 2)));
+    assert!(talk.board.call("call").unwrap().alerts.is_empty());
+    // A late end of the stream before ends nothing.
+    talk.end(&old);
+    assert!(!talk.board.call("call").unwrap().call.ended);
+    // An alert may come before the first window of the next call.
+    talk.end(&new);
+    talk.end_call(&new);
+    talk.board.add(&LiveItem::Alert(stream("next", Some("call")), alert("b")), (talk.now, 0), true);
+    let call = talk.board.call("call").unwrap();
+    assert_eq!((call.call.stream_ids, call.alerts.len()), (vec!["next".to_owned()], 1));
+}
+
+#[test]
+fn a_call_is_over_with_its_summary_even_where_the_end_of_a_stream_comes_later() {
+    let mut talk = Talk::new();
+    let one = stream("one", Some("call"));
+    talk.window(&one, 0, 0);
+    talk.end_call(&one);
+    talk.end(&one);
+    let batch = talk.board.take_batch(0).unwrap();
+    assert_eq!((batch.ended, batch.calls[0].summarised), (vec!["call".to_owned()], true));
+}
+
+#[test]
+fn a_stream_id_that_is_used_again_begins_anew_and_that_of_a_partition_goes_on() {
+    for call_id in [None, Some("one")] {
+        let mut talk = Talk::new();
+        let opened = |_| stream("one", call_id);
+        let [first, again, moved, read_again] = [0, 1, 2, 3].map(opened);
+        (0..3).for_each(|second| talk.window(&first, 0, second));
+        // The next stream of this id opens before the end of the first one arrives.
+        talk.window(&again, 0, 0);
+        talk.end(&first);
+        assert!(!talk.board.call("one").unwrap().call.ended);
+        talk.window(&again, 0, 1);
+        talk.end(&again);
+        // Without a call it is a call of its own, and else a part of the call that follows the one before.
+        let begins = if call_id.is_none() { (0.0, 1.0, 2) } else { (0.0, 6.0, 5) };
+        assert_eq!(talk.starts("one"), begins, "{call_id:?}");
+        let (_, last, number) = begins;
+        talk.window_of_partition(&moved, 2);
+        talk.end(&moved);
+        assert_eq!(talk.starts("one"), (0.0, last + 1.0, number + 1), "{call_id:?}");
+        // Read from its beginning, it is not known to be the same.
+        talk.window_of_partition(&read_again, 0);
+        let (first, _, number) = talk.starts("one");
+        assert_eq!((first, number == 1), (0.0, call_id.is_none()), "{call_id:?}");
+    }
 }
 
 #[test]

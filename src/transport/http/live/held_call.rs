@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::view::{CallView, ChannelView, FullCall, WindowView};
 use crate::publish::live::{LiveAlert, LiveWindow};
@@ -34,11 +34,22 @@ pub(super) struct HeldCall {
     pub changed: Instant,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct HeldStream {
+    /// What all windows share from its opening to its end.
+    info: Arc<StreamInfo>,
     /// Its start, in seconds from the start of the call.
     offset: f32,
+    /// The start of its first window, from its own start.
+    first: Duration,
     open: bool,
+}
+
+impl HeldStream {
+    /// Returns whether a window belongs to a later stream that has the same id, not to this one after another reader had it.
+    fn precedes(&self, window: &LiveWindow) -> bool {
+        !Arc::ptr_eq(&self.info, &window.stream) && (!window.resumes || window.start <= self.first)
+    }
 }
 
 impl HeldCall {
@@ -71,7 +82,7 @@ impl HeldCall {
         now: Instant,
     ) -> Option<(usize, WindowView, bool)> {
         let before = (self.streams.len(), self.view.channels.len(), self.view.ended);
-        let offset = self.stream(&window.stream)?;
+        let offset = self.stream_of(window)?;
         let channel = self.channel(window)?;
         let described = describe(&mut self.view.channels[channel], window);
         self.changed = now;
@@ -84,13 +95,31 @@ impl HeldCall {
         Some((channel, view, described || before != after))
     }
 
-    /// Returns the start of a stream in the call. A stream that is new follows the ones that have ended.
-    fn stream(&mut self, stream: &StreamInfo) -> Option<f32> {
-        if let Some(held) = self.streams.get_mut(&stream.stream_id) {
-            (held.open, self.view.ended) = (true, false);
-            return Some(held.offset);
+    /// Returns whether a window belongs to another call of the same id: this one has ended, and no transfer goes on with it.
+    pub fn precedes(&self, window: &LiveWindow) -> bool {
+        let restarts =
+            || self.streams.get(&window.stream.stream_id).is_some_and(|held| held.precedes(window));
+        self.view.summarised || (window.stream.call.is_none() && restarts())
+    }
+
+    /// Returns the start of a window's stream in the call.
+    fn stream_of(&mut self, window: &LiveWindow) -> Option<f32> {
+        match self.streams.get_mut(&window.stream.stream_id) {
+            Some(held) if held.precedes(window) => held.open = false,
+            Some(held) => {
+                held.info = window.stream.clone();
+                (held.open, self.view.ended) = (true, false);
+                return Some(held.offset);
+            }
+            None => {}
         }
-        if self.streams.len() >= MOST_STREAMS {
+        self.open_stream(&window.stream, window.start)
+    }
+
+    /// Adds a stream and returns its start in the call. It follows the ones that have ended.
+    fn open_stream(&mut self, stream: &Arc<StreamInfo>, first: Duration) -> Option<f32> {
+        let is_known = self.streams.contains_key(&stream.stream_id);
+        if !is_known && self.streams.len() >= MOST_STREAMS {
             return None;
         }
         let since = self
@@ -101,8 +130,11 @@ impl HeldCall {
         let ends = self.windows.iter().filter_map(|windows| windows.back()).map(|window| window.end);
         let behind = if ended { ends.fold(0.0, f32::max) } else { 0.0 };
         let offset = behind.max(since as f32 / 1_000.0);
-        self.streams.insert(stream.stream_id.clone(), HeldStream { offset, open: true });
-        self.view.stream_ids.push(stream.stream_id.to_string());
+        let held = HeldStream { info: stream.clone(), offset, first, open: true };
+        self.streams.insert(stream.stream_id.clone(), held);
+        if !is_known {
+            self.view.stream_ids.push(stream.stream_id.to_string());
+        }
         self.view.ended = false;
         Some(offset)
     }
@@ -140,8 +172,10 @@ impl HeldCall {
     }
 
     /// Notes the end of a stream; returns whether the call ends with it.
-    pub fn end_stream(&mut self, stream_id: &str, now: Instant) -> bool {
-        let Some(held) = self.streams.get_mut(stream_id) else { return false };
+    pub fn end_stream(&mut self, stream: &Arc<StreamInfo>, now: Instant) -> bool {
+        // A stream may open with the same id before the end of this one arrives.
+        let same = |held: &&mut HeldStream| Arc::ptr_eq(&held.info, stream);
+        let Some(held) = self.streams.get_mut(&stream.stream_id).filter(same) else { return false };
         held.open = false;
         let ends = !self.view.ended && self.streams.values().all(|stream| !stream.open);
         if ends {
@@ -150,11 +184,19 @@ impl HeldCall {
         ends
     }
 
+    /// Notes that the call is over and its summary held; returns whether a stream was still open here.
+    pub fn end(&mut self, now: Instant) -> bool {
+        self.streams.values_mut().for_each(|stream| stream.open = false);
+        let ends = !self.view.ended;
+        (self.view.summarised, self.view.ended, self.changed) = (true, true, now);
+        ends
+    }
+
     /// Adds an alert of a stream, in place of an earlier one with the same id. Returns it with times from the start of the call.
-    pub fn add_alert(&mut self, stream: &StreamInfo, alert: &LiveAlert) -> LiveAlert {
+    pub fn add_alert(&mut self, stream: &Arc<StreamInfo>, alert: &LiveAlert) -> LiveAlert {
         // The end of a stream may clear its alerts, and does not open it again.
         let known = self.streams.get(&stream.stream_id).map(|held| held.offset);
-        let offset = f64::from(known.or_else(|| self.stream(stream)).unwrap_or(0.0));
+        let offset = f64::from(known.or_else(|| self.open_stream(stream, Duration::ZERO)).unwrap_or(0.0));
         let alert = LiveAlert {
             call_id: self.view.call_id.clone(),
             start: alert.start + offset,

@@ -16,7 +16,7 @@ pub(super) struct CallView {
     pub call_id: String,
     /// The source of its first stream, where it is known.
     pub source: &'static str,
-    /// When its first window was seen here.
+    /// When its first window was seen here. Another call of the same id has another one.
     pub since: i64,
     /// Its streams in the order of their first windows.
     pub stream_ids: Vec<String>,
@@ -24,6 +24,8 @@ pub(super) struct CallView {
     pub attributes: BTreeMap<String, String>,
     /// Whether no stream of it is open.
     pub ended: bool,
+    /// Whether it is over and its summary is held.
+    pub summarised: bool,
     /// Its channels; windows name them by their place in this list.
     pub channels: Vec<ChannelView>,
 }

@@ -45,7 +45,7 @@ async fn start() -> Server {
         access: Access::new(
             &ingest::Options::default(),
             &ingest::PrivacyOptions::default(),
-            true,
+            address.ip(),
             &Gate::open(),
         ),
         announced_calls: None,
@@ -65,7 +65,7 @@ async fn start() -> Server {
 /// Status line and body.
 async fn get(address: SocketAddr, path: &str) -> (String, String) {
     let mut connection = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     connection.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).await.unwrap();

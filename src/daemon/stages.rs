@@ -3,6 +3,7 @@
 //! Input: the configuration and the channels that the composition root made. Output: the task of each stage. Nothing here decides the order.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -107,9 +108,9 @@ pub(super) fn http(
     (sessions, calls, live, announced): (&SessionSlot, &CallStore, &LiveTap, &Option<AnnouncedCalls>),
 ) -> Task<Result<(), std::io::Error>> {
     let (readiness, gate, sessions) = (readiness.clone(), gate.clone(), sessions.clone());
-    let loopback = config.http.address.ip().to_canonical().is_loopback();
+    let address = config.http.address.ip();
     let token = config.http.token.as_deref();
-    let access = Access::new(&with_token(&config.ingest, token), &config.privacy, loopback, &gate);
+    let access = Access::new(&with_token(&config.ingest, token), &config.privacy, address, &gate);
     let token = token.map(Into::into);
     if config.ingest.analyse.iter().any(|name| name == "agent") {
         tracing::warn!(
@@ -124,7 +125,7 @@ pub(super) fn http(
         readiness,
         gate,
         token,
-        exposed: !loopback,
+        exposed: !address.to_canonical().is_loopback(),
         sessions,
         calls,
         live,
@@ -147,7 +148,8 @@ pub(super) fn audiosocket(
     config: &Config,
     sessions: &SessionSlot,
 ) -> Task<Result<(), std::io::Error>> {
-    let access = Access::new(&config.ingest, &config.privacy, false, &Gate::open());
+    let address = config.ingest.audiosocket_address.map_or(Ipv4Addr::UNSPECIFIED.into(), |it| it.ip());
+    let access = Access::new(&config.ingest, &config.privacy, address, &Gate::open());
     let server = AudioSocket { access, sessions: sessions.clone(), calls };
     Task::spawn(|stop| serve_audiosocket(port, server, stop))
 }

@@ -35,7 +35,7 @@ use crate::calls::CallStore;
 use crate::security::{AuthError, Gate, Peer, Principal, Scope};
 use crate::telemetry::Readiness;
 use crate::transport::ingest::{self, Access, AnnouncedCalls};
-use crate::transport::{Client, Listener};
+use crate::transport::{Client, Listener, OwnHost};
 pub use analyze::{HttpSessions, SessionSlot};
 use call_count::count_call;
 pub use live::LiveFeed;
@@ -166,12 +166,12 @@ pub fn router(state: State) -> Router {
         gate: state.gate.clone(),
         token: state.token.clone(),
         exposed: state.exposed,
+        own_host: state.access.own_host().clone(),
         scope,
     };
     Router::new()
         // The page holds no data; what it shows comes from `/api`.
-        .route("/", get(page::index))
-        .route("/assets/{name}", get(page::file))
+        .merge(page_files().route_layer(from_fn_with_state(needing(Scope::Read), of_own_host)))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -194,6 +194,11 @@ pub fn router(state: State) -> Router {
         .with_state(state)
 }
 
+/// Returns the routes of the page.
+fn page_files() -> Router<State> {
+    Router::new().route("/", get(page::index)).route("/assets/{name}", get(page::file))
+}
+
 /// Returns the routes of calls.
 fn calls_api() -> Router<State> {
     Router::new()
@@ -210,6 +215,7 @@ struct Needed {
     gate: Gate,
     token: Option<Arc<str>>,
     exposed: bool,
+    own_host: OwnHost,
     scope: Scope,
 }
 
@@ -223,6 +229,16 @@ impl Needed {
             }
             (None, false) => None,
         }
+    }
+
+    /// Returns why a request that needs no credential is refused: pages of other sites reach a server on loopback, too.
+    fn foreign(&self, peer: &Peer, request: &Request) -> Option<Response> {
+        let needs_credential = self.gate.is_on() || self.token.is_some() || self.exposed;
+        if needs_credential {
+            return None;
+        }
+        let text = self.own_host.refusal(request.uri(), request.headers(), peer.address)?;
+        Some((StatusCode::FORBIDDEN, format!("{text}\n")).into_response())
     }
 
     /// Returns whether a request has the token. Compares in constant time.
@@ -241,6 +257,9 @@ async fn authorize(
     mut request: Request,
     next: Next,
 ) -> Response {
+    if let Some(refused) = needed.foreign(&peer, &request) {
+        return refused;
+    }
     let authorization = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
     let principal = if needed.has_token(authorization) {
         Ok(Principal::anonymous())
@@ -264,6 +283,19 @@ async fn authorize(
             (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, seconds)], text).into_response()
         }
         _ => (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], text).into_response(),
+    }
+}
+
+/// Passes a request for the page on, unless it names another host where nothing needs a credential.
+async fn of_own_host(
+    Shared(needed): Shared<Needed>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match needed.foreign(&peer, &request) {
+        Some(refused) => refused,
+        None => next.run(request).await,
     }
 }
 

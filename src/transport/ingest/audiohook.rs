@@ -10,25 +10,25 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::State as Shared;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{ConnectInfo, State as Shared};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::Access;
 use super::admission::check_room;
 use super::audiohook_message::{Channels, CloseReason, Open};
 use super::audiohook_protocol::{AudioStep, DisconnectReason, Protocol, Step, Violation};
 use super::audiohook_signature::{ORGANIZATION, SESSION, text};
 use super::live_stream::{LiveCall, LiveStream};
 use super::websocket::{Closing, Incoming, close, drain, limited, next, too_large};
+use super::{Access, Handshake};
 use crate::audio::{AudioFormat, Encoding};
 use crate::proto::AudioChunk;
-use crate::security::Principal;
+use crate::security::{Peer, Principal};
 use crate::session::Refusal;
 use crate::stream::EndReason;
 use crate::telemetry::excerpt;
@@ -45,15 +45,16 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Handles the request for a connection.
 pub(in crate::transport) async fn audiohook(
     Shared(state): Shared<State>,
-    uri: Uri,
-    headers: HeaderMap,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    (uri, headers): (Uri, HeaderMap),
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    if let Err(error) = state.access.check_audiohook(target, &headers) {
+    let handshake = Handshake { peer: &peer, uri: &uri, headers: &headers };
+    if let Err(error) = state.access.check_audiohook(handshake) {
         tracing::debug!(%error, "an AudioHook request was refused");
         let challenge = [(header::WWW_AUTHENTICATE, "Signature")];
-        return (StatusCode::UNAUTHORIZED, challenge, format!("{error}\n")).into_response();
+        return (StatusCode::UNAUTHORIZED, challenge, state.access.refusal(handshake, &error.to_string()))
+            .into_response();
     }
     let Some(sessions) = state.sessions.get().filter(|it| !it.links.draining.is_cancelled()) else {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", state.readiness.status())).into_response();

@@ -12,20 +12,20 @@ use axum::body::Bytes;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{ConnectInfo, Query, State as Shared};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{FutureExt, SinkExt, StreamExt};
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 
-use super::Access;
 use super::admission::{Owner, admit, note_unanalysed};
 use super::intake::Intake;
 use super::raw_format::Declaration;
 use super::websocket::{
     Closing, Incoming, close, close_code_of, drain, draining, end_of, limited, next, rest, too_large,
 };
+use super::{Access, Handshake};
 use crate::proto::AudioChunk;
 use crate::security::{Peer, Principal, paced};
 use crate::serving::CallReply;
@@ -37,16 +37,20 @@ use crate::transport::http::{HttpSessions, State};
 /// Subprotocols that are echoed, in this order of preference.
 const PROTOCOLS: [&str; 4] = ["audio.jambonz.org", "audio.drachtio.org", "token", "bearer"];
 
+/// The answer to a request that is refused.
+const REFUSED: &str = "token: missing or wrong (ingest.tokens)";
+
 /// Handles the request for a connection.
 pub(in crate::transport) async fn listen(
     Shared(state): Shared<State>,
     Query(query): Query<HashMap<String, String>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
-    headers: HeaderMap,
+    (uri, headers): (Uri, HeaderMap),
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    let Some(principal) = state.access.principal(&peer, &headers, &query) else {
-        return (StatusCode::FORBIDDEN, "token: missing or wrong (ingest.tokens)\n").into_response();
+    let handshake = Handshake { peer: &peer, uri: &uri, headers: &headers };
+    let Some(principal) = state.access.principal(handshake, &query) else {
+        return (StatusCode::FORBIDDEN, state.access.refusal(handshake, REFUSED)).into_response();
     };
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,

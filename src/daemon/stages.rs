@@ -112,11 +112,6 @@ pub(super) fn http(
     let token = config.http.token.as_deref();
     let access = Access::new(&with_token(&config.ingest, token), &config.privacy, address, &gate);
     let token = token.map(Into::into);
-    if config.ingest.analyse.iter().any(|name| name == "agent") {
-        tracing::warn!(
-            "ingest.analyse names agent: the EU prohibits inferring emotions of employees (AI Act, article 5(1)(f))"
-        );
-    }
     let metrics = metrics::install();
     let (calls, live) = (calls.clone(), LiveFeed::start(live, &config.calls));
     let announced_calls = announced.clone();

@@ -24,7 +24,7 @@ use super::audiohook_message::{Channels, CloseReason, Open};
 use super::audiohook_protocol::{AudioStep, DisconnectReason, Protocol, Step, Violation};
 use super::audiohook_signature::{ORGANIZATION, SESSION, text};
 use super::live_stream::{LiveCall, LiveStream};
-use super::websocket::{Closing, Incoming, close, drain, limited, next, too_large};
+use super::websocket::{Closing, Incoming, close, drain, limited, next};
 use super::{Access, Handshake};
 use crate::audio::{AudioFormat, Encoding};
 use crate::proto::AudioChunk;
@@ -53,8 +53,11 @@ pub(in crate::transport) async fn audiohook(
     if let Err(error) = state.access.check_audiohook(handshake) {
         tracing::debug!(%error, "an AudioHook request was refused");
         let challenge = [(header::WWW_AUTHENTICATE, "Signature")];
-        return (StatusCode::UNAUTHORIZED, challenge, state.access.refusal(handshake, &error.to_string()))
-            .into_response();
+        return (
+            StatusCode::UNAUTHORIZED,
+            challenge,
+            state.access.refusal(handshake, &error.to_string()),
+        ).into_response();
     }
     let Some(sessions) = state.sessions.get().filter(|it| !it.links.draining.is_cancelled()) else {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", state.readiness.status())).into_response();
@@ -148,7 +151,7 @@ impl Connection {
         };
         let waits = self.protocol.is_new() || self.protocol.is_probe() || self.protocol.has_ended();
         tokio::select! {
-            message = next(&mut self.receiver) => Event::Message(message),
+            message = next(&mut self.receiver, Source::AUDIOHOOK) => Event::Message(message),
             outcome = ended => Event::Ended(outcome),
             () = self.sessions.links.draining.cancelled(), if !self.protocol.has_ended() => Event::Draining,
             () = &mut self.deadline, if waits => Event::Late,
@@ -162,8 +165,8 @@ impl Connection {
                 Err(violation) => self.refuse(violation).await,
             },
             Event::Message(Incoming::Binary(audio)) => self.audio(audio).await,
-            Event::Message(Incoming::TooLarge) => {
-                self.closing = Some(too_large());
+            Event::Message(Incoming::Invalid(closing)) => {
+                self.closing = Some(closing);
                 Err(Closed)
             }
             Event::Message(Incoming::Closed) => Err(Closed),
@@ -261,7 +264,7 @@ impl Connection {
             Some(Refusal::Draining) => {
                 self.disconnect(DisconnectReason::Completed, "affectd is shutting down").await
             }
-            Some(refusal) => self.disconnect(DisconnectReason::Error, &refusal.to_string()).await,
+            Some(refusal) => self.disconnect(DisconnectReason::Error, &refusal.text_without_position()).await,
             None => self.disconnect(DisconnectReason::Error, "the stream has ended").await,
         }
     }

@@ -22,9 +22,7 @@ use tokio::sync::oneshot;
 use super::admission::{Owner, admit, note_unanalysed};
 use super::intake::Intake;
 use super::raw_format::Declaration;
-use super::websocket::{
-    Closing, Incoming, close, close_code_of, drain, draining, end_of, limited, next, rest, too_large,
-};
+use super::websocket::{Closing, Incoming, close, drain, draining, end_of, limited, next, refused, rest};
 use super::{Access, Handshake};
 use crate::proto::AudioChunk;
 use crate::security::{Peer, Principal, paced};
@@ -81,11 +79,12 @@ struct Connection {
 }
 
 /// The way that a connection's input ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum InputEnd {
     CloseStream,
     Disconnected,
-    TooLarge,
+    /// By a message that is too large or breaks the protocol.
+    Invalid(Closing),
 }
 
 impl Connection {
@@ -129,8 +128,8 @@ impl Connection {
         let reading = tokio::spawn(read(receiver, (intake, call), end));
         let refusal = self.replies(&mut sender, inbox, ended).await;
         let closing = match (refusal, input_end.try_recv()) {
-            (Some(refusal), _) => (close_code_of(refusal.class()), refusal.to_string()),
-            (None, Ok(InputEnd::TooLarge)) => too_large(),
+            (Some(refusal), _) => refused(&refusal),
+            (None, Ok(InputEnd::Invalid(closing))) => closing,
             (None, _) => (close_code::NORMAL, String::new()),
         };
         close(&mut sender, closing).await;
@@ -146,13 +145,13 @@ impl Connection {
         let mut is_declared = false;
         let first = async {
             loop {
-                match next(receiver).await {
+                match next(receiver, Source::WEBSOCKET).await {
                     Incoming::Binary(audio) if audio.is_empty() => {}
                     Incoming::Binary(audio) => return Ok(audio),
                     Incoming::Text(text) if is_close(&text) => break,
                     Incoming::Text(text) if !is_declared => is_declared = self.declared.add_text(&text),
                     Incoming::Text(_) => {}
-                    Incoming::TooLarge => return Err(too_large()),
+                    Incoming::Invalid(closing) => return Err(closing),
                     Incoming::Closed => break,
                 }
             }
@@ -263,11 +262,11 @@ async fn read(
     ended: oneshot::Sender<InputEnd>,
 ) {
     let end = loop {
-        match next(&mut receiver).await {
+        match next(&mut receiver, Source::WEBSOCKET).await {
             Incoming::Binary(audio) => intake.add(&audio),
             Incoming::Text(text) if is_close(&text) => break InputEnd::CloseStream,
             Incoming::Text(_) => {}
-            Incoming::TooLarge => break InputEnd::TooLarge,
+            Incoming::Invalid(closing) => break InputEnd::Invalid(closing),
             Incoming::Closed => break InputEnd::Disconnected,
         }
     };

@@ -6,11 +6,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use affectd::calls::{CallStore, Options};
 use affectd::publish::live::LiveTap;
-use affectd::security::Gate;
+use affectd::security::{Attempts, Gate};
 use affectd::telemetry::Readiness;
 use affectd::telemetry::metrics::{self, METRICS, MetricKind, Source};
 use affectd::transport::http;
@@ -39,6 +40,7 @@ async fn start() -> Server {
         gate: Gate::open(),
         token: None,
         exposed: false,
+        attempts: Arc::new(Attempts::new(20)),
         sessions,
         calls,
         live: LiveFeed::start(&LiveTap::default(), &Options::default()),

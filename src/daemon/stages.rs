@@ -27,7 +27,7 @@ use crate::publish::CallOutput;
 use crate::publish::live::LiveTap;
 use crate::publish::publisher::Publisher;
 use crate::publish::tap::EventTap;
-use crate::security::{Gate, ServerTls};
+use crate::security::{Attempts, Gate, ServerTls};
 use crate::serving::{Decoders, EventSender, JobOrigin, RegistryReceiver, StreamSinks};
 use crate::session::{OpenStreams, SessionLinks};
 use crate::shard::{PartitionReport, ReportSender, Shards};
@@ -121,6 +121,7 @@ pub(super) fn http(
         gate,
         token,
         exposed: !address.to_canonical().is_loopback(),
+        attempts: Arc::new(Attempts::new(config.auth.max_failures)),
         sessions,
         calls,
         live,

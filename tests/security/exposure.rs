@@ -165,3 +165,41 @@ async fn a_credential_is_accepted_with_any_host() {
     let listen = format!("GET /v1/listen HTTP/1.1\r\nHost: voice.example.com\r\n{WEBSOCKET}{token}\r\n");
     assert!(response(&daemon, &listen).await.starts_with("HTTP/1.1 101"));
 }
+
+#[tokio::test]
+async fn guesses_of_tokens_without_a_principal_are_limited_and_known_tokens_are_not() {
+    let (_folder, options) = tiny();
+    let options = options.set("http.address", "0.0.0.0:0").set("auth.allow_insecure", "true");
+    let options = options.set("http.token", "secret").set("ingest.audiohook.keys", "key:c2VjcmV0");
+    let daemon = options.set("auth.max_failures", "4").start().await;
+    let right = "Authorization: Bearer secret\r\n";
+    assert_eq!(status(&daemon, "/api/calls", right).await, 200);
+    for _ in 0..6 {
+        assert_eq!(status(&daemon, "/api/calls", "").await, 403, "a request without a token is no guess");
+    }
+    for (path, headers, expected) in [
+        ("/api/calls", "Authorization: Bearer one\r\n", 403),
+        ("/v1/listen?token=two", "", 403),
+        ("/ingest/twilio", "Sec-WebSocket-Protocol: token, three\r\n", 403),
+        ("/ingest/audiohook", "X-API-KEY: four\r\n", 401),
+    ] {
+        assert_eq!(status(&daemon, path, headers).await, expected, "{path}");
+    }
+    let guess = "Authorization: Bearer five\r\n";
+    for path in
+        ["/api/calls", "/api/live", "/v1/listen", "/ingest/websocket", "/ingest/twilio", "/ingest/audiohook"]
+    {
+        assert_eq!(status(&daemon, path, guess).await, 429, "{path}");
+    }
+    assert_eq!(
+        status(&daemon, "/v1/listen?token=secret", "").await,
+        429,
+        "a token that was not accepted before"
+    );
+    let request = format!("GET /api/calls HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{guess}\r\n");
+    let refused = response(&daemon, &request).await.to_lowercase();
+    assert!(refused.contains("retry-after: ") && refused.contains("too many failed attempts"), "{refused}");
+    assert_eq!(status(&daemon, "/api/calls", right).await, 200, "a token that was accepted before");
+    assert_eq!(status(&daemon, "/api/calls", "").await, 403);
+    assert_eq!(status(&daemon, "/metrics", guess).await, 200);
+}

@@ -33,7 +33,7 @@ use crate::session::Refusal;
 use crate::stream::EndReason;
 use crate::telemetry::excerpt;
 use crate::telemetry::metrics::Source;
-use crate::transport::http::{HttpSessions, State};
+use crate::transport::http::{HttpSessions, State, wrong};
 
 /// How long the last events may take before `closed` is sent. The protocol allows five seconds.
 const LAST_EVENTS: Duration = Duration::from_secs(4);
@@ -53,11 +53,11 @@ pub(in crate::transport) async fn audiohook(
     if let Err(error) = state.access.check_audiohook(handshake) {
         tracing::debug!(%error, "an AudioHook request was refused");
         let challenge = [(header::WWW_AUTHENTICATE, "Signature")];
-        return (
+        return wrong((
             StatusCode::UNAUTHORIZED,
             challenge,
             state.access.refusal(handshake, &error.to_string()),
-        ).into_response();
+        ));
     }
     let Some(sessions) = state.sessions.get().filter(|it| !it.links.draining.is_cancelled()) else {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", state.readiness.status())).into_response();

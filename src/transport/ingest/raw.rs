@@ -30,7 +30,7 @@ use crate::serving::CallReply;
 use crate::session::{InputSession, Refusal, ReplyInbox, SessionError};
 use crate::stream::{EndReason, StreamCall};
 use crate::telemetry::metrics::Source;
-use crate::transport::http::{HttpSessions, State};
+use crate::transport::http::{HttpSessions, State, wrong};
 
 /// Subprotocols that are echoed, in this order of preference.
 const PROTOCOLS: [&str; 4] = ["audio.jambonz.org", "audio.drachtio.org", "token", "bearer"];
@@ -48,7 +48,7 @@ pub(in crate::transport) async fn listen(
 ) -> Response {
     let handshake = Handshake { peer: &peer, uri: &uri, headers: &headers };
     let Some(principal) = state.access.principal(handshake, &query) else {
-        return (StatusCode::FORBIDDEN, state.access.refusal(handshake, REFUSED)).into_response();
+        return wrong((StatusCode::FORBIDDEN, state.access.refusal(handshake, REFUSED)));
     };
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,

@@ -26,7 +26,7 @@ use super::Handshake;
 use super::admission::admit;
 use super::websocket::limited;
 use crate::security::Peer;
-use crate::transport::http::State;
+use crate::transport::http::{State, wrong};
 
 /// The answer to a request that is refused.
 const REFUSED: &str =
@@ -49,7 +49,7 @@ pub(in crate::transport) async fn twilio(
 ) -> Response {
     let handshake = Handshake { peer: &peer, uri: &uri, headers: &headers };
     let Some(principal) = state.access.twilio_principal(handshake, &query) else {
-        return (StatusCode::FORBIDDEN, state.access.refusal(handshake, REFUSED)).into_response();
+        return wrong((StatusCode::FORBIDDEN, state.access.refusal(handshake, REFUSED)));
     };
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,

@@ -145,7 +145,8 @@ async fn a_site_whose_name_resolves_to_loopback_gets_nothing_that_no_credential_
     }
     for path in ["/v1/listen", "/ingest/websocket", "/ingest/twilio", "/ingest/audiohook"] {
         let target = format!("GET {path}");
-        let refused = of(&target, &format!("{evil}Origin: http://evil.example\r\n{WEBSOCKET}")).await;
+        let closing = WEBSOCKET.replace("Connection: Upgrade", "Connection: Upgrade, close");
+        let refused = of(&target, &format!("{evil}Origin: http://evil.example\r\n{closing}")).await;
         assert!(refused.contains("host: \"evil.example\""), "{path}: {refused}");
         assert!(of(&target, &format!("{own}{WEBSOCKET}")).await.starts_with("HTTP/1.1 101"), "{path}");
     }

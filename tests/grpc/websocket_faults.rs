@@ -154,7 +154,7 @@ async fn frames_that_break_the_protocol_close_with_a_code_and_a_reason_and_are_c
     let frames: [(&[u8], u16, &str); 6] = [
         (&[0x82, 1, 0], 1002, "unmasked"),
         (&[0xc2, 0x81, 0, 0, 0, 0, 0], 1002, "reserved bits"),
-        (&[0x83, 0x81, 0, 0, 0, 0, 0], 1002, "unknown data frame type: 3"),
+        (&[0x83, 0x81, 0, 0, 0, 0, 0], 1002, "opcode: 3"),
         (&[0x80, 0x81, 0, 0, 0, 0, 0], 1002, "continue frame"),
         (&long_ping, 1002, "control frame too big"),
         (&[0x81, 0x82, 0, 0, 0, 0, 0xff, 0xfe], 1007, "UTF-8"),

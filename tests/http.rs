@@ -6,11 +6,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use affectd::calls::{CallStore, Options};
 use affectd::publish::live::LiveTap;
-use affectd::security::Gate;
+use affectd::security::{Attempts, Gate};
 use affectd::telemetry::Readiness;
 use affectd::telemetry::metrics::{self, METRICS, MetricKind, Source};
 use affectd::transport::http;
@@ -39,13 +40,14 @@ async fn start() -> Server {
         gate: Gate::open(),
         token: None,
         exposed: false,
+        attempts: Arc::new(Attempts::new(20)),
         sessions,
         calls,
         live: LiveFeed::start(&LiveTap::default(), &Options::default()),
         access: Access::new(
             &ingest::Options::default(),
             &ingest::PrivacyOptions::default(),
-            true,
+            address.ip(),
             &Gate::open(),
         ),
         announced_calls: None,
@@ -65,7 +67,7 @@ async fn start() -> Server {
 /// Status line and body.
 async fn get(address: SocketAddr, path: &str) -> (String, String) {
     let mut connection = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     connection.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).await.unwrap();

@@ -3,6 +3,7 @@
 //! Input: the configuration with its `[[alert]]` rules, and recordings. Output: the rules as sentences, or alerts. Invariants: no network connection is
 //! opened; recordings are analysed by the daemon's code.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::event_table::seconds;
 use super::recordings;
 use super::streams::first_of;
 use crate::audio::AudioFile;
-use crate::calls::alerts::{AlertEvaluator, RAISED, Seen};
+use crate::calls::alerts::{AlertEvaluator, ChannelChoice, RAISED, Seen};
 use crate::calls::{Valences, count_window};
 use crate::config::{self, AlertRule, Config, LoadOptions, Loaded, Role};
 use crate::model::ModelSource;
@@ -23,6 +24,7 @@ use crate::proto::Alert;
 use crate::publish::stream_states::StreamStates;
 use crate::serving::{Recipient, WindowEnvelope};
 use crate::stream::{StreamCall, StreamInfo};
+use crate::telemetry::{excerpt, excerpt_of_list};
 
 /// Arguments of `affectd rules`.
 #[derive(Debug, clap::Args)]
@@ -131,6 +133,7 @@ fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<()> {
         alerts: AlertEvaluator::new(config.alerts.clone()),
         valences: Valences::new(&config.calls),
         out: AlertTable { format: args.format, has_header: false },
+        counts: Counts::default(),
     };
     let mut failures = Vec::new();
     for path in recordings::expand(&args.files)? {
@@ -139,6 +142,7 @@ fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<()> {
             Err(error) => failures.push(error),
         }
     }
+    replay.note(&config.alerts)?;
     first_of(failures)
 }
 
@@ -147,6 +151,17 @@ struct Replay {
     alerts: AlertEvaluator,
     valences: Valences,
     out: AlertTable,
+    counts: Counts,
+}
+
+/// What the recordings had.
+#[derive(Default)]
+struct Counts {
+    recordings: usize,
+    windows: usize,
+    alerts: usize,
+    /// Names of the channels, or their numbers where they have none.
+    channels: BTreeSet<String>,
 }
 
 impl Replay {
@@ -156,7 +171,10 @@ impl Replay {
         let call = StreamCall::named(info.stream_id.clone(), "recording");
         let info = Arc::new(StreamInfo { call: Some(Arc::new(call)), ..StreamInfo::clone(&info) });
         let mut states = StreamStates::default();
+        self.counts.recordings += 1;
         analyzer.file(&info, file, &mut states, &mut |states, window, event| {
+            self.counts.windows += 1;
+            self.counts.channels.insert(channel_name(&info, window.channel));
             let recipient = Recipient::Unpublished(None);
             let (_, envelope) = WindowEnvelope::seal(window, info.clone(), None, recipient);
             let states = states.of_stream(&info);
@@ -170,8 +188,38 @@ impl Replay {
         self.print(&left)
     }
 
+    /// Writes to stderr which rules name a channel that no recording has, and that no alert was raised.
+    fn note(&self, rules: &[AlertRule]) -> io::Result<()> {
+        let Counts { recordings, windows, alerts, channels } = &self.counts;
+        let mut out = io::stderr().lock();
+        let names: Vec<String> = channels.iter().cloned().collect();
+        for rule in rules {
+            let ChannelChoice::Named(name) = &rule.channel else { continue };
+            if *windows > 0 && !channels.contains(name) {
+                let (rule, there) = (excerpt(&rule.name), excerpt_of_list(&names));
+                writeln!(
+                    out,
+                    "rule {rule:?}: no recording has a channel {name:?}: there are {there}; --channel-names names the channels"
+                )?;
+            }
+        }
+        if *alerts == 0 {
+            writeln!(out, "no alert was raised: {windows} windows of {recordings} recordings were analysed")?;
+        }
+        Ok(())
+    }
+
     fn print(&mut self, alerts: &[Arc<Alert>]) -> anyhow::Result<()> {
+        self.counts.alerts += alerts.len();
         alerts.iter().try_for_each(|alert| Ok(self.out.print(alert)?))
+    }
+}
+
+/// Returns the name by which a rule names a channel.
+fn channel_name(info: &StreamInfo, channel: u32) -> String {
+    match info.channel_name(channel) {
+        "" => channel.to_string(),
+        name => name.to_owned(),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod drain;
 mod error;
+mod notices;
 mod prepare;
 mod stages;
 mod task;
@@ -119,6 +120,7 @@ impl Daemon {
         shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Self>, DaemonError> {
         let readiness = stages::readiness(&config);
+        notices::of_telephony(&config);
         let tls = ServerTls::start(&config.tls)?;
         let (http_sessions, calls) = (SessionSlot::default(), CallStore::new(&config.calls));
         let live = LiveTap::default();
@@ -136,6 +138,7 @@ impl Daemon {
         let reloader = Reloader::start(&config.reloader(), results).await?;
         readiness.met("model");
         let models = reloader.registries();
+        notices::of_labels(&config.calls, &models.borrow());
         let topics = prepare::topics(&config, &readiness, shutdown).await;
         if !matches!(topics, Ok(true)) {
             reloader.join().await;

@@ -3,6 +3,7 @@
 //! Input: the configuration and the channels that the composition root made. Output: the task of each stage. Nothing here decides the order.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -26,7 +27,7 @@ use crate::publish::CallOutput;
 use crate::publish::live::LiveTap;
 use crate::publish::publisher::Publisher;
 use crate::publish::tap::EventTap;
-use crate::security::{Gate, ServerTls};
+use crate::security::{Attempts, Gate, ServerTls};
 use crate::serving::{Decoders, EventSender, JobOrigin, RegistryReceiver, StreamSinks};
 use crate::session::{OpenStreams, SessionLinks};
 use crate::shard::{PartitionReport, ReportSender, Shards};
@@ -107,15 +108,10 @@ pub(super) fn http(
     (sessions, calls, live, announced): (&SessionSlot, &CallStore, &LiveTap, &Option<AnnouncedCalls>),
 ) -> Task<Result<(), std::io::Error>> {
     let (readiness, gate, sessions) = (readiness.clone(), gate.clone(), sessions.clone());
-    let loopback = config.http.address.ip().to_canonical().is_loopback();
+    let address = config.http.address.ip();
     let token = config.http.token.as_deref();
-    let access = Access::new(&with_token(&config.ingest, token), &config.privacy, loopback, &gate);
+    let access = Access::new(&with_token(&config.ingest, token), &config.privacy, address, &gate);
     let token = token.map(Into::into);
-    if config.ingest.analyse.iter().any(|name| name == "agent") {
-        tracing::warn!(
-            "ingest.analyse names agent: the EU prohibits inferring emotions of employees (AI Act, article 5(1)(f))"
-        );
-    }
     let metrics = metrics::install();
     let (calls, live) = (calls.clone(), LiveFeed::start(live, &config.calls));
     let announced_calls = announced.clone();
@@ -124,7 +120,8 @@ pub(super) fn http(
         readiness,
         gate,
         token,
-        exposed: !loopback,
+        exposed: !address.to_canonical().is_loopback(),
+        attempts: Arc::new(Attempts::new(config.auth.max_failures)),
         sessions,
         calls,
         live,
@@ -147,7 +144,8 @@ pub(super) fn audiosocket(
     config: &Config,
     sessions: &SessionSlot,
 ) -> Task<Result<(), std::io::Error>> {
-    let access = Access::new(&config.ingest, &config.privacy, false, &Gate::open());
+    let address = config.ingest.audiosocket_address.map_or(Ipv4Addr::UNSPECIFIED.into(), |it| it.ip());
+    let access = Access::new(&config.ingest, &config.privacy, address, &Gate::open());
     let server = AudioSocket { access, sessions: sessions.clone(), calls };
     Task::spawn(|stop| serve_audiosocket(port, server, stop))
 }

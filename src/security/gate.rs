@@ -4,22 +4,18 @@
 //! every failure is counted; an address with too many failures is refused before its credential is checked, except for a credential that has been valid
 //! before, so that a guessing client does not lock out another one behind the same address.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::sync::Arc;
+use std::time::SystemTime;
 
-use super::failures::Failures;
+use super::attempts::Attempts;
 use super::jwt::Jwts;
 use super::quota::{PrincipalLimits, Quota, Quotas};
 use super::reload::Reloaded;
-use super::tokens::{Hash, Tokens, hash};
+use super::tokens::{Tokens, hash};
 use super::{AuthError, AuthOptions, Peer, Scope, Scopes, SecurityError};
 use crate::telemetry::metrics;
-
-/// Valid credentials that are remembered at most, by their hash.
-const MAX_KNOWN: usize = 10_000;
 
 /// Who a request acts for.
 #[derive(Debug, Clone)]
@@ -48,14 +44,8 @@ struct Checks {
     tokens: Option<Reloaded<Tokens>>,
     jwts: Option<Reloaded<Jwts>>,
     mtls_scopes: Option<Scopes>,
-    attempts: Mutex<Attempts>,
+    attempts: Attempts,
     quotas: Quotas,
-}
-
-struct Attempts {
-    failures: Failures,
-    /// Hashes of credentials that have been valid.
-    known: HashSet<Hash>,
 }
 
 impl fmt::Debug for Gate {
@@ -89,12 +79,11 @@ impl Gate {
             .tokens
             .clone()
             .map(|path| Reloaded::start("tokens", vec![path.clone()], move || Tokens::read(&path)));
-        let attempts = Attempts { failures: Failures::new(options.max_failures), known: HashSet::new() };
         Ok(Self(Some(Arc::new(Checks {
             tokens: tokens.transpose()?,
             jwts: options.jwks.clone().map(|path| jwts(path, options)).transpose()?,
             mtls_scopes: options.mtls_scopes,
-            attempts: Mutex::new(attempts),
+            attempts: Attempts::new(options.max_failures),
             quotas: Quotas::new(limits),
         }))))
     }
@@ -130,36 +119,15 @@ fn jwts(path: PathBuf, options: &AuthOptions) -> Result<Reloaded<Jwts>, Security
 impl Checks {
     fn authenticate(&self, peer: &Peer, authorization: Option<&[u8]>) -> Result<Principal, AuthError> {
         let Some(header) = authorization else { return self.certified(peer) };
-        let (address, hash) = (peer.address.ip(), hash(header));
-        {
-            let attempts = self.attempts();
-            if let Some(retry_after) = attempts.failures.blocked(address, Instant::now())
-                && !attempts.known.contains(&hash)
-            {
-                return Err(AuthError::TooManyFailures { retry_after });
-            }
-        }
+        let address = peer.address.ip();
+        self.attempts.check(address, header)?;
         let checked = self.check(header);
-        let mut attempts = self.attempts();
         match &checked {
-            Ok(_) => {
-                if attempts.known.len() >= MAX_KNOWN {
-                    attempts.known.clear();
-                }
-                attempts.known.insert(hash);
-            }
-            Err(error) if error.is_guess() => {
-                if attempts.failures.record(address, Instant::now()) {
-                    tracing::warn!(%address, "too many failed attempts to authenticate, further ones are refused for a minute");
-                }
-            }
+            Ok(_) => self.attempts.accept(header),
+            Err(error) if error.is_guess() => self.attempts.fail(address),
             Err(_) => {}
         }
         checked
-    }
-
-    fn attempts(&self) -> MutexGuard<'_, Attempts> {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the principal of the client's certificate, which the handshake has verified.

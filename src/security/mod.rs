@@ -7,6 +7,7 @@
 //! In the order of a request: [`ServerTls`] (handshake, certificate of the client) → [`Gate`] (token, JWT or certificate to principal, scope) →
 //! [`Quota`] (what one principal may use).
 
+mod attempts;
 mod auth_error;
 mod error;
 mod failures;
@@ -22,6 +23,7 @@ mod scope;
 mod tls;
 mod tokens;
 
+pub use attempts::Attempts;
 pub use auth_error::AuthError;
 pub use error::SecurityError;
 pub use gate::{Gate, Principal};

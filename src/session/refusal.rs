@@ -101,6 +101,19 @@ pub enum RefusalClass {
 }
 
 impl Refusal {
+    /// Returns the text for a client whose protocol has no positions, so that it cannot go on with `first_sample`.
+    #[must_use]
+    pub fn text_without_position(&self) -> String {
+        match self {
+            Self::Draining => "affectd is shutting down: connect again".to_owned(),
+            Self::Idle { timeout } => {
+                let seconds = timeout.as_secs_f64();
+                format!("no chunk for {seconds} s (audio.idle_timeout): the stream has ended; connect again")
+            }
+            other => other.to_string(),
+        }
+    }
+
     /// Returns the class of the refusal.
     #[must_use]
     pub fn class(&self) -> RefusalClass {

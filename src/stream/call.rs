@@ -139,9 +139,9 @@ impl StreamCall {
         channel < u64::BITS && self.absent.load(Ordering::Relaxed) & 1 << channel != 0
     }
 
-    /// Returns whether the model analyses the channel with this name.
+    /// Returns whether the model analyses the channel with this name, without regard to case.
     #[must_use]
     pub fn analyses(&self, channel_name: &str) -> bool {
-        self.analysed.is_empty() || self.analysed.iter().any(|name| name == channel_name)
+        self.analysed.is_empty() || self.analysed.iter().any(|name| name.eq_ignore_ascii_case(channel_name))
     }
 }

@@ -9,5 +9,7 @@ pub mod grpc;
 pub mod http;
 pub mod ingest;
 mod listener;
+mod own_host;
 
 pub use listener::{Client, Connection, Listener};
+pub use own_host::OwnHost;

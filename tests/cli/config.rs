@@ -287,3 +287,29 @@ fn the_error_for_a_bad_list_of_models_names_the_key() {
     options.flags = vec![flag("model.path", "b")];
     assert!(error_of(&options).contains("either [model] or [[model]]"), "{}", error_of(&options));
 }
+
+#[test]
+fn values_that_contradict_each_other_or_have_no_effect_are_refused() {
+    for url in [
+        "ftp://x",
+        "voice.example.com",
+        "https://",
+        "https:///path",
+        "wss://:443",
+        "https://a b",
+        "https://a?b",
+    ] {
+        let error = error_of(&with_flags(&[("ingest.public_url", url)]));
+        assert!(
+            error.contains("ingest.public_url") && error.contains("http, https, ws or wss"),
+            "{url}: {error}"
+        );
+    }
+    for url in ["http://x", "https://x/y", "ws://x:1", "WSS://[::1]:1/y"] {
+        assert!(config::load(&with_flags(&[("ingest.public_url", url)])).is_ok(), "{url}");
+    }
+    let hashed = error_of(&with_flags(&[("privacy.hash", "from,Call_ID"), ("privacy.key", "key")]));
+    assert!(hashed.contains("privacy.hash") && hashed.contains("other than call_id"), "{hashed}");
+    let both = error_of(&with_flags(&[("calls.positive", "joy,fear")]));
+    assert!(both.contains("calls.negative") && both.contains("\"fear\""), "{both}");
+}

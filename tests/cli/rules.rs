@@ -167,3 +167,54 @@ fn hold_music_and_ring_back_raise_no_alert() {
     let speech = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples/calm.wav");
     assert!(!replayed(&config, &[speech]).is_empty(), "the rules raise alerts on speech");
 }
+
+/// Runs `rules replay` on files of a folder; returns what it writes to stdout and to stderr.
+fn replay_in(folder: &Path, arguments: &str) -> (String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_affectd"));
+    let output = command.current_dir(folder).args(arguments.split_whitespace()).output().unwrap();
+    let (stdout, stderr) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success(), "{stderr}");
+    (stdout, stderr)
+}
+
+#[test]
+fn a_replay_without_an_alert_has_its_windows_on_stderr_and_names_rules_of_other_channels() {
+    let folder = tempfile::tempdir().unwrap();
+    written(folder.path(), &RULES.replace("priority = \"high\"", "channel = \"customer\""));
+    wav(folder.path().join("silent.wav"), vec![0.0; RATE * 12], RATE as u32);
+    let (stdout, stderr) = replay_in(folder.path(), "--config affectd.toml rules replay silent.wav");
+    let lines: Vec<&str> = stderr.lines().collect();
+    assert!(stdout.is_empty() && lines.len() == 2, "{stdout}{stderr}");
+    for part in ["\"angry\"", "\"customer\"", "[\"0\"]", "--channel-names"] {
+        assert!(lines[0].contains(part), "{stderr}");
+    }
+    assert!(
+        lines[1].starts_with("no alert was raised: ") && lines[1].contains(" windows of 1 recording"),
+        "{stderr}"
+    );
+    let (_, stderr) =
+        replay_in(folder.path(), "--config affectd.toml rules replay silent.wav --channel-names customer");
+    assert!(stderr.lines().count() == 1 && stderr.starts_with("no alert"), "{stderr}");
+}
+
+#[test]
+fn the_commands_of_the_documentation_print_alerts_of_its_rules() {
+    let page = include_str!("../../docs/alerts.md");
+    let block = |kind: &str| page.split_once(kind).unwrap().1.split_once("```").unwrap().0;
+    let folder = tempfile::tempdir().unwrap();
+    written(folder.path(), block("```toml\n"));
+    std::fs::create_dir(folder.path().join("recordings")).unwrap();
+    for (name, channels) in [("call.wav", 1), ("recordings/call.wav", 2)] {
+        let audio = encode(&vec![vec![0.0; RATE * 12]; channels], Encoding::PcmS16le);
+        let file = file_fixture::wav(1, 16, channels as u16, RATE as u32, &audio);
+        std::fs::write(folder.path().join(name), file).unwrap();
+    }
+    let commands: Vec<&str> = block("```sh\n").lines().collect();
+    assert_eq!(commands.len(), 3);
+    for command in commands {
+        let arguments = command.split('#').next().unwrap().strip_prefix("affectd ").unwrap();
+        let (stdout, _) = replay_in(folder.path(), arguments);
+        assert!(stdout.contains("dead air"), "{command}: {stdout}");
+    }
+}

@@ -16,7 +16,7 @@ const SAMPLE: &[u8] = include_bytes!("../../deploy/samples/call-stereo-mulaw.wav
 async fn post(daemon: &Daemon, path: &str, headers: &str, body: &[u8]) -> (u16, String, String) {
     let mut connection = TcpStream::connect(daemon.http).await.unwrap();
     let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
         body.len()
     );
     let mut answer = Vec::new();

@@ -22,7 +22,7 @@ impl Feed {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(buffer).unwrap();
         let mut socket = bounded("a connection", socket.connect(daemon.http)).await.unwrap();
-        socket.write_all(b"GET /api/live HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+        socket.write_all(b"GET /api/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
         Feed(BufReader::new(socket).lines())
     }
 

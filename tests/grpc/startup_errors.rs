@@ -201,3 +201,27 @@ async fn a_failed_start_in_a_running_process_closes_its_ports() {
         closed(port).await;
     }
 }
+
+/// The warnings of a daemon that has started.
+async fn warnings(settings: &[(&str, &str)]) -> Vec<String> {
+    let (_folder, options) = crate::support::call_fixture::tiny();
+    let options = settings.iter().fold(options, |options, (key, value)| options.set(key, value));
+    let log = options.start().await.log();
+    log.lines().filter(|line| line.contains("WARN")).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn what_the_configuration_permits_or_names_without_effect_is_a_warning_at_the_start() {
+    assert_eq!(warnings(&[("ingest.analyse", "customer"), ("privacy.keep", "FROM,channel")]).await, [""; 0]);
+    for (settings, parts) in [
+        ([("ingest.analyse", "")], &["ingest.analyse is empty", "article 5"][..]),
+        ([("ingest.analyse", "customer,Agent")], &["ingest.analyse names agent", "article 5"]),
+        ([("privacy.keep", "from,queue")], &["privacy.keep", "\"queue\"", "aniName"]),
+        ([("calls.positive", "happiness,Boredom")], &["calls.positive", "\"Boredom\"", "labels are"]),
+        ([("calls.negative", "ire")], &["calls.negative", "\"ire\"", "labels are"]),
+    ] {
+        let found = warnings(&settings).await;
+        assert_eq!(found.len(), 1, "{settings:?}: {found:?}");
+        assert!(parts.iter().all(|part| found[0].contains(part)), "{parts:?} in {found:?}");
+    }
+}

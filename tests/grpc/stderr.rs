@@ -27,7 +27,7 @@ fn is_ready(port: u16) -> bool {
     use std::io::{Read, Write};
     let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else { return false };
     let mut answer = String::new();
-    let request = b"GET /readyz HTTP/1.1\r\nHost: affectd\r\nConnection: close\r\n\r\n";
+    let request = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let done = stream.write_all(request).and_then(|()| stream.read_to_string(&mut answer));
     done.is_ok() && answer.starts_with("HTTP/1.1 200")
 }

@@ -76,7 +76,8 @@ async fn calls_and_recordings_need_their_scopes_and_the_page_and_probes_need_not
     let calls = async |token: Option<&str>| {
         let mut socket = tokio::net::TcpStream::connect(daemon.http).await.unwrap();
         let header = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
-        let request = format!("GET /api/calls HTTP/1.1\r\nHost: test\r\n{header}Connection: close\r\n\r\n");
+        let request =
+            format!("GET /api/calls HTTP/1.1\r\nHost: localhost\r\n{header}Connection: close\r\n\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         bounded("the calls", socket.read_to_string(&mut answer)).await.unwrap();
@@ -89,7 +90,7 @@ async fn calls_and_recordings_need_their_scopes_and_the_page_and_probes_need_not
         let header = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
         let length = body.len();
         let head = format!(
-            "POST /v1/analyze HTTP/1.1\r\nHost: test\r\n{header}Content-Length: {length}\r\nConnection: close\r\n\r\n"
+            "POST /v1/analyze HTTP/1.1\r\nHost: localhost\r\n{header}Content-Length: {length}\r\nConnection: close\r\n\r\n"
         );
         socket.write_all(head.as_bytes()).await.unwrap();
         // A server that refuses may close its side before it has read the body.

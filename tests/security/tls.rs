@@ -176,7 +176,7 @@ async fn http_uses_tls_too_unless_it_is_turned_off() {
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
     let socket = tokio::net::TcpStream::connect(daemon.http).await.unwrap();
     let mut stream = connector.connect("localhost".try_into().unwrap(), socket).await.unwrap();
-    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok\n"), "{answer}");

@@ -82,7 +82,7 @@ pub async fn announce(daemon: &Daemon, id: &str, json: &str) -> u16 {
 pub async fn announce_with(daemon: &Daemon, id: &str, json: &str, header: &str) -> u16 {
     let mut stream = TcpStream::connect(daemon.http).await.unwrap();
     let request = format!(
-        "PUT /api/ingest/audiosocket/{id} HTTP/1.1\r\nHost: affectd\r\n{header}Content-Type: application/json\r\n\
+        "PUT /api/ingest/audiosocket/{id} HTTP/1.1\r\nHost: localhost\r\n{header}Content-Type: application/json\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{json}",
         json.len()
     );

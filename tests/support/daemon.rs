@@ -150,7 +150,7 @@ impl Daemon {
     /// Sends GET over HTTP; returns the status and the body.
     pub async fn get(&self, path: &str) -> std::io::Result<(u16, String)> {
         let mut stream = tokio::net::TcpStream::connect(self.http).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: affectd\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;

@@ -77,7 +77,7 @@ enum AnalyzeError {
     NotReady(String),
     #[error("the body could not be read: {0}")]
     Body(String),
-    #[error("{0}")]
+    #[error("{}", .0.text_without_position())]
     Refused(Refusal),
     #[error("{0}")]
     Quota(#[from] QuotaExceeded),

@@ -4,8 +4,10 @@
 //! JSON. Invariant: only `/v1/analyze` reads a body.
 
 mod analyze;
+mod authorize;
 mod call_count;
 mod calls;
+mod guesses;
 mod live;
 mod options;
 mod page;
@@ -14,17 +16,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Request, State as Shared};
+use axum::extract::{ConnectInfo, State as Shared};
 use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::IntoResponse;
 use axum::routing::{any, get, post, put};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
-use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,12 +33,14 @@ use tokio_util::task::TaskTracker;
 use super::connection::ReadTimeouts;
 use super::connections::{ConnectionLimits, Connections};
 use crate::calls::CallStore;
-use crate::security::{AuthError, Gate, Peer, Principal, Scope};
+use crate::security::{Attempts, Gate, Scope};
 use crate::telemetry::Readiness;
 use crate::transport::ingest::{self, Access, AnnouncedCalls};
 use crate::transport::{Client, Listener};
 pub use analyze::{HttpSessions, SessionSlot};
+use authorize::{Needed, authorize, of_own_host};
 use call_count::count_call;
+pub(in crate::transport) use guesses::wrong;
 pub use live::LiveFeed;
 pub use options::Options;
 
@@ -69,6 +72,8 @@ pub struct State {
     pub token: Option<Arc<str>>,
     /// Whether other machines reach the port, so that requests need the token or authentication.
     pub exposed: bool,
+    /// The limit of guesses of the token and of the secrets of telephony.
+    pub attempts: Arc<Attempts>,
     /// Where recordings enter the daemon; empty until it has started.
     pub sessions: SessionSlot,
     /// The summaries of ended calls.
@@ -166,32 +171,48 @@ pub fn router(state: State) -> Router {
         gate: state.gate.clone(),
         token: state.token.clone(),
         exposed: state.exposed,
+        own_host: state.access.own_host().clone(),
         scope,
     };
+    let limited = |routes: &'static str| from_fn_with_state((state.attempts.clone(), routes), guesses::limit);
+    let calls = calls_api().route_layer(from_fn_with_state(needing(Scope::Read), authorize));
     Router::new()
         // The page holds no data; what it shows comes from `/api`.
-        .route("/", get(page::index))
-        .route("/assets/{name}", get(page::file))
+        .merge(page_files().route_layer(from_fn_with_state(needing(Scope::Read), of_own_host)))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route(
-            "/v1/analyze",
-            post(analyze::analyze).route_layer(from_fn_with_state(needing(Scope::Recognize), authorize)),
+        .merge(calls.route_layer(limited("api")))
+        .merge(
+            audio_api()
+                .route_layer(from_fn_with_state(needing(Scope::Recognize), authorize))
+                .route_layer(limited("api")),
         )
-        .route(
-            "/api/ingest/audiosocket/{uuid}",
-            put(ingest::announce).route_layer(from_fn_with_state(needing(Scope::Recognize), authorize)),
-        )
-        .merge(calls_api().route_layer(from_fn_with_state(needing(Scope::Read), authorize)))
-        // Telephony has credentials of its own.
+        .merge(telephony().route_layer(limited("ingest")))
+        .fallback(async || (StatusCode::NOT_FOUND, "not found; see / for what there is\n"))
+        .with_state(state)
+}
+
+/// Returns the routes of the page.
+fn page_files() -> Router<State> {
+    Router::new().route("/", get(page::index)).route("/assets/{name}", get(page::file))
+}
+
+/// Returns the routes of recordings, and of calls that are announced.
+fn audio_api() -> Router<State> {
+    Router::new()
+        .route("/v1/analyze", post(analyze::analyze))
+        .route("/api/ingest/audiosocket/{uuid}", put(ingest::announce))
+}
+
+/// Returns the routes of telephony, which has credentials of its own.
+fn telephony() -> Router<State> {
+    Router::new()
         .route("/v1/listen", any(ingest::listen))
         .route("/ingest/websocket", any(ingest::listen))
         .route("/ingest/audiohook", any(ingest::audiohook))
         .route("/ingest/twilio", any(ingest::twilio))
         .route("/ingest/twilio/", any(ingest::twilio))
-        .fallback(async || (StatusCode::NOT_FOUND, "not found; see / for what there is\n"))
-        .with_state(state)
 }
 
 /// Returns the routes of calls.
@@ -202,69 +223,6 @@ fn calls_api() -> Router<State> {
         .route("/api/alerts", get(calls::alerts))
         .route("/api/live", get(live::stream))
         .route("/api/live/{id}", get(live::call))
-}
-
-/// What a request needs: the token, or the scope.
-#[derive(Clone)]
-struct Needed {
-    gate: Gate,
-    token: Option<Arc<str>>,
-    exposed: bool,
-    scope: Scope,
-}
-
-impl Needed {
-    /// Returns why a request without the token is refused where authentication is off.
-    fn refusal(&self) -> Option<&'static str> {
-        match (&self.token, self.exposed) {
-            (Some(_), _) => Some("token: missing or wrong (http.token)\n"),
-            (None, true) => {
-                Some("token: other machines reach http.address: set http.token, or authentication ([auth])\n")
-            }
-            (None, false) => None,
-        }
-    }
-
-    /// Returns whether a request has the token. Compares in constant time.
-    fn has_token(&self, authorization: Option<&[u8]>) -> bool {
-        let given = authorization.and_then(|value| std::str::from_utf8(value).ok()?.split_once(' '));
-        let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let equal = |token: &str, given: &str| bool::from(token.as_bytes().ct_eq(given.trim().as_bytes()));
-        self.token.as_deref().zip(given).is_some_and(|(token, (_, given))| equal(token, given))
-    }
-}
-
-/// Passes a request with the token, or with the scope, on with its principal. `/metrics`, `/livez` and `/readyz` need none, because monitors have no credentials.
-async fn authorize(
-    Shared(needed): Shared<Needed>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let authorization = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
-    let principal = if needed.has_token(authorization) {
-        Ok(Principal::anonymous())
-    } else if let Some(refusal) = needed.refusal().filter(|_| !needed.gate.is_on()) {
-        return (StatusCode::FORBIDDEN, refusal).into_response();
-    } else {
-        needed.gate.authorize(&peer, authorization, needed.scope)
-    };
-    let error = match principal {
-        Ok(principal) => {
-            request.extensions_mut().insert(principal);
-            return next.run(request).await;
-        }
-        Err(error) => error,
-    };
-    let text = format!("{error}\n");
-    match error {
-        AuthError::Scope(_) => (StatusCode::FORBIDDEN, text).into_response(),
-        AuthError::TooManyFailures { retry_after } => {
-            let seconds = (retry_after.as_secs() + 1).to_string();
-            (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, seconds)], text).into_response()
-        }
-        _ => (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], text).into_response(),
-    }
 }
 
 async fn readyz(Shared(state): Shared<State>) -> impl IntoResponse {

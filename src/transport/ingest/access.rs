@@ -3,10 +3,11 @@
 //! Input: the configuration and the headers of a request. Output: whether it is allowed. Invariant: tokens are compared in constant time.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use subtle::ConstantTimeEq;
 
 use super::audiohook_signature::{SignatureError, verify};
@@ -14,6 +15,15 @@ use super::privacy::Privacy;
 use super::twilio::{TrackNames, signature};
 use super::{Options, PrivacyOptions};
 use crate::security::{Gate, Peer, Principal, Scope};
+use crate::transport::OwnHost;
+
+/// What a request for a connection shows before it is accepted.
+#[derive(Clone, Copy)]
+pub(super) struct Handshake<'a> {
+    pub peer: &'a Peer,
+    pub uri: &'a Uri,
+    pub headers: &'a HeaderMap,
+}
 
 /// Who may send audio, and what is analysed. Clones share the configuration.
 #[derive(Clone)]
@@ -21,16 +31,24 @@ pub struct Access {
     options: Arc<Options>,
     /// Whether the server listens on loopback only.
     loopback: bool,
+    own_host: OwnHost,
     gate: Gate,
     privacy: Arc<Privacy>,
 }
 
 impl Access {
-    /// Returns the access under a configuration; `loopback`: whether `http.address` is a loopback address.
+    /// Returns the access under a configuration; `address` is that of the server.
     #[must_use]
-    pub fn new(options: &Options, privacy: &PrivacyOptions, loopback: bool, gate: &Gate) -> Self {
+    pub fn new(options: &Options, privacy: &PrivacyOptions, address: IpAddr, gate: &Gate) -> Self {
         let privacy = Arc::new(Privacy::new(privacy));
-        Self { options: Arc::new(options.clone()), loopback, gate: gate.clone(), privacy }
+        let own_host = OwnHost::new(address, options.public_url.as_deref());
+        let loopback = address.to_canonical().is_loopback();
+        Self { options: Arc::new(options.clone()), loopback, own_host, gate: gate.clone(), privacy }
+    }
+
+    /// The names under which the server is reached.
+    pub(in crate::transport) fn own_host(&self) -> &OwnHost {
+        &self.own_host
     }
 
     /// Names of the channels that the model analyses.
@@ -53,17 +71,17 @@ impl Access {
     /// [`Self::principal`] apply. `None` where the request is refused.
     pub(super) fn twilio_principal(
         &self,
-        (peer, path): (&Peer, &str),
-        headers: &HeaderMap,
+        handshake: Handshake<'_>,
         query: &HashMap<String, String>,
     ) -> Option<Principal> {
         let Options { twilio_auth_tokens: tokens, public_url, .. } = &*self.options;
-        match headers.get("x-twilio-signature") {
+        match handshake.headers.get("x-twilio-signature") {
             Some(given) if !tokens.is_empty() => {
                 let url = public_url.as_deref().unwrap_or_default();
+                let path = handshake.uri.path();
                 signature::is_valid(tokens, url, path, given.as_bytes()).then(Principal::anonymous)
             }
-            _ => self.principal(peer, headers, query),
+            _ => self.principal(handshake, query),
         }
     }
 
@@ -71,11 +89,11 @@ impl Access {
     /// scope `recognize`. `None` where it is refused.
     pub(super) fn principal(
         &self,
-        peer: &Peer,
-        headers: &HeaderMap,
+        handshake: Handshake<'_>,
         query: &HashMap<String, String>,
     ) -> Option<Principal> {
-        if self.allows(headers, query) {
+        let Handshake { peer, headers, .. } = handshake;
+        if self.allows(handshake, query) {
             return Some(Principal::anonymous());
         }
         if !self.gate.is_on() {
@@ -89,38 +107,45 @@ impl Access {
     }
 
     /// Checks the API key and the signature of an AudioHook request; neither is needed on loopback where that is configured.
-    pub(super) fn check_audiohook(&self, target: &str, headers: &HeaderMap) -> Result<(), SignatureError> {
-        if self.needs_no_secret(headers) {
+    pub(super) fn check_audiohook(&self, handshake: Handshake<'_>) -> Result<(), SignatureError> {
+        if self.needs_no_secret(handshake) {
             return Ok(());
         }
+        let target = handshake.uri.path_and_query().map_or("/", |target| target.as_str());
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-        verify(target, headers, &self.options.audiohook_keys, now)
+        verify(target, handshake.headers, &self.options.audiohook_keys, now)
+    }
+
+    /// Returns the text of the response to a request that is refused: `reason`, or the host where that alone is why a secret is needed.
+    pub(super) fn refusal(&self, handshake: Handshake<'_>, reason: &str) -> String {
+        let foreign = self.is_insecure().then(|| self.foreign(handshake)).flatten();
+        format!("{}\n", foreign.as_deref().unwrap_or(reason))
     }
 
     /// Returns whether a request is accepted as it is: on loopback, where that is configured, and not from a page of another site. A browser connects to
-    /// loopback for any page, and names the page's origin.
-    fn needs_no_secret(&self, headers: &HeaderMap) -> bool {
-        self.loopback && self.options.insecure_loopback && is_of_own_origin(headers)
+    /// loopback for any page, and names the page's host and origin.
+    fn needs_no_secret(&self, handshake: Handshake<'_>) -> bool {
+        self.is_insecure() && self.foreign(handshake).is_none()
+    }
+
+    fn is_insecure(&self) -> bool {
+        self.loopback && self.options.insecure_loopback
+    }
+
+    fn foreign(&self, Handshake { peer, uri, headers }: Handshake<'_>) -> Option<String> {
+        self.own_host.refusal(uri, headers, peer.address)
     }
 
     /// Returns whether a request has a token of `ingest.tokens`, or needs none on loopback.
-    fn allows(&self, headers: &HeaderMap, query: &HashMap<String, String>) -> bool {
-        if self.needs_no_secret(headers) {
+    fn allows(&self, handshake: Handshake<'_>, query: &HashMap<String, String>) -> bool {
+        if self.needs_no_secret(handshake) {
             return true;
         }
-        let given = token(headers).or_else(|| query.get("token").cloned());
+        let given = token(handshake.headers).or_else(|| query.get("token").cloned());
         let equal = |given: &str, token: &String| bool::from(given.as_bytes().ct_eq(token.as_bytes()));
         given.is_some_and(|given| self.options.tokens.iter().any(|token| equal(&given, token)))
     }
-}
-
-/// Returns whether a request has no `Origin`, or that of this server (RFC 6455, section 10.2).
-fn is_of_own_origin(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    origin.zip(host).is_some_and(|((_, origin), host)| origin.eq_ignore_ascii_case(host))
 }
 
 /// Returns the token of `Authorization: Token X` or `Bearer X`, or of `Sec-WebSocket-Protocol: token, X`.
@@ -150,7 +175,10 @@ mod tests {
         let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
         let query =
             if query.is_empty() { HashMap::new() } else { [("token".to_owned(), query.to_owned())].into() };
-        Access::new(options, &PrivacyOptions::default(), loopback, &Gate::open()).allows(&headers, &query)
+        let address: IpAddr = if loopback { "127.0.0.1" } else { "192.0.2.1" }.parse().unwrap();
+        let peer = Peer { address: (address, 50_000).into(), certificate: None };
+        let handshake = Handshake { peer: &peer, uri: &Uri::from_static("/v1/listen"), headers: &headers };
+        Access::new(options, &PrivacyOptions::default(), address, &Gate::open()).allows(handshake, &query)
     }
 
     #[test]
@@ -187,5 +215,8 @@ mod tests {
             assert!(!allowed(&options, true, &from(other), ""), "{other}");
             assert!(allowed(&options, true, &from(other), "one"), "{other}");
         }
+        let rebound = [(header::HOST, "evil.example"), (header::ORIGIN, "http://evil.example")];
+        assert!(!allowed(&options, true, &rebound, ""));
+        assert!(allowed(&options, true, &rebound, "one"));
     }
 }

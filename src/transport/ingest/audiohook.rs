@@ -10,30 +10,30 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::State as Shared;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{ConnectInfo, State as Shared};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::Access;
 use super::admission::check_room;
 use super::audiohook_message::{Channels, CloseReason, Open};
 use super::audiohook_protocol::{AudioStep, DisconnectReason, Protocol, Step, Violation};
 use super::audiohook_signature::{ORGANIZATION, SESSION, text};
 use super::live_stream::{LiveCall, LiveStream};
-use super::websocket::{Closing, Incoming, close, drain, limited, next, too_large};
+use super::websocket::{Closing, Incoming, close, drain, limited, next};
+use super::{Access, Handshake};
 use crate::audio::{AudioFormat, Encoding};
 use crate::proto::AudioChunk;
-use crate::security::Principal;
+use crate::security::{Peer, Principal};
 use crate::session::Refusal;
 use crate::stream::EndReason;
 use crate::telemetry::excerpt;
 use crate::telemetry::metrics::Source;
-use crate::transport::http::{HttpSessions, State};
+use crate::transport::http::{HttpSessions, State, wrong};
 
 /// How long the last events may take before `closed` is sent. The protocol allows five seconds.
 const LAST_EVENTS: Duration = Duration::from_secs(4);
@@ -45,15 +45,19 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Handles the request for a connection.
 pub(in crate::transport) async fn audiohook(
     Shared(state): Shared<State>,
-    uri: Uri,
-    headers: HeaderMap,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    (uri, headers): (Uri, HeaderMap),
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    if let Err(error) = state.access.check_audiohook(target, &headers) {
+    let handshake = Handshake { peer: &peer, uri: &uri, headers: &headers };
+    if let Err(error) = state.access.check_audiohook(handshake) {
         tracing::debug!(%error, "an AudioHook request was refused");
         let challenge = [(header::WWW_AUTHENTICATE, "Signature")];
-        return (StatusCode::UNAUTHORIZED, challenge, format!("{error}\n")).into_response();
+        return wrong((
+            StatusCode::UNAUTHORIZED,
+            challenge,
+            state.access.refusal(handshake, &error.to_string()),
+        ));
     }
     let Some(sessions) = state.sessions.get().filter(|it| !it.links.draining.is_cancelled()) else {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", state.readiness.status())).into_response();
@@ -147,7 +151,7 @@ impl Connection {
         };
         let waits = self.protocol.is_new() || self.protocol.is_probe() || self.protocol.has_ended();
         tokio::select! {
-            message = next(&mut self.receiver) => Event::Message(message),
+            message = next(&mut self.receiver, Source::AUDIOHOOK) => Event::Message(message),
             outcome = ended => Event::Ended(outcome),
             () = self.sessions.links.draining.cancelled(), if !self.protocol.has_ended() => Event::Draining,
             () = &mut self.deadline, if waits => Event::Late,
@@ -161,8 +165,8 @@ impl Connection {
                 Err(violation) => self.refuse(violation).await,
             },
             Event::Message(Incoming::Binary(audio)) => self.audio(audio).await,
-            Event::Message(Incoming::TooLarge) => {
-                self.closing = Some(too_large());
+            Event::Message(Incoming::Invalid(closing)) => {
+                self.closing = Some(closing);
                 Err(Closed)
             }
             Event::Message(Incoming::Closed) => Err(Closed),
@@ -260,7 +264,7 @@ impl Connection {
             Some(Refusal::Draining) => {
                 self.disconnect(DisconnectReason::Completed, "affectd is shutting down").await
             }
-            Some(refusal) => self.disconnect(DisconnectReason::Error, &refusal.to_string()).await,
+            Some(refusal) => self.disconnect(DisconnectReason::Error, &refusal.text_without_position()).await,
             None => self.disconnect(DisconnectReason::Error, "the stream has ended").await,
         }
     }

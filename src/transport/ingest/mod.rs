@@ -26,6 +26,7 @@ mod twilio;
 mod websocket;
 
 pub use access::Access;
+use access::Handshake;
 pub(super) use audiohook::audiohook;
 pub use audiohook_keys::ApiKey;
 pub use audiosocket::{AudioSocket, serve as serve_audiosocket};

@@ -10,8 +10,9 @@ use ring::hmac::{HMAC_SHA256, Key, sign};
 
 use super::PrivacyOptions;
 
-/// Attributes that name people or their numbers.
-const PERSONAL: [&str; 5] = ["ani", "aniName", "dnis", "from", "to"];
+/// Attributes that name people or their numbers. `channel` is that of Asterisk, such as `PJSIP/+4930123456-00000001`.
+pub(super) const PERSONAL: [&str; 8] =
+    ["ani", "aniName", "callerId", "callerName", "channel", "dnis", "from", "to"];
 
 /// Which attributes are kept, and which are hashed.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +42,8 @@ impl Privacy {
     }
 }
 
-fn is_in(name: &str, names: &[impl AsRef<str>]) -> bool {
+/// Returns whether a name is one of a list, without regard to case.
+pub(super) fn is_in(name: &str, names: &[impl AsRef<str>]) -> bool {
     names.iter().any(|other| other.as_ref().eq_ignore_ascii_case(name))
 }
 
@@ -72,8 +74,17 @@ mod tests {
 
     #[test]
     fn personal_attributes_are_dropped_unless_they_are_kept() {
-        let all =
-            [("From", "+1"), ("to", "+2"), ("ani", "a"), ("aniName", "b"), ("dnis", "c"), ("queue", "q")];
+        let all = [
+            ("From", "+1"),
+            ("to", "+2"),
+            ("ani", "a"),
+            ("aniName", "b"),
+            ("dnis", "c"),
+            ("queue", "q"),
+            ("channel", "PJSIP/+49"),
+            ("callerId", "d"),
+            ("callername", "e"),
+        ];
         assert_eq!(applied(&PrivacyOptions::default(), &all), [("queue".into(), "q".into())]);
         let options = PrivacyOptions { keep: names(&["from"]), ..PrivacyOptions::default() };
         assert_eq!(applied(&options, &all), [("From".into(), "+1".into()), ("queue".into(), "q".into())]);

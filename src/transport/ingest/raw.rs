@@ -12,41 +12,43 @@ use axum::body::Bytes;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{ConnectInfo, Query, State as Shared};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{FutureExt, SinkExt, StreamExt};
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 
-use super::Access;
 use super::admission::{Owner, admit, note_unanalysed};
 use super::intake::Intake;
 use super::raw_format::Declaration;
-use super::websocket::{
-    Closing, Incoming, close, close_code_of, drain, draining, end_of, limited, next, rest, too_large,
-};
+use super::websocket::{Closing, Incoming, close, drain, draining, end_of, limited, next, refused, rest};
+use super::{Access, Handshake};
 use crate::proto::AudioChunk;
 use crate::security::{Peer, Principal, paced};
 use crate::serving::CallReply;
 use crate::session::{InputSession, Refusal, ReplyInbox, SessionError};
 use crate::stream::{EndReason, StreamCall};
 use crate::telemetry::metrics::Source;
-use crate::transport::http::{HttpSessions, State};
+use crate::transport::http::{HttpSessions, State, wrong};
 
 /// Subprotocols that are echoed, in this order of preference.
 const PROTOCOLS: [&str; 4] = ["audio.jambonz.org", "audio.drachtio.org", "token", "bearer"];
+
+/// The answer to a request that is refused.
+const REFUSED: &str = "token: missing or wrong (ingest.tokens)";
 
 /// Handles the request for a connection.
 pub(in crate::transport) async fn listen(
     Shared(state): Shared<State>,
     Query(query): Query<HashMap<String, String>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
-    headers: HeaderMap,
+    (uri, headers): (Uri, HeaderMap),
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    let Some(principal) = state.access.principal(&peer, &headers, &query) else {
-        return (StatusCode::FORBIDDEN, "token: missing or wrong (ingest.tokens)\n").into_response();
+    let handshake = Handshake { peer: &peer, uri: &uri, headers: &headers };
+    let Some(principal) = state.access.principal(handshake, &query) else {
+        return wrong((StatusCode::FORBIDDEN, state.access.refusal(handshake, REFUSED)));
     };
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
@@ -77,11 +79,12 @@ struct Connection {
 }
 
 /// The way that a connection's input ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum InputEnd {
     CloseStream,
     Disconnected,
-    TooLarge,
+    /// By a message that is too large or breaks the protocol.
+    Invalid(Closing),
 }
 
 impl Connection {
@@ -125,8 +128,8 @@ impl Connection {
         let reading = tokio::spawn(read(receiver, (intake, call), end));
         let refusal = self.replies(&mut sender, inbox, ended).await;
         let closing = match (refusal, input_end.try_recv()) {
-            (Some(refusal), _) => (close_code_of(refusal.class()), refusal.to_string()),
-            (None, Ok(InputEnd::TooLarge)) => too_large(),
+            (Some(refusal), _) => refused(&refusal),
+            (None, Ok(InputEnd::Invalid(closing))) => closing,
             (None, _) => (close_code::NORMAL, String::new()),
         };
         close(&mut sender, closing).await;
@@ -142,13 +145,13 @@ impl Connection {
         let mut is_declared = false;
         let first = async {
             loop {
-                match next(receiver).await {
+                match next(receiver, Source::WEBSOCKET).await {
                     Incoming::Binary(audio) if audio.is_empty() => {}
                     Incoming::Binary(audio) => return Ok(audio),
                     Incoming::Text(text) if is_close(&text) => break,
                     Incoming::Text(text) if !is_declared => is_declared = self.declared.add_text(&text),
                     Incoming::Text(_) => {}
-                    Incoming::TooLarge => return Err(too_large()),
+                    Incoming::Invalid(closing) => return Err(closing),
                     Incoming::Closed => break,
                 }
             }
@@ -259,11 +262,11 @@ async fn read(
     ended: oneshot::Sender<InputEnd>,
 ) {
     let end = loop {
-        match next(&mut receiver).await {
+        match next(&mut receiver, Source::WEBSOCKET).await {
             Incoming::Binary(audio) => intake.add(&audio),
             Incoming::Text(text) if is_close(&text) => break InputEnd::CloseStream,
             Incoming::Text(_) => {}
-            Incoming::TooLarge => break InputEnd::TooLarge,
+            Incoming::Invalid(closing) => break InputEnd::Invalid(closing),
             Incoming::Closed => break InputEnd::Disconnected,
         }
     };

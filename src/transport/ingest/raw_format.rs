@@ -22,6 +22,8 @@ pub(super) struct Declaration {
     rate: u32,
     channels: u32,
     pub call_id: Option<String>,
+    /// Whether the query has the id of the call, which a text message then does not change.
+    is_call_in_query: bool,
     pub model: String,
     pub attributes: HashMap<String, String>,
     names: Vec<String>,
@@ -43,6 +45,7 @@ impl Declaration {
             rate: number("sample_rate", DEFAULT_RATE)?,
             channels: number("channels", 1)?,
             call_id: get("call_id").map(str::to_owned),
+            is_call_in_query: get("call_id").is_some(),
             model: get("model").unwrap_or_default().to_owned(),
             attributes: HashMap::new(),
             names: names.filter(|name| !name.is_empty()).map(str::to_owned).collect(),
@@ -106,7 +109,8 @@ impl Declaration {
         match name {
             "sampleRate" => self.set_rate(name, &text),
             "mixType" => self.channels = if text.eq_ignore_ascii_case("stereo") { 2 } else { 1 },
-            "callSid" | "call_id" if text.is_empty() => {}
+            // The operator of the server that connects configures the URL.
+            "callSid" | "call_id" if text.is_empty() || self.is_call_in_query => {}
             "callSid" | "call_id" => self.call_id = Some(text),
             "content-type" => self.add_content_type(&text),
             "format" if is_asterisk || asterisk_format(&text).is_some() => self.add_asterisk_format(&text),
@@ -220,6 +224,10 @@ mod tests {
             (jambonz.call_id.as_deref(), &jambonz.attributes),
             (Some("c1"), &query(&[("from", "+1"), ("queue", "q")]))
         );
+        let mut in_query = Declaration::from_query(&query(&[("call_id", "of the query")])).unwrap();
+        assert!(in_query.add_text(r#"{"callSid":"c1","call_id":"c2","queue":"q"}"#));
+        assert_eq!(in_query.call_id.as_deref(), Some("of the query"));
+        assert_eq!(in_query.attributes, query(&[("queue", "q")]));
         let vonage = with_text(r#"{"event":"websocket:connected","content-type":"audio/l16;rate=8000"}"#);
         assert_eq!(vonage.format().unwrap(), format(Encoding::PcmS16Le, 8_000, 1));
         let asterisk = with_text("MEDIA_START connection_id:x channel:y channel_id:z format:ulaw ptime:20");

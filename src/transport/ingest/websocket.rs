@@ -12,6 +12,7 @@ use futures::{SinkExt, StreamExt};
 use tokio::task::JoinHandle;
 
 use crate::session::{Refusal, RefusalClass};
+use crate::telemetry::metrics::{self, Source};
 
 /// The largest message in bytes.
 const LARGEST_MESSAGE: usize = 64 * 1024;
@@ -23,8 +24,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) enum Incoming {
     Text(Utf8Bytes),
     Binary(Bytes),
-    /// A message that is larger than [`LARGEST_MESSAGE`]. Nothing can be read behind it.
-    TooLarge,
+    /// A message that is larger than [`LARGEST_MESSAGE`], or breaks the protocol: what closes the connection. Nothing can be read behind it.
+    Invalid(Closing),
     /// The connection is closed, or broke.
     Closed,
 }
@@ -34,39 +35,58 @@ pub(super) fn limited(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
     upgrade.max_message_size(LARGEST_MESSAGE).max_frame_size(LARGEST_MESSAGE)
 }
 
-/// Returns the next message of a connection. Cancel safe.
-pub(super) async fn next(receiver: &mut SplitStream<WebSocket>) -> Incoming {
+/// Returns the next message of a connection; an invalid one is counted for `source`. Cancel safe.
+pub(super) async fn next(receiver: &mut SplitStream<WebSocket>, source: Source) -> Incoming {
     loop {
         return match receiver.next().await {
             Some(Ok(Message::Text(text))) => Incoming::Text(text),
             Some(Ok(Message::Binary(bytes))) => Incoming::Binary(bytes),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-            Some(Err(error)) if is_too_large(&error) => Incoming::TooLarge,
-            Some(Ok(Message::Close(_)) | Err(_)) | None => Incoming::Closed,
+            Some(Err(error)) => match invalid(&error.to_string()) {
+                Some((reason, closing)) => {
+                    metrics::rejected(source, reason);
+                    Incoming::Invalid(closing)
+                }
+                None => Incoming::Closed,
+            },
+            Some(Ok(Message::Close(_))) | None => Incoming::Closed,
         };
     }
 }
 
-/// Returns whether a message exceeds the limit. The type of the error is not part of axum, so its text decides.
-fn is_too_large(error: &axum::Error) -> bool {
-    error.to_string().contains("too long")
+/// Returns the reason of `affectd_rejected_total` and what closes the connection, where an error is the client's; `None` where the connection broke. The
+/// type of the error is not part of axum, so its text decides.
+fn invalid(error: &str) -> Option<(&'static str, Closing)> {
+    if error.contains("too long") {
+        let text = format!("message: larger than {LARGEST_MESSAGE} bytes, the most that is allowed");
+        return Some(("chunk_too_large", (close_code::SIZE, text)));
+    }
+    if error.contains("UTF-8") {
+        let text = "message: a text that is not UTF-8 (RFC 6455, section 8.1)".to_owned();
+        return Some(("websocket_frame", (close_code::INVALID, text)));
+    }
+    let (_, cause) = error.split_once("WebSocket protocol error: ")?;
+    // A connection that is lost, and frames behind a close frame, need no answer.
+    let is_end = ["without closing handshake", "after having closed"].iter().any(|end| cause.contains(end));
+    let text = format!("frame: breaks the WebSocket protocol (RFC 6455): {}", cause.to_lowercase());
+    (!is_end).then_some(("websocket_frame", (close_code::PROTOCOL, text)))
 }
 
 /// The code and the text that close a connection.
 pub(super) type Closing = (u16, String);
 
-/// Returns what closes a connection with a message that is too large.
-pub(super) fn too_large() -> Closing {
-    (close_code::SIZE, format!("message: larger than {LARGEST_MESSAGE} bytes, the most that is allowed"))
-}
-
 /// Returns what closes a connection without a stream while the daemon drains.
 pub(super) fn draining() -> Closing {
-    (close_code_of(Refusal::Draining.class()), Refusal::Draining.to_string())
+    refused(&Refusal::Draining)
+}
+
+/// Returns what closes a connection whose input was refused.
+pub(super) fn refused(refusal: &Refusal) -> Closing {
+    (close_code_of(refusal.class()), refusal.text_without_position())
 }
 
 /// Returns the code that closes a connection whose input was refused.
-pub(super) fn close_code_of(class: RefusalClass) -> u16 {
+fn close_code_of(class: RefusalClass) -> u16 {
     match class {
         RefusalClass::InvalidInput | RefusalClass::AlreadyOpen => close_code::POLICY,
         RefusalClass::LimitReached => close_code::AGAIN,

@@ -28,7 +28,7 @@ use crate::transport::ingest::admission::{Owner, note_unanalysed};
 use crate::transport::ingest::intake::Intake;
 use crate::transport::ingest::raw::chunks;
 use crate::transport::ingest::websocket::{
-    Closing, Incoming, close, close_code_of, drain, draining, end_of, next, rest, too_large,
+    Closing, Incoming, close, drain, draining, end_of, next, refused, rest,
 };
 
 /// One connection.
@@ -62,8 +62,8 @@ impl Connection {
         let (end, mut input_end) = oneshot::channel();
         let reading = tokio::spawn(read(receiver, feed, (intake, call), end));
         let closing = match (outcome(inbox, ended).await, input_end.try_recv()) {
-            (Some(refusal), _) => (close_code_of(refusal.class()), refusal.to_string()),
-            (None, Ok(InputEnd::TooLarge)) => too_large(),
+            (Some(refusal), _) => refused(&refusal),
+            (None, Ok(InputEnd::Invalid(closing))) => closing,
             (None, _) => (close_code::NORMAL, String::new()),
         };
         close(&mut sender, closing).await;
@@ -146,10 +146,11 @@ impl Connection {
 }
 
 /// How the input of a connection ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum InputEnd {
     Closed,
-    TooLarge,
+    /// By a message that is too large or breaks the protocol.
+    Invalid(Closing),
 }
 
 /// Reads until the stream is known.
@@ -162,8 +163,8 @@ async fn open(receiver: &mut SplitStream<WebSocket>, feed: &mut Feed) -> Result<
         if let Some(opening) = feed.take_opening() {
             return Ok(opening);
         }
-        if end == Some(InputEnd::TooLarge) {
-            return Err(too_large());
+        if let Some(InputEnd::Invalid(closing)) = end {
+            return Err(closing);
         }
     }
     Err((close_code::NORMAL, String::new()))
@@ -184,11 +185,11 @@ async fn step(
     };
     let end = tokio::select! {
         biased;
-        message = next(receiver) => match message {
+        message = next(receiver, Source::TWILIO) => match message {
             Incoming::Text(text) => return feed.accept(text.as_bytes(), Instant::now()).map(|()| None),
             // Some clients send their text as binary messages.
             Incoming::Binary(text) => return feed.accept(&text, Instant::now()).map(|()| None),
-            Incoming::TooLarge => InputEnd::TooLarge,
+            Incoming::Invalid(closing) => InputEnd::Invalid(closing),
             Incoming::Closed => InputEnd::Closed,
         },
         () = timeout => {

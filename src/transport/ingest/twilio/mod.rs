@@ -22,13 +22,15 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use self::connection::Connection;
+use super::Handshake;
 use super::admission::admit;
 use super::websocket::limited;
 use crate::security::Peer;
-use crate::transport::http::State;
+use crate::transport::http::{State, wrong};
 
 /// The answer to a request that is refused.
-const REFUSED: &str = "signature or token: missing or wrong (ingest.twilio.auth_tokens with ingest.public_url, ingest.tokens)\n";
+const REFUSED: &str =
+    "signature or token: missing or wrong (ingest.twilio.auth_tokens with ingest.public_url, ingest.tokens)";
 
 /// The channels of the two tracks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +47,9 @@ pub(in crate::transport) async fn twilio(
     (uri, headers): (Uri, HeaderMap),
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    let Some(principal) = state.access.twilio_principal((&peer, uri.path()), &headers, &query) else {
-        return (StatusCode::FORBIDDEN, REFUSED).into_response();
+    let handshake = Handshake { peer: &peer, uri: &uri, headers: &headers };
+    let Some(principal) = state.access.twilio_principal(handshake, &query) else {
+        return wrong((StatusCode::FORBIDDEN, state.access.refusal(handshake, REFUSED)));
     };
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,

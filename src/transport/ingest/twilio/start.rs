@@ -41,7 +41,7 @@ impl Start {
     pub fn read(json: &Json) -> Result<Self, Unsupported> {
         let start = &json["start"];
         let mut attributes = attributes(json, start);
-        let inbound = attributes.remove(INBOUND).filter(|name| !name.is_empty());
+        let inbound = attributes.remove(INBOUND).filter(|name| !name.is_empty()).map(known_name);
         Ok(Self {
             stream_id: text_of(json, &STREAM_IDS).or_else(|| text_of(start, &STREAM_IDS)),
             call_id: text_of(start, &["callSid", "call_control_id", "callId", "call_sid", "call_id"]),
@@ -64,6 +64,15 @@ impl Start {
     }
 }
 
+/// Returns a name of a channel; `customer` and `agent`, which mean something, in small letters whatever case they have.
+fn known_name(name: String) -> String {
+    let trimmed = name.trim();
+    ["customer", "agent"]
+        .into_iter()
+        .find(|known| known.eq_ignore_ascii_case(trimmed))
+        .map_or(name, str::to_owned)
+}
+
 /// Returns the tracks that will come: those of a list, or of one name, which may be `both_tracks`.
 fn tracks(start: &Json) -> Vec<Track> {
     let names = match first(start, &["tracks", "track"]) {
@@ -80,15 +89,10 @@ fn tracks(start: &Json) -> Vec<Track> {
     tracks
 }
 
-/// Returns the parameters that the customer of the service has set, the account, and the numbers where the message has them.
+/// Returns the parameters that the customer of the service has set, the account, and the numbers where the message has them. What the service itself
+/// declares precedes a parameter of the same name.
 fn attributes(json: &Json, start: &Json) -> HashMap<String, String> {
     let mut attributes = HashMap::new();
-    if let Some(account) = text_of(start, &["accountSid", "account_sid", "accountId", "account_id"]) {
-        attributes.insert("account_sid".to_owned(), account);
-    }
-    for name in ["from", "to"] {
-        attributes.extend(text_of(start, &[name]).map(|value| (name.to_owned(), value)));
-    }
     // Plivo sends its parameters as JSON in a string.
     let headers = json["extra_headers"].as_str().and_then(|text| serde_json::from_str(text).ok());
     let parameters = first(start, &["customParameters", "custom_parameters"]).cloned();
@@ -101,6 +105,11 @@ fn attributes(json: &Json, start: &Json) -> HashMap<String, String> {
             };
             attributes.insert(name.clone(), value);
         }
+    }
+    let account = text_of(start, &["accountSid", "account_sid", "accountId", "account_id"]);
+    attributes.extend(account.map(|account| ("account_sid".to_owned(), account)));
+    for name in ["from", "to"] {
+        attributes.extend(text_of(start, &[name]).map(|value| (name.to_owned(), value)));
     }
     attributes
 }
@@ -175,7 +184,7 @@ mod tests {
         let start = read(&json!({"event": "start", "sequenceNumber": "1", "streamSid": "MZ1", "start": {
             "accountSid": "AC1", "callSid": "CA1", "streamSid": "MZ1", "tracks": ["inbound", "outbound"],
             "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
-            "customParameters": {"queue": "sales", "level": 3}}}));
+            "customParameters": {"queue": "sales", "level": 3, "account_sid": "spoofed"}}}));
         assert_eq!(ids(&start), ("MZ1", "CA1"));
         assert_eq!((start.format, start.tracks.len()), (format(Encoding::MuLaw, 8_000), 2));
         let expected = [("account_sid", "AC1"), ("queue", "sales"), ("level", "3")];
@@ -254,6 +263,8 @@ mod tests {
         let named = |inbound, name: &str| (inbound, name.to_owned());
         assert_eq!(channels("", &both), [named(true, "customer"), named(false, "agent")]);
         assert_eq!(channels("agent", &both), [named(false, "customer"), named(true, "agent")]);
+        assert_eq!(channels(" AGENT", &both), channels("agent", &both));
+        assert_eq!(channels("Customer", &both), channels("", &both));
         assert_eq!(channels("supervisor", &both), [named(true, "supervisor"), named(false, "agent")]);
         assert_eq!(channels("", &[Track::Outbound]), [named(false, "agent")]);
         assert_eq!(channels("agent", &[Track::Outbound]), [named(false, "customer")]);

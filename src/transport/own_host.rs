@@ -136,7 +136,7 @@ mod tests {
         ];
         for other in others {
             let text = refusal(public, &[other], None, LOCAL).unwrap();
-            assert!(text.starts_with("host: ") && text.contains("voice.example.com"), "{text}");
+            assert!(text.starts_with("host: ") && text.contains("Voice.example.com"), "{text}");
         }
         assert!(refusal(None, &["voice.example.com"], None, LOCAL).is_some());
         assert!(refusal(public, &["localhost", "evil.example"], None, LOCAL).is_some(), "two headers");

@@ -206,7 +206,10 @@ async fn a_failed_start_in_a_running_process_closes_its_ports() {
 async fn warnings(settings: &[(&str, &str)]) -> Vec<String> {
     let (_folder, options) = crate::support::call_fixture::tiny();
     let options = settings.iter().fold(options, |options, (key, value)| options.set(key, value));
-    let log = options.start().await.log();
+    let mut daemon = options.start().await;
+    daemon.terminate();
+    assert!(daemon.ended().await.success());
+    let log = daemon.log();
     log.lines().filter(|line| line.contains("WARN")).map(str::to_owned).collect()
 }
 

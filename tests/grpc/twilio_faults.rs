@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::support::call_fixture::{metric, metric_reaches, noise};
+use crate::support::call_fixture::{logs, metric, metric_reaches, noise};
 use crate::support::daemon::Daemon;
 use crate::support::twilio_fixture::{SIZES, Stream};
 use crate::support::websocket_client::{closed, open, summary};
@@ -175,8 +175,8 @@ async fn identical_tracks_are_flagged_and_implausible_audio_is_logged() {
         linear.iter().map(|text| text.replace("audio/x-mulaw", "audio/x-l16")).collect();
     send(open(&daemon, PATH).await.unwrap(), &linear).await;
     summary(&daemon, "linear").await;
-    let log = daemon.log();
-    assert!(log.contains("implausible audio") && log.contains("call_id=linear"), "{log}");
+    logs(&daemon, "implausible audio").await;
+    assert!(daemon.log().contains("call_id=linear"), "{}", daemon.log());
 }
 
 async fn call(daemon: &Daemon, number: u64) {

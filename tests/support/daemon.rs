@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 /// Longer than a start or a drain takes on a slow machine; reached only if something is broken.
@@ -36,6 +37,8 @@ pub struct Daemon {
     pub audiosocket: Option<SocketAddr>,
     process: Child,
     log: Arc<Mutex<String>>,
+    /// Copies the log, and ends behind its last line.
+    follower: JoinHandle<()>,
 }
 
 impl Options {
@@ -97,9 +100,11 @@ impl Options {
         let log = Arc::new(Mutex::new(String::new()));
         let (found, addresses) = oneshot::channel();
         let stderr = process.stderr.take().expect("it is piped");
-        tokio::spawn(follow(stderr, Arc::clone(&log), found));
+        let follower = tokio::spawn(follow(stderr, Arc::clone(&log), found));
         match timeout(PATIENCE, addresses).await {
-            Ok(Ok(Addresses { grpc, http, audiosocket })) => Daemon { grpc, http, audiosocket, process, log },
+            Ok(Ok(Addresses { grpc, http, audiosocket })) => {
+                Daemon { grpc, http, audiosocket, process, log, follower }
+            }
             Ok(Err(_)) => panic!("the daemon ended before it listened:\n{}", text(&log)),
             Err(_) => panic!("the daemon does not listen after {PATIENCE:?}:\n{}", text(&log)),
         }
@@ -187,12 +192,16 @@ impl Daemon {
         self.process.try_wait().expect("the daemon's status")
     }
 
-    /// Waits for the end of the process.
+    /// Waits for the end of the process, whose log is complete then.
     pub async fn ended(&mut self) -> ExitStatus {
-        match timeout(PATIENCE, self.process.wait()).await {
-            Ok(status) => status.expect("the daemon's status"),
-            Err(_) => panic!("the daemon runs on after {PATIENCE:?}:\n{}", self.log()),
+        let Ok(status) = timeout(PATIENCE, self.process.wait()).await else {
+            panic!("the daemon runs on after {PATIENCE:?}:\n{}", self.log());
+        };
+        if !self.follower.is_finished() {
+            // Where it does not end, the log is what there is of it.
+            _ = timeout(PATIENCE, &mut self.follower).await;
         }
+        status.expect("the daemon's status")
     }
 }
 

@@ -132,6 +132,27 @@ pub fn model_audio() -> Vec<u8> {
     (0..HOP).map(|at| (at * 31 % 251) as u8).collect()
 }
 
+/// A chunk on its way to the shard, without a part of any shared room.
+fn envelope(
+    info: &Arc<StreamInfo>,
+    model: &Arc<ServedModel>,
+    chunk: Chunk,
+    source: ChunkSource,
+) -> ChunkEnvelope {
+    ChunkEnvelope {
+        info: info.clone(),
+        declared: None,
+        chunk,
+        captured_at: None,
+        source,
+        resume: None,
+        model: model.clone(),
+        share: None,
+        ahead: None,
+        memory: None,
+    }
+}
+
 impl CallStream {
     pub fn new(number: u64, model: &Arc<ServedModel>) -> Self {
         let (replies, inbox) = mpsc::channel(1_000);
@@ -153,19 +174,7 @@ impl CallStream {
             credits,
         };
         let share = Some(self.model.share.clone().try_acquire_owned().unwrap());
-        let (info, model, chunk) = (self.info.clone(), self.model.clone(), audio(last));
-        let envelope = ChunkEnvelope {
-            info,
-            declared: None,
-            chunk,
-            captured_at: None,
-            source,
-            resume: None,
-            model,
-            share,
-            ahead: None,
-            memory: None,
-        };
+        let envelope = ChunkEnvelope { share, ..envelope(&self.info, &self.model, audio(last), source) };
         pipeline.send(ShardMessage::Chunk(Box::new(envelope))).await;
     }
 
@@ -200,19 +209,7 @@ impl Pipeline {
     pub async fn record(&self, stream_id: &str, model: &Arc<ServedModel>, offset: i64, chunk: Chunk) {
         let info = Arc::new(StreamInfo { stream_id: stream_id.into(), ..StreamInfo::default() });
         let source = ChunkSource::Kafka { assignment: ASSIGNMENT, offset };
-        let model = model.clone();
-        let envelope = ChunkEnvelope {
-            info,
-            declared: None,
-            chunk,
-            captured_at: None,
-            source,
-            resume: None,
-            model,
-            share: None,
-            ahead: None,
-            memory: None,
-        };
+        let envelope = envelope(&info, model, chunk, source);
         self.send(ShardMessage::Chunk(Box::new(envelope))).await;
     }
 }

@@ -12,6 +12,8 @@ pub(super) mod signature;
 mod start;
 mod track_audio;
 mod tracks;
+#[cfg(test)]
+mod tracks_tests;
 
 use std::collections::HashMap;
 

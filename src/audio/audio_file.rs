@@ -1,6 +1,6 @@
 //! Files that are decoded block by block, so that only one block takes memory, and the bytes of a file that is not on disk.
 //!
-//! Input: a path, or the bytes of a file. Output: its samples, as many at a time as the caller asks for. Invariants: the file is decoded twice, because its end may
+//! Input: a path, or the bytes of a file. Output: its samples, as many at a time as the caller requests. Invariants: the file is decoded twice, because its end may
 //! decide what belongs to the recording: first to check and to count it, then to pass its samples on. A decoding holds no thread between two calls, and
 //! dropping it gives it up.
 

@@ -39,7 +39,7 @@ pub(super) async fn limit(
     next: Next,
 ) -> Response {
     let Some(mut credential) = credential(&request) else { return next.run(request).await };
-    // Where some routes need no credential, any one is accepted there; it proves nothing for the others.
+    // Where some routes need no credential, any one is accepted there; it does not count for the others.
     credential.extend_from_slice(routes.as_bytes());
     let address = peer.address.ip();
     if let Err(error) = attempts.check(address, &credential) {

@@ -132,7 +132,7 @@ impl Board {
         self.calls.get_mut(&key).map(|call| (key, call))
     }
 
-    /// Puts a new call in the place of one that is over. Clients learn it from the description, whose `since` differs.
+    /// Puts a new call in the place of one that is over. Its description shows it to clients: `since` differs.
     fn replace(&mut self, key: &CallKey, stream: &StreamInfo, (now, time): (Instant, i64)) {
         let Some(call) = self.calls.get_mut(key) else { return };
         let call_id = call.view.call_id.clone();

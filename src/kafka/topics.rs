@@ -94,13 +94,19 @@ pub(super) fn ensure_progress_partitions(
     runtime.block_on(async { ensure_progress(kafka, &clients::admin(kafka)?, wanted).await }).map(|_| ())
 }
 
-/// Creates the progress topic again, or adds partitions to it, where records were not written because it was deleted. A failure is logged: the caller writes
+/// Creates the progress topic again, or adds partitions to it, where records were not written, perhaps because it was deleted. A failure is logged: the caller writes
 /// the records again later in any case. Blocks its thread for a few requests.
 pub(super) fn restore_progress(kafka: &Options, unwritten: &[Unwritten]) {
     use RDKafkaErrorCode as Code;
     let is_missing = |record: &&Unwritten| {
         let code = record.error.rdkafka_error_code();
-        let missing = [Code::UnknownTopic, Code::UnknownPartition, Code::UnknownTopicOrPartition];
+        // A producer of transactions cannot add the partition of a deleted topic, and tries that until the record's time is over.
+        let missing = [
+            Code::UnknownTopic,
+            Code::UnknownPartition,
+            Code::UnknownTopicOrPartition,
+            Code::MessageTimedOut,
+        ];
         record.topic == kafka.progress_topic && code.is_some_and(|code| missing.contains(&code))
     };
     let Some(highest) = unwritten.iter().filter(is_missing).map(|record| record.partition).max() else {

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use metrics::{counter, histogram};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::BaseRecord;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
@@ -33,7 +33,7 @@ use crate::telemetry::metrics::{
     KAFKA_COMMITS_TOTAL, KAFKA_TRANSACTION_SECONDS, KAFKA_TRANSACTIONS_ABORTED_TOTAL,
 };
 
-/// How often a producer may be replaced without a commit in between.
+/// How often a producer may be replaced without a commit in between, nor a transaction that only waits for a topic.
 const MOST_REPLACEMENTS: usize = 10;
 
 /// Exactly once; see the head of this file.
@@ -235,15 +235,27 @@ impl Delivery for ExactlyOnce {
             Failure::Fatal(error) => return self.after_fatal(commit, error, may_be_committed),
         };
         outage::report(&format!("a transaction is aborted and tried again: {error}"));
-        match self.producer.abort() {
-            Some(others) => {
-                unwritten.extend(others);
-                topics::restore_progress(&self.kafka, &unwritten);
-                self.after_refusal(commit, &unwritten)
+        let aborted = self.producer.abort();
+        unwritten.extend(self.producer.unwritten());
+        topics::restore_progress(&self.kafka, &unwritten);
+        match aborted {
+            Ok(()) => self.after_refusal(commit, &unwritten),
+            Err(abort) => {
+                tracing::warn!("a transaction cannot be aborted: {abort}");
+                if waits_for_topic(&error, &abort) {
+                    self.replacements = 0;
+                }
+                self.after_fatal(commit, error, may_be_committed)
             }
-            None => self.after_fatal(commit, error, may_be_committed),
         }
     }
+}
+
+/// Returns whether a transaction that could not be aborted only waits until a topic is there, or may be written to, again. The brokers have added no partition
+/// to it then, or not the one of a record that has timed out.
+fn waits_for_topic(failure: &KafkaError, abort: &KafkaError) -> bool {
+    failure.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageTimedOut)
+        || abort.rdkafka_error_code() == Some(RDKafkaErrorCode::InvalidTransactionalState)
 }
 
 #[cfg(test)]
@@ -281,5 +293,19 @@ mod tests {
         let (taken_over, own) = (part(0, 7), part(1, 7));
         assert!(has_commit(&found, "audio", &[&taken_over, &own]));
         assert!(!has_commit(&found, "audio", &[&taken_over, &part(1, 8)]), "only the one before was applied");
+    }
+
+    #[test]
+    fn a_transaction_that_waits_for_a_topic_does_not_count_as_a_replacement() {
+        let [timed_out, purged, fenced, no_partitions] = [
+            RDKafkaErrorCode::MessageTimedOut,
+            RDKafkaErrorCode::PurgeQueue,
+            RDKafkaErrorCode::ProducerFenced,
+            RDKafkaErrorCode::InvalidTransactionalState,
+        ]
+        .map(KafkaError::MessageProduction);
+        assert!(waits_for_topic(&timed_out, &fenced), "a deleted topic");
+        assert!(waits_for_topic(&purged, &no_partitions), "a topic that may not be written to");
+        assert!(!waits_for_topic(&fenced, &fenced), "another producer of the same id");
     }
 }

@@ -168,8 +168,12 @@ impl TransactionProducer {
         }
     }
 
-    /// Aborts the transaction and returns the records that were not written; `None` where the producer cannot go on.
-    pub fn abort(&self) -> Option<Vec<Unwritten>> {
+    /// Aborts the transaction.
+    ///
+    /// # Errors
+    /// Where the producer cannot go on.
+    pub fn abort(&self) -> Result<(), KafkaError> {
+        let mut last = KafkaError::Canceled;
         for _ in 0..ABORTS {
             match self.producer.abort_transaction(REQUEST_TIMEOUT) {
                 Ok(()) => {
@@ -177,16 +181,21 @@ impl TransactionProducer {
                     while self.producer.flush(Duration::ZERO).is_err() {
                         std::thread::sleep(SLICE);
                     }
-                    return Some(self.outcomes.try_iter().filter_map(Result::err).collect());
+                    return Ok(());
                 }
-                Err(error) if is_retriable(&error) => std::thread::sleep(RETRY),
-                Err(error) => {
-                    tracing::warn!("a transaction cannot be aborted: {error}");
-                    return None;
+                Err(error) if is_retriable(&error) => {
+                    std::thread::sleep(RETRY);
+                    last = error;
                 }
+                Err(error) => return Err(error),
             }
         }
-        None
+        Err(last)
+    }
+
+    /// Returns the records whose failure was reported since the last call.
+    pub fn unwritten(&self) -> impl Iterator<Item = Unwritten> {
+        self.outcomes.try_iter().filter_map(Result::err)
     }
 }
 

@@ -19,6 +19,10 @@ pub struct EndedStream {
     pub states: ChannelStates,
     /// Its length.
     pub duration: Duration,
+    /// Places where audio is missing between its chunks; 0 where its transport counts them.
+    pub holes: u64,
+    /// Length of the missing audio.
+    pub lost: Duration,
     /// Settles once the summary is delivered; `None` where no offset depends on it.
     pub ticket: Option<Ticket>,
     /// Alerts that its end has raised or cleared, to be delivered with the summary.
@@ -165,6 +169,8 @@ mod tests {
             info: info.clone(),
             states: ChannelStates::default(),
             duration: Duration::ZERO,
+            holes: 0,
+            lost: Duration::ZERO,
             ticket: None,
             alerts: Vec::new(),
             follows: 0,

@@ -311,10 +311,12 @@ fn audio(call: &EndedCall, channels: &[Channel]) -> proto::AudioSummary {
         let calls = call.streams.iter().filter_map(|stream| stream.info.call.as_ref());
         calls.map(|call: &Arc<_>| of(call).load(Ordering::Relaxed)).sum::<u64>()
     };
+    let lost: u128 = call.streams.iter().map(|stream| stream.lost.as_millis()).sum();
+    let holes: u64 = call.streams.iter().map(|stream| stream.holes).sum();
     proto::AudioSummary {
-        lost: Some(time(count(|call| &call.lost_ms))),
+        lost: Some(time(count(|call| &call.lost_ms).saturating_add(u64::try_from(lost).unwrap_or(u64::MAX)))),
         late: count(|call| &call.late),
-        holes: count(|call| &call.holes),
+        holes: count(|call| &call.holes) + holes,
         identical_channels: distinct(channels).len() < channels.len(),
     }
 }

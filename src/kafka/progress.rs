@@ -143,6 +143,7 @@ impl ProgressEntry {
             position: state.position,
             sequence: state.sequence,
             split: state.split.clone(),
+            missing: state.missing,
             first_window: state.first_window,
             next_windows: state.next_windows.clone(),
             span: state.span,
@@ -191,7 +192,7 @@ mod tests {
 
     use super::*;
     use crate::audio::{AudioFormat, ChannelPolicy, Encoding};
-    use crate::stream::{ChannelState, RecentScores, SplitFrame};
+    use crate::stream::{ChannelState, MissingAudio, RecentScores, SplitFrame};
 
     fn entry(offset: i64, first_window: Option<u64>) -> ProgressEntry {
         let format = AudioFormat::new(Encoding::MuLaw, 8_000, 1).unwrap();
@@ -200,6 +201,7 @@ mod tests {
             position: 800,
             sequence: None,
             split: SplitFrame::default(),
+            missing: MissingAudio::default(),
             first_window,
             next_windows: vec![0],
             span: WindowSpan { length: Duration::from_secs(3), hop: Duration::from_secs(1) },

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audio::{AudioFormat, ChannelPolicy};
 use crate::stream::{
-    ChannelState, ChannelStates, EpochPosition, RESUMED, SplitFrame, StreamInfo, StreamPosition,
+    ChannelState, ChannelStates, EpochPosition, MissingAudio, RESUMED, SplitFrame, StreamInfo, StreamPosition,
 };
 use crate::window::WindowSpan;
 
@@ -25,6 +25,9 @@ pub struct StreamState {
     /// The bytes of a sample frame that the last chunk left incomplete.
     #[serde(default, skip_serializing_if = "SplitFrame::is_empty")]
     pub split: SplitFrame,
+    /// What is missing before the position. Records of older versions have none.
+    #[serde(default, skip_serializing_if = "MissingAudio::is_none")]
+    pub missing: MissingAudio,
     /// First window of the open segment; `None` after an idle end.
     pub first_window: Option<u64>,
     /// The lowest window of each channel that is not acknowledged.
@@ -62,7 +65,7 @@ impl StreamState {
     /// Returns the state of a stream at a position.
     #[must_use]
     pub fn new(at: &EpochPosition, info: &StreamInfo, format: AudioFormat) -> Self {
-        let StreamPosition { position, sequence, split, first_window, next_windows, span, .. } =
+        let StreamPosition { position, sequence, split, missing, first_window, next_windows, span, .. } =
             at.position.clone();
         let StreamInfo { attributes, model, channels, channel_names, .. } = info.clone();
         let channels = channels.unwrap_or_default();
@@ -71,6 +74,7 @@ impl StreamState {
             position,
             sequence,
             split,
+            missing,
             first_window,
             next_windows,
             span,
@@ -94,6 +98,7 @@ impl StreamState {
             position: self.position,
             sequence: self.sequence,
             split: self.split.clone(),
+            missing: self.missing,
             first_window: self.first_window,
             open: self.first_window.is_some(),
             needed_from: self.position,

@@ -13,7 +13,7 @@ use crate::calls::{
     CallKey, CallStore, EndedCall, EndedStream, OpenCalls, Options, Valences, count_window, summarise,
 };
 use crate::proto::{Alert, EmotionEvent};
-use crate::serving::{CallMarker, EventSender, Recipient, SinkEvent, SinkMessage, WindowEnvelope};
+use crate::serving::{CallMarker, EventSender, Recipient, SinkEvent, SinkMessage, StreamEnd, WindowEnvelope};
 use crate::stream::{ChannelStates, StreamInfo};
 use crate::telemetry::metrics;
 use crate::webhook::WebhookSender;
@@ -114,13 +114,15 @@ impl CallStage {
         match end {
             None => self.open.stream_began(&key, &stream),
             Some(end) => {
-                let (mut states, duration, ticket) = (states.clone(), end.duration, end.ticket);
+                let StreamEnd { duration, holes, lost, ticket } = end;
+                let mut states = states.clone();
                 let mut alerts = self.output.alerts.finish(&mut states, &stream, milliseconds(duration));
                 self.announce(&alerts, &stream);
                 if ticket.is_none() {
                     self.publish_alerts(std::mem::take(&mut alerts));
                 }
-                let ended = EndedStream { info: stream, states, duration, ticket, alerts, follows: 0 };
+                let ended =
+                    EndedStream { info: stream, states, duration, holes, lost, ticket, alerts, follows: 0 };
                 self.open.stream_ended(&key, ended, Instant::now());
             }
         }

@@ -141,6 +141,10 @@ pub struct CallMarker {
 pub struct StreamEnd {
     /// The length of the stream.
     pub duration: Duration,
+    /// Places where audio is missing between its chunks; 0 where its transport counts them.
+    pub holes: u64,
+    /// Length of the missing audio.
+    pub lost: Duration,
     /// Settles once the summary of the call is delivered; `None` for the stream of a session.
     pub ticket: Option<Ticket>,
 }

@@ -4,7 +4,6 @@
 //! is reserved before a piece is sent; a chunk is accepted or refused as a whole; dropping the value frees the stream's id and its admission permit.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prost::bytes::Bytes;
@@ -19,8 +18,9 @@ use crate::proto::AudioChunk;
 use crate::serving::{AdmissionPermit, ClientFile, Decoders, ModelRegistry, ServedModel};
 use crate::shard::{ChunkEnvelope, ShardMessage, StreamKey};
 use crate::stream::{BadChunk, Chunk, CollectedFile, Declared, LastSequence, SequenceCheck};
-use crate::stream::{FURTHEST_SAMPLE, MemoryReservation};
-use crate::stream::{InputBounds, SplitFrame, StreamCall, StreamInfo, StreamSetup, check_chunk};
+use crate::stream::{
+    InputBounds, MemoryReservation, SplitFrame, StreamCall, StreamInfo, StreamSetup, check_chunk,
+};
 use crate::telemetry::{excerpt, metrics};
 use crate::window::time_of;
 
@@ -202,21 +202,8 @@ impl OpenedStream {
         // As in the front end: an overlap with earlier audio does not move the position back.
         let frames = chunk.audio.len() / self.format.frame_bytes().unwrap_or(1).max(1);
         let begin = chunk.first_sample.unwrap_or(self.position);
-        if self.shard.has_begun() && begin <= FURTHEST_SAMPLE {
-            self.count_hole(begin.saturating_sub(self.position));
-        }
         self.position = self.position.max(begin.saturating_add(frames as u64));
         Ok(())
-    }
-
-    /// Counts audio that is missing between two chunks, for the summary of the call. Transports that place audio themselves count it where they do.
-    fn count_hole(&self, samples: u64) {
-        let Some(call) = self.info.call.as_ref().filter(|_| samples > 0 && !self.shard.is_counted()) else {
-            return;
-        };
-        let length = time_of(samples, self.format.sample_rate_hz().max(1));
-        call.holes.fetch_add(1, Ordering::Relaxed);
-        call.lost_ms.fetch_add(u64::try_from(length.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Checks that a chunk belongs to the stream and changes nothing of it.

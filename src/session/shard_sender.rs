@@ -50,11 +50,6 @@ impl ShardSender {
         self.route.source
     }
 
-    /// Returns whether the transport counts what is missing of the stream.
-    pub fn is_counted(&self) -> bool {
-        self.route.call.is_some()
-    }
-
     /// Returns whether a piece was sent.
     pub fn has_begun(&self) -> bool {
         self.begun

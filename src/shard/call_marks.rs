@@ -8,7 +8,7 @@ use super::open_stream::{OpenStream, StreamSource};
 use super::report::{PartitionReport, ReportSender};
 use crate::batch::Job;
 use crate::serving::{CallMarker, JobOrigin, StreamEnd};
-use crate::stream::{SUMMARY_CHANNEL, Ticket};
+use crate::stream::{MissingAudio, SUMMARY_CHANNEL, Ticket};
 use crate::window::time_of;
 
 /// Channel and index of the ticket that settles with the summary of a stream's call. No window has this channel.
@@ -33,11 +33,20 @@ impl OpenStream {
         let ticket = self.end_ticket.take();
         if ticket.is_some() || matches!(self.stream_source, StreamSource::Call(_)) {
             // A stream whose first chunk was refused has no audio, wherever the chunk would have been.
-            let samples = if self.begun { self.front_end.position().position } else { 0 };
-            let rate = self.front_end.source_rate_hz();
-            let duration = time_of(samples, rate.max(1));
-            self.mark(backlog, Some(StreamEnd { duration, ticket }));
+            let (samples, missing) = match self.begun {
+                true => (self.front_end.position().position, self.missing()),
+                false => (0, MissingAudio::default()),
+            };
+            let time = |samples| time_of(samples, self.front_end.source_rate_hz().max(1));
+            let (duration, lost, holes) = (time(samples), time(missing.samples), missing.holes);
+            self.mark(backlog, Some(StreamEnd { duration, holes, lost, ticket }));
         }
+    }
+
+    /// Returns what is missing between the chunks of the stream, unless its transport counts that.
+    fn missing(&self) -> MissingAudio {
+        let counted = self.info.call.as_ref().is_some_and(|call| call.counted_by_transport);
+        if counted { MissingAudio::default() } else { self.front_end.position().missing }
     }
 
     fn mark(&self, backlog: &mut Backlog, end: Option<StreamEnd>) {

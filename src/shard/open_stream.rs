@@ -30,7 +30,7 @@ pub(crate) enum After {
     /// The stream has ended.
     Ended,
     /// The chunk has completed a file, which must be decoded. The position is the one before the chunk.
-    Decode(ChunkOutcome, Option<EpochPosition>),
+    Decode(Box<(ChunkOutcome, Option<EpochPosition>)>),
 }
 
 /// The state of an open stream.
@@ -162,7 +162,7 @@ impl OpenStream {
             self.file.hold(envelope.memory.take(), outcome.completes_file);
         }
         if outcome.completes_file {
-            return Ok(After::Decode(outcome, before));
+            return Ok(After::Decode(Box::new((outcome, before))));
         }
         let is_end = chunk.last && is_new;
         if is_end {

@@ -299,7 +299,8 @@ impl Shard {
         match accepted {
             Ok(After::Open) => drop(self.streams.insert(key, stream)),
             Ok(After::Ended) => stream.close(&mut self.backlog),
-            Ok(After::Decode(outcome, before)) => {
+            Ok(After::Decode(completed)) => {
+                let (outcome, before) = *completed;
                 self.streams.insert(key.clone(), stream);
                 // What the chunk holds of the shards is free for others while the file is decoded.
                 let chunk = Chunk { audio: Bytes::new(), ..envelope.chunk };

@@ -61,6 +61,8 @@ pub struct StreamCall {
     pub call_id: Arc<str>,
     /// The source of the stream, as metrics label it.
     pub source: &'static str,
+    /// Whether the transport counts what is missing of the stream, because it decides where its audio begins.
+    pub counted_by_transport: bool,
     /// Names of the channels that the model analyses; all where it is empty.
     pub analysed: Vec<String>,
     /// Audio that was dropped or never arrived, in milliseconds.
@@ -79,15 +81,17 @@ impl StreamCall {
     #[must_use]
     pub fn new(info: &StreamInfo, source: &'static str) -> Self {
         let call_id = info.attributes.get(CALL_ID).filter(|id| !id.is_empty());
-        Self::named(call_id.map_or_else(|| info.stream_id.clone(), |id| id.as_str().into()), source)
+        let call_id = call_id.map_or_else(|| info.stream_id.clone(), |id| id.as_str().into());
+        Self { counted_by_transport: false, ..Self::named(call_id, source) }
     }
 
-    /// Returns the call `call_id`.
+    /// Returns the call `call_id` of a transport that decides where audio begins.
     #[must_use]
     pub fn named(call_id: Arc<str>, source: &'static str) -> Self {
         Self {
             call_id,
             source,
+            counted_by_transport: true,
             analysed: Vec::new(),
             lost_ms: AtomicU64::new(0),
             late: AtomicU64::new(0),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::chunk::{BadChunk, Chunk, ChunkOutcome, FURTHEST_SAMPLE};
 use super::collected_file::CollectedFile;
 use super::file_samples::BeforeFile;
-use super::position::{Resume, StreamPosition};
+use super::position::{MissingAudio, Resume, StreamPosition};
 use super::segment::Segment;
 use super::sequence::{LastSequence, SequenceCheck};
 use super::split_frame::SplitFrame;
@@ -33,6 +33,8 @@ pub struct StreamFrontEnd {
     pub(super) sequence: LastSequence,
     /// The bytes of a sample frame that the last chunk left incomplete.
     split: SplitFrame,
+    /// What is missing before the position.
+    missing: MissingAudio,
     /// Whether the stream has had audio, whose first bytes may be the header of a file.
     pub(super) has_audio: bool,
     /// The open segment.
@@ -74,6 +76,7 @@ impl StreamFrontEnd {
             position,
             sequence: LastSequence::default(),
             split: SplitFrame::default(),
+            missing: MissingAudio::default(),
             has_audio: false,
             segment: None,
             pending: Vec::new(),
@@ -108,6 +111,7 @@ impl StreamFrontEnd {
                 let mut stream = Self::at(setup, at.format, at.position);
                 stream.sequence = LastSequence(at.sequence);
                 stream.split = at.split;
+                stream.missing = at.missing;
                 stream.has_audio = true;
                 if at.span == setup.geometry.span() {
                     stream.pending = at.next_windows;
@@ -135,6 +139,7 @@ impl StreamFrontEnd {
             position: self.position,
             sequence: self.sequence.0,
             split: self.split.clone(),
+            missing: self.missing,
             first_window: self.segment.as_ref().map(|segment| segment.first_window),
             open: self.segment.is_some() || !self.file.is_empty(),
             needed_from: if self.segment.is_some() { needed } else { self.position },
@@ -256,6 +261,7 @@ impl StreamFrontEnd {
         self.repeat_idle_ends(scratch, emit);
         let begin = first_sample.unwrap_or(self.position);
         let gap = begin.saturating_sub(self.position);
+        self.missing.add(gap);
         if gap > whole_samples(self.setup.max_gap, self.source_rate_hz())
             || (gap > 0 && self.segment.is_none())
         {

@@ -41,7 +41,7 @@ pub use info::{Declared, StreamInfo};
 pub use logit_statistics::LogitStatistics;
 pub use memory::{MemoryBudget, MemoryReservation, OutOfMemory};
 pub use out_of_domain::OutOfDomainState;
-pub use position::{PublishedWindows, Resume, ResumePoint, StreamPosition};
+pub use position::{MissingAudio, PublishedWindows, Resume, ResumePoint, StreamPosition};
 pub use recent_scores::RecentScores;
 pub use sequence::{LastSequence, SequenceCheck};
 pub use split_frame::SplitFrame;

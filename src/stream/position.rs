@@ -5,9 +5,34 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::SplitFrame;
 use crate::audio::AudioFormat;
 use crate::window::WindowSpan;
+
+/// Audio that is missing between the chunks of a stream: a chunk declares a later first sample than the one that follows its predecessor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingAudio {
+    /// Places where audio is missing.
+    pub holes: u64,
+    /// Length of all of them in samples of one channel.
+    pub samples: u64,
+}
+
+impl MissingAudio {
+    /// Adds a hole; one without a sample is none.
+    pub(super) fn add(&mut self, samples: u64) {
+        self.holes += u64::from(samples > 0);
+        self.samples = self.samples.saturating_add(samples);
+    }
+
+    /// Returns whether no audio is missing.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.holes == 0
+    }
+}
 
 /// The position of a stream between two chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +43,8 @@ pub struct StreamPosition {
     pub sequence: Option<u64>,
     /// The bytes of a sample frame that the last chunk left incomplete.
     pub split: SplitFrame,
+    /// What is missing before the position.
+    pub missing: MissingAudio,
     /// Index of the first window of the open segment; `None` where no segment is open.
     pub first_window: Option<u64>,
     /// Whether [`super::StreamFrontEnd::end`] would have an effect: a segment is open, or a file is
@@ -80,6 +107,8 @@ pub struct ResumePoint {
     pub sequence: Option<u64>,
     /// See [`StreamPosition::split`].
     pub split: SplitFrame,
+    /// See [`StreamPosition::missing`].
+    pub missing: MissingAudio,
     /// See [`StreamPosition::first_window`].
     pub first_window: Option<u64>,
     /// See [`StreamPosition::next_windows`].

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use affectd::audio::{Encoding, ResamplerPlan, resample};
-use affectd::stream::{Chunk, Resume, ResumePoint, SplitFrame, StreamSetup};
+use affectd::stream::{Chunk, MissingAudio, Resume, ResumePoint, SplitFrame, StreamSetup};
 use affectd::window::Window;
 use proptest::prelude::*;
 use prost::bytes::Bytes;
@@ -92,8 +92,8 @@ proptest! {
         let plan = ResamplerPlan::new(rate, 16_000);
         let first = setup.geometry.first_window_from(position + plan.half_width(), rate);
         let point = ResumePoint {
-            format, position, sequence: None, split: SplitFrame::default(), first_window: Some(0),
-            next_windows: vec![first; 2], span: setup.geometry.span(),
+            format, position, sequence: None, split: SplitFrame::default(),
+            missing: MissingAudio::default(), first_window: Some(0), next_windows: vec![first; 2], span: setup.geometry.span(),
         };
         let rest = audio.slice(position as usize * 4..);
         let next = Chunk { audio: rest, last: true, ..Chunk::default() };

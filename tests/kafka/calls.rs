@@ -1,10 +1,11 @@
 //! Summaries of calls over Kafka: the same after a crash, and the end of a stream is read again until its summary is delivered.
 
-use affectd::proto::CallSummary;
+use affectd::proto::{AudioChunk, CallSummary};
 use prost::Message;
 
 use crate::support::daemon::Options;
-use crate::support::kafka::{Cluster, Stored};
+use crate::support::gated_talk::{PARTS, chunks};
+use crate::support::kafka::{Cluster, Record, Stored};
 use crate::support::kafka_calls::{committed, options, records, topics};
 
 fn summaries(stored: &[Stored]) -> Vec<CallSummary> {
@@ -12,9 +13,14 @@ fn summaries(stored: &[Stored]) -> Vec<CallSummary> {
 }
 
 /// The summary of a call whose reader is killed after each of the `stops`, in tenths of a second.
-async fn summary(cluster: &Cluster, options: &Options, run: &str, stops: &[usize]) -> CallSummary {
+async fn summary(
+    cluster: &Cluster,
+    options: &Options,
+    (run, records): (&str, &[Record]),
+    stops: &[usize],
+) -> CallSummary {
     topics(cluster, run).await;
-    let (records, audio, mut sent) = (records(), format!("{run}.audio"), 0);
+    let (audio, mut sent) = (format!("{run}.audio"), 0);
     for stop in stops {
         cluster.produce(&audio, &records[sent..*stop]).await;
         sent = *stop;
@@ -42,13 +48,43 @@ async fn a_summary_after_crashes_is_the_same() {
     let cluster = Cluster::start().await;
     for vad in ["off", "gate"] {
         let (calm, rough) = (format!("calm-{vad}"), format!("rough-{vad}"));
-        let expected = summary(&cluster, &options(&cluster, folder.path(), &calm, vad), &calm, &[]).await;
+        let records = records();
+        let calm_options = options(&cluster, folder.path(), &calm, vad);
+        let expected = summary(&cluster, &calm_options, (&calm, &records), &[]).await;
         assert_eq!((expected.call_id.as_str(), expected.source.as_str()), ("talk", "kafka"));
         let only = &expected.channels[0];
         assert!(only.windows > 5 && only.talk_time.as_ref().unwrap().seconds >= 4, "{expected:?}");
         assert_eq!(expected.duration.as_ref().unwrap().seconds, 14);
-        let found =
-            summary(&cluster, &options(&cluster, folder.path(), &rough, vad), &rough, &[40, 85]).await;
+        let rough_options = options(&cluster, folder.path(), &rough, vad);
+        let found = summary(&cluster, &rough_options, (&rough, &records), &[40, 85]).await;
         assert_eq!(found, expected);
+    }
+}
+
+/// The talk with three holes: 0.1 s, which silence fills, 5 s, which ends the segment, and one more sample.
+fn with_holes() -> Vec<Record> {
+    let (mut chunks, mut missing) = (chunks(PARTS), 0);
+    for (number, samples) in [(20, 1_600), (60, 80_000), (100, 1)] {
+        missing += samples;
+        chunks[number] =
+            AudioChunk { first_sample: Some(number as u64 * 1_600 + missing), ..chunks[number].clone() };
+    }
+    let record = |(at, mut chunk): (i64, AudioChunk)| {
+        chunk.attributes.insert("call_id".to_owned(), "talk".to_owned());
+        Record::new("call", chunk.encode_to_vec()).timestamp(1_700_000_000_000 + at * 100)
+    };
+    (0..).zip(chunks).map(record).collect()
+}
+
+#[tokio::test]
+async fn holes_count_once_over_crashes() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start().await;
+    let records = with_holes();
+    for (run, stops) in [("holes-calm", &[][..]), ("holes-rough", &[40, 85])] {
+        let options = options(&cluster, folder.path(), run, "off");
+        let audio = summary(&cluster, &options, (run, &records), stops).await.audio.unwrap();
+        let lost = audio.lost.unwrap();
+        assert_eq!((audio.holes, lost.seconds, lost.nanos), (3, 5, 100_000_000), "{run}");
     }
 }

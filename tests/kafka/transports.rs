@@ -111,24 +111,31 @@ impl Watch {
     }
 }
 
-async fn over_grpc(daemon: &Daemon, watch: &mut Watch) -> Outcome {
-    let [customer, agent] = channels();
-    let first = chunk(STREAM, format(Encoding::Mulaw, 8_000, 2), interleaved(&customer, &agent));
-    let attributes = [("call_id".to_owned(), CALL.to_owned())].into();
-    let first = AudioChunk { channel_names: names(), attributes, ..last(first) };
-    recognize(&connect(daemon).await, vec![first]).await.good();
-    watch.outcome().await
-}
-
-async fn over_kafka(cluster: &Cluster, watch: &mut Watch) -> Outcome {
+/// The call in chunks of 100 ms. The samples of one channel in `holes` are missing before the chunk with that number.
+fn chunks(holes: &[(usize, u64)]) -> Vec<AudioChunk> {
     let [customer, agent] = channels();
     let audio = interleaved(&customer, &agent);
     let mut chunks: Vec<AudioChunk> = audio.chunks(1_600).map(more).collect();
     let first = chunk(STREAM, format(Encoding::Mulaw, 8_000, 2), chunks[0].audio.clone());
     let attributes = [("call_id".to_owned(), CALL.to_owned())].into();
     chunks[0] = AudioChunk { channel_names: names(), attributes, ..first };
+    let mut missing = 0;
+    for (number, samples) in holes {
+        missing += samples;
+        chunks[*number].first_sample = Some(*number as u64 * 800 + missing);
+    }
     *chunks.last_mut().unwrap() = last(chunks.last().unwrap().clone());
-    let records: Vec<Record> = chunks.iter().map(|it| Record::new(STREAM, it.encode_to_vec())).collect();
+    chunks
+}
+
+async fn over_grpc(daemon: &Daemon, watch: &mut Watch, holes: &[(usize, u64)]) -> Outcome {
+    recognize(&connect(daemon).await, chunks(holes)).await.good();
+    watch.outcome().await
+}
+
+async fn over_kafka(cluster: &Cluster, watch: &mut Watch, holes: &[(usize, u64)]) -> Outcome {
+    let records = chunks(holes).into_iter().map(|it| Record::new(STREAM, it.encode_to_vec()));
+    let records: Vec<Record> = records.collect();
     cluster.produce(&format!("{RUN}.audio"), &records).await;
     watch.outcome().await
 }
@@ -277,7 +284,7 @@ async fn one_call_over_every_transport_has_equal_events_and_an_equal_summary() {
     kafka_calls::topics(&cluster, RUN).await;
     let daemon = options(&cluster, folder.path()).start().await;
     let watch = &mut Watch::open(&daemon).await;
-    let expected = over_grpc(&daemon, watch).await;
+    let expected = over_grpc(&daemon, watch, &[]).await;
     let summary = &expected.summary;
     assert_eq!((summary.call_id.as_str(), summary.source.as_str()), (CALL, "grpc"));
     assert!(expected.events.len() >= 36 && summary.alerts.len() >= 2, "{summary:?}");
@@ -285,7 +292,7 @@ async fn one_call_over_every_transport_has_equal_events_and_an_equal_summary() {
     let audio = summary.audio.as_ref().unwrap();
     assert_eq!((audio.lost, audio.late, audio.holes), (Some(Default::default()), 0, 0));
     for (name, ids, found) in [
-        ("kafka", Ids::Same, over_kafka(&cluster, watch).await),
+        ("kafka", Ids::Same, over_kafka(&cluster, watch, &[]).await),
         ("twilio", Ids::Same, over_twilio(&daemon, watch).await),
         ("audiohook", Ids::Same, over_audiohook(&daemon, watch).await),
         ("websocket", Ids::Other, over_listen(&daemon, watch).await),
@@ -302,4 +309,10 @@ async fn one_call_over_every_transport_has_equal_events_and_an_equal_summary() {
         let found = found.summary.channels.iter().find(|found| found.name == expected.name).unwrap();
         assert_eq!(own(found), own(expected));
     }
+    let holes = [(10, 800), (50, 40_000)];
+    let [grpc, kafka] = [over_grpc(&daemon, watch, &holes).await, over_kafka(&cluster, watch, &holes).await];
+    let audio = grpc.summary.audio.as_ref().unwrap();
+    assert_eq!((audio.holes, audio.lost.as_ref().unwrap().nanos), (2, 100_000_000), "{audio:?}");
+    check_events("kafka with holes", &kafka.events, &grpc.events, Ids::Same);
+    assert_eq!(comparable(&kafka.summary, Ids::Same), comparable(&grpc.summary, Ids::Same));
 }

@@ -11,10 +11,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::support::PATIENCE;
 use crate::support::model_fixture;
-
-/// Longer than the slowest machine takes.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 fn sample(name: &str) -> String {
     format!("{}/deploy/samples/{name}.wav", env!("CARGO_MANIFEST_DIR"))

@@ -11,11 +11,9 @@ use affectd::proto::EmotionEvent;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::support::PATIENCE;
 use crate::support::daemon::{Options, affectd};
 use crate::support::decoder_entries::file_fixture;
-
-/// Longer than a client, an installation or a build takes on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The text of a file of the repository.
 pub fn text(path: &str) -> String {

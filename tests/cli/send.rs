@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, Streaming};
 
-/// Longer than the slowest machine takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::PATIENCE;
+
 const RATE_HZ: u32 = 8_000;
 
 /// Returns an event for each chunk, which ends where the chunk ends, and records the chunk.

@@ -11,11 +11,10 @@ use affectd::daemon::{self, DaemonError, Listeners};
 use affectd::model::{Layout, Output};
 use prost::Message as _;
 
+use crate::support::PATIENCE;
 use crate::support::daemon::Options;
 use crate::support::model_fixture;
 
-/// Longer than a failing start takes on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 const NOTHING_LISTENS: &str = "127.0.0.1:1";
 
 /// Starts the daemon, which must end by itself. Returns its exit code, its error line, and its whole log.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use affectd::proto::{Alert, CallSummary};
 use prost::Message;
 
+use crate::support::PATIENCE;
 use crate::support::call_fixture::{connect, recognize};
 use crate::support::daemon::Options;
 use crate::support::gated_talk::{PARTS, chunks};
@@ -93,7 +94,7 @@ async fn a_call_over_grpc_has_its_summary_and_alerts_beside_transactions() {
     chunks[0].attributes.insert("call_id".to_owned(), "talk".to_owned());
     recognize(&connect(&daemon).await, chunks).await.good();
     let enough = |records: &[Stored]| !records.is_empty();
-    let calls = cluster.read_until(&format!("{run}.calls"), Duration::from_secs(60), enough).await;
+    let calls = cluster.read_until(&format!("{run}.calls"), PATIENCE, enough).await;
     let summary = CallSummary::decode(calls[0].value.as_deref().unwrap()).unwrap();
     daemon.terminate();
     assert!(daemon.ended().await.success(), "{}", daemon.log());

@@ -7,12 +7,11 @@ use affectd::model::{Layout, Output};
 use affectd::proto::{AudioChunk, AudioFormat, EmotionEvent, Encoding};
 use prost::Message;
 
+use crate::support::PATIENCE;
 use crate::support::daemon::Options;
 use crate::support::kafka::{Cluster, Record, Stored};
 use crate::support::model_fixture;
 use crate::support::streams::{Name, calls};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn chunk(stream_id: &str, encoding: i32, rate: u32, channels: u32, audio: Vec<u8>) -> Record {
     let chunk = AudioChunk {

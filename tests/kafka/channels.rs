@@ -7,11 +7,10 @@ use affectd::model::{Layout, Output};
 use affectd::proto::{AudioChunk, AudioFormat, ChannelPolicy, EmotionEvent, Encoding};
 use prost::Message;
 
+use crate::support::PATIENCE;
 use crate::support::daemon::Options;
 use crate::support::kafka::{Cluster, Record, Stored};
 use crate::support::model_fixture;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A second of stereo µ-law at 8 kHz.
 fn second(seed: usize) -> Vec<u8> {

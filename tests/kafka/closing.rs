@@ -7,6 +7,7 @@ use std::time::Duration;
 use affectd::model::{Layout, Output};
 
 use super::at_least_once::chunk;
+use crate::support::PATIENCE;
 use crate::support::call_fixture::metrics_reach;
 use crate::support::daemon::Options;
 use crate::support::kafka::{Cluster, Record};
@@ -142,13 +143,13 @@ async fn hundreds_of_streams_that_end_by_idle_time_are_freed() {
     );
     std::fs::write(&config, text).unwrap();
     let mut daemon = Options::new().config(config).start().await;
-    cluster.read_until("affectd.emotions", Duration::from_secs(60), |events| events.len() >= STREAMS).await;
+    cluster.read_until("affectd.emotions", PATIENCE, |events| events.len() >= STREAMS).await;
     // The newest record of each stream is its tombstone.
     let deleted = |records: &[crate::support::kafka::Stored]| {
         let newest: BTreeMap<_, _> = records.iter().map(|record| (&record.key, &record.value)).collect();
         newest.len() == STREAMS && newest.values().all(|value| value.is_none())
     };
-    cluster.read_until("affectd.progress", Duration::from_secs(60), deleted).await;
+    cluster.read_until("affectd.progress", PATIENCE, deleted).await;
     metrics_reach(&daemon, |text| text.lines().any(|line| line == "affectd_streams_active 0")).await;
     daemon.terminate();
     assert!(daemon.ended().await.success(), "{}", daemon.log());

@@ -8,12 +8,11 @@ use std::time::Duration;
 use affectd::model::{Layout, Output};
 use affectd::proto::EmotionEvent;
 
+use crate::support::PATIENCE;
 use crate::support::daemon::Options;
 use crate::support::kafka::{Cluster, Record, Stored};
 use crate::support::model_fixture;
 use crate::support::streams::{Call, Name, calls};
-
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A shard has room for one chunk, so partitions are paused again and again.
 pub fn options(cluster: &Cluster, folder: &Path, run: &str) -> Options {

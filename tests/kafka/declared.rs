@@ -9,11 +9,10 @@ use affectd::model::{Contract, Layout, Output};
 use affectd::proto::{AudioChunk, AudioFormat, ChannelPolicy, EmotionEvent, Encoding};
 use prost::Message;
 
+use crate::support::PATIENCE;
 use crate::support::daemon::Options;
 use crate::support::kafka::{Cluster, Record, Stored};
 use crate::support::model_fixture;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a record declares of its stream.
 #[derive(Debug, Clone, Copy)]

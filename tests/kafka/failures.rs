@@ -6,13 +6,12 @@ use std::time::Duration;
 use affectd::proto::EmotionEvent;
 use prost::Message;
 
+use crate::support::PATIENCE;
 use crate::support::acl;
 use crate::support::call_fixture::{self, chunk, connect, last, noise, recognize, telephone};
 use crate::support::daemon::Options;
 use crate::support::kafka::{Cluster, Kind, Record, Stored};
 use crate::support::model_fixture::brittle;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// µ-law.
 fn silence(samples: usize) -> Vec<u8> {

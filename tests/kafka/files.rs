@@ -11,6 +11,7 @@ use prost::Message;
 use prost::bytes::Bytes;
 
 use super::at_least_once::{audio, events};
+use crate::support::PATIENCE;
 use crate::support::call_fixture::tiny;
 use crate::support::daemon::{Daemon, Options};
 use crate::support::decoder_entries::file_fixture::{PCM, wav};
@@ -22,7 +23,6 @@ use crate::support::partition_fixture::reader::Reader;
 use crate::support::partition_fixture::script::run;
 use crate::support::victim::Victim;
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const LIMIT: Duration = Duration::from_secs(3);
 
 fn input(stream_id: &str, format: AudioFormat, audio: impl Into<Bytes>, last: bool) -> Input {

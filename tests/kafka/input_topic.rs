@@ -9,12 +9,11 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::support::PATIENCE;
 use crate::support::call_fixture::metrics_reach;
 use crate::support::daemon::{Daemon, Options};
 use crate::support::kafka::{Cluster, Kind, Record, Stored};
 use crate::support::model_fixture;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One second of 8 kHz µ-law, which is one window.
 fn second(stream_id: &str) -> Record {
@@ -200,9 +199,7 @@ async fn an_input_topic_that_is_created_again_is_read_from_its_beginning() {
     let daemon = options.start().await;
     cluster.produce("affectd.audio", &[last("one"), last("two"), last("three")]).await;
     wait_for(&cluster, "three", 0).await;
-    for result in admin(&cluster).delete_topics(&["affectd.audio"], &AdminOptions::new()).await.unwrap() {
-        result.unwrap();
-    }
+    cluster.delete_topic("affectd.audio").await;
     create_topics(&cluster, &["affectd.audio"]).await;
     cluster.produce("affectd.audio", &[last("four"), last("five")]).await;
     wait_for(&cluster, "four", 0).await;

@@ -8,13 +8,12 @@ use affectd::model::{Contract, Layout, Output};
 use affectd::proto::{AudioChunk, AudioFormat, EmotionEvent, Encoding};
 use prost::Message;
 
+use crate::support::PATIENCE;
 use crate::support::call_fixture;
 use crate::support::daemon::Options;
 use crate::support::kafka::{Cluster, Record, Stored};
 use crate::support::model_fixture;
 use crate::support::streams::{Name, calls};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A second of 8 kHz µ-law.
 fn second(seed: usize) -> Vec<u8> {

@@ -9,10 +9,10 @@ use std::time::Duration;
 use affectd::proto::EmotionEvent;
 use tokio::process::Command;
 
+use crate::support::PATIENCE;
 use crate::support::daemon::{Daemon, Options, affectd};
 use crate::support::kafka::Cluster;
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const CALM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/samples/calm.wav");
 
 fn example(path: &str) -> String {

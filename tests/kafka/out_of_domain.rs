@@ -5,12 +5,12 @@ use std::time::Duration;
 use affectd::proto::EmotionEvent;
 use prost::Message;
 
+use crate::support::PATIENCE;
 use crate::support::call_fixture::{OUT_OF_DOMAIN_LEVEL, loud, metric_reaches, soft};
 use crate::support::daemon::Options;
 use crate::support::kafka::{Cluster, Record};
 use crate::support::model_fixture;
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const GAUGE: &str = "affectd_out_of_domain_streams";
 
 /// Raw µ-law, a second.

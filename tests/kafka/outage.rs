@@ -7,12 +7,11 @@ use affectd::model::{Layout, Output};
 use affectd::proto::EmotionEvent;
 use prost::Message;
 
+use crate::support::PATIENCE;
 use crate::support::daemon::{Daemon, Options};
 use crate::support::kafka::{Cluster, Kind, Record, Stored};
 use crate::support::model_fixture;
 use crate::support::streams::{Call, calls};
-
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A real broker with the topics of a daemon; `None` where there is none.
 async fn cluster() -> Option<Cluster> {
@@ -60,20 +59,6 @@ fn records(call: &Call) -> Vec<Record> {
     (0..call.chunks).map(record).collect()
 }
 
-async fn readyz(daemon: &Daemon, code: u16, part: &str) {
-    let ready = async {
-        loop {
-            let (found, text) = daemon.get("/readyz").await.unwrap();
-            if found == code && text.contains(part) {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let waited = tokio::time::timeout(PATIENCE, ready).await;
-    assert!(waited.is_ok(), "/readyz should be {code} with {part:?}:\n{}", daemon.log());
-}
-
 /// The number of warnings and errors in the log of a daemon.
 fn warnings(daemon: &Daemon) -> usize {
     daemon.log().lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).count()
@@ -91,7 +76,7 @@ async fn outage(stop: &str, start: &str, during: Duration) {
     let before = warnings(&daemon);
     cluster.control(stop);
     let stopped = Instant::now();
-    readyz(&daemon, 503, "no answer from the brokers").await;
+    daemon.wait_readyz(503, "no answer from the brokers").await;
     tokio::time::sleep_until((stopped + during).into()).await;
     cluster.control(start);
     cluster.produce("affectd.audio", &records[30..]).await;
@@ -99,7 +84,7 @@ async fn outage(stop: &str, start: &str, during: Duration) {
     let enough = |events: &[Stored]| events.len() >= expected.len();
     let events = cluster.read_until("affectd.emotions", PATIENCE, enough).await;
     assert_eq!(windows(&events), expected, "{}", daemon.log());
-    readyz(&daemon, 200, "ready").await;
+    daemon.wait_readyz(200, "ready").await;
     let lines = warnings(&daemon) - before;
     assert!(lines <= 3, "{lines} lines about one outage:\n{}", daemon.log());
     daemon.terminate();

@@ -6,11 +6,11 @@ use affectd::model::{Layout, Output};
 use affectd::proto::EmotionEvent;
 use prost::Message;
 
+use crate::support::PATIENCE;
 use crate::support::daemon::Options;
 use crate::support::kafka::{Cluster, Kind, Record, Stored};
 use crate::support::model_fixture;
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const START_MS: i64 = 1_700_000_000_000;
 
 /// 100 ms of raw 8 kHz µ-law, captured `at` so many ms after the start.

@@ -7,13 +7,12 @@ use affectd::model::{Layout, Output};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 
+use crate::support::PATIENCE;
 use crate::support::acl;
 use crate::support::call_fixture::{bounded, metrics_reach};
 use crate::support::daemon::{Daemon, Options};
 use crate::support::kafka::{Cluster, Kind, Record, Stored};
 use crate::support::model_fixture;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A real cluster; `None` with the mock, which has no rights and deletes no topics.
 async fn cluster() -> Option<Cluster> {
@@ -54,11 +53,6 @@ fn last() -> Record {
     second().header("affectd-last", "true")
 }
 
-async fn delete(cluster: &Cluster, topic: &str) {
-    let admin: AdminClient<DefaultClientContext> = cluster.client().create().unwrap();
-    admin.delete_topics(&[topic], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
-}
-
 /// Waits until the group has committed an offset that is right.
 async fn committed(cluster: &Cluster, delivery: &str, is_right: impl Fn(i64) -> bool) {
     let committed = async {
@@ -86,17 +80,12 @@ async fn a_progress_topic_that_refuses_or_is_deleted_stops_no_daemon_and_loses_n
         let [input, progress] = ["audio", "progress"].map(|topic| format!("{delivery}.{topic}"));
         acl::deny_writes(&cluster.brokers, &progress);
         cluster.produce(&input, &[second(), second(), second()]).await;
-        let unready = async {
-            while !daemon.get("/readyz").await.unwrap().1.contains("no acknowledgement of the commit") {
-                tokio::task::yield_now().await;
-            }
-        };
-        bounded("an unready daemon", unready).await;
+        daemon.wait_readyz(503, "no acknowledgement of the commit").await;
         acl::allow_writes(&cluster.brokers, &progress);
         daemon.wait_ready().await;
         committed(&cluster, delivery, |offset| offset > 0).await;
 
-        delete(&cluster, &progress).await;
+        cluster.delete_topic(&progress).await;
         cluster.produce(&input, &[second(), last()]).await;
         committed(&cluster, delivery, |offset| offset == 5).await;
         assert_eq!(cluster.read(&format!("{delivery}.emotions")).await.len(), 9, "{}", daemon.log());
@@ -116,7 +105,7 @@ async fn a_progress_topic_that_is_gone_stops_the_daemon_unless_streams_may_begin
         let daemon = options.start().await;
         committed(&cluster, delivery, |offset| offset > 0).await;
         stop(daemon).await;
-        delete(&cluster, &progress).await;
+        cluster.delete_topic(&progress).await;
 
         let mut daemon = options.start_unready().await;
         assert_eq!(daemon.ended().await.code(), Some(1), "{}", daemon.log());

@@ -9,6 +9,7 @@ use affectd::model::{Layout, Output};
 use affectd::proto::EmotionEvent;
 use prost::Message;
 
+use crate::support::PATIENCE;
 use crate::support::acl;
 use crate::support::call_fixture::{bounded, logs, metric_reaches, metrics_reach};
 use crate::support::daemon::{Daemon, Options};
@@ -146,7 +147,7 @@ async fn partitions_are_released_after_the_revoke_timeout_although_the_output_re
         let decode = |record: &Stored| EmotionEvent::decode(record.value.as_deref().unwrap()).unwrap();
         events.iter().map(|record| decode(record).stream_id).collect::<BTreeSet<_>>().len() == STREAMS
     };
-    cluster.read_until("affectd.emotions", Duration::from_secs(60), all).await;
+    cluster.read_until("affectd.emotions", PATIENCE, all).await;
     first.kill().await;
     second.kill().await;
 }
@@ -258,13 +259,13 @@ async fn a_group_that_refuses_its_members_for_a_while_is_waited_for() {
         acl::set_members_allowed(&cluster.brokers, protocol, false);
         let mut daemon = options.start_unready().await;
         logs(&daemon, "GroupAuthorizationFailed").await;
-        assert!(daemon.get("/readyz").await.unwrap().1.contains("joining the group"));
+        daemon.wait_readyz(503, "joining the group").await;
         acl::set_members_allowed(&cluster.brokers, protocol, true);
         has_assigned(&daemon, PARTITIONS).await;
 
         let second = || Record::new("call", vec![0x55; 8_000]).header("content-type", "audio/PCMU;rate=8000");
         cluster.produce(&input, &[second(), second()]).await;
-        cluster.read_until(&output, Duration::from_secs(60), |events| events.len() == 3).await;
+        cluster.read_until(&output, PATIENCE, |events| events.len() == 3).await;
         acl::set_members_allowed(&cluster.brokers, protocol, false);
         let unready = async {
             while daemon.get("/readyz").await.unwrap().0 == 200 {
@@ -276,7 +277,7 @@ async fn a_group_that_refuses_its_members_for_a_while_is_waited_for() {
         cluster.produce(&input, &[second().header("affectd-last", "true")]).await;
         let seconds = cluster.read(&input).await.len();
         let events = 2 * seconds - 1;
-        cluster.read_until(&output, Duration::from_secs(60), |found| found.len() >= events).await;
+        cluster.read_until(&output, PATIENCE, |found| found.len() >= events).await;
         assert_eq!(cluster.read(&output).await.len(), events, "{}", daemon.log());
         daemon.terminate();
         assert!(daemon.ended().await.success(), "{}", daemon.log());

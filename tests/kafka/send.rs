@@ -7,12 +7,10 @@ use affectd::proto::{AudioChunk, Encoding};
 use prost::Message;
 use tokio::time::timeout;
 
+use crate::support::PATIENCE;
 use crate::support::daemon::affectd;
 use crate::support::decoder_entries::file_fixture::{PCM, wav};
 use crate::support::kafka::Cluster;
-
-/// Longer than the slowest machine takes.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn send(arguments: &[&str]) -> Output {
     let running = affectd().arg("send").args(arguments).output();

@@ -8,10 +8,8 @@ use prost::Message;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::support::PATIENCE;
 use crate::support::kafka::{Cluster, Kind, Record};
-
-/// Longer than the slowest machine takes.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn event(index: u64) -> EmotionEvent {
     let score = |emotion: &str, probability| EmotionScore { emotion: emotion.into(), probability };

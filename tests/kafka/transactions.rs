@@ -7,14 +7,13 @@ use std::time::Duration;
 use affectd::model::{Layout, Output};
 
 use super::crash::{assert_alike, by_id, difference, names, options, records, topics};
+use crate::support::PATIENCE;
 use crate::support::acl;
 use crate::support::call_fixture::{bounded, metric, metrics_reach};
 use crate::support::daemon::{Daemon, Options};
 use crate::support::kafka::{Cluster, Kind, Record, Stored};
 use crate::support::model_fixture;
 use crate::support::streams::{Call, Name, calls};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A cluster, the calls, and the events of an undisturbed run.
 struct Fixture {
@@ -192,12 +191,7 @@ async fn an_output_that_refuses_for_a_while_is_tried_again_with_growing_pauses()
     let mut daemon = options.set("kafka.unready_after", "3s").start().await;
     acl::deny_writes(&cluster.brokers, "rough.emotions");
     cluster.produce("rough.audio", &records(&calls, 0, 1000)).await;
-    let unready = async {
-        while !daemon.get("/readyz").await.unwrap().1.contains("no acknowledgement of the commit") {
-            tokio::task::yield_now().await;
-        }
-    };
-    bounded("an unready daemon", unready).await;
+    daemon.wait_readyz(503, "no acknowledgement of the commit").await;
     // Pauses of 0.1, 0.2, 0.4, 0.8 and 1.6 s fit into the time; without growth there are some dozen tries.
     let aborted = metric(&daemon, "affectd_kafka_transactions_aborted_total").await;
     assert!((2.0..=8.0).contains(&aborted), "{aborted} tries");

@@ -13,11 +13,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
+use super::PATIENCE;
 use super::daemon::{Daemon, Options};
 use super::model_fixture;
-
-/// Longer than any step takes on a slow machine; reached only if something is broken.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for `future`; panics after [`PATIENCE`].
 pub async fn bounded<T>(what: &str, future: impl Future<Output = T>) -> T {

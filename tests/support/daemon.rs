@@ -15,8 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-/// Longer than a start or a drain takes on a slow machine; reached only if something is broken.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::PATIENCE;
 
 /// The options of a daemon.
 #[derive(Debug, Clone, Default)]
@@ -174,6 +173,17 @@ impl Daemon {
             }
         };
         assert!(timeout(PATIENCE, ready).await.is_ok(), "not ready after {PATIENCE:?}:\n{}", self.log());
+    }
+
+    /// Waits until `/readyz` returns `code` and a text that contains `part`.
+    pub async fn wait_readyz(&self, code: u16, part: &str) {
+        let answered = async {
+            while !self.get("/readyz").await.is_ok_and(|(found, text)| found == code && text.contains(part)) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let answered = timeout(PATIENCE, answered).await;
+        assert!(answered.is_ok(), "/readyz should be {code} with {part:?}:\n{}", self.log());
     }
 
     /// Sends SIGTERM, which starts the drain.

@@ -13,11 +13,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::FutureProducer;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::PATIENCE;
 use super::broker::{Mock, Real};
 pub use super::records::{Record, Stored};
-
-/// Longer than any step takes on a slow machine; reached only if something is broken.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The kind of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +92,25 @@ impl Cluster {
         for result in results {
             result.expect("a new topic");
         }
+    }
+
+    /// Deletes a topic and waits until the broker does not know it any more: until then it acknowledges records, which are deleted with it.
+    pub async fn delete_topic(&self, name: &str) {
+        let admin: AdminClient<_> = self.client().create().expect("an admin client");
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
+        let deleted = admin.delete_topics(&[name], &options).await.expect("an answer");
+        assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+        let name = name.to_owned();
+        let gone = move || {
+            let found = settled(|| admin.inner().fetch_metadata(Some(&name), PATIENCE));
+            found.topics()[0].error().is_some()
+        };
+        let wait = tokio::task::spawn_blocking(move || {
+            while !gone() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        wait.await.expect("the topic is gone");
     }
 
     /// Writes the records in order and waits until all are acknowledged; returns their partitions and offsets.

@@ -3,15 +3,12 @@
 //! Input: the arguments of a run. Output: its output, or its report as JSON. Only [`assert_sound`] holds assertions.
 
 use std::process::Output;
-use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::timeout;
 
+pub use super::PATIENCE;
 use super::daemon::affectd;
-
-/// Longer than the slowest machine takes.
-pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The series of `/metrics` that counts published windows.
 pub const PUBLISHED: &str = "affectd_windows_total{outcome=\"published\"}";

@@ -4,6 +4,8 @@
 
 #![expect(dead_code, reason = "each test binary uses a part of this module")]
 
+use std::time::Duration;
+
 pub mod acl;
 pub mod audiohook_client;
 pub mod audiosocket_client;
@@ -34,3 +36,6 @@ pub mod train_fixture;
 pub mod twilio_fixture;
 pub mod victim;
 pub mod websocket_client;
+
+/// Longer than any step takes on a slow machine; reached only if something is broken.
+pub const PATIENCE: Duration = Duration::from_secs(180);

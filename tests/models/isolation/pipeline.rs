@@ -23,10 +23,10 @@ use affectd::stream::{Assignment, Chunk, MemoryBudget, StreamInfo, StreamSetup};
 use affectd::telemetry::metrics::Source;
 use tokio::sync::{Semaphore, mpsc};
 
+pub use crate::support::PATIENCE;
 use crate::support::model_fixture;
 
 pub const HOP: usize = 4_000;
-pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const ASSIGNMENT: Assignment = Assignment { partition: 0, number: 1 };
 
 /// A session that waits for the test before each run, where it has a gate.

@@ -1,7 +1,6 @@
 //! Alerts over Kafka: after crashes the same ones with the same ids, and none is lost.
 
 use std::path::Path;
-use std::time::Duration;
 
 use affectd::proto::{Alert, CallSummary};
 use prost::Message;

@@ -1,7 +1,6 @@
 //! Bad records become dead letters with a reason, while their stream and other streams continue.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use affectd::model::{Layout, Output};
 use affectd::proto::{AudioChunk, AudioFormat, EmotionEvent, Encoding};

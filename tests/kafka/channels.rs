@@ -1,7 +1,6 @@
 //! Channel policy and names on Kafka: those of the first record apply to the whole stream, also after a restart.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use affectd::model::{Layout, Output};
 use affectd::proto::{AudioChunk, AudioFormat, ChannelPolicy, EmotionEvent, Encoding};

@@ -2,13 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
 
 use affectd::model::{Layout, Output};
 use affectd::proto::EmotionEvent;
 use prost::Message;
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
 use serde_json::Value as Json;
 
 use crate::support::PATIENCE;

@@ -1,7 +1,6 @@
 //! A model that fails on some windows while it serves records of Kafka: they become dead letters. A producer that fails for good: the daemon stops.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use affectd::proto::EmotionEvent;
 use prost::Message;

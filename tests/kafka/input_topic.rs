@@ -1,7 +1,5 @@
 //! What happens to the input topic while a daemon runs: records deleted before they are read, partitions added, the topic deleted and created again.
 
-use std::time::Duration;
-
 use affectd::model::{Layout, Output};
 use affectd::proto::EmotionEvent;
 use prost::Message;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
 
 use affectd::model::{Contract, Layout, Output};
 use affectd::proto::{AudioChunk, AudioFormat, EmotionEvent, Encoding};

@@ -4,7 +4,6 @@
 
 use std::io::Write as _;
 use std::process::{Output, Stdio};
-use std::time::Duration;
 
 use affectd::proto::EmotionEvent;
 use tokio::process::Command;

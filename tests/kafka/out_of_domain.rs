@@ -1,7 +1,5 @@
 //! The out-of-domain state over Kafka: it is part of the stream's progress, so that the next reader goes on with it.
 
-use std::time::Duration;
-
 use affectd::proto::EmotionEvent;
 use prost::Message;
 

@@ -1,7 +1,5 @@
 //! State across a restart: idle ends that a replay repeats, positions of earlier readers, and lost progress.
 
-use std::time::Duration;
-
 use affectd::model::{Layout, Output};
 use affectd::proto::EmotionEvent;
 use prost::Message;

@@ -1,11 +1,8 @@
 //! The progress topic refuses records for a while, is deleted while a daemon runs, and is gone at a start.
 
 use std::path::Path;
-use std::time::Duration;
 
 use affectd::model::{Layout, Output};
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
 
 use crate::support::PATIENCE;
 use crate::support::acl;

@@ -1,7 +1,6 @@
 //! `affectd send` to a cluster: protobuf records and raw ones with headers, and what the command reports of them.
 
 use std::process::Output;
-use std::time::Duration;
 
 use affectd::proto::{AudioChunk, Encoding};
 use prost::Message;

@@ -2,14 +2,13 @@
 //! same ids and the same smoothed scores.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use affectd::model::{Layout, Output};
 
 use super::crash::{assert_alike, by_id, difference, names, options, records, topics};
 use crate::support::PATIENCE;
 use crate::support::acl;
-use crate::support::call_fixture::{bounded, metric, metrics_reach};
+use crate::support::call_fixture::{metric, metrics_reach};
 use crate::support::daemon::{Daemon, Options};
 use crate::support::kafka::{Cluster, Kind, Record, Stored};
 use crate::support::model_fixture;

@@ -27,6 +27,8 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const STATISTICS_INTERVAL_MS: &str = "5000";
 /// How often the clients read which topics and partitions there are: a partition that was added is read after that time.
 const METADATA_REFRESH_MS: &str = "30000";
+/// How often producers do so. A topic that could not be written to, because it was deleted or the right was missing, is tried again after that time at the latest.
+const PRODUCER_METADATA_REFRESH_MS: &str = "2000";
 /// The largest record that is sent.
 pub(super) const MESSAGE_MAX_BYTES: &str = "10485760";
 /// Fetched records that wait in memory, for each partition, unless `kafka.properties` sets another bound. With librdkafka's default of 64 MiB a deep
@@ -119,7 +121,7 @@ pub(super) fn event_producer<C: ProducerContext>(
     kafka: &Options,
     context: C,
 ) -> Result<ThreadedProducer<C>, KafkaFault> {
-    let mut settings = measured(kafka);
+    let mut settings = producer_settings(kafka);
     settings
         .set("enable.idempotence", "true")
         // No limit: an event is sent until it is acknowledged or refused. A limit would end the wait for brokers that are away with a record that is then sent
@@ -140,13 +142,22 @@ pub(super) fn transactional_producer<C: ProducerContext>(
     transactional_id: &str,
     context: C,
 ) -> Result<ThreadedProducer<C>, KafkaFault> {
-    let mut settings = measured(kafka);
+    let mut settings = producer_settings(kafka);
     settings.set("transactional.id", transactional_id).set("linger.ms", "1");
     if settings.get("transaction.timeout.ms").is_none() {
         settings.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
     }
     allow_large(&mut settings);
     settings.create_with_context(context).map_err(broker(kafka, "set up the transactional producer"))
+}
+
+/// Returns the settings that all producers have.
+fn producer_settings(kafka: &Options) -> ClientConfig {
+    let mut settings = measured(kafka);
+    if settings.get("topic.metadata.refresh.interval.ms").is_none() {
+        settings.set("topic.metadata.refresh.interval.ms", PRODUCER_METADATA_REFRESH_MS);
+    }
+    settings
 }
 
 /// Allows records above what brokers take by default, so that it is the topic that decides what is too large.
@@ -164,7 +175,7 @@ pub(super) fn progress_producer<C: ProducerContext>(
     kafka: &Options,
     context: C,
 ) -> Result<ThreadedProducer<C>, KafkaFault> {
-    let mut settings = measured(kafka);
+    let mut settings = producer_settings(kafka);
     settings
         .set("enable.idempotence", "true")
         // No limit, for the same reason; the thread that waits for the acknowledgement is not waited for.

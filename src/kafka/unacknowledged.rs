@@ -25,7 +25,9 @@ pub(super) struct Unacknowledged {
     refused: BTreeMap<u64, Outgoing>,
     pause: Duration,
     retry_at: Instant,
-    /// Whether records were refused since the last round of tries, and those behind them are still queued.
+    /// Whether a record was refused since the last round of tries began.
+    refused_since_round: bool,
+    /// Whether, moreover, those behind it are still queued.
     round_is_due: bool,
     /// Whether a caller sends refused records again at this moment.
     in_round: bool,
@@ -44,6 +46,7 @@ impl Unacknowledged {
             refused: BTreeMap::new(),
             pause: PAUSE,
             retry_at: now,
+            refused_since_round: false,
             round_is_due: false,
             in_round: false,
             recovering: false,
@@ -90,7 +93,7 @@ impl Unacknowledged {
 
     /// Keeps a refused record.
     pub fn refuse(&mut self, number: u64, message: Outgoing, now: Instant) {
-        if self.refused.is_empty() {
+        if !std::mem::replace(&mut self.refused_since_round, true) {
             self.retry_at = now + self.pause;
             self.pause = (self.pause * 2).min(MAX_PAUSE);
             self.round_is_due = true;
@@ -112,6 +115,7 @@ impl Unacknowledged {
         }
         let first = self.pop_refused();
         self.in_round = first.is_some();
+        self.refused_since_round &= first.is_none();
         first
     }
 
@@ -121,10 +125,11 @@ impl Unacknowledged {
         self.end_recovery();
     }
 
-    /// Returns the next record of a round that has begun. A record that may have been too large for its batch alone is sent alone.
+    /// Returns the next record of a round that has begun. A record that may have been too large for its batch alone is sent alone. Once a record is refused
+    /// again, the others wait for the next round.
     pub fn next_of_round(&mut self) -> Option<(u64, Outgoing)> {
         let alone = self.refused.first_key_value().is_some_and(|(_, message)| message.suspect);
-        if alone { None } else { self.pop_refused() }
+        if alone || self.refused_since_round { None } else { self.pop_refused() }
     }
 
     fn pop_refused(&mut self) -> Option<(u64, Outgoing)> {
@@ -232,6 +237,25 @@ mod tests {
         assert_eq!(send(&mut records, later), None);
         records.returned(false);
         assert_eq!(send(&mut records, later), Some(3));
+    }
+
+    #[test]
+    fn a_round_ends_with_a_record_that_is_refused_again_and_the_pause_follows() {
+        let start = Instant::now();
+        let mut records = Unacknowledged::new(start);
+        for number in [1, 2] {
+            send(&mut records, start);
+            refuse(&mut records, number, start);
+        }
+        let later = start + PAUSE;
+        let (number, again) = records.next_retry(later).unwrap();
+        // Refused at once: the topic is not there.
+        records.refuse(number, again, later);
+        assert!(records.next_of_round().is_none());
+        records.end_round();
+        assert!(records.next_retry(later + PAUSE * 2 - Duration::from_millis(1)).is_none());
+        assert_eq!(records.next_retry(later + PAUSE * 2).unwrap().0, 1);
+        assert_eq!(records.next_of_round().unwrap().0, 2);
     }
 
     #[test]

@@ -110,6 +110,34 @@ async fn the_demo_and_analyze_give_the_same_results() {
 }
 
 #[tokio::test]
+async fn analyze_reads_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, file) = (tiny(&folder), sample("angry"));
+    let named = events(&run(&model, &["analyze", &file, "--format", "jsonl"]).await);
+    for stdin in [Stdio::from(std::fs::File::open(&file).unwrap()), piped(&file)] {
+        let mut command = affectd(&model, &["analyze", "-", "--format", "jsonl"]);
+        let output = timeout(PATIENCE, command.stdin(stdin).output()).await.expect("it ends").unwrap();
+        let found: Vec<EmotionEvent> = events(&output)
+            .into_iter()
+            .zip(&named)
+            .map(|(event, named)| {
+                let (stream_id, event_id) = (named.stream_id.clone(), named.event_id.clone());
+                EmotionEvent { stream_id, event_id, published_at: named.published_at, ..event }
+            })
+            .collect();
+        assert_eq!(found, named);
+    }
+}
+
+/// The bytes of a file from a pipe.
+fn piped(file: &str) -> Stdio {
+    let mut cat = std::process::Command::new("cat").arg(file).stdout(Stdio::piped()).spawn().unwrap();
+    let stdout = cat.stdout.take().unwrap();
+    std::thread::spawn(move || cat.wait());
+    stdout.into()
+}
+
+#[tokio::test]
 async fn analyze_writes_tables_and_csv_and_continues_after_a_bad_file() {
     let folder = tempfile::tempdir().unwrap();
     let model = tiny(&folder);

@@ -85,13 +85,13 @@ async fn a_hundred_calls_of_deepgram_sdk_at_once_get_all_their_events() {
 }
 
 /// All summaries, once there are as many as calls.
-async fn summaries(daemon: &Daemon) -> Vec<CallSummary> {
+async fn summaries(daemon: &Daemon, count: usize) -> Vec<CallSummary> {
     let listed = async {
         loop {
             let (_, text) = daemon.get("/api/calls?page_size=1000").await.unwrap();
             let calls: serde_json::Value = serde_json::from_str(&text).unwrap();
             match calls["calls"].as_array() {
-                Some(calls) if calls.len() == COUNT => {
+                Some(calls) if calls.len() == count => {
                     return serde_json::from_value(calls.clone().into()).unwrap();
                 }
                 _ => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
@@ -115,12 +115,16 @@ async fn a_hundred_calls_of_streamdouble_at_once_have_a_summary_each() {
     assert!(violations.iter().all(|violations| *violations == serde_json::json!([])), "{violations:?}");
     // The ids are random.
     let mut numbers: Vec<usize> = Vec::new();
-    for found in summaries(&daemon).await {
+    for found in summaries(&daemon, COUNT).await {
         check(&found, 3);
         numbers.push(found.attributes["number"].parse().unwrap());
     }
     numbers.sort_unstable();
     assert!(numbers.iter().copied().eq(0..COUNT), "{numbers:?}");
+}
+
+fn example(name: &str) -> String {
+    format!("{}/deploy/examples/python/{name}.py", env!("CARGO_MANIFEST_DIR"))
 }
 
 #[tokio::test]
@@ -129,10 +133,43 @@ async fn the_example_of_raw_audio_prints_the_events_of_a_file() {
     let daemon =
         options.set("ingest.insecure_loopback", "false").set("ingest.tokens", "secret").start().await;
     let (_file, audio) = audio(16_000);
-    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/examples/python/listen.py").to_owned();
     let url = format!("ws://{}/v1/listen", daemon.http);
-    let Some(printed) = run("websockets", &[example, url, "secret".to_owned(), audio]).await else { return };
+    let Some(printed) = run("websockets", &[example("listen"), url, "secret".to_owned(), audio]).await else {
+        return;
+    };
     assert_eq!(printed.lines().count(), 3, "{printed}");
     let events = printed.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     assert!(events.into_iter().all(|event| event["type"] == "Emotion" && event["channelName"] == "customer"));
+}
+
+#[tokio::test]
+async fn the_example_of_audiohook_makes_a_call_of_two_channels() {
+    let (_folder, options) = options();
+    let daemon = options.set("ingest.audiohook.keys", "my-key:TXlTdXBlclNlY3JldEtleQ==").start().await;
+    // Two seconds of two channels.
+    let (_file, audio) = audio(32_000);
+    let url = format!("ws://{}/ingest/audiohook", daemon.http);
+    let key = "my-key:TXlTdXBlclNlY3JldEtleQ==".to_owned();
+    let Some(printed) = run("websockets", &[example("audiohook"), url, key, audio]).await else { return };
+    let kinds = printed.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let kinds: Vec<String> = kinds.map(|message| message["type"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(kinds, ["opened", "closed"]);
+    let calls = summaries(&daemon, 1).await;
+    let names: Vec<&str> = calls[0].channels.iter().map(|channel| channel.name.as_str()).collect();
+    assert_eq!((calls.len(), calls[0].source.as_str(), names), (1, "audiohook", vec!["customer", "agent"]));
+    assert_eq!((calls[0].duration.unwrap().seconds, calls[0].end_reason.as_str()), (2, "completed"));
+}
+
+#[tokio::test]
+async fn the_example_of_audiosocket_makes_a_call() {
+    let (_folder, options) = options();
+    let daemon = options.set("ingest.audiosocket.address", "127.0.0.1:0").start().await;
+    // Two seconds of 16 bits.
+    let (_file, audio) = audio(32_000);
+    let address = daemon.audiosocket.expect("AudioSocket is on");
+    let [host, port] = [address.ip().to_string(), address.port().to_string()];
+    let Some(printed) = run("socket", &[example("audiosocket"), host, port, audio]).await else { return };
+    let found = summary(&daemon, printed.trim()).await;
+    assert_eq!((found.source.as_str(), found.duration.unwrap().seconds), ("audiosocket", 2));
+    assert_eq!(found.end_reason, "completed");
 }

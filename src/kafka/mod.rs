@@ -53,6 +53,7 @@ mod topics;
 mod tracked_stream;
 mod transaction;
 mod transaction_buffer;
+mod transaction_outcome;
 mod transaction_producer;
 mod turns;
 mod unacknowledged;

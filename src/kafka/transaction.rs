@@ -12,14 +12,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use metrics::{counter, histogram};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::BaseRecord;
-use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::clients::{REQUEST_TIMEOUT, ReaderContext};
-use super::commit::{Commit, CommitOutcome, PartitionCommit};
-use super::commit_metadata::CommitMetadata;
+use super::clients::ReaderContext;
+use super::commit::{Commit, CommitOutcome};
 use super::contexts::Unwritten;
 use super::delivery::{Delivery, progress_writes, tombstones};
 use super::fault::KafkaFault;
@@ -28,7 +26,8 @@ use super::outage;
 use super::producer::Outgoing;
 use super::refusal::Refusal;
 use super::topics;
-use super::transaction_producer::{Failure, RETRY, TransactionProducer};
+use super::transaction_outcome;
+use super::transaction_producer::{Failure, TransactionProducer};
 use crate::telemetry::metrics::{
     KAFKA_COMMITS_TOTAL, KAFKA_TRANSACTION_SECONDS, KAFKA_TRANSACTIONS_ABORTED_TOTAL,
 };
@@ -170,43 +169,10 @@ impl ExactlyOnce {
         may_be_committed: bool,
     ) -> Result<CommitOutcome, KafkaFault> {
         self.replace(error)?;
-        let committed = may_be_committed && self.is_committed(commit)?;
+        let committed =
+            may_be_committed && transaction_outcome::is_committed(&self.kafka, &self.consumer, commit);
         Ok(if committed { CommitOutcome::Acknowledged } else { CommitOutcome::Aborted })
     }
-
-    /// Returns whether the group has the offsets of a commit.
-    fn is_committed(&self, commit: &Commit) -> Result<bool, KafkaFault> {
-        let with_offset = |part: &&PartitionCommit| part.offset.is_some();
-        let parts: Vec<&PartitionCommit> = commit.partitions.iter().filter(with_offset).collect();
-        let mut wanted = TopicPartitionList::new();
-        for part in &parts {
-            wanted.add_partition(&self.kafka.input_topic, part.assignment.partition);
-        }
-        if parts.is_empty() {
-            return Ok(false);
-        }
-        loop {
-            match self.consumer.committed_offsets(wanted.clone(), REQUEST_TIMEOUT) {
-                Ok(found) if found.elements().iter().all(|element| element.error().is_ok()) => {
-                    return Ok(has_commit(&found, &self.kafka.input_topic, &parts));
-                }
-                Ok(_) => std::thread::sleep(RETRY),
-                Err(error) => {
-                    tracing::warn!("the outcome of a transaction is not known yet: {error}");
-                    std::thread::sleep(RETRY);
-                }
-            }
-        }
-    }
-}
-
-/// Returns whether a group's offsets have those of a commit, which is applied as a whole. One partition shows it: the others may have a next reader, which has
-/// committed since.
-fn has_commit(found: &TopicPartitionList, topic: &str, parts: &[&PartitionCommit]) -> bool {
-    parts.iter().any(|part| {
-        let found = found.find_partition(topic, part.assignment.partition);
-        found.is_some_and(|found| CommitMetadata::parse(found.metadata()) == part.metadata)
-    })
 }
 
 impl Delivery for ExactlyOnce {
@@ -260,40 +226,7 @@ fn waits_for_topic(failure: &KafkaError, abort: &KafkaError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::topic_partition_list::Offset;
-
     use super::*;
-    use crate::kafka::commit_metadata::RecordWriters;
-    use crate::stream::Assignment;
-
-    fn metadata(writer: &str, number: u64) -> CommitMetadata {
-        CommitMetadata { writer: Some(writer.to_owned()), number, streams: 2 }
-    }
-
-    fn part(partition: i32, number: u64) -> PartitionCommit {
-        PartitionCommit {
-            assignment: Assignment { partition, number: 1 },
-            progress: Vec::new(),
-            writers: RecordWriters::default(),
-            offset: Some(10),
-            committed: Some(8),
-            metadata: metadata("this", number),
-            ended: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn a_commit_is_found_although_another_reader_has_committed_one_of_its_partitions_since() {
-        let mut found = TopicPartitionList::new();
-        for (partition, metadata) in [(0, metadata("next", 1)), (1, metadata("this", 7))] {
-            let mut element = found.add_partition("audio", partition);
-            element.set_offset(Offset::Offset(12)).unwrap();
-            element.set_metadata(metadata.to_json());
-        }
-        let (taken_over, own) = (part(0, 7), part(1, 7));
-        assert!(has_commit(&found, "audio", &[&taken_over, &own]));
-        assert!(!has_commit(&found, "audio", &[&taken_over, &part(1, 8)]), "only the one before was applied");
-    }
 
     #[test]
     fn a_transaction_that_waits_for_a_topic_does_not_count_as_a_replacement() {

@@ -34,6 +34,9 @@ pub(super) const MESSAGE_MAX_BYTES: &str = "10485760";
 /// Fetched records that wait in memory, for each partition, unless `kafka.properties` sets another bound. With librdkafka's default of 64 MiB a deep
 /// backlog fills as much for each partition.
 const QUEUED_KBYTES: &str = "2048";
+/// How long fetching a partition rests once so much waits, in ms. With librdkafka's default of 1,000 a partition gives 2 MiB a second at most, since the reader
+/// empties the queue much sooner.
+const FETCH_BACKOFF_MS: &str = "10";
 /// How long the group waits for a member that does not answer. A start after a kill waits for that long, unless the members are static.
 const SESSION_TIMEOUT_MS: &str = "10000";
 /// How often a member of the group sends a heartbeat. Partitions move in two rebalances, each of which the members notice after at most that time.
@@ -56,9 +59,7 @@ fn settings(kafka: &Options) -> ClientConfig {
 /// Those of the clients that report statistics.
 fn measured(kafka: &Options) -> ClientConfig {
     let mut settings = settings(kafka);
-    if settings.get("statistics.interval.ms").is_none() {
-        settings.set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
-    }
+    set_default(&mut settings, "statistics.interval.ms", STATISTICS_INTERVAL_MS);
     settings
 }
 
@@ -73,25 +74,18 @@ fn input_settings(kafka: &Options) -> ClientConfig {
         .set("isolation.level", "read_committed")
         // A position that does not exist any more is handled by the reader, see `reset`.
         .set("auto.offset.reset", "error");
-    if settings.get("topic.metadata.refresh.interval.ms").is_none() {
-        settings.set("topic.metadata.refresh.interval.ms", METADATA_REFRESH_MS);
-    }
+    set_default(&mut settings, "topic.metadata.refresh.interval.ms", METADATA_REFRESH_MS);
     if settings.get("group.protocol").is_none_or(|protocol| protocol.eq_ignore_ascii_case("classic")) {
         settings.set("partition.assignment.strategy", "cooperative-sticky");
         // With the consumer protocol (KIP-848) the broker decides, and librdkafka refuses the property.
-        if settings.get("session.timeout.ms").is_none() {
-            settings.set("session.timeout.ms", SESSION_TIMEOUT_MS);
-        }
-        if settings.get("heartbeat.interval.ms").is_none() {
-            settings.set("heartbeat.interval.ms", HEARTBEAT_INTERVAL_MS);
-        }
+        set_default(&mut settings, "session.timeout.ms", SESSION_TIMEOUT_MS);
+        set_default(&mut settings, "heartbeat.interval.ms", HEARTBEAT_INTERVAL_MS);
     }
     if !kafka.instance_id.is_empty() {
         settings.set("group.instance.id", &kafka.instance_id);
     }
-    if settings.get("queued.max.messages.kbytes").is_none() {
-        settings.set("queued.max.messages.kbytes", QUEUED_KBYTES);
-    }
+    set_default(&mut settings, "queued.max.messages.kbytes", QUEUED_KBYTES);
+    set_default(&mut settings, "fetch.queue.backoff.ms", FETCH_BACKOFF_MS);
     settings
 }
 
@@ -144,27 +138,28 @@ pub(super) fn transactional_producer<C: ProducerContext>(
 ) -> Result<ThreadedProducer<C>, KafkaFault> {
     let mut settings = producer_settings(kafka);
     settings.set("transactional.id", transactional_id).set("linger.ms", "1");
-    if settings.get("transaction.timeout.ms").is_none() {
-        settings.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
-    }
+    set_default(&mut settings, "transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
     allow_large(&mut settings);
     settings.create_with_context(context).map_err(broker(kafka, "set up the transactional producer"))
+}
+
+/// Sets a property that `kafka.properties` does not set.
+fn set_default(settings: &mut ClientConfig, key: &str, value: &str) {
+    if settings.get(key).is_none() {
+        settings.set(key, value);
+    }
 }
 
 /// Returns the settings that all producers have.
 fn producer_settings(kafka: &Options) -> ClientConfig {
     let mut settings = measured(kafka);
-    if settings.get("topic.metadata.refresh.interval.ms").is_none() {
-        settings.set("topic.metadata.refresh.interval.ms", PRODUCER_METADATA_REFRESH_MS);
-    }
+    set_default(&mut settings, "topic.metadata.refresh.interval.ms", PRODUCER_METADATA_REFRESH_MS);
     settings
 }
 
 /// Allows records above what brokers take by default, so that it is the topic that decides what is too large.
 fn allow_large(settings: &mut ClientConfig) {
-    if settings.get("message.max.bytes").is_none() {
-        settings.set("message.max.bytes", MESSAGE_MAX_BYTES);
-    }
+    set_default(settings, "message.max.bytes", MESSAGE_MAX_BYTES);
 }
 
 /// Returns the producer of progress records. Its records are few and a commit waits for them, so they do not linger.
@@ -279,8 +274,9 @@ pub fn event_consumer(
 mod tests {
     use super::*;
 
-    const DEFAULTS: [(&str, &str); 5] = [
+    const DEFAULTS: [(&str, &str); 6] = [
         ("queued.max.messages.kbytes", "2048"),
+        ("fetch.queue.backoff.ms", "10"),
         ("session.timeout.ms", "10000"),
         ("heartbeat.interval.ms", "500"),
         ("topic.metadata.refresh.interval.ms", "30000"),

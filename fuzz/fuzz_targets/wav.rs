@@ -4,5 +4,6 @@
 
 #[path = "../../tests/support/decoder_entries.rs"]
 mod decoder_entries;
+mod own_panics;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| decoder_entries::wav(bytes));
+libfuzzer_sys::fuzz_target!(init: own_panics::are_findings(), |bytes: &[u8]| decoder_entries::wav(bytes));

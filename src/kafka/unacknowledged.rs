@@ -27,7 +27,7 @@ pub(super) struct Unacknowledged {
     retry_at: Instant,
     /// Whether a record was refused since the last round of tries began.
     refused_since_round: bool,
-    /// Whether, moreover, those behind it are still queued.
+    /// Whether those behind it may still be queued.
     round_is_due: bool,
     /// Whether a caller sends refused records again at this moment.
     in_round: bool,

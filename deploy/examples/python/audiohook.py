@@ -42,26 +42,26 @@ async def main(url, credentials, file):
     async with websockets.connect(url, additional_headers=signed(url, key, secret, organization, session)) as socket:
         numbers, sent = {"seq": 0, "serverseq": 0}, 0
 
-        async def tell(kind, parameters):
+        async def send(kind, parameters):
             numbers["seq"] += 1
             message = {"version": "2", "id": session, "type": kind, **numbers, "position": f"PT{sent / 16000}S", "parameters": parameters}
             await socket.send(json.dumps(message))
 
-        async def answer():
+        async def receive():
             text = await socket.recv()
             numbers["serverseq"] = json.loads(text)["seq"]
             print(text, flush=True)
 
         participant = {"id": str(uuid.uuid4()), "ani": "", "aniName": "", "dnis": ""}
-        await tell("open", {"organizationId": organization, "conversationId": conversation, "participant": participant, "media": MEDIA})
-        await answer()
+        await send("open", {"organizationId": organization, "conversationId": conversation, "participant": participant, "media": MEDIA})
+        await receive()
         with open(file, "rb") as audio:
             while piece := audio.read(3200):
                 await socket.send(piece)
                 sent += len(piece)
                 await asyncio.sleep(0.2)
-        await tell("close", {"reason": "end"})
-        await answer()
+        await send("close", {"reason": "end"})
+        await receive()
 
 
 asyncio.run(main(*sys.argv[1:]))

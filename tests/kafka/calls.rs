@@ -6,7 +6,7 @@ use prost::Message;
 use crate::support::daemon::Options;
 use crate::support::gated_talk::{PARTS, chunks};
 use crate::support::kafka::{Cluster, Record, Stored};
-use crate::support::kafka_calls::{committed, options, records, topics};
+use crate::support::kafka_calls::{committed, options, records, records_of, topics};
 
 fn summaries(stored: &[Stored]) -> Vec<CallSummary> {
     stored.iter().map(|record| CallSummary::decode(record.value.as_deref().unwrap()).unwrap()).collect()
@@ -69,11 +69,7 @@ fn with_holes() -> Vec<Record> {
         chunks[number] =
             AudioChunk { first_sample: Some(number as u64 * 1_600 + missing), ..chunks[number].clone() };
     }
-    let record = |(at, mut chunk): (i64, AudioChunk)| {
-        chunk.attributes.insert("call_id".to_owned(), "talk".to_owned());
-        Record::new("call", chunk.encode_to_vec()).timestamp(1_700_000_000_000 + at * 100)
-    };
-    (0..).zip(chunks).map(record).collect()
+    records_of(chunks)
 }
 
 #[tokio::test]

@@ -36,9 +36,13 @@ pub async fn topics(cluster: &Cluster, run: &str) {
     cluster.create_topic(&format!("{run}.progress"), 1, &[("cleanup.policy", "compact")]).await;
 }
 
-/// The talk as records of one call, with fixed times.
+/// The talk as records of one call.
 pub fn records() -> Vec<Record> {
-    let mut chunks = chunks(PARTS);
+    records_of(chunks(PARTS))
+}
+
+/// Chunks as records of one call, with fixed times.
+pub fn records_of(mut chunks: Vec<AudioChunk>) -> Vec<Record> {
     let attributes = [("call_id".to_owned(), "talk".to_owned())].into();
     chunks[0] = AudioChunk { attributes, ..chunks[0].clone() };
     let record = |(at, chunk): (i64, AudioChunk)| {

@@ -11,9 +11,9 @@ use affectd::proto::EmotionEvent;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::support::PATIENCE;
 use crate::support::daemon::{Options, affectd};
 use crate::support::decoder_entries::file_fixture;
+use crate::support::{PATIENCE, UNUSED_ADDRESS};
 
 /// The text of a file of the repository.
 pub fn text(path: &str) -> String {
@@ -89,8 +89,7 @@ pub async fn check_client(client: impl Fn() -> Command, samples: &[&str]) {
 
     let refused = failure(&client, &[&wav("slow.wav", 4_000), &server]).await;
     assert!(refused.starts_with("INVALID_ARGUMENT: format.sample_rate_hz = 4000: "), "{refused}");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let unreachable = failure(&client, &[&short, &free]).await;
+    let unreachable = failure(&client, &[&short, UNUSED_ADDRESS]).await;
     assert!(unreachable.starts_with("UNAVAILABLE: "), "{unreachable}");
 }
 

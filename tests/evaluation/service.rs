@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tonic::Code;
 
+use crate::support::UNUSED_ADDRESS;
 use crate::support::model_fixture::tiny;
 
 /// A WAV file of 16 bit samples.
@@ -284,16 +285,15 @@ async fn an_open_evaluation_ends_when_the_daemon_drains() {
 async fn an_unreachable_server_is_reported_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let data = format!("manifest:{}", dataset(folder.path()).display());
-    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let evaluate = async |server: &str| {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_affectd"));
         let output = command.args(["evaluate", "--data", &data, "--server", server]).output().await.unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     for scheme in ["grpc", "grpcs"] {
-        let (code, refused) = evaluate(&format!("{scheme}://{unused}")).await;
+        let (code, refused) = evaluate(&format!("{scheme}://{UNUSED_ADDRESS}")).await;
         assert_eq!(code, Some(1), "{refused}");
-        assert!(refused.contains(&format!("connect to {scheme}://{unused}: ")), "{refused}");
+        assert!(refused.contains(&format!("connect to {scheme}://{UNUSED_ADDRESS}: ")), "{refused}");
     }
     let (code, wrong) = evaluate("localhost").await;
     assert_eq!(code, Some(2), "{wrong}");

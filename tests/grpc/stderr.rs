@@ -8,9 +8,11 @@ use tokio::time::{sleep, timeout};
 
 use crate::support::PATIENCE;
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, below the range from which systems take ports for others.
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    (first..).find(is_free).unwrap()
 }
 
 /// A daemon that logs everything to `stderr`, and the port of its HTTP server.

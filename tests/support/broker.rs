@@ -16,27 +16,39 @@ const UNAVAILABLE: i32 = 3;
 /// Brokers that run at once at most: each is a JVM of several hundred megabytes, and a large machine runs many tests at once.
 const BROKERS_AT_ONCE: usize = 3;
 
-/// The number of brokers that run, and the signal that one of them has ended.
-static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+/// Which of the slots a running broker holds, and the signal that one of them has ended.
+static RUNNING: (Mutex<[bool; BROKERS_AT_ONCE]>, Condvar) =
+    (Mutex::new([false; BROKERS_AT_ONCE]), Condvar::new());
 
 /// The permit to run one broker; dropping it returns it. A test must not wait for a second one while it holds one.
-struct Permit;
+struct Permit {
+    slot: usize,
+}
 
 impl Permit {
     /// Waits until fewer than [`BROKERS_AT_ONCE`] brokers run.
     fn acquire() -> Permit {
         let (running, ended) = &RUNNING;
-        let running = running.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = |running: &mut usize| *running >= BROKERS_AT_ONCE;
-        *ended.wait_while(running, full).unwrap_or_else(PoisonError::into_inner) += 1;
-        Permit
+        let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(slot) = running.iter().position(|taken| !taken) {
+                running[slot] = true;
+                return Permit { slot };
+            }
+            running = ended.wait(running).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The first of the 4,000 ports that only the broker of this permit uses: a stopped broker finds its port free again.
+    fn first_port(&self) -> usize {
+        20_000 + 4_000 * self.slot
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let (running, ended) = &RUNNING;
-        *running.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        running.lock().unwrap_or_else(PoisonError::into_inner)[self.slot] = false;
         ended.notify_one();
     }
 }
@@ -59,6 +71,7 @@ impl Real {
         let mut process = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka-broker"))
             .arg("run")
             .arg(folder.path().join("broker"))
+            .env("KAFKA_FIRST_PORT", permit.first_port().to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -37,5 +37,8 @@ pub mod twilio_fixture;
 pub mod victim;
 pub mod websocket_client;
 
+/// An address at which nothing listens: the port is below those that a test can be given, and no service in use has it.
+pub const UNUSED_ADDRESS: &str = "127.0.0.1:1";
+
 /// Longer than any step takes on a slow machine; reached only if something is broken.
 pub const PATIENCE: Duration = Duration::from_secs(180);

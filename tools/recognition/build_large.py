@@ -3,7 +3,7 @@
 Input: the folders of CREMA-D, which trains, and of EMO-DB, which calibrates. Output: the ONNX file, and on standard output the learning
 curve and the measures of the parts that calibrated it. Windows and embeddings are cached in `--work`.
 
-    pip install --no-deps -r requirements.txt
+    pip install -r requirements.txt
     python build_large.py --crema-d DIR --emo-db DIR --work DIR --output speech-emotion-large.onnx
 """
 

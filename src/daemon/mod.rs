@@ -139,12 +139,14 @@ impl Daemon {
         readiness.met("model");
         let models = reloader.registries();
         notices::of_labels(&config.calls, &models.borrow());
-        let topics = prepare::topics(&config, &readiness, shutdown).await;
-        if !matches!(topics, Ok(true)) {
-            reloader.join().await;
-            return topics.map(|_| None);
-        }
-        let producer = stages::producer(&config, &reports_to)?;
+        let topics = match prepare::topics(&config, &readiness, shutdown).await {
+            Ok(Some(topics)) => topics,
+            stopped => {
+                reloader.join().await;
+                return stopped.map(|_| None);
+            }
+        };
+        let producer = stages::producer(&config, topics.batch_limit, &reports_to)?;
         let (transactions, to_commit) = stages::transactions(&config);
         let sinks = stages::sinks(&config, producer.as_ref(), transactions);
         let tap = EventTap::default();

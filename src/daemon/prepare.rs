@@ -1,6 +1,6 @@
 //! Preparation of the stages: the topics of Kafka.
 //!
-//! Input: the configuration. Output: topics that exist and fit.
+//! Input: the configuration. Output: topics that exist and fit, and what they take.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,15 +16,21 @@ use crate::telemetry::Readiness;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Ensures that all topics exist; does nothing where Kafka is off. Returns whether they do: `false` where `shutdown` completed first.
+/// What the prepared topics require of those who write to them.
+pub(super) struct Topics {
+    /// The largest batch of records that all of them take, in bytes, where it is known.
+    pub batch_limit: Option<usize>,
+}
+
+/// Ensures that all topics exist; does nothing where Kafka is off. Returns `None` where `shutdown` completed first.
 ///
 /// Brokers that are away are waited for, at most for `kafka.start_timeout`. The requests run in a task of their own, because they block their thread.
 pub(super) async fn topics(
     config: &Config,
     readiness: &Readiness,
     shutdown: Pin<&mut impl Future<Output = ()>>,
-) -> Result<bool, DaemonError> {
-    let Some(kafka) = config.kafka.clone() else { return Ok(true) };
+) -> Result<Option<Topics>, DaemonError> {
+    let Some(kafka) = config.kafka.clone() else { return Ok(Some(Topics { batch_limit: None })) };
     let topic = |model: &config::Model| match &model.role {
         Role::Serving => None,
         Role::Shadow { topic } => topic.clone(),
@@ -33,13 +39,15 @@ pub(super) async fn topics(
     let alerts = (!config.alerts.is_empty()).then(|| kafka.alerts_topic.clone());
     let others: Vec<String> = config.models.iter().filter_map(topic).chain(calls).chain(alerts).collect();
     readiness.unmet("kafka", format!("waiting for the brokers {}", kafka.brokers));
-    let request = tokio::spawn(async move { ensure_topics(&kafka, &others).await });
+    let request = tokio::spawn(async move {
+        ensure_topics(&kafka, &others).await?;
+        Ok::<_, KafkaFault>(Topics { batch_limit: kafka::batch_limit(&kafka, &others).await })
+    });
     tokio::select! {
         outcome = request => {
-            outcome.map_err(|_| DaemonError::Stage("request for the topics of Kafka"))??;
-            Ok(true)
+            Ok(Some(outcome.map_err(|_| DaemonError::Stage("request for the topics of Kafka"))??))
         }
-        () = shutdown => Ok(false),
+        () = shutdown => Ok(None),
     }
 }
 

@@ -160,10 +160,11 @@ pub(super) fn open_http(slot: &SessionSlot, inputs: &Inputs) {
 /// The producer of events and dead letters; `None` where Kafka is off.
 pub(super) fn producer(
     config: &Config,
+    batch_limit: Option<usize>,
     reports_to: &ReportSender,
 ) -> Result<Option<EventProducer>, KafkaFault> {
     let kafka = config.kafka.as_ref();
-    kafka.map(|kafka| EventProducer::new(kafka, reports_to.reports.clone())).transpose()
+    kafka.map(|kafka| EventProducer::new(kafka, batch_limit, reports_to.reports.clone())).transpose()
 }
 
 /// The channel of events that are published in transactions; `None` where each is published by itself.

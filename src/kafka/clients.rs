@@ -31,6 +31,8 @@ const METADATA_REFRESH_MS: &str = "30000";
 const PRODUCER_METADATA_REFRESH_MS: &str = "2000";
 /// The largest record that is sent.
 pub(super) const MESSAGE_MAX_BYTES: &str = "10485760";
+/// The largest batch that a producer sends, in bytes: librdkafka's default.
+const BATCH_BYTES: usize = 1_000_000;
 /// Fetched records that wait in memory, for each partition, unless `kafka.properties` sets another bound. With librdkafka's default of 64 MiB a deep
 /// backlog fills as much for each partition.
 const QUEUED_KBYTES: &str = "2048";
@@ -107,12 +109,14 @@ pub(super) fn input_consumer(
     Ok((consumer, inbox))
 }
 
-/// Returns the producer of events and dead letters. Records of one stream keep their order (idempotence), and a broker that is away is waited for.
+/// Returns the producer of events and dead letters. Records of one stream keep their order (idempotence), and a broker that is away is waited for. A batch has at
+/// most `batch_limit` bytes, or those of one record.
 ///
 /// # Errors
 /// Where librdkafka refuses a setting.
 pub(super) fn event_producer<C: ProducerContext>(
     kafka: &Options,
+    batch_limit: Option<usize>,
     context: C,
 ) -> Result<ThreadedProducer<C>, KafkaFault> {
     let mut settings = producer_settings(kafka);
@@ -123,6 +127,9 @@ pub(super) fn event_producer<C: ProducerContext>(
         .set("message.timeout.ms", "0")
         .set("queue.buffering.max.messages", "10000")
         .set("linger.ms", "5");
+    if let Some(bytes) = batch_limit {
+        set_default(&mut settings, "batch.size", &bytes.clamp(1, BATCH_BYTES).to_string());
+    }
     allow_large(&mut settings);
     settings.create_with_context(context).map_err(broker(kafka, "set up a producer"))
 }

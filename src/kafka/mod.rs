@@ -9,6 +9,7 @@
 
 mod acknowledgements;
 mod assignment;
+mod batch_limit;
 pub mod clients;
 mod closing;
 mod commit;
@@ -58,6 +59,7 @@ mod transaction_producer;
 mod turns;
 mod unacknowledged;
 
+pub use batch_limit::batch_limit;
 pub use commit::{Commit, CommitOutcome, Committer, GroupMember, PartitionCommit, TransactionRecord};
 pub use commit_metadata::{CommitMetadata, Committed, RecordWriters};
 pub use dead_letters::DeadLetter;

@@ -39,17 +39,18 @@ pub struct EventProducer {
 }
 
 impl EventProducer {
-    /// Connects. Acknowledgements are reported to `reports`.
+    /// Connects. Acknowledgements are reported to `reports`. Batches have at most `batch_limit` bytes, where it is known what the topics take.
     ///
     /// # Errors
     /// Where librdkafka refuses a setting.
     pub fn new(
         kafka: &Options,
+        batch_limit: Option<usize>,
         reports: crossbeam_channel::Sender<PartitionReport>,
     ) -> Result<Self, KafkaFault> {
         let shared = Arc::new(Shared::new(reports, &kafka.dead_letter_topic));
         Ok(Self {
-            producer: clients::event_producer(kafka, Acknowledgements(Arc::clone(&shared)))?,
+            producer: clients::event_producer(kafka, batch_limit, Acknowledgements(Arc::clone(&shared)))?,
             shared,
             output_topic: kafka.output_topic.clone(),
             calls_topic: kafka.calls_topic.clone(),

@@ -173,7 +173,7 @@ mod tests {
             registries: registries.clone(),
             memory: memory.clone(),
             reports,
-            producer: EventProducer::new(&kafka, report.clone()).unwrap(),
+            producer: EventProducer::new(&kafka, None, report.clone()).unwrap(),
             events: Some(events),
             readiness: Readiness::starting(&[]),
             idle_timeout: TIMEOUT,

@@ -93,19 +93,42 @@ async fn an_event_that_the_output_topic_never_takes_becomes_a_dead_letter() {
         eprintln!("not run: the mock cluster takes records of any size");
         return;
     }
-    // Room for the events of a short stream id, one by one, and not for a batch of them or for a long id.
-    topics(&cluster, &[("max.message.bytes", "1000")]).await;
+    topics(&cluster, &SMALL_BATCHES).await;
+    let events = events_beside_a_large_one(&cluster, |options| options).await;
+    assert_eq!(indexes(&events), (0..7).collect::<Vec<u64>>(), "no batch is larger than the topic takes");
+}
+
+#[tokio::test]
+async fn a_batch_that_the_output_topic_refuses_is_sent_again_in_parts() {
+    let cluster = Cluster::start().await;
+    if cluster.kind == Kind::Mock {
+        eprintln!("not run: the mock cluster takes records of any size");
+        return;
+    }
+    topics(&cluster, &SMALL_BATCHES).await;
+    let large_batches = |options: Options| options.set("kafka.properties.batch.size", "1000000");
+    let events = events_beside_a_large_one(&cluster, large_batches).await;
+    // In any order: a batch of one event may be on its way while a larger one before it is refused.
+    let distinct: BTreeSet<u64> = indexes(&events).into_iter().collect();
+    assert_eq!(distinct, (0..7).collect(), "each fits alone");
+}
+
+/// Room for the events of a short stream id, one by one, and not for a batch of them or for a long id.
+const SMALL_BATCHES: [(&str, &str); 1] = [("max.message.bytes", "1000")];
+
+/// Runs a daemon for a call and a stream whose id is too long for its events. Returns the events once those of the call are there, after the dead letters of
+/// the others were checked.
+async fn events_beside_a_large_one(cluster: &Cluster, with: impl Fn(Options) -> Options) -> Vec<Stored> {
     let folder = tempfile::tempdir().unwrap();
-    let mut daemon = options(&cluster, folder.path()).set("limits.max_id_bytes", "1000").start().await;
+    let options = with(options(cluster, folder.path()).set("limits.max_id_bytes", "1000"));
+    let mut daemon = options.start().await;
     let long = "long".repeat(200);
     let call = calls(1, 40).remove(0);
     let mut records: Vec<Record> = (0..call.chunks).map(|number| call.record(number)).collect();
     records.push(stream(&long));
     cluster.produce("affectd.audio", &records).await;
-    // In any order: a batch of one event may be on its way while a larger one before it is refused.
     let distinct = |events: &[Stored]| indexes(events).into_iter().collect::<BTreeSet<u64>>();
     let events = cluster.read_until("affectd.emotions", PATIENCE, |events| distinct(events).len() >= 7).await;
-    assert_eq!(distinct(&events), (0..7).collect(), "each fits alone");
     let letters = cluster.read_until("affectd.dead-letters", PATIENCE, |letters| letters.len() == 2).await;
     for letter in &letters {
         assert_eq!((letter.key.as_deref(), &letter.value), (Some(long.as_bytes()), &None));
@@ -116,6 +139,7 @@ async fn an_event_that_the_output_topic_never_takes_becomes_a_dead_letter() {
     daemon.terminate();
     assert!(daemon.ended().await.success(), "{}", daemon.log());
     assert_eq!(cluster.committed("affectd", "affectd.audio").await[&0], Some(records.len() as i64));
+    events
 }
 
 #[tokio::test]

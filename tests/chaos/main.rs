@@ -26,6 +26,7 @@ use random::Random;
 use scenarios::Scenario;
 use support::kafka::{Cluster, Kind};
 use support::model_fixture;
+use tokio::signal::unix::{SignalKind, signal};
 use trial::Trial;
 use verifier::{Events, Figures, Mode};
 
@@ -92,7 +93,30 @@ fn main() -> ExitCode {
         }
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    if runtime.block_on(run(&arguments)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let right = runtime.block_on(async {
+        tokio::select! {
+            right = run(&arguments) => right,
+            () = interrupted() => {
+                eprintln!("interrupted: the daemons and the broker are ended");
+                false
+            }
+        }
+    });
+    // A request to a broker that has ended is not waited for.
+    runtime.shutdown_background();
+    if right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Waits until the suite is to end. What it has started ends with it, because it is dropped.
+async fn interrupted() {
+    let listen = |kind| signal(kind).expect("the signal can be handled");
+    let mut hang_up = listen(SignalKind::hangup());
+    let mut terminate = listen(SignalKind::terminate());
+    tokio::select! {
+        _ = hang_up.recv() => {}
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
 }
 
 /// Runs all scenarios and returns whether all are right.

@@ -1,7 +1,8 @@
 //! Load over Kafka: `affectd load` matches events with their streams and counts what the daemon counts; a backlog does not delay streams over gRPC.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::support::PATIENCE;
 use crate::support::call_fixture::{metric, noise, tiny};
 use crate::support::kafka::{Cluster, Record};
 use crate::support::load_report::{PUBLISHED, WINDOWS_OF_2_S, assert_sound, number, report};
@@ -32,12 +33,14 @@ async fn a_backlog_is_read_to_its_end_beside_a_stream_over_grpc_that_it_does_not
         let record = record.header("content-type", "audio/PCMU;rate=8000");
         if second + 1 == SECONDS { record.header("affectd-last", "true") } else { record }
     };
+    let begun = Instant::now();
     cluster.produce("affectd.audio", &(0..STREAMS * SECONDS).map(record).collect::<Vec<_>>()).await;
     let all = STREAMS * WINDOWS;
-    let events =
-        cluster.read_until("affectd.emotions", Duration::from_secs(120), |events| events.len() >= all).await;
+    let events = cluster.read_until("affectd.emotions", PATIENCE, |events| events.len() >= all).await;
     assert_eq!(events.len(), all);
-    victim.stop().await.assert_p99(Duration::from_secs(1));
+    // A window behind the backlog would wait for most of the time that the backlog takes, on a slow machine too.
+    let limit = (begun.elapsed() / 3).max(Duration::from_secs(1));
+    victim.stop().await.assert_p99(limit);
 }
 
 #[tokio::test]

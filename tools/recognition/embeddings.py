@@ -32,7 +32,6 @@ def load(encoder, corpus, roots, copy, work, size=32):
     if not path.exists():
         cells, found = file["cells"], []
         for at in range(0, len(cells), size):
-            with torch.autocast("cpu", torch.bfloat16):
-                found.append(encoder.embed(torch.from_numpy(cells[at : at + size].astype(np.float32))).float().numpy())
+            found.append(encoder.embed(torch.from_numpy(cells[at : at + size].astype(np.float32))).numpy())
         np.save(path, np.concatenate(found))
     return file, np.load(path)

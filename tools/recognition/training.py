@@ -80,9 +80,7 @@ def train(network, pools, shares, *, seed, steps, report, every=1000):
         with torch.no_grad():
             cells = spectral(cells)
         network.train()
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = network(cells)[0]
-        loss = F.cross_entropy(logits.float(), targets)
+        loss = F.cross_entropy(network(cells)[0], targets)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)

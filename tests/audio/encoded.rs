@@ -125,6 +125,74 @@ fn an_mp4_file_with_a_codec_that_is_not_supported_is_refused_by_its_code() {
     }
 }
 
+/// A box of QuickTime.
+fn atom(kind: &[u8; 4], contents: &[Vec<u8>]) -> Vec<u8> {
+    let contents = contents.concat();
+    [&(contents.len() as u32 + 8).to_be_bytes()[..], kind, &contents].concat()
+}
+
+/// A QuickTime file of one channel at 8 kHz with samples of `bytes` bytes; `enda`: what its box `enda` holds, `None` without the box.
+fn quicktime(code: &[u8; 4], bytes: u32, enda: Option<u8>, samples: &[u8]) -> Vec<u8> {
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+    let (frames, start) = (samples.len() as u32 / bytes, 28);
+    let order = enda.map_or_else(Vec::new, |enda| atom(b"enda", &[vec![0, enda]]));
+    let wave = atom(b"wave", &[atom(b"frma", &[code.to_vec()]), order]);
+    // Version 1 of the description, one channel, 16 bits as QuickTime writes for every compressed code, a rate in 16.16 bits.
+    let description = [
+        &words(&[0, 1, 1 << 16, 0, 1 << 16 | 16, 0xfffe << 16, 8_000 << 16])[..],
+        &words(&[1, bytes, bytes, bytes]),
+    ]
+    .concat();
+    let table = atom(
+        b"stbl",
+        &[
+            atom(b"stsd", &[words(&[0, 1]), atom(code, &[description, wave])]),
+            atom(b"stts", &[words(&[0, 1, frames, 1])]),
+            atom(b"stsc", &[words(&[0, 1, 1, frames, 1])]),
+            atom(b"stsz", &[words(&[0, bytes, frames])]),
+            atom(b"stco", &[words(&[0, 1, start])]),
+        ],
+    );
+    let media = atom(
+        b"mdia",
+        &[
+            atom(b"mdhd", &[words(&[0, 0, 0, 8_000, frames, 0])]),
+            atom(b"hdlr", &[words(&[0]), b"mhlrsoun".to_vec(), words(&[0, 0, 0, 0])]),
+            atom(b"minf", &[atom(b"smhd", &[words(&[0, 0])]), table]),
+        ],
+    );
+    let track = atom(b"trak", &[atom(b"tkhd", &[words(&[1, 0, 0, 1, 0, frames]), vec![0; 60]]), media]);
+    let movie = atom(b"moov", &[atom(b"mvhd", &[words(&[0, 0, 0, 8_000, frames]), vec![0; 80]]), track]);
+    let kind = atom(b"ftyp", &[b"qt  \0\0\0\0qt  ".to_vec()]);
+    [kind, atom(b"mdat", &[samples.to_vec()]), movie].concat()
+}
+
+#[test]
+fn samples_of_quicktime_have_the_byte_order_that_the_file_declares() {
+    let expected: Vec<f32> = (0..400_i32).map(|at| (at * 37 % 256 - 128) as f32 / 128.0).collect();
+    let codes: [(&[u8; 4], u32); 4] = [(b"in24", 3), (b"in32", 4), (b"fl32", 4), (b"fl64", 8)];
+    for (code, bytes) in codes {
+        let big_endian = |sample: &f32| match code {
+            b"fl32" => sample.to_be_bytes().to_vec(),
+            b"fl64" => f64::from(*sample).to_be_bytes().to_vec(),
+            _ => ((f64::from(*sample) * f64::from(1_u32 << 31)) as i32).to_be_bytes()[..bytes as usize]
+                .to_vec(),
+        };
+        let samples: Vec<Vec<u8>> = expected.iter().map(big_endian).collect();
+        let reversed: Vec<u8> = samples.iter().flat_map(|sample| sample.iter().rev().copied()).collect();
+        for (enda, samples) in [(None, &samples.concat()), (Some(0), &samples.concat()), (Some(1), &reversed)]
+        {
+            let recording = decoded("recording.mov", &quicktime(code, bytes, enda, samples));
+            assert_eq!(
+                recording.channels,
+                std::slice::from_ref(&expected),
+                "{} with enda {enda:?}",
+                code.escape_ascii()
+            );
+        }
+    }
+}
+
 #[test]
 fn bytes_behind_a_file_are_skipped_or_refused() {
     let id3v1 = [&b"TAG"[..], &[b'x'; 125]].concat();

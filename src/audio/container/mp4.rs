@@ -6,8 +6,11 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use symphonia::core::codecs::audio::AudioCodecParameters;
-use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS};
+use symphonia::core::codecs::audio::well_known::{
+    CODEC_ID_AAC, CODEC_ID_OPUS, CODEC_ID_PCM_F32BE, CODEC_ID_PCM_F32LE, CODEC_ID_PCM_F64BE,
+    CODEC_ID_PCM_F64LE, CODEC_ID_PCM_S24BE, CODEC_ID_PCM_S24LE, CODEC_ID_PCM_S32BE, CODEC_ID_PCM_S32LE,
+};
+use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
 use symphonia::core::formats::{FormatOptions, FormatReader};
 use symphonia::core::io::{MediaSource, MediaSourceStream, ReadBytes};
 use symphonia::default::formats::IsoMp4Reader;
@@ -47,7 +50,9 @@ pub(super) async fn decode(bytes: &FileBytes, mut recorder: Recorder) -> Result<
     let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
     let parameters = parameters.ok_or_else(|| malformed("its codec is unknown"))?;
     let (id, declared) = (track.id, track.num_frames);
-    let mut packets = decoder(parameters, bytes)?;
+    let parameters =
+        AudioCodecParameters { codec: byte_order(parameters.codec, bytes), ..parameters.clone() };
+    let mut packets = decoder(&parameters, bytes)?;
     while let Some(packet) = container.next_packet().map_err(failure)? {
         if packet.track_id == id {
             let block = packets.decode(&packet.data)?;
@@ -60,6 +65,22 @@ pub(super) async fn decode(bytes: &FileBytes, mut recorder: Recorder) -> Result<
     }
     recorder.trim(mp4_edit::delay(bytes, recorder.rate_hz()), 0);
     recorder.finish()
+}
+
+/// Returns the codec of a track of the file `bytes` with its byte order, which symphonia 0.6.1 takes for little-endian where the code leaves it open.
+fn byte_order(codec: AudioCodecId, bytes: &FileBytes) -> AudioCodecId {
+    let is_open =
+        mp4_edit::codec(bytes).is_some_and(|code| ["in24", "in32", "fl32", "fl64"].contains(&code.as_str()));
+    if !is_open || mp4_edit::is_little_endian(bytes) {
+        return codec;
+    }
+    match codec {
+        CODEC_ID_PCM_S24LE => CODEC_ID_PCM_S24BE,
+        CODEC_ID_PCM_S32LE => CODEC_ID_PCM_S32BE,
+        CODEC_ID_PCM_F32LE => CODEC_ID_PCM_F32BE,
+        CODEC_ID_PCM_F64LE => CODEC_ID_PCM_F64BE,
+        other => other,
+    }
 }
 
 fn unsupported_codec(codec: &str) -> FileProblem {

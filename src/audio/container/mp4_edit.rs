@@ -1,7 +1,7 @@
-//! The delay of the encoder in an MP4 file, which its edit list declares (ISO/IEC 14496-12, section 8.6.6), and the name of its codec.
+//! The delay of the encoder in an MP4 file, which its edit list declares (ISO/IEC 14496-12, section 8.6.6), the name of its codec and its byte order.
 //!
 //! Input: the bytes of a file.
-//! Output: the samples at the start that are no part of the recording.
+//! Output: the samples at the start that are no part of the recording; what the sample description declares.
 //! Invariants: an edit that is longer than the delay of an encoder removes nothing.
 
 use super::super::file_bytes::FileBytes;
@@ -26,12 +26,35 @@ pub(super) fn recordings(bytes: &FileBytes) -> usize {
 
 /// Returns the name of the codec of the first audio track, which is a code of four letters; `None` where there is no such track.
 pub(super) fn codec(bytes: &FileBytes) -> Option<String> {
+    // A length precedes the code.
+    Some(word(&description(bytes)?, 4)?.to_be_bytes().escape_ascii().to_string())
+}
+
+/// Returns whether the samples of the first audio track are little-endian by the box `enda` of QuickTime. Without it those of `in24`, `in32`, `fl32` and `fl64`
+/// are big-endian (Apple, QuickTime File Format, "Sound Sample Description Extensions").
+pub(super) fn is_little_endian(bytes: &FileBytes) -> bool {
+    let declared = description(bytes).and_then(|description| {
+        // The version of the description, two bytes, decides where its extensions begin.
+        let extensions = match word(&description, 16)? >> 16 {
+            0 => 36,
+            1 => 52,
+            _ => 72,
+        };
+        let extensions = description.behind(extensions);
+        child(&child(&extensions, b"wave")?, b"enda")?.head(2).get(1).copied()
+    });
+    declared == Some(1)
+}
+
+/// Returns the description of the samples of the first audio track, with its length and its code.
+fn description(bytes: &FileBytes) -> Option<FileBytes> {
     let movie = child(bytes, b"moov")?;
     boxes(&movie).filter(|(kind, _)| kind == b"trak").find_map(|(_, track)| {
         let media = audio_media(&track)?;
         let descriptions = child(&child(&child(&media, b"minf")?, b"stbl")?, b"stsd")?;
-        // A version, flags, the number of descriptions and the length of the first one precede its code.
-        Some(word(&descriptions, 12)?.to_be_bytes().escape_ascii().to_string())
+        // A version, flags and the number of descriptions precede the first one.
+        let first = descriptions.behind(8);
+        Some(first.first((word(&first, 0)? as usize).min(first.len())))
     })
 }
 

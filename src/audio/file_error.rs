@@ -41,6 +41,12 @@ pub enum FileProblem {
         /// The name of the codec and of the container.
         format: String,
     },
+    /// The file is an archive, or a compressed file, of other files.
+    #[error("is a {format}: extract the audio files from it")]
+    Archive {
+        /// The kind of archive.
+        format: &'static str,
+    },
     /// The file stands for another one that Git LFS has not fetched.
     #[error("is a Git LFS pointer and not the audio itself: fetch the audio with `git lfs pull`")]
     LfsPointer,

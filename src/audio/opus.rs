@@ -129,6 +129,11 @@ impl Opus {
         Ok(Self { streams, head, to_skip, samples: vec![0.0; 2 * LONGEST_PACKET] })
     }
 
+    /// Returns the samples per channel of the encoder delay that were removed.
+    pub(super) fn removed(&self) -> usize {
+        self.head.pre_skip - self.to_skip
+    }
+
     /// Decodes one packet into one buffer per channel, and returns the sample rate. The buffers are empty while
     /// the delay of the encoder lasts.
     ///

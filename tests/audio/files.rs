@@ -90,7 +90,10 @@ fn an_unsupported_container_is_refused_by_its_name() {
         (b"wvpk\x10\0\0\0", "WavPack"),
         (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media Audio in ASF"),
         (b".snd\0\0\0\x18\0\0\0\0\0\0\0\x17\0\0\x3e\x80\0\0\0\x01", "G.721, G.722 or G.723 ADPCM in AU"),
-        (b"\xff\xfb\x00\xc0\0\0\0\0", "MPEG audio with a free bit rate"),
+        (&b"\xff\xfb\x00\xc0\0\0\0\0\0\0\0\0".repeat(3), "MPEG audio with a free bit rate"),
+        (b"FORM\0\0\0\x128SVXVHDR", "8SVX"),
+        (b"\x7f\xfe\x80\x01\xfc\x3c\x7f\xf0", "DTS"),
+        (b"dns.\x18\0\0\0\0\0\0\0\x03\0\0\0", "AU with little-endian numbers"),
     ] {
         let message = refused(bytes).to_string();
         assert!(message.contains(name) && message.contains("WAV, FLAC, MP3 or Ogg"), "{message}");

@@ -39,9 +39,13 @@ FILES = {
     "stereo_44k_24bit.flac": (44100, 2, 0.2, "-c:a flac -sample_fmt s32 -frame_size 1024"),
     "six_48k.flac": (48000, 6, 0.1, "-c:a flac -frame_size 1152"),
     "stereo_16k.oga": (16000, 2, 0.3, "-c:a flac -f ogg"),
+    "stereo_16k_pages.oga": (16000, 2, 0.5, "-c:a flac -frame_size 512 -page_duration 30000 -f ogg"),
     "mono_8k.ogg": (8000, 1, 0.5, "-c:a libvorbis -q:a 1"),
     "stereo_44k.ogg": (44100, 2, 0.3, "-c:a libvorbis -q:a 1"),
     "stereo_44k.m4a": (44100, 2, 0.3, "-c:a aac -b:a 64k"),
+    "stereo_44k_parts.mp4": (44100, 2, 0.5, "-c:a aac -b:a 48k -movflags frag_keyframe+empty_moov+default_base_moof -frag_duration 100000"),
+    "mono_48k_opus.mp4": (48000, 1, 0.3, "-c:a libopus -b:a 32k"),
+    "mono_24k_mp2.mp4": (24000, 1, 0.2, "-c:a mp2 -b:a 32k"),
     "mono_16k.aac": (16000, 1, 0.4, "-c:a aac -b:a 32k -f adts"),
     "stereo_48k.webm": (48000, 2, 0.3, "-c:a libopus -b:a 48k -f webm"),
     "mono_16k_vorbis.webm": (16000, 1, 0.4, "-c:a libvorbis -q:a 1 -f webm"),
@@ -93,7 +97,7 @@ def fnv(samples: bytes) -> int:
 
 def reading(path: Path) -> str:
     # Opus decodes with libopus, Vorbis in Ogg with libvorbis, and the others with decoders of ffmpeg.
-    is_opus = path.suffix in (".opus", ".webm") and "vorbis" not in path.name
+    is_opus = path.suffix in (".opus", ".webm") and "vorbis" not in path.name or path.name.endswith("opus.mp4")
     decoder = ["-c:a", "libopus"] if is_opus else []
     probe = ["ffprobe", "-v", "error", "-select_streams", "a:0", "-show_entries", "stream=sample_rate,channels", "-of", "csv=p=0"]
     rate, channels = subprocess.run([*probe, path], capture_output=True, text=True, check=True).stdout.strip().strip(",").split(",")[:2]

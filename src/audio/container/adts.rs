@@ -4,13 +4,10 @@
 //! Output: a [`Decoded`].
 //! Invariants: every frame up to the end of the data is decoded.
 
-use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
-
 use super::super::FileProblem;
 use super::super::file_bytes::FileBytes;
-use super::packets::Packets;
 use super::recorder::{Recorder, check_format, format_change};
-use super::{Decoded, malformed, tags, unsupported};
+use super::{Decoded, aac, malformed, tags, unsupported};
 
 /// Bytes of a header without its checksum.
 const HEADER: usize = 7;
@@ -97,13 +94,17 @@ pub(super) async fn decode(bytes: &FileBytes, mut recorder: Recorder) -> Result<
     check_format(RATES_HZ[usize::from(first.rate)], channels)?;
     // The decoder takes the format from the AudioSpecificConfig of MP4 (ISO/IEC 14496-3, section 1.6.2.1).
     let config = u16::from(first.object) << 11 | u16::from(first.rate) << 7 | u16::from(first.channels) << 3;
-    let format = (RATES_HZ[usize::from(first.rate)], channels);
-    let mut packets = Packets::new(CODEC_ID_AAC, format, &config.to_be_bytes())?;
+    let rate_hz = RATES_HZ[usize::from(first.rate)];
+    let mut packets = aac::decoder(rate_hz, channels, &config.to_be_bytes(), "ADTS")?;
     while !tags::only_tags(&rest) {
         let at = bytes.len() - rest.len();
         if let tag @ 1.. = tags::tag_of(&rest) {
             rest = rest.behind(tag);
             continue;
+        }
+        // A header has no room behind the last frame, and these bytes begin none.
+        if rest.len() < HEADER && !rest.starts_with(&[0xff]) {
+            break;
         }
         let header = Header::read(&rest.head(HEADER))
             .ok_or_else(|| malformed(&format!("the bytes from byte {at} on are no ADTS frame")))?;

@@ -12,7 +12,7 @@ use super::super::file_bytes::FileBytes;
 use super::checksum::{crc_8, crc_16};
 use super::packets::Packets;
 use super::recorder::{Recorder, check_format, format_change};
-use super::{Decoded, malformed, tags};
+use super::{Decoded, malformed, several_recordings, tags};
 
 /// The most ends of one frame that are tried where no frame follows.
 const TRIALS: usize = 64;
@@ -59,6 +59,9 @@ pub(super) async fn decode(bytes: &FileBytes, mut recorder: Recorder) -> Result<
     // All blocks but the last have one size, so a shorter one proves the end. Some encoders declare a few samples
     // too many.
     let is_end = last_block < first_block || missing < SMALLEST_BLOCK;
+    if missing > 0 && rest.behind(1).position(HEADER, |bytes| FrameHeader::read(bytes).is_some()).is_some() {
+        return Err(damaged(bytes.len() - rest.len()));
+    }
     if missing > 0 && (is_cut || !is_end) {
         return Err(FileProblem::Truncated { declared, present, unit: "samples" });
     }
@@ -201,15 +204,24 @@ fn check_end(rest: &FileBytes, at: usize) -> Result<(), FileProblem> {
     if tags::only_tags(rest) {
         return Ok(());
     }
-    if let Some(next) = rest.position(HEADER, |bytes| FrameHeader::read(bytes).is_some()) {
-        let reason = if next == 0 { "is damaged or cut" } else { "follows bytes that are no frame" };
-        return Err(malformed(&format!("the frame at byte {} {reason}", at + next)));
-    }
     let begins = |bytes: &[u8]| [&b"fLaC"[..], b"OggS"].iter().any(|mark| bytes.starts_with(mark));
+    if begins(&rest.head(4)) {
+        return Err(several_recordings());
+    }
+    if let Some(next) = rest.position(HEADER, |bytes| FrameHeader::read(bytes).is_some()) {
+        let at = at + next;
+        return Err(if next == 0 {
+            damaged(at)
+        } else {
+            malformed(&format!("the frame at byte {at} follows bytes that are no frame"))
+        });
+    }
     if rest.position(4, begins).is_some() {
-        return Err(malformed(
-            "several recordings in one file are not supported: send them as files of their own",
-        ));
+        return Err(several_recordings());
     }
     Ok(())
+}
+
+fn damaged(at: usize) -> FileProblem {
+    malformed(&format!("the frame at byte {at} is damaged or cut"))
 }

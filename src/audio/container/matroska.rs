@@ -6,9 +6,7 @@
 //! the file. Every block of the track is decoded; tracks of pictures and text are ignored.
 
 use prost::bytes::Bytes;
-use symphonia::core::codecs::audio::well_known::{
-    CODEC_ID_AAC, CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3, CODEC_ID_VORBIS,
-};
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3, CODEC_ID_VORBIS};
 
 use super::super::FileProblem;
 use super::super::file_bytes::FileBytes;
@@ -17,7 +15,7 @@ use super::ogg::check_vorbis_channels;
 use super::packets::Packets;
 use super::pcm::{Layout, Numbers};
 use super::recorder::Recorder;
-use super::{Decoded, flac, malformed, tags, unsupported};
+use super::{Decoded, aac, flac, malformed, several_recordings, tags, unsupported, wave_format};
 
 /// The most samples per channel at the end of a block that are padding.
 const PADDING: u64 = 8_192;
@@ -34,8 +32,12 @@ pub(super) async fn decode(bytes: &FileBytes, recorder: Recorder) -> Result<Deco
     let mut rest = bytes.clone();
     while !tags::only_tags(&rest) {
         let at = bytes.len() - rest.len();
-        let (element, body) = element(&rest)
-            .ok_or_else(|| malformed(&format!("the bytes from byte {at} on are no Matroska element")))?;
+        let (element, body) = element(&rest).ok_or_else(|| {
+            let is_end = rest.len() < ebml::LONGEST_HEADER;
+            let reason =
+                if is_end { "are the beginning of an element or none" } else { "are no Matroska element" };
+            malformed(&format!("the bytes from byte {at} on {reason}"))
+        })?;
         let present = body.len() as u64;
         if let Some(declared) = element.length.filter(|length| *length > present) {
             return Err(FileProblem::Truncated { declared, present, unit: "bytes in an element" });
@@ -97,9 +99,7 @@ impl Reader {
     async fn element(&mut self, element: u32, contents: &FileBytes) -> Result<(), FileProblem> {
         match element {
             id::EBML if self.has_header => {
-                return Err(malformed(
-                    "several recordings in one file are not supported: send them as files of their own",
-                ));
+                return Err(several_recordings());
             }
             id::EBML => self.has_header = true,
             id::TRACK_ENTRY => {
@@ -141,7 +141,9 @@ impl Reader {
         let Some(track) = &self.track else { return };
         let nanoseconds = ebml::unsigned(contents);
         // A number with its first bit set is negative: padding at the start, which is not expected here.
-        let samples = (u128::from(nanoseconds) * u128::from(track.rate_hz)).div_ceil(1_000_000_000) as u64;
+        // Programs round the nanoseconds of a number of samples up or down.
+        let samples = (u128::from(nanoseconds) * u128::from(track.rate_hz) + 500_000_000) / 1_000_000_000;
+        let samples = samples as u64;
         if samples <= PADDING && samples <= self.on_block as u64 {
             self.recorder.trim(0, samples as usize);
         }
@@ -227,7 +229,7 @@ fn packets(codec: &[u8], private: &[u8], audio: Audio) -> Result<(Packets, u32),
         }
         // A mark and the header of a block precede STREAMINFO.
         b"A_FLAC" => Ok((flac::decoder(private.get(8..).unwrap_or_default())?, format.0)),
-        b"A_AAC" => Ok((Packets::new(CODEC_ID_AAC, format, private)?, format.0)),
+        b"A_AAC" => Ok((aac::decoder(format.0, format.1, private, "Matroska")?, format.0)),
         b"A_MPEG/L1" => mpeg(CODEC_ID_MP1),
         b"A_MPEG/L2" => mpeg(CODEC_ID_MP2),
         b"A_MPEG/L3" => mpeg(CODEC_ID_MP3),
@@ -236,6 +238,10 @@ fn packets(codec: &[u8], private: &[u8], audio: Audio) -> Result<(Packets, u32),
         b"A_PCM/INT/LIT" => pcm(Numbers::Signed, false, &audio),
         b"A_PCM/INT/BIG" => pcm(Numbers::Signed, true, &audio),
         b"A_PCM/FLOAT/IEEE" => pcm(Numbers::Float, false, &audio),
+        b"A_MS/ACM" if private.len() >= 2 => {
+            let name = wave_format::codec(u16::from_le_bytes([private[0], private[1]]));
+            Err(unsupported(format!("{name} in Matroska")))
+        }
         other => {
             let name = String::from_utf8_lossy(&other[..other.len().min(40)]);
             Err(unsupported(format!("{} in Matroska", name.trim_start_matches("A_"))))

@@ -10,6 +10,7 @@
 //! the compiler turns each of them into a state machine that its caller resumes for the next block. A caller that has no
 //! room for more samples leaves it as it is, and holds no thread.
 
+mod aac;
 mod adpcm;
 mod adts;
 mod aiff;
@@ -23,7 +24,10 @@ mod granules;
 mod kind;
 mod matroska;
 mod mp4;
+mod mp4_boxes;
 mod mp4_edit;
+mod mp4_source;
+mod mp4_track;
 mod mpeg;
 mod mpeg_header;
 mod mpeg_tag;
@@ -67,12 +71,17 @@ pub(super) async fn decode(
         Kind::Adts => adts::decode(bytes, recorder).await,
         Kind::Matroska => matroska::decode(bytes, recorder).await,
         Kind::Mp4 => mp4::decode(bytes, recorder).await,
+        Kind::Archive(format) => Err(FileProblem::Archive { format }),
         Kind::Named(format) => Err(unsupported(format)),
     }
 }
 
 fn malformed(reason: &str) -> FileProblem {
     FileProblem::Malformed { reason: reason.to_owned() }
+}
+
+fn several_recordings() -> FileProblem {
+    malformed("several recordings in one file are not supported: send them as files of their own")
 }
 
 fn unsupported(format: impl Into<String>) -> FileProblem {

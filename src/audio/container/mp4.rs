@@ -1,77 +1,139 @@
-//! Reader of MP4, M4A and QuickTime with AAC-LC, Apple Lossless or PCM.
+//! Reader of MP4, M4A and QuickTime with AAC-LC, Apple Lossless, FLAC, Opus, MPEG audio or PCM.
 //!
 //! Input: the bytes of a file.
-//! Output: a [`Decoded`] without the delay of the encoder where an edit list declares it.
-//! Invariants: the container is read by symphonia; a file with several audio tracks is refused.
-
-use std::io::{self, Read, Seek, SeekFrom};
+//! Output: a [`Decoded`] with the samples that an edit list selects.
+//! Invariants: the container is read by symphonia; a file that ends within a box and a file with several audio tracks are refused.
 
 use symphonia::core::codecs::audio::well_known::{
-    CODEC_ID_AAC, CODEC_ID_OPUS, CODEC_ID_PCM_F32BE, CODEC_ID_PCM_F32LE, CODEC_ID_PCM_F64BE,
-    CODEC_ID_PCM_F64LE, CODEC_ID_PCM_S24BE, CODEC_ID_PCM_S24LE, CODEC_ID_PCM_S32BE, CODEC_ID_PCM_S32LE,
+    CODEC_ID_AAC, CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3, CODEC_ID_OPUS, CODEC_ID_PCM_F32BE,
+    CODEC_ID_PCM_F32LE, CODEC_ID_PCM_F64BE, CODEC_ID_PCM_F64LE, CODEC_ID_PCM_S24BE, CODEC_ID_PCM_S24LE,
+    CODEC_ID_PCM_S32BE, CODEC_ID_PCM_S32LE,
 };
 use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
+use symphonia::core::errors::Error;
 use symphonia::core::formats::{FormatOptions, FormatReader};
-use symphonia::core::io::{MediaSource, MediaSourceStream, ReadBytes};
+use symphonia::core::io::{MediaSourceStream, ReadBytes};
 use symphonia::default::formats::IsoMp4Reader;
 
 use super::super::FileProblem;
 use super::super::file_bytes::FileBytes;
+use super::mp4_source::Source;
+use super::mp4_track::Description;
+use super::mpeg_header::FrameHeader;
 use super::packets::{Packets, failure};
 use super::recorder::Recorder;
-use super::{Decoded, malformed, mp4_edit, unsupported};
+use super::{Decoded, aac, malformed, mp4_boxes, mp4_edit, several_recordings, unsupported};
 
 /// Decodes a file into `recorder`.
 ///
 /// # Errors
 /// The problem of the file.
 pub(super) async fn decode(bytes: &FileBytes, mut recorder: Recorder) -> Result<Decoded, FileProblem> {
-    if mp4_edit::recordings(bytes) > 1 {
-        return Err(malformed(
-            "several recordings in one file are not supported: send them as files of their own",
-        ));
-    }
-    let mut source =
-        MediaSourceStream::new(Box::new(Source { bytes: bytes.clone(), at: 0 }), Default::default());
+    check(bytes)?;
+    let description = Description::of(bytes);
+    let mut source = MediaSourceStream::new(Box::new(Source::new(bytes)), Default::default());
     // The reader expects that the first four bytes have been read to recognise the format.
     source.read_be_u32().map_err(|error| malformed(&error.to_string()))?;
-    let mut container = IsoMp4Reader::try_new(source, FormatOptions::default()).map_err(failure)?;
+    let mut container = IsoMp4Reader::try_new(source, FormatOptions::default())
+        .map_err(|error| refusal(error, description.as_ref()))?;
     let mut tracks = container
         .tracks()
         .iter()
         .filter(|track| track.codec_params.as_ref().is_some_and(|parameters| parameters.audio().is_some()));
-    let track = tracks.next().ok_or_else(|| match mp4_edit::codec(bytes) {
-        Some(codec) => unsupported_codec(&codec),
+    let track = tracks.next().ok_or_else(|| match &description {
+        Some(description) => unsupported(format!("audio with {} in MP4", description.name())),
         None => malformed("it has no audio track that is supported"),
     })?;
     if tracks.next().is_some() {
         return Err(unsupported("MP4 with several audio tracks"));
     }
     let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
-    let parameters = parameters.ok_or_else(|| malformed("its codec is unknown"))?;
+    let parameters = parameters.ok_or_else(|| malformed("its codec is unknown"))?.clone();
+    let description = description.ok_or_else(|| malformed("it does not describe its audio"))?;
     let (id, declared) = (track.id, track.num_frames);
-    let parameters =
-        AudioCodecParameters { codec: byte_order(parameters.codec, bytes), ..parameters.clone() };
-    let mut packets = decoder(&parameters, bytes)?;
+    let mut packets = None;
     while let Some(packet) = container.next_packet().map_err(failure)? {
         if packet.track_id == id {
+            let packets = match &mut packets {
+                Some(packets) => packets,
+                None => packets.insert(decoder(parameters.clone(), &description, &packet.data)?),
+            };
             let block = packets.decode(&packet.data)?;
             recorder.append(block.rate_hz, block.channels).await?;
         }
     }
-    let present = recorder.frames() as u64;
-    if let Some(declared) = declared.filter(|declared| *declared > present) {
-        return Err(FileProblem::Truncated { declared, present, unit: "samples" });
+    // The decoder of Opus has removed the delay, which positions count.
+    let removed = packets.map_or(0, |packets| packets.delay());
+    let present = recorder.frames() + removed;
+    if let Some(declared) = declared.filter(|declared| *declared > present as u64) {
+        return Err(FileProblem::Truncated { declared, present: present as u64, unit: "samples" });
     }
-    recorder.trim(mp4_edit::delay(bytes, recorder.rate_hz()), 0);
+    let kept = mp4_edit::kept(bytes, recorder.rate_hz(), present)?;
+    recorder.trim(kept.start.saturating_sub(removed), present - kept.end);
     recorder.finish()
 }
 
-/// Returns the codec of a track of the file `bytes` with its byte order, which symphonia 0.6.1 takes for little-endian where the code leaves it open.
-fn byte_order(codec: AudioCodecId, bytes: &FileBytes) -> AudioCodecId {
-    let is_open =
-        mp4_edit::codec(bytes).is_some_and(|code| ["in24", "in32", "fl32", "fl64"].contains(&code.as_str()));
-    if !is_open || mp4_edit::is_little_endian(bytes) {
+/// Refuses a file that is not whole, or that holds more or less than one recording.
+fn check(bytes: &FileBytes) -> Result<(), FileProblem> {
+    mp4_boxes::check(bytes)?;
+    match mp4_boxes::boxes(bytes).filter(|(kind, _)| kind == b"moov").count() {
+        0 => Err(malformed(
+            "it has no box moov, which describes its audio: its recording was not finished, or it is a part of a \
+             fragmented recording without the beginning",
+        )),
+        1 => Ok(()),
+        _ => Err(several_recordings()),
+    }
+}
+
+/// Returns the problem of a file that symphonia refuses. It reads PCM of one or two channels and no signed samples of 8 bits, and does not name what it
+/// refuses.
+fn refusal(error: Error, description: Option<&Description>) -> FileProblem {
+    match (error, description) {
+        (Error::DecodeError("isomp4: invalid number of channels"), Some(description)) => {
+            unsupported(format!("PCM of {} channels in MP4 or QuickTime", description.channels()))
+        }
+        (Error::DecodeError("isomp4: invalid pcm sample size"), Some(description)) => unsupported(format!(
+            "PCM of {} bits with the code \"{}\" in MP4 or QuickTime",
+            description.bits(),
+            description.code().unwrap_or_default().escape_ascii(),
+        )),
+        (error, _) => failure(error),
+    }
+}
+
+/// Creates the decoder of a track, whose first packet is `first`.
+fn decoder(
+    mut parameters: AudioCodecParameters,
+    description: &Description,
+    first: &[u8],
+) -> Result<Packets, FileProblem> {
+    if parameters.codec == CODEC_ID_OPUS {
+        let header =
+            description.opus_header().ok_or_else(|| malformed("its description of Opus is malformed"))?;
+        return Packets::opus(&header);
+    }
+    if parameters.codec == CODEC_ID_AAC {
+        let config = parameters.extra_data.as_deref().unwrap_or_default();
+        return aac::decoder(parameters.sample_rate.unwrap_or(0), 2, config, "MP4");
+    }
+    if parameters.codec == CODEC_ID_MP3 {
+        // One object type stands for all layers.
+        let layer = FrameHeader::read(first).map_or(3, |header| header.format.layer);
+        parameters.codec = [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3][usize::from(layer) - 1];
+    }
+    parameters.codec = byte_order(parameters.codec, description);
+    Packets::with_parameters(&parameters).map_err(|problem| match problem {
+        FileProblem::Malformed { .. } => unsupported(format!("audio with {} in MP4", description.name())),
+        other => other,
+    })
+}
+
+/// Returns the codec of a track with its byte order. The codes `in24`, `in32`, `fl32` and `fl64` leave it to a box, and stand for big-endian samples without it
+/// (Apple, QuickTime File Format, "Sound Sample Description Extensions"); symphonia 0.6.1 takes them for little-endian.
+fn byte_order(codec: AudioCodecId, description: &Description) -> AudioCodecId {
+    let is_open = matches!(description.code().as_ref(), Some(b"in24" | b"in32" | b"fl32" | b"fl64"));
+    if !is_open || description.is_little_endian() {
         return codec;
     }
     match codec {
@@ -81,60 +143,4 @@ fn byte_order(codec: AudioCodecId, bytes: &FileBytes) -> AudioCodecId {
         CODEC_ID_PCM_F64LE => CODEC_ID_PCM_F64BE,
         other => other,
     }
-}
-
-fn unsupported_codec(codec: &str) -> FileProblem {
-    unsupported(format!("audio with the codec \"{codec}\" in MP4"))
-}
-
-/// The bytes of a file as symphonia reads them.
-struct Source {
-    bytes: FileBytes,
-    at: usize,
-}
-
-impl Read for Source {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.bytes.behind(self.at).head(buffer.len());
-        buffer[..read.len()].copy_from_slice(&read);
-        self.at += read.len();
-        Ok(read.len())
-    }
-}
-
-impl Seek for Source {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => i64::try_from(at).ok(),
-            SeekFrom::Current(by) => (self.at as i64).checked_add(by),
-            SeekFrom::End(by) => (self.bytes.len() as i64).checked_add(by),
-        };
-        let at = at.and_then(|at| usize::try_from(at).ok());
-        self.at = at.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        Ok(self.at as u64)
-    }
-}
-
-impl MediaSource for Source {
-    fn is_seekable(&self) -> bool {
-        true
-    }
-
-    fn byte_len(&self) -> Option<u64> {
-        Some(self.bytes.len() as u64)
-    }
-}
-
-/// Creates the decoder of a track of the file `bytes`.
-fn decoder(parameters: &AudioCodecParameters, bytes: &FileBytes) -> Result<Packets, FileProblem> {
-    if parameters.codec == CODEC_ID_OPUS {
-        return Err(unsupported("Opus in MP4"));
-    }
-    Packets::with_parameters(parameters).map_err(|problem| match problem {
-        FileProblem::Malformed { reason } if parameters.codec == CODEC_ID_AAC => {
-            unsupported(format!("AAC of a kind that is not supported ({reason}) in MP4"))
-        }
-        FileProblem::Malformed { reason } => unsupported_codec(&mp4_edit::codec(bytes).unwrap_or(reason)),
-        other => other,
-    })
 }

@@ -29,7 +29,19 @@ const HEADER: usize = 4;
 
 /// Returns whether `bytes` begin with frames.
 pub(super) fn begins(bytes: &[u8]) -> bool {
-    FrameHeader::read(bytes).is_some_and(|header| header.bytes == 0 || is_run(bytes, header.format, 2))
+    FrameHeader::read(bytes).is_some_and(|header| {
+        if header.bytes == 0 { is_free_run(bytes, header.format) } else { is_run(bytes, header.format, 2) }
+    })
+}
+
+/// Returns whether `bytes` begin with two frames of a free bit rate: those of one recording have one length, give or take a slot of padding.
+fn is_free_run(bytes: &[u8], format: FrameFormat) -> bool {
+    let is_frame = |at: usize| {
+        let header = bytes.get(at..).and_then(FrameHeader::read);
+        header.is_some_and(|header| header.bytes == 0 && header.format == format)
+    };
+    let longest = bytes.len() / 2;
+    (4..longest).any(|length| is_frame(length) && (2 * length - 4..=2 * length + 4).any(is_frame))
 }
 
 /// Returns whether frames occur in `bytes`.
@@ -49,7 +61,7 @@ pub(super) async fn decode(bytes: &FileBytes, recorder: Recorder) -> Result<Deco
     let rest = bytes.behind(start);
     let Some(first) = find(&rest, None) else {
         let header = FrameHeader::read(&rest.head(HEADER));
-        if header.is_some_and(|header| header.bytes == 0) {
+        if header.is_some_and(|header| header.bytes == 0 && begins(&rest.head(REACH))) {
             return Err(unsupported("MPEG audio with a free bit rate"));
         }
         return Err(malformed("it holds no MPEG audio frames"));

@@ -22,7 +22,7 @@ use symphonia::core::codecs::audio::well_known::CODEC_ID_VORBIS;
 /// # Errors
 /// The problem of the file.
 pub(super) async fn decode(bytes: &FileBytes, recorder: Recorder) -> Result<Decoded, FileProblem> {
-    let mut file = File { recorder, stream: None, others: Vec::new() };
+    let mut file = File { recorder, stream: None, others: Vec::new(), is_headless: false };
     let mut at = 0;
     let mut is_gap = false;
     while at < bytes.len() {
@@ -51,6 +51,11 @@ pub(super) async fn decode(bytes: &FileBytes, recorder: Recorder) -> Result<Deco
     if let (0, Some(name)) = (file.recorder.frames(), file.others.first()) {
         return Err(unsupported(format!("{name} in Ogg")));
     }
+    if file.is_headless {
+        return Err(malformed(
+            "it has Ogg pages without the header of their stream: its beginning is missing",
+        ));
+    }
     file.recorder.finish()
 }
 
@@ -61,6 +66,8 @@ struct File {
     stream: Option<Stream>,
     /// The names of streams that are not decoded: pictures, indexes and codecs that are not supported.
     others: Vec<Cow<'static, str>>,
+    /// Whether pages precede the first header.
+    is_headless: bool,
 }
 
 impl File {
@@ -70,6 +77,7 @@ impl File {
             return self.begin_stream(page).await;
         }
         let Some(stream) = self.stream.as_mut().filter(|stream| stream.serial == page.serial) else {
+            self.is_headless |= self.stream.is_none() && self.others.is_empty();
             return Ok(());
         };
         stream.check_sequence(page, is_gap)?;
@@ -191,6 +199,10 @@ impl Stream {
     fn check_sequence(&mut self, page: &Page<'_>, is_gap: bool) -> Result<(), FileProblem> {
         let expected = self.sequence.wrapping_add(1);
         self.sequence = page.sequence;
+        // Servers send the headers to every listener, and then the pages of the present.
+        if self.headers == 0 && !self.has_audio {
+            return Ok(());
+        }
         // Some programs number all pages alike, and a number that goes back shows nothing.
         if page.sequence > expected || (is_gap && page.sequence != expected) {
             return Err(malformed(&format!(

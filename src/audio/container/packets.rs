@@ -92,6 +92,11 @@ impl Packets {
         Ok(Self { decoder: Kind::Pcm(layout), block: vec![Vec::new(); layout.channels] })
     }
 
+    /// Returns the samples per channel at the start that the decoder has removed because the header declares them as delay.
+    pub(super) fn delay(&self) -> usize {
+        if let Kind::Opus(opus) = &self.decoder { opus.removed() } else { 0 }
+    }
+
     /// Decodes the next packet.
     ///
     /// # Errors

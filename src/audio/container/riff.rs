@@ -118,8 +118,10 @@ pub(super) async fn decode(bytes: &FileBytes, recorder: Recorder) -> Result<Deco
 /// chunk, and `file` the length of the file.
 fn data(flavour: Flavour, declared: u64, rest: &FileBytes, file: usize) -> Result<FileBytes, FileProblem> {
     let present = rest.len() as u64;
-    // Some programs count the header too, and declare the length of the file.
-    let placeholder = declared >= PLACEHOLDER || declared == file as u64;
+    // Some programs count a header too: that of the chunk, those behind the first one, or all of the file.
+    let file = file as u64;
+    let is_counted_too = [present + 8, file.saturating_sub(8), file].contains(&declared);
+    let placeholder = declared >= PLACEHOLDER || is_counted_too;
     if declared > present && !placeholder {
         return Err(FileProblem::Truncated { declared, present, unit: "bytes" });
     }

@@ -4,6 +4,8 @@
 //! Output: a [`Decoded`].
 //! Invariants: an encoding that is not supported is refused by its name.
 
+use std::borrow::Cow;
+
 use super::super::FileProblem;
 use super::super::file_bytes::FileBytes;
 use super::pcm::{Layout, Numbers, padding};
@@ -93,7 +95,7 @@ impl WaveFormat {
                 return adpcm::decode(self, self.tag == 0x0002, audio, samples, recorder).await;
             }
             0x0050 | 0x0055 => return mpeg::decode(audio, recorder).await,
-            tag => return Err(unsupported(name(tag))),
+            tag => return Err(unsupported(format!("{} in WAV", codec(tag)))),
         };
         let bytes = self.sample_bytes()?;
         let mut layout = Layout {
@@ -113,6 +115,10 @@ impl WaveFormat {
     /// Returns the bytes of one sample of one channel. The bits and the bytes of a sample frame both declare
     /// them; where they differ, the bytes of a sample frame count if they have room for the bits.
     fn sample_bytes(&self) -> Result<usize, FileProblem> {
+        // G.711 has no other size, whatever the header declares.
+        if matches!(self.tag, 0x0006 | 0x0007) {
+            return Ok(1);
+        }
         let (channels, from_bits) = (self.channels.max(1), self.bits.div_ceil(8) as usize);
         if self.bits == 0 {
             return Err(malformed("its format chunk declares samples of 0 bits"));
@@ -133,9 +139,9 @@ impl WaveFormat {
     }
 }
 
-/// Returns the name of an encoding that is not supported.
-fn name(tag: u16) -> String {
-    let codec = match tag {
+/// Returns the name of the codec with a format tag, of those that are not supported in WAV.
+pub(super) fn codec(tag: u16) -> Cow<'static, str> {
+    Cow::Borrowed(match tag {
         0x0008 => "DTS",
         0x0010 => "OKI ADPCM",
         0x0014 | 0x0040 | 0x0045 | 0x0064 => "G.726 ADPCM",
@@ -152,7 +158,7 @@ fn name(tag: u16) -> String {
         0x704f => "Opus",
         0xa109 => "Speex",
         0xf1ac => "FLAC",
-        tag => return format!("WAV with an unknown encoding (format tag {tag:#06x})"),
-    };
-    format!("{codec} in WAV")
+        0x0038 | 0x0057 => "AMR",
+        tag => return Cow::Owned(format!("an unknown codec (format tag {tag:#06x})")),
+    })
 }

@@ -6,6 +6,7 @@
 mod support;
 
 mod both_ways;
+mod caf;
 mod cases;
 mod encoded;
 mod file_streams;

@@ -46,6 +46,8 @@ FILES = {
     "stereo_44k_parts.mp4": (44100, 2, 0.5, "-c:a aac -b:a 48k -movflags frag_keyframe+empty_moov+default_base_moof -frag_duration 100000"),
     "mono_48k_opus.mp4": (48000, 1, 0.3, "-c:a libopus -b:a 32k"),
     "mono_24k_mp2.mp4": (24000, 1, 0.2, "-c:a mp2 -b:a 32k"),
+    "stereo_16k_alac.caf": (16000, 2, 0.3, "-c:a alac"),
+    "mono_48k_opus.caf": (48000, 1, 0.3, "-c:a libopus -b:a 24k"),
     "mono_16k.aac": (16000, 1, 0.4, "-c:a aac -b:a 32k -f adts"),
     "stereo_48k.webm": (48000, 2, 0.3, "-c:a libopus -b:a 48k -f webm"),
     "mono_16k_vorbis.webm": (16000, 1, 0.4, "-c:a libvorbis -q:a 1 -f webm"),
@@ -97,7 +99,7 @@ def fnv(samples: bytes) -> int:
 
 def reading(path: Path) -> str:
     # Opus decodes with libopus, Vorbis in Ogg with libvorbis, and the others with decoders of ffmpeg.
-    is_opus = path.suffix in (".opus", ".webm") and "vorbis" not in path.name or path.name.endswith("opus.mp4")
+    is_opus = path.suffix in (".opus", ".webm") and "vorbis" not in path.name or path.stem.endswith("_opus")
     decoder = ["-c:a", "libopus"] if is_opus else []
     probe = ["ffprobe", "-v", "error", "-select_streams", "a:0", "-show_entries", "stream=sample_rate,channels", "-of", "csv=p=0"]
     rate, channels = subprocess.run([*probe, path], capture_output=True, text=True, check=True).stdout.strip().strip(",").split(",")[:2]
@@ -114,7 +116,7 @@ def reading(path: Path) -> str:
         raw = array("f", array("d", raw)).tobytes()
     samples, width = array("f", raw), int(channels)
     frames = len(samples) // width
-    if path.suffix in LOSSLESS and not (path.suffix == ".rifx" and path.name.startswith("float")):
+    if path.suffix in LOSSLESS and not is_opus and not (path.suffix == ".rifx" and path.name.startswith("float")):
         return f"{path.name} {rate} {channels} {frames} {fnv(raw):016x}"
     picked = [index * frames // POINTS * width + channel for index in range(POINTS) for channel in range(width)]
     points = " ".join(f"{samples[index]:.6f}" for index in picked)

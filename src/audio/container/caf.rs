@@ -1,4 +1,4 @@
-//! Reader of the Core Audio Format with uncompressed samples.
+//! Reader of the Core Audio Format.
 //!
 //! Input: the bytes of a file.
 //! Output: a [`Decoded`].
@@ -6,6 +6,7 @@
 
 use super::super::FileProblem;
 use super::super::file_bytes::FileBytes;
+use super::caf_packets::{self, Chunks, Description};
 use super::pcm::{Layout, Numbers};
 use super::recorder::Recorder;
 use super::{Decoded, malformed, tags, unsupported};
@@ -24,9 +25,9 @@ pub(super) async fn decode(bytes: &FileBytes, recorder: Recorder) -> Result<Deco
         let behind = rest.behind(12);
         let length = usize::try_from(declared).unwrap_or(usize::MAX);
         match &id {
-            b"desc" => description = Some(layout(&behind.head(32))?),
+            b"desc" => description = Some(behind.head(32)),
             b"data" => {
-                let layout =
+                let description =
                     description.ok_or_else(|| malformed("its data chunk comes before its desc chunk"))?;
                 // A length of -1 means up to the end of the file; zero is what a recorder writes in advance.
                 let is_placeholder = declared <= 0 || declared >= 1 << 30;
@@ -45,12 +46,35 @@ pub(super) async fn decode(bytes: &FileBytes, recorder: Recorder) -> Result<Deco
                     )));
                 }
                 // A number of edits of four bytes precedes the samples.
-                return layout.decode(&audio.behind(4), recorder).await;
+                let audio = audio.behind(4);
+                return match packets(&description)? {
+                    Some(packets) => {
+                        let chunks = Chunks {
+                            configuration: contents(bytes, b"kuki"),
+                            table: contents(bytes, b"pakt"),
+                        };
+                        caf_packets::decode(&packets, &chunks, &audio, recorder).await
+                    }
+                    None => layout(&description)?.decode(&audio, recorder).await,
+                };
             }
             _ => {}
         }
         rest = behind.behind(length);
     }
+}
+
+/// Returns the contents of the first chunk of a kind; no bytes where there is none.
+fn contents(bytes: &FileBytes, kind: &[u8; 4]) -> FileBytes {
+    let mut rest = bytes.behind(8);
+    while let Some((id, declared)) = chunk(&rest) {
+        let (behind, length) = (rest.behind(12), usize::try_from(declared).unwrap_or(usize::MAX));
+        if id == *kind {
+            return behind.first(length);
+        }
+        rest = behind.behind(length);
+    }
+    bytes.first(0)
 }
 
 /// Returns whether `bytes` are empty or hold chunks, tags or zeros up to their end, and no second recording.
@@ -74,6 +98,17 @@ fn are_chunks(bytes: &FileBytes) -> bool {
 fn chunk(bytes: &FileBytes) -> Option<([u8; 4], i64)> {
     let head = bytes.head(12);
     Some((*head.first_chunk()?, i64::from_be_bytes(*head.last_chunk().filter(|_| head.len() == 12)?)))
+}
+
+/// Reads the desc chunk of a file with compressed packets; `None` where its samples are not compressed.
+fn packets(body: &[u8]) -> Result<Option<Description>, FileProblem> {
+    let body = body.first_chunk::<32>().ok_or_else(|| malformed("its desc chunk is too short"))?;
+    let (words, _) = body.as_chunks::<4>();
+    let word = |index: usize| u32::from_be_bytes(words[index]);
+    let rate_hz = body.first_chunk().map_or(0.0, |rate| f64::from_be_bytes(*rate)).round() as u32;
+    let (code, packet_bytes, packet_frames) = (words[2], word(4), word(5));
+    let description = Description { rate_hz, code, packet_bytes, packet_frames, channels: word(6) };
+    Ok(caf_packets::is_supported(code).then_some(description))
 }
 
 /// Reads a desc chunk: rate, encoding, flags, bytes and frames of a packet, channels, bits.

@@ -16,6 +16,7 @@ mod adts;
 mod aiff;
 mod au;
 mod caf;
+mod caf_packets;
 mod checksum;
 mod decoded;
 mod ebml;

@@ -106,7 +106,7 @@ impl Description {
 }
 
 /// Returns the bytes behind the header of a descriptor with the given tag: a tag, and a length of up to four bytes of seven bits.
-fn descriptor(bytes: &[u8], tag: u8) -> Option<&[u8]> {
+pub(super) fn descriptor(bytes: &[u8], tag: u8) -> Option<&[u8]> {
     let rest = bytes.strip_prefix(&[tag])?;
     let length = rest.iter().take(4).position(|byte| byte & 0x80 == 0)?;
     rest.get(length + 1..)

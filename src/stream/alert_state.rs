@@ -26,6 +26,15 @@ pub struct AlertWindow {
     pub probabilities: Vec<u32>,
 }
 
+/// The audio of a channel up to the end of a window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AudioMark {
+    /// End of the window, in milliseconds from the start of the stream.
+    pub end: u64,
+    /// A hash of all audio up to there.
+    pub fingerprint: u64,
+}
+
 /// A value that has been beyond the threshold of a rule without interruption.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -64,6 +73,13 @@ pub struct AlertState {
     /// The last windows with an event, in order.
     #[serde(serialize_with = "write_windows", deserialize_with = "read_windows")]
     pub windows: Vec<AlertWindow>,
+    /// The audio up to each of the last windows, in order, where rules concern several channels; a channel that is silent so far has none.
+    #[serde(
+        serialize_with = "write_marks",
+        deserialize_with = "read_marks",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub audio: Vec<AudioMark>,
     /// The end of the last window.
     pub end: u64,
     /// The ends of windows for which the rules that concern several channels are not evaluated yet, in order.
@@ -89,6 +105,26 @@ fn write_windows<S: Serializer>(windows: &[AlertWindow], serializer: S) -> Resul
         before = window.start;
     }
     BASE64_STANDARD_NO_PAD.encode(bytes).serialize(serializer)
+}
+
+fn write_marks<S: Serializer>(marks: &[AudioMark], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut bytes = Vec::new();
+    for mark in marks {
+        push(&mut bytes, mark.end);
+        push(&mut bytes, mark.fingerprint);
+    }
+    BASE64_STANDARD_NO_PAD.encode(bytes).serialize(serializer)
+}
+
+fn read_marks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AudioMark>, D::Error> {
+    let mut integers = Integers::of(deserializer)?;
+    let mut marks = Vec::new();
+    while let Some(end) = integers.next() {
+        let fingerprint =
+            integers.next().ok_or_else(|| serde::de::Error::custom("a mark that is cut off"))?;
+        marks.push(AudioMark { end, fingerprint });
+    }
+    Ok(marks)
 }
 
 fn read_windows<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AlertWindow>, D::Error> {
@@ -128,7 +164,10 @@ mod tests {
                 event_id: Uuid::from_u128(id),
                 probabilities: vec![probability, 0],
             };
-            let state = AlertState { windows: windows.into_iter().map(window).collect(), ..AlertState::default() };
+            let mark = |(end, _, id, _): &(u32, u16, u128, u32)| AudioMark { end: u64::from(*end), fingerprint: *id as u64 };
+            let audio = windows.iter().map(mark).collect();
+            let windows = windows.into_iter().map(window).collect();
+            let state = AlertState { windows, audio, ..AlertState::default() };
             let json = serde_json::to_string(&state).unwrap();
             prop_assert_eq!(serde_json::from_str::<AlertState>(&json).unwrap(), state);
         }
@@ -136,6 +175,7 @@ mod tests {
         #[test]
         fn any_text_is_read_or_refused(text in "[A-Za-z0-9+/]{0,40}") {
             let _ = serde_json::from_value::<AlertState>(serde_json::json!({"windows": text}));
+            let _ = serde_json::from_value::<AlertState>(serde_json::json!({"audio": text}));
         }
     }
 }

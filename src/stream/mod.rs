@@ -29,7 +29,7 @@ mod ticket;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use alert_state::{AlertState, AlertWindow, RuleState, Run};
+pub use alert_state::{AlertState, AlertWindow, AudioMark, RuleState, Run};
 pub use bounds::{InputBounds, OutOfBounds, check_captured_at, check_chunk};
 pub use call::{EndReason, StreamCall, Summaries};
 pub use channel_state::{ChannelState, ChannelStates};

@@ -20,7 +20,12 @@ use super::reading::{Reading, Times, Track, of_call, of_channel};
 use super::rule::{Part, Rule};
 use crate::proto::{Alert, EmotionEvent};
 use crate::serving::WindowEnvelope;
-use crate::stream::{AlertState, AlertWindow, ChannelState, ChannelStates, ChannelTotals, StreamInfo};
+use crate::stream::{
+    AlertState, AlertWindow, AudioMark, ChannelState, ChannelStates, ChannelTotals, StreamInfo,
+};
+
+/// The windows by which a channel may be ahead of another one whose audio it is compared with.
+const MOST_MARKS: usize = 16;
 
 /// A window that its channel has counted. Times are milliseconds from the start of the stream.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +95,9 @@ impl AlertEvaluator {
             return Vec::new();
         }
         self.add(alerts_of(states, seen.channel), seen);
+        if seen.channels > 1 && self.rules.iter().any(Rule::spans_channels) {
+            mark_audio(states, seen);
+        }
         let mut changes = Vec::new();
         if seen.stream.analyses(seen.channel) {
             let name = channel_name(seen.stream, seen.channel);
@@ -195,6 +203,17 @@ impl AlertEvaluator {
             }
         }
     }
+}
+
+/// Notes the audio of a channel up to its window, so that channels with the same audio are found at that time also once they are known further.
+fn mark_audio(states: &mut ChannelStates, seen: &Seen<'_>) {
+    let state = states.of(seen.channel);
+    let Some(totals) = state.call.as_deref().filter(|totals| totals.sounds) else { return };
+    let mark = AudioMark { end: seen.end, fingerprint: totals.fingerprint };
+    let audio = &mut alerts_of(states, seen.channel).audio;
+    audio.push(mark);
+    let old = audio.len().saturating_sub(MOST_MARKS);
+    audio.drain(..old);
 }
 
 /// Evaluates a rule on the last part of a stream, which begins at `from`.

@@ -145,16 +145,26 @@ fn speech_of(tracks: &[Track<'_>], times: Times) -> Option<Vec<Vec<Span>>> {
     let mut all: Vec<Vec<Span>> = Vec::with_capacity(tracks.len());
     for track in tracks {
         let own = speech(track, times);
-        let same =
-            tracks.iter().zip(&all).any(|(other, speech)| are_identical((track, &own), (other, speech)));
+        let same = tracks
+            .iter()
+            .zip(&all)
+            .any(|(other, speech)| are_identical((track, &own), (other, speech), times.at));
         all.push(if same { Vec::new() } else { own });
     }
     Some(all)
 }
 
-/// Returns whether two channels have the same audio. Where one of them is known further than the other, their hashes differ in any case,
-/// and the same speech, to the millisecond, decides.
-fn are_identical((one, speech): (&Track<'_>, &[Span]), (other, others): (&Track<'_>, &[Span])) -> bool {
+/// Returns whether two channels have the same audio up to a time. Where it is not known any more, and one of them is known further than the other, their
+/// hashes differ in any case, and the same speech, to the millisecond, decides.
+fn are_identical(
+    (one, speech): (&Track<'_>, &[Span]),
+    (other, others): (&Track<'_>, &[Span]),
+    at: u64,
+) -> bool {
+    let audio = |track: &Track<'_>| track.state.audio.iter().rev().find(|mark| mark.end <= at).copied();
+    if let (Some(one), Some(other)) = (audio(one), audio(other)) {
+        return one == other;
+    }
     if one.totals.end == other.totals.end {
         return one.totals.sounds && one.totals.fingerprint == other.totals.fingerprint;
     }

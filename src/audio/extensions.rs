@@ -5,9 +5,10 @@
 use std::path::Path;
 
 /// The extensions of the containers that this module reads or refuses by name, in lower case.
-pub const EXTENSIONS: [&str; 25] = [
+pub const EXTENSIONS: [&str; 33] = [
     "wav", "wave", "bwf", "rf64", "w64", "flac", "mp3", "mp2", "ogg", "oga", "opus", "spx", "aif", "aiff",
-    "aifc", "au", "snd", "caf", "m4a", "mp4", "aac", "webm", "mkv", "mka", "sph",
+    "aifc", "au", "snd", "caf", "m4a", "mp4", "aac", "webm", "mkv", "mka", "sph", "mov", "m4b", "3gp", "mp1",
+    "amr", "wma", "ape", "wv",
 ];
 
 /// Returns whether the extension of a path is one of [`EXTENSIONS`], in any case.

@@ -85,13 +85,13 @@ pub(super) fn word(bytes: &FileBytes, at: usize) -> Option<u32> {
 pub(super) fn check(bytes: &FileBytes) -> Result<(), FileProblem> {
     let is_fragmented = child(bytes, b"moov").is_some_and(|movie| child(&movie, b"mvex").is_some());
     let (mut rest, mut is_described, mut count) = (bytes.clone(), false, 0);
-    while !tags::only_tags(&rest) {
+    // Zeros are no box that ends with the file.
+    while let Some(found) = Box::read(&rest).filter(|found| found.kind != [0; 4]) {
         count += 1;
         if count > MOST {
             return Err(malformed(&format!("it has more than {MOST} boxes")));
         }
         let present = rest.len() as u64;
-        let Some(found) = Box::read(&rest) else { break };
         let Some(declared) = found.length else { return Ok(()) };
         if declared > present && KNOWN.contains(&&found.kind) {
             return Err(FileProblem::Truncated { declared, present, unit: "bytes in a box" });

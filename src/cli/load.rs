@@ -47,6 +47,10 @@ pub struct Args {
     /// Wall-clock time that each stream sends for
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
+    /// Seconds of audio over which the starts of the streams are spread; more than the model's hop where most streams are
+    /// refused
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = clap::value_parser!(u64).range(0..=3_600))]
+    pub ramp: u64,
     /// Length of one chunk, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     pub chunk_ms: u64,
@@ -78,6 +82,7 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
         streams: args.streams as usize,
         pace: args.speed,
         duration: Duration::from_secs(args.seconds),
+        ramp: Duration::from_secs(args.ramp),
         speech: Arc::new(speech(&args)?),
         target_pid: args.target_pid,
     };

@@ -44,6 +44,9 @@ pub struct LoadPlan {
     pub pace: Pace,
     /// The wall-clock time that each stream sends for.
     pub duration: Duration,
+    /// The audio over which the starts of the streams are spread. A hop of the model spreads the windows of all streams evenly; where most streams are refused,
+    /// several hops spread those of the accepted ones, which are the first.
+    pub ramp: Duration,
     /// The audio of the streams.
     pub speech: Arc<Speech>,
     /// The process id of the daemon, where its CPU time and memory are to be reported.
@@ -122,8 +125,8 @@ pub async fn run(
 fn sources(plan: &LoadPlan, start: Instant) -> Vec<Arc<StreamSource>> {
     let run = uuid::Uuid::new_v4().simple().to_string();
     let source = |number| {
-        let schedule =
-            Schedule::of_stream(start, plan.pace, plan.duration, number as f64 / plan.streams as f64);
+        let all = Schedule { start, pace: plan.pace, duration: plan.duration };
+        let schedule = all.of_stream(plan.ramp, number as f64 / plan.streams as f64);
         let stream_id = format!("load-{}-{number}", &run[..8]);
         Arc::new(StreamSource::new(stream_id, number, schedule, Arc::clone(&plan.speech)))
     };

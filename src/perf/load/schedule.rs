@@ -12,10 +12,6 @@ use crate::client::Pace;
 
 /// The time that a stream may overrun where the daemon accepts its audio more slowly than it is due.
 const LONGEST_OVERRUN: Duration = Duration::from_secs(5);
-/// The audio over which the starts of the streams are spread. It is the hop of most models, so that the windows of all
-/// streams do not end at the same time.
-const SPREAD: Duration = Duration::from_secs(1);
-
 /// The schedule of one stream.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Schedule {
@@ -28,10 +24,10 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Creates the schedule of the stream at `share` (0 to 1) of all streams of a run that begins at `start`.
-    pub fn of_stream(start: Instant, pace: Pace, duration: Duration, share: f64) -> Self {
-        let offset = pace.due(SPREAD).map_or(Duration::ZERO, |spread| spread.mul_f64(share));
-        Self { start: start + offset, pace, duration }
+    /// Creates the schedule of the stream at `share` (0 to 1) of all streams of a run, whose starts are spread over `ramp` of their audio.
+    pub fn of_stream(&self, ramp: Duration, share: f64) -> Self {
+        let offset = self.pace.due(ramp).map_or(Duration::ZERO, |ramp| ramp.mul_f64(share));
+        Self { start: self.start + offset, ..*self }
     }
 
     /// Returns the due time of chunk `index`, which is the end of its audio; `None` means immediately.
@@ -66,8 +62,9 @@ mod tests {
     async fn at_real_time_a_stream_sends_what_fits_into_its_seconds() {
         let (start, speech) = (Instant::now(), speech());
         let duration = Duration::from_millis(1_250);
-        let third = Schedule::of_stream(start, Pace::REAL_TIME, duration, 0.5);
-        assert_eq!(third.start, start + Duration::from_millis(500));
+        let run = Schedule { start, pace: Pace::REAL_TIME, duration };
+        let third = run.of_stream(Duration::from_secs(4), 0.5);
+        assert_eq!(third.start, start + Duration::from_secs(2));
         assert_eq!(third.due(&speech, 0), Some(third.start + Duration::from_millis(100)));
         let last = (0..).find(|index| third.is_last(&speech, *index, start));
         assert_eq!(last, Some(11), "1.2 s are twelve chunks");
@@ -78,7 +75,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn at_full_speed_a_stream_ends_by_time() {
         let (start, speech) = (Instant::now(), speech());
-        let schedule = Schedule::of_stream(start, Pace::Max, Duration::from_secs(2), 0.75);
+        let run = Schedule { start, pace: Pace::Max, duration: Duration::from_secs(2) };
+        let schedule = run.of_stream(Duration::from_secs(1), 0.75);
         assert_eq!((schedule.start, schedule.due(&speech, 7)), (start, None));
         assert!(!schedule.is_last(&speech, 9_999, start + Duration::from_millis(1_999)));
         assert!(schedule.is_last(&speech, 0, start + Duration::from_secs(2)));

@@ -112,7 +112,7 @@ mod tests {
     fn source(pace: Pace) -> StreamSource {
         let speech =
             Speech::new(&[vec![0.5; 16_000]], 16_000, Encoding::PcmS16le, Duration::from_millis(100));
-        let schedule = Schedule::of_stream(Instant::now(), pace, Duration::from_secs(100), 0.0);
+        let schedule = Schedule { start: Instant::now(), pace, duration: Duration::from_secs(100) };
         StreamSource::new("s".into(), 0, schedule, Arc::new(speech))
     }
 

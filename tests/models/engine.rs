@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use affectd::config::{Device, Engine};
-use affectd::model::{Contract, EngineError, Layout, Model, ModelError, ModelSource, Output, Predictions};
+use affectd::model::{Contract, EngineError, Layout, Model, ModelError, ModelSource, Output};
 
 use crate::support::model_fixture::onnx::{AttributeProto, ModelProto, NodeProto, node, port};
 use crate::support::model_fixture::{contract, engine, expected, graph, tiny, window, write};
@@ -37,49 +37,6 @@ fn every_layout_and_output_gives_the_same_probabilities() {
             assert!(close && out.len() == wanted.len(), "{layout:?} {output:?}: {out:?} is not {wanted:?}");
         }
     }
-}
-
-/// The tiny model with a second output: the means of all eight coefficients, as named values.
-fn two_headed() -> (Contract, ModelProto) {
-    let (mut contract, mut model) = tiny_graph();
-    contract.values = (0..8).map(|at| format!("mean-{at}")).collect();
-    let graph = model.graph.as_mut().unwrap();
-    graph.node.push(node("Identity", &["means"], "values", vec![]));
-    graph.output.push(port("values", &[-1, 8]));
-    (contract, model)
-}
-
-#[test]
-fn a_graph_with_two_outputs_gives_scores_and_values() {
-    let folder = tempfile::tempdir().unwrap();
-    let (contract, graph) = two_headed();
-    let path = write(folder.path(), graph, &contract);
-    let mut model = Model::load(ModelSource::File(path), &engine()).unwrap();
-    let means = [[0.5, -1.0, 2.0], [3.0, 0.0, 0.0]];
-    let features: Vec<f32> = means.iter().flat_map(|means| window(means)).collect();
-    let mut out = Predictions::default();
-    model.sessions[0].predict(&features, 2, &mut out).unwrap();
-    for (row, means) in out.rows(2).zip(means) {
-        let close = |(a, b): (&f32, f32)| (a - b).abs() < 1e-5;
-        assert!(row.scores.len() == 3 && row.scores.iter().zip(expected(&means, 1.0)).all(close), "{row:?}");
-        let values = [means[0], means[1], means[2], 3.0, 4.0, 5.0, 6.0, 7.0];
-        assert!(row.values.len() == 8 && row.values.iter().zip(values).all(close), "{row:?}");
-    }
-}
-
-#[test]
-fn named_values_without_their_output_are_refused() {
-    let (mut contract, _) = two_headed();
-    let (_, one_headed) = tiny_graph();
-    let error = load_error(one_headed, &contract);
-    assert!(error.contains("none is called \"values\""), "{error}");
-    let (_, graph) = two_headed();
-    contract.values.pop();
-    let error = load_error(graph, &contract);
-    assert!(
-        error.contains("\"values\" is [batch, 8], and the contract (values) requires [batch, 7]"),
-        "{error}"
-    );
 }
 
 #[test]

@@ -12,4 +12,4 @@ mod cli;
 mod contract;
 mod engine;
 mod isolation;
-mod out_of_domain;
+mod outputs;

@@ -1,10 +1,53 @@
-//! The out-of-domain output of a graph: one finite score a window, which depends on no other window, or the model is refused.
+//! The further outputs of a graph: named values, and an out-of-domain score, which is finite and depends on no other window.
 
 use affectd::model::{Contract, EngineError, Model, ModelSource, Predictions};
 
 use crate::engine::{load_error, tiny_graph};
 use crate::support::model_fixture::onnx::{AttributeProto, ModelProto, TensorProto, node, port};
-use crate::support::model_fixture::{engine, window, with_out_of_domain, write};
+use crate::support::model_fixture::{engine, expected, window, with_out_of_domain, write};
+
+/// The tiny model with a second output: the means of all eight coefficients, as named values.
+fn two_headed() -> (Contract, ModelProto) {
+    let (mut contract, mut model) = tiny_graph();
+    contract.values = (0..8).map(|at| format!("mean-{at}")).collect();
+    let graph = model.graph.as_mut().unwrap();
+    graph.node.push(node("Identity", &["means"], "values", vec![]));
+    graph.output.push(port("values", &[-1, 8]));
+    (contract, model)
+}
+
+#[test]
+fn a_graph_with_two_outputs_gives_scores_and_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let (contract, graph) = two_headed();
+    let path = write(folder.path(), graph, &contract);
+    let mut model = Model::load(ModelSource::File(path), &engine()).unwrap();
+    let means = [[0.5, -1.0, 2.0], [3.0, 0.0, 0.0]];
+    let features: Vec<f32> = means.iter().flat_map(|means| window(means)).collect();
+    let mut out = Predictions::default();
+    model.sessions[0].predict(&features, 2, &mut out).unwrap();
+    for (row, means) in out.rows(2).zip(means) {
+        let close = |(a, b): (&f32, f32)| (a - b).abs() < 1e-5;
+        assert!(row.scores.len() == 3 && row.scores.iter().zip(expected(&means, 1.0)).all(close), "{row:?}");
+        let values = [means[0], means[1], means[2], 3.0, 4.0, 5.0, 6.0, 7.0];
+        assert!(row.values.len() == 8 && row.values.iter().zip(values).all(close), "{row:?}");
+    }
+}
+
+#[test]
+fn named_values_without_their_output_are_refused() {
+    let (mut contract, _) = two_headed();
+    let (_, one_headed) = tiny_graph();
+    let error = load_error(one_headed, &contract);
+    assert!(error.contains("none is called \"values\""), "{error}");
+    let (_, graph) = two_headed();
+    contract.values.pop();
+    let error = load_error(graph, &contract);
+    assert!(
+        error.contains("\"values\" is [batch, 8], and the contract (values) requires [batch, 7]"),
+        "{error}"
+    );
+}
 
 /// The out-of-domain scores of three windows, whose first coefficient is the score.
 fn out_of_domain_scores(contract: &Contract, graph: ModelProto) -> Vec<Option<f32>> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{Stream, StreamExt};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::report::StreamOutcome;
 use super::source::{LatencySample, StreamSource};
@@ -51,6 +51,8 @@ pub(super) async fn run(
 
 async fn stream(source: Arc<StreamSource>, channel: Channel, windows: Arc<AtomicU64>) -> StreamOutcome {
     let mut samples = Vec::new();
+    // A call without a first chunk is ended by the daemon, so it begins with the stream.
+    sleep_until(source.schedule.start).await;
     let result = call(&source, channel, |sample| {
         samples.push(sample);
         windows.fetch_add(1, Ordering::Relaxed);

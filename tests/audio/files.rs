@@ -11,11 +11,11 @@ use crate::support::decoder_entries::file_fixture::{
     A_LAW, FLOAT, MU_LAW, PCM, extensible, wav, with_checksums,
 };
 
-fn refused(bytes: &[u8]) -> FileProblem {
+pub fn refused(bytes: &[u8]) -> FileProblem {
     decode_bytes(bytes, None).expect_err("a file that is refused").problem
 }
 
-fn fixture(name: &str) -> PathBuf {
+pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 

@@ -1,19 +1,10 @@
 //! Files whose headers contradict their audio, files behind tags, archives, and damage within a file.
 
-use std::path::{Path, PathBuf};
-
 use affectd::audio::FileProblem;
 
 use crate::both_ways::decode_bytes;
+use crate::files::{fixture, refused};
 use crate::support::decoder_entries::file_fixture::{PCM, wav};
-
-fn refused(bytes: &[u8]) -> FileProblem {
-    decode_bytes(bytes, None).expect_err("a file that is refused").problem
-}
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
-}
 
 #[test]
 fn an_archive_is_refused_with_the_way_out() {

@@ -17,7 +17,7 @@ use super::{Decoded, malformed, tags, unsupported};
 /// The problem of the file.
 pub(super) async fn decode(bytes: &FileBytes, recorder: Recorder) -> Result<Decoded, FileProblem> {
     let mut rest = bytes.behind(8);
-    let mut description = None;
+    let mut declared_format = None;
     loop {
         let Some((id, declared)) = chunk(&rest) else {
             return Err(malformed("the file ends before its data chunk"));
@@ -25,10 +25,10 @@ pub(super) async fn decode(bytes: &FileBytes, recorder: Recorder) -> Result<Deco
         let behind = rest.behind(12);
         let length = usize::try_from(declared).unwrap_or(usize::MAX);
         match &id {
-            b"desc" => description = Some(behind.head(32)),
+            b"desc" => declared_format = Some(description(&behind.head(32))?),
             b"data" => {
                 let description =
-                    description.ok_or_else(|| malformed("its data chunk comes before its desc chunk"))?;
+                    declared_format.ok_or_else(|| malformed("its data chunk comes before its desc chunk"))?;
                 // A length of -1 means up to the end of the file; zero is what a recorder writes in advance.
                 let is_placeholder = declared <= 0 || declared >= 1 << 30;
                 let is_whole = declared > 0 && length <= behind.len();
@@ -47,16 +47,12 @@ pub(super) async fn decode(bytes: &FileBytes, recorder: Recorder) -> Result<Deco
                 }
                 // A number of edits of four bytes precedes the samples.
                 let audio = audio.behind(4);
-                return match packets(&description)? {
-                    Some(packets) => {
-                        let chunks = Chunks {
-                            configuration: contents(bytes, b"kuki"),
-                            table: contents(bytes, b"pakt"),
-                        };
-                        caf_packets::decode(&packets, &chunks, &audio, recorder).await
-                    }
-                    None => layout(&description)?.decode(&audio, recorder).await,
-                };
+                if !caf_packets::is_supported(description.code) {
+                    return layout(&description)?.decode(&audio, recorder).await;
+                }
+                let chunks =
+                    Chunks { configuration: contents(bytes, b"kuki"), table: contents(bytes, b"pakt") };
+                return caf_packets::decode(&description, &chunks, &audio, recorder).await;
             }
             _ => {}
         }
@@ -100,26 +96,27 @@ fn chunk(bytes: &FileBytes) -> Option<([u8; 4], i64)> {
     Some((*head.first_chunk()?, i64::from_be_bytes(*head.last_chunk().filter(|_| head.len() == 12)?)))
 }
 
-/// Reads the desc chunk of a file with compressed packets; `None` where its samples are not compressed.
-fn packets(body: &[u8]) -> Result<Option<Description>, FileProblem> {
+/// Reads a desc chunk.
+fn description(body: &[u8]) -> Result<Description, FileProblem> {
     let body = body.first_chunk::<32>().ok_or_else(|| malformed("its desc chunk is too short"))?;
     let (words, _) = body.as_chunks::<4>();
     let word = |index: usize| u32::from_be_bytes(words[index]);
-    let rate_hz = body.first_chunk().map_or(0.0, |rate| f64::from_be_bytes(*rate)).round() as u32;
-    let (code, packet_bytes, packet_frames) = (words[2], word(4), word(5));
-    let description = Description { rate_hz, code, packet_bytes, packet_frames, channels: word(6) };
-    Ok(caf_packets::is_supported(code).then_some(description))
+    Ok(Description {
+        rate_hz: body.first_chunk().map_or(0.0, |rate| f64::from_be_bytes(*rate)).round() as u32,
+        code: words[2],
+        flags: word(3),
+        packet_bytes: word(4),
+        packet_frames: word(5),
+        channels: word(6),
+        bits: word(7),
+    })
 }
 
-/// Reads a desc chunk: rate, encoding, flags, bytes and frames of a packet, channels, bits.
-fn layout(body: &[u8]) -> Result<Layout, FileProblem> {
-    let body = body.first_chunk::<32>().ok_or_else(|| malformed("its desc chunk is too short"))?;
-    let (words, _) = body.as_chunks::<4>();
-    let word = |index: usize| u32::from_be_bytes(words[index]);
-    let rate_hz = body.first_chunk().map_or(0.0, |rate| f64::from_be_bytes(*rate)).round() as u32;
-    let (flags, channels, bits) = (word(3), word(6), word(7));
+/// Returns the layout of samples that are not compressed.
+fn layout(description: &Description) -> Result<Layout, FileProblem> {
+    let Description { rate_hz, code, flags, channels, bits, .. } = *description;
     let bytes = bits.div_ceil(8) as usize;
-    let (numbers, bytes) = match &words[2] {
+    let (numbers, bytes) = match &code {
         b"lpcm" if flags & 1 != 0 => (Numbers::Float, bytes),
         b"lpcm" => (Numbers::Signed, bytes),
         b"ulaw" => (Numbers::MuLaw, 1),
@@ -130,7 +127,7 @@ fn layout(body: &[u8]) -> Result<Layout, FileProblem> {
         return Err(malformed("its desc chunk declares samples of 0 bits"));
     }
     // Bytes of a packet that exceed those of its samples are padding of a kind that is not known here.
-    let packet = word(4) as usize;
+    let packet = description.packet_bytes as usize;
     if packet != bytes.saturating_mul(channels as usize) {
         return Err(unsupported(format!("CAF with {packet} bytes for {channels} samples of {bits} bits")));
     }

@@ -24,11 +24,15 @@ pub(super) struct Description {
     pub(super) rate_hz: u32,
     /// The code of the encoding.
     pub(super) code: [u8; 4],
+    /// How samples that are not compressed are written: bit 0 stands for floats, bit 1 for little-endian.
+    pub(super) flags: u32,
     /// Bytes of every packet; zero where the packet table has them.
     pub(super) packet_bytes: u32,
     /// Samples per channel of every packet; zero where the packet table has them.
     pub(super) packet_frames: u32,
     pub(super) channels: u32,
+    /// Bits of a sample that is not compressed.
+    pub(super) bits: u32,
 }
 
 /// The chunks beside that of the packets.

@@ -17,6 +17,7 @@ mod examples_go;
 mod examples_node;
 mod examples_python;
 mod features;
+mod images;
 mod load;
 mod page;
 mod readme;

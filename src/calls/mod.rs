@@ -16,6 +16,7 @@ mod options;
 mod page;
 mod store;
 mod summary;
+mod summary_channel;
 pub mod talk;
 mod totals;
 pub mod valence;

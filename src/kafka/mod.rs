@@ -1,7 +1,7 @@
 //! Kafka: every client of the process, and the reader that turns records into chunks and commits what has settled.
 //!
 //! Input: records of the input topic, and reports of the shards and sinks. Output: chunks for the shards; events, dead letters, progress and offsets at
-//! the brokers. In data order: `record` (what a record holds) → `partition` (one assigned partition, with its `offset_tracker`) → `reader` (the thread that
+//! the brokers. In data order: `record` (what a record holds) → `partition` (one assigned partition, with its `offset_tracker` and the `tracked_progress`) → `reader` (the thread that
 //! owns the consumer: `dispatch`, `rebalance` and `assignment`) → `commit` (what is due) → `delivery` (how it becomes durable). `clients` has every
 //! producer, consumer and admin client; `progress`, `progress_topic` and `progress_writer` are what a stream needs after a restart.
 //!
@@ -51,6 +51,7 @@ mod snapshot;
 mod statistics;
 mod stream_state;
 mod topics;
+mod tracked_progress;
 mod tracked_stream;
 mod transaction;
 mod transaction_buffer;
@@ -66,7 +67,7 @@ pub use dead_letters::DeadLetter;
 pub use delivery::{AtLeastOnce, Delivery};
 pub(crate) use fault::broker;
 pub use fault::{KafkaFault, LostProgress};
-pub use offset_tracker::{Idle, OffsetTracker, TrackedProgress};
+pub use offset_tracker::{Idle, OffsetTracker};
 pub use options::*;
 pub use partition::{Partition, PartitionStart};
 pub use partition_end::PartitionEnd;

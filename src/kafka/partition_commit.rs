@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::commit::{CommitOutcome, PartitionCommit};
 use super::commit_metadata::{CommitMetadata, RecordWriters};
-use super::offset_tracker::TrackedProgress;
 use super::partition::Partition;
+use super::tracked_progress::TrackedProgress;
 
 impl Partition {
     /// Returns the progress of streams that are silent for so long that they end by wall time; `None` where there are none. They end once it is

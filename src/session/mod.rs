@@ -3,7 +3,7 @@
 //! Input: the messages of one stream, in order. Output: pieces for the shards, or a [`Refusal`]. Invariants: no type of a transport occurs here; what
 //! opens a stream and what later chunks must not change is checked once, for every transport.
 //!
-//! In data order: `input` (a connection's messages, one after the other) → `opened_stream` (the checks, the collected file) → `pieces` (large chunks
+//! In data order: `input` (a connection's messages, one after the other) → `opening` (what a first chunk declares) → `opened_stream` (the checks of the later ones, the collected file) → `pieces` (large chunks
 //! cut so that no queue fills at once) → `pace` (a stream that is ahead of real time waits) → `credits` (room for their events) → `shard_sender`. `open_streams` holds the ids that are taken, `refusal`
 //! the reasons with their classes.
 //!
@@ -15,6 +15,7 @@ mod inbox;
 mod input;
 mod open_streams;
 mod opened_stream;
+mod opening;
 mod pace;
 mod pieces;
 mod refusal;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use prost::bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::opening::{Opening, format_of};
 use super::pace::Pace;
 use super::shard_sender::{Route, ShardSender};
 use super::{OpenStreamGuard, Refusal, SessionLinks};
@@ -18,9 +19,7 @@ use crate::proto::AudioChunk;
 use crate::serving::{AdmissionPermit, ClientFile, Decoders, ModelRegistry, ServedModel};
 use crate::shard::{ChunkEnvelope, ShardMessage, StreamKey};
 use crate::stream::{BadChunk, Chunk, CollectedFile, Declared, LastSequence, SequenceCheck};
-use crate::stream::{
-    InputBounds, MemoryReservation, SplitFrame, StreamCall, StreamInfo, StreamSetup, check_chunk,
-};
+use crate::stream::{MemoryReservation, SplitFrame, StreamCall, StreamInfo, StreamSetup, check_chunk};
 use crate::telemetry::{excerpt, metrics};
 use crate::window::time_of;
 
@@ -50,52 +49,6 @@ pub(super) struct OpenedStream {
     idle_timeout: Duration,
     _id: OpenStreamGuard,
     _permit: AdmissionPermit,
-}
-
-/// What opens a stream: the requested model, and what the events repeat.
-struct Opening {
-    info: Arc<StreamInfo>,
-    model: Arc<ServedModel>,
-    setup: StreamSetup,
-    format: AudioFormat,
-    /// Channels that the model analyses.
-    analysed: usize,
-}
-
-impl Opening {
-    /// Reads the declarations of a first chunk and moves them out of it. A stream without an id gets a random one.
-    fn new(
-        registry: &ModelRegistry,
-        (bounds, route): (&InputBounds, &Route),
-        message: &mut AudioChunk,
-    ) -> Result<Self, Refusal> {
-        let format = format_of(message)?.ok_or(BadChunk::FormatMissing)?;
-        let stream_id: Arc<str> = match message.stream_id.as_str() {
-            "" => uuid::Uuid::new_v4().to_string().into(),
-            named => named.into(),
-        };
-        let mut info = StreamInfo::from_message(stream_id, message).map_err(BadChunk::from)?;
-        info.owner = route.owner.clone();
-        bounds.check(&info).map_err(BadChunk::from)?;
-        let model = registry.find(&info.model)?;
-        info.call.clone_from(&route.call);
-        if model.setup.summaries.include(&info) {
-            let call = || Arc::new(StreamCall::new(&info, route.source.name()));
-            info.call = Some(route.call.clone().unwrap_or_else(call));
-            info.started_at = info.started_at.or_else(now);
-        } else {
-            info.call = None;
-        }
-        let setup = model.setup.for_stream(&info);
-        let analysed = setup.channels.analysed(format.channels());
-        Ok(Self { info: Arc::new(info), model, setup, format, analysed })
-    }
-
-    /// Refuses a stream that the models could not keep up with.
-    fn check_utilization(&self, registry: &ModelRegistry, max_percent: usize) -> Result<(), Refusal> {
-        let percent = registry.utilization_with(&self.model, self.analysed) * 100.0;
-        if percent > max_percent as f64 { Err(Refusal::Busy(max_percent)) } else { Ok(()) }
-    }
 }
 
 impl OpenedStream {
@@ -333,12 +286,6 @@ fn duration_of(format: AudioFormat, piece: &Chunk) -> Duration {
     time_of(frames as u64, format.sample_rate_hz().max(1))
 }
 
-/// Returns the time in milliseconds since 1970.
-fn now() -> Option<i64> {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?;
-    i64::try_from(since.as_millis()).ok()
-}
-
 /// Logs that a stream of samples begins with the header of a file.
 fn warn_of_file(info: &StreamInfo, file: &str, handling: FileAsSamples) {
     tracing::warn!(
@@ -346,8 +293,4 @@ fn warn_of_file(info: &StreamInfo, file: &str, handling: FileAsSamples) {
         file_as_samples = handling.name(),
         "a stream of raw samples begins with the header of a {file} file; send it as ENCODING_FILE"
     );
-}
-
-fn format_of(message: &AudioChunk) -> Result<Option<AudioFormat>, BadChunk> {
-    Ok(message.format.as_ref().map(AudioFormat::try_from).transpose()?)
 }

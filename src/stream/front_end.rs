@@ -17,9 +17,8 @@ use super::segment::Segment;
 use super::sequence::{LastSequence, SequenceCheck};
 use super::split_frame::SplitFrame;
 use super::{Scratch, StreamSetup};
-use crate::audio::{self, AudioFormat, ChannelLayout, FileAsSamples, ResamplerPlan};
-use crate::window::{Window, needed_from};
-use crate::window::{time_of, whole_samples};
+use crate::audio::{AudioFormat, ChannelLayout, FileAsSamples, ResamplerPlan};
+use crate::window::{Window, needed_from, time_of};
 
 /// The state of one stream.
 #[derive(Debug)]
@@ -32,20 +31,20 @@ pub struct StreamFrontEnd {
     pub(super) position: u64,
     pub(super) sequence: LastSequence,
     /// The bytes of a sample frame that the last chunk left incomplete.
-    split: SplitFrame,
+    pub(super) split: SplitFrame,
     /// What is missing before the position.
-    missing: MissingAudio,
+    pub(super) missing: MissingAudio,
     /// Whether the stream has had audio, whose first bytes may be the header of a file.
     pub(super) has_audio: bool,
     /// The open segment.
-    segment: Option<Segment>,
+    pub(super) segment: Option<Segment>,
     /// The first pending window of each channel at the time when the open segment began or, where none is
     /// open, when the last one ended. A new segment begins with these windows or later ones, so that no
     /// window index is used twice.
-    pending: Vec<u64>,
+    pub(super) pending: Vec<u64>,
     /// Positions at which a previous reader ended a segment because the stream was idle; this reader repeats
     /// it there.
-    idle_ends: VecDeque<u64>,
+    pub(super) idle_ends: VecDeque<u64>,
     /// The bytes of a file that is not complete yet.
     pub(super) file: CollectedFile,
     /// The stream before the chunk that completed its file, until the file is decoded.
@@ -210,7 +209,7 @@ impl StreamFrontEnd {
     }
 
     /// Ends the open segment, if any, at the current position.
-    fn end_segment(&mut self, scratch: &mut Scratch, emit: &mut dyn FnMut(Window)) {
+    pub(super) fn end_segment(&mut self, scratch: &mut Scratch, emit: &mut dyn FnMut(Window)) {
         let Some(segment) = self.segment.take() else { return };
         let end = time_of(self.position, self.source_rate_hz());
         self.pending = segment.end(&self.setup, scratch, end, emit);
@@ -220,108 +219,5 @@ impl StreamFrontEnd {
     #[must_use]
     pub fn source_rate_hz(&self) -> u32 {
         self.plan.as_ref().map_or(self.format.sample_rate_hz(), |plan| plan.source_rate_hz())
-    }
-
-    /// Decodes a chunk of raw samples and returns how many samples of one channel it has.
-    fn accept_samples(
-        &mut self,
-        scratch: &mut Scratch,
-        chunk: &Chunk,
-        emit: &mut dyn FnMut(Window),
-    ) -> Result<u64, BadChunk> {
-        let (bytes, limit) = (chunk.audio.len(), self.setup.max_chunk_bytes);
-        if bytes > limit {
-            return Err(BadChunk::ChunkTooLarge { bytes, limit });
-        }
-        let (audio, split) = self.split.join(self.format, self.position, chunk)?;
-        let mut planar = std::mem::take(&mut scratch.planar);
-        let decoded = audio::decode(self.format, &audio, &mut planar);
-        if decoded.is_ok() {
-            self.split = split;
-            self.setup.channels.apply(&mut planar);
-            self.align_samples(scratch, chunk.first_sample, planar.channels(), emit);
-        }
-        let samples = planar.frames() as u64;
-        scratch.planar = planar;
-        Ok(decoded.map(|()| samples)?)
-    }
-
-    /// Inserts the samples of a chunk at their position: an overlap with earlier samples is cut off, a gap of
-    /// up to `max_gap` is filled with silence, and a longer one ends the segment. Without an open segment,
-    /// the position moves over any gap.
-    ///
-    /// Without `first_sample` a chunk follows the previous one directly.
-    fn align_samples(
-        &mut self,
-        scratch: &mut Scratch,
-        first_sample: Option<u64>,
-        planar: &[Vec<f32>],
-        emit: &mut dyn FnMut(Window),
-    ) {
-        self.repeat_idle_ends(scratch, emit);
-        let begin = first_sample.unwrap_or(self.position);
-        let gap = begin.saturating_sub(self.position);
-        self.missing.add(gap);
-        if gap > whole_samples(self.setup.max_gap, self.source_rate_hz())
-            || (gap > 0 && self.segment.is_none())
-        {
-            self.end_segment(scratch, emit);
-            self.position = begin;
-        } else if gap > 0 {
-            let silence = vec![vec![0.0; gap as usize]; planar.len()];
-            self.push_samples(scratch, &silence, 0, emit);
-        }
-        let overlap = self.position.saturating_sub(begin) as usize;
-        self.push_samples(scratch, planar, overlap, emit);
-    }
-
-    /// Ends the segment where a previous reader has. An idle end belongs to a position, not to a time: it is repeated before the first
-    /// chunk that begins at or after it.
-    pub(super) fn repeat_idle_ends(&mut self, scratch: &mut Scratch, emit: &mut dyn FnMut(Window)) {
-        while self.idle_ends.front().is_some_and(|end| *end <= self.position) {
-            self.idle_ends.pop_front();
-            self.end_segment(scratch, emit);
-        }
-    }
-
-    /// Passes the samples from `skip` on to the segment, and opens one where none is open.
-    ///
-    /// The samples are passed one hop at a time, so that a long chunk or file is resampled in small parts and
-    /// each channel's windows leave before the next part is computed.
-    pub(super) fn push_samples(
-        &mut self,
-        scratch: &mut Scratch,
-        planar: &[Vec<f32>],
-        skip: usize,
-        emit: &mut dyn FnMut(Window),
-    ) {
-        let length = planar.first().map_or(0, Vec::len);
-        if skip >= length {
-            return;
-        }
-        if self.segment.is_none() {
-            let rate =
-                self.plan.get_or_insert_with(|| scratch.plan(self.format.sample_rate_hz())).source_rate_hz();
-            let first_window = self.setup.geometry.first_window_from(self.position, rate);
-            self.pending.resize(planar.len(), 0);
-            for pending in &mut self.pending {
-                *pending = first_window.max(*pending);
-            }
-            self.open_segment(scratch, first_window);
-        }
-        let step = self.setup.geometry.hop as usize;
-        for from in (skip..length).step_by(step) {
-            let to = length.min(from + step);
-            let segment = self.segment.as_mut().expect("opened above");
-            segment.push(&self.setup, scratch, planar, from..to, emit);
-            self.position += (to - from) as u64;
-        }
-    }
-
-    /// Opens a segment at the current position, in which each channel begins with its window in
-    /// `self.pending`.
-    fn open_segment(&mut self, scratch: &mut Scratch, first_window: u64) {
-        let plan = self.plan.get_or_insert_with(|| scratch.plan(self.format.sample_rate_hz())).clone();
-        self.segment = Some(Segment::open(&self.setup, plan, self.position, first_window, &self.pending));
     }
 }

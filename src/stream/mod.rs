@@ -1,6 +1,6 @@
 //! One stream of audio: from chunks to windows.
 //!
-//! In data order: `chunk` is the input, [`StreamFrontEnd`] follows one stream and its position, `segment` is a part of it without a long gap and
+//! In data order: `chunk` is the input, [`StreamFrontEnd`] follows one stream and its position (`raw_samples` and `file_samples` are the two kinds of audio), `segment` is a part of it without a long gap and
 //! gives the windows. `info` and `ticket` are plain values that travel with a stream's windows.
 //!
 //! Invariants: everything here is pure, without clock, channel or I/O. The windows of a stream depend on its audio only, never on how it was
@@ -20,6 +20,7 @@ mod logit_statistics;
 mod memory;
 mod out_of_domain;
 mod position;
+mod raw_samples;
 mod recent_scores;
 mod segment;
 mod sequence;

@@ -11,6 +11,7 @@ mod config;
 mod config_command;
 mod config_generated;
 mod config_schema;
+mod config_secrets;
 mod demo;
 mod examples;
 mod examples_go;

@@ -33,4 +33,5 @@ mod tail;
 mod transactions;
 mod transports;
 mod voice_activity;
+mod wall_time_ends;
 mod writers;

@@ -100,11 +100,14 @@ fn add_activity(totals: &mut ChannelTotals, activity: &Activity) {
 
 fn emotion_index(totals: &mut ChannelTotals, emotion: &str) -> Option<u8> {
     let known = totals.emotions.iter().position(|known| known == emotion);
+    if known.is_none() && totals.emotions.len() >= MOST_EMOTIONS {
+        return None;
+    }
     let index = known.unwrap_or_else(|| {
         totals.emotions.push(emotion.to_owned());
         totals.emotions.len() - 1
     });
-    u8::try_from(index.min(MOST_EMOTIONS)).ok()
+    u8::try_from(index).ok()
 }
 
 fn milliseconds(time: Duration) -> u64 {

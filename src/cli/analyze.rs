@@ -76,13 +76,25 @@ fn analyze(args: Args, config: &Config) -> anyhow::Result<()> {
                 out.begin(&path, &file)?;
                 let info = analyzer.stream(&path);
                 let mut states = StreamStates::default();
-                analyzer.file(&info, &file, &mut states, &mut |_, _, event| out.event(event))?;
+                let analyzed = analyzer.file(&info, &file, &mut states, &mut |_, _, event| out.event(event));
+                failures.extend(of_recording(analyzed)?);
             }
             Err(error) => failures.push(error),
         }
     }
     out.finish()?;
     first_of(failures)
+}
+
+/// Returns the error of a recording, after which the others are still analysed.
+///
+/// # Errors
+/// Where the output cannot be written.
+pub(super) fn of_recording(analyzed: anyhow::Result<()>) -> anyhow::Result<Option<anyhow::Error>> {
+    match analyzed {
+        Err(error) if error.is::<io::Error>() => Err(error),
+        analyzed => Ok(analyzed.err()),
+    }
 }
 
 /// A model with its front end; it analyses recordings on one thread.

@@ -79,6 +79,11 @@ impl AugmentationArgs {
         }
     }
 
+    /// Returns whether the pitch of some windows is shifted.
+    pub fn shifts_pitch(&self) -> bool {
+        self.pitch.is_some_and(|share| share > 0.0)
+    }
+
     /// Returns the first given flag that augments features and not samples.
     pub fn flag_of_features(&self) -> Option<&'static str> {
         let flags = [

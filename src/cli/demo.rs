@@ -19,7 +19,7 @@ use super::samples;
 use super::streams::{EventFormat, NamedScript, StreamsOutcome, first_of, recognize_all};
 use crate::audio::Recording;
 use crate::client::{self, ChannelRequest, ChunkOptions, Credentials, GrpcServer, Pace, Script};
-use crate::config::{Auth, Config, Loaded, Tls, ValueOrigin};
+use crate::config::{Config, Loaded, ValueOrigin};
 use crate::daemon::{self, DaemonError, Listeners};
 use crate::model::ModelSource;
 use crate::proto::Encoding;
@@ -87,11 +87,14 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
     run_with_daemon(daemon, &stop, run_client(&args, addresses, streams)).await
 }
 
-/// Returns the configuration of the daemon: without Kafka, TLS and authentication, and with [`UNCERTAIN_BELOW`] for the samples.
+/// Returns the configuration of the daemon: without Kafka, webhook, TLS, authentication and the token of HTTP, and with [`UNCERTAIN_BELOW`] for the
+/// samples.
 fn config(loaded: Loaded, samples: bool) -> Config {
     let key = "publish.uncertain_below";
     let default = loaded.settings.iter().any(|it| it.key == key && it.origin == ValueOrigin::Default);
-    let mut config = Config { kafka: None, tls: Tls::default(), auth: Auth::default(), ..loaded.config };
+    let (tls, auth, webhook) = Default::default();
+    let mut config = Config { kafka: None, tls, auth, webhook, ..loaded.config };
+    config.http.token = None;
     if samples && default {
         config.publish.uncertain_below = UNCERTAIN_BELOW;
     }

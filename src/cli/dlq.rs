@@ -29,7 +29,7 @@ pub enum Action {
 }
 
 /// Which letters are meant; all filters must hold.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Filter {
     /// Offset in the dead-letter topic, or a range of them, both ends included; repeatable
     #[arg(long, value_name = "N[-M]", value_parser = parse_range)]
@@ -118,14 +118,18 @@ async fn replay(kafka: &config::Kafka, args: &ReplayArgs) -> anyhow::Result<()> 
 
 /// Reads the letters that the filter admits. Reading blocks, so it has a thread of its own.
 async fn letters(kafka: &config::Kafka, filter: &Filter) -> anyhow::Result<Vec<StoredLetter>> {
-    let options = kafka.clone();
+    let (options, filter): (_, Filter) = (kafka.clone(), filter.clone());
     let read = tokio::task::spawn_blocking(move || {
         let mut letters: Vec<StoredLetter> = Vec::new();
-        kafka::read_topic(&options, &options.dead_letter_topic, |record| letters.push(record.into()))?;
+        kafka::read_topic(&options, &options.dead_letter_topic, |record| {
+            let letter = record.into();
+            if filter.admits(&letter) {
+                letters.push(letter);
+            }
+        })?;
         anyhow::Ok(letters)
     });
     let mut letters = read.await??;
-    letters.retain(|letter| filter.admits(letter));
     letters.sort_by_key(|letter| (letter.record.partition, letter.record.offset));
     Ok(letters)
 }

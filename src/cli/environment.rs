@@ -25,8 +25,12 @@ pub fn check(loaded: &Loaded) -> anyhow::Result<()> {
     if failures.is_empty() {
         failures.extend(config.models.iter().filter_map(|model| load(model, &config.engine).err()));
     }
+    let audiosocket =
+        config.ingest.audiosocket_address.map(|address| ("ingest.audiosocket.address", address));
     let addresses = [("grpc.address", config.grpc.address), ("http.address", config.http.address)];
-    failures.extend(addresses.into_iter().filter_map(|(key, address)| bind(key, address).err()));
+    failures.extend(
+        addresses.into_iter().chain(audiosocket).filter_map(|(key, address)| bind(key, address).err()),
+    );
     // The properties are checked while Kafka is off as well.
     failures.extend(clients::check(&loaded.kafka_at("")).err().map(anyhow::Error::msg));
     first_of(failures.iter().map(|failure| EnvironmentError(super::one_line(failure)).into()).collect())

@@ -152,6 +152,8 @@ pub struct TrainMissing {
 pub struct Context {
     /// The valid configuration and where each value came from.
     pub loaded: Loaded,
+    /// The arguments of `--set`: key, value and the name of the flag.
+    pub flags: Vec<(String, String, String)>,
 }
 
 /// Arguments that only the command itself can reject: exit code 2.
@@ -178,7 +180,8 @@ pub fn run(cli: Cli) -> u8 {
         cli.global.log_level.as_deref(),
         if serving { "info,ort=warn" } else { "warn" },
     );
-    let loaded = match crate::config::load(&load_options(&cli.global)) {
+    let options = load_options(&cli.global);
+    let loaded = match crate::config::load(&options) {
         Ok(loaded) => loaded,
         Err(error) => return report(&error.into()),
     };
@@ -189,7 +192,7 @@ pub fn run(cli: Cli) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => return report(&error),
     };
-    let result = runtime.block_on(dispatch(cli.command, Context { loaded }));
+    let result = runtime.block_on(dispatch(cli.command, Context { loaded, flags: options.flags }));
     // The command is complete: a thread that still waits for a broker must not keep the process alive.
     runtime.shutdown_background();
     result.map_or_else(|error| report(&error), |()| SUCCESS)

@@ -10,7 +10,7 @@ use comfy_table::{Table, presets};
 use serde_json::json;
 
 use crate::config;
-use crate::model::{Contract, Model, ModelSource, OutOfDomain, TrainingLogits};
+use crate::model::{Contract, Input, Model, ModelSource, OutOfDomain, TrainingLogits};
 
 /// Arguments of `affectd model`.
 #[derive(Debug, clap::Args)]
@@ -108,6 +108,17 @@ async fn verify(source: ModelSource, format: ReportFormat, engine: config::Engin
     Ok(())
 }
 
+/// Returns the shape of the input of a model.
+fn input_of(contract: &Contract) -> String {
+    let (rows, layout) = (contract.rows(), contract.layout.name());
+    match contract.input {
+        Input::Waveform => format!("{rows} samples, {layout}"),
+        Input::Mfcc | Input::LogMel => {
+            format!("{rows} frames × {} coefficients, {layout}", contract.coefficients())
+        }
+    }
+}
+
 fn describe(source: &ModelSource, contract: &Contract) -> Vec<(&'static str, String)> {
     let seconds = |samples: usize| samples as f64 / f64::from(contract.sample_rate_hz);
     let provenance = &contract.provenance;
@@ -117,15 +128,7 @@ fn describe(source: &ModelSource, contract: &Contract) -> Vec<(&'static str, Str
         ("model", contract.full_name()),
         ("file", source.to_string()),
         ("labels", contract.labels.join(", ")),
-        (
-            "input",
-            format!(
-                "{} frames × {} coefficients, {}",
-                contract.rows(),
-                contract.coefficients(),
-                contract.layout.name()
-            ),
-        ),
+        ("input", input_of(contract)),
         ("output", format!("{:?}, temperature {}", contract.output, contract.temperature).to_lowercase()),
         ("sample rate", format!("{} Hz", contract.sample_rate_hz)),
         (

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::analyze::Analyzer;
+use super::analyze::{Analyzer, of_recording};
 use super::channels::ChannelArgs;
 use super::event_table::seconds;
 use super::recordings;
@@ -79,7 +79,7 @@ pub async fn run(args: Args, context: super::Context) -> anyhow::Result<()> {
         Action::Check { file: None } => check(&context.loaded),
         Action::Check { file } => {
             let environment = super::environment_variables();
-            check(&config::load(&LoadOptions { file, environment, flags: Vec::new() })?)
+            check(&config::load(&LoadOptions { file, environment, flags: context.flags })?)
         }
         Action::Replay(args) => {
             let config = context.loaded.config;
@@ -138,7 +138,7 @@ fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<()> {
     let mut failures = Vec::new();
     for path in recordings::expand(&args.files)? {
         match recordings::open(&path) {
-            Ok(file) => replay.file(&mut analyzer, &path, &file)?,
+            Ok(file) => failures.extend(of_recording(replay.file(&mut analyzer, &path, &file))?),
             Err(error) => failures.push(error),
         }
     }

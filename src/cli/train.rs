@@ -159,7 +159,8 @@ fn train(kind: NetworkKind, args: Args, control: RunControl, engine: &Engine) ->
     let training = args.training(kind, encoder, control)?;
     let trained = training.run().map_err(usage_error)?;
     trained.write(&output, &identity)?;
-    TrainingReport::of(&trained, &identity, std::env::args().collect()).write(&report)?;
+    let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+    TrainingReport::of(&trained, &identity, arguments.collect()).write(&report)?;
     // A finished run removes its checkpoint, so that the next run starts from the beginning; a stopped run keeps it and
     // can be resumed.
     let over = !training.control.stopped.load(Ordering::Relaxed);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt};
 use tokio::sync::oneshot;
 
+use super::connection::described;
 use super::restricted::RestrictedResults;
 use super::{Channel, GrpcServer};
 use crate::datasets;
@@ -64,7 +65,7 @@ pub async fn evaluate(
     let failed = |status: tonic::Status| RemoteEvaluationError::Server {
         url: url.clone(),
         code: status.code(),
-        message: status.message().to_owned(),
+        message: described(&status),
     };
     let responses = client.evaluate(requests(clips, perturbation, unread)).await.map_err(failed);
     let report = async {

@@ -112,7 +112,7 @@ impl Values {
     ) -> Result<Json, ConfigError> {
         let (value, origin) = match given {
             None => (key.schema["default"].clone(), ValueOrigin::Default),
-            // An empty variable leaves a key that may be left out as it is.
+            // An empty value unsets a key that need not be set, whatever an earlier layer sets.
             Some(Raw { kind, origin }) if key.default.is_none() && is_empty(&kind) => (Json::Null, origin),
             Some(Raw { kind, origin }) => match readings(&kind).into_iter().find_map(&read) {
                 Some(value) => (value, origin),

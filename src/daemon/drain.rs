@@ -34,7 +34,9 @@ impl Daemon {
         let _ = tokio::time::timeout(LAST_REQUESTS, self.http.finish()).await;
         match outcome {
             Ok(done) => {
-                tracing::info!(after = ?started.elapsed(), "drained");
+                if done.is_ok() {
+                    tracing::info!(after = ?started.elapsed(), "drained");
+                }
                 done
             }
             Err(_) => Err(DaemonError::OutOfTime { grace, left: self.left() }),
@@ -129,6 +131,7 @@ impl Daemon {
             (reading, "unsettled offsets of Kafka (read again later)"),
             (calling, "open gRPC calls"),
             (!self.reloader.ended, "windows in the batcher"),
+            (!self.publisher.ended, "events in the publisher"),
         ];
         let left: Vec<&str> = stages.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
         left.join(", ")

@@ -111,12 +111,11 @@ impl Serialize for MfccOptions {
 impl<'de> Deserialize<'de> for MfccOptions {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut entries = serde_json::Map::deserialize(deserializer)?;
-        for (key, harmless) in
-            [("center", serde_json::Value::Bool(false)), ("top_db", serde_json::Value::Null)]
-        {
+        for key in ["center", "top_db"] {
             match entries.remove(key) {
-                Some(value) if value != harmless => return Err(de::Error::custom(refusal(key, &value))),
-                _ => {}
+                // Switched off, as in a contract.
+                None | Some(serde_json::Value::Null | serde_json::Value::Bool(false)) => {}
+                Some(value) => return Err(de::Error::custom(refusal(key, &value))),
             }
         }
         Self::deserialize(serde_json::Value::Object(entries)).map_err(de::Error::custom)

@@ -9,7 +9,7 @@ use std::time::Instant;
 use rdkafka::Statistics;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
@@ -85,6 +85,8 @@ impl Shared {
                     Err(message) => return self.settle(*message.settlement),
                 }
             }
+            // The daemon itself removes records from the queue to send them again in their order.
+            Refusal::Passing if is_purged(error) => message,
             Refusal::Passing => {
                 metrics::kafka_refused("retried");
                 outage::report(&format!("publish to {}: {error}; it is tried again", message.topic));
@@ -93,6 +95,11 @@ impl Shared {
         };
         self.unacknowledged().refuse(number, again, Instant::now());
     }
+}
+
+/// Returns whether a record was removed from the producer's queue before a broker answered.
+fn is_purged(error: &KafkaError) -> bool {
+    matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight))
 }
 
 /// Receives the outcomes, from the producer's own thread.

@@ -100,7 +100,7 @@ impl AssignmentLoader {
 }
 
 impl Drop for AssignmentLoader {
-    /// Waits for the thread, which holds the consumer: at most for one request.
+    /// Waits for the thread, which holds the consumer: for the requests that it has begun.
     fn drop(&mut self) {
         self.stop.cancel();
         if let Some(thread) = self.thread.take() {

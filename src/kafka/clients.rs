@@ -125,8 +125,8 @@ pub(super) fn event_producer<C: ProducerContext>(
         // No limit: an event is sent until it is acknowledged or refused. A limit would end the wait for brokers that are away with a record that is then sent
         // again anyway, behind later ones of its stream. Shutdown does not wait for it: what is left is read again.
         .set("message.timeout.ms", "0")
-        .set("queue.buffering.max.messages", "10000")
-        .set("linger.ms", "5");
+        .set("queue.buffering.max.messages", "10000");
+    set_default(&mut settings, "linger.ms", "5");
     if let Some(bytes) = batch_limit {
         set_default(&mut settings, "batch.size", &bytes.clamp(1, BATCH_BYTES).to_string());
     }
@@ -144,7 +144,8 @@ pub(super) fn transactional_producer<C: ProducerContext>(
     context: C,
 ) -> Result<ThreadedProducer<C>, KafkaFault> {
     let mut settings = producer_settings(kafka);
-    settings.set("transactional.id", transactional_id).set("linger.ms", "1");
+    settings.set("transactional.id", transactional_id);
+    set_default(&mut settings, "linger.ms", "1");
     set_default(&mut settings, "transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
     allow_large(&mut settings);
     settings.create_with_context(context).map_err(broker(kafka, "set up the transactional producer"))

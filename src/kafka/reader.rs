@@ -263,7 +263,8 @@ impl Reader {
         if self.committer.is_under_way() {
             tracing::warn!("the last commit is not acknowledged: what it settles is read again");
         }
-        tracing::info!(settled = drained, "Kafka drained: open windows are left to the next reader");
+        let left = if drained { "" } else { ": unsettled records are left to the next reader" };
+        tracing::info!(settled = drained, "Kafka drained{left}");
         Ok(())
     }
 

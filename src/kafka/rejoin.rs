@@ -112,7 +112,8 @@ impl Reader {
                 if stop.is_cancelled() {
                     return Ok(());
                 }
-                std::thread::sleep(STOP_SLICE);
+                // Nobody waits for them: the partitions are read again. Shards would wait for room among them.
+                let _ = links.reports.recv_timeout(STOP_SLICE);
             }
             wait = (wait * 2).min(LONGEST_WAIT);
             reader = Self::new(&kafka, links.clone())?;

@@ -15,6 +15,7 @@ use super::clients::{self, QuietContext, REQUEST_TIMEOUT};
 use super::fault::{KafkaFault, broker};
 use super::options::Options;
 use super::progress::ProgressRecord;
+use super::topics::topic_of;
 
 /// How long nothing may come before the brokers are taken to be away.
 const READ_TIMEOUT: Duration = REQUEST_TIMEOUT.saturating_mul(3);
@@ -159,7 +160,7 @@ fn partitions(
     let described = consumer
         .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
         .map_err(broker(kafka, format!("describe the topic {topic}")))?;
-    let found = described.topics().iter().find(|found| found.name() == topic && found.error().is_none());
+    let found = topic_of(&described, topic).map_err(broker(kafka, format!("describe the topic {topic}")))?;
     let numbers: Vec<i32> =
         found.map_or_else(Vec::new, |found| found.partitions().iter().map(|one| one.id()).collect());
     if numbers.is_empty() {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::metadata::{Metadata, MetadataTopic};
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::clients::{self, QuietContext, REQUEST_TIMEOUT};
@@ -86,7 +88,7 @@ pub(super) fn ensure_progress_partitions(
     let topic = &kafka.progress_topic;
     let described = consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT);
     let described = described.map_err(broker(kafka, format!("describe the topic {topic}")))?;
-    let found = described.topics().iter().find(|found| found.name() == topic && found.error().is_none());
+    let found = topic_of(&described, topic).map_err(broker(kafka, format!("describe the topic {topic}")))?;
     if found.is_some_and(|found| found.partitions().len() >= wanted) {
         return Ok(());
     }
@@ -154,6 +156,22 @@ async fn ensure_topic(
     Ok(partitions_of(kafka, admin, topic)?.unwrap_or(partitions))
 }
 
+/// Returns a topic of the brokers' answer; `None` where it is missing or not ready yet.
+///
+/// # Errors
+/// Where the brokers do not let the daemon see the topic, which is then not missing.
+pub(super) fn topic_of<'a>(
+    found: &'a Metadata,
+    topic: &str,
+) -> Result<Option<&'a MetadataTopic>, KafkaError> {
+    let Some(found) = found.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
+    match found.error().map(RDKafkaErrorCode::from) {
+        None => Ok(Some(found)),
+        Some(code @ RDKafkaErrorCode::TopicAuthorizationFailed) => Err(KafkaError::MetadataFetch(code)),
+        Some(_) => Ok(None),
+    }
+}
+
 fn partitions_of(
     kafka: &Options,
     admin: &AdminClient<QuietContext>,
@@ -163,6 +181,6 @@ fn partitions_of(
         .inner()
         .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
         .map_err(broker(kafka, format!("describe the topic {topic}")))?;
-    let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
+    let found = topic_of(&metadata, topic).map_err(broker(kafka, format!("describe the topic {topic}")))?;
     Ok(found.map(|found| found.partitions().len()).filter(|count| *count > 0))
 }

@@ -63,6 +63,7 @@ pub(super) fn first_difference(
 ) -> Result<Option<Difference>, EngineError> {
     let mut names = session.contract().labels.clone();
     names.extend(session.contract().out_of_domain.map(|_| OUT_OF_DOMAIN.to_owned()));
+    names.extend(session.contract().values.iter().cloned());
     let mut windows = Vec::new();
     for features in probes(session.contract()) {
         match run(session, &[&features]) {
@@ -72,7 +73,7 @@ pub(super) fn first_difference(
         }
     }
     let difference = |alone: &[f32], other: &[f32], by_chance| {
-        // Probabilities are at most 1; only an out-of-domain score is larger.
+        // Probabilities are at most 1; only an out-of-domain score and other values are larger.
         let gap = |at: &usize| (alone[*at] - other[*at]).abs() / alone[*at].abs().max(1.0);
         let at = (0..names.len()).max_by(|a, b| gap(a).total_cmp(&gap(b)))?;
         let allowed = if by_chance { TOLERANCE } else { beside_others };
@@ -104,11 +105,11 @@ pub(super) fn first_difference(
     Ok(None)
 }
 
-/// Returns the probabilities of each window, followed by its out-of-domain score where the model has one.
+/// Returns the probabilities of each window, followed by its out-of-domain score and its other values where the model has them.
 fn run(session: &mut Session, windows: &[&[f32]]) -> Result<Vec<Vec<f32>>, EngineError> {
     let mut out = Predictions::default();
     session.predict(&windows.concat(), windows.len(), &mut out)?;
-    let row = |row: Prediction| row.scores.into_iter().chain(row.out_of_domain).collect();
+    let row = |row: Prediction| row.scores.into_iter().chain(row.out_of_domain).chain(row.values).collect();
     Ok(out.rows(windows.len()).map(row).collect())
 }
 

@@ -10,15 +10,22 @@ use prost::Message;
 use prost::bytes::Buf;
 use prost::encoding::{WireType, decode_key, decode_varint};
 use tonic::Status;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
-use super::{EvaluateRequest, RecognizeRequest, WatchEventsRequest};
+use super::{EvaluateRequest, GetCallRequest, ListCallsRequest, RecognizeRequest};
+use super::{WatchAlertsRequest, WatchCallsRequest, WatchEventsRequest};
 
 /// The most bytes of a request beside its audio.
 pub const ENVELOPE_BYTES: usize = 64 * 1024;
 /// The field of the chunk or clip in a request, and that of the audio in these.
 const PART: u32 = 1;
 const AUDIO: u32 = 5;
+
+/// The bytes of a new buffer; a call has one for each direction, and a larger message makes it grow. A chunk of 100 ms or an event
+/// fits.
+const BUFFER_BYTES: usize = 2048;
+/// The encoded bytes of several messages, after which they are sent.
+const YIELD_BYTES: usize = 32 * 1024;
 
 /// Encodes `T` and decodes `U`.
 #[derive(Debug)]
@@ -56,6 +63,10 @@ impl<T: Message, U> Encoder for BoundedCodec<T, U> {
     fn encode(&mut self, item: T, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
         item.encode(out).map_err(|error| Status::internal(error.to_string()))
     }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(BUFFER_BYTES, YIELD_BYTES)
+    }
 }
 
 impl<T, U: Message + Default + 'static> Decoder for BoundedCodec<T, U> {
@@ -76,6 +87,10 @@ impl<T, U: Message + Default + 'static> Decoder for BoundedCodec<T, U> {
         let decoded = U::decode(message);
         decoded.map(Some).map_err(|error| Status::invalid_argument(format!("message: not protobuf: {error}")))
     }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(BUFFER_BYTES, YIELD_BYTES)
+    }
 }
 
 /// Returns whether a message comes from a client. What the daemon sends has no bound.
@@ -84,6 +99,10 @@ fn is_request<U: 'static>() -> bool {
         TypeId::of::<RecognizeRequest>(),
         TypeId::of::<EvaluateRequest>(),
         TypeId::of::<WatchEventsRequest>(),
+        TypeId::of::<GetCallRequest>(),
+        TypeId::of::<ListCallsRequest>(),
+        TypeId::of::<WatchCallsRequest>(),
+        TypeId::of::<WatchAlertsRequest>(),
     ];
     requests.contains(&TypeId::of::<U>())
 }

@@ -176,7 +176,10 @@ impl Origin for JobOrigin {
 
     fn is_live(&self) -> bool {
         match self {
-            Self::Window(envelope) => !matches!(envelope.recipient, Recipient::Partition(_)),
+            // A window of a partition has a ticket, which must settle.
+            Self::Window(envelope) => {
+                !matches!(envelope.recipient, Recipient::Partition(_) | Recipient::Unpublished(Some(_)))
+            }
             Self::CallStream(_) | Self::StreamEnd(_) => false,
             Self::Clip(clip) => clip.is_live(),
         }

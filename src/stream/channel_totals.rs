@@ -154,7 +154,9 @@ fn write_speech<S: Serializer>(speech: &[(u64, u64)], serializer: S) -> Result<S
 fn read_speech<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(u64, u64)>, D::Error> {
     let mut integers = Integers::of(deserializer)?;
     let (mut speech, mut before) = (Vec::new(), 0_u64);
-    while let Some((gap, length)) = integers.next().and_then(|gap| Some((gap, integers.next()?))) {
+    while let Some(gap) = integers.next() {
+        let cut_off = || serde::de::Error::custom("a period of speech that is cut off");
+        let length = integers.next().ok_or_else(cut_off)?;
         let start = before.wrapping_add(gap);
         before = start.wrapping_add(length);
         speech.push((start, before));

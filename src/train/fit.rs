@@ -112,15 +112,16 @@ impl Fit<'_> {
         let mut network = Network::new(&self.architecture, &mut rng, &device);
         let feed = Feed::new(&self, &mut network, &mut rng);
         let mut state = self.begin(network, control)?;
+        control.has_best.store(state.best.is_some(), Ordering::Relaxed);
         let mut bar = RunBar::new(self.options.epochs, self.steps());
         while state.history.len() < self.options.epochs && !self.patience_is_exhausted(&state) {
-            control.has_best.store(state.best.is_some(), Ordering::Relaxed);
             let epoch = state.history.len();
             let Some(pass) = self.epoch(&mut state, &feed, &mut bar, &control.stopped) else {
                 bar.print_line(&format!("stopped in epoch {}: the best epoch before it is kept", epoch + 1));
                 break;
             };
             self.validate(&mut state, &pass, &bar);
+            control.has_best.store(state.best.is_some(), Ordering::Relaxed);
             if let Some(path) = &control.checkpoint {
                 state.save(path, run_number(&self))?;
             }

@@ -10,7 +10,7 @@ use super::onnx::{
 };
 
 /// The operator set of exported graphs.
-const OPSET: i64 = 17;
+pub(super) const OPSET: i64 = 17;
 /// The IR version of exported files.
 const IR_VERSION: i64 = 8;
 

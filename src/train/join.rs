@@ -11,7 +11,7 @@ use prost::Message;
 
 use super::Identity;
 use super::corpus::{Corpus, Recipe};
-use super::graph::{Graph, Port, int};
+use super::graph::{Graph, OPSET, Port, int};
 use super::logits::statistics;
 use super::measure::MeasuredModel;
 use super::onnx::ModelProto;
@@ -20,7 +20,7 @@ use super::selection::Selection;
 use crate::config;
 use crate::datasets::{Clip, DatasetSplits};
 use crate::features::MfccOptions;
-use crate::model::{Contract, Input, METADATA_KEY, TrainingLogits, load_contract};
+use crate::model::{Contract, Input, Layout, METADATA_KEY, Output, TrainingLogits, load_contract};
 
 /// A member of an ensemble.
 #[derive(Debug)]
@@ -38,8 +38,8 @@ impl Ensemble {
     /// Reads model files and checks that they are compatible.
     ///
     /// # Errors
-    /// Returns an error with fewer than two files, where a file cannot be read, and where contracts differ in more than the
-    /// name and the number of coefficients.
+    /// Returns an error with fewer than two files, where a file cannot be read or its output is not `probabilities`, and where contracts differ in
+    /// labels, window, front end or layout. The number of MFCCs without deltas may differ.
     pub fn read(paths: &[PathBuf]) -> anyhow::Result<Self> {
         ensure!(paths.len() > 1, "join models: at least two files are needed, not {}", paths.len());
         let mut members = paths.iter().map(|path| Member::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
@@ -47,7 +47,7 @@ impl Ensemble {
         for other in &members[1..] {
             ensure!(
                 shared(&other.contract) == shared(&members[0].contract),
-                "join models: {} and {} differ in labels, window or front end",
+                "join models: {} and {} differ in labels, window, front end or layout",
                 members[0].path.display(),
                 other.path.display()
             );
@@ -103,8 +103,9 @@ impl Ensemble {
         }
         let logs: Vec<&str> = logs.iter().map(String::as_str).collect();
         let mean = graph.op("Mean", &logs);
-        let coldness = graph.floats("coldness", &[], &[1.0 / contract.temperature as f32]);
-        let logits = graph.op("Mul", &[&mean, &coldness]);
+        let inverse_temperature =
+            graph.floats("inverse_temperature", &[], &[1.0 / contract.temperature as f32]);
+        let logits = graph.op("Mul", &[&mean, &inverse_temperature]);
         let probabilities = graph.op_with("Softmax", &[&logits], vec![int("axis", 1)]);
         let input = Port { name: "input".to_owned(), sizes: vec![contract.rows(), contract.coefficients()] };
         let output = Port { name: "probabilities".to_owned(), sizes: vec![contract.labels.len()] };
@@ -118,7 +119,19 @@ impl Member {
         let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
         let model =
             ModelProto::decode(bytes.as_slice()).with_context(|| format!("read {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), model, contract: load_contract(path)? })
+        let contract = load_contract(path)?;
+        let file = path.display();
+        ensure!(
+            contract.output == Output::Probabilities,
+            "join models: {file}: output: only \"probabilities\" can be joined"
+        );
+        let operators = model.opset_import.iter().map(|it| (it.domain.as_str(), it.version));
+        let other = operators.filter(|(domain, version)| !(domain.is_empty() && *version == OPSET)).count();
+        ensure!(
+            other == 0,
+            "join models: {file}: only the operators of ONNX in version {OPSET} can be joined"
+        );
+        Ok(Self { path: path.to_owned(), model, contract })
     }
 
     /// Returns the member's logits for windows with `width` coefficients per frame, of which it uses the first ones.
@@ -139,13 +152,13 @@ impl Member {
 }
 
 /// Returns the parts of a contract that all members must share.
-fn shared(contract: &Contract) -> (Vec<String>, Input, u32, [usize; 2], Option<MfccOptions>) {
+fn shared(contract: &Contract) -> (Vec<String>, Input, Layout, u32, [usize; 2], Option<MfccOptions>) {
     // The first MFCCs do not depend on how many follow, so a member may use fewer. With deltas the positions of the
     // values differ, and the number must be the same.
     let free = contract.input == Input::Mfcc && contract.mfcc.as_ref().is_some_and(|it| it.deltas == 0);
     let mfcc = contract.mfcc.clone().map(|it| MfccOptions { n_mfcc: if free { 0 } else { it.n_mfcc }, ..it });
     let window = [contract.window.length_samples, contract.window.hop_samples];
-    (contract.labels.clone(), contract.input, contract.sample_rate_hz, window, mfcc)
+    (contract.labels.clone(), contract.input, contract.layout, contract.sample_rate_hz, window, mfcc)
 }
 
 /// Adds a node that keeps the first `width` coefficients of the graph's input and returns its name.

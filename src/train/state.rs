@@ -3,13 +3,13 @@
 //! Input: the state after each epoch. Output: the same state, loaded from a checkpoint of the same run. Invariants: a
 //! checkpoint is written to a temporary name and renamed, so that it is never partial.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
 use anyhow::{Context, ensure};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Bytes;
 use prost::Message;
+use sha2::{Digest, Sha256};
 
 use super::fit::Fit;
 use super::network::Network;
@@ -112,18 +112,14 @@ impl State {
     }
 }
 
-/// Returns a hash of the options, the architecture, the front stage and the numbers of windows. Two runs with the same
+/// Returns a hash (the first bytes of a SHA-256) of the options, the architecture, the front stage and the numbers of windows. Two runs with the same
 /// data and options have the same hash.
 pub fn run_number(fit: &Fit) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    format!("{:?} {:?} {:?} {:?}", fit.options, fit.architecture, fit.front, fit.augmentations.features)
-        .hash(&mut hasher);
-    format!("{:?}", fit.augmentations.waveform.as_ref().map(Waveform::strength)).hash(&mut hasher);
-    (fit.train.windows.len(), fit.validation.windows.len()).hash(&mut hasher);
-    if !fit.copies.is_empty() {
-        fit.copies.len().hash(&mut hasher);
-    }
-    hasher.finish()
+    let of_run = (fit.options, fit.architecture, fit.front, &fit.augmentations.features);
+    let waveform = fit.augmentations.waveform.as_ref().map(Waveform::strength);
+    let windows = (fit.train.windows.len(), fit.validation.windows.len(), fit.copies.len());
+    let digest = Sha256::digest(format!("{of_run:?} {waveform:?} {windows:?}"));
+    digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 fn tensors(values: Vec<Vec<f32>>) -> Vec<Tensor> {

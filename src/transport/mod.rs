@@ -5,6 +5,7 @@
 
 mod connection;
 pub mod connections;
+mod counted_body;
 pub mod grpc;
 pub mod http;
 pub mod ingest;

@@ -137,10 +137,10 @@ impl Webhook {
             self.start_due(Instant::now());
             let done = tokio::select! {
                 biased;
-                Some(done) = self.requests.join_next() => done,
+                done = self.requests.join_next() => done,
                 () = tokio::time::sleep_until(deadline) => break,
-                else => break,
             };
+            let Some(done) = done else { break };
             if let Ok((queued, outcome)) = done {
                 self.close(&queued);
                 match outcome {

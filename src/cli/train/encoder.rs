@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::Args;
 use crate::cli::{UsageError, one_line};
 use crate::config::Engine;
+use crate::model::Input;
 use crate::train::encoder::{Encoder, EncoderOptions, Pooling};
 
 /// The number of hexadecimal digits of a SHA-256.
@@ -54,7 +55,13 @@ impl Args {
             copies: copies.map_or(1, usize::from),
         };
         let refused = |error| UsageError(format!("--encoder {}: {}", path.display(), one_line(&error)));
-        Ok(Some(Encoder::open(options, engine).map_err(refused)?))
+        let encoder = Encoder::open(options, engine).map_err(refused)?;
+        if encoder.contract.input == Input::Waveform && self.augmentation.shifts_pitch() {
+            let text =
+                "--pitch: does not apply to an encoder of samples: the tempo would change too; use --speed";
+            return Err(UsageError(text.to_owned()).into());
+        }
+        Ok(Some(encoder))
     }
 
     /// Returns the first given flag that applies to networks on features only.

@@ -3,21 +3,17 @@
 //! Input: requests with the [`Client`] of their connection. Output: responses; the service finds the [`crate::security::Peer`]. Invariants: a call counts as open until its response is dropped, so a
 //! connection with a call is not idle; a message that is not protobuf is the client's error.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http_body::{Frame, SizeHint};
 use tonic::Status;
 
 use super::metered_body::{BodyState, MeteredBody};
 use super::status::{is_undecodable, undecodable};
 use crate::stream::MemoryBudget;
 use crate::transport::Client;
-use crate::transport::connection::OpenCall;
+use crate::transport::counted_body::CountedBody;
 
 /// Passes a call to its service. Its unfinished messages use `budget`.
 pub(super) async fn pass(State(budget): State<MemoryBudget>, mut request: Request, next: Next) -> Response {
@@ -31,37 +27,11 @@ pub(super) async fn pass(State(budget): State<MemoryBudget>, mut request: Reques
     let request = request.map(|body| Body::new(MeteredBody::new(body, state, &budget)));
     let response = next.run(request).await;
     let response = undecodable_message(&response).map_or(response, Status::into_http);
-    response.map(|body| Body::new(CountedBody { body, _open: open }))
+    response.map(|body| CountedBody::wrap(body, open))
 }
 
 /// Returns the status of a call whose only message could not be decoded, which tonic reports as a failure of the server.
 fn undecodable_message(response: &Response) -> Option<Status> {
     let status = Status::from_header_map(response.headers())?;
     is_undecodable(&status).then(|| undecodable(&status))
-}
-
-/// The body of a response, which keeps its call open.
-struct CountedBody {
-    body: Body,
-    _open: Option<OpenCall>,
-}
-
-impl HttpBody for CountedBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

@@ -118,7 +118,11 @@ impl IntoResponse for AnalyzeError {
         let status = self.status();
         let mut response = (status, Json(self.to_json())).into_response();
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+            let wait = match &self {
+                Self::Quota(exceeded) => exceeded.retry_after.as_secs_f64().ceil() as u64,
+                _ => 1,
+            };
+            response.headers_mut().insert(header::RETRY_AFTER, wait.max(1).into());
         }
         response
     }

@@ -3,15 +3,13 @@
 //! Input: requests. Output: their responses, unchanged. Invariant: a connection is not closed while a response is sent, or while it is a WebSocket.
 
 use axum::Extension;
-use axum::body::Body;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
-use futures::TryStreamExt;
-use http_body::Body as _;
 
 use crate::transport::connection::ConnectionCalls;
+use crate::transport::counted_body::CountedBody;
 
 /// Counts a request as a call of its connection until the response has been sent, because a connection without a call is closed after a while. A
 /// WebSocket is a call until its connection ends.
@@ -25,16 +23,7 @@ pub(super) async fn count_call(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         calls.begin_until_end();
     }
-    if response.body().size_hint().exact().is_some() {
-        return response;
-    }
-    response.map(|body| {
-        let body = body.into_data_stream().map_ok(move |data| {
-            let _sending = &call;
-            data
-        });
-        Body::from_stream(body)
-    })
+    response.map(|body| CountedBody::wrap(body, Some(call)))
 }
 
 #[cfg(test)]

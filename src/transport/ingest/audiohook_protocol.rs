@@ -143,10 +143,11 @@ impl Protocol {
     }
 
     fn handle(&mut self, message: ClientMessage) -> Result<Step, Violation> {
-        let wrong = |what: &str| Violation(format!("type: {what} before open, or after it a second time"));
         match (message, self.phase) {
             (ClientMessage::Open(open), Phase::New) => self.open(open),
-            (ClientMessage::Open(_), _) => Err(wrong("open")),
+            (ClientMessage::Open(_), _) => {
+                Err(Violation("type: open: the session is open already".to_owned()))
+            }
             (ClientMessage::Ping, _) => Ok(Step::Reply(self.message("pong", json!({})))),
             (ClientMessage::Close { reason }, _) => {
                 self.phase = Phase::Closing;
@@ -164,7 +165,9 @@ impl Protocol {
                 );
                 Ok(Step::Nothing)
             }
-            (_, Phase::New) => Err(wrong("paused, resumed or discarded")),
+            (_, Phase::New) => Err(Violation(
+                "type: only open, ping, update, error and close are allowed before open".to_owned(),
+            )),
             (message, _) => Ok(self.change_flow(message)),
         }
     }

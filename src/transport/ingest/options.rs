@@ -19,7 +19,8 @@ pub struct Options {
     /// analyses all.
     #[serde(with = "As::<Names>")]
     pub analyse: Vec<String>,
-    /// Tokens of clients of `/v1/listen` and `/ingest/websocket`, which are off without one, and of `/ingest/twilio`.
+    /// Tokens of clients of `/v1/listen` and `/ingest/websocket`, which are off without one unless `http.token` or `[auth]` is set, and of
+    /// `/ingest/twilio`.
     #[serde(with = "As::<Secrets>")]
     pub tokens: Vec<String>,
     /// Whether clients need no token while `http.address` is a loopback address.
@@ -44,7 +45,7 @@ pub struct Options {
     /// Address and port that accept AudioSocket connections of Asterisk; off where it is not set. AudioSocket has no
     /// secrets.
     #[serde(rename = "audiosocket.address", with = "As::<Optional<Address>>")]
-    #[schemars(example = "127.0.0.1:9092")]
+    #[schemars(example = "127.0.0.1:9093")]
     pub audiosocket_address: Option<SocketAddr>,
 }
 

@@ -238,7 +238,7 @@ fn failed(
     let sinks = envelope.sinks.into_iter();
     match envelope.recipient {
         Recipient::Call(call) => {
-            let _ = call.replies.try_send(CallReply::Failed { index, source });
+            let _ = call.replies.try_send(CallReply::Failed { index, source: Box::new(source) });
         }
         Recipient::Shadow(_) | Recipient::Unpublished(_) => {}
         Recipient::Partition(ticket) => {

@@ -109,8 +109,8 @@ pub enum CallReply {
     Failed {
         /// Index of the window.
         index: u64,
-        /// The engine's error.
-        source: EngineError,
+        /// The engine's error; boxed, because a channel of replies reserves room for 32 of the largest ones.
+        source: Box<EngineError>,
     },
 }
 

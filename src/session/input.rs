@@ -86,7 +86,7 @@ pub struct InputSession {
     /// The models as they were when the session began.
     registry: Arc<ModelRegistry>,
     route: Route,
-    refused: mpsc::Receiver<BadChunk>,
+    refused: mpsc::Receiver<Box<BadChunk>>,
     stream: Option<OpenedStream>,
 }
 
@@ -137,8 +137,10 @@ impl InputSession {
                 self.forget().await;
                 Ok(())
             }
-            Ok(End::Closed) => self.close().await.map_err(SessionError::from),
-            Ok(End::Drained) => self.close().await.and(Err(Refusal::Draining)).map_err(SessionError::from),
+            Ok(End::Closed) => Box::pin(self.close()).await.map_err(SessionError::from),
+            Ok(End::Drained) => {
+                Box::pin(self.close()).await.and(Err(Refusal::Draining)).map_err(SessionError::from)
+            }
             Err(error) => Err(error),
         };
         if matches!(&outcome, Err(error) if !error.is_drain()) {
@@ -150,7 +152,7 @@ impl InputSession {
         }
         // A refusal of the shard precedes whatever else ended the session.
         if let Ok(bad) = self.refused.try_recv() {
-            outcome = Err(Refusal::from(bad).into());
+            outcome = Err(Refusal::from(*bad).into());
         }
         if let Err(SessionError::Refused(refusal)) = &outcome {
             self.count(refusal);
@@ -179,13 +181,14 @@ impl InputSession {
                 biased;
                 () = &mut drained => return Ok(End::Drained),
                 () = &mut gone => return Ok(End::Gone),
-                Some(bad) = self.refused.recv() => return Err(Refusal::from(bad).into()),
+                Some(bad) = self.refused.recv() => return Err(Refusal::from(*bad).into()),
                 next = chunks.next() => next,
-                () = &mut idle => return Err(self.end_idle().await.into()),
+                () = &mut idle => return Err(Box::pin(self.end_idle()).await.into()),
             };
             let Some(chunk) = next else { return Ok(End::Closed) };
             let chunk = chunk?;
-            if self.accept(chunk).await? {
+            // Boxed, so that a session that waits does not hold the space of this future.
+            if Box::pin(self.accept(chunk)).await? {
                 return Ok(End::Closed);
             }
             idle.as_mut().reset(Instant::now() + idle_timeout);

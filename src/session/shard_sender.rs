@@ -25,7 +25,7 @@ pub(super) struct Route {
     pub number: u64,
     pub credits: EventCredits,
     /// Chunks that the shard refuses. This channel is not the one of the events, so that events in flight still reach the client.
-    pub refusals: mpsc::Sender<BadChunk>,
+    pub refusals: mpsc::Sender<Box<BadChunk>>,
     /// The call of the stream, where the transport knows it.
     pub call: Option<Arc<StreamCall>>,
 }

@@ -36,7 +36,7 @@ pub struct ChunkEnvelope {
     pub resume: Option<Box<Resume>>,
     /// The model of the stream that the chunk opens.
     pub model: Arc<ServedModel>,
-    /// The chunk's place in its model's share of the shards ([`ServedModel::share`]), released once the chunk is handled.
+    /// The chunk's permit of its model's share of the shards ([`ServedModel::share`]), released once the chunk is handled.
     pub share: Option<OwnedSemaphorePermit>,
     /// The chunk's part of [`ServedModel::ahead`] or, for a record of a backlog, of [`ServedModel::backlog`], which its windows take along; `None` for a
     /// stream at the pace of speech.
@@ -61,7 +61,7 @@ pub enum ChunkSource {
         /// The channel of the session's events.
         replies: mpsc::Sender<CallReply>,
         /// The channel on which the session receives why a chunk was refused.
-        refusals: mpsc::Sender<BadChunk>,
+        refusals: mpsc::Sender<Box<BadChunk>>,
         /// Room for the events that the chunk may complete.
         credits: OwnedSemaphorePermit,
     },

@@ -266,7 +266,7 @@ impl Events {
 fn event(reply: CallReply) -> Result<Arc<EmotionEvent>, AnalyzeError> {
     match reply {
         CallReply::Event(event, _credit) => Ok(event),
-        CallReply::Failed { index, source } => Err(AnalyzeError::Engine { index, source }),
+        CallReply::Failed { index, source } => Err(AnalyzeError::Engine { index, source: *source }),
     }
 }
 

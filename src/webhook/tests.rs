@@ -143,3 +143,13 @@ fn a_secret_is_whsec_and_base64_of_24_to_64_bytes() {
         assert_eq!(SigningSecret::decode(bad), None, "{bad}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_without_an_open_request_waits_for_nothing() {
+    let (webhook, _sender) = Webhook::new(&options("http://127.0.0.1:9/".to_owned()), None).unwrap();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let started = tokio::time::Instant::now();
+    webhook.run(stop).await;
+    assert_eq!(started.elapsed(), Duration::ZERO);
+}

@@ -1,4 +1,4 @@
-//! Fuzz target: the decoder of complete audio files (the entry point is in `tests/decoder_entries`).
+//! Fuzz target: the decoder of complete audio files (the entry point is in `tests/support/decoder_entries.rs`).
 
 #![no_main]
 

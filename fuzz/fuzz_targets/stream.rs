@@ -1,4 +1,4 @@
-//! Fuzz target: the front end of a stream, chunk by chunk (the entry point is in `tests/decoder_entries`).
+//! Fuzz target: the front end of a stream, chunk by chunk (the entry point is in `tests/support/decoder_entries.rs`).
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Fuzz target: the decoder of WAV files, with a valid start of the header (the entry point is in `tests/decoder_entries`).
+//! Fuzz target: the decoder of WAV files, with a valid start of the header (the entry point is in `tests/support/decoder_entries.rs`).
 
 #![no_main]
 

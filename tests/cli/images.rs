@@ -24,8 +24,14 @@ fn images_have_the_same_tags_with_and_without_digests() {
     let images = pinned(&file);
     assert_eq!(images.len(), 4, "{images:?}");
     for (variable, tagged, digest) in images {
-        assert!(digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{variable}: {digest}");
-        assert!(compose.contains(&format!("\"${{{variable}:-{tagged}}}\"")), "docker-compose.yml: {variable}, {tagged}");
+        assert!(
+            digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            "{variable}: {digest}"
+        );
+        assert!(
+            compose.contains(&format!("\"${{{variable}:-{tagged}}}\"")),
+            "docker-compose.yml: {variable}, {tagged}"
+        );
         let default = format!("ARG {variable}=");
         if let Some(line) = dockerfile.lines().find(|line| line.starts_with(&default)) {
             assert_eq!(line, format!("{default}{tagged}"));
@@ -34,6 +40,9 @@ fn images_have_the_same_tags_with_and_without_digests() {
     let own = |line: &&str| line.trim_start().starts_with("image: ") || line.starts_with("FROM ");
     for line in compose.lines().chain(dockerfile.lines()).filter(own) {
         let image = line.trim_start().trim_start_matches("image: ").trim_start_matches("FROM ");
-        assert!(image.starts_with('$') || image.starts_with("\"$") || image == "affectd", "without a variable: {line}");
+        assert!(
+            image.starts_with('$') || image.starts_with("\"$") || image == "affectd",
+            "without a variable: {line}"
+        );
     }
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Generates the compressed files of tests/audio_files.rs: 0.5 s of a 440 Hz tone at half of full scale, 16 kHz.
+"""Generates the compressed files of tests/audio/files.rs: 0.5 s of a 440 Hz tone at half of full scale, 16 kHz.
 
     python3 -m venv venv && venv/bin/pip install numpy==2.4.6 soundfile==0.14.0
     venv/bin/python tests/golden/make_files.py

@@ -41,8 +41,8 @@ const (
 	Encoding_ENCODING_PCM_S24LE Encoding = 5
 	// Signed 32-bit integers, little-endian.
 	Encoding_ENCODING_PCM_S32LE Encoding = 6
-	// A complete WAV, FLAC, MP3 or Ogg (Vorbis or Opus) file, in one chunk or split over several. The file's own header
-	// gives the sample rate and the number of channels.
+	// A complete file of a format that docs/audio.md lists, such as WAV, FLAC, MP3, Ogg or MP4, in one chunk or split over
+	// several. The file's own header gives the sample rate and the number of channels.
 	Encoding_ENCODING_FILE Encoding = 7
 )
 

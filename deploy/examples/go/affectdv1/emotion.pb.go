@@ -83,7 +83,7 @@ func (x *EmotionScore) GetProbability() float32 {
 // The result for one window.
 type EmotionEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// UUIDv5 of the stream id, channel, window index, partial flag, model name and model version. A window that is analysed
+	// UUIDv5 of the principal, if any, the stream id, channel, window index, partial flag, model name and model version. A window that is analysed
 	// again gets the same id.
 	EventId  string `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
 	StreamId string `protobuf:"bytes,2,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
@@ -97,13 +97,14 @@ type EmotionEvent struct {
 	End *durationpb.Duration `protobuf:"bytes,6,opt,name=end,proto3" json:"end,omitempty"`
 	// The label with the highest probability in `smoothed_scores`; in `adapted_scores` if smoothing is off, and in `scores`
 	// if adaptation is off too; "uncertain" if that
-	// probability is lower than publish.uncertain_below; "silence" if the window contained too little speech.
+	// probability is lower than publish.uncertain_below; "silence" if the window is digital silence or, with vad.mode = "gate",
+	// has too little speech.
 	Emotion string `protobuf:"bytes,7,opt,name=emotion,proto3" json:"emotion,omitempty"`
 	// The probability of that label; 0 for "silence".
 	Confidence float32 `protobuf:"fixed32,8,opt,name=confidence,proto3" json:"confidence,omitempty"`
 	// One for each label of the model, in the order of the model's labels; empty for "silence".
 	Scores []*EmotionScore `protobuf:"bytes,9,rep,name=scores,proto3" json:"scores,omitempty"`
-	// Name and version of the model, such as "crema-d-cnn@1.0.0".
+	// Name and version of the model, such as "speech-emotion@1.0.0".
 	Model string `protobuf:"bytes,10,opt,name=model,proto3" json:"model,omitempty"`
 	// The attributes of the stream's first chunk.
 	Attributes map[string]string `protobuf:"bytes,11,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`

@@ -33,9 +33,9 @@
 //! - `webhook`: alerts as signed HTTP requests
 //! - `publish`: decision, smoothing, event, sinks
 //! - `kafka`: every Kafka client: reader, offset tracker, progress, dead letters, event sink
-//! - `datasets`: CREMA-D, TESS, manifests, protocols, audit of clips
+//! - `datasets`: published datasets, manifests, protocols, audit of clips
 //! - `evaluation`: metrics, bootstrap, report, evaluator
-//! - `transport`: gRPC and HTTP
+//! - `transport`: gRPC, HTTP, WebSocket and AudioSocket
 //! - `config`: composes, validates and documents the options of all modules
 //! - `daemon`: composition root and drain
 //! - `offline`: evaluation in this process

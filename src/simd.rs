@@ -4,7 +4,7 @@
 //! Output: its result, computed with the widest vectors of this machine: AVX-512, AVX2 with FMA, NEON, or
 //! else four lanes of scalar arithmetic. One binary contains all variants.
 //! Invariants: every lane performs the same arithmetic and no result depends on another lane, so results are
-//! equal bit by bit for every number of lanes. Machines with and without fused multiply-add differ by
+//! equal bit by bit for every number of lanes, except those of the resampler, which adds across lanes and differs by rounding. Machines with and without fused multiply-add differ by
 //! rounding.
 
 use std::any::TypeId;

@@ -35,7 +35,7 @@ pub enum Encoding {
     MuLaw,
     /// A-law (ITU-T G.711).
     ALaw,
-    /// A WAV, FLAC, MP3 or Ogg file, in one chunk or spread over several.
+    /// A file in a supported container (see [`super::EXTENSIONS`]), in one chunk or spread over several.
     File,
 }
 
@@ -119,7 +119,7 @@ impl AudioFormat {
     ///
     /// Supported are `audio/L16` (big-endian as in RFC 2586, or `;endianness=little-endian`; `rate` is
     /// required), `audio/PCMU` and `audio/PCMA` (8,000 Hz where `rate` is missing), and the media types of
-    /// WAV, FLAC, MP3 and Ogg files. `channels` defaults to 1.
+    /// files in a supported container. `channels` defaults to 1.
     ///
     /// # Errors
     /// [`BadAudio::ContentType`] for any other header, and for a rate or a number of channels outside the

@@ -161,13 +161,13 @@ impl<I> Batcher<I> {
     }
 }
 
-/// Windows in one batch by default.
+/// The most windows in one batch, where `batch.max_size` is neither set nor measured.
 pub const DEFAULT_SIZE: usize = 32;
 
 /// Consecutive batches without a prediction after which sessions count as broken.
 pub const BROKEN_AFTER: usize = 3;
 
-/// The queue of the stage: half of the jobs that may wait do so here, the others in their stream's line.
+/// The queue of the stage: half of the jobs that may wait do so here, the others in the sub-queue of their stream.
 #[must_use]
 pub fn inbox<O>(options: &Options) -> (mpsc::Sender<Job<O>>, mpsc::Receiver<Job<O>>) {
     mpsc::channel(options.queue_size.div_ceil(2).max(1))

@@ -22,7 +22,7 @@ pub struct Options {
     /// Pending windows at which the front end waits until a batch is taken.
     #[serde(with = "As::<Count<1, 1_000_000>>")]
     pub queue_size: usize,
-    /// Age at which pending windows of gRPC streams are dropped, never those of Kafka; no limit where it is not set.
+    /// Age at which pending windows are dropped, never those of Kafka; no limit where it is not set.
     #[serde(with = "As::<Optional<PositiveDuration>>")]
     #[schemars(example = &"2s")]
     pub max_age: Option<Duration>,
@@ -30,6 +30,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_size: Some(32), max_delay: Duration::ZERO, queue_size: 256, max_age: None }
+        Self {
+            max_size: Some(super::DEFAULT_SIZE),
+            max_delay: Duration::ZERO,
+            queue_size: 256,
+            max_age: None,
+        }
     }
 }

@@ -72,7 +72,7 @@ fn write_toml(out: &mut impl Write, settings: &[Setting]) -> io::Result<()> {
     for setting in settings {
         let (name, key) = match setting.key.strip_prefix(KAFKA_PROPERTIES) {
             Some(property) => ("kafka.properties", format!("{property:?}")),
-            // One of several models: `model.0.path`.
+            // A key of a list (`model.0.path`) or of a nested table (`ingest.twilio.inbound`).
             None if setting.key.matches('.').count() == 2 => {
                 setting.key.rsplit_once('.').map_or(("", String::new()), |(name, key)| (name, key.into()))
             }

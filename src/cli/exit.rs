@@ -26,7 +26,7 @@ fn flush_stdout() {
     let flushing = std::thread::Builder::new().spawn(move || {
         // The reader may have closed it.
         let _ = std::io::stdout().flush();
-        // The other side may have stopped to wait.
+        // The other side may no longer wait.
         let _ = flushed.send(());
     });
     if flushing.is_ok() {

@@ -19,7 +19,7 @@ use crate::model::{Input, ModelSource};
 /// Arguments of `affectd features`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// WAV, FLAC, MP3 or Ogg file
+    /// An audio file, such as WAV, FLAC, MP3, Ogg or MP4
     pub file: PathBuf,
     /// csv: one row per frame, no header; npy: float32 [frames, coefficients]
     #[arg(long, value_enum, default_value = "csv")]

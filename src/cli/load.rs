@@ -60,7 +60,7 @@ pub struct Args {
     /// Kafka: the topic of the daemon's events [default: kafka.output_topic]
     #[arg(long, value_name = "TOPIC")]
     pub output_topic: Option<String>,
-    /// Recording that the streams repeat: WAV, FLAC, MP3 or Ogg [default: sample speech in the binary]
+    /// Recording that the streams repeat, such as WAV, FLAC, MP3, Ogg or MP4 [default: sample speech in the binary]
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Encoding of the samples; µ-law and A-law at 8 kHz, the others at the recording's own rate

@@ -1,7 +1,7 @@
 //! The command line: one file a command.
 //!
 //! Input: arguments. Output: results on stdout, logs and one line per error on stderr, and the exit code: 0 for success, 1 for a failure, 2 for wrong
-//! usage, 64 for an invalid configuration. A closed pipe on stdout ends a command without an error.
+//! usage, 64 for an invalid configuration, 130 for a training that Ctrl-C ends without a model. A closed pipe on stdout ends a command without an error.
 
 pub mod analyze;
 #[cfg(feature = "train")]

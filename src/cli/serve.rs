@@ -86,8 +86,8 @@ fn reload_requests() -> std::io::Result<mpsc::Receiver<()>> {
     Ok(requests)
 }
 
-/// Checks, before the daemon listens, that every model can be read, that its windows match the configuration, and that
-/// ONNX Runtime can be loaded.
+/// Checks, before the daemon listens, that every model can be read, that its windows match the configuration, that
+/// ONNX Runtime can be loaded, and that the files of `[tls]` and `[auth]` can be read.
 pub(super) fn check(loaded: &Loaded) -> anyhow::Result<()> {
     let config = &loaded.config;
     for model in &config.models {

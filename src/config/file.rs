@@ -34,7 +34,7 @@ pub(super) struct File {
 }
 
 impl File {
-    /// Adds the models, of which there is at least one. There are no rules of alerts yet.
+    /// Returns the configuration with these models, of which there is at least one. The rules of alerts are added later.
     pub fn with_models(self, models: Vec<ModelOptions>) -> Config {
         let Self {
             audio,

@@ -18,23 +18,23 @@ const MOST_MEMORY: usize = 1 << 40;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Most gRPC streams that are open at once.
+    /// Most streams that are open at once, without those of Kafka.
     #[serde(with = "As::<Count<1, 10_000_000>>")]
     pub max_streams: usize,
-    /// Percentage of the sessions' time that open streams may use at the pace of speech; a gRPC stream that would
+    /// Percentage of the sessions' time that open streams may use at the pace of speech; a stream that does not come from Kafka and would
     /// exceed it is refused.
     #[serde(with = "As::<Count<1, 1_000_000>>")]
     pub max_utilization_percent: usize,
     /// How many times as fast as speech a gRPC, HTTP or WebSocket stream may be sent before it is ahead of real time: streams that are ahead share a
-    /// small room in front of the model, and the others pass them.
+    /// small number of pending windows in front of the model, and windows of the others pass those that wait.
     #[serde(with = "As::<Count<1, 1_000>>")]
     pub max_pace: usize,
-    /// Most gRPC streams that one principal has open at once; no limit where it is not set. Limits of principals apply where
+    /// Most streams that one principal has open at once, without those of Kafka; no limit where it is not set. Limits of principals apply where
     /// authentication is on.
     #[serde(with = "As::<Optional<Count<1, 10_000_000>>>")]
     #[schemars(example = 100)]
     pub principal_streams: Option<usize>,
-    /// Most gRPC streams that one principal opens in a second.
+    /// Most streams that one principal opens in a second, without those of Kafka.
     #[serde(with = "As::<Optional<Count<1, 10_000_000>>>")]
     #[schemars(example = 20)]
     pub principal_streams_per_second: Option<usize>,

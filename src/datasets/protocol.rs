@@ -20,7 +20,7 @@ const TEST_CLIPS: usize = 5;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Protocol {
     /// The own protocol of each dataset: the published split of CREMA-D, one actress of TESS against the other, and the
-    /// speakers of a manifest by the hash of their names.
+    /// speakers of the other datasets by the hash of their names.
     #[default]
     SpeakerIndependent,
     /// One speaker is the test speaker (scikit-learn's `LeaveOneGroupOut`).

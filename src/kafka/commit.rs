@@ -122,7 +122,8 @@ impl Committer {
         self.begin(due)
     }
 
-    /// Ends idle segments, and lets the next commit close streams that are silent for long. Segments that only the clock can judge end once the returned commit, which has their progress, is acknowledged.
+    /// Ends idle segments, and lets the next commit close streams that are silent for long. Segments that end by wall-clock time end once the
+    /// returned commit, which has their progress, is acknowledged.
     ///
     /// One commit has the streams of all partitions: thousands that fall silent together cost one round trip.
     pub fn end_idle(&mut self, partitions: &mut BTreeMap<i32, Partition>) -> Option<Commit> {

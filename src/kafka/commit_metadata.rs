@@ -1,4 +1,4 @@
-//! What a group's committed offset says beside the offset: who committed it, and how many streams have progress there.
+//! What a group's committed offset holds beside the offset: who committed it, and how many streams have progress there.
 //!
 //! Input: the metadata of an offset commit, or a commit that is due. Output: JSON, or its fields. Pure.
 //!
@@ -29,7 +29,7 @@ pub struct CommitMetadata {
 pub struct Committed {
     /// The next offset to be read; `None` before the group's first commit.
     pub offset: Option<i64>,
-    /// What the commit says beside it.
+    /// What the commit holds beside it.
     pub metadata: CommitMetadata,
 }
 

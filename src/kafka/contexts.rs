@@ -28,7 +28,7 @@ pub(super) enum ConsumerEvent {
     Revoke(TopicPartitionList),
     /// The offset behind the last record of each partition, as far as it is known.
     HighWatermarks(Vec<(i32, i64)>),
-    /// How requests to the group's coordinator went.
+    /// The outcomes of requests to the group's coordinator.
     Coordinator(CoordinatorRequests),
 }
 

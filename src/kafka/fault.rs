@@ -23,7 +23,7 @@ pub enum KafkaFault {
         #[source]
         source: Box<KafkaError>,
     },
-    /// The brokers stopped to answer while the progress topic was read.
+    /// The brokers stopped answering while the progress topic was read.
     #[error("read progress from {topic}[{partition}]: no answer for {seconds} s")]
     NoAnswer {
         /// The progress topic.

@@ -164,7 +164,7 @@ impl OffsetTracker {
     /// Notes that a stream ends by wall time at its position, and returns the progress that must be written before it does. `None` while a chunk of the
     /// stream is at its shard, since the position is not known then.
     ///
-    /// A replay cannot repeat a decision of the clock, so it repeats the record of it. The record has one entry, that of the last acknowledged commit:
+    /// A replay cannot repeat an end by wall-clock time, so it repeats the record of that end. The record has one entry, that of the last acknowledged commit:
     /// no commit is under way (see [`super::Committer`]), so no other offset is possible.
     pub fn end_by_wall_time(&mut self, stream_id: &str) -> Option<Progress> {
         let stream = self.streams.get_mut(stream_id).filter(|stream| !stream.awaits_shard())?;

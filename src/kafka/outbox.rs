@@ -1,7 +1,7 @@
 //! The messages of one partition on their way to the shards.
 //!
 //! Input: chunks and ends of segments, in the order of their records. Output: the same at the shards, in that order. Invariants: never waits; a chunk has its
-//! place in its model's share of the shards; a chunk of a backlog is sent while the model has room for backlogs, so that its windows delay those of streams at
+//! permit of its model's share of the shards; a chunk of a backlog is sent while the model has room for backlogs, so that its windows delay those of streams at
 //! the pace of speech by a few batches only; a chunk of a file waits while the budget of memory has no room for it and what holds the memory comes free by
 //! itself. While one message has no room, nothing behind it is sent.
 

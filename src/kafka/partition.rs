@@ -160,7 +160,7 @@ impl Partition {
         segments.filter(|(_, idle)| *idle == Idle::PerhapsByWallTime).map(|(stream_id, _)| stream_id)
     }
 
-    /// Takes a record and returns how much audio it has, in ms and where its format is known exactly.
+    /// Takes a record and returns how much audio it has, in ms: exactly where its format is known, estimated otherwise.
     ///
     /// # Errors
     /// The record as a dead letter, where it holds no chunk.

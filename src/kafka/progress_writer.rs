@@ -167,7 +167,7 @@ impl ProgressWriter {
                     ));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(KafkaFault::ThreadEnded { name: "producer polling thread" });
+                    return Err(KafkaFault::ThreadEnded { name: "producer-polling" });
                 }
             }
         }

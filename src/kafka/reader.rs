@@ -105,8 +105,8 @@ pub struct Reader {
     pub(super) retry: Option<(Commit, Instant)>,
     /// The pause before the next commit that is aborted is tried again.
     pub(super) retry_pause: Duration,
-    /// When the last commit was started.
-    pub(super) committed: Instant,
+    /// When it was last checked whether a commit is due.
+    pub(super) commit_checked: Instant,
     /// Shards that have no room yet for the message that a partition was released.
     pub(super) pending_forgets: PendingForgets,
     /// Identifies this process among the writers of the group.
@@ -154,7 +154,7 @@ impl Reader {
             retry_pause: FIRST_RETRY,
             out_of_range: OutOfRange::default(),
             rejoin: Rejoin::new(kafka),
-            committed: Instant::now(),
+            commit_checked: Instant::now(),
             assignments: 0,
             turns: Turns::default(),
             draining: false,

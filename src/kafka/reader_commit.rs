@@ -94,9 +94,9 @@ impl Reader {
             Some(_) => self.kafka.transaction_interval,
             None => self.kafka.commit_interval,
         };
-        if self.committed.elapsed() > interval && !self.committer.is_under_way() {
+        if self.commit_checked.elapsed() > interval && !self.committer.is_under_way() {
             self.start_commit()?;
-            self.committed = Instant::now();
+            self.commit_checked = Instant::now();
         }
         Ok(())
     }

@@ -79,7 +79,7 @@ impl ExactlyOnce {
         })
     }
 
-    /// Runs one transaction. The second value of an error says whether it may have been committed.
+    /// Runs one transaction. The second value of an error is whether it may have been committed.
     fn run(&self, commit: &Commit) -> Result<(), (Failure, bool)> {
         let before = |failure| (failure, false);
         self.producer.begin().map_err(before)?;

@@ -102,7 +102,7 @@ fn fixed_batch(port: &Outlet) -> Option<usize> {
     shape.first().and_then(|size| usize::try_from(*size).ok())
 }
 
-/// Chooses the only output, or the one among several that is called `probabilities` or `logits` as the contract says.
+/// Chooses the only output, or the one among several whose name, `probabilities` or `logits`, is the contract's `output`.
 fn choose(outputs: &[Outlet], kind: Output) -> Result<&Outlet, String> {
     let wanted = match kind {
         Output::Probabilities => "probabilities",

@@ -24,7 +24,7 @@ pub struct ServedModel {
     pub setup_number: u64,
     /// Its batcher's queue.
     pub jobs: mpsc::Sender<Job<JobOrigin>>,
-    /// The model's share of the shards: places for chunks that are on their way to a shard or wait there. A source takes one for each chunk,
+    /// The model's share of the shards: permits for chunks that are on their way to a shard or wait there. A source takes one for each chunk,
     /// so that chunks of a slow model leave the inboxes of the shards to the others.
     pub share: Arc<Semaphore>,
     /// Room for windows of streams that are ahead of real time, between their source and the end of the inference: a few batches. A source takes

@@ -6,7 +6,7 @@
 //!
 //! Invariants: a job needs room in each sink of its stream before it takes a place in the model's queue, so the publish stage never waits for a
 //! sink; streams that wait for the same queue take turns, and a job of another stream of the shard goes behind them. The backlog is bounded: each
-//! waiting chunk holds a place of its model's share ([`ServedModel::share`]), so that one model's chunks leave the inbox to the others.
+//! waiting chunk holds a permit of its model's share ([`ServedModel::share`]), so that one model's chunks leave the inbox to the others.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -23,7 +23,7 @@ use crate::stream::{BadChunk, MemoryBudget};
 /// The samples of a piece, one buffer of equal length per channel.
 type Piece = Vec<Vec<f32>>;
 
-/// What a file has come to.
+/// The result of a step of a decoding.
 pub(super) enum Decoded {
     /// It was checked.
     Opened(Result<ClientFile, BadChunk>),

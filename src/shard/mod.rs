@@ -3,10 +3,10 @@
 //! Input: chunks of any source, in order for each stream. Output: one job a window to its model's batcher, refusals to the source, and reports to the
 //! reader of a partition.
 //!
-//! In data order: `threads` (which thread owns a stream) → `message` (what it receives) → `shard` (the streams of one thread; `shard_files` their files) → `open_stream` (one stream
-//! with its source) → `output` (its windows become jobs) → `backlog` (jobs without room wait, with their stream). `shadow_stream` feeds models on trial,
-//! `call_marks` and `stream_reports` are what the summaries, the
-//! reader of a partition and the metrics receive of a stream, `scratch_pool` holds the buffers that a thread's streams share, and `report` is what the reader of a partition receives.
+//! In data order: `threads` (which thread owns a stream) → `message` (what it receives) → `shard` (the streams of one thread; `shard_files`
+//! their files) → `open_stream` (one stream with its source) → `output` (its windows become jobs) → `backlog` (jobs without room wait, with
+//! their stream). `shadow_stream` feeds models on trial. `call_marks` sends the markers of summaries, `stream_reports` the reports and metrics of
+//! a stream; `report` defines the messages to the reader of a partition. `scratch_pool` holds the buffers that the streams of a thread share.
 
 mod backlog;
 #[cfg(test)]

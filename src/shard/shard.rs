@@ -40,7 +40,7 @@ pub struct Shard {
 pub(super) enum Next {
     /// A full queue has room.
     Room(Room),
-    /// A file has come further.
+    /// A step of a decoding has ended.
     Decoded(Step),
     /// So many messages have come; none where the inbox is closed.
     Messages(usize),
@@ -244,7 +244,7 @@ impl Shard {
         match &envelope.source {
             ChunkSource::Session { refusals, .. } => {
                 // The first refusal ends the session. If the session has ended already, no component needs the reason.
-                let _ = refusals.try_send(bad);
+                let _ = refusals.try_send(Box::new(bad));
             }
             ChunkSource::Kafka { assignment, offset } => self.reports_to.report(PartitionReport::Refused {
                 assignment: *assignment,

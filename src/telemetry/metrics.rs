@@ -50,7 +50,7 @@ mod names {
     pub const FEATURE_SECONDS: &str = "affectd_feature_seconds";
     /// Time from a window's completion to its event's publication.
     pub const END_TO_END_SECONDS: &str = "affectd_end_to_end_seconds";
-    /// Records between the position and the partition's end.
+    /// Records between the lowest unsettled offset and the partition's end.
     pub const KAFKA_LAG: &str = "affectd_kafka_lag";
     /// Commits of offsets that the broker acknowledged.
     pub const KAFKA_COMMITS_TOTAL: &str = "affectd_kafka_commits_total";
@@ -159,7 +159,7 @@ pub const METRICS: &[Metric] = &[
     metric(INFERENCE_SECONDS, Histogram(LATENCY), &[("model", &[])], Unit::Seconds, "Time of one run of the model: on a CPU of up to four windows"),
     metric(FEATURE_SECONDS, Histogram(WORK), &[], Unit::Seconds, "Time to turn one chunk into frames and windows"),
     metric(END_TO_END_SECONDS, Histogram(LATENCY), &[], Unit::Seconds, "Time from a window's completion to its event's publication"),
-    metric(KAFKA_LAG, Level, &[("partition", &[])], Unit::Count, "Records between the position and the partition's end"),
+    metric(KAFKA_LAG, Level, &[("partition", &[])], Unit::Count, "Records between the lowest unsettled offset and the partition's end"),
     metric(KAFKA_COMMITS_TOTAL, Counter, &[], Unit::Count, "Commits of offsets acknowledged"),
     metric(KAFKA_REFUSED_TOTAL, Counter, &[("outcome", &["retried", "reduced", "dropped"])], Unit::Count, "Events and dead letters that the brokers refused, by what was done with them"),
     metric(KAFKA_COMMIT_SECONDS, Histogram(LATENCY), &[], Unit::Seconds, "Time of one commit; exactly once, of one transaction"),
@@ -174,7 +174,7 @@ pub const METRICS: &[Metric] = &[
     metric(KAFKA_REBALANCES_TOTAL, Counter, &[("kind", &["assigned", "revoked", "lost"])], Unit::Count, "Changes of the partitions that this daemon reads"),
     metric(MODEL_INFO, Level, &[("name", &[]), ("version", &[]), ("engine", &[]), ("device", &[])], Unit::Count, "Models in use: 1"),
     metric(OUT_OF_DOMAIN_STREAMS, Level, &[], Unit::Count, "Open streams whose audio has not resembled the model's training data for publish.out_of_domain_after"),
-    metric(SHADOW_WINDOWS_TOTAL, Counter, &[("model", &[]), ("outcome", &[])], Unit::Count, "Windows that a shadow saw, by whether it named the default model's emotion"),
+    metric(SHADOW_WINDOWS_TOTAL, Counter, &[("model", &[]), ("outcome", &[])], Unit::Count, "Windows that a shadow received, by whether it named the default model's emotion"),
     metric(MODEL_RELOADS_TOTAL, Counter, &[("outcome", &["ok", "failed"])], Unit::Count, "Attempts to load another model"),
     metric(TLS_HANDSHAKES_FAILED_TOTAL, Counter, &[("reason", &["error", "timeout"])], Unit::Count, "TLS handshakes of clients that failed"),
     metric(AUTH_FAILURES_TOTAL, Counter, &[("reason", &[])], Unit::Count, "Requests that were not authorised"),
@@ -320,7 +320,7 @@ pub fn kafka_offset_reset(reason: &'static str, skipped: u64) {
     counter!(KAFKA_SKIPPED_RECORDS_TOTAL).increment(skipped);
 }
 
-/// Sets the number of records between the committed position and the end of a partition.
+/// Sets the number of records between the lowest unsettled offset and the end of a partition.
 pub fn kafka_lag(partition: i32, records: u64) {
     gauge!(KAFKA_LAG, "partition" => partition.to_string()).set(records as f64);
 }

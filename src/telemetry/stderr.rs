@@ -75,7 +75,7 @@ fn write_all(inbox: &Receiver<Item>) {
         match item {
             // Where no reader is left, lines are dropped.
             Item::Line(line) => _ = stderr.write_all(&line),
-            // The other side has stopped to wait.
+            // The other side may no longer wait.
             Item::Flush(written) => _ = written.try_send(()),
         }
         let dropped = DROPPED.swap(0, Ordering::Relaxed);

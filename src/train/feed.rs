@@ -22,7 +22,7 @@ use super::network::{Network, NetworkInput};
 pub(super) enum Feed {
     /// The windows, augmented for each batch.
     Windows,
-    /// The windows or one of their augmented copies, at random. `pooled` tells whether they are embeddings.
+    /// The windows or one of their augmented copies, at random. `pooled`: whether they are embeddings.
     Copies { pooled: bool },
     /// Precomputed statistics, `[windows * width]` each, of the original and of the augmented windows.
     Statistics { unchanged: Vec<f32>, augmented: Vec<f32>, width: usize },

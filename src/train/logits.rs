@@ -1,4 +1,4 @@
-//! What the contract says about the logits of the training data, which adaptation to a stream leaves in place.
+//! The statistics of the logits of the training data in the contract, which adaptation to a stream uses.
 //!
 //! Input: the windows of a corpus that the network was not trained on, with their logits and the temperature. Output: the mean logit of each
 //! label, and the variance of one speaker's logits. Invariant: both are in the logits of [`crate::publish::adaptation`], as a stream is adapted.

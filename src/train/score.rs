@@ -11,9 +11,9 @@ use crate::evaluation::{Metrics, ScoredClip};
 pub struct Score {
     /// The share of clips that are predicted correctly.
     pub accuracy: f64,
-    /// UAR: the unweighted mean of recall over the labels.
+    /// UAR: the unweighted mean of recall over the labels that occur.
     pub unweighted_average_recall: f64,
-    /// The unweighted mean of F1 over the labels.
+    /// The unweighted mean of F1 over the labels that occur or are predicted.
     pub macro_f1: f64,
     /// The mean negative log-likelihood of the true labels.
     pub loss: f64,

@@ -113,7 +113,7 @@ impl Waveform {
         (!features.is_empty()).then(|| paced(features))
     }
 
-    /// Returns the augmented samples, at most as many as the given ones, or `None` where no augmentation was drawn.
+    /// Returns the augmented samples, at most `samples / pitch` and at least `n_fft` of them, or `None` where no augmentation was drawn.
     pub fn change(&self, samples: &[i16], rng: &mut StdRng) -> Option<Changed> {
         let mut changed = samples.iter().map(|&it| f32::from(it) / 32_768.0).collect::<Vec<f32>>();
         let pitch = self.change_pitch(&mut changed, rng);

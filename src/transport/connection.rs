@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use super::connections::Place;
+use super::connections::ConnectionPermit;
 
 /// How long a connection may do nothing.
 #[derive(Debug, Clone, Copy)]
@@ -86,21 +86,21 @@ pub struct TcpConnection {
     /// Bytes of the preface that have not come.
     missing: usize,
     timer: Pin<Box<Sleep>>,
-    place: Place,
+    permit: ConnectionPermit,
 }
 
 impl TcpConnection {
-    pub(super) fn new(stream: TcpStream, place: Place, timeouts: ReadTimeouts) -> Self {
+    pub(super) fn new(stream: TcpStream, permit: ConnectionPermit, timeouts: ReadTimeouts) -> Self {
         let calls = ConnectionCalls::default();
         calls.note_end();
         let timer = Box::pin(tokio::time::sleep(timeouts.preface));
-        Self { stream, calls, timeouts, missing: timeouts.preface_bytes, timer, place }
+        Self { stream, calls, timeouts, missing: timeouts.preface_bytes, timer, permit }
     }
 
     /// Returns the address of the client.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
-        self.place.peer()
+        self.permit.peer()
     }
 
     /// Returns the count of the connection's calls.

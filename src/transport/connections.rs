@@ -1,6 +1,6 @@
 //! Accepted connections of one port, within limits.
 //!
-//! Input: a bound port. Output: connections, each with a place among the open ones. Invariants: accepting never ends and never spins, also where the
+//! Input: a bound port. Output: connections, each with a permit of the open ones. Invariants: accepting never ends and never spins, also where the
 //! process has no descriptor left; a connection that does not begin its protocol in time, or has no call for long, is closed by its own read.
 
 use std::collections::HashMap;
@@ -54,9 +54,9 @@ struct Counts {
     by_peer: HashMap<IpAddr, usize>,
 }
 
-/// A connection's place among the open ones, until it is dropped.
+/// The permit of an open connection, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionPermit {
     open: Arc<OpenConnections>,
     address: SocketAddr,
     peer: IpAddr,
@@ -91,7 +91,7 @@ impl Connections {
 
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr) -> Option<TcpConnection> {
         let ConnectionLimits { server, max, max_per_peer, timeouts } = self.limits;
-        let Some(place) = Place::take(&self.open, peer, (max, max_per_peer), server) else {
+        let Some(permit) = ConnectionPermit::take(&self.open, peer, (max, max_per_peer), server) else {
             metrics::connection_refused(server);
             self.log(&format!(
                 "closed a connection of {peer}: {max} are allowed, {max_per_peer} of one address"
@@ -100,7 +100,7 @@ impl Connections {
         };
         // Small frames, such as the event of a window, must not wait for more data.
         let _ = stream.set_nodelay(true);
-        Some(TcpConnection::new(stream, place, timeouts))
+        Some(TcpConnection::new(stream, permit, timeouts))
     }
 
     fn log(&mut self, message: &str) {
@@ -123,8 +123,8 @@ impl OpenConnections {
     }
 }
 
-impl Place {
-    /// Takes a place; `None` where `limits` (all, of one address) are reached.
+impl ConnectionPermit {
+    /// Takes a permit; `None` where `limits` (all, of one address) are reached.
     fn take(
         open: &Arc<OpenConnections>,
         address: SocketAddr,
@@ -145,14 +145,14 @@ impl Place {
     }
 }
 
-impl Place {
+impl ConnectionPermit {
     /// Returns the address of the client.
     pub fn peer(&self) -> SocketAddr {
         self.address
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let peer = self.peer;
         self.open.change(|counts| {
@@ -172,9 +172,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_limited_in_all_and_by_address_and_come_free_again() {
+    fn connections_are_limited_in_all_and_by_address_and_come_free_again() {
         let open = Arc::default();
-        let take = |last: u8| Place::take(&open, ([127, 0, 0, last], 0).into(), (3, 2), "test");
+        let take = |last: u8| ConnectionPermit::take(&open, ([127, 0, 0, last], 0).into(), (3, 2), "test");
         let first = [take(1).unwrap(), take(1).unwrap()];
         assert!(take(1).is_none(), "two of one address are open");
         let _other = take(2).unwrap();

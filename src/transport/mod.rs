@@ -1,7 +1,8 @@
 //! Transports: how clients reach the daemon.
 //!
-//! [`grpc`] carries recognition, evaluation, events, health and reflection; [`ingest`] accepts calls over WebSocket on the port of HTTP, and over AudioSocket; [`http`] serves recordings, metrics and health to people and monitors. `connections` accepts
-//! the connections of both within limits, and [`Listener`] adds TLS where it is configured.
+//! [`grpc`] carries recognition, evaluation, events, calls, health and reflection; [`ingest`] accepts calls over WebSocket on the
+//! port of HTTP, and over AudioSocket; [`http`] serves recordings, summaries, the page, metrics and health. `connections` accepts
+//! the connections of all servers within limits, and [`Listener`] adds TLS where it is configured.
 
 mod connection;
 pub mod connections;

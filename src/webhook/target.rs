@@ -62,7 +62,7 @@ pub enum PostError {
 }
 
 impl PostError {
-    /// Returns whether the receiver wants no more requests, so that none is repeated.
+    /// Returns whether the receiver has answered 410 Gone, so that no request is repeated.
     #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Status(StatusCode::GONE))

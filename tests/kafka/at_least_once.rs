@@ -8,11 +8,11 @@ use affectd::audio::{AudioFormat, Encoding};
 use affectd::stream::Chunk;
 use proptest::prelude::*;
 
+use crate::support::partition_fixture::IDLE_MS;
 use crate::support::partition_fixture::broker::{Broker, BrokerOutcome};
 use crate::support::partition_fixture::input::{Gating, Input, setup};
 use crate::support::partition_fixture::reader::Reader;
 use crate::support::partition_fixture::script::{Event, run};
-use crate::support::partition_fixture::IDLE_MS;
 use crate::support::speech_fixture::Part::{Silence, Speech};
 use crate::support::speech_fixture::talk;
 

@@ -1,6 +1,6 @@
 //! The alert that the value of a rule raises or clears, and the state that holds it.
 //!
-//! Input: the states of a stream's channels, and the value of a rule at one place. Output: the changed state, and the alert. Pure.
+//! Input: the states of a stream's channels, and the value of a rule at one point. Output: the changed state, and the alert. Pure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::stream::{AlertState, ChannelStates, RuleState, StreamInfo};
 const MOST_ALERTS: usize = 100;
 
 /// Where a rule is evaluated, and the state that it has there.
-pub(super) struct Place<'a> {
+pub(super) struct EvaluationPoint<'a> {
     pub rule: &'a Rule,
     /// The channel whose state holds that of the rule.
     pub holder: u32,
@@ -44,29 +44,29 @@ pub(super) fn channel_name(stream: &StreamInfo, channel: u32) -> String {
 pub(super) fn apply(
     states: &mut ChannelStates,
     stream: &StreamInfo,
-    place: &Place<'_>,
+    point: &EvaluationPoint<'_>,
     reading: Option<Reading>,
 ) -> Option<Arc<Alert>> {
-    let key = match place.channel {
-        Some(channel) => format!("{channel}:{}", place.rule.name),
-        None => format!("*:{}", place.rule.name),
+    let key = match point.channel {
+        Some(channel) => format!("{channel}:{}", point.rule.name),
+        None => format!("*:{}", point.rule.name),
     };
-    let known = states.of(place.holder).alerts.is_some_and(|state| state.rules.contains_key(&key));
+    let known = states.of(point.holder).alerts.is_some_and(|state| state.rules.contains_key(&key));
     if reading.is_none() && !known {
         return None;
     }
-    let state: &mut RuleState = alerts_of(states, place.holder).rules.entry(key.clone()).or_default();
-    match step(place.rule, state, reading, place.at)? {
+    let state: &mut RuleState = alerts_of(states, point.holder).rules.entry(key.clone()).or_default();
+    match step(point.rule, state, reading, point.at)? {
         Change::Raise { value, start, first_evidence } => {
-            let name = match (place.channel, &place.rule.channel) {
+            let name = match (point.channel, &point.rule.channel) {
                 (Some(channel), _) => channel_name(stream, channel),
                 (None, ChannelChoice::Both) => "both".to_owned(),
                 (None, _) => String::new(),
             };
-            let mut alert = new_alert(place.rule, stream, name, first_evidence);
-            (alert.value, alert.start, alert.raised_at) = (rounded(value), time(start), time(place.at));
-            alert.event_ids = event_ids(states, place.channel, (start, place.at));
-            let holder = alerts_of(states, place.holder);
+            let mut alert = new_alert(point.rule, stream, name, first_evidence);
+            (alert.value, alert.start, alert.raised_at) = (rounded(value), time(start), time(point.at));
+            alert.event_ids = event_ids(states, point.channel, (start, point.at));
+            let holder = alerts_of(states, point.holder);
             holder.rules.entry(key).or_default().raised = Some(alert.alert_id.clone());
             if holder.alerts.len() >= MOST_ALERTS
                 && let Some(oldest) = holder.alerts.iter().position(|it| it.state == CLEARED)
@@ -80,8 +80,8 @@ pub(super) fn apply(
         Change::Clear { value } => {
             let id = state.raised.take()?;
             let alert =
-                alerts_of(states, place.holder).alerts.iter_mut().rev().find(|it| it.alert_id == id)?;
-            close(alert, value, place.at);
+                alerts_of(states, point.holder).alerts.iter_mut().rev().find(|it| it.alert_id == id)?;
+            close(alert, value, point.at);
             Some(published(alert, stream))
         }
     }

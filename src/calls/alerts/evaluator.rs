@@ -14,7 +14,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::alert::{CLEARED, MOST_EVENTS, RAISED};
-use super::change::{Place, alerts_of, apply, channel_name, close, published};
+use super::change::{EvaluationPoint, alerts_of, apply, channel_name, close, published};
 use super::options::Kind;
 use super::reading::{Reading, Times, Track, of_call, of_channel};
 use super::rule::{Part, Rule};
@@ -114,8 +114,8 @@ impl AlertEvaluator {
                     with_track(seen.stream, (seen.channel, &state), |it| of_channel(rule, it, times));
                 drop(state);
                 let (holder, channel) = (seen.channel, Some(seen.channel));
-                let place = Place { rule, holder, channel, at: seen.end };
-                changes.extend(apply(states, seen.stream, &place, reading));
+                let point = EvaluationPoint { rule, holder, channel, at: seen.end };
+                changes.extend(apply(states, seen.stream, &point, reading));
             }
         }
         if seen.channel + 1 == seen.channels && self.rules.iter().any(Rule::spans_channels) {
@@ -197,8 +197,8 @@ impl AlertEvaluator {
             let rules = self.rules.iter().filter(|rule| rule.spans_channels());
             for rule in rules.filter(|rule| !matches!(rule.part, Part::Last(_))) {
                 for (channel, reading) in readings(states, stream, rule, Times { from: 0, at }) {
-                    let place = Place { rule, holder, channel, at };
-                    changes.extend(apply(states, stream, &place, reading));
+                    let point = EvaluationPoint { rule, holder, channel, at };
+                    changes.extend(apply(states, stream, &point, reading));
                 }
             }
         }
@@ -228,8 +228,8 @@ fn evaluate_last(
     let holder = u32::try_from(states.iter().count().saturating_sub(1)).unwrap_or(0);
     for at in ends {
         for (channel, reading) in readings(states, stream, rule, Times { from, at }) {
-            let place = Place { rule, holder: channel.unwrap_or(holder), channel, at };
-            changes.extend(apply(states, stream, &place, reading));
+            let point = EvaluationPoint { rule, holder: channel.unwrap_or(holder), channel, at };
+            changes.extend(apply(states, stream, &point, reading));
         }
     }
 }

@@ -131,7 +131,7 @@ impl Audit {
         self.findings.iter().filter(move |finding| finding.kind == kind)
     }
 
-    /// Returns the findings whose clips are excluded from training and evaluation and evaluation.
+    /// Returns the findings whose clips are excluded from training and evaluation.
     pub fn left_out(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.kind.is_left_out())
     }

@@ -52,7 +52,7 @@ pub(super) fn run(model: &ModelProto, contract: &Contract, engine: &config::Engi
 }
 
 impl Trial {
-    /// Returns the first output `[batch, frames, width]`. `names` are those of the outputs; `named` tells whether the user
+    /// Returns the first output `[batch, frames, width]`. `names` are those of the outputs; `named`: whether the user
     /// has named the only one.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! A stream whose audio arrives from telephony, from its first audio to its last event.
 //!
 //! Input: audio and the end, which a connection adds without waiting. Output: a session on a task of its own, and its outcome. Invariants: events
-//! are taken at once, because telephony does not receive them; what the configuration says about personal attributes is applied.
+//! are taken at once, because telephony does not receive them; `[privacy]` of the configuration is applied to personal attributes.
 
 use std::convert::Infallible;
 use std::sync::Arc;

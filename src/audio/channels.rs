@@ -121,6 +121,20 @@ pub fn channel_names(list: &str) -> Vec<String> {
     list.split(',').map(|name| name.trim().to_owned()).collect()
 }
 
+/// Returns the mean of all channels, which have the same length.
+#[must_use]
+pub fn mean_of_channels(channels: &[Vec<f32>]) -> Vec<f32> {
+    match channels {
+        [] => Vec::new(),
+        [only] => only.clone(),
+        [first, ..] => {
+            let share = 1.0 / channels.len() as f32;
+            let at = |index: usize| channels.iter().map(|channel| channel[index]).sum::<f32>() * share;
+            (0..first.len()).map(at).collect()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,10 +13,7 @@ use super::summary_channel::{Channel, distinct, join};
 use super::talk::{self, Span};
 use super::{CallKey, EndedCall, EndedStream, Options};
 use crate::proto;
-use crate::stream::ChannelTotals;
-
-/// Namespace of the ids of summaries: UUIDv5 of the DNS name `affectd` in the DNS namespace, as that of events.
-const NAMESPACE: Uuid = Uuid::from_u128(0x8037_025d_6c45_53c9_8713_b0c0_9f48_c528);
+use crate::stream::{ChannelTotals, ID_NAMESPACE};
 
 /// Returns the summary of a call. `model` names the model where no window was analysed.
 #[must_use]
@@ -61,7 +58,7 @@ fn summary_id(CallKey { owner, call_id }: &CallKey, model: &str) -> Uuid {
     // The lengths in front make the texts of any two calls differ; no event's text begins like this.
     let name = format!("call:{}:{call_id}/{model}", call_id.len());
     let owned = format!("@{}:{owner}/{name}", owner.len());
-    Uuid::new_v5(&NAMESPACE, if owner.is_empty() { name } else { owned }.as_bytes())
+    Uuid::new_v5(&ID_NAMESPACE, if owner.is_empty() { name } else { owned }.as_bytes())
 }
 
 /// Returns the totals of the channels of a stream; `None` for a channel without any.

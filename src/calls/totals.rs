@@ -3,14 +3,13 @@
 //! Input: what was measured of the window and its event. Output: the changed totals. Pure.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{Options, loudness, valence};
 use crate::proto::EmotionEvent;
 use crate::serving::WindowEnvelope;
 use crate::stream::{ChannelState, ChannelTotals, CountedWindow, StreamInfo};
 use crate::vad::add_to_fingerprint;
-use crate::window::Activity;
+use crate::window::{Activity, milliseconds};
 
 /// The emotions of one channel that are told apart; further ones would not fit the windows' one byte.
 const MOST_EMOTIONS: usize = 250;
@@ -108,8 +107,4 @@ fn emotion_index(totals: &mut ChannelTotals, emotion: &str) -> Option<u8> {
         totals.emotions.len() - 1
     });
     u8::try_from(index).ok()
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

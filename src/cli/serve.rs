@@ -27,14 +27,7 @@ pub async fn run(_args: Args, context: super::Context) -> anyhow::Result<()> {
     context.loaded.check_exposure()?;
     check(&context.loaded)?;
     let config = context.loaded.config;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let shutdown = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
+    let shutdown = super::signal()?;
     raise_descriptor_limit();
     let listeners = Listeners {
         grpc: bind("grpc.address", config.grpc.address).await?,

@@ -7,7 +7,7 @@
 use prost::bytes::Bytes;
 
 use super::EvaluationError;
-use crate::audio::{self, AudioFormat, Encoding, Planar};
+use crate::audio::{self, AudioFormat, Encoding, Planar, mean_of_channels};
 use crate::datasets;
 use crate::stream::{BadChunk, Chunk, Scratch, StreamFrontEnd, StreamSetup};
 use crate::window::Window;
@@ -115,22 +115,9 @@ impl ClipFrontEnd {
 pub(super) fn mixed_down(format: AudioFormat, bytes: &Bytes) -> Result<(Vec<f32>, u32), String> {
     if format.is_file() {
         let file = audio::decode_bytes(bytes.clone(), None).map_err(|error| error.problem.to_string())?;
-        return Ok((mean(&file.channels), file.sample_rate_hz));
+        return Ok((mean_of_channels(&file.channels), file.sample_rate_hz));
     }
     let mut planar = Planar::new();
     audio::decode(format, bytes, &mut planar).map_err(|error| error.to_string())?;
-    Ok((mean(planar.channels()), format.sample_rate_hz()))
-}
-
-/// Returns the mean of all channels.
-pub(super) fn mean(channels: &[Vec<f32>]) -> Vec<f32> {
-    match channels {
-        [] => Vec::new(),
-        [only] => only.clone(),
-        [first, ..] => {
-            let share = 1.0 / channels.len() as f32;
-            let at = |index: usize| channels.iter().map(|channel| channel[index]).sum::<f32>() * share;
-            (0..first.len()).map(at).collect()
-        }
-    }
+    Ok((mean_of_channels(planar.channels()), format.sample_rate_hz()))
 }

@@ -10,9 +10,9 @@ use prost::bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::clip::{mean, mixed_down};
+use super::clip::mixed_down;
 use super::{ClipFrontEnd, EvaluationError, LabelledClip};
-use crate::audio::{AudioFormat, ChannelLayout, FileError};
+use crate::audio::{AudioFormat, ChannelLayout, FileError, mean_of_channels};
 use crate::batch::Job;
 use crate::batch::ReplyOrigin;
 use crate::model::{Contract, EngineError, Prediction};
@@ -217,7 +217,7 @@ enum Source {
 /// Passes the mean of a file's channels on, piece by piece, until the recipient needs no more.
 async fn pass_on(file: &mut ClientFile, pieces: mpsc::Sender<Vec<f32>>) -> Result<(), FileError> {
     while let Some(piece) = file.next().await? {
-        if pieces.send(mean(&piece)).await.is_err() {
+        if pieces.send(mean_of_channels(&piece)).await.is_err() {
             break;
         }
     }

@@ -17,6 +17,7 @@ use crate::serving::{CallMarker, EventSender, Recipient, SinkEvent, SinkMessage,
 use crate::stream::{ChannelStates, StreamInfo};
 use crate::telemetry::metrics;
 use crate::webhook::WebhookSender;
+use crate::window::milliseconds;
 
 /// How soon a summary that found a sink full is tried again.
 const RETRY: Duration = Duration::from_millis(50);
@@ -190,8 +191,4 @@ impl CallStage {
             }
         }
     }
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -14,9 +14,7 @@ use super::{Options, TrainedLabels};
 use crate::model::Contract;
 use crate::proto::{EmotionEvent, EmotionScore, EmotionValue};
 use crate::serving::WindowEnvelope;
-
-/// Namespace of event ids: UUIDv5 of the DNS name `affectd` in the DNS namespace.
-const NAMESPACE: Uuid = Uuid::from_u128(0x8037_025d_6c45_53c9_8713_b0c0_9f48_c528);
+use crate::stream::ID_NAMESPACE;
 
 /// Makes the events of one model.
 #[derive(Debug, Clone)]
@@ -144,7 +142,7 @@ impl EventFactory {
         // Two principals may have streams of one id. A name without an owner begins with a digit.
         let owned = format!("@{}:{owner}/{name}", owner.len());
         let name = if owner.is_empty() { name } else { owned };
-        Uuid::new_v5(&NAMESPACE, name.as_bytes())
+        Uuid::new_v5(&ID_NAMESPACE, name.as_bytes())
     }
 
     /// Returns the event of a window; without scores where it is silent.
@@ -249,11 +247,6 @@ mod tests {
             variance: None,
             out_of_domain_above: Some(1.0),
         }
-    }
-
-    #[test]
-    fn the_namespace_is_the_uuid_of_affectd() {
-        assert_eq!(NAMESPACE, Uuid::new_v5(&Uuid::NAMESPACE_DNS, b"affectd"));
     }
 
     #[test]

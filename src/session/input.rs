@@ -87,7 +87,8 @@ pub struct InputSession {
     registry: Arc<ModelRegistry>,
     route: Route,
     refused: mpsc::Receiver<Box<BadChunk>>,
-    stream: Option<OpenedStream>,
+    /// Boxed, because the future of a session holds the session more than once.
+    stream: Option<Box<OpenedStream>>,
 }
 
 impl InputSession {
@@ -162,7 +163,7 @@ impl InputSession {
 
     /// Notes how the stream ends, for the summary of its call.
     fn note_end(&self, reason: EndReason) {
-        if let Some(call) = self.stream.as_ref().and_then(OpenedStream::call) {
+        if let Some(call) = self.stream.as_deref().and_then(OpenedStream::call) {
             call.end(reason);
         }
     }
@@ -201,7 +202,7 @@ impl InputSession {
             Some(stream) => stream,
             None => {
                 let opened = OpenedStream::open(&self.links, &self.registry, &self.route, &mut chunk)?;
-                self.stream.insert(opened)
+                self.stream.insert(Box::new(opened))
             }
         };
         stream.accept(chunk).await

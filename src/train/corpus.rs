@@ -16,7 +16,7 @@ use super::architecture::NetworkKind;
 use super::cache::Cache;
 use super::cut::{CutClip, CutWindow};
 use super::progress;
-use crate::audio::{ResamplerPlan, decode_bytes, resample};
+use crate::audio::{ResamplerPlan, decode_bytes, mean_of_channels, resample};
 use crate::datasets::Clip;
 use crate::features::{FrameKind, FrontEnd, MfccOptions, features_with_deltas};
 use crate::model::{Contract, Input, WindowShape};
@@ -243,12 +243,6 @@ pub(super) fn samples(bytes: &[u8], clip: &Clip, sample_rate_hz: u32) -> anyhow:
     let mono = mean_of_channels(&recording.channels);
     let plan = Arc::new(ResamplerPlan::new(recording.sample_rate_hz, sample_rate_hz));
     Ok(if plan.is_identity() { mono } else { resample(&plan, &mono) })
-}
-
-fn mean_of_channels(channels: &[Vec<f32>]) -> Vec<f32> {
-    let scale = 1.0 / channels.len().max(1) as f32;
-    let length = channels.first().map_or(0, Vec::len);
-    (0..length).map(|at| channels.iter().map(|channel| channel[at]).sum::<f32>() * scale).collect()
 }
 
 /// Cuts a clip into windows, at least one, and computes their features.

@@ -151,6 +151,12 @@ pub fn time_of(samples: u64, rate_hz: u32) -> Duration {
     Duration::new(samples / rate, ((samples % rate) * 1_000_000_000 / rate) as u32)
 }
 
+/// Converts a time to whole milliseconds, at most `u64::MAX`.
+#[must_use]
+pub fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Converts a time to samples at `rate_hz`, rounded to the nearest.
 #[must_use]
 pub fn whole_samples(time: Duration, rate_hz: u32) -> u64 {

@@ -16,7 +16,7 @@ mod windower;
 pub use activity::Activity;
 pub(crate) use channel_windower::{ChannelScratch, ChannelWindower};
 pub use error::GeometryError;
-pub use geometry::{MAX_HOP, WindowGeometry, WindowSpan, time_of, whole_samples};
+pub use geometry::{MAX_HOP, WindowGeometry, WindowSpan, milliseconds, time_of, whole_samples};
 pub use options::Options;
 pub use window::Window;
 pub(crate) use window::{needed_from, window};

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::rule::Rule;
 use crate::proto::Alert;
-use crate::stream::StreamInfo;
+use crate::stream::{ID_NAMESPACE, StreamInfo};
 
 /// The state of an alert whose rule applies.
 pub const RAISED: &str = "raised";
@@ -15,9 +15,6 @@ pub const CLEARED: &str = "cleared";
 
 /// Events that an alert names at most.
 pub(super) const MOST_EVENTS: usize = 20;
-
-/// Namespace of the ids of alerts: UUIDv5 of the DNS name `affectd` in the DNS namespace, as that of events.
-const NAMESPACE: Uuid = Uuid::from_u128(0x8037_025d_6c45_53c9_8713_b0c0_9f48_c528);
 
 /// Returns a raised alert without value, times and events. `first_evidence` is a time of the stream in milliseconds.
 pub(super) fn new_alert(
@@ -40,7 +37,7 @@ pub(super) fn new_alert(
         channel_name.len(),
     );
     Alert {
-        alert_id: Uuid::new_v5(&NAMESPACE, id.as_bytes()).to_string(),
+        alert_id: Uuid::new_v5(&ID_NAMESPACE, id.as_bytes()).to_string(),
         state: RAISED.to_owned(),
         rule: rule.name.to_string(),
         priority: rule.priority.name().to_owned(),

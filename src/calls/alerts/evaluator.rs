@@ -9,7 +9,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -23,6 +22,7 @@ use crate::serving::WindowEnvelope;
 use crate::stream::{
     AlertState, AlertWindow, AudioMark, ChannelState, ChannelStates, ChannelTotals, StreamInfo,
 };
+use crate::window::milliseconds;
 
 /// The windows by which a channel may be ahead of another one whose audio it is compared with.
 const MOST_MARKS: usize = 16;
@@ -48,7 +48,6 @@ impl<'a> Seen<'a> {
     /// Returns a window with its event; `None` where nothing is measured, because the stream is part of no call.
     #[must_use]
     pub fn of(envelope: &'a WindowEnvelope, event: Option<&'a EmotionEvent>) -> Option<Self> {
-        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Some(Self {
             stream: &envelope.stream,
             channel: envelope.channel,
@@ -162,8 +161,7 @@ impl AlertEvaluator {
         }
         state.end = state.end.max(seen.end);
         let Some(event) = seen.event.filter(|event| !event.scores.is_empty()) else { return };
-        let stages = [&event.smoothed_scores, &event.adapted_scores];
-        let scores = stages.into_iter().find(|scores| !scores.is_empty()).unwrap_or(&event.scores);
+        let scores = event.deciding_scores();
         let probability = |emotion: &String| {
             let score = scores.iter().find(|score| score.emotion == *emotion);
             score.map_or(0, |score| (f64::from(score.probability).clamp(0.0, 1.0) * 1e6).round() as u32)

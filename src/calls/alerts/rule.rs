@@ -3,10 +3,10 @@
 //! Input: [`AlertOptions`]. Output: a [`Rule`], or the [`Contradiction`]. Pure. Times are milliseconds.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::options::{AlertOptions, Kind, Priority};
 use super::sentence::Written;
+use crate::window::milliseconds;
 
 /// Windows that a value needs where `min_windows` is not set.
 const MIN_WINDOWS: u64 = 3;
@@ -286,8 +286,4 @@ fn part(options: &AlertOptions) -> Result<Part, Contradiction> {
         (None, Some(last)) => Ok(Part::Last(milliseconds(last))),
         (None, None) => Ok(Part::Whole),
     }
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -14,6 +14,7 @@ mod audiohook_signature;
 mod audiosocket;
 mod audiosocket_calls;
 mod audiosocket_frame;
+mod encoding_name;
 mod intake;
 mod live_stream;
 mod options;

@@ -9,7 +9,8 @@ use std::collections::HashMap;
 
 use serde_json::Value as Json;
 
-use crate::audio::{AudioFormat, BadAudio, Encoding};
+use super::encoding_name::encoding;
+use crate::audio::{AudioFormat, BadAudio};
 use crate::telemetry::excerpt;
 
 /// The rate where nothing declares one.
@@ -150,18 +151,6 @@ impl Declaration {
     }
 }
 
-/// Returns the encoding with this name, in any case and also as a media type; `None` where it is not supported.
-fn encoding(name: &str) -> Option<Encoding> {
-    let name = name.to_ascii_lowercase();
-    let name = name.strip_prefix("audio/").unwrap_or(&name);
-    match name.strip_prefix("x-").unwrap_or(name) {
-        "linear16" | "l16" | "slin" | "pcm" => Some(Encoding::PcmS16Le),
-        "mulaw" | "ulaw" | "pcmu" | "basic" => Some(Encoding::MuLaw),
-        "alaw" | "pcma" => Some(Encoding::ALaw),
-        _ => None,
-    }
-}
-
 /// Returns the encoding and the rate of a format of Asterisk; `None` where it is not supported.
 fn asterisk_format(name: &str) -> Option<(&'static str, u32)> {
     let name = name.to_ascii_lowercase();
@@ -181,6 +170,7 @@ fn asterisk_format(name: &str) -> Option<(&'static str, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audio::Encoding;
 
     fn query(pairs: &[(&str, &str)]) -> HashMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()

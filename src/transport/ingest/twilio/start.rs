@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use serde_json::Value as Json;
 
+use super::super::encoding_name;
 use super::TrackNames;
 use super::message::{STREAM_IDS, Track, first, number, text_of};
 use crate::audio::{AudioFormat, Encoding};
@@ -138,16 +139,10 @@ fn format(json: &Json, start: &Json) -> Result<AudioFormat, Unsupported> {
 
 /// Returns the encoding that a service names; `None` for a compressed one.
 fn encoding(name: &str) -> Option<Encoding> {
-    let name = name.trim().to_ascii_lowercase();
-    let name = name.strip_prefix("audio/").unwrap_or(&name);
-    match name.strip_prefix("x-").unwrap_or(name) {
-        "mulaw" | "mu-law" | "ulaw" | "pcmu" | "basic" => Some(Encoding::MuLaw),
-        "alaw" | "a-law" | "pcma" => Some(Encoding::ALaw),
-        // Exotel describes its audio as `base64` and as `raw/slin`.
-        "l16" | "linear16" | "slin" | "raw/slin" | "pcm" | "lpcm" | "raw" | "base64" => {
-            Some(Encoding::PcmS16Le)
-        }
-        _ => None,
+    match name.trim() {
+        // Exotel describes its audio so.
+        "raw/slin" | "raw" | "base64" => Some(Encoding::PcmS16Le),
+        name => encoding_name::encoding(name),
     }
 }
 

@@ -45,6 +45,9 @@ const SESSION_TIMEOUT_MS: &str = "10000";
 const HEARTBEAT_INTERVAL_MS: &str = "500";
 /// How long a broker waits for further records where a topic is read to its end once. With the default of 500 ms the end of an idle topic comes that late.
 const READ_TO_END_WAIT_MS: &str = "10";
+/// How long an event waits for others of its partition, so that they are one request. Small requests are most of what the daemon costs the brokers.
+const EVENT_LINGER_MS: &str = "50";
+const TRANSACTION_LINGER_MS: &str = "20";
 /// How long a transaction may take. A partition whose owner died in a transaction is read on after that time.
 const TRANSACTION_TIMEOUT_MS: &str = "10000";
 /// How long the clients of the command line wait for an acknowledgement.
@@ -126,7 +129,7 @@ pub(super) fn event_producer<C: ProducerContext>(
         // again anyway, behind later ones of its stream. Shutdown does not wait for it: what is left is read again.
         .set("message.timeout.ms", "0")
         .set("queue.buffering.max.messages", "10000");
-    set_default(&mut settings, "linger.ms", "5");
+    set_default(&mut settings, "linger.ms", EVENT_LINGER_MS);
     if let Some(bytes) = batch_limit {
         set_default(&mut settings, "batch.size", &bytes.clamp(1, BATCH_BYTES).to_string());
     }
@@ -145,7 +148,8 @@ pub(super) fn transactional_producer<C: ProducerContext>(
 ) -> Result<ThreadedProducer<C>, KafkaFault> {
     let mut settings = producer_settings(kafka);
     settings.set("transactional.id", transactional_id);
-    set_default(&mut settings, "linger.ms", "1");
+    // A commit does not wait for it: the queue is flushed before.
+    set_default(&mut settings, "linger.ms", TRANSACTION_LINGER_MS);
     set_default(&mut settings, "transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
     allow_large(&mut settings);
     settings.create_with_context(context).map_err(broker(kafka, "set up the transactional producer"))

@@ -10,7 +10,8 @@ use comfy_table::{Table, presets};
 use serde_json::json;
 
 use crate::config;
-use crate::model::{Contract, Input, Model, ModelSource, OutOfDomain, TrainingLogits};
+use crate::features::MfccOptions;
+use crate::model::{Contract, Input, Model, ModelSource, OutOfDomain, TrainingLogits, WindowShape};
 
 /// Arguments of `affectd model`.
 #[derive(Debug, clap::Args)]
@@ -119,8 +120,24 @@ fn input_of(contract: &Contract) -> String {
     }
 }
 
+/// Returns the options of the frames of a model.
+fn frame_of(mfcc: &MfccOptions) -> String {
+    format!(
+        "{} samples every {}, FFT {}, {} mel bands from {} to {} Hz, {} coefficients, deltas {}",
+        mfcc.win_length,
+        mfcc.hop_length,
+        mfcc.n_fft,
+        mfcc.n_mels,
+        mfcc.f_min_hz,
+        mfcc.f_max_hz,
+        mfcc.n_mfcc,
+        mfcc.deltas
+    )
+}
+
 fn describe(source: &ModelSource, contract: &Contract) -> Vec<(&'static str, String)> {
     let seconds = |samples: usize| samples as f64 / f64::from(contract.sample_rate_hz);
+    let WindowShape { length_samples, hop_samples } = contract.window;
     let provenance = &contract.provenance;
     let metrics: Vec<String> =
         provenance.metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
@@ -131,31 +148,9 @@ fn describe(source: &ModelSource, contract: &Contract) -> Vec<(&'static str, Str
         ("input", input_of(contract)),
         ("output", format!("{:?}, temperature {}", contract.output, contract.temperature).to_lowercase()),
         ("sample rate", format!("{} Hz", contract.sample_rate_hz)),
-        (
-            "window",
-            format!(
-                "{} s every {} s",
-                seconds(contract.window.length_samples),
-                seconds(contract.window.hop_samples)
-            ),
-        ),
+        ("window", format!("{} s every {} s", seconds(length_samples), seconds(hop_samples))),
     ];
-    if let Some(mfcc) = &contract.mfcc {
-        rows.push((
-            "frame",
-            format!(
-                "{} samples every {}, FFT {}, {} mel bands from {} to {} Hz, {} coefficients, deltas {}",
-                mfcc.win_length,
-                mfcc.hop_length,
-                mfcc.n_fft,
-                mfcc.n_mels,
-                mfcc.f_min_hz,
-                mfcc.f_max_hz,
-                mfcc.n_mfcc,
-                mfcc.deltas
-            ),
-        ));
-    }
+    rows.extend(contract.mfcc.as_ref().map(|mfcc| ("frame", frame_of(mfcc))));
     rows.extend(out_of_domain(contract));
     if let Some(TrainingLogits { mean_logits, .. }) = &contract.adaptation {
         let logits: Vec<String> = mean_logits.iter().map(|logit| format!("{logit:.3}")).collect();

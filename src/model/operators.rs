@@ -142,6 +142,17 @@ fn integers(tensor: &TensorProto) -> Vec<i64> {
     }
 }
 
+/// Returns the axes that a node reduces; an empty list where it names none, and `None` where they are computed.
+fn reduced_axes(node: &NodeProto, constants: &HashMap<&str, Vec<i64>>) -> Option<Vec<i64>> {
+    if let Some(axes) = node.attribute.iter().find(|attribute| attribute.name == "axes") {
+        return Some(axes.ints.clone());
+    }
+    match node.input.get(1) {
+        Some(axes) => constants.get(axes.as_str()).cloned(),
+        None => Some(Vec::new()),
+    }
+}
+
 /// Returns the order of suspicion (0 is the strongest) and the description of an operator that may be a cause.
 fn suspicion(node: &NodeProto, constants: &HashMap<&str, Vec<i64>>, rank: usize) -> Option<(u8, String)> {
     let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
@@ -173,13 +184,7 @@ fn suspicion(node: &NodeProto, constants: &HashMap<&str, Vec<i64>>, rank: usize)
             axis.iter().any(|axis| batch_axis(*axis)).then(|| (1, "over axis 0".to_owned()))
         }
         name if name.starts_with("Reduce") => {
-            let given = attribute("axes").map(|axes| axes.ints.clone());
-            let by_input = || node.input.get(1).map(|axes| constants.get(axes.as_str()).cloned());
-            let axes = match given {
-                Some(axes) => axes,
-                // Axes that are computed are unknown.
-                None => by_input().unwrap_or(Some(Vec::new()))?,
-            };
+            let axes = reduced_axes(node, constants)?;
             let keeps = attribute("noop_with_empty_axes").is_some_and(|noop| noop.i != 0);
             let all = axes.is_empty() && !keeps;
             let over = || if all { "over all axes, axis 0 included" } else { "over axis 0" }.to_owned();

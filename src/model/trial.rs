@@ -72,29 +72,16 @@ pub(super) fn first_difference(
             Err(error) => return Err(error),
         }
     }
-    let difference = |alone: &[f32], other: &[f32], by_chance| {
-        // Probabilities are at most 1; only an out-of-domain score and other values are larger.
-        let gap = |at: &usize| (alone[*at] - other[*at]).abs() / alone[*at].abs().max(1.0);
-        let at = (0..names.len()).max_by(|a, b| gap(a).total_cmp(&gap(b)))?;
-        let allowed = if by_chance { TOLERANCE } else { beside_others };
-        (gap(&at) > allowed).then(|| Difference {
-            label: names[at].clone(),
-            alone: alone[at],
-            other: other[at],
-            by_chance,
-            allowed: allowed * alone[at].abs().max(1.0),
-        })
-    };
     if let Some((features, alone)) = windows.first()
-        && let Some(found) = difference(alone, &run(session, &[features])?.concat(), true)
+        && let Some(found) = largest_gap(&names, alone, &run(session, &[features])?.concat(), TOLERANCE)
     {
-        return Ok(Some(found));
+        return Ok(Some(Difference { by_chance: true, ..found }));
     }
     for _ in 0..2 {
         let batch: Vec<&[f32]> = windows.iter().map(|(features, _)| features.as_slice()).collect();
         let together = if batch.is_empty() { Vec::new() } else { run(session, &batch)? };
         for ((_, alone), other) in windows.iter().zip(&together) {
-            if let Some(found) = difference(alone, other, false) {
+            if let Some(found) = largest_gap(&names, alone, other, beside_others) {
                 return Ok(Some(found));
             }
         }
@@ -103,6 +90,21 @@ pub(super) fn first_difference(
         windows.truncate(2);
     }
     Ok(None)
+}
+
+/// Returns the largest difference between two results of a window, where it is above `allowed`.
+fn largest_gap(names: &[String], alone: &[f32], other: &[f32], allowed: f32) -> Option<Difference> {
+    // Probabilities are at most 1; only an out-of-domain score and other values are larger.
+    let scale = |at: usize| alone[at].abs().max(1.0);
+    let gap = |at: &usize| (alone[*at] - other[*at]).abs() / scale(*at);
+    let at = (0..names.len()).max_by(|a, b| gap(a).total_cmp(&gap(b)))?;
+    (gap(&at) > allowed).then(|| Difference {
+        label: names[at].clone(),
+        alone: alone[at],
+        other: other[at],
+        by_chance: false,
+        allowed: allowed * scale(at),
+    })
 }
 
 /// Returns the probabilities of each window, followed by its out-of-domain score and its other values where the model has them.

@@ -68,34 +68,41 @@ impl Publisher {
             let Some(batch) = next else { break };
             metrics::queue_depth("publish", scored.len());
             let events = factories.of(&batch.model);
-            for Scored { origin, prediction, .. } in batch.windows {
-                match (origin, prediction) {
-                    (JobOrigin::Clip(clip), outcome) => clip.reply(outcome),
-                    (JobOrigin::CallStream(marker), _) => {
-                        let of_stream = states.all_of(&marker.stream);
-                        calls.mark(*marker, &of_stream, events.model());
-                    }
-                    (JobOrigin::StreamEnd(stream), _) => {
-                        states.end(&stream);
-                        out_of_domain.end(&stream);
-                        calls.leave(&stream);
-                        self.live.ended(&stream);
-                    }
-                    (JobOrigin::Window(envelope), Ok(prediction)) => {
-                        let window = (*envelope, prediction);
-                        let stages = (&mut states, &mut out_of_domain, &calls);
-                        let left = self.window(stages, &events, window);
-                        calls.publish_alerts(left);
-                    }
-                    (JobOrigin::Window(envelope), Err(error)) => {
-                        let counted = self.without_prediction((&mut states, &calls), &events, &envelope);
-                        let left = failed(&events, *envelope, error, counted);
-                        calls.publish_alerts(left);
-                    }
-                }
+            for scored in batch.windows {
+                self.handle((&mut states, &mut out_of_domain, &mut calls), &events, scored);
             }
         }
         calls.finish().await;
+    }
+
+    /// Handles one result of a batcher, or the mark of a stream between them.
+    fn handle(
+        &self,
+        (states, out_of_domain, calls): (&mut StreamStates, &mut OutOfDomainStreams, &mut CallStage),
+        events: &EventFactory,
+        scored: Scored<JobOrigin>,
+    ) {
+        match (scored.origin, scored.prediction) {
+            (JobOrigin::Clip(clip), outcome) => clip.reply(outcome),
+            (JobOrigin::CallStream(marker), _) => {
+                let of_stream = states.all_of(&marker.stream);
+                calls.mark(*marker, &of_stream, events.model());
+            }
+            (JobOrigin::StreamEnd(stream), _) => {
+                states.end(&stream);
+                out_of_domain.end(&stream);
+                calls.leave(&stream);
+                self.live.ended(&stream);
+            }
+            (JobOrigin::Window(envelope), Ok(prediction)) => {
+                let left = self.window((states, out_of_domain, calls), events, (*envelope, prediction));
+                calls.publish_alerts(left);
+            }
+            (JobOrigin::Window(envelope), Err(error)) => {
+                let counted = self.without_prediction((states, calls), events, &envelope);
+                calls.publish_alerts(failed(events, *envelope, error, counted));
+            }
+        }
     }
 
     /// Counts a window without a prediction: only the summary and the alerts of its call do.

@@ -97,13 +97,20 @@ pub(super) async fn decode(
     if !rest.is_empty() {
         return Err(malformed(&format!("{} bytes of its audio belong to no packet", rest.len())));
     }
-    if let Some(Table { valid_frames, priming, remainder, .. }) = table {
-        let counted = valid_frames.saturating_add(priming).saturating_add(remainder);
-        if counted == recorder.frames() as u64 {
-            recorder.trim(priming as usize, remainder as usize);
-        }
+    if let Some(table) = table {
+        table.trim(&mut recorder);
     }
     recorder.finish()
+}
+
+impl Table {
+    /// Leaves out the padding at both ends, where the frames are as many as the table counts.
+    fn trim(&self, recorder: &mut Recorder) {
+        let counted = self.valid_frames.saturating_add(self.priming).saturating_add(self.remainder);
+        if counted == recorder.frames() as u64 {
+            recorder.trim(self.priming as usize, self.remainder as usize);
+        }
+    }
 }
 
 /// Creates the decoder of an encoding.

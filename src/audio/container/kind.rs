@@ -81,6 +81,11 @@ impl Kind {
 
 /// Returns the kind of a file whose first bytes identify it.
 fn by_mark(bytes: &[u8]) -> Option<Kind> {
+    read_kind(bytes).or_else(|| refused_kind(bytes))
+}
+
+/// Returns the kind of a file that can be read.
+fn read_kind(bytes: &[u8]) -> Option<Kind> {
     Some(match bytes {
         [b'R', b'I', b'F', b'F' | b'X', _, _, _, _, b'W', b'A', b'V', b'E', ..] => Kind::Riff,
         [b'R', b'F', b'6', b'4', ..] | [b'B', b'W', b'6', b'4', ..] => Kind::Riff,
@@ -96,6 +101,13 @@ fn by_mark(bytes: &[u8]) -> Option<Kind> {
         // Files of QuickTime need no box for their type, and parts of a fragmented recording begin with others. Such a box is shorter than 16 MiB.
         [_, _, _, _, b'm', b'd', b'a', b't', ..] => Kind::Mp4,
         [0, _, _, _, kind @ ..] if SHORT_BOXES.iter().any(|short| kind.starts_with(short)) => Kind::Mp4,
+        _ => return None,
+    })
+}
+
+/// Returns the kind of a file that is refused by its name.
+fn refused_kind(bytes: &[u8]) -> Option<Kind> {
+    Some(match bytes {
         [b'#', b'!', b'A', b'M', b'R', ..] => Kind::Named("AMR"),
         [b'M', b'A', b'C', b' ', ..] => Kind::Named("Monkey's Audio"),
         [b'w', b'v', b'p', b'k', ..] => Kind::Named("WavPack"),

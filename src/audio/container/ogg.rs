@@ -145,37 +145,11 @@ impl Stream {
         let (codec, headers, header) = match head {
             [1, b'v', b'o', b'r', b'b', b'i', b's', ..] => (Codec::Vorbis, 3, head),
             [b'O', b'p', b'u', b's', b'H', b'e', b'a', b'd', ..] => (Codec::Opus, 2, head),
-            // A mark, two numbers for the version, and how many more headers follow (zero if unknown).
-            [
-                0x7f,
-                b'F',
-                b'L',
-                b'A',
-                b'C',
-                _,
-                _,
-                high,
-                low,
-                b'f',
-                b'L',
-                b'a',
-                b'C',
-                _,
-                _,
-                _,
-                _,
-                info @ ..,
-            ] => (Codec::Flac, 1 + usize::from(u16::from_be_bytes([*high, *low])), info),
+            _ if let Some((headers, info)) = flac_header(head) => (Codec::Flac, headers, info),
             _ => return Ok(None),
         };
         if codec == Codec::Vorbis {
-            let channels = head.get(11).map_or(0, |channels| usize::from(*channels));
-            let rate = head
-                .get(12..16)
-                .and_then(|rate| rate.first_chunk())
-                .map_or(0, |rate| u32::from_le_bytes(*rate));
-            check_format(rate, channels)?;
-            check_vorbis_channels(channels)?;
+            check_vorbis_header(head)?;
         }
         let skip =
             head.get(10..12).and_then(|skip| skip.first_chunk()).map_or(0, |skip| u16::from_le_bytes(*skip));
@@ -277,6 +251,22 @@ impl Stream {
         let block = packets.decode(packet)?;
         recorder.append(block.rate_hz, block.channels).await
     }
+}
+
+/// Returns the number of headers of a FLAC stream and the first of them: a mark and two numbers for the version precede the number of the further
+/// ones, which is zero where it is unknown.
+fn flac_header(head: &[u8]) -> Option<(usize, &[u8])> {
+    let (further, rest) = head.strip_prefix(b"\x7fFLAC")?.get(2..)?.split_first_chunk()?;
+    let info = rest.strip_prefix(b"fLaC")?.get(4..)?;
+    Some((1 + usize::from(u16::from_be_bytes(*further)), info))
+}
+
+/// Checks the rate and the channels in the first header of a Vorbis stream.
+fn check_vorbis_header(head: &[u8]) -> Result<(), FileProblem> {
+    let channels = head.get(11).map_or(0, |channels| usize::from(*channels));
+    let rate = head.get(12..16).and_then(|rate| rate.first_chunk());
+    check_format(rate.map_or(0, |rate| u32::from_le_bytes(*rate)), channels)?;
+    check_vorbis_channels(channels)
 }
 
 /// Refuses Vorbis of more than two channels: symphonia 0.6.1 undoes the coupling steps of a mapping in ascending

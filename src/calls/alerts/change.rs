@@ -66,15 +66,8 @@ pub(super) fn apply(
             let mut alert = new_alert(point.rule, stream, name, first_evidence);
             (alert.value, alert.start, alert.raised_at) = (rounded(value), time(start), time(point.at));
             alert.event_ids = event_ids(states, point.channel, (start, point.at));
-            let holder = alerts_of(states, point.holder);
-            holder.rules.entry(key).or_default().raised = Some(alert.alert_id.clone());
-            if holder.alerts.len() >= MOST_ALERTS
-                && let Some(oldest) = holder.alerts.iter().position(|it| it.state == CLEARED)
-            {
-                holder.alerts.remove(oldest);
-            }
             let changed = published(&alert, stream);
-            holder.alerts.push(alert);
+            keep(alerts_of(states, point.holder), key, alert);
             Some(changed)
         }
         Change::Clear { value } => {
@@ -85,6 +78,17 @@ pub(super) fn apply(
             Some(published(alert, stream))
         }
     }
+}
+
+/// Keeps a raised alert for the summary, and its id in the state of its rule.
+fn keep(holder: &mut AlertState, key: String, alert: Alert) {
+    holder.rules.entry(key).or_default().raised = Some(alert.alert_id.clone());
+    if holder.alerts.len() >= MOST_ALERTS
+        && let Some(oldest) = holder.alerts.iter().position(|it| it.state == CLEARED)
+    {
+        holder.alerts.remove(oldest);
+    }
+    holder.alerts.push(alert);
 }
 
 /// Clears an alert.

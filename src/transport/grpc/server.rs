@@ -74,19 +74,10 @@ pub struct Services {
     pub budget: MemoryBudget,
 }
 
-/// Serves calls until `shutdown` completes, then until the last connection is closed.
-///
-/// Dropping the future closes the port and all connections at once.
-///
-/// # Errors
-/// Returns an error if the server fails.
-pub async fn serve(
-    listener: Listener,
-    services: Services,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), tonic::transport::Error> {
+/// Returns the services behind what every call passes.
+async fn routes(services: Services) -> Routes {
     let Services { recognition, evaluation, events, calls: summaries, .. } = services;
-    let Services { readiness, gate, max_chunk_bytes, max_file_bytes, options, budget, .. } = services;
+    let Services { readiness, gate, max_chunk_bytes, max_file_bytes, budget, .. } = services;
     let largest_message = max_chunk_bytes.max(max_file_bytes) + ENVELOPE_BYTES;
     let (reporter, health) = tonic_health::server::health_reporter();
     follow_readiness(reporter, &readiness).await;
@@ -107,6 +98,22 @@ pub async fn serve(
         .into_axum_router()
         .layer(from_fn_with_state(gate, authorize))
         .layer(from_fn_with_state(budget, calls::pass));
+    Routes::from(routes)
+}
+
+/// Serves calls until `shutdown` completes, then until the last connection is closed.
+///
+/// Dropping the future closes the port and all connections at once.
+///
+/// # Errors
+/// Returns an error if the server fails.
+pub async fn serve(
+    listener: Listener,
+    services: Services,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    let options = services.options.clone();
+    let routes = routes(services).await;
     let mut server = Server::builder();
     // As large as the windows of all its streams, so that a session that waits leaves room for the others on its connection.
     let connection_window = (options.max_streams_per_connection as u32)
@@ -122,7 +129,7 @@ pub async fn serve(
         // A client that vanished, or stays within the headers of a call, answers no ping.
         .http2_keepalive_interval(Some(options.handshake_timeout))
         .http2_keepalive_timeout(Some(options.handshake_timeout))
-        .add_routes(Routes::from(routes))
+        .add_routes(routes)
         .serve_with_incoming_shutdown(listener.into_stream(), shutdown)
         .await
 }

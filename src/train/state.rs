@@ -115,7 +115,7 @@ impl State {
 /// Returns a hash (the first bytes of a SHA-256) of the options, the architecture, the front stage and the numbers of windows. Two runs with the same
 /// data and options have the same hash.
 pub fn run_number(fit: &Fit) -> u64 {
-    let of_run = (fit.options, fit.architecture, fit.front, &fit.augmentations.features);
+    let of_run = (&fit.options, &fit.architecture, &fit.front, &fit.augmentations.features);
     let waveform = fit.augmentations.waveform.as_ref().map(Waveform::strength);
     let windows = (fit.train.windows.len(), fit.validation.windows.len(), fit.copies.len());
     let digest = Sha256::digest(format!("{of_run:?} {waveform:?} {windows:?}"));

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use affectd::config::{Config, Engine};
 use affectd::datasets::Split;
+use affectd::model::{Layout, Output};
 use affectd::train::architecture::NetworkKind;
 use affectd::train::corpus::Corpus;
 use affectd::train::int8;
@@ -11,6 +12,7 @@ use affectd::train::join::{self, Ensemble};
 use affectd::train::measure::MeasuredModel;
 use affectd::train::{Identity, Trained};
 
+use crate::support::model_fixture;
 use crate::support::train_fixture::trained;
 
 fn engine() -> Engine {
@@ -88,7 +90,10 @@ fn incompatible_models_are_not_joined() {
     assert!(format!("{alone:#}").contains("at least two files"), "{alone:#}");
     let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/models/crema-d-cnn.onnx");
     let other = Ensemble::read(&[cnn, built_in]).unwrap_err();
-    assert!(format!("{other:#}").contains("differ in labels, window or front end"), "{other:#}");
+    assert!(format!("{other:#}").contains("differ in labels, window, front end or layout"), "{other:#}");
+    let logits = model_fixture::tiny(folder.path(), Layout::Ntc, Output::Logits);
+    let refused = Ensemble::read(&[logits.clone(), logits]).unwrap_err();
+    assert!(format!("{refused:#}").contains("only \"probabilities\" can be joined"), "{refused:#}");
 }
 
 #[test]

@@ -149,6 +149,13 @@ async fn analyze_writes_tables_and_csv_and_continues_after_a_bad_file() {
     assert!(stdout.starts_with(&format!("{stereo}: 14.5 s, 8000 Hz, 2 channels\n")), "{stdout}");
     assert!(stdout.lines().skip(1).all(|line| line.chars().count() <= 80), "{stdout}");
 
+    // The first recording has one channel, and two names.
+    let names = ["--channel-names", "agent,customer"];
+    let named = run(&model, &[&["analyze", &sample("angry"), &stereo][..], &names].concat()).await;
+    assert_eq!(named.status.code(), Some(1));
+    assert!(text(&named.stderr).contains("channel_names"), "{}", text(&named.stderr));
+    assert!(text(&named.stdout).contains("agent"), "the second one is analysed: {}", text(&named.stdout));
+
     let csv = run(&model, &["analyze", &stereo, "--format", "csv"]).await;
     let stdout = text(&csv.stdout);
     let mut rows = stdout.lines();

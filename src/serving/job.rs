@@ -201,3 +201,37 @@ impl From<ReplyOrigin> for JobOrigin {
         Self::Clip(clip)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::Assignment;
+
+    fn window_to(recipient: Recipient) -> JobOrigin {
+        let window = Window {
+            channel: 0,
+            index: 0,
+            start: Duration::ZERO,
+            end: Duration::from_secs(3),
+            partial: false,
+            silent: true,
+            segment: Duration::ZERO,
+            needed_from: 0,
+            activity: None,
+            features: Vec::new(),
+        };
+        let (_, envelope) = WindowEnvelope::seal(window, Arc::new(StreamInfo::default()), None, recipient);
+        JobOrigin::Window(Box::new(envelope))
+    }
+
+    /// A window with a ticket that is dropped would keep the offset of its partition from being committed.
+    #[test]
+    fn a_window_of_a_partition_is_never_too_old() {
+        let assignment = Assignment { partition: 0, number: 1 };
+        let ticket =
+            Ticket { assignment, stream_id: "call".into(), epoch: 0, channel: 0, index: 0, needed_from: 0 };
+        assert!(!window_to(Recipient::Partition(ticket.clone())).is_live());
+        assert!(!window_to(Recipient::Unpublished(Some(ticket))).is_live());
+        assert!(window_to(Recipient::Unpublished(None)).is_live());
+    }
+}

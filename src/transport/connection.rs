@@ -26,6 +26,8 @@ pub struct ReadTimeouts {
     pub preface_bytes: usize,
     /// Without a call, once the protocol has begun.
     pub idle: Duration,
+    /// Whether a connection whose client takes bytes is not idle. It is false where the server itself sends pings.
+    pub writing_is_activity: bool,
 }
 
 /// The time from which instants are counted.
@@ -109,6 +111,13 @@ impl TcpConnection {
         self.calls.clone()
     }
 
+    /// Notes that the client takes a response, which may be written long after its call has ended.
+    fn note_written(&self, written: &Poll<io::Result<usize>>) {
+        if self.timeouts.writing_is_activity && matches!(written, Poll::Ready(Ok(1..))) {
+            self.calls.note_end();
+        }
+    }
+
     /// Returns the end of a connection whose client does nothing; pending while it may go on.
     fn poll_timeout(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.timer.as_mut().poll(context).is_ready() {
@@ -154,7 +163,9 @@ impl AsyncWrite for TcpConnection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note_written(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -162,7 +173,9 @@ impl AsyncWrite for TcpConnection {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.note_written(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -175,5 +188,35 @@ impl AsyncWrite for TcpConnection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::super::connections::{ConnectionLimits, Connections};
+    use super::*;
+
+    /// Returns by how much the end of an idle connection moves when its client takes bytes 30 s after it was opened.
+    async fn moved_by_writing(writing_is_activity: bool) -> Duration {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let minute = Duration::from_secs(60);
+        let timeouts = ReadTimeouts { preface: minute, preface_bytes: 1, idle: minute, writing_is_activity };
+        let limits = ConnectionLimits { server: "test", max: 1, max_per_peer: 1, timeouts };
+        let mut connection = Connections::new(listener, limits).accept().await;
+        let before = connection.calls().idle_at(minute).unwrap();
+        tokio::time::advance(minute / 2).await;
+        connection.write_all(b"a part of a long response").await.unwrap();
+        drop(client);
+        connection.calls().idle_at(minute).unwrap() - before
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_not_idle_while_its_client_takes_a_response() {
+        assert_eq!(moved_by_writing(true).await, Duration::from_secs(30));
+        assert_eq!(moved_by_writing(false).await, Duration::ZERO);
     }
 }

@@ -140,6 +140,7 @@ pub fn connections(listener: TcpListener, options: &Options) -> Connections {
         preface: options.handshake_timeout,
         preface_bytes: PREFACE_BYTES,
         idle: options.max_connection_idle,
+        writing_is_activity: false,
     };
     let (max, max_per_peer) = (within_descriptors(options.max_connections), options.max_connections_per_peer);
     Connections::new(listener, ConnectionLimits { server: "grpc", max, max_per_peer, timeouts })

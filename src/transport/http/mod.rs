@@ -56,7 +56,12 @@ const LIMITS: ConnectionLimits = ConnectionLimits {
     server: "http",
     max: 16_384,
     max_per_peer: 4_096,
-    timeouts: ReadTimeouts { preface: HEADER_TIMEOUT, preface_bytes: 1, idle: Duration::from_secs(60) },
+    timeouts: ReadTimeouts {
+        preface: HEADER_TIMEOUT,
+        preface_bytes: 1,
+        idle: Duration::from_secs(60),
+        writing_is_activity: true,
+    },
 };
 
 /// What the responses are made of.

@@ -39,7 +39,12 @@ const LIMITS: ConnectionLimits = ConnectionLimits {
     server: "audiosocket",
     max: 16_384,
     max_per_peer: 16_384,
-    timeouts: ReadTimeouts { preface: ID_TIMEOUT, preface_bytes: 19, idle: Duration::from_secs(60) },
+    timeouts: ReadTimeouts {
+        preface: ID_TIMEOUT,
+        preface_bytes: 19,
+        idle: Duration::from_secs(60),
+        writing_is_activity: false,
+    },
 };
 
 /// What the connections share.

@@ -226,7 +226,6 @@ pub const RESERVED_PROPERTIES: &[(&str, &str)] = &[
     ("transactional.id", "nothing here: set kafka.delivery and kafka.instance_id"),
     ("isolation.level", "nothing here: only committed records are read"),
     ("auto.offset.reset", "nothing here: a position that does not exist any more is handled by the reader"),
-    ("enable.idempotence", "nothing here: it is always on"),
     ("message.timeout.ms", "nothing here: an event is sent until it is acknowledged or refused"),
     ("queue.buffering.max.messages", "nothing here: the daemon bounds what waits"),
     ("enable.auto.commit", "nothing here: offsets are committed once their events are delivered"),

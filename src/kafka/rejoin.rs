@@ -19,7 +19,7 @@ use super::fault::{KafkaFault, broker};
 use super::options::Options;
 use super::outage;
 use super::reader::Reader;
-use crate::shard::ShardMessage;
+use crate::shard::{PartitionReport, ShardMessage};
 use crate::stream::Assignment;
 
 /// The shortest time between two joins.
@@ -112,8 +112,11 @@ impl Reader {
                 if stop.is_cancelled() {
                     return Ok(());
                 }
-                // Nobody waits for them: the partitions are read again. Shards would wait for room among them.
-                let _ = links.reports.recv_timeout(STOP_SLICE);
+                // Reports are received, so that no shard waits for room among them, and dropped, because the partitions are read again. The failure of a
+                // stage is not repeated and ends this reader, too.
+                if let Ok(PartitionReport::Failed(fault)) = links.reports.recv_timeout(STOP_SLICE) {
+                    return Err(KafkaFault::Stage(fault));
+                }
             }
             wait = (wait * 2).min(LONGEST_WAIT);
             reader = Self::new(&kafka, links.clone())?;

@@ -21,8 +21,8 @@ pub const ENVELOPE_BYTES: usize = 64 * 1024;
 const PART: u32 = 1;
 const AUDIO: u32 = 5;
 
-/// The bytes of a new buffer; a call has one for each direction, and a larger message makes it grow. An event
-/// fits.
+/// The bytes of a new buffer; a call has one for each direction, and a larger message makes it
+/// grow. An event fits.
 const BUFFER_BYTES: usize = 1024;
 /// The encoded bytes of several messages, after which they are sent.
 const YIELD_BYTES: usize = 32 * 1024;

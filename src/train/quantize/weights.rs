@@ -3,8 +3,9 @@
 //! Input: float constants and the axis of the output channels. Output: 8-bit weights, 32-bit biases, and their scales.
 //! Invariants: quantization is symmetric, 0 is the integer 0, as ONNX Runtime's fast kernels require.
 
-/// The largest absolute value of an integer weight; -128 is not used, so that the range is symmetric.
-const HIGHEST: f32 = 127.0;
+/// The largest absolute value of an integer weight. CPUs without VNNI add two products of an unsigned activation (0 to 255)
+/// and a weight in 16 bits, which saturate: 2 · 255 · 64 = 32,640 is below 32,767.
+const HIGHEST: f32 = 64.0;
 /// The largest absolute value of an integer bias: half of the 32-bit range, which leaves the other half for the sum over a
 /// kernel.
 const HIGHEST_BIAS: f32 = (1 << 30) as f32;
@@ -93,10 +94,11 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_weight_of_a_channel_is_127() {
+    fn two_products_of_the_largest_weight_do_not_saturate_16_bits() {
         let channels = Channels::of(&[2, 2], 0);
         let scales = scales(&[0.5, -1.0, 3.0, 2.0], channels, &[], 1.0);
-        assert_eq!(integers(&[0.5, -1.0, 3.0, 2.0], channels, &scales), [64, -127, 127, 85]);
+        assert_eq!(integers(&[0.5, -1.0, 3.0, 2.0], channels, &scales), [32, -64, 64, 43]);
+        assert!(2 * 255 * HIGHEST as i32 <= i32::from(i16::MAX));
     }
 
     #[test]

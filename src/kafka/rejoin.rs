@@ -112,8 +112,8 @@ impl Reader {
                 if stop.is_cancelled() {
                     return Ok(());
                 }
-                // Reports are received, so that no shard waits for room among them, and dropped, because the partitions are read again. The failure of a
-                // stage is not repeated and ends this reader, too.
+                // Reports are received, so that no shard waits for room among them, and dropped, because the
+                // partitions are read again. The failure of a stage is not repeated and ends this reader, too.
                 if let Ok(PartitionReport::Failed(fault)) = links.reports.recv_timeout(STOP_SLICE) {
                     return Err(KafkaFault::Stage(fault));
                 }

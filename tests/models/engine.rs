@@ -6,7 +6,7 @@ use affectd::config::{Device, Engine};
 use affectd::model::{Contract, EngineError, Layout, Model, ModelError, ModelSource, Output};
 
 use crate::support::model_fixture::onnx::{AttributeProto, ModelProto, NodeProto, node, port};
-use crate::support::model_fixture::{contract, engine, expected, graph, tiny, window, write};
+use crate::support::model_fixture::{contract, engine, expected, graph, quantized, tiny, window, write};
 
 pub fn load_error(model: ModelProto, contract: &Contract) -> String {
     let folder = tempfile::tempdir().unwrap();
@@ -50,6 +50,21 @@ fn the_temperature_divides_the_logits() {
     model.sessions[0].run(&window(&[0.5, -1.0, 2.0]), 1, &mut out).unwrap();
     for (found, wanted) in out.iter().zip(expected(&[0.5, -1.0, 2.0], 2.0)) {
         assert!((found - wanted).abs() < 1e-5, "{out:?}");
+    }
+}
+
+#[test]
+fn large_integer_weights_do_not_saturate() {
+    let folder = tempfile::tempdir().unwrap();
+    // The label 0 has the largest weights, and two products of 255 · 127 exceed 16 bits.
+    let (contract, model) = quantized([127, 64, -127].repeat(8));
+    let path = write(folder.path(), model, &contract);
+    let mut model = Model::load(ModelSource::File(path), &engine()).unwrap();
+    let mut out = Vec::new();
+    model.sessions[0].run(&window(&[2.55; 8]), 1, &mut out).unwrap();
+    let logits = [127.0, 64.0, -127.0].map(|weight| 8.0 * 2.55 * 0.01 * weight);
+    for (found, wanted) in out.iter().zip(expected(&logits, 1.0)) {
+        assert!((found - wanted).abs() < 1e-4, "{out:?}: {found} instead of {wanted}");
     }
 }
 

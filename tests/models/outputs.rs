@@ -129,8 +129,7 @@ fn an_out_of_domain_score_that_is_not_finite_fails_its_window() {
     let (contract, mut model) = with_out_of_domain(1.0);
     let graph = model.graph.as_mut().unwrap();
     graph.node.last_mut().unwrap().output = vec!["score".into()];
-    let sixty = TensorProto { dims: vec![1], data_type: 1, float_data: vec![60.0], name: "sixty".into() };
-    graph.initializer.push(sixty);
+    graph.initializer.push(TensorProto::of_floats("sixty", &[1], vec![60.0]));
     graph.node.push(node("Add", &["score", "sixty"], "raised", vec![]));
     graph.node.push(node("Sqrt", &["raised"], "ood", vec![]));
     let path = write(folder.path(), model, &contract);

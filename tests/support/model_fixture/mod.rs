@@ -36,12 +36,8 @@ pub fn graph(contract: &Contract) -> ModelProto {
         Layout::Ns => panic!("the tiny model has frames"),
     };
     let weights = (0..columns * labels).map(|at| if at / labels == at % labels { 1.0 } else { 0.0 });
-    let weights = TensorProto {
-        dims: vec![columns, labels],
-        data_type: 1,
-        float_data: weights.collect(),
-        name: "weights".into(),
-    };
+    let shape_of_weights = [contract.coefficients(), contract.labels.len()];
+    let weights = TensorProto::of_floats("weights", &shape_of_weights, weights.collect());
     let axes = AttributeProto { name: "axes".into(), ints: over_time, kind: 7, ..Default::default() };
     let keep = AttributeProto { name: "keepdims".into(), i: 0, kind: 2, ..Default::default() };
     let (mut nodes, output) = match contract.output {
@@ -86,12 +82,34 @@ pub fn brittle(folder: &Path) -> PathBuf {
     let contract = contract(Layout::Ntc, Output::Logits);
     let mut model = graph(&contract);
     let graph = model.graph.as_mut().unwrap();
-    let sixty = TensorProto { dims: vec![1], data_type: 1, float_data: vec![60.0], name: "sixty".into() };
-    graph.initializer.push(sixty);
+    graph.initializer.push(TensorProto::of_floats("sixty", &[1], vec![60.0]));
     graph.node[1] = node("MatMul", &["roots", "weights"], "logits", vec![]);
     graph.node.insert(1, node("Add", &["means", "sixty"], "raised", vec![]));
     graph.node.insert(2, node("Sqrt", &["raised"], "roots", vec![]));
     write(folder, model, &contract)
+}
+
+/// The tiny model in 8-bit integers: the means of 0 to 2.55 are multiplied by the integer weights `[coefficients, labels]`, of
+/// which one step is 0.01.
+pub fn quantized(weights: Vec<i32>) -> (Contract, ModelProto) {
+    let contract = contract(Layout::Ntc, Output::Logits);
+    let mut model = graph(&contract);
+    let graph = model.graph.as_mut().unwrap();
+    let shape_of_weights = [contract.coefficients(), contract.labels.len()];
+    graph.initializer = vec![
+        TensorProto::of_floats("step", &[], vec![0.01]),
+        TensorProto::of_integers("zero of means", &[], 2, vec![0]),
+        TensorProto::of_integers("zero of weights", &[], 3, vec![0]),
+        TensorProto::of_integers("weights", &shape_of_weights, 3, weights),
+    ];
+    graph.node.truncate(1);
+    graph.node.extend([
+        node("QuantizeLinear", &["means", "step", "zero of means"], "integers", vec![]),
+        node("DequantizeLinear", &["integers", "step", "zero of means"], "rounded", vec![]),
+        node("DequantizeLinear", &["weights", "step", "zero of weights"], "factors", vec![]),
+        node("MatMul", &["rounded", "factors"], "logits", vec![]),
+    ]);
+    (contract, model)
 }
 
 /// The contract and the graph of the tiny model with a second output `ood`, `[batch, 1]`: the mean of the first coefficient, which grows with the level
@@ -101,9 +119,8 @@ pub fn with_out_of_domain(threshold: f32) -> (Contract, ModelProto) {
     contract.out_of_domain = Some(OutOfDomain { threshold });
     let mut model = graph(&contract);
     let graph = model.graph.as_mut().unwrap();
-    let float_data = (0..contract.coefficients()).map(|at| if at == 0 { 1.0 } else { 0.0 }).collect();
-    let dims = vec![contract.coefficients() as i64, 1];
-    graph.initializer.push(TensorProto { dims, data_type: 1, float_data, name: "first".into() });
+    let first = (0..contract.coefficients()).map(|at| if at == 0 { 1.0 } else { 0.0 }).collect();
+    graph.initializer.push(TensorProto::of_floats("first", &[contract.coefficients(), 1], first));
     graph.node.push(node("MatMul", &["means", "first"], "ood", vec![]));
     graph.output.push(port("ood", &[-1, 1]));
     (contract, model)

@@ -74,13 +74,30 @@ pub struct AttributeProto {
 pub struct TensorProto {
     #[prost(int64, repeated, packed = "false", tag = "1")]
     pub dims: Vec<i64>,
-    /// 1 for 32-bit floats, 11 for 64-bit.
+    /// 1 for 32-bit floats, 2 for unsigned and 3 for signed 8-bit integers, 11 for 64-bit floats.
     #[prost(int32, tag = "2")]
     pub data_type: i32,
     #[prost(float, repeated, tag = "4")]
     pub float_data: Vec<f32>,
+    /// The values of 8-bit integers.
+    #[prost(int32, repeated, tag = "5")]
+    pub int32_data: Vec<i32>,
     #[prost(string, tag = "8")]
     pub name: String,
+}
+
+impl TensorProto {
+    /// A constant of 32-bit floats.
+    pub fn of_floats(name: &str, dims: &[usize], float_data: Vec<f32>) -> Self {
+        let dims = dims.iter().map(|&size| size as i64).collect();
+        Self { dims, data_type: 1, float_data, name: name.into(), ..Self::default() }
+    }
+
+    /// A constant of 8-bit integers of the type `data_type`.
+    pub fn of_integers(name: &str, dims: &[usize], data_type: i32, int32_data: Vec<i32>) -> Self {
+        let dims = dims.iter().map(|&size| size as i64).collect();
+        Self { dims, data_type, int32_data, name: name.into(), ..Self::default() }
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]

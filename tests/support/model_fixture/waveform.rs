@@ -19,12 +19,8 @@ pub fn graph(contract: &Contract) -> ModelProto {
     let (samples, labels) = (contract.rows(), contract.labels.len());
     let third = samples / labels;
     let weight = |at: usize| if at / labels / third == at % labels { 1.0 / third as f32 } else { 0.0 };
-    let weights = TensorProto {
-        dims: vec![samples as i64, labels as i64],
-        data_type: 1,
-        float_data: (0..samples * labels).map(weight).collect(),
-        name: "weights".into(),
-    };
+    let values = (0..samples * labels).map(weight).collect();
+    let weights = TensorProto::of_floats("weights", &[samples, labels], values);
     let mut nodes = vec![node("MatMul", &["samples", "weights"], "logits", vec![])];
     let output = match contract.output {
         Output::Logits => "logits",

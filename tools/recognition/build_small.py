@@ -1,8 +1,8 @@
 """Builds the small speech-emotion model, which is built into affectd, as one ONNX file.
 
 Input: the folders of CREMA-D, which trains, and of EMO-DB, which calibrates. Output: the ONNX file, and on standard output the learning
-curve and the measures of the parts that calibrated it. Invariant: the targets are means of the labels and of the answers of the
-encoder's heads, which the same clips trained. Windows and embeddings are cached in `--work`.
+curve and the measures of the parts that calibrated it. Invariant: the targets are means of the labels and of the answers of
+heads on the encoder that other speakers trained. Windows and embeddings are cached in `--work`.
 
     pip install -r requirements.txt
     python build_small.py --crema-d DIR --emo-db DIR --work DIR --output speech-emotion.onnx
@@ -20,7 +20,7 @@ from features import SMALL
 
 def main():
     options = recipe.options_of(recipe.parser_of(__doc__, "speech-emotion"))
-    taught = encoder_heads.answers(encoder_heads.trained(options), options)
+    taught = encoder_heads.answers_of_others(options)
     torch.manual_seed(options.seed)
     network = convolutional.train(small.Small(), SMALL, taught, options)
     sets = [convolutional.scored(network, SMALL, corpus, options) for corpus in recipe.CALIBRATING]

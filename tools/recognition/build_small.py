@@ -1,8 +1,8 @@
 """Builds the small speech-emotion model, which is built into affectd, as one ONNX file.
 
 Input: the folders of CREMA-D, which trains, and of EMO-DB, which calibrates. Output: the ONNX file, and on standard output the learning
-curve and the measures of the parts that calibrated it. Invariant: the targets are means of the labels and of the answers of
-heads on the encoder that other speakers trained. Windows and embeddings are cached in `--work`.
+curve and the measures of the parts that calibrated it. Invariant: the target of a clip is the mean of its label and of the answers of
+encoder heads that were trained without its speaker. Windows and embeddings are cached in `--work`.
 
     pip install -r requirements.txt
     python build_small.py --crema-d DIR --emo-db DIR --work DIR --output speech-emotion.onnx

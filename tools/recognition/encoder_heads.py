@@ -15,7 +15,7 @@ import measure
 import recipe
 import windows
 
-FOLDS, FOLD_SEED = 7, 5  # of speakers, for answers about the speakers that did not train
+FOLDS, FOLD_SEED, FIRST_HEAD_SEED = 7, 5, 100  # of `answers_of_others`: groups of speakers, their drawing, and the heads of the first group
 
 
 @dataclass
@@ -70,7 +70,7 @@ def answers(network, options):
 
 
 def answers_of_others(options):
-    """Returns the distribution for each training clip of CREMA-D, from heads that its speaker did not train.
+    """Returns the distribution for each training clip of CREMA-D, from heads that were trained without its speaker.
 
     Such heads cannot have learned the label of the clip by heart. The result does not depend on `options.seed`.
     """
@@ -81,7 +81,7 @@ def answers_of_others(options):
     folds = np.array([fold_of[speaker] for speaker in rows.speakers])
     logits = np.zeros((len(folds), measure.CLASSES), np.float32)
     for fold in range(FOLDS):
-        train(network, rows.of(folds != fold), options, 100 + fold)
+        train(network, rows.of(folds != fold), options, FIRST_HEAD_SEED + fold)
         logits[folds == fold] = outputs(network, rows.values[folds == fold])[0]
     return of_clips(logits, rows.clips)
 

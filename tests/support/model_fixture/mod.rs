@@ -89,8 +89,8 @@ pub fn brittle(folder: &Path) -> PathBuf {
     write(folder, model, &contract)
 }
 
-/// The tiny model in 8-bit integers: the means of 0 to 2.55 are multiplied by the integer weights `[coefficients, labels]`, of
-/// which one step is 0.01.
+/// The contract and the graph of the tiny model in 8-bit integers. One step of the means, 0 to 2.55, and of the weights
+/// `[coefficients, labels]` is 0.01.
 pub fn quantized(weights: Vec<i32>) -> (Contract, ModelProto) {
     let contract = contract(Layout::Ntc, Output::Logits);
     let mut model = graph(&contract);
